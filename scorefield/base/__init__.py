@@ -1,0 +1,25 @@
+"""Floor 0: what everything else is said in.
+
+One forward process, one notation: `x = alpha x0 + sigma eps`, `eps ~ N(0, I)`. A `Level` is the
+pair (alpha, sigma); a `Denoise` maps (x, level, condition) to E[x0 | x]; a `Noise` is the chance
+of a step, handed in as an argument.
+"""
+
+from scorefield.base.errors import BadInput, unknown
+from scorefield.base.level import Level, join, like
+from scorefield.base.noise import Noise, Seeded, Zero
+from scorefield.base.types import Cond, Denoise, Guide
+
+__all__ = [
+    "BadInput",
+    "Cond",
+    "Denoise",
+    "Guide",
+    "Level",
+    "Noise",
+    "Seeded",
+    "Zero",
+    "join",
+    "like",
+    "unknown",
+]

@@ -1,0 +1,29 @@
+"""Errors that teach: one sentence of fact with the values, one sentence of remedy."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class BadInput(ValueError):
+    """What the user gave cannot be used. The command line turns it into exit code 2.
+
+    >>> str(BadInput("steps is 0.", "Give at least 1."))
+    'steps is 0. Give at least 1.'
+    """
+
+    def __init__(self, fact: str, remedy: str) -> None:
+        super().__init__(f"{fact} {remedy}")
+        self.fact = fact
+        self.remedy = remedy
+
+
+def unknown(kind: str, name: str, names: Iterable[str]) -> BadInput:
+    """The error for a name that is not in a catalogue, with the nearest name suggested.
+
+    >>> str(unknown("solver", "hoin", ["ddim", "heun"]))
+    "unknown solver 'hoin'. Did you mean 'heun'? Known: ddim, heun."
+    """
+    names = sorted(names)
+    near = get_close_matches(name.lower(), names, n=1, cutoff=0.4)
+    hint = f"Did you mean '{near[0]}'? " if near else ""
+    return BadInput(f"unknown {kind} '{name}'.", f"{hint}Known: {', '.join(names)}.")

@@ -1,0 +1,72 @@
+"""The noise level: the only independent variable that denoisers, guides and solvers see."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+def like(leaf: Tensor, x: Tensor) -> Tensor:
+    """Cast a `()` or `(B,)` leaf to x's dtype and device and right-broadcast it to `(B, 1, ..., 1)`.
+
+    Compute coefficients on the float64 leaves first, then call this: the cast comes last, so no
+    digit is lost to x's precision before the coefficient is known.
+
+    >>> like(torch.tensor([1.0, 2.0]), torch.zeros(2, 3, 4)).shape
+    torch.Size([2, 1, 1])
+    """
+    leaf = leaf.to(x)
+    return leaf.reshape(-1, *(1,) * (x.ndim - 1)) if leaf.ndim else leaf
+
+
+class Level(NamedTuple):
+    """A noise level: `x = alpha x0 + sigma eps` with `eps ~ N(0, I)`.
+
+    Leaves are `()` for one level, `(B,)` for a level per sample, `(steps+1,)` or `(steps+1, B)`
+    for a grid. They stay float64 until they meet x (`like`).
+
+    >>> level = Level.of(0.6, 0.8)
+    >>> round(float(level.ratio), 4), round(float(level.logsnr), 4)
+    (1.3333, -0.5754)
+    """
+
+    alpha: Tensor
+    sigma: Tensor
+
+    @classmethod
+    def of(cls, alpha: float | Tensor, sigma: float | Tensor) -> "Level":
+        """A level from numbers or tensors, as float64 leaves."""
+        a, s = (torch.as_tensor(v, dtype=torch.float64) for v in (alpha, sigma))
+        return cls(*torch.broadcast_tensors(a, s))
+
+    def like(self, x: Tensor) -> "Level":
+        """The same level with leaves `(B, 1, ..., 1)` in x's dtype and device."""
+        return Level(like(self.alpha, x), like(self.sigma, x))
+
+    def at(self, index: int | slice | Tensor) -> "Level":
+        """Entry `index` of the first axis of both leaves: one level of a grid, or some samples."""
+        return Level(self.alpha[index], self.sigma[index])
+
+    def expand(self, batch: int) -> "Level":
+        """One level per sample: leaves `(batch,)`."""
+        return Level(self.alpha.expand(batch), self.sigma.expand(batch))
+
+    @property
+    def ratio(self) -> Tensor:
+        """`r = sigma / alpha`; 0 on clean data, inf on pure noise."""
+        return self.sigma / self.alpha
+
+    @property
+    def logsnr(self) -> Tensor:
+        """`2 log(alpha / sigma)`; +inf on clean data, -inf on pure noise."""
+        return 2 * (self.alpha.log() - self.sigma.log())
+
+
+def join(levels: list[Level]) -> Level:
+    """Levels one after another along the first axis: a grid from its pieces.
+
+    >>> join([Level.of(1.0, 2.0), Level.of(1.0, 0.0)]).sigma
+    tensor([2., 0.], dtype=torch.float64)
+    """
+    parts = [Level(torch.atleast_1d(a), torch.atleast_1d(s)) for a, s in levels]
+    return Level(torch.cat([p.alpha for p in parts]), torch.cat([p.sigma for p in parts]))

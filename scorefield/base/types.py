@@ -1,0 +1,17 @@
+"""The two arrows of the house: a denoiser and a guide; and what a condition is."""
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+
+from scorefield.base.level import Level
+
+Cond = Mapping[str, Tensor]
+"""Conditions, batch-first: `label (B,) int64`, `vector (B, d)`, `null (B,) bool` (True: that
+sample is unconditional). `None` in place of a `Cond` means that every sample is unconditional."""
+
+Denoise = Callable[[Tensor, Level, Cond | None], Tensor]
+"""`D(x, level, cond) = E[x0 | x]`: noisy tensor, noise level, condition -> posterior mean."""
+
+Guide = Callable[[Denoise], Denoise]
+"""Anything that changes what a solver sees: wraps a denoiser, so it composes with all of them."""
