@@ -6,7 +6,7 @@ of a step, handed in as an argument.
 """
 
 from scorefield.base.errors import BadInput, unknown
-from scorefield.base.level import Level, join, like
+from scorefield.base.level import Level, join, like, quotient
 from scorefield.base.noise import Noise, Seeded, Zero
 from scorefield.base.types import Cond, Denoise, Guide
 
@@ -21,5 +21,6 @@ __all__ = [
     "Zero",
     "join",
     "like",
+    "quotient",
     "unknown",
 ]

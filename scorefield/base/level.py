@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def like(leaf: Tensor, x: Tensor) -> Tensor:
-    """Cast a `()` or `(B,)` leaf to x's dtype and device and right-broadcast it to `(B, 1, ..., 1)`.
+    """Cast a `()` or `(B,)` leaf to x's dtype and device, right-broadcast to `(B, 1, ..., 1)`.
 
     Compute coefficients on the float64 leaves first, then call this: the cast comes last, so no
     digit is lost to x's precision before the coefficient is known.
@@ -17,6 +17,15 @@ def like(leaf: Tensor, x: Tensor) -> Tensor:
     """
     leaf = leaf.to(x)
     return leaf.reshape(-1, *(1,) * (x.ndim - 1)) if leaf.ndim else leaf
+
+
+def quotient(a: Tensor, b: Tensor) -> Tensor:
+    """`a / b`, with 0/0 = 1: the ratio of two equal levels, even of clean data or pure noise.
+
+    >>> quotient(torch.tensor([0.0, 1.0]), torch.tensor([0.0, 2.0]))
+    tensor([1.0000, 0.5000])
+    """
+    return torch.where((a == 0) & (b == 0), 1.0, a / b)
 
 
 class Level(NamedTuple):

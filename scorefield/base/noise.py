@@ -45,7 +45,7 @@ class Zero:
         return torch.zeros_like(x)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Seeded:
     """One seed per sample, `seeds: (B,)` integers; equal seeds give equal samples.
 

@@ -1,0 +1,184 @@
+"""Exact denoisers: posterior means in closed form, the truth that everything is measured against.
+
+For data `x0 ~ sum_k w_k N(m_k, C_k)` and `x = alpha x0 + sigma eps`,
+
+    p(x)   = sum_k w_k N(x; alpha m_k, S_k),   S_k = alpha^2 C_k + sigma^2 I,        (eq. 6)
+    D(x)   = sum_k p(k|x) [m_k + alpha C_k S_k^-1 (x - alpha m_k)],                  (eq. 7)
+
+in the eigenbasis of C_k, so that any level, and a level per sample, costs two small products.
+A data set of N points is the limit `C_k = 0`, `w_k = 1/N`. Each has `denoise` (a `Denoise`),
+`log_prob` and `sample`; conditions are ignored. x is `(B, ...)` with D numbers a sample.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput, Cond, Level
+
+TINY = 1e-300
+
+
+def _leaf(v: Tensor, x: Tensor) -> Tensor:
+    return v.to(x).reshape(-1, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """Gaussian mixture data: `means (K, D)`, full `covs (K, D, D)`, `weights (K,)` (eqs. 6, 7).
+
+    Covariances may be singular; then the density exists only where sigma > 0.
+
+    >>> m = Mixture(torch.tensor([[-1.0], [1.0]]), torch.zeros(2, 1, 1), torch.tensor([0.5, 0.5]))
+    >>> m.denoise(torch.tensor([[0.4]]), Level.of(1.0, 1.0))  # tanh(x / sigma^2)
+    tensor([[0.3799]])
+    """
+
+    means: Tensor
+    covs: Tensor
+    weights: Tensor
+    _variances: Tensor = field(init=False, repr=False)
+    _bases: Tensor = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        k, d = self.means.shape if self.means.ndim == 2 else (0, 0)
+        if not k or self.covs.shape != (k, d, d) or self.weights.shape != (k,):
+            raise BadInput(
+                f"means {tuple(self.means.shape)}, covs {tuple(self.covs.shape)} and weights "
+                f"{tuple(self.weights.shape)} do not fit.",
+                "Give (K, D), (K, D, D) and (K,).",
+            )
+        if (self.weights < 0).any() or not float(self.weights.sum()) > 0:
+            raise BadInput("a mixture weight is negative or all are 0.", "Give weights >= 0.")
+        variances, bases = torch.linalg.eigh(self.covs.double())
+        if (variances < -1e-9 * variances.abs().amax()).any():
+            raise BadInput(
+                f"a covariance has eigenvalue {float(variances.min()):g}.",
+                "Covariances are symmetric with eigenvalues >= 0.",
+            )
+        object.__setattr__(self, "_variances", variances.clamp(min=0))
+        object.__setattr__(self, "_bases", bases)
+
+    def _project(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor, Tensor]:
+        """`x - alpha m_k` in each eigenbasis and its gain `(B, K, D)`; `log w_k N(x)` `(B, K)`."""
+        bases, variances = self._bases.to(x), self._variances.to(x)
+        alpha, sigma = (_leaf(v, x)[..., None] for v in level)
+        y = torch.einsum("bd,kde->bke", x, bases)
+        y = y - alpha * torch.einsum("kd,kde->ke", self.means.to(x), bases)
+        total = (alpha**2 * variances + sigma**2).clamp(min=TINY if x.dtype.itemsize > 4 else 1e-37)
+        log_n = -0.5 * (y**2 / total + total.log() + math.log(2 * math.pi)).sum(-1)
+        weights = self.weights.to(x)
+        return y, alpha * variances / total, log_n + (weights / weights.sum()).log()
+
+    def denoise(self, x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
+        """`D(x) = E[x0 | x]` (eq. 7)."""
+        flat = x.flatten(1)
+        y, gain, log_w = self._project(flat, level)
+        mean = self.means.to(x) + torch.einsum("bke,kde->bkd", gain * y, self._bases.to(x))
+        return torch.einsum("bk,bkd->bd", log_w.softmax(-1), mean).view_as(x)
+
+    def log_prob(self, x: Tensor, level: Level | None = None) -> Tensor:
+        """`log p(x)` in nats `(B,)` at a level (eq. 6); `None`: of the data itself."""
+        return self._project(x.flatten(1), Level.of(1.0, 0.0) if level is None else level)[
+            2
+        ].logsumexp(-1)
+
+    def sample(self, n: int, seed: int | None = None) -> Tensor:
+        """`(n, D)` draws of the data, in the means' dtype."""
+        rng = _generator(seed)
+        k = torch.multinomial(self.weights.double(), n, replacement=True, generator=rng)
+        z = torch.randn(n, self.means.shape[1], dtype=torch.float64, generator=rng)
+        scaled = self._variances[k].sqrt() * z
+        return self.means[k] + torch.einsum("be,bde->bd", scaled, self._bases[k]).to(self.means)
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussian:
+    """Gaussian data `N(mean (D,), cov (D, D))`: the mixture of one component.
+
+        D(x) = m + alpha C (alpha^2 C + sigma^2 I)^-1 (x - alpha m)
+
+    >>> unit = Gaussian(torch.zeros(1), torch.eye(1))
+    >>> unit.denoise(torch.tensor([[1.0]]), Level.of(0.6, 0.8))
+    tensor([[0.6000]])
+    """
+
+    mean: Tensor
+    cov: Tensor
+    _mixture: Mixture = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.mean.ndim != 1:
+            raise BadInput(f"mean has shape {tuple(self.mean.shape)}.", "Give (D,).")
+        one = torch.ones(1, dtype=self.mean.dtype)
+        object.__setattr__(self, "_mixture", Mixture(self.mean[None], self.cov[None], one))
+
+    def denoise(self, x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
+        """`D(x) = E[x0 | x]`."""
+        return self._mixture.denoise(x, level)
+
+    def log_prob(self, x: Tensor, level: Level | None = None) -> Tensor:
+        """`log N(x; alpha m, alpha^2 C + sigma^2 I)` in nats `(B,)`; `None`: of the data itself."""
+        return self._mixture.log_prob(x, level)
+
+    def sample(self, n: int, seed: int | None = None) -> Tensor:
+        """`(n, D)` draws of the data."""
+        return self._mixture.sample(n, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """The empirical distribution of `x0 (N, ...)`: the denoiser that memorises.
+
+        D(x) = sum_i softmax_i(-||x - alpha x0_i||^2 / (2 sigma^2)) x0_i
+
+    Distances are taken in float64: at small sigma their differences are all that matters.
+
+    >>> data = DataSet(torch.tensor([[-1.0], [1.0]]))
+    >>> data.denoise(torch.tensor([[0.4]]), Level.of(1.0, 1.0))  # tanh(x / sigma^2)
+    tensor([[0.3799]])
+    """
+
+    x0: Tensor
+
+    def __post_init__(self) -> None:
+        if self.x0.ndim < 2 or not len(self.x0):
+            raise BadInput(f"x0 has shape {tuple(self.x0.shape)}.", "Give (N, ...) with N >= 1.")
+
+    def _logits(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor, Tensor]:
+        """`-||x - alpha x0_i||^2 / (2 sigma^2)` `(B, N)` less its largest, that, and sigma."""
+        wide, points = x.flatten(1).double(), self.x0.flatten(1).to(x.device, torch.float64)
+        alpha, sigma = (_leaf(v, wide) for v in level)
+        square = ((points**2).sum(1) * alpha - 2 * wide @ points.T) * alpha
+        nearest = square.amin(1, keepdim=True)
+        twice = (2 * sigma**2).clamp(min=TINY)
+        top = -(nearest + (wide**2).sum(1, keepdim=True)) / twice
+        return (nearest - square) / twice, top, sigma
+
+    def denoise(self, x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
+        """`D(x) = E[x0 | x]`; the nearest point as sigma falls to 0."""
+        weights = self._logits(x, level)[0].softmax(1)
+        return (weights @ self.x0.flatten(1).to(weights)).view_as(x).to(x)
+
+    def log_prob(self, x: Tensor, level: Level | None = None) -> Tensor:
+        """`log p(x)` in nats `(B,)`, for sigma > 0: the points themselves have no density."""
+        if level is None or bool((level.sigma == 0).any()):
+            raise BadInput("a finite data set has no density at sigma = 0.", "Give a noisy level.")
+        logits, top, sigma = self._logits(x, level)
+        normal = 0.5 * x[0].numel() * (2 * math.pi * sigma**2).log() + math.log(len(self.x0))
+        return (logits.logsumexp(1) + (top - normal).squeeze(1)).to(x)
+
+    def sample(self, n: int, seed: int | None = None) -> Tensor:
+        """`(n, ...)` points drawn with replacement."""
+        return self.x0[torch.randint(len(self.x0), (n,), generator=_generator(seed))]
+
+
+def _generator(seed: int | None) -> torch.Generator:
+    rng = torch.Generator()
+    if seed is None:
+        rng.seed()
+    else:
+        rng.manual_seed(seed)
+    return rng

@@ -1,0 +1,158 @@
+"""Grids: the levels a solver visits, noisiest first, as one Level with leaves `(steps+1,)`.
+
+Every grid has the same call, `(schedule, steps, start=1.0, stop=None)`, with start and stop in t.
+With `stop=None` the last level is clean data (sigma = 0) or, for `uniform_t`, the schedule at
+t=0; a grid that cannot reach clean data smoothly puts its last noisy level at the schedule's
+`floor` and steps from there. With a `stop` the last level is the schedule at that t.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput, Level, join
+from scorefield.process.discrete import DiscreteVP
+from scorefield.process.schedules import Schedule
+
+CLEAN = Level.of(1.0, 0.0)
+NOISIEST = -12.0
+"""The lowest logsnr that is spread over: below it the level is pure noise for any solver, and a
+schedule that starts at alpha = 0 (logsnr = -inf) could not be spread at all."""
+
+
+def uniform_t(
+    schedule: Schedule, steps: int, start: float = 1.0, stop: float | None = None
+) -> Level:
+    """t falls in equal steps from `start` to `stop` (default: 0)."""
+    _check(steps, start, stop)
+    return schedule(torch.linspace(start, stop or 0.0, steps + 1, dtype=torch.float64))
+
+
+def uniform_logsnr(
+    schedule: Schedule, steps: int, start: float = 1.0, stop: float | None = None
+) -> Level:
+    """logsnr rises in equal steps: the natural clock of exponential integrators."""
+    return _spread(schedule, steps, start, stop, lambda logsnr: logsnr, lambda value: value)
+
+
+def karras(
+    schedule: Schedule, steps: int, start: float = 1.0, stop: float | None = None, rho: float = 7.0
+) -> Level:
+    """`(sigma/alpha)^(1/rho)` falls in equal steps (Karras et al. 2022, eq. 5).
+
+    >>> from scorefield.process import EDM
+    >>> [round(float(s), 4) for s in karras(EDM(), 4).sigma]
+    [80.0, 9.7232, 0.47, 0.002, 0.0]
+    """
+    return _spread(
+        schedule,
+        steps,
+        start,
+        stop,
+        lambda logsnr: (-logsnr / (2 * rho)).exp(),
+        lambda value: -2 * rho * value.log(),
+    )
+
+
+def exponential(
+    schedule: Schedule, steps: int, start: float = 1.0, stop: float | None = None
+) -> Level:
+    """`sigma/alpha` falls by the same factor each step: `uniform_logsnr` by its other name."""
+    return uniform_logsnr(schedule, steps, start, stop)
+
+
+def timesteps(
+    schedule: DiscreteVP,
+    steps: int,
+    start: float = 1.0,
+    stop: float | None = None,
+    spacing: Literal["leading", "trailing", "linspace"] = "trailing",
+) -> Level:
+    """A choice of the chain's own timesteps k in 1..T, then clean data (or the one at `stop`).
+
+    With n levels between first and last timestep K = start T,
+
+        leading:  k_i = 1 + floor(i (K/n)),  i = n-1..0      (never reaches K; 1 is always there)
+        trailing: k_i = round(K - i (K/n)),  i = 0..n-1      (starts at K)
+        linspace: k_i = round(1 + (K-1) i/(n-1)), i = n-1..0 (both ends; one level: K)
+
+    with a real K/n, so any count is right: *there* is the next level of the list, never k - T//n
+    (Lin et al. 2024, table 2 for the spacings).
+
+    >>> from scorefield.process import DiscreteVP
+    >>> chain = DiscreteVP()
+    >>> levels = timesteps(chain, 3)
+    >>> (chain.inverse(levels.logsnr) * 1000).round().int().tolist()
+    [1000, 667, 333, 0]
+    """
+    if not isinstance(schedule, DiscreteVP):
+        raise BadInput(
+            f"{type(schedule).__name__} has no timesteps.", "Use DiscreteVP(betas) or another grid."
+        )
+    _check(steps, start, stop)
+    last = max(1, round(start * schedule.steps))
+    first = 0 if stop is None else max(1, round(stop * schedule.steps))
+    count = steps if stop is None else steps + 1
+    span = last - first
+    if count > (last if stop is None else span + 1):
+        raise BadInput(
+            f"{steps} steps do not fit the {span} timesteps between start and stop.",
+            "Ask for fewer steps, or use a grid over continuous time (uniform_t).",
+        )
+    i = torch.arange(count, dtype=torch.float64)
+    if stop is not None:
+        k = (last - i * span / (count - 1)).round()
+    elif spacing == "leading":
+        k = 1 + (i.flip(0) * last / count).floor()
+    elif spacing == "trailing":
+        k = (last - i * last / count).round()
+    elif spacing == "linspace":
+        k = (1 + (last - 1) * i.flip(0) / max(count - 1, 1)).round()
+        k[0] = last
+    else:
+        raise BadInput(f"unknown spacing {spacing!r}.", "Use leading, trailing or linspace.")
+    levels = schedule(k / schedule.steps)
+    return join([levels, CLEAN]) if stop is None else levels
+
+
+def _spread(
+    schedule: Schedule,
+    steps: int,
+    start: float,
+    stop: float | None,
+    forth: Callable[[Tensor], Tensor],
+    back: Callable[[Tensor], Tensor],
+) -> Level:
+    """Levels in equal steps of `forth(logsnr)`, exact at both ends.
+
+    The first level is always the schedule at `start`, even where its logsnr is too low to spread.
+    """
+    _check(steps, start, stop)
+    count = steps if stop is None else steps + 1
+    end = schedule.floor if stop is None else stop
+    t = torch.tensor([start, end], dtype=torch.float64)
+    ends = schedule(t)
+    if start <= end:
+        raise BadInput(
+            f"start t={start:g} is not above the last noisy level t={end:g}.",
+            "Start later, or give a stop.",
+        )
+    top, bottom = forth(ends.logsnr.clamp(min=NOISIEST))
+    if not math.isfinite(float(bottom)):
+        raise BadInput("the grid cannot be spread to clean data.", "Give a stop > 0 or None.")
+    value = top + torch.linspace(0, 1, max(count, 2), dtype=torch.float64)[:count] * (bottom - top)
+    between = schedule(schedule.inverse(back(value[1:-1])))
+    levels = join([ends.at(0), between, ends.at(1)][: 3 if count > 1 else 1])
+    return join([levels, CLEAN]) if stop is None else levels
+
+
+def _check(steps: int, start: float, stop: float | None) -> None:
+    if steps < 1:
+        raise BadInput(f"steps is {steps}.", "Give at least 1.")
+    if not 0 < start <= 1:
+        raise BadInput(f"start is t={start:g}.", "Use 0 < start <= 1.")
+    if stop is not None and not 0 <= stop < start:
+        raise BadInput(f"stop is t={stop:g} and start t={start:g}.", "Use 0 <= stop < start.")

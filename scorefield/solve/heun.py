@@ -1,0 +1,57 @@
+"""Heun's method in the clock ratio: Karras et al. 2022, "Elucidating the design space", alg. 1."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from scorefield.base import Cond, Denoise, Level, Noise, like
+from scorefield.solve.loop import Info, State
+from scorefield.solve.transfer import affine, transfer
+
+
+@dataclass(frozen=True)
+class Heun:
+    """Trapezoid rule for `d(x/alpha)/d(ratio) = eps`, predicted by an Euler step.
+
+        x' = rho x + (alpha_there - alpha_here rho) D                                (eq. 1)
+        x_there = x' + (sigma_there - alpha_there ratio_here) (eps' - eps) / 2
+
+    A step to clean data or from pure noise, where the trapezoid has no second end, is the Euler
+    step; if no sample of the batch needs the second call, it is not made.
+    """
+
+    order: ClassVar[int] = 2
+    evals: ClassVar[int] = 2
+    stochastic: ClassVar[bool] = False
+    adaptive: ClassVar[bool] = False
+
+    def init(self, x: Tensor) -> State:
+        return State(x)
+
+    def step(
+        self,
+        denoise: Denoise,
+        state: State,
+        here: Level,
+        there: Level,
+        noise: Noise,
+        cond: Cond | None = None,
+    ) -> tuple[State, Info]:
+        (x,) = state
+        denoised = denoise(x, here, cond)
+        keep, gain = transfer(here, there)
+        euler = affine(x, keep, denoised, gain)
+        inner = (here.alpha > 0) & (there.sigma > 0)
+        if not inner.any():
+            return State(euler), Info(denoised)
+        half = torch.where(inner, (there.sigma - there.alpha * here.ratio) / 2, 0.0)
+        change = _eps(euler, denoise(euler, there, cond), there) - _eps(x, denoised, here)
+        return State(euler + like(half, x) * change), Info(denoised)
+
+
+def _eps(x: Tensor, denoised: Tensor, level: Level) -> Tensor:
+    """`(x - alpha D) / sigma`; on clean data, where no sample uses it, some finite number."""
+    per_sigma = 1 / torch.where(level.sigma > 0, level.sigma, 1.0)
+    return affine(x, per_sigma, denoised, -level.alpha * per_sigma)

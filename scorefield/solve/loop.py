@@ -1,0 +1,138 @@
+"""The only loop: a solver walks down a grid of levels."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput, Cond, Denoise, Level, Noise
+
+
+class State(NamedTuple):
+    """The memory of a one-step solver: where x is. All leaves are batch-first."""
+
+    x: Tensor
+
+
+class Info(NamedTuple):
+    """What a step saw: the denoised estimate, and a per-sample error estimate if it has one."""
+
+    denoised: Tensor
+    error: Tensor | None = None
+
+
+class Solver(Protocol):
+    """A method: frozen constants, `init(x) -> state`, `step(...) -> (state, info)`.
+
+    `order` is the slope of its error in the step (a stochastic solver's: of the mean) and `evals`
+    its denoiser calls a step; a step to clean data may need fewer. `step` is a pure function: the
+    state is a NamedTuple of batch-first tensors with x first, so states can be saved, joined by
+    `cat` and split by index.
+    """
+
+    @property
+    def order(self) -> int: ...
+    @property
+    def evals(self) -> int: ...
+    @property
+    def stochastic(self) -> bool: ...
+    @property
+    def adaptive(self) -> bool: ...
+
+    def init(self, x: Tensor) -> Any: ...
+
+    def step(
+        self,
+        denoise: Denoise,
+        state: Any,
+        here: Level,
+        there: Level,
+        noise: Noise,
+        cond: Cond | None = None,
+    ) -> tuple[Any, Info]: ...
+
+
+def trajectory(
+    solver: Solver,
+    denoise: Denoise,
+    x: Tensor | tuple,
+    levels: Level,
+    noise: Noise,
+    cond: Cond | None = None,
+) -> Iterator[tuple[Any, Info]]:
+    """Yield (state, info) after each step down `levels`, leaves `(steps+1,)` or `(steps+1, B)`.
+
+    `x` is a tensor at `levels.at(0)`, or a state that an earlier step returned: saving a state
+    and going on with `levels.at(slice(k, None))` is the same as never having stopped. Gradients
+    flow as the caller's mode says.
+
+    Raises BadInput if the levels rise in noise, are not finite, or are fewer than two.
+    """
+    state = solver.init(x) if isinstance(x, Tensor) else x
+    check(levels, len(state[0]))
+    for k in range(len(levels.sigma) - 1):
+        state, info = solver.step(denoise, state, levels.at(k), levels.at(k + 1), noise, cond)
+        yield state, info
+
+
+@torch.no_grad()
+def sample(
+    solver: Solver,
+    denoise: Denoise,
+    x: Tensor | tuple,
+    levels: Level,
+    noise: Noise,
+    cond: Cond | None = None,
+    progress: bool = False,
+) -> Tensor:
+    """The last x of a `trajectory`, without gradients.
+
+    >>> from scorefield.base import Zero
+    >>> from scorefield.solve import DDIM
+    >>> unit = lambda x, level, cond: level.like(x).alpha * x  # D for N(0, 1) data, VP levels
+    >>> levels = Level(torch.tensor([0.6, 1.0]).double(), torch.tensor([0.8, 0.0]).double())
+    >>> sample(DDIM(), unit, torch.tensor([[2.0]]), levels, Zero())
+    tensor([[1.2000]])
+    """
+    steps = trajectory(solver, denoise, x, levels, noise, cond)
+    if progress:
+        from tqdm import tqdm
+
+        steps = tqdm(steps, total=len(levels.sigma) - 1, unit="step")
+    ((state, _),) = deque(steps, maxlen=1)
+    return state[0]
+
+
+def check(levels: Level, batch: int) -> None:
+    """Raise BadInput unless `levels` is a grid that a batch of this size can walk down."""
+    alpha, sigma = levels
+    if not 1 <= sigma.ndim <= 2 or alpha.shape != sigma.shape or len(sigma) < 2:
+        raise BadInput(
+            f"levels have shapes {tuple(alpha.shape)} and {tuple(sigma.shape)}.",
+            "Give a grid with leaves (steps+1,) or (steps+1, B) and at least one step.",
+        )
+    if sigma.ndim == 2 and sigma.shape[1] != batch:
+        raise BadInput(
+            f"levels are for {sigma.shape[1]} samples and x has {batch}.",
+            "Give one column of levels per sample.",
+        )
+    bad = ~(alpha.isfinite() & sigma.isfinite() & (alpha >= 0) & (sigma >= 0) & (alpha + sigma > 0))
+    if bad.any():
+        at = bad.nonzero()[0].tolist()
+        raise BadInput(
+            f"the level at index {at[0]} has alpha {float(alpha[tuple(at)])} and "
+            f"sigma {float(sigma[tuple(at)])}.",
+            "Both must be finite, >= 0, and not both 0.",
+        )
+    ratio = levels.ratio
+    rises = ratio[1:] > ratio[:-1]
+    if rises.any():
+        at = rises.nonzero()[0].tolist()
+        before, after = float(ratio[tuple(at)]), float(ratio[(at[0] + 1, *at[1:])])
+        raise BadInput(
+            f"levels must decrease in noise: ratio rises from {before:.4g} to {after:.4g} "
+            f"at index {at[0] + 1}.",
+            "Flip a grid that runs from data to noise.",
+        )

@@ -1,0 +1,24 @@
+"""Coefficients that all solvers share, on float64 leaves, finite at every legal pair of levels."""
+
+import torch
+from torch import Tensor
+
+from scorefield.base import Level, like, quotient
+
+
+def transfer(here: Level, there: Level) -> tuple[Tensor, Tensor]:
+    """(keep, gain) of `x_there = keep x + gain D`: the flow if D did not change (eq. 1)."""
+    keep = quotient(there.sigma, here.sigma)
+    return keep, there.alpha - here.alpha * keep
+
+
+def posterior(here: Level, there: Level) -> tuple[Tensor, Tensor, Tensor]:
+    """(keep, gain, spread) of `q(x_there | x_here, x0 = D)` (eq. 2)."""
+    rho = quotient(there.sigma, here.sigma)
+    q = rho * quotient(here.alpha, there.alpha)
+    return q * rho, there.alpha * (1 - q**2), there.sigma * (1 - q**2).clamp(min=0).sqrt()
+
+
+def affine(x: Tensor, keep: Tensor, denoised: Tensor, gain: Tensor) -> Tensor:
+    """`keep x + gain D` in two passes over memory."""
+    return torch.addcmul(like(keep, x) * x, like(gain, x), denoised)
