@@ -1,0 +1,199 @@
+"""Arrays: an .npz file, and the rules by which any array becomes pictures or vectors."""
+
+import warnings
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from scorefield.base import BadInput
+from scorefield.data.sets import EIGHT_BIT, Data, Scaling, split_at, split_off
+
+COLOUR = range(1, 5)  # how many channels an axis may have to be taken for the colour axis
+RESERVED = ("x", "y", "label", "x_test", "y_test")
+MOST_CLASSES = 1000  # a label may exceed this only in a data set that has as many examples
+# RuntimeError is an encrypted archive, NotImplementedError an unknown compression.
+DAMAGE = (ValueError, OSError, EOFError, KeyError, MemoryError, RuntimeError, NotImplementedError)
+DAMAGE += (zipfile.BadZipFile, zlib.error)
+
+
+def npz(path: str, channels: int | None = None) -> Data:
+    """The arrays of a NumPy .npz file: `x` (or the only array), and optionally `y` (or `label`),
+    `x_test`, `y_test`.
+
+    - (N, D) are vectors, standardised per coordinate.
+    - (N, H, W) are grey pictures.
+    - (N, a, b, c) are pictures. The colour axis is a or c: the one of 1 to 4 entries, or, with
+      `channels`, the one of that many. If both or neither fit, that is an error.
+    uint8 pictures stay as they are, 0..255 onto [-1, 1]; any other real type becomes float32,
+    pictures with the training minimum and maximum onto -1 and 1. `y` are class indices (N,).
+    Without `x_test` a tenth is held out. Nothing pickled is ever read.
+    """
+    found = _read(Path(path))
+    x_name = _examples_name(path, found)
+    y_name = "label" if "label" in found else "y"
+    if "y" in found and "label" in found:
+        raise BadInput(f"'{path}' holds both y and label.", "Keep one of them.")
+    if ("x_test" in found and (y_name in found) != ("y_test" in found)) or (
+        "x_test" not in found and "y_test" in found
+    ):
+        raise BadInput(
+            f"'{path}' holds {', '.join(sorted(found))}: examples and labels do not pair up.",
+            "Save x with y and x_test with y_test, or no labels at all.",
+        )
+    ignored = sorted(set(found) - {x_name, *RESERVED})
+    if ignored:
+        warnings.warn(f"'{path}': ignored the arrays {', '.join(ignored)}.", stacklevel=3)
+
+    x = examples(found[x_name], f"'{x_name}' in '{path}'", channels)
+    label = _labels(found[y_name], len(x), f"'{y_name}' in '{path}'") if y_name in found else None
+    classes = classes_of(label, len(x), f"'{path}'")
+    if "x_test" not in found:
+        train, test = split_off(x, label)
+    else:
+        x_test = examples(found["x_test"], f"'x_test' in '{path}'", channels)
+        label_test = None
+        if label is not None:
+            label_test = _labels(found["y_test"], len(x_test), f"'y_test' in '{path}'")
+        train = split_at(x, label, slice(None))
+        test = split_at(x_test, label_test, slice(None))
+    return Data("npz", train, test, classes, scaling_of(train.x))
+
+
+def scaling_of(x: torch.Tensor) -> Scaling:
+    """The scaling that training examples x (N, ...) call for."""
+    if len(x) == 0:
+        raise BadInput("there are no training examples.", "Give at least 1.")
+    if x.dtype == torch.uint8:
+        return EIGHT_BIT
+    if x.ndim == 4:
+        return Scaling.range(float(x.min()), float(x.max()))
+    return Scaling.standardise(x)
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise BadInput(f"there is no file '{path}'.", "Give --data.path an .npz file.")
+    if not zipfile.is_zipfile(path):
+        raise BadInput(
+            f"'{path}' is not a whole .npz file (a zip archive).",
+            "Write it with numpy.savez or numpy.savez_compressed.",
+        )
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            members = {name: archive[name] for name in archive.files}
+    except DAMAGE as error:
+        raise _unreadable(path, error) from None
+    # A member that is no array comes back as bytes.
+    return {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
+
+
+def _unreadable(path: Path, error: Exception) -> BadInput:
+    if "allow_pickle" in str(error):
+        return BadInput(
+            f"'{path}' holds an array of Python objects (a pickle), which can run code when read.",
+            "Save plain numbers: numpy.stack arrays of one shape before numpy.savez.",
+        )
+    return BadInput(f"'{path}' cannot be read: {error}.", "Write it again with numpy.savez.")
+
+
+def _examples_name(path: str, found: dict[str, np.ndarray]) -> str:
+    if "x" in found:
+        return "x"
+    others = [name for name in found if name not in RESERVED]
+    if len(others) != 1:
+        raise BadInput(
+            f"'{path}' holds no array named x but {', '.join(sorted(found)) or 'nothing'}.",
+            "Name the examples x.",
+        )
+    return others[0]
+
+
+def examples(array: np.ndarray, where: str, channels: int | None = None) -> np.ndarray:
+    """An array as uint8 or float32 pictures (N, C, H, W) or float32 vectors (N, D); see `npz`."""
+    if array.dtype.kind not in "biuf":
+        raise BadInput(f"{where} is of type {array.dtype}.", "Give real numbers.")
+    if array.ndim not in (2, 3, 4) or 0 in array.shape[1:]:
+        raise BadInput(
+            f"{where} has shape {array.shape}.",
+            "Give (N, D) vectors or (N, H, W), (N, C, H, W) or (N, H, W, C) pictures.",
+        )
+    if array.ndim == 2:
+        if channels is not None:
+            raise BadInput(
+                f"{where} has shape {array.shape}: vectors have no channels.",
+                "Leave --data.channels out.",
+            )
+        return _finite(array, where)
+    if array.ndim == 3:
+        if channels not in (None, 1):
+            raise BadInput(
+                f"{where} has shape {array.shape}: grey pictures, not {channels} channels.",
+                "Leave --data.channels out.",
+            )
+        pictures = array[:, None]
+    else:
+        pictures = _channels_first(array, where, channels)
+    if pictures.dtype != np.uint8:
+        return _finite(pictures, where)
+    return np.ascontiguousarray(pictures)
+
+
+def _channels_first(array: np.ndarray, where: str, channels: int | None) -> np.ndarray:
+    fits = COLOUR if channels is None else (channels,)
+    first, last = array.shape[1] in fits, array.shape[3] in fits
+    if first == last:
+        asked = "1 to 4" if channels is None else f"{channels}"
+        raise BadInput(
+            f"{where} has shape {array.shape}, where {'both' if first else 'neither'} of the axes "
+            f"1 and 3 could be the colour axis of {asked} channels.",
+            "Save pictures as (N, C, H, W) or (N, H, W, C), and give --data.channels the number "
+            "C if it is over 4 or the pictures are 4 pixels or less on a side.",
+        )
+    return array if first else array.transpose(0, 3, 1, 2)
+
+
+def _finite(array: np.ndarray, where: str) -> np.ndarray:
+    """As contiguous float32, refused if a value is not finite."""
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(array, dtype=np.float32)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        first = tuple(int(i[0]) for i in np.nonzero(bad))
+        raise BadInput(
+            f"{where}: {int(bad.sum())} of {values.size} values are NaN, infinite or beyond "
+            f"float32, the first at index {first}.",
+            "Remove those examples or fill in their values.",
+        )
+    return values
+
+
+def _labels(array: np.ndarray, count: int, where: str) -> np.ndarray:
+    """Class indices (N,) as int64; a column (N, 1) is taken as (N,)."""
+    label = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    if label.dtype.kind not in "biu" or label.ndim != 1:
+        raise BadInput(
+            f"{where} has shape {array.shape} and type {array.dtype}.",
+            "Labels are integers of shape (N,).",
+        )
+    if len(label) != count:
+        raise BadInput(f"{where} has {len(label)} labels for {count} examples.", "Give one each.")
+    return label.astype(np.int64)
+
+
+def classes_of(label: np.ndarray | None, count: int, where: str) -> tuple[str, ...]:
+    """The classes "0", "1", ... that the training labels (N,) of a set of `count` examples index.
+
+    Refuses negative labels, and identifiers stored as labels, which would make a class of each.
+    """
+    if label is None or len(label) == 0:
+        return ()
+    low, high = int(label.min()), int(label.max())
+    if low < 0 or high >= max(count, MOST_CLASSES):
+        raise BadInput(
+            f"the labels of {where} run from {low} to {high} over {count} examples.",
+            "Labels are class indices 0, 1, ..., classes - 1.",
+        )
+    return tuple(str(k) for k in range(high + 1))

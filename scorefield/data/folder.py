@@ -1,0 +1,93 @@
+"""A folder of pictures."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from scorefield.base import BadInput
+from scorefield.data.pictures import stack_pictures, suffixes
+from scorefield.data.sets import EIGHT_BIT, Data, split_at, split_off
+
+
+def folder(path: str, size: int | None = None, channels: int | None = None) -> Data:
+    """The pictures under the folder `path`, uint8 (1 or 3, H, W).
+
+    The class of a picture is the name of its sub-folder (the first, if nested); a folder without
+    sub-folders is unlabelled. Sub-folders `train` and `test` (or `val`) are the two splits, each
+    with its own class folders; otherwise a tenth is held out, the same one every time. Files
+    whose name starts with a dot or does not end like a picture's are ignored. How a file becomes
+    pixels, and what `size` and `channels` do: `pictures.read_picture`.
+
+    Errors: no such folder; nothing readable in it; fewer than 2 pictures; sizes differ and `size`
+    is None; some pictures are in a sub-folder and some are not.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise BadInput(f"there is no folder '{path}'.", "Give --data.path a folder of pictures.")
+    train_root, test_root = _split_folders(root)
+    train_files = _picture_files(train_root)
+    test_files = [] if test_root is None else _picture_files(test_root)
+    files = train_files + test_files
+    names = [file.relative_to(root).as_posix() for file in files]
+    x, kept = stack_pictures(zip(names, files), len(files), size, channels, f"'{path}'")
+
+    tops = [_class_name(file, train_root) for file in train_files]
+    if test_root is not None:
+        tops += [_class_name(file, test_root) for file in test_files]
+    label, classes = _classes([tops[i] for i in kept], [names[i] for i in kept])
+    if test_root is None:
+        train, test = split_off(x, label)
+    else:
+        train = split_at(x, label, np.flatnonzero(kept < len(train_files)))
+        test = split_at(x, label, np.flatnonzero(kept >= len(train_files)))
+    return Data("folder", train, test, classes, EIGHT_BIT)
+
+
+def _split_folders(root: Path) -> tuple[Path, Path | None]:
+    """(training folder, test folder). A lone `train` beside other names is a class: railways."""
+    folders = {entry.name for entry in root.iterdir() if entry.is_dir() and _visible(entry.name)}
+    if "train" in folders:
+        for name in ("test", "val"):
+            if name in folders:
+                return root / "train", root / name
+        if folders == {"train"}:
+            return root / "train", None
+    return root, None
+
+
+def _picture_files(root: Path) -> list[Path]:
+    """In the order of their relative paths, which fixes the held-out split on every system."""
+    files = []
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = filter(_visible, subfolders)
+        files += [
+            Path(folder, name)
+            for name in names
+            if _visible(name) and os.path.splitext(name)[1].lower() in suffixes()
+        ]
+    return sorted(files, key=lambda file: file.relative_to(root).as_posix())
+
+
+def _visible(name: str) -> bool:
+    return not name.startswith(".")
+
+
+def _class_name(file: Path, root: Path) -> str | None:
+    parts = file.relative_to(root).parts
+    return parts[0] if len(parts) > 1 else None
+
+
+def _classes(tops: list[str | None], names: list[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """The class index of each picture, and the class names in alphabetical order."""
+    classes = sorted({top for top in tops if top is not None})
+    if not classes:
+        return None, ()
+    if None in tops:
+        raise BadInput(
+            f"the picture {names[tops.index(None)]} is in no class folder, but "
+            f"{names[next(i for i, top in enumerate(tops) if top is not None)]} is.",
+            "Put every picture in a class folder, or none.",
+        )
+    index = {name: i for i, name in enumerate(classes)}
+    return np.array([index[top] for top in tops if top is not None]), tuple(classes)

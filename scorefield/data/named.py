@@ -1,0 +1,81 @@
+"""Data sets by name."""
+
+import inspect
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from scorefield.base import BadInput, unknown
+from scorefield.data import arrays, cifar, digits, folder, hub, idx, toys
+from scorefield.data.sets import Data
+
+datasets: dict[str, Callable[..., Data]] = {
+    "digits": digits.digits,
+    "swiss-roll": toys.swiss_roll,
+    "moons": toys.moons,
+    "8-gaussians": toys.eight_gaussians,
+    "checkerboard": toys.checkerboard,
+    "mnist": idx.mnist,
+    "fashion-mnist": idx.fashion_mnist,
+    "cifar10": cifar.cifar10,
+    "folder": folder.folder,
+    "npz": arrays.npz,
+    "huggingface": hub.huggingface,
+}
+
+
+def load(
+    name_or_path: str,
+    *,
+    path: str | None = None,
+    size: int | None = None,
+    channels: int | None = None,
+    seed: int = 0,
+) -> Data:
+    """The data set of that name (a key of `datasets`), or the folder of pictures or .npz file at
+    that path.
+
+    `path`, `size` and `channels` mean what the set's own function says; one that it does not take
+    is an error. `seed` draws the toys; every other set, and its held-out split, is the same for
+    any seed.
+
+    >>> data = load("digits")
+    >>> data.shape, len(data.train), len(data.test)
+    ((1, 8, 8), 1438, 359)
+    """
+    name = name_or_path
+    if name not in datasets:
+        if path is not None:
+            raise unknown("data set", name, datasets)
+        name, path = _kind_of_path(name), name
+    given = {
+        key: value
+        for key, value in {"path": path, "size": size, "channels": channels}.items()
+        if value is not None
+    }
+    takes = inspect.signature(datasets[name]).parameters
+    for key, value in given.items():
+        if key not in takes:
+            raise BadInput(
+                f"the data set '{name}' takes no --data.{key} (given {value}).", "Leave it out."
+            )
+    for key, parameter in takes.items():
+        if parameter.default is inspect.Parameter.empty and key not in given:
+            raise BadInput(
+                f"the data set '{name}' needs to know where it is.", f"Give --data.{key}."
+            )
+    return datasets[name](**given, **({"seed": seed} if "seed" in takes else {}))
+
+
+def _kind_of_path(text: str) -> str:
+    if text and Path(text).is_dir():
+        return "folder"
+    if text.endswith(".npz"):
+        return "npz"
+    if os.sep in text or Path(text).is_file():
+        raise BadInput(
+            f"'{text}' is no folder of pictures and no .npz file.",
+            "For the other files and for Hugging Face names, use the data set huggingface with "
+            f"--data.path {text}.",
+        )
+    raise unknown("data set", text, datasets)

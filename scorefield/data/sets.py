@@ -1,0 +1,250 @@
+"""What a data set is: examples in their own units, the map to the model's units, two splits."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """The affine map between the data's own units u and the model's x0 (eq. 1).
+
+        x0 = (u - offset) / scale,        u = offset + scale x0
+
+    `offset` and `scale` hold one number, or one per channel (pictures) or coordinate (vectors);
+    they act along axis 1 of a batch. In float32, decode(encode(u)) returns u to within
+    2e-7 (|offset| + |u|): exactly, after rounding, for 8-bit pictures. Data whose spread is under
+    1e-6 of its mean lose it to that rounding; subtract the mean before saving them.
+
+    >>> pixels = Scaling((127.5,), (127.5,))
+    >>> pixels.encode(torch.tensor([[0, 255]], dtype=torch.uint8))
+    tensor([[-1.,  1.]])
+    >>> pixels.decode(torch.tensor([[-1.0, 1.0]]))
+    tensor([[  0., 255.]])
+    """
+
+    offset: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.offset or len(self.offset) != len(self.scale):
+            raise BadInput(
+                f"a scaling has {len(self.offset)} offsets and {len(self.scale)} scales.",
+                "Give as many of the one as of the other, and at least one.",
+            )
+        if not all(math.isfinite(value) for value in self.offset):
+            raise BadInput(f"the offsets {self.offset} are not all finite.", "Give finite numbers.")
+        if not all(math.isfinite(value) and value > 0 for value in self.scale):
+            raise BadInput(
+                f"the scales {self.scale} are not all positive and finite.",
+                "Use 1 for a constant coordinate.",
+            )
+
+    @classmethod
+    def range(cls, low: float, high: float) -> Self:
+        """[low, high] onto [-1, 1]; a single value (low = high) onto 0.
+
+        >>> Scaling.range(0, 16)
+        Scaling(offset=(8.0,), scale=(8.0,))
+        """
+        return cls(((low + high) / 2,), ((high - low) / 2 if high > low else 1.0,))
+
+    @classmethod
+    def standardise(cls, u: Tensor) -> Self:
+        """Mean 0 and standard deviation 1 in each coordinate of u (N, D); a constant one keeps
+        scale 1.
+
+        >>> Scaling.standardise(torch.tensor([[1.0, 7.0], [5.0, 7.0]]))
+        Scaling(offset=(3.0, 7.0), scale=(2.0, 1.0))
+        """
+        exact = u.double()
+        std = exact.std(dim=0, correction=0)
+        constant = (exact == exact[:1]).all(dim=0)  # rounding can leave std tiny, not 0
+        mean = torch.where(constant, exact[0], exact.mean(dim=0))
+        return cls(
+            tuple(mean.tolist()), tuple(torch.where(constant, torch.ones_like(std), std).tolist())
+        )
+
+    def encode(self, u: Tensor) -> Tensor:
+        """x0 (float32) of a batch u (B, C, H, W) or (B, D) of any real type."""
+        x0 = u.to(torch.float32, copy=True)  # then in place: one buffer, three times as fast
+        return x0.sub_(_along_axis_1(self.offset, u)).div_(_along_axis_1(self.scale, u))
+
+    def decode(self, x0: Tensor) -> Tensor:
+        """The batch x0 in the data's own units (float32)."""
+        u = x0.to(torch.float32, copy=True)
+        return u.mul_(_along_axis_1(self.scale, x0)).add_(_along_axis_1(self.offset, x0))
+
+    def to_json(self) -> dict[str, list[float]]:
+        return {"offset": list(self.offset), "scale": list(self.scale)}
+
+    @classmethod
+    def from_json(cls, saved: dict[str, Any]) -> Self:
+        return cls(
+            tuple(float(value) for value in saved["offset"]),
+            tuple(float(value) for value in saved["scale"]),
+        )
+
+
+def _along_axis_1(values: tuple[float, ...], like: Tensor) -> Tensor:
+    column = torch.tensor(values, dtype=torch.float32, device=like.device)
+    return column.view(-1, *[1] * (like.ndim - 2))
+
+
+EIGHT_BIT = Scaling.range(0, 255)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Examples in their own units: x uint8 pictures (N, C, H, W), float32 pictures or float32
+    vectors (N, D), and their conditions, each (N, ...)."""
+
+    x: Tensor
+    cond: dict[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key, value in self.cond.items():
+            if len(value) != len(self.x):
+                raise BadInput(
+                    f"{len(self.x)} examples come with {len(value)} values of '{key}'.",
+                    "Give one per example.",
+                )
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set: a training and a held-out split, class names, and the scaling to model units.
+
+    Pictures are scaled to [-1, 1]. `cond["label"]` (N,) int64 indexes `classes`; data without
+    labels have `cond = {}` and `classes = ()`.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    scaling: Scaling
+
+    def __post_init__(self) -> None:
+        for part, split in (("training", self.train), ("test", self.test)):
+            if len(split) == 0:
+                raise BadInput(
+                    f"the {part} split of '{self.name}' is empty.", "Give it at least 1 example."
+                )
+            label = split.cond.get("label")
+            if label is not None and not 0 <= int(label.min()) <= int(label.max()) < len(
+                self.classes
+            ):
+                raise BadInput(
+                    f"the {part} labels of '{self.name}' run from {int(label.min())} to "
+                    f"{int(label.max())} with {len(self.classes)} classes.",
+                    "Labels are class indices 0, 1, ..., classes - 1.",
+                )
+        if self.train.x.shape[1:] != self.test.x.shape[1:]:
+            raise BadInput(
+                f"training examples of '{self.name}' have shape {tuple(self.train.x.shape[1:])} "
+                f"and test examples {tuple(self.test.x.shape[1:])}.",
+                "Give both splits the same shape.",
+            )
+        if self.train.cond.keys() != self.test.cond.keys():
+            raise BadInput(
+                f"the training split of '{self.name}' has the conditions "
+                f"{sorted(self.train.cond)} and the test split {sorted(self.test.cond)}.",
+                "Give both splits the same conditions.",
+            )
+        if len(self.scaling.scale) not in (1, self.shape[0]):
+            raise BadInput(
+                f"the scaling of '{self.name}' has {len(self.scaling.scale)} entries for examples "
+                f"of shape {self.shape}.",
+                f"Give 1 or {self.shape[0]}.",
+            )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one example: (C, H, W) or (D,)."""
+        return tuple(self.train.x.shape[1:])
+
+    @property
+    def is_image(self) -> bool:
+        return len(self.shape) == 3
+
+    def batch(self, split: Split, index: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The examples of `split` at `index` (B,), as x0 (B, *shape) float32 in model units, and
+        their conditions, all on the split's device."""
+        index = index.to(split.x.device)
+        # index_select gathers bytes some 30 times faster than x[index].
+        x0 = self.scaling.encode(split.x.index_select(0, index))
+        return x0, {key: value.index_select(0, index) for key, value in split.cond.items()}
+
+    def pixels(self, x0: Tensor) -> Tensor:
+        """Pictures x0 (B, C, H, W) as uint8 in 0..255, whatever the raw levels of the data were.
+
+        -1 becomes 0 and 1 becomes 255, values beyond are clipped, NaN becomes 0.
+        """
+        if not self.is_image:
+            raise BadInput(
+                f"'{self.name}' holds vectors of shape {self.shape}, not pictures.",
+                "Use scaling.decode.",
+            )
+        levels = (x0.float() + 1).mul(127.5).round().clamp(0, 255)
+        return levels.nan_to_num(nan=0.0).to(torch.uint8)
+
+
+def hold_out(label: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted (train, test) indices of a stratified split of examples with classes `label` (N,).
+
+    Class k gives its share n_k * fraction to the test split, rounded so that the total is right
+    (largest remainders first) and no class gives its only example; the test split has at least 1.
+    The split depends on `label` and `fraction` alone, so runs with different seeds are judged on
+    the same examples.
+
+    >>> train, test = hold_out(np.array([0] * 10 + [1] * 20), fraction=0.1)
+    >>> len(train), int((test < 10).sum()), int((test >= 10).sum())
+    (27, 1, 2)
+    """
+    total = len(label)
+    if total < 2:
+        raise BadInput(
+            f"a data set of {total} example{'s' if total != 1 else ''} (one-image data) "
+            "cannot be split.",
+            "Give at least 2: one to train on and one to hold out.",
+        )
+    counts = np.bincount(label)
+    share = counts * fraction
+    quota = np.floor(share).astype(np.int64)
+    can_give = np.flatnonzero(quota < counts - 1)
+    by_remainder = can_give[np.argsort((quota - share)[can_give], kind="stable")]
+    quota[by_remainder[: round(share.sum()) - quota.sum()]] += 1
+    if not quota.any():
+        quota[np.argmax(counts)] = 1
+
+    # The legacy generator: its stream is frozen, so the split outlives numpy releases.
+    shuffled = np.random.RandomState(1).permutation(total)
+    by_class = shuffled[np.argsort(label[shuffled], kind="stable")]
+    rank_in_class = np.arange(total) - (np.cumsum(counts) - counts)[label[by_class]]
+    held = rank_in_class < quota[label[by_class]]
+    return np.sort(by_class[~held]), np.sort(by_class[held])
+
+
+def split_off(
+    x: np.ndarray, label: np.ndarray | None, fraction: float = 0.1
+) -> tuple[Split, Split]:
+    """(train, test) splits of the examples x (N, ...), by `hold_out`."""
+    groups = label if label is not None else np.zeros(len(x), dtype=np.int64)
+    train, test = hold_out(groups, fraction)
+    return split_at(x, label, train), split_at(x, label, test)
+
+
+def split_at(x: np.ndarray, label: np.ndarray | None, index: np.ndarray | slice) -> Split:
+    """The examples `index` of x (N, ...) with their classes, as a Split."""
+    cond = {} if label is None else {"label": torch.from_numpy(label[index].astype(np.int64))}
+    return Split(torch.from_numpy(x[index]), cond)

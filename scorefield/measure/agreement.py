@@ -1,0 +1,93 @@
+"""Do conditional samples show the class that was asked for?
+
+A judge's label is compared with the asked one. The judge errs too, so the same figure on held-out
+examples is the ceiling. Shares carry Wilson's 95% interval (Wilson 1927), with z = 1.96:
+
+    (p + z^2/2n +- z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n)
+
+which stays inside [0, 1] and stays honest at p = 0 and p = 1, where p +- z sqrt(p (1-p)/n) has
+width 0.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput
+
+Z95 = 1.959963984540054  # the 97.5% quantile of N(0, 1)
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """`hits` of `n`, with the 95% interval [low, high] of the share behind it."""
+
+    hits: int
+    n: int
+    share: float
+    low: float
+    high: float
+
+
+def wilson(hits: int, n: int) -> Proportion:
+    """Wilson's 95% interval for a share.
+
+    >>> found = wilson(81, 263)
+    >>> round(found.low, 4), round(found.high, 4)  # Newcombe 1998, table I, method 3
+    (0.2553, 0.3662)
+    """
+    if not 0 <= hits <= n or n < 1:
+        raise BadInput(f"{hits} hits of {n}.", "Count 0..n hits among at least 1 trial.")
+    p, zz = hits / n, Z95**2 / n
+    centre = (p + zz / 2) / (1 + zz)
+    half = Z95 / (1 + zz) * sqrt(p * (1 - p) / n + zz / (4 * n))
+    low = 0.0 if hits == 0 else centre - half  # what the formula gives but for rounding
+    high = 1.0 if hits == n else centre + half
+    return Proportion(hits, n, p, low, high)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Share of samples judged to be what was asked: in all, and per class (None if never asked)."""
+
+    total: Proportion
+    per_class: dict[str, Proportion | None]
+
+
+def agreement(logits: Tensor, asked: Tensor, classes: Sequence[str]) -> Agreement:
+    """Judge's logits (N, K) against asked labels (N,) of the K `classes`.
+
+    >>> found = agreement(torch.eye(3), torch.tensor([0, 1, 1]), ["a", "b", "c"])
+    >>> found.total.hits, found.total.n, found.per_class["b"].share, found.per_class["c"]
+    (2, 3, 0.5, None)
+    """
+    K = len(classes)
+    if logits.ndim != 2 or logits.shape[1] != K:
+        raise BadInput(f"logits have shape {tuple(logits.shape)}.", f"Give (N, {K}): {K} classes.")
+    check_labels(asked, len(logits), K)
+    hit = logits.argmax(1) == asked
+    n = torch.bincount(asked, minlength=K).tolist()
+    hits = torch.bincount(asked[hit], minlength=K).tolist()
+    return Agreement(
+        total=wilson(sum(hits), len(asked)),
+        per_class={c: wilson(h, m) if m else None for c, h, m in zip(classes, hits, n)},
+    )
+
+
+def check_labels(labels: Tensor, count: int, classes: int) -> None:
+    """Refuse labels that are not `count` whole numbers in 0..classes-1."""
+    if labels.shape != (count,):
+        raise BadInput(
+            f"labels have shape {tuple(labels.shape)} for {count} samples.",
+            "Give one label per sample.",
+        )
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise BadInput(f"labels are {labels.dtype}.", "Give class indices as integers.")
+    if count and (labels.min() < 0 or labels.max() >= classes):
+        raise BadInput(
+            f"labels run from {int(labels.min())} to {int(labels.max())}.",
+            f"The {classes} classes are 0..{classes - 1}.",
+        )

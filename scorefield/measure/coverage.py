@@ -1,0 +1,89 @@
+"""Are the samples good (precision, density), and do they cover the data (recall, coverage)?
+
+The manifold of a set is the union of balls around its members, the radius of each ball being the
+distance to its k-th nearest fellow, NN_k. With real r_i (i <= N), samples s_j (j <= M) and
+B(x) = {y: |y - x| <= NN_k(x)}:
+
+    precision = 1/M  sum_j [ s_j in some B(r_i) ]       recall   = 1/N sum_i [ r_i in some B(s_j) ]
+    density   = 1/kM sum_j sum_i [ s_j in B(r_i) ]      coverage = 1/N sum_i [ some s_j in B(r_i) ]
+
+Precision and recall: Kynkaanniemi et al. 2019; density and coverage: Naeem et al. 2020, which a
+few outliers with huge balls cannot inflate. For two sets of one continuous law, whatever it is,
+
+    E density = 1,    E coverage = 1 - prod_{i=1..k} (N - i)/(N + M - i)  ~  1 - 2^-k  at N = M,
+
+whereas precision and recall depend on the law and on the sizes (radii shrink as sets grow): compare
+sets of equal size, and beside the same figures for real against real, which are not 1.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput
+from scorefield.measure.blocks import Progress, blocks
+from scorefield.measure.checks import check_rows, check_same_shape
+
+
+@dataclass(frozen=True)
+class PrecisionRecall:
+    """Four shares (density may exceed 1) from balls of the k-th nearest neighbour."""
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+    k: int
+    n_samples: int
+    n_real: int
+
+
+def precision_recall(
+    samples: Tensor, real: Tensor, k: int = 3, *, progress: Progress | None = None
+) -> PrecisionRecall:
+    """Compare sample features (M, D) with real features (N, D); both need more than k rows.
+
+    >>> real = torch.tensor([[0.0], [1.0], [2.0], [3.0]])
+    >>> found = precision_recall(torch.tensor([[0.0], [0.5], [1.0], [9.0]]), real, k=1)
+    >>> found.precision, found.recall  # 9 is in no ball; 9's own ball, radius 8, holds them all
+    (0.75, 1.0)
+    >>> found.coverage  # no sample within 1 of the real 3
+    0.75
+    """
+    if k < 1:
+        raise BadInput(f"k is {k}.", "Take at least 1 neighbour.")
+    check_rows("samples", samples, least=k + 1)
+    check_rows("real examples", real, least=k + 1)
+    check_same_shape("samples", samples, "real examples", real)
+    s, r = samples.flatten(1).double(), real.flatten(1).double()
+    radius_s, radius_r = _radii(s, k), _radii(r, k)
+    good = inside = 0
+    recalled = covered = torch.zeros(len(r), dtype=torch.bool, device=r.device)
+    for block in blocks(len(s), len(r), progress):
+        d = _distances(s[block], r)
+        in_real = d <= radius_r
+        good += int(in_real.any(1).sum())
+        inside += int(in_real.sum())
+        covered = covered | in_real.any(0)
+        recalled = recalled | (d <= radius_s[block, None]).any(0)
+    return PrecisionRecall(
+        precision=good / len(s),
+        recall=recalled.double().mean().item(),
+        density=inside / (k * len(s)),
+        coverage=covered.double().mean().item(),
+        k=k,
+        n_samples=len(s),
+        n_real=len(r),
+    )
+
+
+def _radii(x: Tensor, k: int) -> Tensor:
+    """NN_k of each row: the (k+1)-th smallest distance, the smallest being its own 0."""
+    near = [_distances(x[block], x).kthvalue(k + 1).values for block in blocks(len(x), len(x))]
+    return torch.cat(near)
+
+
+def _distances(a: Tensor, b: Tensor) -> Tensor:
+    """Without the |a|^2 + |b|^2 - 2ab shortcut, whose rounding would break ties on a ball's rim."""
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")

@@ -1,0 +1,116 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+import scorefield.measure.blocks as blocks_module
+import scorefield.measure.memorise as memorise_module
+from scorefield.base import BadInput
+from scorefield.measure import Memorisation, memorisation
+
+Measure = Callable[[Tensor, Tensor, Tensor], Memorisation]
+
+
+def normal(n: int, seed: int) -> Tensor:
+    return torch.randn(n, 1, 2, 2, generator=torch.Generator().manual_seed(seed))
+
+
+TRAIN, TEST = normal(500, 1), normal(400, 2)
+
+
+def copies(measure: Measure) -> None:
+    found = measure(TRAIN.flip(0)[:100], TRAIN, TEST)
+    assert found.ratio == 0  # exactly: the distance is taken by subtraction
+    assert found.near == 1
+    assert set(found.suspect_distances) == {0}
+    assert all(s + t == 499 for s, t in zip(found.suspects, found.neighbours))
+
+
+def held_out_is_one(measure: Measure) -> None:
+    found = measure(TEST, TRAIN, TEST)
+    assert found.ratio == 1
+    assert found.near == pytest.approx(0.01, abs=0.005)
+
+
+def new_draws_are_near_one(measure: Measure) -> None:
+    found = measure(normal(400, 3), TRAIN, TEST)
+    assert found.ratio == pytest.approx(1, abs=0.15)  # sd of a mean of 400 is about 3%
+    assert found.near < 0.04
+
+
+def one_copy_among_many(measure: Measure) -> None:
+    """The mean does not notice; the list of suspects does."""
+    samples = normal(400, 3)
+    samples[123] = TRAIN[45] + 1e-4
+    found = measure(samples, TRAIN, TEST)
+    assert (found.suspects[0], found.neighbours[0]) == (123, 45)
+    assert found.suspect_distances[0] == pytest.approx(2e-4, rel=1e-2)  # sqrt(4) * 1e-4, float32
+    assert list(found.suspect_distances) == sorted(found.suspect_distances)
+    assert len(found.suspects) == 8
+
+
+LAWS = [copies, held_out_is_one, new_draws_are_near_one, one_copy_among_many]
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_known_values(law: Callable[[Measure], None]):
+    law(memorisation)
+
+
+def distances_to_test(samples: Tensor, train: Tensor, held_out: Tensor) -> Memorisation:
+    return memorisation(samples, held_out, train)
+
+
+def suspects_are_the_farthest(samples: Tensor, train: Tensor, held_out: Tensor) -> Memorisation:
+    whole = memorisation(samples, train, held_out, suspects=len(samples))
+    back = [field[::-1][:8] for field in (whole.suspects, whole.neighbours)]
+    return Memorisation(
+        whole.ratio, whole.distance, whole.held_out_distance, whole.near, whole.near_threshold,
+        back[0], back[1], whole.suspect_distances[::-1][:8],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "law, twin",
+    [
+        (copies, distances_to_test),
+        (held_out_is_one, distances_to_test),
+        (one_copy_among_many, suspects_are_the_farthest),
+    ],
+)
+def test_wrong_measures_fail(law, twin):
+    with pytest.raises(AssertionError):
+        law(twin)
+
+
+def test_nearest_equals_brute_force_in_any_blocks(monkeypatch):
+    a, b = normal(37, 4).flatten(1), normal(101, 5).flatten(1)
+    want = torch.cdist(a.double(), b.double(), compute_mode="donot_use_mm_for_euclid_dist").min(1)
+    whole = memorise_module.nearest(a, b)
+    monkeypatch.setattr(blocks_module, "BLOCK", 60)
+    monkeypatch.setattr(memorise_module, "BLOCK", 60)
+    for distance, index in (whole, memorise_module.nearest(a, b)):
+        assert torch.equal(index, want.indices)
+        torch.testing.assert_close(distance, want.values, rtol=1e-12, atol=0)
+
+
+def test_data_full_of_duplicates_has_no_ratio():
+    same = torch.zeros(5, 2)
+    found = memorisation(same + 1, same, same)
+    assert found.ratio is None
+    assert found.near == 0
+    assert memorisation(same, same, same).near == 1
+
+
+def test_bad_input():
+    x = torch.zeros(3, 2)
+    with pytest.raises(BadInput, match="1 samples given"):
+        memorisation(x[:1], x, x)
+    with pytest.raises(BadInput, match="held-out examples have shape"):
+        memorisation(x, x, torch.zeros(3, 4))
+    with pytest.raises(BadInput, match="suspects is -1"):
+        memorisation(x, x, x, suspects=-1)
+    x[1] = torch.nan
+    with pytest.raises(BadInput, match="1 of 3 training examples are not finite.* index 1"):
+        memorisation(torch.zeros(3, 2), x, torch.zeros(3, 2))
