@@ -5,7 +5,7 @@ A value is a factory: call it, with its own options if any, to get the object.
 
 from scorefield.data import datasets
 from scorefield.guide import cfg
-from scorefield.measure import measures
+from scorefield.measure import agreement, frechet_report, memorisation, precision_recall
 from scorefield.nets import MLP, UNet
 from scorefield.objective import EDMWeight, LogNormal, MinSNR, Objective, Stratified, Uniform
 from scorefield.objective import weight as _weight
@@ -41,6 +41,12 @@ weights = {
 times = {"uniform": Uniform, "stratified": Stratified, "lognormal": LogNormal}
 objectives = {"regression": Objective}
 networks = {"unet": UNet, "mlp": MLP}
+measures = {
+    "frechet": frechet_report,
+    "precision-recall": precision_recall,
+    "agreement": agreement,
+    "memorisation": memorisation,
+}
 
 __all__ = [
     "datasets",

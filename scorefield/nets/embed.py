@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scorefield.base import BadInput
+from scorefield.nets.contract import check_sizes
 from scorefield.nets.init import SILU_GAIN, preserve_variance
 
 FEATURES = 64
@@ -15,74 +15,134 @@ LONGEST, SHORTEST = 40.0, 0.5  # periods; half of the longest spans the whole ra
 
 
 def noise_features(noise: Tensor, count: int = FEATURES) -> Tensor:
-    """Fourier features of a scalar, with geometrically spaced fixed frequencies.
+    """Fourier features of a scalar, at fixed frequencies in geometric progression.
 
-        f_k(u) = sqrt(2) [cos(w_k u), sin(w_k u)],   w_k = 2 pi / period_k,   k = 1 .. count/2
+        f_k(u) = sqrt(2) (cos w_k u, sin w_k u),   w_k = 2 pi / period_k,   k = 1 .. count/2
 
-    Periods fall from 40 to 0.5, so that u in [-10, 10] is one-to-one (half a wave of the longest)
-    and u, u + 0.01 differ by 0.13 rad in the shortest. Each pair has mean square 1. The phase is
-    taken in float32 at least: in bfloat16 9.99 and 10 are the same number.
+    Periods fall from 40 to 0.5: u in [-10, 10] stays one-to-one (half a wave of the longest) and
+    a step of 0.01 turns the shortest by 0.13 rad. The mean square is 1. The phase is taken in
+    float32 at least, because in bfloat16 9.99 and 10 are one number.
 
-    noise: (B,). Returns (B, count). Nothing is learned and nothing is drawn, so two networks of
-    one configuration see the same features.
+    noise: (B,). Returns (B, count). Nothing is learned or drawn, so networks of one configuration
+    see the same features.
 
     >>> noise_features(torch.tensor([0.0]), 4)
     tensor([[1.4142, 1.4142, 0.0000, 0.0000]])
     """
     u = noise.to(torch.promote_types(noise.dtype, torch.float32))
     steps = torch.linspace(0, 1, count // 2, dtype=u.dtype, device=u.device)
-    phase = u[:, None] * (2 * math.pi / LONGEST * (LONGEST / SHORTEST) ** steps)
+    phase = u[:, None] * (2 * math.pi / LONGEST) * (LONGEST / SHORTEST) ** steps
     return math.sqrt(2) * torch.cat([phase.cos(), phase.sin()], dim=1)
 
 
 class Conditions(nn.Module):
-    """The conditions of each sample as one vector, and a learned vector for "no condition".
+    """Adds the conditions of each sample to its embedding, or a learned vector for "none".
 
-        emb = null_embedding                           where cond["null"]
-              label_embedding[label] + W vector        elsewhere
+        emb + null_embedding                            where cond["null"] is True
+        emb + label_embedding[label] + W vector + b     elsewhere
 
-    Where "null" is True that sample's label and vector are not read at all: they may hold any
-    value. cond=None nulls every sample. Built without classes and vector, it returns zeros.
+    The label and vector of a null sample are not used: they may hold any value, nan included.
+    cond=None makes every sample null. Built without classes and vector, it returns emb.
 
-    Errors: a key the network was not built for, a key it needs and does not get (unless every
-    sample is null), a wrong shape, a label outside 0..classes-1. Reading label values would stall
-    an accelerator, so there the range is left to the indexing kernel, which stops the program.
+    Raises BadInput for a key the network was not built for, a key it needs and does not get
+    (unless every sample is null), a wrong shape, and a label outside 0..classes-1. Reading label
+    values stalls an accelerator, so there the range is left to its indexing kernel, which stops
+    the program.
 
     >>> conditions = Conditions(8, classes=10)
-    >>> conditions({"label": torch.tensor([3, 12])}, batch=2)
+    >>> conditions(torch.zeros(2, 8), {"label": torch.tensor([3, 12])})
     Traceback (most recent call last):
     scorefield.base.errors.BadInput: label 12 is outside 0..9. ...
     """
 
     def __init__(self, width: int, classes: int | None = None, vector: int | None = None) -> None:
         super().__init__()
-        for name, size in (("classes", classes), ("vector", vector)):
-            if size is not None and size < 1:
-                raise BadInput(f"{name} is {size}.", "Give at least 1, or None for none.")
-        self.width, self.classes, self.vector = width, classes, vector
+        check_sizes(classes=classes, vector=vector)
+        self.classes, self.vector = classes, vector
         self.label_embedding = None if classes is None else nn.Embedding(classes, width)
-        self.vector_embedding = None if vector is None else nn.Linear(vector, width)
-        if self.vector_embedding is not None:
-            preserve_variance(self.vector_embedding)
+        self.vector_embedding = (
+            None if vector is None else preserve_variance(nn.Linear(vector, width))
+        )
         conditional = classes is not None or vector is not None
         self.null_embedding = nn.Parameter(torch.randn(width)) if conditional else None
 
-    def forward(self, cond: Mapping[str, Tensor] | None, batch: int) -> Tensor | float:
-        cond = {} if cond is None else cond
-        self._check(cond, batch)
+    def forward(self, emb: Tensor, cond: Mapping[str, Tensor] | None) -> Tensor:
+        if cond is not None:
+            self._check(cond, len(emb))
         if self.null_embedding is None:
-            return 0.0
+            return emb
+        if cond is None or self._missing(cond):  # checked: then every sample is null
+            return emb + self.null_embedding
         null = cond.get("null")
-        if not cond.keys() & {"label", "vector"}:  # checked: every sample is null
-            return self.null_embedding.expand(batch, -1)
-        emb: Tensor | float = 0.0
+        told = emb
         if self.label_embedding is not None:
-            label = cond["label"] if null is None else cond["label"].masked_fill(null, 0)
-            self._check_range(label)
-            emb = emb + self.label_embedding(label)
+            label = cond["label"]
+            label = label if null is None else label.masked_fill(null, 0)
+            check_labels(label, self.label_embedding.num_embeddings)
+            told = told + self.label_embedding(label)
         if self.vector_embedding is not None:
             # Masked before the product: 0 * nan would still reach the gradient of the weight.
             vector = cond["vector"].to(self.vector_embedding.weight.dtype)
             vector = vector if null is None else vector.masked_fill(null[:, None], 0)
-            emb = emb + self.vector_embedding(vector)
-        return emb if null is None else torch.where(null[:, None], self.null_embedding, emb)
+            told = told + self.vector_embedding(vector)
+        return told if null is None else torch.where(null[:, None], emb + self.null_embedding, told)
+
+    def _missing(self, cond: Mapping[str, Tensor]) -> list[str]:
+        needed = {"label": self.classes, "vector": self.vector}
+        return [key for key, size in needed.items() if size is not None and key not in cond]
+
+    def _check(self, cond: Mapping[str, Tensor], batch: int) -> None:
+        shapes: dict[str, tuple[int, ...]] = {"null": (batch,)}
+        if self.classes is not None:
+            shapes["label"] = (batch,)
+        if self.vector is not None:
+            shapes["vector"] = (batch, self.vector)
+        for key, value in cond.items():
+            if key not in shapes:
+                built = {"label": "classes", "vector": "vector"}.get(key, f"'{key}'")
+                raise BadInput(
+                    f"the condition has '{key}', but the network was built without {built}.",
+                    f"Leave '{key}' out, or build the network for it.",
+                )
+            if value.shape != shapes[key]:
+                raise BadInput(
+                    f"condition '{key}' has shape {tuple(value.shape)}, not {shapes[key]}.",
+                    "Conditions are batch-first: one row for each sample of x.",
+                )
+        missing = self._missing(cond)
+        if missing and not ("null" in cond and bool(cond["null"].all())):
+            raise BadInput(
+                f"the condition lacks '{missing[0]}', which the network was built for.",
+                f"Give '{missing[0]}', or cond=None for no condition.",
+            )
+
+
+def check_labels(label: Tensor, classes: int) -> None:
+    """Labels must be in 0..classes-1; only read where reading does not stall a device."""
+    if label.device.type != "cpu" or torch.compiler.is_compiling() or not len(label):
+        return
+    low, high = (int(end) for end in label.aminmax())
+    if low < 0 or high >= classes:
+        raise BadInput(
+            f"label {low if low < 0 else high} is outside 0..{classes - 1}.",
+            "Give class indices from 0, or cond['null'] True for no class.",
+        )
+
+
+class Embedding(nn.Module):
+    """The one vector (B, width) that modulates every block: noise level plus conditions.
+
+    emb = W2 silu(W1 f(noise) + b1) + b2 + conditions
+    """
+
+    def __init__(self, width: int, classes: int | None = None, vector: int | None = None) -> None:
+        super().__init__()
+        self.width = width
+        self.enter = preserve_variance(nn.Linear(FEATURES, width))
+        self.leave = preserve_variance(nn.Linear(width, width), gain=SILU_GAIN)
+        self.conditions = Conditions(width, classes, vector)
+
+    def forward(self, noise: Tensor, cond: Mapping[str, Tensor] | None) -> Tensor:
+        features = noise_features(noise).to(self.enter.weight.dtype)
+        emb = self.leave(nn.functional.silu(self.enter(features)))
+        return self.conditions(emb, cond)

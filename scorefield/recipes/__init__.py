@@ -1,0 +1,121 @@
+"""Recipes: functions that return a whole typed configuration. Each is a `scorefield train NAME`."""
+
+from collections.abc import Callable
+
+from scorefield.config import (
+    Config,
+    DataConfig,
+    NetConfig,
+    ObjectiveConfig,
+    SampleConfig,
+)
+from scorefield.train import Training
+
+
+def digits() -> Config:
+    """Real 8x8 handwritten digits, embedded: ten classes, a minute or two on two cores."""
+    return Config(
+        Training(images=200_000, batch=256, lr=3e-3, checkpoint_every=50_000),
+        DataConfig("digits"),
+        NetConfig(width=32, multipliers=(1, 2), blocks=2),
+    )
+
+
+def fashion_mnist() -> Config:
+    """Fashion-MNIST, 28x28 grey, ten classes."""
+    return Config(
+        Training(images=1_500_000, batch=128, lr=1e-3, precision="bf16", checkpoint_every=100_000),
+        DataConfig("fashion-mnist"),
+        NetConfig(width=64, multipliers=(1, 2, 2), blocks=2),
+    )
+
+
+def mnist() -> Config:
+    """MNIST, 28x28 grey, ten classes."""
+    return Config(
+        Training(images=1_000_000, batch=128, lr=1e-3, precision="bf16", checkpoint_every=100_000),
+        DataConfig("mnist"),
+        NetConfig(width=64, multipliers=(1, 2, 2), blocks=2),
+    )
+
+
+def cifar10() -> Config:
+    """CIFAR-10, 32x32 colour, ten classes; sized for a GPU."""
+    return Config(
+        Training(images=50_000_000, batch=512, lr=1e-3, warmup=200_000, precision="bf16",
+                 compile=True, ema=0.9999, checkpoint_every=1_000_000),
+        DataConfig("cifar10"),
+        NetConfig(width=128, multipliers=(1, 2, 2), blocks=3, attention=(1,), dropout=0.13),
+    )  # fmt: skip
+
+
+def folder() -> Config:
+    """Your own pictures: a folder, class = sub-folder. Give --data.path and --data.size."""
+    return Config(
+        Training(images=1_000_000, batch=64, lr=1e-3, precision="bf16", checkpoint_every=50_000),
+        DataConfig("folder"),
+        NetConfig(width=64, multipliers=(1, 2, 2), blocks=2),
+    )
+
+
+def npz() -> Config:
+    """Your own arrays: an .npz with x and, if you have them, integer labels y. Give --data.path."""
+    return Config(
+        Training(images=1_000_000, batch=128, lr=1e-3, checkpoint_every=50_000),
+        DataConfig("npz"),
+        NetConfig(width=64, multipliers=(1, 2), blocks=2),
+    )
+
+
+def huggingface() -> Config:
+    """A Hugging Face data set, by name or local path. Give --data.path."""
+    return Config(
+        Training(images=1_000_000, batch=64, lr=1e-3, precision="bf16", checkpoint_every=50_000),
+        DataConfig("huggingface"),
+        NetConfig(width=64, multipliers=(1, 2, 2), blocks=2),
+    )
+
+
+def _toy(name: str) -> Config:
+    return Config(
+        Training(images=2_000_000, batch=2048, lr=2e-3, checkpoint_every=500_000),
+        DataConfig(name),
+        NetConfig("mlp", width=128, blocks=3),
+        ObjectiveConfig(dropout=0.1),
+        SampleConfig(solver="heun", steps=20),
+    )
+
+
+def swiss_roll() -> Config:
+    """A spiral in the plane."""
+    return _toy("swiss-roll")
+
+
+def moons() -> Config:
+    """Two half moons in the plane, two classes."""
+    return _toy("moons")
+
+
+def eight_gaussians() -> Config:
+    """Eight Gaussians on a circle, eight classes."""
+    return _toy("8-gaussians")
+
+
+def checkerboard() -> Config:
+    """A checkerboard in the plane: sharp edges."""
+    return _toy("checkerboard")
+
+
+recipes: dict[str, Callable[[], Config]] = {
+    "digits": digits,
+    "fashion-mnist": fashion_mnist,
+    "mnist": mnist,
+    "cifar10": cifar10,
+    "folder": folder,
+    "npz": npz,
+    "huggingface": huggingface,
+    "swiss-roll": swiss_roll,
+    "moons": moons,
+    "8-gaussians": eight_gaussians,
+    "checkerboard": checkerboard,
+}

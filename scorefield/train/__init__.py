@@ -1,0 +1,35 @@
+"""Floor 4: training. A run is a pure function of its settings and its data.
+
+Step k of a run trains on positions `k B .. (k+1) B - 1` of an endless sequence of shuffled epochs
+and draws its times and noise from a generator seeded by (seed, k). Nothing about chance has to be
+remembered: weights, EMA, optimiser moments and the count of images seen are the whole state, and
+a run that was killed goes on as if it had not been.
+"""
+
+from scorefield.train.checkpoint import (
+    load_checkpoint,
+    read_json,
+    read_tensors,
+    save_checkpoint,
+    write_bytes,
+    write_json,
+    write_tensors,
+)
+from scorefield.train.ema import EMA
+from scorefield.train.trainer import Diverged, Progress, Training, TrainState, fit
+
+__all__ = [
+    "EMA",
+    "Diverged",
+    "Progress",
+    "TrainState",
+    "Training",
+    "fit",
+    "load_checkpoint",
+    "read_json",
+    "read_tensors",
+    "save_checkpoint",
+    "write_bytes",
+    "write_json",
+    "write_tensors",
+]

@@ -1,0 +1,224 @@
+"""What a run is made of: typed settings, their JSON, and the objects that they stand for."""
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+
+from scorefield import catalogue
+from scorefield.base import BadInput, unknown
+from scorefield.data import Data, Scaling, load
+from scorefield.denoise import Denoiser, views
+from scorefield.objective import Objective
+from scorefield.process import Schedule
+from scorefield.train import Training
+
+SCHEMA = 1
+"""Version of `config.json`; a higher one was written by a newer Scorefield."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which data."""
+
+    name: str = "digits"
+    """A registered set, a folder of pictures, or an .npz file."""
+    path: str | None = None
+    """Where it is, for sets that are not embedded."""
+    size: int | None = None
+    """Pixels of a side to shrink and crop pictures to."""
+    channels: int | None = None
+    """1 for grey or 3 for colour, where the set leaves a choice."""
+
+
+@dataclass(frozen=True)
+class NetConfig:
+    """Which network."""
+
+    name: Literal["auto", "unet", "mlp"] = "auto"
+    """unet for pictures, mlp for vectors; auto takes the one that fits the data."""
+    width: int = 32
+    """Channels at full size (unet) or hidden units (mlp)."""
+    multipliers: tuple[int, ...] = (1, 2)
+    """Width at each resolution, as multiples; each halves the size."""
+    blocks: int = 2
+    """Residual blocks at each resolution (unet) or in all (mlp)."""
+    attention: tuple[int, ...] | None = None
+    """Resolutions with self-attention: 0 is full size; None is the deepest."""
+    dropout: float = 0.0
+    """Share of activations dropped in training."""
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """What the network learns."""
+
+    schedule: str = "cosine"
+    """The forward process (scorefield catalogue schedules)."""
+    view: str = "edm"
+    """What the network predicts: x0, eps, v, flow or edm."""
+    weight: str = "edm"
+    """Weight of each noise level (scorefield catalogue weights)."""
+    times: str = "lognormal"
+    """Which noise levels are trained how often (scorefield catalogue times)."""
+    dropout: float = 0.1
+    """Share of samples that learn without their condition (for guidance)."""
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """How samples are made unless asked otherwise."""
+
+    solver: str = "dpmpp2m"
+    """Solver (scorefield catalogue solvers)."""
+    steps: int = 20
+    """Solver steps."""
+    grid: str = "uniform-logsnr"
+    """Which noise levels the steps visit (scorefield catalogue grids)."""
+    guidance: float = 1.0
+    """Scale of classifier-free guidance; 1 is the plain conditional model."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run. `config.json` in the run folder holds it, resolved."""
+
+    training: Training = field(default_factory=Training)
+    data: DataConfig = field(default_factory=DataConfig)
+    net: NetConfig = field(default_factory=NetConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    sample: SampleConfig = field(default_factory=SampleConfig)
+
+    def load_data(self) -> Data:
+        """The data set that the run trains on."""
+        d = self.data
+        return load(d.name, path=d.path, size=d.size, channels=d.channels, seed=self.training.seed)
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What a trained run must know of its data to be used without it."""
+
+    name: str
+    shape: tuple[int, ...]
+    classes: tuple[str, ...]
+    scaling: dict[str, Any]
+    sigma_data: float
+
+    @classmethod
+    def of(cls, data: Data) -> "DataFacts":
+        """Read off the data; sigma_data is the deviation of (at most 10,000) training examples."""
+        some = torch.arange(min(len(data.train), 10_000))
+        x0 = data.batch(data.train, some)[0]
+        return cls(
+            data.name, data.shape, data.classes, data.scaling.to_json(), round(float(x0.std()), 6)
+        )
+
+
+def build_schedule(name: str) -> Schedule:
+    """The schedule of that name, with its defaults."""
+    if name not in catalogue.schedules:
+        raise unknown("schedule", name, catalogue.schedules)
+    return catalogue.schedules[name]()
+
+
+def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
+    """A fresh network with its preconditioning; its weights come from the run's seed."""
+    net, image = config.net, len(facts.shape) == 3
+    name = net.name if net.name != "auto" else ("unet" if image else "mlp")
+    common = {
+        "width": net.width,
+        "blocks": net.blocks,
+        "classes": len(facts.classes) or None,
+        "dropout": net.dropout,
+    }
+    if config.objective.view not in views:
+        raise unknown("view", config.objective.view, views)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.training.seed)
+        if name == "unet":
+            common |= {"multipliers": net.multipliers, "attention": net.attention}
+        network = catalogue.networks[name](facts.shape, **common)
+    return Denoiser(
+        network,
+        config.objective.view,
+        facts.sigma_data,
+        schedule=build_schedule(config.objective.schedule),
+        shape=tuple(facts.shape),
+        scaling=Scaling.from_json(facts.scaling),
+        classes=tuple(facts.classes),
+    )
+
+
+def build_objective(config: Config, facts: DataFacts) -> Objective:
+    """The objective that the settings name."""
+    o = config.objective
+    for kind, name, names in (
+        ("weight", o.weight, catalogue.weights),
+        ("law of times", o.times, catalogue.times),
+    ):
+        if name not in names:
+            raise unknown(kind, name, names)
+    weight = catalogue.weights[o.weight]
+    return Objective(
+        build_schedule(o.schedule),
+        catalogue.times[o.times](),
+        weight(facts.sigma_data) if o.weight == "edm" else weight(),
+        o.dropout,
+    )
+
+
+def to_json(config: Config, facts: DataFacts) -> dict[str, Any]:
+    """The content of `config.json`."""
+    return {
+        "schema": SCHEMA,
+        "config": dataclasses.asdict(config),
+        "data": dataclasses.asdict(facts),
+    }
+
+
+def from_json(content: dict[str, Any], source: str) -> tuple[Config, DataFacts]:
+    """Settings from the content of `config.json`, or BadInput that names the field at fault."""
+    schema = content.get("schema")
+    if not isinstance(schema, int):
+        raise BadInput(f"{source} has no schema number.", "Is this a Scorefield run folder?")
+    if schema > SCHEMA:
+        raise BadInput(
+            f"{source} has schema {schema}, this Scorefield reads up to {SCHEMA}.",
+            "Upgrade Scorefield: pip install -U scorefield.",
+        )
+    config = _read(Config, content.get("config"), f"{source}: config")
+    return config, _read(DataFacts, content.get("data"), f"{source}: data")
+
+
+def _read(kind: Any, value: Any, where: str) -> Any:
+    """`value` from JSON as the type `kind`, checked."""
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise BadInput(f"{where} is not an object.", "Restore the file.")
+        hints = typing.get_type_hints(kind)
+        if strange := sorted(value.keys() - hints.keys()):
+            raise BadInput(f"{where} has an unknown field '{strange[0]}'.", "Remove it.")
+        return kind(**{k: _read(hints[k], v, f"{where}.{k}") for k, v in value.items()})  # type: ignore[operator]
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        return _read(next(a for a in args if a is not type(None)), value, where)
+    if origin is tuple:
+        if isinstance(value, list):
+            return tuple(_read(args[0], v, where) for v in value)
+    elif origin is Literal:
+        if value in args:
+            return value
+    elif origin is dict:
+        if isinstance(value, dict):
+            return value
+    elif kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    elif type(value) is kind:
+        return value
+    raise BadInput(f"{where} is {value!r}.", f"It must be {getattr(kind, '__name__', kind)}.")

@@ -1,0 +1,34 @@
+"""The contract of every network, net(x, noise, cond=None) -> F, and the checks of what it gets."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from scorefield.base import BadInput
+
+
+def check_inputs(x: Tensor, noise: Tensor, shape: tuple[int, ...]) -> None:
+    """x must be (B, *shape) and noise (B,)."""
+    if tuple(x.shape[1:]) != shape:
+        raise BadInput(
+            f"x has shape {tuple(x.shape)}, but the network was built for samples of {shape}.",
+            "Give x with one batch axis in front, or build the network for these samples.",
+        )
+    if noise.shape != x.shape[:1]:
+        raise BadInput(
+            f"noise has shape {tuple(noise.shape)} for a batch of {len(x)}.",
+            "Give one value of log(sigma / alpha) for each sample.",
+        )
+
+
+def check_sizes(**sizes: int | Sequence[int] | None) -> None:
+    """Each size, and each entry of a sequence of sizes, must be 1 or more; None is skipped."""
+    for name, size in sizes.items():
+        entries = [] if size is None else [size] if isinstance(size, int) else list(size)
+        if any(entry < 1 for entry in entries) or size == ():
+            raise BadInput(f"{name} is {size}.", "Give sizes of at least 1.")
+
+
+def check_dropout(dropout: float) -> None:
+    if not 0 <= dropout < 1:
+        raise BadInput(f"dropout is {dropout}.", "Give the share of values dropped, in [0, 1).")

@@ -1,0 +1,222 @@
+"""U-Net for pictures: residual blocks at several resolutions, joined by skips of equal size."""
+
+from collections.abc import Mapping, Sequence
+from math import gcd
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from scorefield.base import BadInput, unknown
+from scorefield.nets.contract import check_dropout, check_inputs, check_sizes
+from scorefield.nets.embed import Embedding
+from scorefield.nets.init import preserve_variance, zero
+
+Norm = Literal["group", "layer", "rms"]
+NORMS = get_args(Norm)
+
+
+class UNet(nn.Module):
+    """F(x, noise, cond) for pictures x of shape (B, C, H, W), any H, W >= 1.
+
+    Level l has width * multipliers[l] channels and ceil(size / 2^l) pixels a side. Going down,
+    each level runs `blocks` residual blocks and keeps every result; going up, each level runs
+    `blocks` more, each reading one of them. Attention runs after each block of the levels named
+    in `attention` (0 is full size, None is the deepest level only) and in the middle if the
+    deepest level is named. Every residual branch and the output start at zero: F = 0.
+
+    width: channels at level 0, a multiple of 8. head_dim: channels of an attention head.
+    norm: "group" (over groups of 16 or 8 channels and all pixels; the quickest on processors),
+    "layer" or "rms" (over the channels of each pixel); none of them looks across samples.
+    classes, vector: sizes of the conditions "label" and "vector", None for none.
+
+    F has the shape and dtype of x; the work is done in the dtype of the weights (or of autocast)
+    and channels-last, which the processor convolves faster.
+
+    Ronneberger et al. 2015 (U-Net); Dhariwal & Nichol 2021 (arXiv:2105.05233), section 3, for the
+    adaptive normalisation.
+
+    >>> net = UNet((1, 8, 8), width=16, multipliers=(1, 2), classes=10)
+    >>> x, noise = torch.randn(2, 1, 8, 8), torch.zeros(2)
+    >>> net(x, noise, {"label": torch.tensor([3, 7])}).shape
+    torch.Size([2, 1, 8, 8])
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        *,
+        width: int = 64,
+        multipliers: Sequence[int] = (1, 2, 2),
+        blocks: int = 2,
+        attention: Sequence[int] | None = None,
+        head_dim: int = 32,
+        norm: Norm = "group",
+        classes: int | None = None,
+        vector: int | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if len(shape) != 3:
+            raise BadInput(f"shape is {tuple(shape)}.", "A UNet reads pictures: give (C, H, W).")
+        check_sizes(shape=shape, width=width, multipliers=tuple(multipliers), blocks=blocks)
+        check_sizes(head_dim=head_dim)
+        check_dropout(dropout)
+        if width % 8:
+            raise BadInput(f"width is {width}.", "Give a multiple of 8.")
+        if norm not in NORMS:
+            raise unknown("norm", norm, NORMS)
+        self.config = {
+            "shape": list(shape),
+            "width": width,
+            "multipliers": list(multipliers),
+            "blocks": blocks,
+            "attention": None if attention is None else list(attention),
+            "head_dim": head_dim,
+            "norm": norm,
+            "classes": classes,
+            "vector": vector,
+            "dropout": dropout,
+        }
+        self.shape = tuple(shape)
+        channels = [width * m for m in multipliers]
+        deepest = len(channels) - 1
+        attending = {deepest} if attention is None else set(attention)
+        if not attending <= set(range(len(channels))):
+            raise BadInput(
+                f"attention is {tuple(attention or ())}, but the levels are 0..{deepest}.",
+                "Name levels the network has; 0 is full size.",
+            )
+
+        def block(level: int, c_in: int) -> Block:
+            dim = head_dim if level in attending else None
+            return Block(c_in, channels[level], 4 * width, dim, norm, dropout)
+
+        def encoder(level: int) -> nn.ModuleList:
+            return nn.ModuleList(block(level, channels[level]) for _ in range(blocks))
+
+        def decoder(level: int) -> nn.ModuleList:
+            return nn.ModuleList(block(level, 2 * channels[level]) for _ in range(blocks))
+
+        self.embedding = Embedding(4 * width, classes, vector)
+        self.stem = preserve_variance(nn.Conv2d(shape[0], channels[0], 3, padding=1))
+        self.encoders = nn.ModuleList(encoder(level) for level in range(len(channels)))
+        self.downs = nn.ModuleList(
+            preserve_variance(nn.Conv2d(channels[level], channels[level + 1], 3, 2, padding=1))
+            for level in range(deepest)
+        )
+        self.middle = block(deepest, channels[deepest])
+        self.decoders = nn.ModuleList(decoder(level) for level in range(len(channels)))
+        self.ups = nn.ModuleList(
+            preserve_variance(nn.Conv2d(channels[level + 1], channels[level], 3, padding=1))
+            for level in range(deepest)
+        )
+        self.last_norm = channel_norm(norm, channels[0])
+        self.out = zero(nn.Conv2d(channels[0], shape[0], 3, padding=1))
+
+    def forward(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor] | None = None) -> Tensor:
+        check_inputs(x, noise, self.shape)
+        emb = F.silu(self.embedding(noise, cond))
+        h = self.stem(x.to(self.stem.weight.dtype)).contiguous(memory_format=torch.channels_last)
+        skips: list[Tensor] = []
+        for level, encoder in enumerate(self.encoders):
+            h = self.downs[level - 1](h) if level > 0 else h
+            for block in encoder.children():
+                h = block(h, emb)
+                skips.append(h)
+        h = self.middle(h, emb)
+        for level in reversed(range(len(self.decoders))):
+            for block in self.decoders[level].children():
+                h = block(torch.cat([h, skips.pop()], dim=1), emb)
+            h = self.ups[level - 1](doubled(h, like=skips[-1])) if level > 0 else h
+        out = self.out(F.silu(self.last_norm(h)))
+        return out.to(x.dtype, memory_format=torch.contiguous_format)
+
+
+class Block(nn.Module):
+    """Residual block told the embedding by an adaptive normalisation, then maybe attention.
+
+    h' = W x + conv0( silu( norm(conv(silu(norm(x)))) (1 + scale) + shift ) )
+    (scale, shift) = A emb;   W = 1 if the channels stay;   conv0 starts at zero
+    """
+
+    def __init__(
+        self, c_in: int, c_out: int, emb: int, head_dim: int | None, norm: Norm, dropout: float
+    ) -> None:
+        super().__init__()
+        self.norm1 = channel_norm(norm, c_in)
+        self.conv1 = preserve_variance(nn.Conv2d(c_in, c_out, 3, padding=1))
+        self.modulation = preserve_variance(nn.Linear(emb, 2 * c_out), gain=0.5)
+        self.norm2 = channel_norm(norm, c_out, affine=False)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = zero(nn.Conv2d(c_out, c_out, 3, padding=1))
+        self.skip = nn.Identity() if c_in == c_out else preserve_variance(nn.Conv2d(c_in, c_out, 1))
+        self.attention = nn.Identity() if head_dim is None else Attention(c_out, head_dim, norm)
+
+    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+        scale, shift = self.modulation(emb)[:, :, None, None].chunk(2, dim=1)
+        h = self.conv1(F.silu(self.norm1(x)))
+        h = F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
+        return self.attention(self.skip(x) + self.conv2(self.dropout(h)))
+
+
+class Attention(nn.Module):
+    """Self-attention between the pixels of a sample: x + W0 softmax(q k^T / sqrt(d)) v."""
+
+    def __init__(self, channels: int, head_dim: int, norm: Norm) -> None:
+        super().__init__()
+        self.heads = max(1, channels // head_dim)
+        if channels % self.heads:
+            raise BadInput(
+                f"{channels} channels do not split into {self.heads} heads.",
+                f"Give a head_dim that divides {channels}.",
+            )
+        self.norm = channel_norm(norm, channels)
+        self.qkv = preserve_variance(nn.Linear(channels, 3 * channels))
+        self.out = zero(nn.Linear(channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        pixels = self.norm(x).flatten(2).mT  # (B, H W, C)
+        qkv = self.qkv(pixels).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        h = F.scaled_dot_product_attention(*qkv.unbind())
+        h = self.out(h.transpose(1, 2).flatten(2))
+        return x + h.mT.unflatten(-1, x.shape[2:])
+
+
+class PixelLayerNorm(nn.LayerNorm):
+    """Layer norm over the channels of each pixel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class PixelRMSNorm(nn.Module):
+    """gain * x / sqrt(mean(x^2) + 1e-5), the mean over the channels of each pixel."""
+
+    def __init__(self, channels: int, affine: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels, 1, 1)) if affine else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        h = (x * torch.rsqrt(wide.square().mean(1, keepdim=True) + 1e-5)).to(x.dtype)
+        return h if self.weight is None else h * self.weight
+
+
+def channel_norm(kind: Norm, channels: int, affine: bool = True) -> nn.Module:
+    if kind == "group":
+        return nn.GroupNorm(channels // gcd(channels, 16), channels, affine=affine)
+    if kind == "layer":
+        return PixelLayerNorm(channels, elementwise_affine=affine)
+    return PixelRMSNorm(channels, affine)
+
+
+def doubled(x: Tensor, like: Tensor) -> Tensor:
+    """Each pixel repeated 2 x 2, cut to the size of `like`: undoes a stride-2 ceil(size / 2).
+
+    >>> doubled(torch.tensor([[[[1.0, 2.0]]]]), torch.zeros(1, 1, 1, 3))
+    tensor([[[[1., 1., 2.]]]])
+    """
+    H, W = like.shape[2:]
+    return F.interpolate(x, scale_factor=2, mode="nearest")[:, :, :H, :W]

@@ -1,0 +1,85 @@
+"""Samples as one picture: a grid of images, or a scatter of points."""
+
+import io
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SIDE = 64
+"""Pixels of a side that a small picture is magnified to, by whole factors."""
+
+
+def picture(x0: Tensor, columns: int | None = None, labels: Tensor | None = None) -> "Image":
+    """Samples as one PIL image.
+
+    Pictures `(N, C, H, W)` in [-1, 1] are laid out row by row, C = 1 grey, 2 grey and alpha,
+    3 colour, 4 colour and alpha; small ones are magnified without smoothing. Points `(N, 2)`
+    become a scatter plot, coloured by label; of `(N, D)` the first two coordinates are drawn.
+    """
+    if x0.ndim == 2:
+        return _scatter(x0, labels)
+    if x0.ndim != 4 or not 1 <= x0.shape[1] <= 4 or not len(x0):
+        raise BadInput(
+            f"samples of shape {tuple(x0.shape)} cannot be drawn.", "Give (N, C, H, W) or (N, D)."
+        )
+    n, c, h, w = x0.shape
+    columns = min(n, columns or math.ceil(math.sqrt(n)))
+    rows, gap = -(-n // columns), 1
+    pixels = ((x0.float().nan_to_num(0) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    sheet = torch.full((c, rows * (h + gap) + gap, columns * (w + gap) + gap), 40).to(torch.uint8)
+    for i in range(n):
+        top, left = (i // columns) * (h + gap) + gap, (i % columns) * (w + gap) + gap
+        sheet[:, top : top + h, left : left + w] = pixels[i]
+    from PIL import Image
+
+    image = Image.fromarray(
+        sheet.permute(1, 2, 0).squeeze(2).numpy() if c == 1 else sheet.permute(1, 2, 0).numpy(),
+        {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[c],
+    )
+    factor = max(1, SIDE // max(h, w))
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+
+
+def _scatter(x0: Tensor, labels: Tensor | None) -> "Image":
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    points = x0.float().numpy()
+    if points.shape[1] == 1:
+        points = np.concatenate([points, np.zeros_like(points)], 1)
+    figure = Figure(figsize=(5, 5), dpi=120, layout="tight")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    colour = None if labels is None else labels.numpy()
+    axes.scatter(points[:, 0], points[:, 1], s=3, c=colour, cmap=matplotlib.colormaps["tab10"])
+    axes.set_aspect("equal")
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def write_png(image: "Image", path: Path) -> None:
+    """Write a picture atomically."""
+    from scorefield.train import write_bytes
+
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    write_bytes(path, buffer.getvalue())
+
+
+def plot(x0: Tensor, path: str | Path | None = None, columns: int | None = None) -> "Image":
+    """Samples as one picture, which a notebook shows; written to `path` if one is given."""
+    image = picture(x0, columns)
+    if path is not None:
+        write_png(image, Path(path))
+    return image
