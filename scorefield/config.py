@@ -4,9 +4,10 @@ import dataclasses
 import types
 import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+import tyro
 
 from scorefield import catalogue
 from scorefield.base import BadInput, unknown
@@ -86,7 +87,7 @@ class SampleConfig:
 class Config:
     """A whole run. `config.json` in the run folder holds it, resolved."""
 
-    training: Training = field(default_factory=Training)
+    training: Annotated[Training, tyro.conf.arg(name="")] = field(default_factory=Training)
     data: DataConfig = field(default_factory=DataConfig)
     net: NetConfig = field(default_factory=NetConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)

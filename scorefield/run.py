@@ -128,6 +128,11 @@ def _stored(folder: Path) -> tuple[Config, DataFacts]:
     return from_json(read_json(path), str(path))
 
 
+def stored_config(folder: Path) -> Config | None:
+    """The configuration that a run folder was started with, if it holds a run."""
+    return _stored(folder)[0] if (folder / "config.json").exists() else None
+
+
 def _difference(a: object, b: object, prefix: str = "") -> tuple[str, object, object]:
     """The first field in which two configurations differ, and its two values."""
     for field in dataclasses.fields(a):  # type: ignore[arg-type]

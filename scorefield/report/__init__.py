@@ -1,5 +1,5 @@
 """Floor 6: pictures and pages for people."""
 
-from scorefield.report.picture import picture, plot, write_png
+from scorefield.report.picture import picture, plot, write_npz, write_png
 
-__all__ = ["picture", "plot", "write_png"]
+__all__ = ["picture", "plot", "write_npz", "write_png"]

@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
+from scorefield.train import write_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -18,11 +20,16 @@ SIDE = 64
 """Pixels of a side that a small picture is magnified to, by whole factors."""
 
 
-def picture(x0: Tensor, columns: int | None = None, labels: Tensor | None = None) -> "Image":
+def picture(
+    x0: Tensor,
+    columns: int | None = None,
+    labels: Tensor | None = None,
+    magnify: bool = True,
+) -> "Image":
     """Samples as one PIL image.
 
     Pictures `(N, C, H, W)` in [-1, 1] are laid out row by row, C = 1 grey, 2 grey and alpha,
-    3 colour, 4 colour and alpha; small ones are magnified without smoothing. Points `(N, 2)`
+    3 colour, 4 colour and alpha; `magnify` enlarges small ones without smoothing. Points `(N, 2)`
     become a scatter plot, coloured by label; of `(N, D)` the first two coordinates are drawn.
     """
     if x0.ndim == 2:
@@ -33,7 +40,7 @@ def picture(x0: Tensor, columns: int | None = None, labels: Tensor | None = None
         )
     n, c, h, w = x0.shape
     columns = min(n, columns or math.ceil(math.sqrt(n)))
-    rows, gap = -(-n // columns), 1
+    rows, gap = -(-n // columns), 1 if n > 1 else 0
     pixels = ((x0.float().nan_to_num(0) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     sheet = torch.full((c, rows * (h + gap) + gap, columns * (w + gap) + gap), 40).to(torch.uint8)
     for i in range(n):
@@ -45,7 +52,7 @@ def picture(x0: Tensor, columns: int | None = None, labels: Tensor | None = None
         sheet.permute(1, 2, 0).squeeze(2).numpy() if c == 1 else sheet.permute(1, 2, 0).numpy(),
         {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[c],
     )
-    factor = max(1, SIDE // max(h, w))
+    factor = max(1, SIDE // max(h, w)) if magnify else 1
     return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
 
@@ -70,10 +77,15 @@ def _scatter(x0: Tensor, labels: Tensor | None) -> "Image":
 
 def write_png(image: "Image", path: Path) -> None:
     """Write a picture atomically."""
-    from scorefield.train import write_bytes
-
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
+    write_bytes(path, buffer.getvalue())
+
+
+def write_npz(arrays: Mapping[str, Tensor], path: Path) -> None:
+    """Write named arrays atomically, as a compressed .npz without pickles."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **{k: v.numpy() for k, v in arrays.items()})
     write_bytes(path, buffer.getvalue())
 
 

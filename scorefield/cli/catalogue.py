@@ -1,0 +1,45 @@
+"""`scorefield catalogue [KIND]`."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from scorefield import catalogue
+from scorefield.base.errors import unknown
+from scorefield.cli.explain import first_line
+from scorefield.cli.options import parse, say
+
+
+@dataclass(frozen=True)
+class Options:
+    """List what Scorefield knows by name.
+
+    examples:
+      scorefield catalogue
+      scorefield catalogue solvers
+    """
+
+    kind: Annotated[str | None, tyro.conf.Positional] = None
+    """One kind: solvers, schedules, grids, guides, weights, times, networks, datasets ..."""
+    json: bool = False
+    """Print one JSON object instead of text."""
+
+
+def main(argv: list[str]) -> int:
+    options = parse(Options, "catalogue", argv)
+    kinds = list(catalogue.__all__)
+    if options.kind is not None:
+        if options.kind not in kinds:
+            raise unknown("kind", options.kind, kinds)
+        kinds = [options.kind]
+    listed: dict[str, dict[str, Any]] = {
+        kind: {name: first_line(entry) for name, entry in getattr(catalogue, kind).items()}
+        for kind in kinds
+    }
+    text = "\n\n".join(
+        "\n".join([kind, *(f"  {name:<16}{line}" for name, line in entries.items())])
+        for kind, entries in listed.items()
+    )
+    say(listed, text, options.json)
+    return 0
