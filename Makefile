@@ -1,0 +1,42 @@
+# Two commands do all set-up: `make quickstart` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+export OMP_WAIT_POLICY ?= passive
+
+.PHONY: quickstart test check bench-step docs clean
+.DELETE_ON_ERROR:
+
+quickstart: .venv/installed
+	$(BIN)/scorefield train digits --out runs/digits --resume
+	$(BIN)/scorefield sample runs/digits --n 100 --labels 0-9 --seeds 0-99 --out runs/digits/samples/grid.png
+	$(BIN)/scorefield eval runs/digits --n 1000
+	@echo "pictures: runs/digits/samples/grid.png and the stages of training beside it"
+
+test: .venv/developer
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: .venv/developer
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/pyright --warnings
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+bench-step: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/step.py
+
+docs: .venv/installed
+	$(BIN)/python docs/pictures.py
+
+.venv/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(INSTALL) -e .
+	@touch $@
+
+.venv/developer: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(INSTALL) -e '.[dev]'
+	@touch $@ .venv/installed
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache

@@ -1,0 +1,36 @@
+"""Draw the pictures of the documentation from the quickstart's run: `make docs`."""
+
+from pathlib import Path
+
+import torch
+
+from scorefield import generate, load, plot
+from scorefield.base import Seeded
+from scorefield.guide import cfg
+from scorefield.process import grids
+from scorefield.solve import DPMSolverPP, trajectory
+
+HERE = Path(__file__).parent
+STEPS, GUIDANCE, MORE = 10, 1.5, 10
+
+
+@torch.no_grad()
+def digits() -> None:
+    """A row for each class: one sample on its way from noise, then ten more."""
+    model = load(HERE.parent / "runs" / "digits")
+    classes = torch.arange(len(model.classes))
+    levels = grids.uniform_logsnr(model.schedule, STEPS)
+    noise = Seeded(classes + 7)
+    x = noise.start(model.shape, levels)
+    guided = cfg(GUIDANCE)(model)
+    steps = trajectory(DPMSolverPP(), guided, x, levels, noise, {"label": classes})
+    way = [x, *(state.x for state, _ in steps)]
+    blank = torch.full_like(x, 1.0)
+    labels = classes.repeat_interleave(MORE)
+    more = generate(model, len(labels), steps=STEPS, labels=labels, guidance=GUIDANCE)
+    rows = torch.cat([torch.stack([*way, blank], 1), more.unflatten(0, (-1, MORE))], 1)
+    plot(rows.flatten(0, 1), HERE / "images" / "digits.png", columns=rows.shape[1])
+
+
+if __name__ == "__main__":
+    digits()
