@@ -15,6 +15,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ def identity(x: Tensor, level: Level, cond=None) -> Tensor:
 def minimal(x: Tensor) -> Tensor:
     """The loop that a person writes by hand: eps network, Python floats."""
     pairs = list(zip(levels.alpha.tolist(), levels.sigma.tolist()))
-    for (a, s), (b, r) in zip(pairs, pairs[1:]):
+    for (a, s), (b, r) in pairwise(pairs):
         eps = x
         x0 = (x - s * eps) / a
         x = b * x0 + r * eps
@@ -64,8 +65,8 @@ def diffusers_loop() -> Callable[[Tensor], Tensor]:
 
 
 def azula_loop() -> Callable[[Tensor], Tensor]:
+    from azula.denoise import Denoiser as AzulaDenoiser  # type: ignore[import-not-found]
     from azula.denoise import DiracPosterior  # type: ignore[import-not-found]
-    from azula.denoise import Denoiser as AzulaDenoiser
     from azula.noise import VPSchedule  # type: ignore[import-not-found]
     from azula.sample import DDIMSampler  # type: ignore[import-not-found]
 
@@ -88,7 +89,7 @@ def cpu_seconds(loop: Callable[[Tensor], Tensor], x: Tensor) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", action="store_true")
     rounds, as_json = vars(parser.parse_args()).values()
@@ -133,9 +134,8 @@ def main() -> None:
     print(f"{platform.machine()}, {cpu}, {os.cpu_count()} cores, one thread, {rounds} rounds")
     print(f"{'50 steps, (64, 3, 32, 32)':<32}{'CPU ms':>9}{'ratio':>8}   min..max")
     for name, r in rows.items():
-        print(
-            f"{name:<32}{r['ms']:>9.2f}{r['ratio']:>8.2f}   {r['ratio_min']:.2f}..{r['ratio_max']:.2f}"
-        )
+        spread = f"{r['ratio_min']:.2f}..{r['ratio_max']:.2f}"
+        print(f"{name:<32}{r['ms']:>9.2f}{r['ratio']:>8.2f}   {spread}")
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ import torch
 from scorefield import generate, load, plot
 from scorefield.base import Seeded
 from scorefield.guide import cfg
-from scorefield.process import grids
+from scorefield.run import build_levels
 from scorefield.solve import DPMSolverPP, trajectory
 
 HERE = Path(__file__).parent
-STEPS, GUIDANCE, MORE = 10, 1.5, 10
+STEPS, GUIDANCE, MORE = 10, 1.4, 10
 
 
 @torch.no_grad()
@@ -19,7 +19,7 @@ def digits() -> None:
     """A row for each class: one sample on its way from noise, then ten more."""
     model = load(HERE.parent / "runs" / "digits")
     classes = torch.arange(len(model.classes))
-    levels = grids.uniform_logsnr(model.schedule, STEPS)
+    levels = build_levels("uniform-logsnr", model.schedule, STEPS)
     noise = Seeded(classes + 7)
     x = noise.start(model.shape, levels)
     guided = cfg(GUIDANCE)(model)

@@ -64,7 +64,7 @@ class Seeded:
     def __init__(self, seeds: Tensor | Sequence[int]) -> None:
         try:
             seeds = torch.as_tensor(seeds if isinstance(seeds, Tensor) else list(seeds))
-        except (OverflowError, RuntimeError) as error:
+        except (OverflowError, RuntimeError, ValueError) as error:
             raise BadInput(f"seeds do not fit 64 bits: {error}.", "Use -2^63 to 2^63-1.") from error
         if seeds.ndim != 1 or seeds.is_floating_point() or seeds.dtype == torch.bool:
             raise BadInput(

@@ -6,8 +6,9 @@ For data `x0 ~ sum_k w_k N(m_k, C_k)` and `x = alpha x0 + sigma eps`,
     D(x)   = sum_k p(k|x) [m_k + alpha C_k S_k^-1 (x - alpha m_k)],                  (eq. 7)
 
 in the eigenbasis of C_k, so that any level, and a level per sample, costs two small products.
-A data set of N points is the limit `C_k = 0`, `w_k = 1/N`. Each has `denoise` (a `Denoise`),
-`log_prob` and `sample`; conditions are ignored. x is `(B, ...)` with D numbers a sample.
+A data set of N points is the limit `C_k = 0`, `w_k = 1/N`. The arithmetic is float64 whatever x
+is: at small sigma, differences of large exponents are all that matters. Each has `denoise` (a
+`Denoise`), `log_prob` and `sample`; conditions are ignored. x is `(B, ...)`, D numbers a sample.
 """
 
 import math
@@ -52,7 +53,10 @@ class Mixture:
             )
         if (self.weights < 0).any() or not float(self.weights.sum()) > 0:
             raise BadInput("a mixture weight is negative or all are 0.", "Give weights >= 0.")
-        variances, bases = torch.linalg.eigh(self.covs.double())
+        covs = self.covs.double()
+        if not torch.allclose(covs, covs.mT, rtol=1e-6, atol=1e-6 * float(covs.abs().amax())):
+            raise BadInput("a covariance is not symmetric.", "Give (C + C.mT) / 2.")
+        variances, bases = torch.linalg.eigh(covs)
         if (variances < -1e-9 * variances.abs().amax()).any():
             raise BadInput(
                 f"a covariance has eigenvalue {float(variances.min()):g}.",
@@ -63,27 +67,25 @@ class Mixture:
 
     def _project(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor, Tensor]:
         """`x - alpha m_k` in each eigenbasis and its gain `(B, K, D)`; `log w_k N(x)` `(B, K)`."""
-        bases, variances = self._bases.to(x), self._variances.to(x)
+        x, bases, variances = x.double(), self._bases.to(x.device), self._variances.to(x.device)
         alpha, sigma = (_leaf(v, x)[..., None] for v in level)
         y = torch.einsum("bd,kde->bke", x, bases)
         y = y - alpha * torch.einsum("kd,kde->ke", self.means.to(x), bases)
-        total = (alpha**2 * variances + sigma**2).clamp(min=TINY if x.dtype.itemsize > 4 else 1e-37)
+        total = (alpha**2 * variances + sigma**2).clamp(min=TINY)
         log_n = -0.5 * (y**2 / total + total.log() + math.log(2 * math.pi)).sum(-1)
         weights = self.weights.to(x)
         return y, alpha * variances / total, log_n + (weights / weights.sum()).log()
 
     def denoise(self, x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
         """`D(x) = E[x0 | x]` (eq. 7)."""
-        flat = x.flatten(1)
-        y, gain, log_w = self._project(flat, level)
-        mean = self.means.to(x) + torch.einsum("bke,kde->bkd", gain * y, self._bases.to(x))
-        return torch.einsum("bk,bkd->bd", log_w.softmax(-1), mean).view_as(x)
+        y, gain, log_w = self._project(x.flatten(1), level)
+        mean = self.means.to(y) + torch.einsum("bke,kde->bkd", gain * y, self._bases.to(y))
+        return torch.einsum("bk,bkd->bd", log_w.softmax(-1), mean).view_as(x).to(x)
 
     def log_prob(self, x: Tensor, level: Level | None = None) -> Tensor:
         """`log p(x)` in nats `(B,)` at a level (eq. 6); `None`: of the data itself."""
-        return self._project(x.flatten(1), Level.of(1.0, 0.0) if level is None else level)[
-            2
-        ].logsumexp(-1)
+        level = Level.of(1.0, 0.0) if level is None else level
+        return self._project(x.flatten(1), level)[2].logsumexp(-1).to(x)
 
     def sample(self, n: int, seed: int | None = None) -> Tensor:
         """`(n, D)` draws of the data, in the means' dtype."""
@@ -133,8 +135,6 @@ class DataSet:
     """The empirical distribution of `x0 (N, ...)`: the denoiser that memorises.
 
         D(x) = sum_i softmax_i(-||x - alpha x0_i||^2 / (2 sigma^2)) x0_i
-
-    Distances are taken in float64: at small sigma their differences are all that matters.
 
     >>> data = DataSet(torch.tensor([[-1.0], [1.0]]))
     >>> data.denoise(torch.tensor([[0.4]]), Level.of(1.0, 1.0))  # tanh(x / sigma^2)

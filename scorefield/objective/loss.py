@@ -45,8 +45,8 @@ class Objective:
         eps = torch.randn(x0.shape, generator=rng, device=device).to(x0)
         alpha, sigma = level.like(x0)
         if cond and self.dropout:
-            drop = torch.rand(batch, generator=rng, device=device) < self.dropout
-            cond = {**cond, "null": drop.to(x0.device)}
+            drop = (torch.rand(batch, generator=rng, device=device) < self.dropout).to(x0.device)
+            cond = {**cond, "null": drop | cond["null"] if "null" in cond else drop}
         denoised = denoiser(alpha * x0 + sigma * eps, level, cond or None)
         error = (x0 - denoised).square().flatten(1).mean(1)
         weighted = like(self.weight(level), error) * error

@@ -72,7 +72,7 @@ class DiscreteVP:
     _variance: Tensor = field(init=False, repr=False)
 
     def __init__(self, betas: Tensor | Sequence[float] | None = None) -> None:
-        betas = time(linear_betas() if betas is None else torch.as_tensor(betas))
+        betas = linear_betas() if betas is None else torch.as_tensor(betas, dtype=torch.float64)
         if betas.ndim != 1 or len(betas) < 2:
             raise BadInput(f"betas have shape {tuple(betas.shape)}.", "Give (T,) with T >= 2.")
         good = (betas > 0) & (betas < 1)
@@ -112,12 +112,23 @@ class DiscreteVP:
         return Level(abar.sqrt(), variance.sqrt())
 
     def inverse(self, logsnr: Tensor) -> Tensor:
-        variance = torch.sigmoid(-time(logsnr)).clamp(0, float(self._variance[-1]))
-        below = (torch.searchsorted(self._variance, variance, right=True) - 1).clamp(
-            0, self.steps - 1
+        logsnr = time(logsnr)
+        nodes = self._variance.log() - self._abar.log()  # -logsnr rises along the chain
+        below = torch.searchsorted(nodes, -logsnr, right=True) - 1
+        below = below.clamp(0, self.steps - 1)
+        # the smaller of abar and 1 - abar still has its digits
+        part, whole = torch.where(
+            logsnr > 0,
+            torch.stack([torch.sigmoid(-logsnr) - self._variance[below], self._rise(below)]),
+            torch.stack([self._abar[below] - torch.sigmoid(logsnr), self._fall(below)]),
         )
-        low, high = self._variance[below], self._variance[below + 1]
-        return (below + (variance - low) / (high - low)) / self.steps
+        return (below + (part / whole).clamp(0, 1)) / self.steps
+
+    def _rise(self, below: Tensor) -> Tensor:
+        return self._variance[below + 1] - self._variance[below]
+
+    def _fall(self, below: Tensor) -> Tensor:
+        return self._abar[below] - self._abar[below + 1]
 
     def chain(self, x0: Tensor, noise: Noise, steps: int | None = None) -> Tensor:
         """Ancestral sampling of `q(x_steps | x0)`, one kernel at a time (default: all T steps)."""

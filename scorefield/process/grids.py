@@ -8,19 +8,22 @@ t=0; a grid that cannot reach clean data smoothly puts its last noisy level at t
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Level, join
+from scorefield.base import BadInput, Level, join, unknown
 from scorefield.process.discrete import DiscreteVP
 from scorefield.process.schedules import Schedule
+
+Spacing = Literal["leading", "trailing", "linspace"]
 
 CLEAN = Level.of(1.0, 0.0)
 NOISIEST = -12.0
 """The lowest logsnr that is spread over: below it the level is pure noise for any solver, and a
-schedule that starts at alpha = 0 (logsnr = -inf) could not be spread at all."""
+schedule that starts at alpha = 0 (logsnr = -inf) could not be spread at all. A grid that stops in
+deep noise itself is spread over as much below its stop."""
 
 
 def uniform_t(
@@ -69,7 +72,7 @@ def timesteps(
     steps: int,
     start: float = 1.0,
     stop: float | None = None,
-    spacing: Literal["leading", "trailing", "linspace"] = "trailing",
+    spacing: Spacing = "trailing",
 ) -> Level:
     """A choice of the chain's own timesteps k in 1..T, then clean data (or the one at `stop`).
 
@@ -92,9 +95,11 @@ def timesteps(
         raise BadInput(
             f"{type(schedule).__name__} has no timesteps.", "Use DiscreteVP(betas) or another grid."
         )
+    if spacing not in get_args(Spacing):
+        raise unknown("spacing", spacing, get_args(Spacing))
     _check(steps, start, stop)
     last = max(1, round(start * schedule.steps))
-    first = 0 if stop is None else max(1, round(stop * schedule.steps))
+    first = round((stop or 0.0) * schedule.steps)
     count = steps if stop is None else steps + 1
     span = last - first
     if count > (last if stop is None else span + 1):
@@ -109,11 +114,9 @@ def timesteps(
         k = 1 + (i.flip(0) * last / count).floor()
     elif spacing == "trailing":
         k = (last - i * last / count).round()
-    elif spacing == "linspace":
+    else:
         k = (1 + (last - 1) * i.flip(0) / max(count - 1, 1)).round()
         k[0] = last
-    else:
-        raise BadInput(f"unknown spacing {spacing!r}.", "Use leading, trailing or linspace.")
     levels = schedule(k / schedule.steps)
     return join([levels, CLEAN]) if stop is None else levels
 
@@ -140,7 +143,8 @@ def _spread(
             f"start t={start:g} is not above the last noisy level t={end:g}.",
             "Start later, or give a stop.",
         )
-    top, bottom = forth(ends.logsnr.clamp(min=NOISIEST))
+    lowest = min(NOISIEST, float(ends.logsnr[1]) + NOISIEST)
+    top, bottom = forth(ends.logsnr.clamp(min=lowest))
     if not math.isfinite(float(bottom)):
         raise BadInput("the grid cannot be spread to clean data.", "Give a stop > 0 or None.")
     value = top + torch.linspace(0, 1, max(count, 2), dtype=torch.float64)[:count] * (bottom - top)

@@ -30,7 +30,7 @@ class Schedule(Protocol):
 
 def time(t: Tensor | float) -> Tensor:
     """t as a float64 tensor (a tensor that already carries derivatives keeps them)."""
-    return torch.as_tensor(t).to(torch.float64)
+    return t.to(torch.float64) if isinstance(t, Tensor) else torch.as_tensor(t, dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,9 @@ class VP:
         return -(self.beta_min * t + (self.beta_max - self.beta_min) * t**2 / 2) / 2
 
     def _time(self, minus_two_log_alpha: Tensor) -> Tensor:
-        c, slope = minus_two_log_alpha, self.beta_max - self.beta_min
-        return 2 * c / (self.beta_min + (self.beta_min**2 + 2 * slope * c).sqrt())
+        c, slope = minus_two_log_alpha.clamp(max=1e300), self.beta_max - self.beta_min
+        t = 2 * c / (self.beta_min + (self.beta_min**2 + 2 * slope * c).sqrt())
+        return torch.where(c > 0, t, 0.0)
 
     def __call__(self, t: Tensor) -> Level:
         log_alpha = self._log_alpha(time(t))
@@ -156,8 +157,9 @@ class Cosine:
     floor: float = 1e-3
 
     def __call__(self, t: Tensor) -> Level:
-        angle = math.pi / 2 * time(t)
-        return Level(angle.cos(), angle.sin())
+        t = time(t)
+        # cos as the sine of the rest, which is exactly 0 at t=1
+        return Level((math.pi / 2 * (1 - t)).sin(), (math.pi / 2 * t).sin())
 
     def inverse(self, logsnr: Tensor) -> Tensor:
         return torch.atan((-time(logsnr) / 2).exp()) * (2 / math.pi)

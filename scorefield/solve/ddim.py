@@ -1,7 +1,6 @@
 """DDIM: Song, Meng and Ermon 2021, "Denoising diffusion implicit models"."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -22,9 +21,9 @@ class DDIM:
     """
 
     eta: float = 0.0
-    order: ClassVar[int] = 1
-    evals: ClassVar[int] = 1
-    adaptive: ClassVar[bool] = False
+    order = 1
+    evals = 1
+    adaptive = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.eta <= 1:

@@ -1,7 +1,6 @@
 """Ancestral sampling: Ho, Jain and Abbeel 2020, "Denoising diffusion probabilistic models"."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -20,10 +19,10 @@ class DDPM:
     and for N(0, I) data too narrow on a coarse grid (final variance .951 at ten steps).
     """
 
-    order: ClassVar[int] = 1
-    evals: ClassVar[int] = 1
-    stochastic: ClassVar[bool] = True
-    adaptive: ClassVar[bool] = False
+    order = 1
+    evals = 1
+    stochastic = True
+    adaptive = False
 
     def init(self, x: Tensor) -> State:
         return State(x)

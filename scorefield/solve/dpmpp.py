@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -36,9 +36,9 @@ class DPMSolverPP:
     """
 
     order: int = 2
-    evals: ClassVar[int] = 1
-    stochastic: ClassVar[bool] = False
-    adaptive: ClassVar[bool] = False
+    evals = 1
+    stochastic = False
+    adaptive = False
 
     def __post_init__(self) -> None:
         if self.order not in (1, 2):

@@ -1,7 +1,6 @@
 """Heun's method in the clock ratio: Karras et al. 2022, "Elucidating the design space", alg. 1."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -22,10 +21,10 @@ class Heun:
     step; if no sample of the batch needs the second call, it is not made.
     """
 
-    order: ClassVar[int] = 2
-    evals: ClassVar[int] = 2
-    stochastic: ClassVar[bool] = False
-    adaptive: ClassVar[bool] = False
+    order = 2
+    evals = 2
+    stochastic = False
+    adaptive = False
 
     def init(self, x: Tensor) -> State:
         return State(x)

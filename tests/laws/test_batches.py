@@ -1,0 +1,76 @@
+"""A sample is its own: whatever shares its batch, whenever it was paused, wherever it runs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from scorefield.base import Seeded
+from scorefield.solve import DDPM
+from tests.laws import checks, twins
+
+ROOT = Path(__file__).parents[2]
+every_solver = pytest.mark.parametrize("solver", checks.SOLVERS.values(), ids=checks.SOLVERS)
+
+
+@every_solver
+def test_step_of_cat_is_cat_of_steps(solver):
+    checks.check_step_of_cat(solver)
+
+
+@pytest.mark.parametrize("twin", [twins.Hidden2M(), twins.BatchNormed(), twins.FirstLevelOnly()])
+def test_a_planted_batch_dependence_in_a_step(twin):
+    with pytest.raises((AssertionError, RuntimeError)):
+        checks.check_step_of_cat(twin)
+
+
+@every_solver
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_neighbours_and_order_do_not_matter(solver, dtype):
+    checks.check_neighbours(solver, dtype=dtype)
+
+
+def test_planted_batch_dependence_in_a_run():
+    with pytest.raises(AssertionError):
+        checks.check_neighbours(twins.BatchNormed())
+    with pytest.raises(AssertionError):
+        checks.check_neighbours(DDPM(), twins.IndexNoise)
+
+
+@every_solver
+def test_a_pause_changes_nothing(solver, tmp_path):
+    checks.check_resume(solver, tmp_path)
+
+
+def test_a_planted_memory_outside_the_state(tmp_path):
+    with pytest.raises(AssertionError):
+        checks.check_resume(twins.Hidden2M(), tmp_path)
+    with pytest.raises(AssertionError):
+        checks.check_resume(DDPM(), tmp_path, twins.CounterNoise)
+
+
+def elsewhere(noise: str) -> dict[str, str]:
+    code = (
+        "import json, torch; torch.set_num_threads(1)\n"
+        "from scorefield.base import Seeded\n"
+        "from tests.laws import checks, twins\n"
+        f"print(json.dumps(checks.digests({noise})))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def test_another_process_gives_the_same_bits():
+    assert elsewhere("Seeded") == checks.digests(Seeded)
+
+
+def test_a_planted_process_dependence():
+    salted = elsewhere("twins.SaltedNoise")
+    here = checks.digests(twins.SaltedNoise)
+    for name, solver in checks.SOLVERS.items():
+        assert (salted[name] == here[name]) == (not solver.stochastic)

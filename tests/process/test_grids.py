@@ -1,0 +1,189 @@
+"""Grids in closed form, and timesteps at every count."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+
+from scorefield.base import BadInput, Level
+from scorefield.process import EDM, VE, VP, Cosine, DiscreteVP, Flow, SubVP, grids
+
+CONTINUOUS = [VP(), SubVP(), VE(), EDM(), Cosine(), Flow()]
+each = pytest.mark.parametrize("schedule", CONTINUOUS, ids=lambda s: type(s).__name__)
+
+
+def test_karras_formula():
+    """(80^(1/7) + i/(n-1) (.002^(1/7) - 80^(1/7)))^7, then 0 (Karras et al. 2022, eq. 5)."""
+    for n in (1, 2, 5, 18):
+        levels = grids.karras(EDM(), n)
+        a, b = 80 ** (1 / 7), 0.002 ** (1 / 7)
+        expected = [(a + i / max(n - 1, 1) * (b - a)) ** 7 for i in range(n)] + [0.0]
+        assert levels.sigma.tolist() == pytest.approx(expected, rel=1e-12)
+        assert levels.alpha.tolist() == [1.0] * (n + 1)
+
+
+def test_karras_rho_and_stop():
+    levels = grids.karras(EDM(0.01, 50.0), 4, start=0.5, stop=0.1, rho=3.0)
+    a, b = 25 ** (1 / 3), 5 ** (1 / 3)
+    assert levels.sigma.tolist() == pytest.approx([(a + i / 4 * (b - a)) ** 3 for i in range(5)])
+
+
+@each
+def test_karras_spreads_the_ratio_of_any_schedule(schedule):
+    levels = grids.karras(schedule, 9, start=0.99, stop=0.01)
+    assert float((levels.ratio ** (1 / 7)).diff().diff().abs().max()) < 1e-9
+
+
+@each
+def test_uniform_logsnr_and_exponential(schedule):
+    levels = grids.uniform_logsnr(schedule, 9, start=0.99, stop=0.01)
+    assert float(levels.logsnr.diff().diff().abs().max()) < 1e-9
+    factors = grids.exponential(schedule, 9, start=0.99, stop=0.01).ratio
+    factors = factors[1:] / factors[:-1]
+    assert float((factors / factors[0] - 1).abs().max()) < 1e-9
+
+
+@each
+def test_uniform_t(schedule):
+    levels = grids.uniform_t(schedule, 4, start=0.8)
+    expected = schedule(torch.tensor([0.8, 0.6, 0.4, 0.2, 0.0], dtype=torch.float64))
+    for found, truth in zip(levels, expected):
+        assert torch.allclose(found, truth, rtol=1e-12, atol=1e-15)
+
+
+@each
+@pytest.mark.parametrize("grid", [grids.uniform_t, grids.uniform_logsnr, grids.karras])
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_the_ends_are_exact(schedule, grid, steps):
+    levels = grid(schedule, steps, start=0.9, stop=0.1)
+    ends = schedule(torch.tensor([0.9, 0.1], dtype=torch.float64))
+    assert len(levels.sigma) == steps + 1
+    for found, truth in zip(levels, ends):
+        assert torch.equal(found[[0, -1]], truth)
+    assert (levels.ratio.diff() < 0).all()
+
+
+def test_a_schedule_that_begins_at_pure_noise():
+    levels = grids.uniform_logsnr(Flow(), 5)
+    assert float(levels.alpha[0]) == 0.0
+    assert (levels.ratio.diff() < 0).all()
+
+
+@pytest.mark.parametrize("grid", [grids.uniform_logsnr, grids.karras])
+@pytest.mark.parametrize("stop", [0.99, 0.999, 0.9999])
+def test_a_grid_within_deep_noise_still_falls(grid, stop):
+    """Flow at t=.999 has logsnr -13.8, below what is spread over: the levels must fall all the
+    same."""
+    levels = grid(Flow(), 6, stop=stop)
+    assert (levels.ratio.diff() < 0).all()
+
+
+# --- timesteps ------------------------------------------------------------------------------------
+
+
+def spaced(grid, chain: DiscreteVP, steps: int, spacing: str) -> list[int]:
+    levels = grid(chain, steps, spacing=spacing)
+    k = chain.inverse(levels.logsnr) * chain.steps
+    assert float((k - k.round()).abs().max()) < 1e-6, "a level that is not a timestep"
+    return k.round().int().tolist()
+
+
+def check_timesteps(grid) -> None:
+    """Any count from 1 to T: n timesteps in 1..T, no two equal, then 0; the last stride too."""
+    chain = DiscreteVP()
+    for spacing, first, last in (
+        ("leading", None, 1),
+        ("trailing", 1000, None),
+        ("linspace", 1000, 1),
+    ):
+        for steps in range(1, 1001):
+            k = spaced(grid, chain, steps, spacing)
+            strides = [a - b for a, b in pairwise(k)]
+            assert len(k) == steps + 1
+            assert k[-1] == 0
+            assert min(strides) >= 1, f"{spacing} {steps}: a timestep twice"
+            assert max(k) <= 1000
+            if first is not None:
+                assert k[0] == first
+            if last is not None and steps > 1:
+                assert k[-2] == last
+            inner = strides[:-1]
+            if inner:
+                assert max(inner) - min(inner) <= 1, f"{spacing} {steps}: uneven strides"
+            if spacing == "trailing":
+                assert max(strides) - min(strides) <= 1, (
+                    f"{steps}: the last stride is not like others"
+                )
+
+
+def test_timesteps_at_every_count():
+    check_timesteps(grids.timesteps)
+
+
+def test_planted_stride():
+    def stride(chain, steps, spacing):
+        k = [1000 - i * (1000 // steps) for i in range(steps)] + [0]
+        return chain(torch.tensor(k, dtype=torch.float64) / 1000)
+
+    with pytest.raises(AssertionError):
+        check_timesteps(stride)
+
+
+def test_spacings_by_hand():
+    chain = DiscreteVP(torch.linspace(0.1, 0.3, 10, dtype=torch.float64))
+    assert spaced(grids.timesteps, chain, 3, "leading") == [7, 4, 1, 0]
+    assert spaced(grids.timesteps, chain, 3, "trailing") == [10, 7, 3, 0]
+    assert spaced(grids.timesteps, chain, 4, "linspace") == [10, 7, 4, 1, 0]
+    assert spaced(grids.timesteps, chain, 10, "leading") == list(range(10, -1, -1))
+    assert spaced(grids.timesteps, chain, 1, "linspace") == [10, 0]
+    assert spaced(grids.timesteps, chain, 1, "leading") == [1, 0]
+
+
+def test_timesteps_start_and_stop():
+    chain = DiscreteVP()
+    half = grids.timesteps(chain, 5, start=0.5)
+    assert (chain.inverse(half.logsnr) * 1000).round().int().tolist() == [
+        500,
+        400,
+        300,
+        200,
+        100,
+        0,
+    ]
+    some = grids.timesteps(chain, 4, start=0.5, stop=0.1)
+    assert (chain.inverse(some.logsnr) * 1000).round().int().tolist() == [500, 400, 300, 200, 100]
+
+
+def test_a_stop_at_0_is_clean_data():
+    """ "With a `stop` the last level is the schedule at that t", and at t=0 that is sigma = 0."""
+    for grid in (grids.uniform_t, grids.timesteps):
+        assert float(grid(DiscreteVP(), 5, stop=0.0).sigma[-1]) == 0.0
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: grids.uniform_t(VP(), 0),
+        lambda: grids.uniform_t(VP(), -3),
+        lambda: grids.karras(VP(), 5, start=0.0),
+        lambda: grids.karras(VP(), 5, start=1.5),
+        lambda: grids.uniform_logsnr(VP(), 5, start=0.5, stop=0.5),
+        lambda: grids.uniform_logsnr(VP(), 5, stop=0.0),
+        lambda: grids.uniform_logsnr(VP(), 5, start=1e-4),
+        lambda: grids.timesteps(VP(), 5),  # type: ignore[arg-type]
+        lambda: grids.timesteps(DiscreteVP(), 1001),
+        lambda: grids.timesteps(DiscreteVP(), 5, spacing="middle"),  # type: ignore[arg-type]
+        lambda: grids.timesteps(DiscreteVP(), 5, stop=0.5, spacing="middle"),  # type: ignore
+    ],
+)
+def test_grids_that_cannot_be_are_refused(call):
+    with pytest.raises(BadInput):
+        call()
+
+
+def test_levels_are_float64():
+    for grid in (grids.uniform_t, grids.uniform_logsnr, grids.karras, grids.timesteps):
+        level: Level = grid(DiscreteVP(), 3)
+        assert level.alpha.dtype == level.sigma.dtype == torch.float64
+    assert math.isinf(float(grids.karras(EDM(), 3).logsnr[-1]))

@@ -1,0 +1,53 @@
+"""What the documentation shows is run as it stands."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from scorefield.base import Zero
+from scorefield.denoise import Gaussian
+from scorefield.process import VP, grids
+from scorefield.solve import DDIM, sample
+
+ROOT = Path(__file__).parent.parent
+
+
+def blocks(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)
+
+
+@pytest.mark.slow
+def test_the_first_session_of_the_readme_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = blocks("README.md")[0]
+    assert len([line for line in first.splitlines() if line.strip()]) < 15
+    exec(first.replace("20_000", "1_024"), {})
+    assert (tmp_path / "digits.png").stat().st_size > 1000
+
+
+def test_the_second_session_of_the_readme_finds_the_two_modes():
+    names: dict = {}
+    exec(blocks("README.md")[1], names)
+    assert abs(float(names["x0"].abs().mean()) - 1) < 0.02
+
+
+def test_the_worked_solver_of_the_guide_is_ddim():
+    names: dict = {}
+    exec(blocks("docs/adding-a-solver.md")[0], names)
+    truth = Gaussian(torch.tensor([0.5]).double(), torch.tensor([[0.3]]).double())
+    levels = grids.uniform_logsnr(VP(), 7)
+    x = torch.tensor([[1.3], [-0.4]]).double()
+    mine, theirs = (sample(s, truth.denoise, x, levels, Zero()) for s in (names["Euler"](), DDIM()))
+    assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *sorted(p.name for p in (ROOT / "docs").glob("*.md"))]
+)
+def test_links_lead_somewhere(page):
+    path = ROOT / page if page == "README.md" else ROOT / "docs" / page
+    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+        if "://" not in target:
+            assert (path.parent / target).exists(), f"{page} links to {target}"
