@@ -4,10 +4,12 @@ from pathlib import Path
 
 import torch
 
-from scorefield import generate, load, plot
+from scorefield import generate, plot
 from scorefield.base import Seeded
+from scorefield.config import build_schedule
 from scorefield.guide import cfg
-from scorefield.run import build_levels
+from scorefield.process import grids
+from scorefield.run import open_run
 from scorefield.solve import DPMSolverPP, trajectory
 
 HERE = Path(__file__).parent
@@ -17,9 +19,10 @@ STEPS, GUIDANCE, MORE = 10, 1.4, 10
 @torch.no_grad()
 def digits() -> None:
     """A row for each class: one sample on its way from noise, then ten more."""
-    model = load(HERE.parent / "runs" / "digits")
+    run = open_run(HERE.parent / "runs" / "digits")
+    model, schedule = run.denoiser, build_schedule(run.config.objective.schedule)
     classes = torch.arange(len(model.classes))
-    levels = build_levels("uniform-logsnr", model.schedule, STEPS)
+    levels = grids.uniform_logsnr(schedule, STEPS)
     noise = Seeded(classes + 7)
     x = noise.start(model.shape, levels)
     guided = cfg(GUIDANCE)(model)

@@ -9,10 +9,11 @@ generators", OOPSLA), read as a counter-based generator: word j of a stream with
 
     w_j = mix(k + (j+1) G),   G = 0x9E3779B97F4A7C15,                                (eq. 1)
 
-and the key is k = mix(mix(seed + G) ^ interval + G). One word makes two normals (Box and Muller
-1958): with u in (0, 1] and phi in [-pi, pi) from its two halves,
+and the key is k = mix(mix(seed + G) ^ interval + G). The n = ceil(count/2) words of a draw are 2n
+32-bit integers; the first n make u in (0, 1], the last n phi in [-pi, pi), and each pair makes two
+normals (Box and Muller 1958), n apart in the draw:
 
-    z = sqrt(-2 log u) (cos phi, sin phi).                                           (eq. 2)
+    z_j, z_{n+j} = sqrt(-2 log u_j) (cos phi_j, sin phi_j).                          (eq. 2)
 
 Why this generator: docs/decisions/noise.md.
 """

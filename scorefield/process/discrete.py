@@ -132,8 +132,11 @@ class DiscreteVP:
 
     def chain(self, x0: Tensor, noise: Noise, steps: int | None = None) -> Tensor:
         """Ancestral sampling of `q(x_steps | x0)`, one kernel at a time (default: all T steps)."""
+        steps = self.steps if steps is None else steps
+        if not 0 <= steps <= self.steps:
+            raise BadInput(f"steps is {steps}.", f"The chain has 0 to {self.steps}.")
         x, levels = x0, self(torch.arange(self.steps + 1) / self.steps)
-        for k in range(self.steps if steps is None else steps):
+        for k in range(steps):
             beta = float(self.betas[k])
             e = noise(x, levels.at(k), levels.at(k + 1))
             x = math.sqrt(1 - beta) * x + math.sqrt(beta) * e

@@ -78,12 +78,13 @@ def timesteps(
 
     With n levels between first and last timestep K = start T,
 
-        leading:  k_i = 1 + floor(i (K/n)),  i = n-1..0      (never reaches K; 1 is always there)
+        leading:  k_i = 1 + floor(i (K/n)),  i = n-1..0      (1 is always there; K only if n = K)
         trailing: k_i = round(K - i (K/n)),  i = 0..n-1      (starts at K)
         linspace: k_i = round(1 + (K-1) i/(n-1)), i = n-1..0 (both ends; one level: K)
 
     with a real K/n, so any count is right: *there* is the next level of the list, never k - T//n
-    (Lin et al. 2024, table 2 for the spacings).
+    (Lin et al. 2024, table 2 for the spacings). With a `stop` the timesteps are evenly spaced down
+    to it, whatever the spacing.
 
     >>> from scorefield.process import DiscreteVP
     >>> chain = DiscreteVP()

@@ -15,8 +15,9 @@ class DDPM:
 
         x_there = q rho x + alpha_there (1 - q^2) D + sigma_there sqrt(1 - q^2) z
 
-    with q and rho of eq. 2. The variance is the posterior's ("small"): right for a point mass,
-    and for N(0, I) data too narrow on a coarse grid (final variance .951 at ten steps).
+    with q and rho of eq. 2. The variance is the posterior's ("small"): right for a point mass, and
+    for N(0, I) data too narrow on a coarse grid: on the default chain the final variance is .548
+    after ten steps, .857 after fifty, .991 after all thousand.
     """
 
     order = 1

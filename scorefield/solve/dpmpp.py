@@ -59,11 +59,12 @@ class DPMSolverPP:
     ) -> tuple[History, Info]:
         x, last, lam_last = state
         denoised = denoise(x, here, cond)
-        lam = (here.logsnr / 2).to(lam_last).expand(len(x))
+        lam, lam_next = ((v.logsnr / 2).to(lam_last).expand(len(x)) for v in (here, there))
+        lam = lam.clone()
         keep, gain = transfer(here, there)
         if self.order == 1:
             return History(affine(x, keep, denoised, gain), denoised, lam), Info(denoised)
-        weight = (there.logsnr / 2 - here.logsnr / 2) / (2 * (lam - lam_last))
+        weight = (lam_next - lam) / (2 * (lam - lam_last))
         weight = torch.where(weight.isfinite(), weight, 0.0)
         # gain Dbar = gain (1 + weight) D - gain weight D_last
         moved = affine(x, keep, denoised, gain * (1 + weight))

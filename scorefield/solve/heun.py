@@ -17,6 +17,9 @@ class Heun:
         x' = rho x + (alpha_there - alpha_here rho) D                                (eq. 1)
         x_there = x' + (sigma_there - alpha_there ratio_here) (eps' - eps) / 2
 
+    Its clock suits steps that change ratio by small factors; a grid whose first steps jump over
+    decades (uniform t on a chain that ends in almost no signal) needs many of them.
+
     A step to clean data or from pure noise, where the trapezoid has no second end, is the Euler
     step; if no sample of the batch needs the second call, it is not made.
     """
