@@ -23,14 +23,15 @@ def digits() -> None:
     model, schedule = run.denoiser, build_schedule(run.config.objective.schedule)
     classes = torch.arange(len(model.classes))
     levels = grids.uniform_logsnr(schedule, STEPS)
-    noise = Seeded(classes + 7)
+    noise = Seeded(classes)
     x = noise.start(model.shape, levels)
     guided = cfg(GUIDANCE)(model)
     steps = trajectory(DPMSolverPP(), guided, x, levels, noise, {"label": classes})
     way = [x, *(state.x for state, _ in steps)]
-    blank = torch.full_like(x, 1.0)
+    blank = torch.full_like(x, 40 / 127.5 - 1)  # the colour between pictures
     labels = classes.repeat_interleave(MORE)
-    more = generate(model, len(labels), steps=STEPS, labels=labels, guidance=GUIDANCE)
+    seeds = range(len(classes), len(classes) + len(labels))
+    more = generate(model, steps=STEPS, labels=labels, guidance=GUIDANCE, seeds=seeds)
     rows = torch.cat([torch.stack([*way, blank], 1), more.unflatten(0, (-1, MORE))], 1)
     plot(rows.flatten(0, 1), HERE / "images" / "digits.png", columns=rows.shape[1])
 

@@ -20,10 +20,10 @@ from scorefield.process.schedules import Schedule
 Spacing = Literal["leading", "trailing", "linspace"]
 
 CLEAN = Level.of(1.0, 0.0)
-NOISIEST = -12.0
-"""The lowest logsnr that is spread over: below it the level is pure noise for any solver, and a
-schedule that starts at alpha = 0 (logsnr = -inf) could not be spread at all. A grid that stops in
-deep noise itself is spread over as much below its stop."""
+DEEP, NOISIEST = -12.0, -8.0
+"""A first level with logsnr below DEEP is pure noise to any solver, and with alpha = 0 it could not
+be spread at all. The grid then begins there and is spread from NOISIEST (ratio 55) on: measured on
+the digits model, ten steps from -8 have half the error of ten from -12."""
 
 
 def uniform_t(
@@ -144,8 +144,10 @@ def _spread(
             f"start t={start:g} is not above the last noisy level t={end:g}.",
             "Start later, or give a stop.",
         )
-    lowest = min(NOISIEST, float(ends.logsnr[1]) + NOISIEST)
-    top, bottom = forth(ends.logsnr.clamp(min=lowest))
+    first, last = ends.logsnr.tolist()
+    if first < DEEP:
+        first = min(NOISIEST, last + NOISIEST)
+    top, bottom = forth(torch.tensor([first, last], dtype=torch.float64))
     if not math.isfinite(float(bottom)):
         raise BadInput("the grid cannot be spread to clean data.", "Give a stop > 0 or None.")
     value = top + torch.linspace(0, 1, max(count, 2), dtype=torch.float64)[:count] * (bottom - top)

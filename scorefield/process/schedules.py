@@ -154,7 +154,7 @@ class Cosine:
     0.0
     """
 
-    floor: float = 1e-3
+    floor: float = 5e-3
 
     def __call__(self, t: Tensor) -> Level:
         t = time(t)
@@ -174,7 +174,7 @@ class Flow:
     [0.75, 0.25]
     """
 
-    floor: float = 1e-3
+    floor: float = 5e-3
 
     def __call__(self, t: Tensor) -> Level:
         t = time(t)
