@@ -25,6 +25,10 @@ _HOMES = {
 __all__ = ["__version__", "fit", "generate", "load", "load_data", "plot"]
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         module, attribute = _HOMES[name]

@@ -3,14 +3,14 @@
 import dataclasses
 import types
 import typing
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field
 from typing import Annotated, Any, Literal
 
 import torch
 import tyro
 
 from scorefield import catalogue
-from scorefield.base import BadInput, unknown
+from scorefield.base import BadInput, Level, unknown
 from scorefield.data import Data, Scaling, load
 from scorefield.denoise import Denoiser, views
 from scorefield.objective import Objective
@@ -19,6 +19,9 @@ from scorefield.train import Training
 
 SCHEMA = 1
 """Version of `config.json`; a higher one was written by a newer Scorefield."""
+
+SMALLEST_ALPHA = 1e-4
+"""D = (x - sigma eps)/alpha turns float32's 6e-8 into at most 1e-3 of a unit at this alpha."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ class DataFacts:
     name: str
     shape: tuple[int, ...]
     classes: tuple[str, ...]
-    scaling: dict[str, Any]
+    scaling: Scaling
     sigma_data: float
 
     @classmethod
@@ -114,9 +117,13 @@ class DataFacts:
         """Read off the data; sigma_data is the deviation of (at most 10,000) training examples."""
         some = torch.arange(min(len(data.train), 10_000))
         x0 = data.batch(data.train, some)[0]
-        return cls(
-            data.name, data.shape, data.classes, data.scaling.to_json(), round(float(x0.std()), 6)
-        )
+        sigma_data = round(float(x0.std(correction=0)), 6)
+        if not sigma_data > 0:
+            raise BadInput(
+                f"the {len(data.train)} training examples of '{data.name}' are all one value.",
+                "Give data that vary.",
+            )
+        return cls(data.name, data.shape, data.classes, data.scaling, sigma_data)
 
 
 def build_schedule(name: str) -> Schedule:
@@ -136,8 +143,6 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
         "classes": len(facts.classes) or None,
         "dropout": net.dropout,
     }
-    if config.objective.view not in views:
-        raise unknown("view", config.objective.view, views)
     with torch.random.fork_rng():
         torch.manual_seed(config.training.seed)
         if name == "unet":
@@ -149,7 +154,7 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
         facts.sigma_data,
         schedule=build_schedule(config.objective.schedule),
         shape=tuple(facts.shape),
-        scaling=Scaling.from_json(facts.scaling),
+        scaling=facts.scaling,
         classes=tuple(facts.classes),
     )
 
@@ -157,12 +162,6 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
 def build_objective(config: Config, facts: DataFacts) -> Objective:
     """The objective that the settings name."""
     o = config.objective
-    for kind, name, names in (
-        ("weight", o.weight, catalogue.weights),
-        ("law of times", o.times, catalogue.times),
-    ):
-        if name not in names:
-            raise unknown(kind, name, names)
     weight = catalogue.weights[o.weight]
     return Objective(
         build_schedule(o.schedule),
@@ -170,6 +169,38 @@ def build_objective(config: Config, facts: DataFacts) -> Objective:
         weight(facts.sigma_data) if o.weight == "edm" else weight(),
         o.dropout,
     )
+
+
+def check(config: Config) -> None:
+    """Raise BadInput for names and pairings that would fail later: after an hour, or in samples."""
+    o, sample = config.objective, config.sample
+    for kind, name, names in (
+        ("schedule", o.schedule, catalogue.schedules),
+        ("view", o.view, views),
+        ("weight", o.weight, catalogue.weights),
+        ("law of times", o.times, catalogue.times),
+        ("solver", sample.solver, catalogue.solvers),
+        ("grid", sample.grid, catalogue.grids),
+    ):
+        if name not in names:
+            raise unknown(kind, name, names)
+    schedule = build_schedule(o.schedule)
+    alpha = float(schedule(torch.tensor(1.0)).alpha)
+    if o.view == "eps" and alpha < SMALLEST_ALPHA:
+        raise BadInput(
+            f"view eps with schedule {o.schedule}: alpha is {alpha:.2g} at t=1, where eps says "
+            "nothing about x0.",
+            "Use --objective.view v or edm, or a schedule that keeps some signal, such as vp.",
+        )
+    build_levels(sample.grid, schedule, sample.steps)
+    catalogue.guides["cfg"](sample.guidance)
+
+
+def build_levels(grid: str, schedule: Schedule, steps: int) -> Level:
+    """The levels of a named grid."""
+    if grid not in catalogue.grids:
+        raise unknown("grid", grid, catalogue.grids)
+    return catalogue.grids[grid](schedule, steps)
 
 
 def to_json(config: Config, facts: DataFacts) -> dict[str, Any]:
@@ -184,8 +215,10 @@ def to_json(config: Config, facts: DataFacts) -> dict[str, Any]:
 def from_json(content: dict[str, Any], source: str) -> tuple[Config, DataFacts]:
     """Settings from the content of `config.json`, or BadInput that names the field at fault."""
     schema = content.get("schema")
-    if not isinstance(schema, int):
-        raise BadInput(f"{source} has no schema number.", "Is this a Scorefield run folder?")
+    if type(schema) is not int or schema < 1:
+        raise BadInput(
+            f"{source} has schema {schema!r}.", "Give a folder that `scorefield train` wrote."
+        )
     if schema > SCHEMA:
         raise BadInput(
             f"{source} has schema {schema}, this Scorefield reads up to {SCHEMA}.",
@@ -204,7 +237,15 @@ def _read(kind: Any, value: Any, where: str) -> Any:
         hints = typing.get_type_hints(kind)
         if strange := sorted(value.keys() - hints.keys()):
             raise BadInput(f"{where} has an unknown field '{strange[0]}'.", "Remove it.")
-        return kind(**{k: _read(hints[k], v, f"{where}.{k}") for k, v in value.items()})  # type: ignore[operator]
+        given = {k: _read(hints[k], v, f"{where}.{k}") for k, v in value.items()}
+        for f in dataclasses.fields(kind):
+            optional = f.default is not MISSING or f.default_factory is not MISSING
+            if f.name not in given and not optional:
+                raise BadInput(f"{where} has no field '{f.name}'.", "Restore the file.")
+        try:
+            return kind(**given)  # type: ignore[operator]
+        except BadInput as error:
+            raise BadInput(f"{where}: {error.fact}", error.remedy) from None
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in args:
             return None

@@ -1,40 +1,39 @@
-"""Runs: train one, load one, sample one, judge one. What a person's first session calls."""
+"""Runs: train one, load one, sample one. What a person's first session calls."""
 
 import dataclasses
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from scorefield import catalogue
-from scorefield.base import BadInput, Cond, Level, Seeded, unknown
+from scorefield.base import BadInput, Cond, Seeded, unknown
 from scorefield.config import (
     Config,
     DataFacts,
     build_denoiser,
+    build_levels,
     build_objective,
+    check,
     from_json,
     to_json,
 )
-from scorefield.data import Data
 from scorefield.denoise import Denoiser
-from scorefield.measure import Judge, train_judge
-from scorefield.process import Schedule
 from scorefield.recipes import recipes
-from scorefield.solve import Solver
-from scorefield.solve import sample as solve
-from scorefield.train import (
-    Progress,
-    load_checkpoint,
-    read_json,
-    read_tensors,
-    write_json,
-    write_tensors,
-)
+from scorefield.solve import Solver, trajectory
+from scorefield.train import Folder, Progress, Training, load_weights
 from scorefield.train import fit as train
-from scorefield.train.trainer import load_weights
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+QUIET_SECONDS = 10.0
+"""Between two lines of progress where nobody watches a terminal."""
 
 Watcher = Callable[[Progress], None]
 
@@ -65,72 +64,102 @@ def fit(
     progress: bool = True,
     watch: Watcher | None = None,
     stop: Callable[[], bool] = lambda: False,
+    **training: Any,
 ) -> Denoiser:
     """Train what a recipe (by name) or a configuration says; return the averaged denoiser.
 
-    With `out`, the run folder gets `config.json`, checkpoints and `log.jsonl`; `resume` goes on
-    from its last checkpoint. `watch` sees every step; `stop` is asked after each, and ends the
-    run with a checkpoint.
+    Further keywords replace settings of `Training`: `fit("digits", images=20_000, lr=1e-3)`.
 
-    Raises BadInput if `out` holds another run, or cannot be written.
+    With `out`, the run folder gets `config.json`, checkpoints and `log.jsonl`; `resume` goes on
+    from its last checkpoint, or starts if there is none. `watch` sees every step, in the main
+    process; `stop` is asked at each, and ends the run with a checkpoint.
+
+    Raises BadInput, before anything is written, for settings or data that cannot be trained on,
+    and if `out` holds another run or cannot be written.
     """
+    from accelerate import PartialState
+
     config = recipe(config) if isinstance(config, str) else config
-    folder = None if out is None else Path(out)
-    if folder is not None:
+    config = dataclasses.replace(config, training=_replaced(config.training, training))
+    check(config)
+    folder = None if out is None else Folder(Path(out))
+    if folder:
         check_folder(folder, config, resume)
     data = config.load_data()
     facts = DataFacts.of(data)
     denoiser, objective = build_denoiser(config, facts), build_objective(config, facts)
-    if folder is not None:
-        write_json(folder / "config.json", to_json(config, facts))
-    training = config.training
-    steps = train(denoiser, objective, data, training, folder, resume)
-    last = None
-    with _bar(training.images, progress) as bar:
-        for last in steps:
-            if watch:
-                watch(last)
-            bar.update(min(last.images, training.images) - bar.n)
-            bar.set_postfix_str(f"loss {last.loss:.3f}", refresh=False)
-            if stop():
-                steps.close()
-                break
-    if last is None:
-        if folder is not None and resume:
-            return open_run(folder).denoiser
-        raise BadInput("there is nothing to train.", "Raise --images.")
-    return last.average.eval()
+    processes = PartialState()
+    processes.wait_for_everyone()  # before one of them makes the folder that the others checked
+    seen = folder.images_seen() if folder and resume else 0
+    if seen >= config.training.images and folder:
+        return open_run(folder.path).denoiser
+    path = folder.path if folder else None
+    steps = train(denoiser, objective, data, config.training, path, resume, stop)
+    content = to_json(config, facts) if folder and processes.is_main_process else None
+    if folder and content and not seen:
+        folder.keep_config(content)
+    average = denoiser
+    with closing(steps), _bar(config.training.images, progress, "img", seen) as bar:
+        for step in steps:
+            if folder and content and seen:  # the checkpoint was whole: the settings are its now
+                folder.keep_config(content)
+                seen = 0
+            average = step.average
+            bar.set_postfix_str(f"loss {step.loss:.3f}", refresh=False)
+            bar.update(min(step.images, step.total) - bar.n)
+            if watch and processes.is_main_process:
+                watch(step)
+    return average.eval()
 
 
-def check_folder(folder: Path, config: Config, resume: bool) -> None:
-    """Raise BadInput unless a run of `config` can begin, or go on, in `folder`."""
-    if not (folder / "config.json").exists():
-        if (folder / "state.json").exists():
-            raise BadInput(f"{folder} has a checkpoint but no config.json.", "Restore the file.")
+def _replaced(training: Training, changes: dict[str, Any]) -> Training:
+    names = [field.name for field in dataclasses.fields(Training)]
+    for name in changes:
+        if name not in names:
+            raise unknown("training setting", name, names)
+    return dataclasses.replace(training, **changes)
+
+
+def check_folder(folder: Folder, config: Config, resume: bool) -> None:
+    """Raise BadInput unless a run of `config` can begin, or go on, in the folder.
+
+    A run without a checkpoint has nothing to lose, so another may begin in its place.
+    """
+    folder.check_new()
+    if not folder.has_config:
+        if folder.has_checkpoint:
+            raise BadInput(
+                f"{folder.path} has a checkpoint but no config.json.", "Restore the file."
+            )
         return
-    stored = _stored(folder)[0]
+    stored = stored_config(folder)
+    if not folder.has_checkpoint:
+        return
     if not resume:
         raise BadInput(
-            f"{folder} already holds a run.", "Go on with --resume, or give another --out."
+            f"{folder.path} already holds a run.", "Go on with --resume, or give another --out."
         )
-    free = {"images": config.training.images, "checkpoint_every": config.training.checkpoint_every}
-    before = dataclasses.replace(stored, training=dataclasses.replace(stored.training, **free))
+    now = config.training
+    free = {"images": now.images, "checkpoint_every": now.checkpoint_every, "compile": now.compile}
+    before = dataclasses.replace(
+        stored, sample=config.sample, training=dataclasses.replace(stored.training, **free)
+    )
     if before != config:
         name, old, new = _difference(before, config)
         raise BadInput(
-            f"{folder} was started with {name} {old!r}, now it is {new!r}.",
+            f"{folder.path} was started with --{name.removeprefix('training.')} {old}, "
+            f"now it is {new}.",
             "Resume with the same settings, or start anew in another --out.",
         )
 
 
-def _stored(folder: Path) -> tuple[Config, DataFacts]:
-    path = folder / "config.json"
-    return from_json(read_json(path), str(path))
+def _stored(folder: Folder) -> tuple[Config, DataFacts]:
+    return from_json(folder.config(), str(folder.config_path))
 
 
-def stored_config(folder: Path) -> Config | None:
-    """The configuration that a run folder was started with, if it holds a run."""
-    return _stored(folder)[0] if (folder / "config.json").exists() else None
+def stored_config(folder: Folder) -> Config:
+    """The configuration that a run folder was started with."""
+    return _stored(folder)[0]
 
 
 def _difference(a: object, b: object, prefix: str = "") -> tuple[str, object, object]:
@@ -146,36 +175,19 @@ def _difference(a: object, b: object, prefix: str = "") -> tuple[str, object, ob
 
 def open_run(path: str | Path) -> Run:
     """Read a run folder whole, or raise BadInput that says what is wrong with it."""
-    folder = Path(path)
-    if not folder.is_dir():
-        kind = "is a file, not a run folder" if folder.exists() else "does not exist"
-        raise BadInput(f"{folder} {kind}.", "Give the folder that `scorefield train` wrote.")
-    if not (folder / "config.json").exists():
-        raise BadInput(
-            f"{folder} has no config.json.", "Give the folder that `scorefield train` wrote."
-        )
+    folder = Folder(Path(path))
+    folder.check_run()
     config, facts = _stored(folder)
-    if not (folder / "state.json").exists():
-        raise BadInput(
-            f"{folder} has no checkpoint yet.", "Train on with --resume until the first one."
-        )
-    (weights,), state = load_checkpoint(folder, "ema")
+    (weights,), images_seen = folder.load("ema")
     denoiser = build_denoiser(config, facts)
-    load_weights(denoiser, weights, folder / "ema.safetensors")
+    load_weights(denoiser, weights, folder.path / "ema.safetensors")
     denoiser.eval().requires_grad_(False)
-    return Run(folder, config, facts, denoiser, int(state["images_seen"]))
+    return Run(folder.path, config, facts, denoiser, images_seen)
 
 
 def load(path: str | Path) -> Denoiser:
     """The averaged denoiser of a run folder, with its `schedule`, `shape` and `classes`."""
     return open_run(path).denoiser
-
-
-def build_levels(grid: str, schedule: Schedule, steps: int) -> Level:
-    """The levels of a named grid."""
-    if grid not in catalogue.grids:
-        raise unknown("grid", grid, catalogue.grids)
-    return catalogue.grids[grid](schedule, steps)
 
 
 def build_solver(solver: str | Solver) -> Solver:
@@ -187,6 +199,7 @@ def build_solver(solver: str | Solver) -> Solver:
     return catalogue.solvers[solver]()
 
 
+@torch.no_grad()
 def generate(
     denoiser: Denoiser,
     n: int | None = None,
@@ -200,10 +213,14 @@ def generate(
     batch: int = 256,
     progress: bool = False,
 ) -> Tensor:
-    """Samples x0 `(n, *shape)`, pictures in [-1, 1]: sample i comes from `seeds[i]` alone.
+    """Samples x0 `(n, *shape)` on the CPU, pictures in [-1, 1]: sample i is made from `seeds[i]`
+    alone.
 
-    `seeds` defaults to 0..n-1 and n to their count. `labels` are class indices, repeated in turn
-    up to n; None samples without condition. `batch` bounds memory and changes no sample.
+    `seeds` defaults to 0..n-1 and n to their count, or 16. `labels` are class indices, repeated
+    in turn up to n; None samples without condition. `batch` bounds memory and changes no sample
+    by more than rounding.
+
+    Raises BadInput for unknown names, wrong labels or counts, and samples that are not finite.
     """
     if denoiser.schedule is None or not denoiser.shape:
         raise BadInput(
@@ -211,67 +228,70 @@ def generate(
         )
     if n is None:
         n = 16 if seeds is None else len(seeds)
-    if n < 1:
-        raise BadInput(f"n is {n}.", "Ask for at least one sample.")
+    for name, value in (("n", n), ("batch", batch)):
+        if value < 1:
+            raise BadInput(f"{name} is {value}.", "Give at least 1.")
     noise_seeds = Seeded(range(n) if seeds is None else seeds).seeds
     if len(noise_seeds) != n:
         raise BadInput(f"{len(noise_seeds)} seeds for {n} samples.", "Give one seed per sample.")
     method = build_solver(solver)
     levels = build_levels(grid, denoiser.schedule, steps)
-    label = None if labels is None else _labels(labels, n, len(denoiser.classes))
-    guided = catalogue.guides["cfg"](guidance)(denoiser)
+    label = None if labels is None else repeat_labels(labels, n, len(denoiser.classes))
+    guide = catalogue.guides["cfg"](guidance)
+    guided = denoiser if label is None else guide(denoiser)
     where = next(denoiser.parameters())
     done = []
-    with _bar(n, progress and n > batch, "sample") as bar:
+    with _bar(-(-n // batch) * (len(levels.sigma) - 1), progress, "step") as bar:
         for i in range(0, n, batch):
             noise = Seeded(noise_seeds[i : i + batch])
             x = noise.start(denoiser.shape, levels, dtype=where.dtype, device=where.device)
             cond: Cond | None = None
             if label is not None:
                 cond = {"label": label[i : i + batch].to(where.device)}
-            alone = progress and n <= batch
-            done.append(solve(method, guided, x, levels, noise, cond, progress=alone).cpu())
-            bar.update(len(x))
-    return torch.cat(done)
+            for state, _ in trajectory(method, guided, x, levels, noise, cond):
+                x = state[0]
+                bar.update()
+            done.append(x.cpu())
+    x0 = torch.cat(done)
+    bad = (~x0.flatten(1).isfinite().all(1)).nonzero()
+    if len(bad):
+        first = int(bad[0])
+        raise BadInput(
+            f"{len(bad)} of {n} samples are not finite, first sample {first} (seed "
+            f"{int(noise_seeds[first])}).",
+            "Take more steps, a smaller guidance or another solver; else the training diverged.",
+        )
+    return x0
 
 
-def _labels(labels: Sequence[int] | Tensor, n: int, classes: int) -> Tensor:
-    label = torch.as_tensor(labels, dtype=torch.int64).reshape(-1)
+def repeat_labels(labels: Sequence[int] | Tensor, n: int, classes: int) -> Tensor:
+    """Class indices repeated in turn up to n, `(n,)`, checked against the count of classes."""
+    label = torch.as_tensor(labels if isinstance(labels, Tensor) else list(labels)).reshape(-1)
     if not classes:
         raise BadInput("this model has no classes.", "Leave the labels out.")
-    if not len(label):
-        raise BadInput("the list of labels is empty.", f"Use labels 0..{classes - 1}.")
+    if not len(label) or label.is_floating_point():
+        raise BadInput(
+            f"the labels are {label.tolist()}.", f"Give whole numbers from 0..{classes - 1}."
+        )
     wrong = label[(label < 0) | (label >= classes)]
     if len(wrong):
         raise BadInput(
             f"label {int(wrong[0])} is not one of the model's {classes} classes.",
             f"Use labels 0..{classes - 1}.",
         )
-    return label.repeat(-(-n // len(label)))[:n]
+    return label.long().repeat(-(-n // len(label)))[:n]
 
 
-def judge_of(folder: Path, data: Data, progress: bool = False) -> tuple[Judge, float]:
-    """The classifier that judges this data and its held-out accuracy; trained once, kept in
-    `judge.safetensors` and `judge.json` beside the run."""
-    weights, facts = folder / "judge.safetensors", folder / "judge.json"
-    if weights.exists() and facts.exists():
-        content = read_json(facts)
-        judge = Judge(**content["config"])
-        load_weights(judge, read_tensors(weights), weights)
-        return judge.eval().requires_grad_(False), float(content["accuracy"])
-    judge, report = train_judge(data, progress=_tqdm_judge if progress else None)
-    write_tensors(weights, judge.state_dict())
-    write_json(facts, {"config": judge.config, **dataclasses.asdict(report)})
-    return judge, report.accuracy
-
-
-def _bar(total: int, shown: bool, unit: str = "img"):
+def _bar(total: int, shown: bool, unit: str, done: int = 0) -> "tqdm":
+    """Speed and time left; in a file or a pipe only a line every few seconds."""
     from tqdm import tqdm
 
-    return tqdm(total=total, unit=unit, unit_scale=True, disable=not shown, dynamic_ncols=True)
-
-
-def _tqdm_judge(steps):
-    from tqdm import tqdm
-
-    return tqdm(steps, desc="judge", unit="epoch")
+    return tqdm(
+        total=total,
+        initial=min(done, total),
+        unit=unit,
+        unit_scale=unit == "img",
+        disable=not shown,
+        dynamic_ncols=True,
+        mininterval=0.1 if sys.stderr.isatty() else QUIET_SECONDS,
+    )

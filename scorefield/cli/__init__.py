@@ -32,6 +32,8 @@ a first session:
 your own pictures (class = sub-folder):
   scorefield train folder --data.path photos --data.size 32 --out runs/photos
   scorefield train folder --data.path photos --data.size 32 --out runs/photos --resume
+
+exit codes: 0 done, 2 a mistake that you can mend, 1 a bug of ours, 130 stopped by Ctrl-C
 """
 
 
@@ -45,9 +47,9 @@ def main(argv: list[str] | None = None) -> int:
         print(HELP.format(commands="\n".join(rows)))
         return 0
     if argv[0] == "--version":
-        from scorefield import __version__
+        import scorefield
 
-        print(f"scorefield {__version__}")
+        print(f"scorefield {scorefield.__version__}")
         return 0
     from scorefield.base.errors import BadInput, unknown
 

@@ -8,7 +8,7 @@ import tyro
 from scorefield import catalogue
 from scorefield.base.errors import unknown
 from scorefield.cli.explain import first_line
-from scorefield.cli.options import parse, say
+from scorefield.cli.options import Switch, parse, say
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Options:
 
     kind: Annotated[str | None, tyro.conf.Positional] = None
     """One kind: solvers, schedules, grids, guides, weights, times, networks, datasets ..."""
-    json: bool = False
+    json: Switch = False
     """Print one JSON object instead of text."""
 
 
@@ -37,8 +37,9 @@ def main(argv: list[str]) -> int:
         kind: {name: first_line(entry) for name, entry in getattr(catalogue, kind).items()}
         for kind in kinds
     }
+    width = max(len(name) for entries in listed.values() for name in entries) + 2
     text = "\n\n".join(
-        "\n".join([kind, *(f"  {name:<16}{line}" for name, line in entries.items())])
+        "\n".join([kind, *(f"  {name:<{width}}{line}" for name, line in entries.items())])
         for kind, entries in listed.items()
     )
     say(listed, text, options.json)

@@ -1,5 +1,7 @@
 """`scorefield eval RUN`."""
 
+import dataclasses
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +10,23 @@ from typing import Annotated, Any
 import torch
 import tyro
 
+import scorefield
 from scorefield.base import BadInput
-from scorefield.cli.options import note, parse, say
-from scorefield.measure import evaluate
-from scorefield.run import build_solver, generate, judge_of, open_run
-from scorefield.train import write_json
+from scorefield.cli.options import Switch, at_least, device, note, parse, say
+from scorefield.data import Data
+from scorefield.measure import Judge, evaluate, train_judge
+from scorefield.run import generate, open_run
+from scorefield.train import (
+    check_place,
+    load_weights,
+    read_json,
+    read_tensors,
+    write_json,
+    write_tensors,
+)
+
+LOOKS = 240_000
+"""Examples that a judge is trained on, repeats counted: 4 epochs of 60,000, at most 30."""
 
 
 @dataclass(frozen=True)
@@ -40,63 +54,95 @@ class Options:
     """Scale of classifier-free guidance (default: the run's)."""
     seed: int = 0
     """First seed; sample i has seed + i."""
-    json: bool = False
+    json: Switch = False
     """Print one JSON object instead of text."""
 
 
 def main(argv: list[str]) -> int:
     options = parse(Options, "eval", argv)
     run = open_run(options.run)
-    if options.n < 2:
-        raise BadInput(f"--n is {options.n}.", "Statistics need at least 2 samples.")
+    at_least("--n", options.n, 2)
+    at_least("--steps", options.steps)
+    check_place(options.run, "RUN")
     sample, classes = run.config.sample, run.facts.classes
-    solver = build_solver(options.solver or sample.solver)
-    steps = sample.steps if options.steps is None else options.steps
-    guidance = sample.guidance if options.guidance is None else options.guidance
+    settings = {
+        "solver": options.solver or sample.solver,
+        "grid": options.grid or sample.grid,
+        "steps": sample.steps if options.steps is None else options.steps,
+        "guidance": sample.guidance if options.guidance is None else options.guidance,
+    }
     data = run.config.load_data()
-    if data.shape != tuple(run.facts.shape):
+    if data.shape != run.facts.shape or data.classes != classes:
         raise BadInput(
-            f"the data has shape {data.shape}, the run was trained on {tuple(run.facts.shape)}.",
+            f"the data have shape {data.shape} and {len(data.classes)} classes, those that the run "
+            f"was trained on {run.facts.shape} and {len(classes)}.",
             "Evaluate against the data that the run was trained on.",
         )
-    judge = accuracy = None
-    if classes and data.is_image:
-        judge, accuracy = judge_of(options.run, data, progress=not options.json)
     labels = torch.arange(options.n) % len(classes) if classes else None
+    denoiser = run.denoiser.to(device())
+    calls = []
+    count = denoiser.register_forward_pre_hook(lambda module, args: calls.append(len(args[0])))
 
     began = time.monotonic()
     x0 = generate(
-        run.denoiser,
+        denoiser,
         options.n,
-        steps=steps,
-        solver=solver,
-        grid=options.grid or sample.grid,
+        **settings,
         labels=labels,
-        guidance=guidance,
         seeds=range(options.seed, options.seed + options.n),
         progress=not options.json,
     )
     seconds = time.monotonic() - began
+    count.remove()
+    judge = accuracy = None
+    if len(classes) > 1 and data.is_image:
+        judge, accuracy = judge_of(options.run, data, progress=not options.json)
     if data.is_image:
         x0 = x0.clamp(-1, 1)
-    found = evaluate(x0, labels if judge else None, data, judge).to_json()
     result = {
         "run": str(options.run),
         "images_seen": run.images_seen,
-        "solver": options.solver or sample.solver,
-        "grid": options.grid or sample.grid,
-        "steps": steps,
-        "network_calls": steps * solver.evals * (1 if guidance == 1 or not classes else 2),
-        "guidance": guidance,
+        **settings,
+        "network_calls": round(sum(calls) / options.n),
         "samples_per_second": round(options.n / seconds, 1),
-        "judge_accuracy": accuracy,
-        **found,
+        "judge": judge and {"name": judge.name, "version": judge.version, "accuracy": accuracy},
+        "versions": {"scorefield": scorefield.__version__, "torch": torch.__version__},
+        **evaluate(x0, labels if judge else None, data, judge).to_json(),
     }
     write_json(options.run / "eval.json", result)
     say(result, _table(result), options.json)
+    if data.is_image and not judge:
+        note("no labels, so no judge: pixels compared as they are, which says little of pictures")
     if not options.json:
         note(f"written: {options.run / 'eval.json'}")
     return 0
+
+
+def judge_of(folder: Path, data: Data, progress: bool = False) -> tuple[Judge, float]:
+    """The classifier that judges this data and its held-out accuracy; trained once, kept in
+    `judge.safetensors` and `judge.json` beside the run."""
+    weights, facts = folder / "judge.safetensors", folder / "judge.json"
+    if weights.exists() and facts.exists():
+        content = read_json(facts)
+        try:
+            judge, accuracy = Judge(**content["config"]), float(content["accuracy"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadInput(
+                f"{facts} does not describe a judge.", "Delete it: a new judge is trained then."
+            ) from error
+        load_weights(judge, read_tensors(weights), weights)
+        return judge.eval().requires_grad_(False), accuracy
+    epochs = max(2, min(30, LOOKS // len(data.train)))
+    judge, report = train_judge(data, epochs=epochs, progress=_epochs if progress else None)
+    write_tensors(weights, judge.state_dict())
+    write_json(facts, {"config": judge.config, **dataclasses.asdict(report)})
+    return judge, report.accuracy
+
+
+def _epochs(steps):
+    from tqdm import tqdm
+
+    return tqdm(steps, desc="judge", unit="epoch", disable=not sys.stderr.isatty())
 
 
 def _table(r: dict[str, Any]) -> str:
@@ -131,6 +177,6 @@ def _table(r: dict[str, Any]) -> str:
         )
     row("distance to training data", f"{near['ratio']:.1%}", "100.0%", "100%; low = memorised")
     rows.append(f"measured in: {r['feature_space']}")
-    if r["judge_accuracy"] is not None:
-        rows.append(f"judge's accuracy on held-out data: {r['judge_accuracy']:.1%}")
+    if r["judge"]:
+        rows.append(f"judge's accuracy on held-out data: {r['judge']['accuracy']:.1%}")
     return "\n".join(rows)

@@ -1,6 +1,7 @@
 """`scorefield explain KIND NAME`."""
 
 import inspect
+import re
 import sys
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ import tyro
 
 from scorefield import catalogue
 from scorefield.base.errors import unknown
-from scorefield.cli.options import parse, say
+from scorefield.cli.options import Switch, parse, say
 
 SINGULAR = {
     "datasets": "dataset",
@@ -25,6 +26,9 @@ SINGULAR = {
 }
 
 
+PAPER = r'(?:[A-Z][\w-]+(?:,| and| et al\.)? )+(?:19|20)\d\d(?:,? \(?"[^"]+")?'
+
+
 @dataclass(frozen=True)
 class Options:
     """Explain a method: its equation, order, calls of the network, options and paper.
@@ -38,7 +42,7 @@ class Options:
     """solver, schedule, grid, guide, weight, times, network, dataset, measure or objective."""
     name: Annotated[str, tyro.conf.Positional]
     """Its name (see scorefield catalogue)."""
-    json: bool = False
+    json: Switch = False
     """Print one JSON object instead of text."""
 
 
@@ -51,7 +55,7 @@ def main(argv: list[str]) -> int:
     if options.name not in entries:
         raise unknown(options.kind, options.name, entries)
     entry = entries[options.name]
-    result = {"kind": options.kind, "name": options.name, **_facts(entry)}
+    result = {"kind": options.kind, "name": options.name, **_facts(options.kind, entry)}
     say(result, _text(result), options.json)
     return 0
 
@@ -62,22 +66,23 @@ def described(entry: Any) -> Any:
 
 
 def first_line(entry: Any) -> str:
-    """The first sentence of an entry's docstring."""
+    """The first paragraph of an entry's docstring, in one line."""
     text = inspect.getdoc(described(entry)) or ""
     return " ".join(text.split("\n\n")[0].split())
 
 
-def _facts(entry: Any) -> dict[str, Any]:
+def _facts(kind: str, entry: Any) -> dict[str, Any]:
     thing = described(entry)
     module = sys.modules[thing.__module__]
     facts: dict[str, Any] = {
-        "title": (inspect.getdoc(module) or "").split("\n\n")[0].replace("\n", " "),
+        "title": first_line(module),
         "text": inspect.getdoc(thing) or "",
-        "call": f"{thing.__name__}{inspect.signature(thing)}" if callable(thing) else "",
-        "python": f"from {thing.__module__.rsplit('.', 1)[0]} import {thing.__name__}",
+        "papers": _papers(f"{inspect.getdoc(module)}\n{inspect.getdoc(thing)}"),
+        "call": f"{thing.__name__}{inspect.signature(thing)}",
+        "python": f"from {_home(thing)} import {thing.__name__}",
     }
-    if inspect.isclass(thing) and hasattr(thing, "evals"):
-        solver: Any = thing()
+    if kind == "solver":
+        solver = entry()
         facts |= {
             "order": solver.order,
             "calls_per_step": solver.evals,
@@ -87,11 +92,29 @@ def _facts(entry: Any) -> dict[str, Any]:
     return facts
 
 
+def _papers(text: str) -> list[str]:
+    """The works that a text cites, as it cites them: authors, year, and a title in quotes."""
+    cited = [c.replace(' ("', ', "') for c in re.findall(PAPER, " ".join(text.split()))]
+    return [c for c in dict.fromkeys(cited) if not any(o.startswith(f"{c},") for o in cited)]
+
+
+def _home(thing: Any) -> str:
+    """The highest package from which `thing` can be imported."""
+    module = ""
+    for part in thing.__module__.split("."):
+        module = f"{module}.{part}".lstrip(".")
+        if vars(sys.modules[module]).get(thing.__name__) is thing:
+            break
+    return module
+
+
 def _text(r: dict[str, Any]) -> str:
     body = r["text"].split(">>>")[0].rstrip()
     lines = [f"{r['kind']} {r['name']}", r["title"], "", body, ""]
     if "order" in r:
         kind = "stochastic" if r["stochastic"] else "deterministic"
-        lines.append(f"order {r['order']}, {r['calls_per_step']} network call(s) a step, {kind}")
-    lines.append(r["python"])
+        calls = f"{r['calls_per_step']} network call" + "s" * (r["calls_per_step"] > 1)
+        lines.append(f"order {r['order']}, {calls} a step, {kind}")
+    lines += [f"paper: {paper}" for paper in r["papers"]]
+    lines += [r["python"], r["call"]]
     return "\n".join(lines)

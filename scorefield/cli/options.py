@@ -1,10 +1,16 @@
 """What several commands share: reading flags, lists of numbers, and saying results."""
 
+import contextlib
 import inspect
+import io
+import itertools
 import json
+import re
 import sys
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+import tyro
 
 from scorefield.base.errors import BadInput, unknown
 
@@ -12,16 +18,34 @@ T = TypeVar("T")
 
 LARGEST_LIST = 10_000_000
 
+Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+"""A flag that is there or not, without a --no- twin."""
+
 
 def parse(kind: type[T], command: str, argv: list[str], default: T | None = None) -> T:
-    """Flags as a dataclass; its docstring is the help text. Wrong flags exit with 2."""
-    import tyro
-
+    """Flags as a dataclass; its docstring is the help text. Wrong flags raise BadInput."""
     keywords: dict[str, Any] = {} if default is None else {"default": default}
-    help_text = inspect.cleandoc(kind.__doc__ or "")
-    return tyro.cli(
-        kind, prog=f"scorefield {command}", args=argv, description=help_text, **keywords
-    )
+    prog, complaint = f"scorefield {command}", io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(
+                kind, prog=prog, args=argv, description=inspect.cleandoc(kind.__doc__ or ""),
+                **keywords,
+            )  # fmt: skip
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise _one_sentence(complaint.getvalue(), prog) from None
+
+
+def _one_sentence(boxed: str, prog: str) -> BadInput:
+    """The error in the box that the parser draws: a title, what is wrong, rule, hints."""
+    rows = [line.strip("│ ") for line in boxed.splitlines()[1:-1]]
+    fact = " ".join(itertools.takewhile(lambda row: row and row[0] != "─", rows))
+    fact = re.sub(r"no type matching {None}\|(.+?) could be instantiated from", r"no \1 in", fact)
+    near = re.search(r"Perhaps you meant.*?(--[\w.-]+)", " ".join(rows))
+    hint = f"Did you mean {near[1]}? " if near else ""
+    return BadInput(f"{fact.rstrip('.')}.", f"{hint}See {prog} --help.")
 
 
 def numbers(text: str, flag: str) -> list[int]:
@@ -47,6 +71,8 @@ def numbers(text: str, flag: str) -> list[int]:
                 "Ranges go up, at most ten million long.",
             )
         found.extend(range(low, high + 1))
+        if len(found) > LARGEST_LIST:
+            raise BadInput(f"{flag} lists more than ten million.", "Ask for fewer at a time.")
     return found
 
 
@@ -70,9 +96,23 @@ def labels_of(text: str, classes: Sequence[str]) -> list[int]:
     return found
 
 
+def at_least(flag: str, value: int | None, least: int = 1) -> None:
+    """Raise BadInput, which names the flag, for a count that is too small."""
+    if value is not None and value < least:
+        raise BadInput(f"{flag} is {value}.", f"Give at least {least}.")
+
+
+def device() -> str:
+    """Where to sample: the accelerator, if there is one."""
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator()
+    return accelerator.type if accelerator and torch.accelerator.is_available() else "cpu"
+
+
 def say(result: dict[str, Any], text: str, as_json: bool) -> None:
     """Print a result for a person, or as one JSON object for a machine."""
-    print(json.dumps(result) if as_json else text)
+    print(json.dumps(result, allow_nan=False) if as_json else text)
 
 
 def note(text: str) -> None:

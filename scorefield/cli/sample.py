@@ -10,9 +10,10 @@ import tyro
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.cli.options import labels_of, numbers, parse, say
+from scorefield.cli.options import Switch, at_least, device, labels_of, numbers, parse, say
 from scorefield.report import picture, write_npz, write_png
-from scorefield.run import Run, build_solver, generate, open_run
+from scorefield.run import Run, generate, open_run, repeat_labels
+from scorefield.train import check_place
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Options:
     """Noise levels visited (default: the run's; see scorefield catalogue grids)."""
     labels: str | None = None
     """Classes, repeated in turn: 0-9, 3,5 or names. Default: all of them."""
-    unconditional: bool = False
+    unconditional: Switch = False
     """Sample without any class."""
     guidance: float | None = None
     """Scale of classifier-free guidance; 1 is none (default: the run's)."""
@@ -50,7 +51,7 @@ class Options:
     """Columns of the picture (default: one per label, or a square)."""
     batch: int = 256
     """Samples at a time; bounds memory."""
-    json: bool = False
+    json: Switch = False
     """Print one JSON object instead of text."""
 
 
@@ -58,28 +59,25 @@ def main(argv: list[str]) -> int:
     options = parse(Options, "sample", argv)
     run = open_run(options.run)
     classes, sample = run.facts.classes, run.config.sample
+    for flag in ("n", "steps", "batch", "columns"):
+        at_least(f"--{flag}", getattr(options, flag))
     seeds = None if options.seeds is None else numbers(options.seeds, "--seeds")
     n = options.n if options.n is not None else (100 if seeds is None else len(seeds))
-    if n < 1:
-        raise BadInput(f"--n is {n}.", "Ask for at least one sample.")
     if seeds is not None and len(seeds) != n:
         raise BadInput(
             f"--seeds has {len(seeds)} seeds and --n asks for {n} samples.",
             "Give as many seeds as samples, or only one of the two flags.",
         )
-    if options.batch < 1:
-        raise BadInput(f"--batch is {options.batch}.", "Give at least 1.")
     labels = _labels(options, classes)
-    solver = build_solver(options.solver or sample.solver)
     steps = sample.steps if options.steps is None else options.steps
     target = options.out or options.run / "samples" / f"{n}-seeds.png"
     _check_target(target)
     began = time.monotonic()
     x0 = generate(
-        run.denoiser,
+        run.denoiser.to(device()),
         n,
         steps=steps,
-        solver=solver,
+        solver=options.solver or sample.solver,
         grid=options.grid or sample.grid,
         labels=labels,
         guidance=sample.guidance if options.guidance is None else options.guidance,
@@ -88,11 +86,9 @@ def main(argv: list[str]) -> int:
         progress=True,
     )
     seconds = time.monotonic() - began
-    per_sample = None
-    if labels is not None:
-        per_sample = torch.tensor(labels).repeat(-(-n // len(labels)))[:n]
+    each = None if labels is None else repeat_labels(labels, n, len(classes))
     columns = options.columns or (len(labels) if labels and 1 < len(labels) <= min(n, 20) else None)
-    _write(target, x0, per_sample, seeds or list(range(n)), columns, run)
+    _write(target, x0, each, seeds or list(range(n)), columns, run)
     result = {"out": str(target), "n": n, "steps": steps, "seconds": round(seconds, 3)}
     say(result, f"{target}: {n} samples, {steps} steps, {seconds:.1f} s", options.json)
     return 0
@@ -116,11 +112,9 @@ def _check_target(target: Path) -> None:
         )
     if target.suffix and target.is_dir():
         raise BadInput(f"--out {target} is a folder.", "Give a file name, or one without suffix.")
-    folder = target.parent if target.suffix else target
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir():
-        raise BadInput(f"--out {target} lies below {folder}, a file.", "Give another place.")
+    if not target.suffix and target.is_file():
+        raise BadInput(f"--out {target} is a file without .png or .npz.", "Give another name.")
+    check_place(target)
 
 
 def _write(

@@ -5,18 +5,18 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import tyro
 
 from scorefield.base import BadInput
-from scorefield.cli.options import note, parse, say
+from scorefield.cli.options import Switch, note, parse, say
 from scorefield.config import Config
 from scorefield.recipes import recipes
 from scorefield.report import picture, write_png
-from scorefield.run import check_folder, fit, generate, recipe, stored_config
-from scorefield.train import Progress
+from scorefield.run import fit, generate, recipe, repeat_labels, stored_config
+from scorefield.train import Folder, Progress
 
 USAGE = """usage: scorefield train RECIPE [--out DIR] [--images N] [--resume] [--seed S] ...
 
@@ -47,9 +47,9 @@ class Options:
     config: Annotated[Config, tyro.conf.arg(name="")]
     out: Path
     """Run folder."""
-    resume: bool = False
+    resume: Switch = False
     """Go on from the run folder's last checkpoint."""
-    json: bool = False
+    json: Switch = False
     """Print one JSON object instead of text."""
 
 
@@ -63,24 +63,40 @@ def main(argv: list[str]) -> int:
         raise BadInput(f"the recipe comes first, before {name}.", "Try: scorefield train digits.")
     started, out = recipe(name), Path("runs") / name
     if "--resume" in flags:
-        out = _out_of(flags) or out
-        started = stored_config(out) or started
+        out = _value_of("--out", flags, out)
+        started = _resumed(name, started, Folder(out), flags)
     options = parse(Options, f"train {name}", flags, Options(started, out))
-    check_folder(options.out, options.config, options.resume)
     return _train(options)
 
 
-def _out_of(flags: list[str]) -> Path | None:
-    """The value of --out, needed before the flags are read: their defaults are the run's own."""
-    for i, flag in enumerate(flags):
-        if flag == "--out" and i + 1 < len(flags):
-            return Path(flags[i + 1])
-        if flag.startswith("--out="):
-            return Path(flag.removeprefix("--out="))
-    return None
+def _resumed(name: str, started: Config, folder: Folder, flags: list[str]) -> Config:
+    """The settings that the folder's run was started with, or those of the recipe."""
+    if not folder.has_checkpoint:
+        note(f"{folder.path} has no checkpoint: a new run starts there.")
+        return started
+    stored = stored_config(folder)
+    asked = _value_of("--data.name", flags, started.data.name)
+    if stored.data.name != str(asked):
+        raise BadInput(
+            f"{folder.path} is a run on {stored.data.name}, the recipe {name} is for {asked}.",
+            "Name the recipe that the run was started with, or give another --out.",
+        )
+    return stored
+
+
+def _value_of(flag: str, flags: list[str], default: Any) -> Any:
+    """The value of a flag that is needed before the flags are read, as the type of its default."""
+    for i, word in enumerate(flags):
+        if word == flag and i + 1 < len(flags):
+            return type(default)(flags[i + 1])
+        if word.startswith(f"{flag}="):
+            return type(default)(word.removeprefix(f"{flag}="))
+    return default
 
 
 def _train(options: Options) -> int:
+    from accelerate import PartialState
+
     config, out = options.config, options.out
     asked_to_stop = []
 
@@ -90,13 +106,13 @@ def _train(options: Options) -> int:
         asked_to_stop.append(signum)
         note("\nstopping after this step, with a checkpoint (once more: at once)")
 
-    last: list[Progress] = []
+    training, last = config.training, []
 
     def watch(step: Progress) -> None:
-        before = last[0].images if last else step.images - config.training.batch
+        before = last[0].images if last else step.images - training.batch
         last[:] = [step]
-        every = config.training.checkpoint_every
-        if step.images // every > before // every or step.images >= config.training.images:
+        every = training.checkpoint_every
+        if step.images // every > before // every or step.images >= training.images:
             _preview(step, config, out)
 
     began = time.monotonic()
@@ -114,30 +130,37 @@ def _train(options: Options) -> int:
         for s, handler in before.items():
             signal.signal(s, handler)
     seconds = time.monotonic() - began
-    seen = last[0].images if last else config.training.images
-    result = {"run": str(out), "images": seen, "seconds": round(seconds, 2)}
-    if asked_to_stop:
-        say(result, f"{out}: stopped at {seen:,} images. Go on with --resume.", options.json)
-        return 130
-    text = f"{out}: {seen:,} images in {seconds:.0f} s. Pictures: {out / 'samples'}"
-    say(result, f"{text}\nnext: scorefield sample {out}", options.json)
-    return 0
+    seen = last[0].images if last else Folder(out).images_seen()
+    stopped = bool(asked_to_stop) and seen < training.images
+    if stopped:
+        text = f"{out}: stopped at {seen:,} images. Go on with --resume."
+    elif last:
+        text = f"{out}: {seen:,} images in {seconds:.0f} s. Pictures: {out / 'samples'}"
+    else:
+        text = f"{out} has its {seen:,} images already. Give more --images to go on."
+    if PartialState().is_main_process:
+        result = {"run": str(out), "images": seen, "seconds": round(seconds, 2)}
+        say(result, f"{text}\nnext: scorefield sample {out}", options.json)
+    return 130 if stopped else 0
 
 
 def _preview(step: Progress, config: Config, out: Path) -> None:
     """The same seeds at every stage of the training, as one picture."""
     denoiser, sample = step.average, config.sample
+    target = out / "samples" / f"{step.images:09d}.png"
     labels = torch.arange(PREVIEW) % len(denoiser.classes) if denoiser.classes else None
     n = PREVIEW if len(denoiser.shape) == 3 else 2000
-    x0 = generate(
-        denoiser,
-        n,
-        steps=sample.steps,
-        solver=sample.solver,
-        grid=sample.grid,
-        guidance=sample.guidance,
-        labels=labels,
-    )
-    columns = min(10, len(denoiser.classes) or 10)
-    many = labels.repeat(-(-n // PREVIEW))[:n] if labels is not None else None
-    write_png(picture(x0, columns, many), out / "samples" / f"{step.images:09d}.png")
+    try:
+        x0 = generate(
+            denoiser,
+            n,
+            steps=sample.steps,
+            solver=sample.solver,
+            grid=sample.grid,
+            guidance=sample.guidance,
+            labels=labels,
+        )
+    except BadInput as error:  # the training itself may yet be well
+        return note(f"no picture at {step.images:,} images: {error}")
+    many = None if labels is None else repeat_labels(labels, n, len(denoiser.classes))
+    write_png(picture(x0, min(10, len(denoiser.classes) or 10), many), target)

@@ -4,10 +4,11 @@ import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from scorefield.base import BadInput
@@ -15,6 +16,9 @@ from scorefield.train import write_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+GREY = 40
+"""Of the lines between pictures."""
 
 SIDE = 64
 """Pixels of a side that a small picture is magnified to, by whole factors."""
@@ -31,27 +35,35 @@ def picture(
     Pictures `(N, C, H, W)` in [-1, 1] are laid out row by row, C = 1 grey, 2 grey and alpha,
     3 colour, 4 colour and alpha; `magnify` enlarges small ones without smoothing. Points `(N, 2)`
     become a scatter plot, coloured by label; of `(N, D)` the first two coordinates are drawn.
+
+    Raises BadInput for samples that are not finite or of another shape.
     """
-    if x0.ndim == 2:
-        return _scatter(x0, labels)
-    if x0.ndim != 4 or not 1 <= x0.shape[1] <= 4 or not len(x0):
+    x0 = x0.detach().cpu()
+    if not (x0.ndim == 2 or (x0.ndim == 4 and x0.shape[1] <= 4)) or not x0.numel():
         raise BadInput(
             f"samples of shape {tuple(x0.shape)} cannot be drawn.", "Give (N, C, H, W) or (N, D)."
         )
+    bad = (~x0.flatten(1).isfinite().all(1)).nonzero()
+    if len(bad):
+        raise BadInput(
+            f"{len(bad)} of {len(x0)} samples are not finite, the first at index {int(bad[0])}.",
+            "Find out why before drawing the rest: a solver or a training has diverged.",
+        )
+    if x0.ndim == 2:
+        return _scatter(x0, labels)
     n, c, h, w = x0.shape
+    if columns is not None and columns < 1:
+        raise BadInput(f"columns is {columns}.", "Give at least 1.")
     columns = min(n, columns or math.ceil(math.sqrt(n)))
     rows, gap = -(-n // columns), 1 if n > 1 else 0
-    pixels = ((x0.float().nan_to_num(0) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    sheet = torch.full((c, rows * (h + gap) + gap, columns * (w + gap) + gap), 40).to(torch.uint8)
-    for i in range(n):
-        top, left = (i // columns) * (h + gap) + gap, (i % columns) * (w + gap) + gap
-        sheet[:, top : top + h, left : left + w] = pixels[i]
+    cells = torch.full((rows * columns, c, h + gap, w + gap), GREY, dtype=torch.uint8)
+    cells[:n, :, gap:, gap:] = ((x0.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    sheet = cells.unflatten(0, (rows, columns)).permute(2, 0, 3, 1, 4)
+    sheet = F.pad(sheet.reshape(c, rows * (h + gap), -1), (0, gap, 0, gap), value=GREY)
+    pixels = sheet.permute(1, 2, 0).squeeze(2) if c == 1 else sheet.permute(1, 2, 0)
     from PIL import Image
 
-    image = Image.fromarray(
-        sheet.permute(1, 2, 0).squeeze(2).numpy() if c == 1 else sheet.permute(1, 2, 0).numpy(),
-        {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[c],
-    )
+    image = Image.fromarray(pixels.contiguous().numpy(), {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[c])
     factor = max(1, SIDE // max(h, w)) if magnify else 1
     return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
@@ -68,7 +80,7 @@ def _scatter(x0: Tensor, labels: Tensor | None) -> "Image":
     figure = Figure(figsize=(5, 5), dpi=120, layout="tight")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    colour = None if labels is None else labels.numpy()
+    colour = None if labels is None else labels.cpu().numpy()
     axes.scatter(points[:, 0], points[:, 1], s=3, c=colour, cmap=matplotlib.colormaps["tab10"])
     axes.set_aspect("equal")
     canvas.draw()
@@ -85,7 +97,8 @@ def write_png(image: "Image", path: Path) -> None:
 def write_npz(arrays: Mapping[str, Tensor], path: Path) -> None:
     """Write named arrays atomically, as a compressed .npz without pickles."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **{k: v.numpy() for k, v in arrays.items()})
+    plain: dict[str, Any] = {name: array.numpy() for name, array in arrays.items()}
+    np.savez_compressed(buffer, **plain)
     write_bytes(path, buffer.getvalue())
 
 

@@ -7,6 +7,9 @@ a run that was killed goes on as if it had not been.
 """
 
 from scorefield.train.checkpoint import (
+    Folder,
+    Log,
+    check_place,
     load_checkpoint,
     read_json,
     read_tensors,
@@ -16,16 +19,24 @@ from scorefield.train.checkpoint import (
     write_tensors,
 )
 from scorefield.train.ema import EMA
-from scorefield.train.trainer import Diverged, Progress, Training, TrainState, fit
+from scorefield.train.order import order
+from scorefield.train.settings import Training
+from scorefield.train.state import TrainState, load_weights
+from scorefield.train.trainer import Diverged, Progress, fit
 
 __all__ = [
     "EMA",
     "Diverged",
+    "Folder",
+    "Log",
     "Progress",
     "TrainState",
     "Training",
+    "check_place",
     "fit",
     "load_checkpoint",
+    "load_weights",
+    "order",
     "read_json",
     "read_tensors",
     "save_checkpoint",

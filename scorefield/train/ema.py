@@ -2,24 +2,27 @@
 
 import copy
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
 
+M = TypeVar("M", bound=nn.Module)
+
 
 @dataclass(frozen=True)
-class EMA:
+class EMA(Generic[M]):
     """`theta_ema <- theta_ema + (1 - d) (theta - theta_ema)`, `d = min(decay, (1 + k)/(10 + k))`.
 
     k counts updates: at first the average reaches back over the last tenth of the run, so a short
     run is not held back by its first weights, and never further than `1/(1 - decay)` updates.
     """
 
-    average: nn.Module
+    average: M
     decay: float = 0.9995
 
     @classmethod
-    def of(cls, module: nn.Module, decay: float) -> "EMA":
+    def of(cls, module: M, decay: float) -> "EMA[M]":
         """An average that starts as a copy of `module`."""
         return cls(copy.deepcopy(module).requires_grad_(False).eval(), decay)
 

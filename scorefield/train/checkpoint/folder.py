@@ -1,0 +1,77 @@
+"""A run folder: what lies where.
+
+config.json            settings, resolved, with a schema number
+state.json             the commit: images seen, SHA-256 of each part
+model.safetensors      weights              ema.safetensors   their average: what is sampled
+optimizer.safetensors  AdamW's moments      log.jsonl         loss and speed
+samples/               pictures             eval.json, judge.*  what `scorefield eval` found
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from scorefield.base import BadInput
+from scorefield.train.checkpoint.commit import load_checkpoint, load_state, save_checkpoint
+from scorefield.train.checkpoint.files import Tensors, check_place, read_json, write_json
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The run folder at `path`, which need not exist yet."""
+
+    path: Path
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def has_config(self) -> bool:
+        return self.config_path.exists()
+
+    @property
+    def has_checkpoint(self) -> bool:
+        return (self.path / "state.json").exists()
+
+    def config(self) -> dict[str, Any]:
+        """The content of `config.json`."""
+        return read_json(self.config_path)
+
+    def keep_config(self, content: dict[str, Any]) -> None:
+        """Write `config.json`, and with it the folder if it is not there."""
+        write_json(self.config_path, content)
+
+    def images_seen(self) -> int:
+        """Of the last checkpoint; 0 without one."""
+        return load_state(self.path)["images_seen"] if self.has_checkpoint else 0
+
+    def save(self, parts: dict[str, Tensors], images_seen: int) -> None:
+        """Commit a checkpoint."""
+        save_checkpoint(self.path, parts, {"images_seen": images_seen})
+
+    def load(self, *names: str) -> tuple[list[dict[str, Tensor]], int]:
+        """The named parts of the last checkpoint, in order, and its images seen."""
+        parts, state = load_checkpoint(self.path, *names)
+        return parts, state["images_seen"]
+
+    def check_new(self) -> None:
+        """Raise BadInput if no run folder can be made here."""
+        if self.path.exists() and not self.path.is_dir():
+            raise BadInput(f"--out {self.path} is a file.", "Give a folder for the run.")
+        check_place(self.path)
+
+    def check_run(self) -> None:
+        """Raise BadInput unless there is a run with a checkpoint here."""
+        made = "Give the folder that `scorefield train` wrote."
+        if not self.path.is_dir():
+            kind = "is a file, not a run folder" if self.path.exists() else "does not exist"
+            raise BadInput(f"{self.path} {kind}.", made)
+        if not self.has_config:
+            raise BadInput(f"{self.path} has no config.json.", made)
+        if not self.has_checkpoint:
+            raise BadInput(
+                f"{self.path} has no checkpoint yet.", "Train on with --resume until the first one."
+            )

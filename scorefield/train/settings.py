@@ -1,0 +1,65 @@
+"""The settings of a training run."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from scorefield.base import BadInput
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long, how fast and how safely to train. Durations are counted in images seen."""
+
+    images: int = 400_000
+    """Images to train on in all, repeats counted; the last batch is a whole one."""
+    batch: int = 256
+    """Images a step, over all processes."""
+    lr: float = 2e-3
+    """Peak learning rate of AdamW."""
+    warmup: int = 20_000
+    """Images over which the learning rate rises from 0, at most a quarter of the run."""
+    decay: Literal["cosine", "constant"] = "cosine"
+    """What the learning rate does after the warm-up: fall to 0 at the end, or stay."""
+    weight_decay: float = 0.0
+    """AdamW's decoupled weight decay."""
+    clip: float = 1.0
+    """Largest norm of a step's gradient."""
+    ema: float = 0.9995
+    """Largest decay of the average of weights that is sampled."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the network: bf16 halves memory and is faster where the hardware has it."""
+    compile: bool = False
+    """Compile the network (about a minute at the start, then faster)."""
+    checkpoint_every: int = 50_000
+    """Images between checkpoints."""
+    seed: int = 0
+    """Seed of the weights, the order of the data and the noise."""
+
+    def __post_init__(self) -> None:
+        for name in ("images", "batch", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise BadInput(f"{name} is {getattr(self, name)}.", "Give at least 1.")
+        for name in ("lr", "clip"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise BadInput(f"{name} is {getattr(self, name)}.", "Give a number above 0.")
+        for name in ("warmup", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise BadInput(f"{name} is {getattr(self, name)}.", "Give 0 or more.")
+        if not 0 <= self.ema < 1:
+            raise BadInput(f"ema is {self.ema}.", "Use 0 (no average) to just below 1.")
+        if not 0 <= self.seed < 2**32:
+            raise BadInput(f"seed is {self.seed}.", "Use 0 to 4294967295.")
+
+    def rate(self, images: int) -> float:
+        """The learning rate of the step that ends at this count of images.
+
+        >>> Training(images=100, warmup=10, lr=1.0).rate(5)
+        0.5
+        """
+        warmup = min(self.warmup, self.images / 4)
+        rise = min(1.0, images / warmup) if warmup else 1.0
+        if self.decay == "constant":
+            return self.lr * rise
+        share = min(1.0, max(0.0, (images - warmup) / (self.images - warmup)))
+        return self.lr * rise * (1 + math.cos(math.pi * share)) / 2

@@ -1,0 +1,87 @@
+"""A tiny run on the digits, trained once, and a way to call the command line in this process."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from scorefield.cli import main
+
+TINY = [
+    "--net.width",
+    "8",
+    "--net.blocks",
+    "1",
+    "--net.multipliers",
+    "1",
+    "--batch",
+    "32",
+    "--images",
+    "128",
+    "--checkpoint-every",
+    "64",
+    "--sample.steps",
+    "2",
+]
+"""Settings with which a run takes a second or two."""
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Said]
+
+
+@pytest.fixture
+def cli(capfd) -> Cli:
+    """`cli("train", "digits", ...)` -> exit code, stdout, stderr."""
+
+    def call(*words: object) -> Said:
+        capfd.readouterr()
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(bool(end.code))
+        return Said(code, *capfd.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def refused(cli) -> Callable[..., str]:
+    """Call, and expect one sentence with a remedy, exit code 2; the sentence."""
+
+    def call(*words: object) -> str:
+        code, out, err = cli(*words)
+        assert (code, out) == (2, ""), err
+        lines = [line for line in err.splitlines() if line.strip() and "%|" not in line]  # no bar
+        assert len(lines) == 1, err
+        assert lines[0].startswith("error: ")
+        assert lines[0].endswith(".")
+        assert "Traceback" not in err
+        return lines[0]
+
+    return call
+
+
+@pytest.fixture
+def tiny() -> list[str]:
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Path:
+    run = tmp_path_factory.mktemp("trained") / "digits"
+    assert main(["train", "digits", "--out", str(run), *TINY]) == 0
+    return run
+
+
+@pytest.fixture
+def run(trained, tmp_path) -> Path:
+    """A copy of the tiny run, to be damaged at will."""
+    return shutil.copytree(trained, tmp_path / "run")

@@ -1,0 +1,72 @@
+"""`scorefield explain` and `scorefield catalogue`: every entry, in text and JSON."""
+
+import json
+import re
+
+import pytest
+
+from scorefield import catalogue
+from scorefield.cli.explain import SINGULAR
+
+ENTRIES = [
+    (SINGULAR[kind], name) for kind in catalogue.__all__ for name in getattr(catalogue, kind)
+]
+
+
+def test_every_kind_has_a_singular():
+    assert set(SINGULAR) == set(catalogue.__all__)
+
+
+@pytest.mark.parametrize("kind, name", ENTRIES)
+def test_every_entry_is_explained(cli, kind, name):
+    code, out, err = cli("explain", kind, name, "--json")
+    assert (code, err) == (0, "")
+    said = json.loads(out)
+    assert (said["kind"], said["name"]) == (kind, name)
+    assert len(said["text"]) > 20
+    exec(said["python"], {})  # the line of import that it gives is true
+    code, out, _ = cli("explain", kind, name)
+    assert code == 0
+    assert out.startswith(f"{kind} {name}\n")
+    assert said["text"].split(">>>")[0].strip() in out
+    assert ">>>" not in out
+    assert "Options" not in out
+
+
+@pytest.mark.parametrize("name", catalogue.solvers)
+def test_a_solver_shows_equation_order_calls_and_paper(cli, name):
+    said = json.loads(cli("explain", "solver", name, "--json").out)
+    solver = catalogue.solvers[name]()
+    assert said["order"] == solver.order
+    assert said["calls_per_step"] == solver.evals
+    assert said["papers"]
+    assert all(re.search(r"^[A-Z].*\b(19|20)\d\d\b", paper) for paper in said["papers"])
+    assert re.search(r" = ", said["text"])
+    out = cli("explain", "solver", name).out
+    assert f"order {solver.order}, {solver.evals} network call" in out
+    assert all(f"paper: {paper}\n" in out for paper in said["papers"])
+
+
+def test_the_paper_of_ddim(cli):
+    said = json.loads(cli("explain", "solver", "ddim", "--json").out)
+    assert said["papers"] == ['Song, Meng and Ermon 2021, "Denoising diffusion implicit models"']
+    assert (said["order"], said["calls_per_step"]) == (1, 1)
+
+
+def test_the_catalogue_lists_every_entry(cli):
+    code, out, _ = cli("catalogue")
+    assert code == 0
+    for kind in catalogue.__all__:
+        assert f"{kind}\n" in out
+        assert all(f"  {name} " in out for name in getattr(catalogue, kind))
+    listed = json.loads(cli("catalogue", "--json").out)
+    assert {kind: list(entries) for kind, entries in listed.items()} == {
+        kind: list(getattr(catalogue, kind)) for kind in catalogue.__all__
+    }
+    assert all(text for entries in listed.values() for text in entries.values())
+
+
+def test_one_kind(cli):
+    code, out, _ = cli("catalogue", "solvers", "--json")
+    assert code == 0
+    assert list(json.loads(out)) == ["solvers"]

@@ -1,0 +1,110 @@
+"""Pictures: layout and levels of a grid, points, atomic files."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from scorefield.base import BadInput
+from scorefield.report import picture, plot, write_npz, write_png
+from scorefield.report.picture import GREY
+
+
+@pytest.mark.parametrize("channels, mode", [(1, "L"), (2, "LA"), (3, "RGB"), (4, "RGBA")])
+def test_channels(channels, mode):
+    image = picture(torch.zeros(4, channels, 5, 3), magnify=False)
+    assert image.mode == mode
+    assert image.size == (2 * (3 + 1) + 1, 2 * (5 + 1) + 1)
+
+
+def test_every_sample_is_in_its_place_and_lines_between():
+    x0 = torch.linspace(-1, 1, 7 * 3 * 2 * 2).view(7, 3, 2, 2)
+    drawn = np.asarray(picture(x0, columns=3, magnify=False))
+    assert drawn.shape == (3 * 3 + 1, 3 * 3 + 1, 3)
+    expected = np.full_like(drawn, GREY)
+    for i in range(7):
+        top, left = i // 3 * 3 + 1, i % 3 * 3 + 1
+        pixels = ((x0[i] + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
+        expected[top : top + 2, left : left + 2] = pixels
+    assert np.array_equal(drawn, expected)
+
+
+def test_levels_are_rounded_and_cut():
+    x0 = torch.tensor([-5.0, -1.0, 0.0, 1.0, 5.0]).view(1, 1, 1, 5)
+    assert np.asarray(picture(x0, magnify=False)).tolist() == [[0, 0, 128, 255, 255]]
+
+
+def test_small_pictures_are_magnified_without_smoothing():
+    x0 = torch.tensor([-1.0, 1.0]).view(1, 1, 1, 2)
+    drawn = np.asarray(picture(x0))
+    assert drawn.shape == (32, 64)
+    assert set(drawn[:, :32].flat) == {0}
+    assert set(drawn[:, 32:].flat) == {255}
+    assert picture(torch.zeros(1, 1, 100, 20)).size == (20, 100)
+
+
+def test_columns():
+    x0 = torch.zeros(10, 1, 4, 4)
+    assert picture(x0, magnify=False).size == (4 * 5 + 1, 3 * 5 + 1)  # 4 x 3: nearly square
+    assert picture(x0, columns=10, magnify=False).size == (51, 6)
+    assert picture(x0, columns=99, magnify=False).size == (51, 6)
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 5])
+def test_points(dimension):
+    x0 = torch.randn(50, dimension)
+    image = picture(x0, labels=torch.arange(50) % 3)
+    assert image.mode == "RGB"
+    assert len(np.unique(np.asarray(image).reshape(-1, 3), axis=0)) > 3
+
+
+@pytest.mark.parametrize("shape", [(0, 1, 2, 2), (2, 5, 2, 2), (2, 2, 2), (3,), (0, 2), (2, 0)])
+def test_what_cannot_be_drawn(shape):
+    with pytest.raises(BadInput, match="cannot be drawn"):
+        picture(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 2, 2), (4, 2)])
+def test_samples_that_are_not_finite_are_named_not_blackened(shape):
+    x0 = torch.zeros(shape)
+    x0[2] = float("nan")
+    with pytest.raises(BadInput, match="1 of 4 samples are not finite, the first at index 2"):
+        picture(x0)
+
+
+def test_no_columns():
+    with pytest.raises(BadInput, match="columns is 0"):
+        picture(torch.zeros(2, 1, 2, 2), columns=0)
+
+
+def test_plot_writes_and_returns(tmp_path):
+    x0 = torch.rand(4, 3, 8, 8) * 2 - 1
+    image = plot(x0, tmp_path / "new" / "a.png")
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "new" / "a.png")), np.asarray(image))
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.png"]
+    plot(x0)
+
+
+def test_a_picture_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    write_png(picture(torch.zeros(1, 1, 2, 2)), path)
+    before = path.read_bytes()
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(BadInput, match="No space left"):
+        write_png(picture(torch.ones(1, 1, 2, 2)), path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_arrays_need_no_pickle(tmp_path):
+    arrays = {"x": torch.randn(3, 2), "y": torch.arange(3)}
+    write_npz(arrays, tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as found:
+        assert sorted(found) == ["x", "y"]
+        assert all(np.array_equal(found[k], v.numpy()) for k, v in arrays.items())

@@ -1,0 +1,278 @@
+"""Files that are whole or not there: kills, full disks, damage."""
+
+import errno
+import json
+import os
+import signal
+import stat
+from pathlib import Path
+
+import pytest
+import torch
+
+from scorefield.base import BadInput
+from scorefield.train import (
+    load_checkpoint,
+    read_json,
+    read_tensors,
+    save_checkpoint,
+    write_bytes,
+    write_json,
+    write_tensors,
+)
+from scorefield.train.checkpoint import commit
+
+PARTS = ("model", "ema", "optimizer")
+
+
+def parts(value: int) -> dict[str, dict[str, torch.Tensor]]:
+    return {name: {"w": torch.full((4,), float(value + i))} for i, name in enumerate(PARTS)}
+
+
+def save(run: Path, value: int) -> None:
+    save_checkpoint(run, parts(value), {"images_seen": value})
+
+
+def value_of(run: Path) -> int:
+    """The value that a checkpoint was saved with, if all its parts are of one mind."""
+    loaded, state = load_checkpoint(run, *PARTS)
+    values = {int(tensors["w"][0]) - i for i, tensors in enumerate(loaded)}
+    assert values == {state["images_seen"]}
+    return state["images_seen"]
+
+
+def killed_at(moment: int, run: Path, value: int, calls=("replace", "fsync")) -> bool:
+    """Save in a child that kills itself before the n-th of these calls; whether it came to that."""
+    child = os.fork()
+    if not child:
+        counted = 0
+
+        def before(call):
+            def stopping(*args, **keywords):
+                nonlocal counted
+                counted += 1
+                if counted == moment:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return call(*args, **keywords)
+
+            return stopping
+
+        for name in calls:
+            setattr(os, name, before(getattr(os, name)))
+        save(run, value)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
+    found, n, killed = [], 0, True
+    while killed:
+        n += 1
+        run = tmp_path / str(n)
+        save(run, 1)
+        killed = killed_at(n, run, 2)
+        found.append(value_of(run))
+        save(run, 3)
+        assert value_of(run) == 3
+        assert not [p.name for p in run.iterdir() if p.suffix in (".tmp", ".next")]
+    assert n > 12  # 3 parts and the state are flushed and renamed, 3 parts renamed again
+    assert set(found) == {1, 2}
+    assert found == sorted(found)  # before the commit the old one, after it the new one
+
+
+def survives_two_kills(folder: Path) -> bool:
+    """Whether a checkpoint is left after a kill at any rename of one save and of the next."""
+    renames = ("replace",)
+    for n in (4, 6):  # before the commit, and between the renames after it
+        for m in range(1, 12):
+            run = folder / f"{n}-{m}"
+            save(run, 1)
+            assert killed_at(n, run, 2, renames)
+            before = value_of(run)
+            assert before == (1 if n == 4 else 2)
+            killed_at(m, run, 3, renames)
+            try:
+                assert value_of(run) in (before, 3)
+            except BadInput:
+                return False
+    return True
+
+
+def test_a_second_kill_at_any_rename_leaves_one_too(tmp_path):
+    assert survives_two_kills(tmp_path)
+
+
+def test_a_save_that_does_not_finish_the_last_one_would_lose_both(tmp_path, monkeypatch):
+    """The twin: without step 0 of the protocol the same check fails."""
+    monkeypatch.setattr(commit, "_finish", lambda run: None)
+    assert not survives_two_kills(tmp_path)
+
+
+def test_a_first_checkpoint_that_was_killed_is_not_one(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    assert killed_at(2, run, 1)
+    with pytest.raises(BadInput, match=r"state\.json"):
+        load_checkpoint(run, "model")
+    save(run, 2)
+    assert value_of(run) == 2
+
+
+def full_disk(*args):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("at", range(1, 5))
+def test_a_full_disk_keeps_the_old_checkpoint(tmp_path, monkeypatch, at):
+    save(tmp_path, 1)
+    real, calls = os.fsync, []
+
+    def fsync(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            return real(handle)
+        calls.append(handle)
+        return full_disk() if len(calls) == at else real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(BadInput, match="No space left"):
+        save(tmp_path, 2)
+    monkeypatch.undo()
+    assert value_of(tmp_path) == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
+        ["state.json", *(f"{name}.safetensors" for name in PARTS)]
+    )
+    save(tmp_path, 3)
+    assert value_of(tmp_path) == 3
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    write_json(path, {"a": 1})
+    for call in ("fsync", "replace"):
+        monkeypatch.setattr(os, call, full_disk)
+        with pytest.raises(BadInput, match=r"cannot write .*a\.json"):
+            write_bytes(path, b"new")
+        monkeypatch.undo()
+        assert read_json(path) == {"a": 1}
+        assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_an_interrupt_leaves_no_temporary_file(tmp_path, monkeypatch):
+    def interrupt(handle):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes(tmp_path / "a", b"new")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_below_a_file_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="cannot write"):
+        write_bytes(tmp_path / "file" / "a", b"")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '"a"', "\xff", "[" * 100_000])
+def test_damaged_json_is_named(tmp_path, text):
+    path = tmp_path / "a.json"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(BadInput, match=r"a\.json"):
+        read_json(path)
+
+
+def test_json_holds_no_nan(tmp_path):
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "a.json", {"a": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_tensors_round_trip(tmp_path):
+    tensors = {"a": torch.arange(6).view(2, 3), "b": torch.randn(3, 2).t(), "c": torch.tensor(1.5)}
+    write_tensors(tmp_path / "t.safetensors", tensors)
+    back = read_tensors(tmp_path / "t.safetensors")
+    assert back.keys() == tensors.keys()
+    assert all(torch.equal(back[k], v) and back[k].dtype == v.dtype for k, v in tensors.items())
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_pickle_is_recognised_and_not_opened(tmp_path, legacy):
+    path = tmp_path / "model.safetensors"
+    torch.save({"w": torch.zeros(2)}, path, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(BadInput, match="is a pickle"):
+        read_tensors(path)
+
+
+def damaged(tmp_path: Path, damage) -> str:
+    save(tmp_path, 1)
+    damage(tmp_path)
+    with pytest.raises(BadInput) as error:
+        load_checkpoint(tmp_path, *PARTS)
+    return str(error.value)
+
+
+def test_a_truncated_part_is_refused(tmp_path):
+    def cut(run):
+        path = run / "ema.safetensors"
+        path.write_bytes(path.read_bytes()[:-5])
+
+    assert "ema.safetensors is truncated" in damaged(tmp_path, cut)
+
+
+def test_an_altered_part_is_refused(tmp_path):
+    def alter(run):
+        path = run / "ema.safetensors"
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+
+    assert "ema.safetensors is not the file" in damaged(tmp_path, alter)
+
+
+def test_a_missing_part_is_named(tmp_path):
+    assert "ema.safetensors is missing" in damaged(
+        tmp_path, lambda run: (run / "ema.safetensors").unlink()
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"images_seen": None}, {"images_seen": -1}, {"images_seen": True}, {"images_seen": "3"},
+        {"sha256": None}, {"sha256": []},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_damaged_state_is_named(tmp_path, change):
+    def write(run):
+        path = run / "state.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+
+    assert "state.json" in damaged(tmp_path, write)
+
+
+def test_a_part_without_digest_is_refused(tmp_path):
+    def write(run):
+        path = run / "state.json"
+        path.write_text(json.dumps({"images_seen": 1, "sha256": {}}))
+
+    assert "model.safetensors" in damaged(tmp_path, write)
+
+
+def test_a_commit_while_reading_is_read_again(tmp_path, monkeypatch):
+    save(tmp_path, 1)
+    real, reads = commit.read_bytes, []
+
+    def read(path):
+        reads.append(path)
+        if len(reads) == 1:
+            save_in_between()
+        return real(path)
+
+    def save_in_between():
+        save(tmp_path, 2)
+
+    monkeypatch.setattr(commit, "read_bytes", read)
+    assert value_of(tmp_path) == 2

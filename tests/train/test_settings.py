@@ -1,0 +1,52 @@
+"""Training's numbers: what is refused, and the learning rate."""
+
+import math
+
+import pytest
+
+from scorefield.base import BadInput
+from scorefield.train import Training
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"images": 0}, {"batch": 0}, {"batch": -4}, {"checkpoint_every": 0},
+        {"lr": 0.0}, {"lr": -1.0}, {"lr": math.nan}, {"lr": math.inf},
+        {"clip": 0.0}, {"clip": math.nan}, {"warmup": -1}, {"weight_decay": -0.1},
+        {"weight_decay": math.nan}, {"ema": 1.0}, {"ema": -0.1}, {"ema": math.nan},
+        {"seed": -1}, {"seed": 2**32},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_wrong_number_is_named(wrong):
+    (name,) = wrong
+    with pytest.raises(BadInput, match=name):
+        Training(**wrong)
+
+
+def test_the_rate_rises_then_falls_as_a_half_cosine():
+    t = Training(images=1000, warmup=100, lr=2.0)
+    assert t.rate(50) == 1.0
+    assert t.rate(100) == 2.0
+    assert math.isclose(t.rate(550), 1.0)  # half way down
+    assert math.isclose(t.rate(1000), 0.0, abs_tol=1e-15)
+    assert t.rate(1100) == t.rate(1000)  # the last batch may end past the count
+    rates = [t.rate(i) for i in range(100, 1001, 50)]
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_a_constant_rate_stays():
+    t = Training(images=1000, warmup=100, lr=2.0, decay="constant")
+    assert t.rate(50) == 1.0
+    assert t.rate(100) == t.rate(5000) == 2.0
+
+
+def test_no_warmup_starts_at_the_peak():
+    assert Training(images=1000, warmup=0, lr=2.0, decay="constant").rate(1) == 2.0
+
+
+def test_a_short_run_still_reaches_its_peak():
+    t = Training(images=1000, warmup=20_000, lr=2.0)
+    assert max(t.rate(i) for i in range(0, 1001, 50)) == 2.0
+    assert t.rate(1000) < 1e-12
