@@ -159,8 +159,8 @@ def _table(r: dict[str, Any]) -> str:
 
     row(
         f"Frechet distance, n={frechet['n']}",
-        f"{frechet['value']:.2f} ± {frechet['value_std']:.2f}",
-        f"{frechet['floor']:.2f} ± {frechet['floor_std']:.2f}",
+        f"{frechet['value']:.3g} ± {frechet['value_std']:.3g}",
+        f"{frechet['floor']:.3g} ± {frechet['floor_std']:.3g}",
         "low; real data is the floor",
     )
     for key, name in (("precision", "precision"), ("recall", "recall")):

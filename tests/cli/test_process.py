@@ -56,6 +56,7 @@ def test_help_is_quick_and_needs_no_torch():
     assert min(times) < 1.0  # the best of three: other processes share the machine
 
 
+@pytest.mark.slow
 def test_the_package_adds_little_to_torch():
     script = (
         "import torch, time; began = time.perf_counter(); import scorefield; "
@@ -64,6 +65,7 @@ def test_the_package_adds_little_to_torch():
     assert min(float(python("-c", script).stdout) for _ in range(2)) < 0.3
 
 
+@pytest.mark.slow
 def test_python_m_scorefield_is_the_command():
     done = python("-m", "scorefield", "--version")
     assert done.returncode == 0
@@ -115,6 +117,7 @@ def uninterrupted(tmp_path_factory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_resume_ends_the_same(uninterrupted, tmp_path):
     out = tmp_path / "run"
     process = start(out)

@@ -69,6 +69,7 @@ def test_another_process_gives_the_same_bits():
     assert elsewhere("Seeded") == checks.digests(Seeded)
 
 
+@pytest.mark.slow
 def test_a_planted_process_dependence():
     salted = elsewhere("twins.SaltedNoise")
     here = checks.digests(twins.SaltedNoise)

@@ -36,6 +36,7 @@ def confidence(judge: Judge, x0: Tensor) -> float:
     return judge(x0).softmax(1).amax(1).mean().item()
 
 
+@pytest.mark.slow
 def test_a_quarter_of_the_training_already_reads_digits(judged):
     data, judge, report = judged
     assert report.accuracy >= 0.96  # 0.98 to 0.99 over seeds; the slow test holds the full training

@@ -241,6 +241,7 @@ def test_twin_noise_rounded_to_bfloat16_fails():
         autocast_law(rounding, (1, 8, 8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 5, 5), (2,)])
 def test_one_graph_holds_the_whole_network(shape):
     options = {"multipliers": (1, 2)} if len(shape) == 3 else {}

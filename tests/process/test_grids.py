@@ -117,6 +117,7 @@ def check_timesteps(grid) -> None:
                 )
 
 
+@pytest.mark.slow
 def test_timesteps_at_every_count():
     check_timesteps(grids.timesteps)
 

@@ -100,10 +100,12 @@ def survives_two_kills(folder: Path) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_a_second_kill_at_any_rename_leaves_one_too(tmp_path):
     assert survives_two_kills(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_save_that_does_not_finish_the_last_one_would_lose_both(tmp_path, monkeypatch):
     """The twin: without step 0 of the protocol the same check fails."""
     monkeypatch.setattr(commit, "_finish", lambda run: None)
