@@ -3,6 +3,10 @@
 A value is a factory: call it, with its own options if any, to get the object.
 """
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
 from scorefield.data import datasets
 from scorefield.guide import cfg
 from scorefield.measure import agreement, frechet_report, memorisation, precision_recall
@@ -11,7 +15,44 @@ from scorefield.objective import EDMWeight, LogNormal, MinSNR, Objective, Strati
 from scorefield.objective import weight as _weight
 from scorefield.process import EDM, VE, VP, Cosine, DiscreteVP, Flow, SubVP
 from scorefield.process import grids as _grids
-from scorefield.solve import DDIM, DDPM, DPMSolverPP, Heun
+from scorefield.solve import (
+    DDIM,
+    DDPM,
+    DEIS,
+    IPNDM,
+    LMS,
+    PNDM,
+    RK,
+    Arc,
+    BogackiShampine,
+    DormandPrince,
+    DPMSolver,
+    DPMSolverPP,
+    DPMSolverPP2S,
+    DPMSolverPP3M,
+    EulerMaruyama,
+    ExpArc,
+    GradientEstimation,
+    Heun,
+    MuDDIM,
+    PredictorCorrector,
+    Restart,
+    SDEDPMSolverPP,
+    StochasticHeun,
+    UniPC,
+)
+from scorefield.solve.rk import MIDPOINT
+
+
+def preset(method: type, **options: Any) -> Callable[..., Any]:
+    """A method under other defaults; its name, text and options are still the method's."""
+
+    @wraps(method, updated=())
+    def build(**more: Any) -> Any:
+        return method(**options | more)
+
+    return build
+
 
 schedules = {
     "vp": VP,
@@ -29,7 +70,37 @@ grids = {
     "exponential": _grids.exponential,
     "timesteps": _grids.timesteps,
 }
-solvers = {"ddpm": DDPM, "ddim": DDIM, "heun": Heun, "dpmpp2m": DPMSolverPP}
+solvers = {
+    "ddpm": DDPM,
+    "ddim": DDIM,
+    "heun": Heun,
+    "dpmpp2m": DPMSolverPP,
+    "dpmpp2s": DPMSolverPP2S,
+    "dpmpp3m": DPMSolverPP3M,
+    "dpm2": DPMSolver,
+    "dpm3": preset(DPMSolver, order=3),
+    "deis1": preset(DEIS, k=1),
+    "deis2": preset(DEIS, k=2),
+    "deis3": DEIS,
+    "unipc2": UniPC,
+    "unipc3": preset(UniPC, p=3),
+    "lms4": LMS,
+    "arc": Arc,
+    "exp-arc": ExpArc,
+    "ipndm4": IPNDM,
+    "pndm": PNDM,
+    "ge": GradientEstimation,
+    "midpoint": preset(RK, tableau=MIDPOINT),
+    "rk4": RK,
+    "mu": MuDDIM,
+    "euler-maruyama": EulerMaruyama,
+    "stochastic-heun": StochasticHeun,
+    "sde-dpmpp2m": SDEDPMSolverPP,
+    "predictor-corrector": PredictorCorrector,
+    "restart": Restart,
+    "bogacki-shampine": BogackiShampine,
+    "dormand-prince": DormandPrince,
+}
 guides = {"cfg": cfg}
 weights = {
     "simple": lambda: _weight.snr,

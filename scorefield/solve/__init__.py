@@ -16,20 +16,56 @@ Solvers receive levels, never times: they know no schedule. Level leaves may be 
 samples at different levels, seeds and ages can share a batch; a step never mixes samples.
 """
 
+from scorefield.solve.adaptive import BogackiShampine, DormandPrince
+from scorefield.solve.arc import Arc, ExpArc
 from scorefield.solve.ddim import DDIM
 from scorefield.solve.ddpm import DDPM
-from scorefield.solve.dpmpp import DPMSolverPP
+from scorefield.solve.deis import DEIS
+from scorefield.solve.dpm import DPMSolver
+from scorefield.solve.dpmpp import DPMSolverPP, DPMSolverPP2S, DPMSolverPP3M
+from scorefield.solve.gradient import GradientEstimation
 from scorefield.solve.heun import Heun
+from scorefield.solve.langevin import PredictorCorrector, annealed_langevin, langevin
+from scorefield.solve.lms import LMS
 from scorefield.solve.loop import Info, Solver, State, sample, trajectory
+from scorefield.solve.pndm import IPNDM, PNDM
+from scorefield.solve.restart import Restart
+from scorefield.solve.reverse import MuDDIM
+from scorefield.solve.rk import RK
+from scorefield.solve.sde import EulerMaruyama, StochasticHeun
+from scorefield.solve.sdepp import SDEDPMSolverPP
+from scorefield.solve.unipc import UniPC
 
 __all__ = [
+    "Arc",
+    "BogackiShampine",
     "DDIM",
     "DDPM",
+    "DEIS",
+    "DPMSolver",
     "DPMSolverPP",
+    "DormandPrince",
+    "DPMSolverPP2S",
+    "DPMSolverPP3M",
+    "EulerMaruyama",
+    "ExpArc",
+    "GradientEstimation",
     "Heun",
+    "IPNDM",
     "Info",
+    "LMS",
+    "MuDDIM",
+    "PNDM",
+    "RK",
+    "PredictorCorrector",
+    "Restart",
+    "SDEDPMSolverPP",
     "Solver",
     "State",
+    "StochasticHeun",
+    "UniPC",
+    "annealed_langevin",
+    "langevin",
     "sample",
     "trajectory",
 ]

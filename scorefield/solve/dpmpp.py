@@ -1,14 +1,17 @@
-"""DPM-Solver++, multistep: Lu et al. 2022, "DPM-Solver++: fast solver for guided sampling"."""
+"""DPM-Solver++: Lu et al. 2022, "DPM-Solver++: fast solver for guided sampling"."""
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
-from scorefield.solve.loop import Info
+from scorefield.solve.between import at_share
+from scorefield.solve.interpolate import log_clock
+from scorefield.solve.loop import Info, State
+from scorefield.solve.multistep import Interpolated, advance, begin
 from scorefield.solve.transfer import affine, transfer
 
 
@@ -70,3 +73,75 @@ class DPMSolverPP:
         moved = affine(x, keep, denoised, gain * (1 + weight))
         moved = moved.addcmul(like(-gain * weight, x), last)
         return History(moved, denoised, lam), Info(denoised)
+
+
+@dataclass(frozen=True)
+class DPMSolverPP3M:
+    """The parabola in `lam = log(alpha/sigma)` through the last three values of D (3M).
+
+        x_there = (sigma_there/sigma_here) x + sigma_there int e^l P(l) dl,  P(lam_j) = D_j  (eq. 3)
+
+    With Newton's divided differences on an uneven grid, `P'' = 2 D[lam, lam_1, lam_2]`; the
+    published programs leave the 2 out and are second order. The first step has one value: the
+    second corrects it, without which the order would be two.
+    """
+
+    order = 3
+    evals = 1
+    stochastic = False
+    adaptive = False
+
+    def init(self, x: Tensor) -> Any:
+        return begin(x, 2)
+
+    def step(
+        self,
+        denoise: Denoise,
+        state: Any,
+        here: Level,
+        there: Level,
+        noise: Noise,
+        cond: Cond | None = None,
+    ) -> tuple[Any, Info]:
+        weigh = Interpolated("x0", log_clock, 2)
+        return advance("x0", weigh, denoise, state, here, there, cond)
+
+
+@dataclass(frozen=True)
+class DPMSolverPP2S:
+    """The midpoint method of the x0 form (2S, alg. 1 with r = 1/2).
+
+        u = held at half of the step in lam;   x_there = rho x + (alpha_there - alpha_here rho) D_u
+
+    A step from pure noise or to clean data has no middle and takes D for D_u (eq. 1); if all are
+    such, one call is made.
+    """
+
+    order = 2
+    evals = 2
+    stochastic = False
+    adaptive = False
+
+    def init(self, x: Tensor) -> State:
+        return State(x)
+
+    def step(
+        self,
+        denoise: Denoise,
+        state: State,
+        here: Level,
+        there: Level,
+        noise: Noise,
+        cond: Cond | None = None,
+    ) -> tuple[State, Info]:
+        (x,) = state
+        denoised = denoise(x, here, cond)
+        keep, gain = transfer(here, there)
+        inner = (here.alpha > 0) & (there.sigma > 0)
+        if not inner.any():
+            return State(affine(x, keep, denoised, gain)), Info(denoised)
+        middle = at_share(here, there, 1 / 2)
+        half_keep, half_gain = transfer(here, middle)
+        ahead = denoise(affine(x, half_keep, denoised, half_gain), middle, cond)
+        ahead = torch.where(like(inner, x) > 0, ahead, denoised)
+        return State(affine(x, keep, ahead, gain)), Info(denoised)

@@ -42,7 +42,7 @@ TRAIN = [
     ("digits --objective.dropout nan", "condition dropout is nan"),
     ("digits --objective.view eps --objective.schedule flow", "view eps with schedule flow"),
     ("digits --objective.view eps --objective.schedule cosine", "view eps with schedule cosine"),
-    ("digits --sample.solver hoin", "Did you mean 'heun'"),
+    ("digits --sample.solver heum", "Did you mean 'heun'"),
     ("digits --sample.grid karas", "Did you mean 'karras'"),
     ("digits --sample.grid timesteps", "has no timesteps"),
     ("digits --sample.steps 0", "steps is 0"),

@@ -20,7 +20,33 @@ from scorefield.denoise import Gaussian, Mixture
 from scorefield.process import VP, DiscreteVP, Schedule, grids, linear_betas, zero_terminal_snr
 from scorefield.solve import Solver, sample, trajectory
 
-OPTIONS = {"eta": (0.5, 1.0), "order": (1,)}
+OPTIONS = {
+    "eta": (0.5, 1.0),
+    "order": (1,),
+    "k": (2,),
+    "form": ("x0",),
+    "p": (1, 4),
+    "corrector": (False,),
+    "gamma": (1.5,),
+    "tableau": (),  # each is in the catalogue
+    "variance": (0.5, 1.0),
+    "mu": (0.0,),
+    "tau": (0.0, 0.5),
+    "churn": (0.5,),
+    "s_min": (),  # these three do nothing without churn: test_limits.py
+    "s_max": (),
+    "s_noise": (),
+    "atol": (),  # what these three do: test_adaptive.py
+    "rtol": (),
+    "limit": (),
+    "predictor": (),  # what these seven do: test_langevin.py
+    "steps": (),
+    "snr": (),
+    "solver": (),
+    "times": (),
+    "low": (),
+    "high": (),
+}
 """Values to try, besides the default, for every option that a solver has. A new option without an
 entry here stops the laws: it would go untested."""
 
@@ -36,12 +62,29 @@ def variants(default: Solver) -> dict[str, Solver]:
     return found
 
 
-SOLVERS: dict[str, Solver] = {
+_every = {
     name + suffix: solver
     for name, factory in catalogue.solvers.items()
     for suffix, solver in variants(factory()).items()
 }
-DETERMINISTIC = {name: solver for name, solver in SOLVERS.items() if not solver.stochastic}
+_first = {solver: name for name, solver in reversed(_every.items())}
+SOLVERS: dict[str, Solver] = {
+    name: solver for name, solver in _every.items() if _first[solver] == name
+}
+"""Each once: what one entry is under an option, another may be by default."""
+
+
+def formula(solver: Solver) -> Solver:
+    """A solver as a fixed rule: an adaptive one with nothing to meet, which tries no step twice."""
+    return dataclasses.replace(solver, atol=math.inf) if solver.adaptive else solver  # type: ignore
+
+
+DETERMINISTIC = {name: formula(s) for name, s in SOLVERS.items() if not s.stochastic}
+MEASURED_BY_MOMENTS = {
+    name: solver for name, solver in SOLVERS.items() if solver.stochastic or solver.order <= 2
+}
+"""At 40 to 80 steps the error of a method of higher order is not yet all leading term; the law of
+its order on the Gaussian flow says the same at more."""
 SCHEDULES: dict[str, Schedule] = {
     **{name: factory() for name, factory in catalogue.schedules.items()},
     "ddpm(zero terminal)": DiscreteVP(zero_terminal_snr(linear_betas())),
@@ -156,7 +199,10 @@ class _Units:
 
 
 def moments(
-    solver: Solver, levels: Level, start: tuple[Tensor, Tensor] | None = None
+    solver: Solver,
+    levels: Level,
+    start: tuple[Tensor, Tensor] | None = None,
+    denoise: Denoise = GAUSSIAN.denoise,
 ) -> list[tuple[Tensor, Tensor]]:
     """Mean and covariance after each step on Gaussian data, without sampling. `start` is the mean
     and covariance at the first level, by default the exact marginal.
@@ -165,12 +211,12 @@ def moments(
     each axis, and the mean with each coordinate of each draw set to 1; differences are columns.
     """
     counter = _Units(0)
-    sample(solver, GAUSSIAN.denoise, torch.zeros(1, 3).double(), levels, counter)
+    sample(solver, denoise, torch.zeros(1, 3).double(), levels, counter)
     mean, cov = marginal(levels.at(0)) if start is None else start
     x = mean.repeat(4 + 3 * counter.draws, 1)
     x[1:4] += torch.eye(3)
     found = []
-    for state, _ in trajectory(solver, GAUSSIAN.denoise, x, levels, _Units(4)):
+    for state, _ in trajectory(solver, denoise, x, levels, _Units(4)):
         base, moved = state[0][0], state[0][1:] - state[0][0]
         found.append((base, moved[:3].T @ cov @ moved[:3] + moved[3:].T @ moved[3:]))
     return found
@@ -233,23 +279,29 @@ def order_on_gaussian(solver: Solver, schedule: Schedule) -> float:
 
 
 def order_on_eight(solver: Solver) -> float:
+    """From 160 to 320 steps; above order 3, whose next term is still large there, to 640."""
     x, truth = eight_flow()
+    steps = 160 if solver.order <= 3 else 320
     return measured_order(
-        solver, EIGHT.denoise, x, truth, lambda n: grids.uniform_logsnr(VP(), n, stop=1e-3)
+        solver, EIGHT.denoise, x, truth, lambda n: grids.uniform_logsnr(VP(), n, stop=1e-3), steps
     )
 
 
-def check_order(solver: Solver, measure: Callable[[Solver], float]) -> None:
-    """Measured = declared. .15: what the next term of the error still shows at 160 steps."""
-    found = measure(solver)
-    assert abs(found - solver.order) < 0.15, f"measured {found:.3f}, declared {solver.order}"
+def check_order(solver: Solver, measure: Callable[[Solver], float], above: float = 0.0) -> None:
+    """Measured = declared. .15, and .05 an order: what the next term of the error still shows at
+    160 steps. `above`: how much more is let pass where the leading term may be small."""
+    found, margin = measure(solver), max(0.15, 0.05 * solver.order)
+    assert -margin < found - solver.order < margin + above, (
+        f"measured {found:.3f}, declared {solver.order}"
+    )
 
 
 def check_weak_order(solver: Solver, schedule: Schedule) -> None:
-    """Mean and covariance of where a point goes converge at the declared order.
+    """Of mean and covariance of where a point goes, the slower converges at the declared order.
 
     .2: at 40 steps the second term of the error is still up to a tenth of the first.
     """
+    solver = formula(solver)
     eta = getattr(solver, "eta", 1.0) if solver.stochastic else 0.0
     ends = logsnr_levels(schedule, 1)
     x = ends.at(0).sigma * torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
@@ -259,11 +311,10 @@ def check_weak_order(solver: Solver, schedule: Schedule) -> None:
         levels = logsnr_levels(schedule, steps)
         found = moments(solver, levels, (x, torch.zeros(3, 3).double()))[-1]
         errors.append([float((a - b).norm()) for a, b in zip(found, truth)])
-    for what, big, small in zip(("mean", "covariance"), *errors):
-        if small < 1e-13 * float(x.norm()):
-            continue  # exact: so is DDPM's mean, by the tower rule, and a point under a flow
-        shown = slope(big, small)
-        assert abs(shown - solver.order) < 0.2, f"{what}: order {shown:.2f}, {errors}"
+    # exact moments have no slope: DDPM's mean, by the tower rule, and a point's spread in a flow
+    inexact = [pair for pair in zip(*errors) if pair[1] > 1e-13 * float(x.norm())]
+    shown = min(slope(*pair) for pair in inexact)
+    assert abs(shown - solver.order) < 0.2, f"order {shown:.2f}, {errors}"
 
 
 def worst_marginal(solver: Solver, schedule: Schedule, steps: int) -> float:
@@ -279,15 +330,16 @@ def worst_marginal(solver: Solver, schedule: Schedule, steps: int) -> float:
 def check_marginals(solver: Solver, schedule: Schedule) -> None:
     """At every level mean and covariance stay in the band `c / steps^order`.
 
-    c is read off a coarse run (20 steps) with a margin of 1.3 for its higher terms, and must
-    itself be sane: a band as wide as the law it holds would hold anything.
+    c is read off 40 steps, where a two-step method on the SDE first shows its order, with a margin
+    of 1.3 for its higher terms, and must itself be sane: a band as wide as the law it holds would
+    hold anything.
     """
-    band = 1.3 * worst_marginal(solver, schedule, 20)
+    solver = formula(solver)
+    band = 1.3 * worst_marginal(solver, schedule, 40)
     widest = float(marginal(logsnr_levels(schedule, 1).at(0))[1].norm())
     assert band < widest / 2, f"band {band:.2f} against a covariance of norm {widest:.2f}"
-    for steps in (40, 80):
-        worst, limit = worst_marginal(solver, schedule, steps), band * (20 / steps) ** solver.order
-        assert worst <= limit, f"{worst:.2e} at {steps} steps is outside the band {limit:.2e}"
+    worst, limit = worst_marginal(solver, schedule, 80), band / 2**solver.order
+    assert worst <= limit, f"{worst:.2e} at 80 steps is outside the band {limit:.2e}"
 
 
 # --- one step -------------------------------------------------------------------------------------
@@ -345,7 +397,8 @@ def check_equal_levels(solver: Solver) -> None:
 
 
 def check_pure_noise(solver: Solver, schedule: Schedule) -> None:
-    """From alpha = 0 the Gaussian data's own mean and covariance are reached, at first order."""
+    """From alpha = 0 the Gaussian data's own mean and covariance are reached, at first order; below
+    2e-3 what is left is the last step, from the schedule's floor to clean data (1.2e-3)."""
     for name, grid in catalogue.grids.items():
         if name == "timesteps" and not isinstance(schedule, DiscreteVP):
             continue
@@ -355,7 +408,7 @@ def check_pure_noise(solver: Solver, schedule: Schedule) -> None:
             assert mean.isfinite().all()
             assert cov.isfinite().all()
             errors.append(float((mean - MEAN).norm() + (cov - COV).norm()))
-        assert errors[1] < 0.5 * errors[0] or errors[1] < 1e-3, f"{name}: {errors}"
+        assert errors[1] < 0.5 * errors[0] or errors[1] < 2e-3, f"{name}: {errors}"
         assert errors[1] < 0.3, f"{name}: {errors}"
 
 
@@ -371,13 +424,19 @@ def check_first_step(solver: Solver) -> None:
 
 
 def check_evals(solver: Solver) -> None:
-    """Declared calls are made on an inner step, and no more at either end."""
+    """Declared calls are made on an inner step, and no more at either end; an adaptive step makes
+    them for its first attempt, and for another one call less."""
+    solver = formula(solver)
+    start_evals = getattr(solver, "start_evals", solver.evals)
     for k, expected in ((0, None), (3, solver.evals), (7, None)):
         counted = Counted(EIGHT.denoise)
-        state = aged(solver, [1, 2], min(k, 2), k - min(k, 2))
+        state = aged(solver, [1, 2], min(k, 3), k - min(k, 3))
         solver.step(counted, state, DOWN.at(k), DOWN.at(k + 1), Seeded([1, 2]), None)
-        if expected is None:
-            assert 1 <= counted.calls <= solver.evals
+        if solver.adaptive:
+            assert (counted.calls - 1) % (solver.evals - 1) == 0
+            assert expected is None or counted.calls >= expected
+        elif expected is None:
+            assert 1 <= counted.calls <= (solver.evals if k else start_evals)
         else:
             assert counted.calls == expected, f"{counted.calls} calls, declared {expected}"
 

@@ -10,7 +10,18 @@ from torch import Tensor
 
 from scorefield.base import Cond, Denoise, Guide, Level, Noise, Seeded, Zero, like
 from scorefield.process import DiscreteVP
-from scorefield.solve import DDIM, DDPM, DPMSolverPP, Heun, Info, State
+from scorefield.solve import (
+    DDIM,
+    DDPM,
+    BogackiShampine,
+    DPMSolverPP,
+    Heun,
+    Info,
+    Restart,
+    SDEDPMSolverPP,
+    State,
+    langevin,
+)
 from scorefield.solve.dpmpp import History
 
 
@@ -400,3 +411,112 @@ def one_plus_w(scale: float) -> Guide:
         return guided
 
     return guide
+
+
+@dataclass(frozen=True)
+class TauNotSquared(SDEDPMSolverPP):
+    """tau in the exponents where tau^2 belongs: a deviation taken for a variance."""
+
+    order: int = 1
+
+    def step(
+        self,
+        denoise: Denoise,
+        state: History,
+        here: Level,
+        there: Level,
+        noise: Noise,
+        cond: Cond | None = None,
+    ) -> tuple[History, Info]:
+        wrong = SDEDPMSolverPP(order=self.order, tau=self.tau**0.5)
+        return wrong.step(denoise, state, here, there, noise, cond)
+
+
+@dataclass(frozen=True)
+class FreeChurn(Heun):
+    """Churn that adds its noise and stays at the level below it."""
+
+    def step(
+        self,
+        denoise: Denoise,
+        state: State,
+        here: Level,
+        there: Level,
+        noise: Noise,
+        cond: Cond | None = None,
+    ) -> tuple[State, Info]:
+        growth = (here.ratio / there.ratio) ** (2 * self.churn) - 1
+        x = state.x + like(here.sigma * growth.sqrt(), state.x) * noise(state.x, here, there)
+        return Heun().step(denoise, State(x), here, there, noise, cond)
+
+
+class Optimist(BogackiShampine):
+    """Takes a hundredth of its error estimate for the whole."""
+
+    tableau = BogackiShampine.tableau._replace(
+        error=tuple(weight / 100 for weight in BogackiShampine.tableau.error)
+    )
+
+
+def langevin_sqrt_delta(
+    denoise: Denoise, x: Tensor, level: Level, noise: Noise, step: float
+) -> Tensor:
+    """sqrt(delta) for sqrt(2 delta)."""
+    still = langevin(denoise, x, level, Zero(), step)
+    return still + (langevin(denoise, x, level, noise, step) - still) / 2**0.5
+
+
+def langevin_half_score(
+    denoise: Denoise, x: Tensor, level: Level, noise: Noise, step: float
+) -> Tensor:
+    """x += delta/2 score with the noise of delta."""
+    still = langevin(denoise, x, level, Zero(), step / 2)
+    return (
+        still + langevin(denoise, x, level, noise, step) - langevin(denoise, x, level, Zero(), step)
+    )
+
+
+class SameDraw(Restart):
+    """Two restarts with one key: the second draws the first's noise again."""
+
+    def __init__(self) -> None:
+        super().__init__(times=2)
+
+    def step(
+        self,
+        denoise: Denoise,
+        state: State,
+        here: Level,
+        there: Level,
+        noise: Noise,
+        cond: Cond | None = None,
+    ) -> tuple[State, Info]:
+        drawn: list[Tensor] = []
+
+        def again(x: Tensor, here: Level, there: Level) -> Tensor:
+            drawn.append(noise(x, here, there) if not drawn else drawn[0])
+            return drawn[-1]
+
+        return super().step(denoise, state, here, there, again, cond)
+
+
+class HalfRestart(Restart):
+    """Goes up by sigma_here - sigma_there, the difference of deviations."""
+
+    def step(
+        self,
+        denoise: Denoise,
+        state: State,
+        here: Level,
+        there: Level,
+        noise: Noise,
+        cond: Cond | None = None,
+    ) -> tuple[State, Info]:
+        a = here.alpha / there.alpha
+        up = (here.sigma**2 - a**2 * there.sigma**2).sqrt()
+        share = (here.sigma - a * there.sigma) / up
+
+        def less(x: Tensor, here: Level, there: Level) -> Tensor:
+            return like(share, x) * noise(x, here, there)
+
+        return super().step(denoise, state, here, there, less, cond)

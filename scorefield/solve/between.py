@@ -1,0 +1,29 @@
+"""Levels between two levels, and the noise that a step sees, for methods with several stages."""
+
+import torch
+from torch import Tensor
+
+from scorefield.base import Level
+from scorefield.solve.transfer import affine
+
+
+def at_angle(here: Level, there: Level, angle: Tensor, share: float) -> Level:
+    """The level with `atan(sigma/alpha) = angle`, its scale `sqrt(alpha^2 + sigma^2)` that share
+    of the way between the two ends' in log: on VP always 1."""
+    ends = (torch.hypot(*here), torch.hypot(*there))
+    scale = ends[0] ** (1 - share) * ends[1] ** share
+    return Level(scale * angle.cos(), scale * angle.sin())
+
+
+def at_share(here: Level, there: Level, share: float) -> Level:
+    """The level that share of the way in `log(alpha/sigma)`; for this, pure noise and clean data
+    stand at ratios e^700 and e^-700, so that no level is NaN."""
+    start, end = (level.ratio.log().clamp(-700, 700) for level in (here, there))
+    log_ratio = torch.lerp(start, end, share)
+    return at_angle(here, there, log_ratio.exp().atan(), share)
+
+
+def eps_of(x: Tensor, denoised: Tensor, level: Level) -> Tensor:
+    """`(x - alpha D) / sigma`; on clean data, where no sample uses it, some finite number."""
+    per_sigma = 1 / torch.where(level.sigma > 0, level.sigma, 1.0)
+    return affine(x, per_sigma, denoised, -level.alpha * per_sigma)

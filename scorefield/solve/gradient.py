@@ -1,0 +1,52 @@
+"""Gradient estimation: Permenter and Yuan 2024, "Interpreting and improving diffusion models"."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scorefield.base import Cond, Denoise, Level, Noise
+from scorefield.solve.loop import Info
+from scorefield.solve.multistep import Interval, advance, begin
+from scorefield.solve.pndm import held_mean
+
+
+@dataclass(frozen=True)
+class GradientEstimation:
+    """DDIM along an extrapolated eps (the deterministic member, mu = 0, of the (mu, gamma) family).
+
+        eps_bar = gamma eps + (1 - gamma) eps_last
+        x_there = (alpha_there/alpha_here) x + (sigma_there - alpha_there r_here) eps_bar
+
+    gamma=2, the paper's, is first order with a small constant at few steps; gamma=1.5 is the
+    two-step Adams-Bashforth method and second order; gamma=1 is DDIM.
+    """
+
+    gamma: float = 2.0
+    evals = 1
+    stochastic = False
+    adaptive = False
+
+    @property
+    def order(self) -> int:
+        return 2 if self.gamma == 1.5 else 1
+
+    def init(self, x: Tensor) -> Any:
+        return begin(x, 1)
+
+    def step(
+        self,
+        denoise: Denoise,
+        state: Any,
+        here: Level,
+        there: Level,
+        noise: Noise,
+        cond: Cond | None = None,
+    ) -> tuple[Any, Info]:
+        rows = torch.tensor([[1.0, 0.0], [self.gamma, 1 - self.gamma]], dtype=torch.float64)
+
+        def weigh(step: Interval, here: Level, there: Level) -> Tensor:
+            return held_mean(rows, step, here, there)
+
+        return advance("eps", weigh, denoise, state, here, there, cond)

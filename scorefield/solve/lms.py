@@ -1,0 +1,50 @@
+"""Adams-Bashforth on uneven grids: Crowson 2022, "k-diffusion" (LMS)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from scorefield.base import BadInput, Cond, Denoise, Level, Noise
+from scorefield.solve.interpolate import ratio_clock
+from scorefield.solve.loop import Info
+from scorefield.solve.multistep import Interpolated, advance, begin
+
+
+@dataclass(frozen=True)
+class LMS:
+    """The polynomial in `r = sigma/alpha` through the last k values of eps, integrated exactly.
+
+        x_there = (alpha_there/alpha_here) x + alpha_there int_r^r' P(r) dr,  P(r_j) = eps_j (eq. 4)
+
+    On levels alpha = 1 the Adams-Bashforth method of k-diffusion. A clock for steps that change r
+    by small factors. Until k values are there, new values correct the steps that led to them.
+    """
+
+    k: int = 4
+    evals = 1
+    stochastic = False
+    adaptive = False
+
+    def __post_init__(self) -> None:
+        if self.k not in (2, 3, 4):
+            raise BadInput(f"k is {self.k}.", "Use 2, 3 or 4 values; one value is DDIM.")
+
+    @property
+    def order(self) -> int:
+        return self.k
+
+    def init(self, x: Tensor) -> Any:
+        return begin(x, self.k - 1)
+
+    def step(
+        self,
+        denoise: Denoise,
+        state: Any,
+        here: Level,
+        there: Level,
+        noise: Noise,
+        cond: Cond | None = None,
+    ) -> tuple[Any, Info]:
+        weigh = Interpolated("eps", ratio_clock, self.k - 1)
+        return advance("eps", weigh, denoise, state, here, there, cond)

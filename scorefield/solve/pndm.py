@@ -1,0 +1,129 @@
+"""Pseudo multistep methods: Liu et al. 2022, "Pseudo numerical methods for diffusion models"."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
+from scorefield.solve.between import at_angle, eps_of
+from scorefield.solve.interpolate import present
+from scorefield.solve.loop import Info
+from scorefield.solve.multistep import Interval, advance, begin
+from scorefield.solve.transfer import affine, transfer
+
+ADAMS = torch.tensor(
+    [[1, 0, 0, 0], [3 / 2, -1 / 2, 0, 0], [23 / 12, -16 / 12, 5 / 12, 0], [55, -59, 37, -9]],
+    dtype=torch.float64,
+) / torch.tensor([[1], [1], [1], [24]])
+"""Adams-Bashforth weights of evenly spaced values, newest first, by how many there are."""
+
+
+def unbroken(present: Tensor) -> Tensor:
+    """How many values there are, newest first, before the first absent one `(B,)`."""
+    return present.cumprod(1).sum(1)
+
+
+def held_mean(rows: Tensor, step: Interval, here: Level, there: Level) -> Tensor:
+    """Weights of the step with `eps_bar = sum_j b_j eps_j` held; b is the row of `rows` for the
+    number of values that a sample has in an unbroken past."""
+    have = unbroken(step.present)
+    b = rows[have - 1][:, : step.present.shape[1]].clone()
+    b[:, 0] -= 1
+    span = there.sigma - there.alpha * here.ratio  # alpha_there (r_there - r_here)
+    return span.expand(len(b))[:, None] * b
+
+
+@dataclass(frozen=True)
+class IPNDM:
+    """Adams-Bashforth weights of evenly spaced values, whatever the grid (iPNDM, Zhang and Chen).
+
+        eps_bar = (55 eps - 59 eps_1 + 37 eps_2 - 9 eps_3) / 24      (k = 4; fewer at the start)
+        x_there = (alpha_there/alpha_here) x + (sigma_there - alpha_there r_here) eps_bar
+
+    The weights suit levels evenly spaced in `r = sigma/alpha`; on any other smooth grid the order
+    is 2 for every k.
+    """
+
+    k: int = 4
+    order = 2
+    evals = 1
+    stochastic = False
+    adaptive = False
+
+    def __post_init__(self) -> None:
+        if self.k not in (2, 3, 4):
+            raise BadInput(f"k is {self.k}.", "Use 2, 3 or 4 values; one value is DDIM.")
+
+    def init(self, x: Tensor) -> Any:
+        return begin(x, self.k - 1)
+
+    def step(
+        self,
+        denoise: Denoise,
+        state: Any,
+        here: Level,
+        there: Level,
+        noise: Noise,
+        cond: Cond | None = None,
+    ) -> tuple[Any, Info]:
+        def weigh(step: Interval, here: Level, there: Level) -> Tensor:
+            return held_mean(ADAMS, step, here, there)
+
+        return advance("eps", weigh, denoise, state, here, there, cond)
+
+
+@dataclass(frozen=True)
+class PNDM:
+    """iPNDM with four values, each of the first three steps a pseudo Runge-Kutta step (F-PNDM).
+
+        eps_2, eps_3 at the middle, eps_4 at the end, each where the eps before it, held, leads to;
+        eps_bar = (eps + 2 eps_2 + 2 eps_3 + eps_4) / 6, held over the step
+
+    The middle is that of the angle atan(sigma/alpha). A step begins the past anew after a repeated
+    level. Steps from pure noise and to clean data are plain. The order is that of the steps that
+    follow, `evals` are theirs and `start_evals` those of the first three.
+    """
+
+    order = 2
+    evals = 1
+    start_evals = 4
+    stochastic = False
+    adaptive = False
+
+    def init(self, x: Tensor) -> Any:
+        return begin(x, 3)
+
+    def step(
+        self,
+        denoise: Denoise,
+        state: Any,
+        here: Level,
+        there: Level,
+        noise: Noise,
+        cond: Cond | None = None,
+    ) -> tuple[Any, Info]:
+        after, info = IPNDM().step(denoise, state, here, there, noise, cond)
+        lam = torch.cat((after.lam[:, :1], state.lam), 1)
+        young = (unbroken(present(lam)) < 4) & ((here.alpha > 0) & (there.sigma > 0)).to(lam.device)
+        if not young.any():
+            return after, info
+        x, eps = state.x, after.past1
+
+        def held(change: Tensor | float, to: Level) -> Tensor:
+            keep, gain = transfer(here, to)
+            span = torch.where(here.alpha > 0, to.sigma - to.alpha * here.ratio, 0.0)
+            return affine(x, keep, info.denoised, gain) + like(span, x) * change
+
+        def change(y: Tensor, level: Level) -> Tensor:
+            return eps_of(y, denoise(y, level, cond), level) - eps
+
+        start, end = (torch.atan2(level.sigma, level.alpha) for level in (here, there))
+        middle = at_angle(here, there, (start + end) / 2, 0.5)
+        two = change(held(0.0, middle), middle)
+        three = change(held(two, middle), middle)
+        four = change(held(three, there), there)
+        moved = held((2 * two + 2 * three + four) / 6, there)
+        mask = young.reshape(-1, *(1,) * (x.ndim - 1)).to(x.device)
+        return after._replace(x=torch.where(mask, moved, after.x)), info

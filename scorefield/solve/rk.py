@@ -1,0 +1,101 @@
+"""Explicit Runge-Kutta: Kutta 1901, in the angle atan(sigma/alpha)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from scorefield.base import Cond, Denoise, Level, Noise
+from scorefield.solve.between import at_angle
+from scorefield.solve.loop import Info, State
+from scorefield.solve.multistep import combine
+from scorefield.solve.transfer import affine, transfer
+
+
+@dataclass(frozen=True)
+class Tableau:
+    """Butcher's: stage i at `nodes[i]` of the step from `stages[i]` of the slopes before it, the
+    step from `weights` of all."""
+
+    order: int
+    nodes: tuple[float, ...]
+    stages: tuple[tuple[float, ...], ...]
+    weights: tuple[float, ...]
+
+
+MIDPOINT = Tableau(2, (0, 1 / 2), ((), (1 / 2,)), (0, 1))
+CLASSIC = Tableau(
+    4, (0, 1 / 2, 1 / 2, 1), ((), (1 / 2,), (0, 1 / 2), (0, 0, 1)), (1 / 6, 1 / 3, 1 / 3, 1 / 6)
+)
+
+
+@dataclass(frozen=True)
+class RK:
+    """The probability flow of `u = x / sqrt(alpha^2 + sigma^2)` in `theta = atan(sigma/alpha)`,
+
+        u = cos(theta) D + sin(theta) eps,   du/dtheta = v = (cos(theta) u - D) / sin(theta),
+
+    by a tableau: the classic fourth-order one, or `MIDPOINT`. The slope v is finite at pure noise;
+    near it theta moves like `alpha/sigma` and near clean data like `sigma/alpha`, so that steps
+    over decades are no burden at either end. The step to clean data is D. (Euler's method in
+    `sigma/alpha` is DDIM.)
+    """
+
+    tableau: Tableau = CLASSIC
+    stochastic = False
+    adaptive = False
+
+    @property
+    def order(self) -> int:
+        return self.tableau.order
+
+    @property
+    def evals(self) -> int:
+        return len(self.tableau.nodes)
+
+    def init(self, x: Tensor) -> State:
+        return State(x)
+
+    def step(
+        self,
+        denoise: Denoise,
+        state: State,
+        here: Level,
+        there: Level,
+        noise: Noise,
+        cond: Cond | None = None,
+    ) -> tuple[State, Info]:
+        (x,) = state
+        denoised = denoise(x, here, cond)
+        noisy = there.sigma > 0
+        keep, gain = transfer(here, there)
+        held = affine(x, keep, denoised, gain)
+        if not noisy.any():
+            return State(held), Info(denoised)
+        theta, theta_there = (torch.atan2(level.sigma, level.alpha) for level in (here, there))
+        h = theta_there - theta
+        slopes = [_slope(x, denoised, here)]
+        for node, stage in zip(self.tableau.nodes[1:], self.tableau.stages[1:]):
+            level = at_angle(here, there, theta + node * h, node)
+            y = _move(x, slopes, stage, here, level, h)
+            slopes.append(_slope(y, denoise(y, level, cond), level))
+        moved = _move(x, slopes, self.tableau.weights, here, there, h)
+        noisy = noisy.reshape(-1, *(1,) * (x.ndim - 1)).to(x.device)
+        return State(torch.where(noisy, moved, held)), Info(denoised)
+
+
+def _slope(x: Tensor, denoised: Tensor, level: Level) -> Tensor:
+    """v; on clean data, where no sample uses it, some finite number."""
+    scale = torch.hypot(*level)
+    per_sin = torch.where(level.sigma > 0, scale / level.sigma, 1.0)
+    return affine(x, level.alpha / scale**2 * per_sin, denoised, -per_sin)
+
+
+def _move(
+    x: Tensor, slopes: list[Tensor], shares: tuple[float, ...], here: Level, to: Level, h: Tensor
+) -> Tensor:
+    """`scale_to (x / scale_here + h sum_i b_i v_i)`."""
+    used = [(share, slope) for share, slope in zip(shares, slopes) if share]
+    scale = torch.hypot(*to)
+    weights = (scale / torch.hypot(*here), *(share * h * scale for share, _ in used))
+    return combine((x, *(slope for _, slope in used)), weights)

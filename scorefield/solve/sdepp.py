@@ -1,0 +1,77 @@
+"""SDE-DPM-Solver++, multistep, at any strength of the noise: Lu et al. 2022; Xue et al. 2023."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
+from scorefield.solve.dpmpp import History
+from scorefield.solve.loop import Info
+from scorefield.solve.reverse import reverse
+from scorefield.solve.transfer import affine
+
+
+@dataclass(frozen=True)
+class SDEDPMSolverPP:
+    """The exponential two-step method of DPM-Solver++ (2M) on the reverse SDE.
+
+        Dbar = D + h / (2 h_last) (D - D_last),   h = lam_there - lam_here,
+                                                  h_last = lam_here - lam_last
+        x_there = keep x + gain Dbar + spread z                          (eq. 3, eta = tau)
+
+    tau=1 is SDE-DPM-Solver++(2M) (Lu et al., app. C), any other tau the variance-controlled SDE of
+    SA-Solver (Xue et al., "SA-Solver: stochastic Adams solver"), and tau=0 DPM-Solver++(2M) itself.
+    order=1 is DDIM at tau=0, the ancestral step of DDPM at tau=1. The noise is additive, so that
+    order=2 holds for mean and covariance; paths converge at order 1 where tau > 0.
+    """
+
+    order: int = 2
+    tau: float = 1.0
+    evals = 1
+    adaptive = False
+
+    def __post_init__(self) -> None:
+        if self.order not in (1, 2):
+            raise BadInput(f"order is {self.order}.", "SDE-DPM-Solver++ has order 1 or 2.")
+        if not 0 <= self.tau < math.inf:
+            raise BadInput(f"tau is {self.tau}.", "Use 0 (no noise), 1 (the reverse SDE) or more.")
+
+    @property
+    def eta(self) -> float:
+        """The deviation of its noise in units of the reverse SDE's."""
+        return self.tau
+
+    @property
+    def stochastic(self) -> bool:
+        return self.tau > 0
+
+    def init(self, x: Tensor) -> History:
+        lam = torch.full((len(x),), -math.inf, dtype=torch.float64)
+        return History(x, torch.zeros_like(x), lam)
+
+    def step(
+        self,
+        denoise: Denoise,
+        state: History,
+        here: Level,
+        there: Level,
+        noise: Noise,
+        cond: Cond | None = None,
+    ) -> tuple[History, Info]:
+        x, last, lam_last = state
+        denoised = denoise(x, here, cond)
+        lam, lam_next = ((v.logsnr / 2).to(lam_last).expand(len(x)) for v in (here, there))
+        lam = lam.clone()
+        keep, gain, spread = reverse(here, there, self.tau)
+        if self.order == 1:
+            moved = affine(x, keep, denoised, gain)
+        else:
+            weight = (lam_next - lam) / (2 * (lam - lam_last))
+            weight = torch.where(weight.isfinite(), weight, 0.0)
+            moved = affine(x, keep, denoised, gain * (1 + weight))
+            moved = moved.addcmul(like(-gain * weight, x), last)
+        if self.stochastic:
+            moved = moved.addcmul(like(spread, x), noise(x, here, there))
+        return History(moved, denoised, lam), Info(denoised)
