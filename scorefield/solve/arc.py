@@ -32,9 +32,9 @@ class Arc:
                                                this one, Q through this one too
         there:  u_there = u + int P dtheta,    P through the last k slopes v            (eq. 5)
 
-    with the exact weights of uneven steps (Hairer and Wanner 1993, "Solving ordinary differential
-    equations", III.5). A slope is made at the point as predicted, then the
-    point is corrected (PEC): order k+1. Pure noise is a node like any other; the step to clean
+    with the exact weights of uneven steps (Hairer, Nørsett and Wanner 1993, "Solving ordinary
+    differential equations", III.5). A slope is made at the point as predicted, then the point is
+    corrected (PEC): order k+1. Pure noise is a node like any other; the step to clean
     data is D, and equal levels change nothing.
     """
 

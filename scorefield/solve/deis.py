@@ -13,7 +13,7 @@ from scorefield.solve.multistep import Interpolated, advance, begin
 
 @dataclass(frozen=True)
 class DEIS:
-    """eps extrapolated by the polynomial of degree k through its last k+1 values (tAB-k, eq. 15).
+    """eps extrapolated by the polynomial of degree k through its last k+1 values (tAB-k).
 
         x_there = (alpha_there/alpha_here) x + alpha_there int_r^r' P(t(r)) dr,
         P(t(r_j)) = eps_j,   t(r) = sqrt(log(1 + r^2)),   r = sigma/alpha          (eq. 4)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like, quotient
+from scorefield.solve.between import eps_of
 from scorefield.solve.loop import Info, State
 from scorefield.solve.transfer import affine, transfer
 
@@ -92,7 +93,7 @@ class Heun:
         if not inner.any():
             return State(euler), Info(denoised)
         half = torch.where(inner, (there.sigma - there.alpha * here.ratio) / 2, 0.0)
-        change = _eps(euler, denoise(euler, there, cond), there) - _eps(x, denoised, here)
+        change = eps_of(euler, denoise(euler, there, cond), there) - eps_of(x, denoised, here)
         return State(euler + like(half, x) * change), Info(denoised)
 
     def _up(self, here: Level, there: Level, inner: Tensor) -> Level:
@@ -101,9 +102,3 @@ class Heun:
         churns = inner & (self.s_min <= here.ratio) & (here.ratio <= self.s_max)
         growth = torch.where(churns, growth.clamp(max=1 + MOST_CHURN), 1.0)
         return Level(here.alpha.expand_as(growth), here.sigma * growth)
-
-
-def _eps(x: Tensor, denoised: Tensor, level: Level) -> Tensor:
-    """`(x - alpha D) / sigma`; on clean data, where no sample uses it, some finite number."""
-    per_sigma = 1 / torch.where(level.sigma > 0, level.sigma, 1.0)
-    return affine(x, per_sigma, denoised, -level.alpha * per_sigma)
