@@ -25,6 +25,20 @@ class History(NamedTuple):
     denoised: Tensor
     lam: Tensor
 
+    @classmethod
+    def begin(cls, x: Tensor) -> "History":
+        """A run that has not begun."""
+        lam = torch.full((len(x),), -math.inf, dtype=torch.float64)
+        return cls(x, torch.zeros_like(x), lam)
+
+    def pace(self, here: Level, there: Level) -> tuple[Tensor, Tensor]:
+        """lam here and the weight `h / (2 h_last)` of `D - D_last`, 0 where h or 1/h_last is
+        infinite; both `(B,)`."""
+        batch = len(self.lam)
+        lam, after = ((v.logsnr / 2).to(self.lam).expand(batch) for v in (here, there))
+        weight = (after - lam) / (2 * (lam - self.lam))
+        return lam.clone(), torch.where(weight.isfinite(), weight, 0.0)
+
 
 @dataclass(frozen=True)
 class DPMSolverPP:
@@ -48,8 +62,7 @@ class DPMSolverPP:
             raise BadInput(f"order is {self.order}.", "Multistep DPM-Solver++ has order 1 or 2.")
 
     def init(self, x: Tensor) -> History:
-        lam = torch.full((len(x),), -math.inf, dtype=torch.float64)
-        return History(x, torch.zeros_like(x), lam)
+        return History.begin(x)
 
     def step(
         self,
@@ -60,15 +73,12 @@ class DPMSolverPP:
         noise: Noise,
         cond: Cond | None = None,
     ) -> tuple[History, Info]:
-        x, last, lam_last = state
+        x, last, _ = state
         denoised = denoise(x, here, cond)
-        lam, lam_next = ((v.logsnr / 2).to(lam_last).expand(len(x)) for v in (here, there))
-        lam = lam.clone()
+        lam, weight = state.pace(here, there)
         keep, gain = transfer(here, there)
         if self.order == 1:
             return History(affine(x, keep, denoised, gain), denoised, lam), Info(denoised)
-        weight = (lam_next - lam) / (2 * (lam - lam_last))
-        weight = torch.where(weight.isfinite(), weight, 0.0)
         # gain Dbar = gain (1 + weight) D - gain weight D_last
         moved = affine(x, keep, denoised, gain * (1 + weight))
         moved = moved.addcmul(like(-gain * weight, x), last)

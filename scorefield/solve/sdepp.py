@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
@@ -48,8 +47,7 @@ class SDEDPMSolverPP:
         return self.tau > 0
 
     def init(self, x: Tensor) -> History:
-        lam = torch.full((len(x),), -math.inf, dtype=torch.float64)
-        return History(x, torch.zeros_like(x), lam)
+        return History.begin(x)
 
     def step(
         self,
@@ -60,16 +58,13 @@ class SDEDPMSolverPP:
         noise: Noise,
         cond: Cond | None = None,
     ) -> tuple[History, Info]:
-        x, last, lam_last = state
+        x, last, _ = state
         denoised = denoise(x, here, cond)
-        lam, lam_next = ((v.logsnr / 2).to(lam_last).expand(len(x)) for v in (here, there))
-        lam = lam.clone()
+        lam, weight = state.pace(here, there)
         keep, gain, spread = reverse(here, there, self.tau)
         if self.order == 1:
             moved = affine(x, keep, denoised, gain)
         else:
-            weight = (lam_next - lam) / (2 * (lam - lam_last))
-            weight = torch.where(weight.isfinite(), weight, 0.0)
             moved = affine(x, keep, denoised, gain * (1 + weight))
             moved = moved.addcmul(like(-gain * weight, x), last)
         if self.stochastic:
