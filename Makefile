@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: quickstart test check bench-step docs clean
+.PHONY: quickstart test check lint quick bench-step docs clean
 .DELETE_ON_ERROR:
 
 quickstart: .venv/installed
@@ -17,9 +17,14 @@ test: .venv/developer
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: .venv/developer
+	@$(MAKE) --no-print-directory -j2 lint quick
+
+lint:
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/pyright --warnings
+
+quick:
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 bench-step: .venv/installed

@@ -65,6 +65,7 @@ def elsewhere(noise: str) -> dict[str, str]:
     return json.loads(run.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_bits():
     assert elsewhere("Seeded") == checks.digests(Seeded)
 

@@ -38,6 +38,7 @@ def test_a_planted_defect_at_equal_levels(twin):
     fails(checks.check_equal_levels, twin)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", checks.FROM_PURE_NOISE)
 @every_solver
 def test_a_run_may_begin_at_pure_noise(solver, schedule):
