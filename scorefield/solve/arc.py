@@ -36,6 +36,10 @@ class Arc:
     differential equations", III.5). A slope is made at the point as predicted, then the point is
     corrected (PEC): order k+1. Pure noise is a node like any other; the step to clean
     data is D, and equal levels change nothing.
+
+    It wants angles that change slowly from step to step: with few steps uniform in logsnr it
+    overshoots. On the digits model at ten guided steps its distance to the flow is .456 there and
+    .062 uniform in t, where DPM-Solver++(2M) has .037 and .092.
     """
 
     k: int = 4
