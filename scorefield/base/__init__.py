@@ -6,7 +6,7 @@ of a step, handed in as an argument.
 """
 
 from scorefield.base.errors import BadInput, unknown
-from scorefield.base.level import Level, join, like, quotient
+from scorefield.base.level import Level, join, like, quotient, ratios
 from scorefield.base.noise import Noise, Seeded, Zero
 from scorefield.base.types import Cond, Denoise, Guide
 
@@ -22,5 +22,6 @@ __all__ = [
     "join",
     "like",
     "quotient",
+    "ratios",
     "unknown",
 ]

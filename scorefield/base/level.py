@@ -71,6 +71,17 @@ class Level(NamedTuple):
         return 2 * (self.alpha.log() - self.sigma.log())
 
 
+def ratios(here: Level, there: Level) -> tuple[Tensor, Tensor]:
+    """(rho, q) = (sigma_there/sigma_here, ratio_there/ratio_here), 1 between equal levels.
+
+    >>> rho, q = ratios(Level.of(0.6, 0.8), Level.of(0.8, 0.6))
+    >>> round(float(rho), 4), round(float(q), 4)
+    (0.75, 0.5625)
+    """
+    rho = quotient(there.sigma, here.sigma)
+    return rho, rho * quotient(here.alpha, there.alpha)
+
+
 def join(levels: list[Level]) -> Level:
     """Levels one after another along the first axis: a grid from its pieces.
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import tyro
 
 from scorefield.base import BadInput
@@ -148,7 +147,7 @@ def _preview(step: Progress, config: Config, out: Path) -> None:
     """The same seeds at every stage of the training, as one picture."""
     denoiser, sample = step.average, config.sample
     target = out / "samples" / f"{step.images:09d}.png"
-    labels = torch.arange(PREVIEW) % len(denoiser.classes) if denoiser.classes else None
+    labels = range(len(denoiser.classes)) or None
     n = PREVIEW if len(denoiser.shape) == 3 else 2000
     try:
         x0 = generate(

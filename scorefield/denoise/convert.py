@@ -6,7 +6,7 @@ take tensors `(B, ...)` and a Level with leaves `()` or `(B,)`.
 
 from torch import Tensor
 
-from scorefield.base import Level, like, quotient
+from scorefield.base import Level, like, ratios
 
 
 def eps(x: Tensor, denoised: Tensor, level: Level) -> Tensor:
@@ -82,6 +82,5 @@ def posterior_mean(x: Tensor, denoised: Tensor, here: Level, there: Level) -> Te
     On the DDPM chain this is `(x - beta / sqrt(1-abar) eps) / sqrt(1-beta)`, which is
     `(x + beta score) / sqrt(1-beta)`.
     """
-    rho = quotient(there.sigma, here.sigma)
-    q = rho * quotient(here.alpha, there.alpha)
+    rho, q = ratios(here, there)
     return like(q * rho, x) * x + like(there.alpha * (1 - q**2), x) * denoised

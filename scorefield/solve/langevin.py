@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like, quotient
+from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like, ratios
 from scorefield.solve.ddpm import DDPM
 from scorefield.solve.loop import Info, Solver, check
 from scorefield.solve.transfer import affine
@@ -157,7 +157,7 @@ class PredictorCorrector:
         state, info = self.predictor.step(denoise, state, here, there, noise, cond)
         if not (self.corrects and (there.sigma > 0).any()):
             return state, info
-        q = quotient(there.sigma, here.sigma) * quotient(here.alpha, there.alpha)
+        q = ratios(here, there)[1]
         pace = torch.where(there.sigma > 0, 2 * self.snr**2 * (1 - q**2).clamp(min=0), 0.0)
         x = langevin(denoise, state[0], there, noise, pace, self.steps, cond)
         return state._replace(x=x), info

@@ -125,5 +125,4 @@ class PNDM:
         three = change(held(two, middle), middle)
         four = change(held(three, there), there)
         moved = held((2 * two + 2 * three + four) / 6, there)
-        mask = young.reshape(-1, *(1,) * (x.ndim - 1)).to(x.device)
-        return after._replace(x=torch.where(mask, moved, after.x)), info
+        return after._replace(x=torch.where(like(young, x) > 0, moved, after.x)), info

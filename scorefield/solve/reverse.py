@@ -15,15 +15,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like, quotient
+from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like, ratios
 from scorefield.solve.loop import Info, State
 from scorefield.solve.transfer import affine
 
 
 def reverse(here: Level, there: Level, eta: float) -> tuple[Tensor, Tensor, Tensor]:
     """(keep, gain, spread) of eq. 3, finite at every legal pair of levels."""
-    rho = quotient(there.sigma, here.sigma)
-    p = (rho * quotient(here.alpha, there.alpha)) ** eta**2
+    rho, q = ratios(here, there)
+    p = q**eta**2
     keep = rho * p
     return keep, there.alpha - here.alpha * keep, there.sigma * (1 - p**2).clamp(min=0).sqrt()
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scorefield.base import Cond, Denoise, Level, Noise
+from scorefield.base import Cond, Denoise, Level, Noise, like
 from scorefield.solve.between import at_angle
 from scorefield.solve.loop import Info, State
 from scorefield.solve.multistep import combine
@@ -80,8 +80,7 @@ class RK:
             y = _move(x, slopes, stage, here, level, h)
             slopes.append(_slope(y, denoise(y, level, cond), level))
         moved = _move(x, slopes, self.tableau.weights, here, there, h)
-        noisy = noisy.reshape(-1, *(1,) * (x.ndim - 1)).to(x.device)
-        return State(torch.where(noisy, moved, held)), Info(denoised)
+        return State(torch.where(like(noisy, x) > 0, moved, held)), Info(denoised)
 
 
 def _slope(x: Tensor, denoised: Tensor, level: Level) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from scorefield.base import Level, like, quotient
+from scorefield.base import Level, like, quotient, ratios
 
 
 def transfer(here: Level, there: Level) -> tuple[Tensor, Tensor]:
@@ -14,8 +14,7 @@ def transfer(here: Level, there: Level) -> tuple[Tensor, Tensor]:
 
 def posterior(here: Level, there: Level) -> tuple[Tensor, Tensor, Tensor]:
     """(keep, gain, spread) of `q(x_there | x_here, x0 = D)` (eq. 2)."""
-    rho = quotient(there.sigma, here.sigma)
-    q = rho * quotient(here.alpha, there.alpha)
+    rho, q = ratios(here, there)
     return q * rho, there.alpha * (1 - q**2), there.sigma * (1 - q**2).clamp(min=0).sqrt()
 
 
