@@ -32,11 +32,13 @@ from scorefield.solve import (
     DPMSolverPP3M,
     EulerMaruyama,
     ExpArc,
+    GottaGoFast,
     GradientEstimation,
     Heun,
     MuDDIM,
     PredictorCorrector,
     Restart,
+    SASolver,
     SDEDPMSolverPP,
     StochasticHeun,
     UniPC,
@@ -68,6 +70,9 @@ grids = {
     "uniform-logsnr": _grids.uniform_logsnr,
     "karras": _grids.karras,
     "exponential": _grids.exponential,
+    "vp-root": _grids.vp_root,
+    "lu": _grids.lu,
+    "beta": _grids.beta,
     "timesteps": _grids.timesteps,
 }
 solvers = {
@@ -84,6 +89,7 @@ solvers = {
     "deis3": DEIS,
     "unipc2": UniPC,
     "unipc3": preset(UniPC, p=3),
+    "unipc4": preset(UniPC, p=4),
     "lms4": LMS,
     "arc": Arc,
     "exp-arc": ExpArc,
@@ -96,10 +102,12 @@ solvers = {
     "euler-maruyama": EulerMaruyama,
     "stochastic-heun": StochasticHeun,
     "sde-dpmpp2m": SDEDPMSolverPP,
+    "sa": SASolver,
     "predictor-corrector": PredictorCorrector,
     "restart": Restart,
     "bogacki-shampine": BogackiShampine,
     "dormand-prince": DormandPrince,
+    "gotta-go-fast": GottaGoFast,
 }
 guides = {"cfg": cfg}
 weights = {

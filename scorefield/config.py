@@ -76,11 +76,11 @@ class ObjectiveConfig:
 class SampleConfig:
     """How samples are made unless asked otherwise."""
 
-    solver: str = "dpmpp2m"
+    solver: str = "arc"
     """Solver (scorefield catalogue solvers)."""
     steps: int = 20
     """Solver steps."""
-    grid: str = "uniform-logsnr"
+    grid: str = "vp-root"
     """Which noise levels the steps visit (scorefield catalogue grids)."""
     guidance: float = 1.0
     """Scale of classifier-free guidance; 1 is the plain conditional model."""

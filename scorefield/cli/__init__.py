@@ -13,6 +13,8 @@ COMMANDS = {
     "train": "train a model on data, with a recipe's settings",
     "sample": "make samples from a run, as a picture or arrays",
     "eval": "measure a run's samples against held-out data",
+    "compare": "solvers side by side on a run: quality against calls, and strips",
+    "fit-grid": "fit levels and step lengths to a run, a solver and a count of steps",
     "explain": "a method's equation, order, calls and paper",
     "catalogue": "every solver, schedule, grid, weight, data set ... by name",
 }
@@ -57,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if argv[0] not in COMMANDS:
             raise unknown("command", argv[0], COMMANDS)
-        return import_module(f"scorefield.cli.{argv[0]}").main(argv[1:]) or 0
+        return import_module(f"scorefield.cli.{argv[0].replace('-', '_')}").main(argv[1:]) or 0
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
     if options.name not in entries:
         raise unknown(options.kind, options.name, entries)
     entry = entries[options.name]
-    result = {"kind": options.kind, "name": options.name, **_facts(options.kind, entry)}
+    result = {"kind": options.kind, "name": options.name, **facts(options.kind, entry)}
     say(result, _text(result), options.json)
     return 0
 
@@ -71,10 +71,11 @@ def first_line(entry: Any) -> str:
     return " ".join(text.split("\n\n")[0].split())
 
 
-def _facts(kind: str, entry: Any) -> dict[str, Any]:
+def facts(kind: str, entry: Any) -> dict[str, Any]:
+    """What `--json` prints of an entry: its text, papers, call and import; a solver's properties."""
     thing = described(entry)
     module = sys.modules[thing.__module__]
-    facts: dict[str, Any] = {
+    known: dict[str, Any] = {
         "title": first_line(module),
         "text": inspect.getdoc(thing) or "",
         "papers": _papers(f"{inspect.getdoc(module)}\n{inspect.getdoc(thing)}"),
@@ -83,13 +84,19 @@ def _facts(kind: str, entry: Any) -> dict[str, Any]:
     }
     if kind == "solver":
         solver = entry()
-        facts |= {
+        known |= {
             "order": solver.order,
             "calls_per_step": solver.evals,
             "stochastic": solver.stochastic,
             "adaptive": solver.adaptive,
+            "use": _use(known["text"]),
         }
-    return facts
+    return known
+
+
+def _use(text: str) -> str:
+    """The paragraph that says when to use a method, in one line."""
+    return next((" ".join(p.split()) for p in text.split("\n\n") if p.startswith("Use it")), "")
 
 
 def _papers(text: str) -> list[str]:

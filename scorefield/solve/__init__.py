@@ -23,15 +23,19 @@ from scorefield.solve.ddpm import DDPM
 from scorefield.solve.deis import DEIS
 from scorefield.solve.dpm import DPMSolver
 from scorefield.solve.dpmpp import DPMSolverPP, DPMSolverPP2S, DPMSolverPP3M
+from scorefield.solve.gotta import GottaGoFast
 from scorefield.solve.gradient import GradientEstimation
 from scorefield.solve.heun import Heun
+from scorefield.solve.inverse import encode
 from scorefield.solve.langevin import PredictorCorrector, annealed_langevin, langevin
 from scorefield.solve.lms import LMS
 from scorefield.solve.loop import Info, Solver, State, sample, trajectory
+from scorefield.solve.parallel import Parallel, parallel
 from scorefield.solve.pndm import IPNDM, PNDM
 from scorefield.solve.restart import Restart
 from scorefield.solve.reverse import MuDDIM
 from scorefield.solve.rk import RK
+from scorefield.solve.sa import SASolver
 from scorefield.solve.sde import EulerMaruyama, StochasticHeun
 from scorefield.solve.sdepp import SDEDPMSolverPP
 from scorefield.solve.unipc import UniPC
@@ -49,6 +53,7 @@ __all__ = [
     "DPMSolverPP3M",
     "EulerMaruyama",
     "ExpArc",
+    "GottaGoFast",
     "GradientEstimation",
     "Heun",
     "IPNDM",
@@ -56,16 +61,20 @@ __all__ = [
     "LMS",
     "MuDDIM",
     "PNDM",
+    "Parallel",
     "RK",
     "PredictorCorrector",
     "Restart",
+    "SASolver",
     "SDEDPMSolverPP",
     "Solver",
     "State",
     "StochasticHeun",
     "UniPC",
     "annealed_langevin",
+    "encode",
     "langevin",
+    "parallel",
     "sample",
     "trajectory",
 ]

@@ -164,6 +164,8 @@ class BogackiShampine(Adaptive):
         u_there = u + h (2 k1 + 3 k2 + 4 k3) / 9,   k = du/dphi (eq. 4) at 0, 1/2 and 3/4 of h
 
     Three calls an attempt and one to begin an interval: for loose tolerances.
+
+    Use it for a tolerance of 1e-2 or 1e-3 in place of a number of steps.
     """
 
     order = 3
@@ -184,6 +186,8 @@ class DormandPrince(Adaptive):
 
     with k = du/dphi (eq. 4) at 0, 1/5, 3/10, 4/5, 8/9 and 1 of h.
     Six calls an attempt and one to begin an interval: for tight tolerances.
+
+    Use it for reference solutions and likelihoods, and for every tolerance of 1e-4 or less.
     """
 
     order = 5

@@ -18,6 +18,9 @@ class DDIM:
 
     eta=0 is the first-order exponential integrator of the probability flow (DPM-Solver-1, Euler
     in ratio); eta=1 is the ancestral step of DDPM. eta multiplies a standard deviation.
+
+    Use it as the baseline, under guidance of large scale, and to find the noise that leads to a
+    sample (`encode`).
     """
 
     eta: float = 0.0

@@ -22,6 +22,9 @@ class DEIS:
     VP's time is this t(r), up to a factor. k=0 is DDIM. While the past is short, each new value
     also corrects the step that led to it, so that the order is k+1 from the first step on. For a
     process with one scalar level, gDDIM (Zhang et al. 2023) is this method.
+
+    Use it with k=3 at 5 to 20 calls, where it is the nearest of the methods published for
+    diffusion.
     """
 
     k: int = 3

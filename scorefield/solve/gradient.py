@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from scorefield.base import Cond, Denoise, Level, Noise
 from scorefield.solve.loop import Info
-from scorefield.solve.multistep import Interval, advance, begin
-from scorefield.solve.pndm import held_mean
+from scorefield.solve.multistep import advance, begin
+from scorefield.solve.pndm import HeldMean
 
 
 @dataclass(frozen=True)
@@ -21,6 +20,8 @@ class GradientEstimation:
 
     gamma=2, the paper's, is first order with a small constant at few steps; gamma=1.5 is the
     two-step Adams-Bashforth method and second order; gamma=1 is DDIM.
+
+    Use it in place of DDIM at 5 to 10 calls, at the price of one tensor of memory.
     """
 
     gamma: float = 2.0
@@ -44,9 +45,5 @@ class GradientEstimation:
         noise: Noise,
         cond: Cond | None = None,
     ) -> tuple[Any, Info]:
-        rows = torch.tensor([[1.0, 0.0], [self.gamma, 1 - self.gamma]], dtype=torch.float64)
-
-        def weigh(step: Interval, here: Level, there: Level) -> Tensor:
-            return held_mean(rows, step, here, there)
-
+        weigh = HeldMean(((1.0, 0.0), (self.gamma, 1 - self.gamma)))
         return advance("eps", weigh, denoise, state, here, there, cond)

@@ -37,6 +37,8 @@ class Heun:
     and the rule above leads from there. Karras's S_churn of a run on a geometric grid is churn
     times the log of its whole range of ratio. On fine grids that is the reverse process with
     eta = sqrt(churn) of its noise (eq. 3), reached at order 1; the marginals are kept at order 2.
+
+    Use it to reproduce EDM, with 50 calls or more; with 10 or fewer DDIM is nearer.
     """
 
     churn: float = 0.0

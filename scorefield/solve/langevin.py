@@ -105,6 +105,9 @@ class PredictorCorrector:
 
     of its noise (eq. 3), reached at order 1. No correction is made on clean data; if no sample of
     the batch needs it, it is not called for.
+
+    Use it where calls are many and each level's law matters more than the path; with few calls the
+    corrector costs more than it mends.
     """
 
     predictor: Solver = field(default_factory=DDPM)

@@ -19,6 +19,8 @@ class LMS:
 
     On levels alpha = 1 the Adams-Bashforth method of k-diffusion. A clock for steps that change r
     by small factors. Until k values are there, new values correct the steps that led to them.
+
+    Use it to reproduce k-diffusion: DEIS, the same formula in another clock, is nearer.
     """
 
     k: int = 4

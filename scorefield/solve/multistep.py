@@ -4,6 +4,7 @@ import math
 from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import torch
@@ -47,20 +48,45 @@ class Interval:
 
 
 def timeline(ages: Tensor, here: Level, there: Level) -> tuple[Tensor, Tensor]:
-    """`lam (rows, K+1)` of the value here and the K past ones, newest first, and lam there.
-
-    A row a sample, or one for all where all are of the same age and at the same level: then the
-    weights of a step are found once.
-    """
-    alike = here.sigma.ndim == there.sigma.ndim == 0 and bool((ages == ages[:1]).all())
-    ages = ages[:1] if alike else ages
+    """`lam (rows, K+1)` of the value here and the K past ones, newest first, and lam there."""
     lam, after = ((v.logsnr / 2).to(ages).expand(len(ages)) for v in (here, there))
     return torch.cat((lam[:, None], ages), 1), after
+
+
+def remember(ages: Tensor, here: Level) -> Tensor:
+    """The `ages` `(B, K)` that a step from `here` leaves behind."""
+    lam = (here.logsnr / 2).to(ages).expand(len(ages))
+    return torch.cat((lam[:, None], ages[:, :-1]), 1)
 
 
 def aged(lam: Tensor, batch: int) -> Tensor:
     """The `ages` `(B, K)` that a step leaves behind, from its timeline."""
     return lam[:, :-1].expand(batch, -1).contiguous()
+
+
+Weights = tuple[tuple[Tensor | float, ...], ...]
+"""Of each weighted sum that a step takes: numbers, `()` or `(rows,)`."""
+
+Plan = Callable[..., Weights]
+"""`plan(ages (rows, K), here, there, *options)`, a pure function."""
+
+
+def planned(plan: Plan, ages: Tensor, here: Level, there: Level, *options: Any) -> Weights:
+    """The weights of a step: those of each sample, or numbers where all are of the same age and at
+    the same level. Numbers are found once for all batches that walk the same grid."""
+    leaves = (*here, *there)
+    if any(v.ndim or v.requires_grad for v in leaves) or not bool((ages == ages[:1]).all()):
+        return plan(ages, here, there, *options)
+    return _known(plan, tuple(ages[0].tolist()), tuple(v.item() for v in leaves), options)
+
+
+@lru_cache(maxsize=4096)
+def _known(
+    plan: Plan, ages: tuple[float, ...], leaves: tuple[float, ...], options: tuple[Any, ...]
+) -> Weights:
+    here, there = Level.of(*leaves[:2]), Level.of(*leaves[2:])
+    weights = plan(torch.tensor([ages], dtype=torch.float64), here, there, *options)
+    return tuple(tuple(float(w) for w in sums) for sums in weights)
 
 
 Weigh = Callable[[Interval, Level, Level], Tensor]
@@ -80,26 +106,34 @@ def advance(
     """`x_there = rho x + (alpha_there - alpha_here rho) D + sum_j w_j f_j`, f = D or eps."""
     x, *past, ages = state
     denoised = denoise(x, here, cond)
-    nodes, after = timeline(ages, here, there)
-    lam = nodes[:, 0]
-    h = torch.where(lam.isfinite() & after.isfinite(), after - lam, 0.0)
-    w = weigh(Interval(nodes, present(nodes), h), here, there)
+    value, move = planned(exponential, ages, here, there, form, weigh)
+    now = denoised if form == "x0" else combine((x, denoised), value)
+    moved = combine((x, denoised, *past), move)
+    return type(state)(moved, now, *past[:-1], remember(ages, here)), Info(denoised)
+
+
+def exponential(ages: Tensor, here: Level, there: Level, form: Form, weigh: Weigh) -> Weights:
+    """Of x and D in f_0; and of x, D and the past values in x_there."""
+    lam, after = timeline(ages, here, there)
+    now = lam[:, 0]
+    h = torch.where(now.isfinite() & after.isfinite(), after - now, 0.0)
+    w = weigh(Interval(lam, present(lam), h), here, there)
     w = torch.where(h[:, None] > 0, w, 0.0)
     keep, gain = transfer(here, there)
-    if form == "x0":
-        now, gain = denoised, gain + w[:, 0]
-    else:
-        per_sigma = 1 / torch.where(here.sigma > 0, here.sigma, 1.0)
-        per_alpha = -here.alpha * per_sigma
-        now = combine((x, denoised), (per_sigma, per_alpha))
-        keep, gain = keep + w[:, 0] * per_sigma, gain + w[:, 0] * per_alpha
-    moved = combine((x, denoised, *past), (keep, gain, *w[:, 1:].unbind(1)))
-    return type(state)(moved, now, *past[:-1], aged(nodes, len(x))), Info(denoised)
+    per_sigma = 1 / torch.where(here.sigma > 0, here.sigma, 1.0)
+    value = (0.0, 1.0) if form == "x0" else (per_sigma, -here.alpha * per_sigma)
+    return value, (keep + w[:, 0] * value[0], gain + w[:, 0] * value[1], *w[:, 1:].unbind(1))
 
 
-def combine(tensors: tuple[Tensor, ...], weights: tuple[Tensor, ...]) -> Tensor:
-    """`sum_j w_j t_j` with weights `()` or `(B,)`, in one pass over memory for each."""
+def combine(tensors: tuple[Tensor, ...], weights: tuple[Tensor | float, ...]) -> Tensor:
+    """`sum_j w_j t_j`, in one pass over memory for each; none for the number 0."""
     x = tensors[0]
+    if all(isinstance(weight, float) for weight in weights):
+        total = x * weights[0]
+        for tensor, weight in zip(tensors[1:], weights[1:]):
+            if weight:
+                total.add_(tensor, alpha=weight)
+        return total
     shape = (-1, *(1,) * (x.ndim - 1))
     parts = torch.stack(torch.broadcast_tensors(*weights)).to(x).unbind()
     total = x * parts[0].reshape(shape)

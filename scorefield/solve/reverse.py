@@ -37,6 +37,8 @@ class MuDDIM:
 
     which is eq. 3 with eta^2 = mu / (1 - mu): mu=0 is DDIM, mu=1/2 the ancestral step of DDPM, and
     mu nearer 1 forgets where it came from at every step. 0 <= mu < 1.
+
+    Use it to set by one number how fast a path forgets where it came from.
     """
 
     mu: float = 0.5

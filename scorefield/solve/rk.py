@@ -39,6 +39,9 @@ class RK:
     near it theta moves like `alpha/sigma` and near clean data like `sigma/alpha`, so that steps
     over decades are no burden at either end. The step to clean data is D. (Euler's method in
     `sigma/alpha` is DDIM.)
+
+    Use it where x is changed between steps, as no step remembers another: `midpoint` at 5 calls,
+    `rk4` from 10 on.
     """
 
     tableau: Tableau = CLASSIC

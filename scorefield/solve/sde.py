@@ -27,9 +27,11 @@ class EulerMaruyama:
 
         u_there = u + beta (u/2 + score) + sqrt(beta) z
 
-    The plainest method, and the least accurate: the others solve the linear part exactly. Where
-    sigma falls by large factors beta is much more than what the level has left of noise.
+    The plainest method: the others solve the linear part exactly. Where sigma falls by large
+    factors beta is much more than what the level has left of noise.
     A step to clean data, where the noise would stay in x, returns D.
+
+    Use it as the textbook's baseline.
     """
 
     order = 1
@@ -74,6 +76,9 @@ class StochasticHeun:
     With the linear part in the trapezoid too the method would throw x out of scale where sigma
     falls by factors above 3. A step to clean data returns D; if no sample of the batch needs the
     second call, it is not made.
+
+    Use it on fine grids, for mean and covariance at order 2; with few calls one-call methods are
+    nearer.
     """
 
     order = 2

@@ -23,6 +23,8 @@ class UniPC:
     evaluated again: one call a step, order p+1; without the corrector, order p. The paper's B(h)
     cancels once its linear system is solved, as here, for every p; it would matter only with the
     shortcut of 1/2 for p=2. The last x of a run is not corrected: no call is made there.
+
+    Use it with 20 calls or more; with 10 or fewer it overshoots where x is mostly noise.
     """
 
     p: int = 2

@@ -42,6 +42,7 @@ def test_a_solver_shows_equation_order_calls_and_paper(cli, name):
     assert said["papers"]
     assert all(re.search(r"^[A-Z].*\b(19|20)\d\d\b", paper) for paper in said["papers"])
     assert re.search(r" = ", said["text"])
+    assert re.fullmatch(r"Use it\b.{10,}\.", said["use"])
     out = cli("explain", "solver", name).out
     assert f"order {solver.order}, {solver.evals} network call" in out
     assert all(f"paper: {paper}\n" in out for paper in said["papers"])

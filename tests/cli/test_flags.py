@@ -21,6 +21,11 @@ FLAGS = {
         --columns --batch --json
     """,
     "eval": "--help --n --steps --solver --grid --guidance --seed --json",
+    "compare": "--help --solvers --steps --grid --n --guidance --labels --seeds --out --json",
+    "fit-grid": """
+        --help --steps --solver --name --guidance --labels --unconditional --starts --rounds --seed
+        --json
+    """,
     "explain": "--help --json",
     "catalogue": "--help --json",
 }

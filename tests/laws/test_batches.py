@@ -10,54 +10,56 @@ import torch
 
 from scorefield.base import Seeded
 from scorefield.solve import DDPM
-from tests.laws import checks, twins
+from tests.laws import batches
+from tests.laws.entries import SOLVERS
+from tests.laws.steps import Hidden2M
 
 ROOT = Path(__file__).parents[2]
-every_solver = pytest.mark.parametrize("solver", checks.SOLVERS.values(), ids=checks.SOLVERS)
+every_solver = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
 
 
 @every_solver
 def test_step_of_cat_is_cat_of_steps(solver):
-    checks.check_step_of_cat(solver)
+    batches.check_step_of_cat(solver)
 
 
-@pytest.mark.parametrize("twin", [twins.Hidden2M(), twins.BatchNormed(), twins.FirstLevelOnly()])
+@pytest.mark.parametrize("twin", [Hidden2M(), batches.BatchNormed(), batches.FirstLevelOnly()])
 def test_a_planted_batch_dependence_in_a_step(twin):
     with pytest.raises((AssertionError, RuntimeError)):
-        checks.check_step_of_cat(twin)
+        batches.check_step_of_cat(twin)
 
 
 @every_solver
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_neighbours_and_order_do_not_matter(solver, dtype):
-    checks.check_neighbours(solver, dtype=dtype)
+    batches.check_neighbours(solver, dtype=dtype)
 
 
 def test_planted_batch_dependence_in_a_run():
     with pytest.raises(AssertionError):
-        checks.check_neighbours(twins.BatchNormed())
+        batches.check_neighbours(batches.BatchNormed())
     with pytest.raises(AssertionError):
-        checks.check_neighbours(DDPM(), twins.IndexNoise)
+        batches.check_neighbours(DDPM(), batches.IndexNoise)
 
 
 @every_solver
 def test_a_pause_changes_nothing(solver, tmp_path):
-    checks.check_resume(solver, tmp_path)
+    batches.check_resume(solver, tmp_path)
 
 
 def test_a_planted_memory_outside_the_state(tmp_path):
     with pytest.raises(AssertionError):
-        checks.check_resume(twins.Hidden2M(), tmp_path)
+        batches.check_resume(Hidden2M(), tmp_path)
     with pytest.raises(AssertionError):
-        checks.check_resume(DDPM(), tmp_path, twins.CounterNoise)
+        batches.check_resume(DDPM(), tmp_path, batches.CounterNoise)
 
 
 def elsewhere(noise: str) -> dict[str, str]:
     code = (
         "import json, torch; torch.set_num_threads(1)\n"
         "from scorefield.base import Seeded\n"
-        "from tests.laws import checks, twins\n"
-        f"print(json.dumps(checks.digests({noise})))"
+        "from tests.laws import batches\n"
+        f"print(json.dumps(batches.digests({noise})))"
     )
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
@@ -67,12 +69,12 @@ def elsewhere(noise: str) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_another_process_gives_the_same_bits():
-    assert elsewhere("Seeded") == checks.digests(Seeded)
+    assert elsewhere("Seeded") == batches.digests(Seeded)
 
 
 @pytest.mark.slow
 def test_a_planted_process_dependence():
-    salted = elsewhere("twins.SaltedNoise")
-    here = checks.digests(twins.SaltedNoise)
-    for name, solver in checks.SOLVERS.items():
+    salted = elsewhere("batches.SaltedNoise")
+    here = batches.digests(batches.SaltedNoise)
+    for name, solver in SOLVERS.items():
         assert (salted[name] == here[name]) == (not solver.stochastic)

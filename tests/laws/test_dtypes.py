@@ -3,40 +3,52 @@
 import pytest
 import torch
 
-from tests.laws import checks, twins
+from tests.laws import dtypes
+from tests.laws.batches import FirstLevelOnly, check_step_of_cat
+from tests.laws.entries import SOLVERS
 
-every_solver = pytest.mark.parametrize("solver", checks.SOLVERS.values(), ids=checks.SOLVERS)
+every_solver = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
 
 
 @every_solver
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 def test_dtype_in_is_dtype_out(solver, dtype):
-    checks.check_dtype(solver, dtype)
+    dtypes.check_dtype(solver, dtype)
 
 
 def test_a_planted_widening():
-    checks.check_dtype(twins.Widening(), torch.float64)
+    dtypes.check_dtype(dtypes.Widening(), torch.float64)
     with pytest.raises(AssertionError):
-        checks.check_dtype(twins.Widening(), torch.float32)
+        dtypes.check_dtype(dtypes.Widening(), torch.float32)
 
 
 @every_solver
 def test_float32_follows_float64(solver):
-    checks.check_float32(solver)
+    dtypes.check_float32(solver)
 
 
 def test_a_planted_loss_of_digits():
     with pytest.raises(AssertionError):
-        checks.check_float32(twins.Coarse())
+        dtypes.check_float32(dtypes.Coarse())
+
+
+@every_solver
+def test_a_network_in_half_precision_is_followed(solver):
+    dtypes.check_half_network(solver)
+
+
+def test_a_planted_magnifier():
+    with pytest.raises(AssertionError):
+        dtypes.check_half_network(dtypes.ByDifferences())
 
 
 @every_solver
 def test_levels_of_every_shape(solver):
-    checks.check_level_shapes(solver)
+    dtypes.check_level_shapes(solver)
 
 
 def test_a_planted_level_for_the_whole_batch():
     """One level for all passes where all levels are equal, and only there."""
-    checks.check_level_shapes(twins.FirstLevelOnly())
+    dtypes.check_level_shapes(FirstLevelOnly())
     with pytest.raises(AssertionError):
-        checks.check_step_of_cat(twins.FirstLevelOnly())
+        check_step_of_cat(FirstLevelOnly())

@@ -12,9 +12,10 @@ FLOORS = (
     ("process", "nets", "data"),
     ("denoise",),
     ("solve", "guide", "likelihood", "objective"),
-    ("train", "distill", "latent", "density", "measure"),
+    ("train", "distill", "latent", "density", "measure", "tune"),
     ("catalogue", "config", "recipes"),
     ("run",),
+    ("comparison",),
     ("cli", "report", "serve", "__main__"),
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}

@@ -1,27 +1,51 @@
-"""The limits in which a stochastic method is a known one, and what bounds its noise."""
+"""The limits in which two methods are one, and the steps that are known in closed form."""
 
-import math
+from dataclasses import dataclass
 
 import pytest
 import torch
 
-from scorefield.base import Level, Seeded, Zero
+from scorefield.base import Seeded, Zero, like
+from scorefield.denoise import Gaussian, convert
+from scorefield.guide import cfg
 from scorefield.process import VP
 from scorefield.solve import (
     DDIM,
     DDPM,
     DPMSolverPP,
-    EulerMaruyama,
     Heun,
     MuDDIM,
     SDEDPMSolverPP,
-    StochasticHeun,
+    State,
     sample,
+    trajectory,
 )
-from tests.laws import checks, twins
-from tests.laws.test_steps import check_same
+from tests.laws.entries import SCHEDULES
+from tests.laws.moments import BetaScaled
+from tests.laws.truths import EIGHT
+from tests.laws.twin import Twin
+from tests.laws.walks import (
+    DOWN,
+    Counted,
+    NoChance,
+    Ones,
+    close,
+    logsnr_levels,
+    side_by_side,
+    start,
+)
 
-SEEDS = Seeded([1, 2, 3])
+
+def check_same(one, two, tolerance=1e-12):
+    """Two methods are one on every schedule, at 3, 10 and 50 steps, all the way."""
+    every, seeds = SCHEDULES.values(), [1, 2, 3]
+    noise = Seeded(seeds * len(every))
+    for steps in (3, 10, 50):
+        levels = side_by_side([logsnr_levels(s, steps) for s in every], len(seeds))
+        x = start(seeds * len(every), levels)
+        a, b = (trajectory(s, EIGHT.denoise, x, levels, noise) for s in (one, two))
+        for (left, _), (right, _) in zip(a, b):
+            assert close(left[0], right[0], tolerance)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +62,18 @@ SEEDS = Seeded([1, 2, 3])
     ids=str,
 )
 def test_two_methods_are_one(one, two):
-    check_same(one, two, SEEDS)
+    check_same(one, two)
+
+
+@dataclass(frozen=True)
+class TauNotSquared(SDEDPMSolverPP):
+    """tau in the exponents where tau^2 belongs: a deviation taken for a variance."""
+
+    order: int = 1
+
+    def step(self, denoise, state, here, there, noise, cond=None):
+        wrong = SDEDPMSolverPP(order=self.order, tau=self.tau**0.5)
+        return wrong.step(denoise, state, here, there, noise, cond)
 
 
 @pytest.mark.parametrize(
@@ -47,13 +82,13 @@ def test_two_methods_are_one(one, two):
         (DDPM(variance=0.01), DDPM()),
         (MuDDIM(mu=0.51), DDPM()),
         (SDEDPMSolverPP(tau=0.05), DPMSolverPP()),
-        (twins.TauNotSquared(tau=0.5), SDEDPMSolverPP(order=1, tau=0.5)),
+        (TauNotSquared(tau=0.5), SDEDPMSolverPP(order=1, tau=0.5)),
     ],
     ids=str,
 )
 def test_planted_near_misses(one, two):
     with pytest.raises(AssertionError):
-        check_same(one, two, SEEDS)
+        check_same(one, two)
 
 
 @pytest.mark.parametrize(
@@ -68,106 +103,116 @@ def test_planted_near_misses(one, two):
     ids=str,
 )
 def test_no_noise_is_the_deterministic_twin_to_the_bit(one, two):
-    x = checks.start([1, 2, 3])
-    pair = [sample(s, checks.EIGHT.denoise, x, checks.DOWN, SEEDS) for s in (one, two)]
+    x = start([1, 2, 3])
+    pair = [sample(s, EIGHT.denoise, x, DOWN, Seeded([1, 2, 3])) for s in (one, two)]
     assert torch.equal(*pair)
 
 
-# --- variance of DDPM -----------------------------------------------------------------------------
-
-
-def check_unit_data_is_kept(solver, schedule):
-    """On N(0, I) data beta is the exact reverse variance: every marginal is kept at any count of
-    steps, coarse ones too."""
-    unit = checks.Gaussian(torch.zeros(3).double(), torch.eye(3).double())
-    levels = checks.logsnr_levels(schedule, 5)
-    cov = (levels.at(0).alpha ** 2 + levels.at(0).sigma ** 2) * torch.eye(3).double()
-    found = checks.moments(solver, levels, (torch.zeros(3).double(), cov), unit.denoise)
-    for k, (_, cov) in enumerate(found, start=1):
-        exact = levels.at(k).alpha ** 2 + levels.at(k).sigma ** 2
-        assert checks.close(cov, exact * torch.eye(3).double(), 1e-11), f"level {k}: {cov}"
-
-
-@pytest.mark.parametrize("schedule", checks.SCHEDULES)
-def test_variance_1_is_exact_on_unit_data(schedule):
-    check_unit_data_is_kept(DDPM(variance=1.0), checks.SCHEDULES[schedule])
-
-
-@pytest.mark.parametrize("twin", [DDPM(variance=0.9), twins.BetaScaled(), EulerMaruyama()])
-def test_a_planted_variance(twin):
+def test_ddim_with_eta_1_is_ddpm():
+    check_same(DDIM(eta=1.0), DDPM())
     with pytest.raises(AssertionError):
-        check_unit_data_is_kept(twin, VP())
+        check_same(DDIM(eta=0.99), DDPM())
 
 
-def test_variance_1_is_beta_on_a_chain():
-    """One step of the DDPM chain: deviation sqrt(1 - abar_k / abar_{k-1}); between, geometric."""
-    here, there = Level.of(0.5**0.5, 0.5**0.5), Level.of(0.8**0.5, 0.2**0.5)
-    beta, small = 1 - 0.5 / 0.8, (1 - 0.5 / 0.8) * 0.2 / 0.5
-    x = torch.zeros(1, 1).double()
-    for share in (0.0, 0.3, 1.0):
-        moved, _ = DDPM(share).step(lambda x, *_: x, (x,), here, there, Ones(), None)  # type: ignore
-        assert float(moved.x) == pytest.approx(small ** ((1 - share) / 2) * beta ** (share / 2))
+def test_multistep_of_order_1_is_ddim():
+    check_same(DPMSolverPP(order=1), DDIM())
+    with pytest.raises(AssertionError):
+        check_same(DPMSolverPP(order=2), DDIM())
 
 
-class Ones:
-    def __call__(self, x, here, there):
-        return torch.ones_like(x)
+def test_eta_0_draws_nothing():
+    sample(DDIM(eta=0.0), EIGHT.denoise, start([1]), DOWN, NoChance())
+    with pytest.raises(AssertionError, match="drew noise"):
+        sample(DDIM(eta=1e-9), EIGHT.denoise, start([1]), DOWN, NoChance())
 
 
-# --- churn ----------------------------------------------------------------------------------------
+def check_posterior_mean(solver):
+    """Without chance the ancestral step is the mean of q(x_there | x_here, x0 = D), and with unit
+    noise that plus its deviation: Bayes on two Gaussians, no formula of the library."""
+    for schedule in SCHEDULES.values():
+        levels = logsnr_levels(schedule, 4)
+        for k in range(4):
+            here, there = levels.at(k), levels.at(k + 1)
+            x = start([1, 2, 3], here)
+            d = EIGHT.denoise(x, here)
+            # prior x' ~ N(a' D, s'^2); likelihood x | x' ~ N((a/a') x', s^2 - (a/a')^2 s'^2)
+            a = here.alpha / there.alpha
+            variance = here.sigma**2 - a**2 * there.sigma**2
+            precision = 1 / there.sigma**2 + a**2 / variance
+            mean = (there.alpha * d / there.sigma**2 + a * x / variance) / precision
+            for noise, expected in ((Zero(), mean), (Ones(), mean + precision**-0.5)):
+                moved, _ = solver.step(EIGHT.denoise, (x,), here, there, noise, None)
+                assert close(moved[0], expected, 1e-11)
+            assert close(convert.posterior_mean(x, d, here, there), mean, 1e-11)
 
 
-def churned(solver, ratio_here: float, ratio_there: float) -> float:
-    """The deviation that a step adds before it moves, seen by the denoiser's first call."""
-    seen = []
+@pytest.mark.parametrize("solver", [DDPM(), DDIM(eta=1.0)])
+def test_the_ancestral_step_is_the_posterior(solver):
+    check_posterior_mean(solver)
+
+
+class BetaDDPM(Twin):
+    """The posterior's mean with beta for its variance: passed off as the posterior, which it is
+    not."""
+
+    stochastic = True
+
+    def step(self, denoise, state, here, there, noise, cond=None):
+        (mean,), info = DDPM().step(denoise, state, here, there, Zero(), cond)
+        ratio = here.alpha / there.alpha
+        beta = here.sigma**2 - ratio**2 * there.sigma**2
+        return State(mean + like(beta.sqrt(), mean) * noise(mean, here, there)), info
+
+
+@pytest.mark.parametrize("twin", [BetaDDPM(), BetaScaled(), DDIM(eta=0.5)])
+def test_a_planted_posterior(twin):
+    with pytest.raises(AssertionError):
+        check_posterior_mean(twin)
+
+
+def check_scale_convention(guide):
+    """Scale 1 is the conditional denoiser in one call, scale 0 the unconditional one."""
 
     def denoise(x, level, cond=None):
-        seen.append((float(x), float(level.ratio)))
-        return torch.zeros_like(x)
+        mean = torch.zeros(len(x)) if cond is None else cond["label"]
+        return 0.5 * x + mean[:, None]
 
-    here, there = Level.of(1.0, ratio_here), Level.of(1.0, ratio_there)
-    solver.step(denoise, solver.init(torch.zeros(1, 1).double()), here, there, Ones())
-    added, ratio = seen[0]
-    assert ratio**2 - ratio_here**2 == pytest.approx((added / solver.s_noise) ** 2, abs=1e-12)
-    return added
-
-
-def test_churn_goes_up_by_its_share_of_the_step():
-    assert churned(Heun(churn=0.5), 2.0, 1.6) == pytest.approx((2**2 * (2 / 1.6) - 4) ** 0.5)
-
-
-def test_churn_at_most_doubles_the_variance():
-    assert churned(Heun(churn=1.0), 2.0, 0.1) == pytest.approx(2.0)
+    x, level = start([1, 2], DOWN.at(3)), DOWN.at(3)
+    cond = {"label": torch.tensor([3, -2])}
+    counted = Counted(denoise)
+    assert torch.equal(guide(1.0)(counted)(x, level, cond), denoise(x, level, cond))
+    assert counted.calls == 1
+    assert torch.equal(guide(0.0)(denoise)(x, level, cond), denoise(x, level, None))
+    expected = denoise(x, level) + 4 * (denoise(x, level, cond) - denoise(x, level))
+    assert close(guide(4.0)(denoise)(x, level, cond), expected)
 
 
-def test_s_noise_scales_what_is_added():
-    assert churned(Heun(churn=1.0, s_noise=1.5), 2.0, 0.1) == pytest.approx(3.0)
+def one_plus_w(scale):
+    """The papers' w in the place of scale = 1 + w."""
+
+    def guide(denoise):
+        def guided(x, level, cond=None):
+            plain = denoise(x, level, None)
+            return plain + (1 + scale) * (denoise(x, level, cond) - plain)
+
+        return guided
+
+    return guide
 
 
-@pytest.mark.parametrize("ratio, churns", [(0.5, False), (1.0, True), (3.0, True), (3.1, False)])
-def test_churn_keeps_to_its_window(ratio, churns):
-    added = churned(Heun(churn=1.0, s_min=1.0, s_max=3.0), ratio, ratio / 2)
-    assert (added > 0) == churns
+def test_guidance_scale_1_is_conditional_and_0_unconditional():
+    check_scale_convention(cfg)
+    with pytest.raises(AssertionError):
+        check_scale_convention(one_plus_w)
 
 
-def test_churn_keeps_the_marginals_at_order_2():
-    """Noise added at the right level and the flow back: only the trapezoid's error is left."""
-    errors = [checks.worst_marginal(Heun(churn=0.5), VP(), n) for n in (40, 80)]
-    assert checks.slope(*errors) == pytest.approx(2, abs=0.15)
-    errors = [checks.worst_marginal(twins.FreeChurn(churn=0.5), VP(), n) for n in (40, 80)]
-    assert not math.isclose(checks.slope(*errors), 2, abs_tol=0.15)
-
-
-def test_stochastic_heun_with_one_draw_for_both_ends():
-    """Its predictor is the ancestral step: if D does not move, so is the whole step."""
-    x, level, there = checks.start([1, 2]), checks.DOWN.at(2), checks.DOWN.at(3)
-    still = torch.ones(2, 2).double()
-    pair = [
-        s.step(lambda x, *_: still, s.init(x), level, there, Seeded([1, 2]))[0].x
-        for s in (StochasticHeun(), DDPM())
-    ]
-    assert checks.close(pair[0], pair[1])
-    assert checks.close(
-        DDIM().step(lambda x, *_: still, (x,), level, there, Zero())[0].x,  # type: ignore
-        Heun().step(lambda x, *_: still, (x,), level, there, Zero())[0].x,  # type: ignore
-    )
+@pytest.mark.parametrize("solver", [DDIM(), Heun(), DPMSolverPP()], ids=str)
+def test_a_point_mass_is_reached_exactly(solver):
+    """With all data at one point D is constant and these methods exact at any step count."""
+    point = Gaussian(torch.tensor([0.3, -0.8]).double(), torch.zeros(2, 2).double())
+    levels = logsnr_levels(VP(), 3)
+    x = 0.3 * start([1, 2], levels)
+    moved = sample(solver, point.denoise, x, levels, Zero())
+    eps = (x - levels.at(0).alpha * point.mean) / levels.at(0).sigma
+    last = levels.at(3)
+    assert close(moved, last.alpha * point.mean + last.sigma * eps)

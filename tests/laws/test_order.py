@@ -1,41 +1,54 @@
 """Measured order = declared order, for every solver of the catalogue, against exact flows."""
 
-from functools import partial
-
 import pytest
 import torch
 
-from scorefield.process import VP, grids
-from tests.laws import checks, twins
+from scorefield.base import Level
+from scorefield.denoise import Gaussian, Mixture
+from scorefield.process import EDM, VP, Flow, grids
+from tests.laws import order
+from tests.laws.entries import DETERMINISTIC, SCHEDULES
+from tests.laws.truths import EIGHT, GAUSSIAN, eight_flow, gaussian_flow
+from tests.laws.walks import close
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("schedule", checks.SCHEDULES)
-@pytest.mark.parametrize("solver", checks.DETERMINISTIC)
-def test_order_on_the_flow_of_a_gaussian(solver, schedule):
-    """above: DPM-Solver++ 3M's leading term is so small here that at 160 steps it shows 3.5."""
-    measure = partial(checks.order_on_gaussian, schedule=checks.SCHEDULES[schedule])
-    checks.check_order(checks.DETERMINISTIC[solver], measure, above=0.5)
+@pytest.mark.parametrize("solver", DETERMINISTIC)
+def test_order_on_the_flow_of_a_gaussian(solver):
+    order.check_gaussian_order(DETERMINISTIC[solver], *SCHEDULES.values())
 
 
 # a fifth-order error is below the reference's own, 1e-12, before it shows its slope
-@pytest.mark.parametrize("solver", [n for n, s in checks.DETERMINISTIC.items() if s.order < 5])
+@pytest.mark.parametrize("solver", [n for n, s in DETERMINISTIC.items() if s.order < 5])
 def test_order_on_eight_gaussians(solver):
-    checks.check_order(checks.DETERMINISTIC[solver], checks.order_on_eight)
+    order.check_order(DETERMINISTIC[solver], order.order_on_eight)
 
 
-@pytest.mark.parametrize(
+twins = pytest.mark.parametrize(
     "twin",
-    [twins.SigmaHereDDIM(), twins.BlindHeun(), twins.NoHalf2M(), twins.BoastfulDDIM()],
+    [order.SigmaHereDDIM(), order.BlindHeun(), order.NoHalf2M(), order.BoastfulDDIM()],
     ids=lambda twin: type(twin).__name__,
 )
-@pytest.mark.parametrize(
-    "measure", [checks.order_on_eight, partial(checks.order_on_gaussian, schedule=VP())]
-)
-def test_a_planted_defect_fails_the_order_law(twin, measure):
+
+
+@twins
+def test_a_planted_defect_fails_the_order_law(twin):
     with pytest.raises(AssertionError, match="measured"):
-        checks.check_order(twin, measure)
+        order.check_order(twin, order.order_on_eight)
+
+
+@twins
+def test_a_planted_defect_fails_the_order_law_on_a_gaussian(twin):
+    with pytest.raises(AssertionError, match="measured"):
+        order.check_gaussian_order(twin, VP())
+
+
+def test_one_bad_schedule_of_many_fails_the_order_law():
+    """A method that is of its order on all schedules but the one with alpha = 1."""
+    order.check_gaussian_order(order.OnlyPreserving(), VP(), Flow())
+    with pytest.raises(AssertionError, match="measured"):
+        order.check_gaussian_order(order.OnlyPreserving(), VP(), EDM(), Flow())
 
 
 def test_the_references_agree_with_each_other():
@@ -43,9 +56,18 @@ def test_the_references_agree_with_each_other():
     the closed form composes, and the reference ends on the ring of the eight."""
     levels = grids.uniform_t(VP(), 4, stop=0.01)
     x = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    once = checks.gaussian_flow(x, levels.at(0), levels.at(4))
-    twice = checks.gaussian_flow(x, levels.at(0), levels.at(2))
-    twice = checks.gaussian_flow(twice, levels.at(2), levels.at(4))
-    assert checks.close(once, twice)
-    end = checks.eight_flow()[1]
+    once = gaussian_flow(x, levels.at(0), levels.at(4))
+    twice = gaussian_flow(x, levels.at(0), levels.at(2))
+    twice = gaussian_flow(twice, levels.at(2), levels.at(4))
+    assert close(once, twice)
+    end = eight_flow()[1]
     assert abs(float(end.norm(dim=1).mean()) - 2) < 0.1
+
+
+def test_the_denoisers_are_those_of_the_library():
+    """Both closed forms against the general mixture, at either end and at mixed levels."""
+    x = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    mixed = Level.of(torch.tensor([0.0, 0.2, 0.9, 1.0]), torch.tensor([1.0, 3.0, 0.1, 0.0]))
+    for level in (mixed, *(mixed.at(k) for k in range(4))):
+        assert close(GAUSSIAN.denoise(x, level), Gaussian.denoise(GAUSSIAN, x, level))
+        assert close(EIGHT.denoise(x[:, 1:], level), Mixture.denoise(EIGHT, x[:, 1:], level))

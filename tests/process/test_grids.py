@@ -3,6 +3,7 @@
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
@@ -53,7 +54,9 @@ def test_uniform_t(schedule):
 
 
 @each
-@pytest.mark.parametrize("grid", [grids.uniform_t, grids.uniform_logsnr, grids.karras])
+@pytest.mark.parametrize(
+    "grid", [grids.uniform_t, grids.uniform_logsnr, grids.karras, grids.lu, grids.beta]
+)
 @pytest.mark.parametrize("steps", [1, 2, 7])
 def test_the_ends_are_exact(schedule, grid, steps):
     levels = grid(schedule, steps, start=0.9, stop=0.1)
@@ -70,13 +73,126 @@ def test_a_schedule_that_begins_at_pure_noise():
     assert (levels.ratio.diff() < 0).all()
 
 
-@pytest.mark.parametrize("grid", [grids.uniform_logsnr, grids.karras])
+@pytest.mark.parametrize("grid", [grids.uniform_logsnr, grids.karras, grids.lu])
 @pytest.mark.parametrize("stop", [0.99, 0.999, 0.9999])
 def test_a_grid_within_deep_noise_still_falls(grid, stop):
     """Flow at t=.999 has logsnr -13.8, below what is spread over: the levels must fall all the
     same."""
     levels = grid(Flow(), 6, stop=stop)
     assert (levels.ratio.diff() < 0).all()
+
+
+# --- Lu and beta ----------------------------------------------------------------------------------
+
+
+def check_lu(grid, rho: float) -> None:
+    """sgn(l) |l|^(1/rho) in equal steps on both sides of l = 0, the ends the schedule's own."""
+    for schedule in CONTINUOUS:
+        levels = grid(schedule, 9, start=0.99, stop=0.01, rho=rho)
+        lam = levels.logsnr / 2
+        assert bool(lam.isfinite().all()), "a root of a negative number"
+        steps = (lam.sign() * lam.abs() ** (1 / rho)).diff()
+        assert float((steps / steps[0] - 1).abs().max()) < 1e-7  # the inverse's rounding, rooted
+        ends = schedule(torch.tensor([0.99, 0.01], dtype=torch.float64))
+        assert torch.allclose(levels.sigma[[0, -1]], ends.sigma, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("rho", [0.5, 1.0, 2.0, 3.0])
+def test_lu_formula(rho):
+    check_lu(grids.lu, rho)
+
+
+def test_planted_lu():
+    """The published form: a real root of l, which is negative in noise."""
+
+    def root(schedule, steps, start, stop, rho):
+        ends = schedule(torch.tensor([start, stop], dtype=torch.float64))
+        a, b = (ends.logsnr / 2) ** (1 / rho)
+        lam = (a + torch.linspace(0, 1, steps + 1, dtype=torch.float64) * (b - a)) ** rho
+        return schedule(schedule.inverse(2 * lam))
+
+    check_lu(root, 1.0)
+    with pytest.raises(AssertionError):
+        check_lu(root, 2.0)
+
+
+def test_lu_with_rho_1_is_uniform_logsnr():
+    for found, truth in zip(grids.lu(VP(), 8), grids.uniform_logsnr(VP(), 8)):
+        assert torch.allclose(found, truth, rtol=1e-12, atol=0)
+
+
+def probabilities(t: torch.Tensor, a: float, b: float) -> list[float]:
+    """Shares of Beta(a, b) below each t, by quadrature in s = x^a and (1-x)^b, where it is tame."""
+
+    def part(x: float, a: float, b: float) -> float:  # int_0^x, x <= 1/2
+        nodes, weights = np.polynomial.legendre.leggauss(200)
+        u = (nodes + 1) / 2  # s = x^a u^4 flattens s^(1/a) at 0 to any order that matters
+        s = x**a * u**4
+        return float(weights @ (x**a * 4 * u**3 * (1 - s ** (1 / a)) ** (b - 1))) / (2 * a)
+
+    half, other = part(0.5, a, b), part(0.5, b, a)
+    total = half + other
+    below = [part(v, a, b) if v <= 0.5 else total - part(1 - v, b, a) for v in t.tolist()]
+    return [v / total for v in below]
+
+
+def check_beta(grid, a: float, b: float) -> None:
+    """Between neighbours lies the same probability, to the 1e-10 that the quantiles promise."""
+    levels = grid(VP(), 12, start=0.9, stop=0.2, a=a, b=b)
+    t = (VP().inverse(levels.logsnr) - 0.2) / 0.7
+    expected = torch.linspace(1, 0, 13, dtype=torch.float64)
+    # the inverse's 1e-15 in t is up to 1e-9 in probability, where the density has its pole
+    assert probabilities(t, a, b)[1:-1] == pytest.approx(expected[1:-1].tolist(), abs=1e-8)
+    assert (levels.ratio.diff() < 0).all()
+
+
+@pytest.mark.parametrize("a, b", [(0.6, 0.6), (0.5, 2.0), (3.0, 0.4), (1.0, 1.0)])
+def test_beta_quantiles(a, b):
+    check_beta(grids.beta, a, b)
+
+
+def test_planted_beta():
+    """a and b exchanged: the right law from the wrong end."""
+    with pytest.raises(AssertionError):
+        check_beta(lambda *args, a, b, **ends: grids.beta(*args, a=b, b=a, **ends), 0.5, 2.0)
+
+
+def test_beta_in_closed_form():
+    """Beta(1/2, 1/2) is the arcsine law, Beta(a, 1) a power of t, Beta(1, 1) uniform."""
+    p = torch.linspace(1, 0, 41, dtype=torch.float64)
+    for a, b, expected in (
+        (0.5, 0.5, (math.pi / 2 * p).sin() ** 2),
+        (2.5, 1.0, p**0.4),
+        (0.4, 1.0, p**2.5),
+        (1.0, 3.0, 1 - (1 - p) ** (1 / 3)),
+        (1.0, 1.0, p),
+    ):
+        found = grids.beta(Flow(), 40, a=a, b=b).sigma
+        assert float((found - expected).abs().max()) < 1e-10
+
+
+def check_falls(grid) -> None:
+    for schedule in [*CONTINUOUS, DiscreteVP()]:
+        for steps in (1, 2, 3, 15, 50, 1001):
+            levels = grid(schedule, steps)
+            assert len(levels.sigma) == steps + 1
+            assert (levels.ratio.diff() < 0).all(), f"{schedule} {steps}: two equal levels"
+
+
+@pytest.mark.parametrize("grid", [grids.lu, grids.beta])
+def test_no_two_levels_are_equal_at_any_count(grid):
+    check_falls(grid)
+
+
+def test_planted_equal_levels():
+    """Quantiles rounded to a chain's timesteps, as published: at some counts two are equal."""
+
+    def rounded(schedule, steps):
+        t = schedule.inverse(grids.beta(schedule, steps).logsnr)
+        return schedule((t * 1000).round() / 1000)
+
+    with pytest.raises(AssertionError, match="two equal levels"):
+        check_falls(rounded)
 
 
 # --- timesteps ------------------------------------------------------------------------------------
@@ -172,6 +288,11 @@ def test_a_stop_at_0_is_clean_data():
         lambda: grids.uniform_logsnr(VP(), 5, start=0.5, stop=0.5),
         lambda: grids.uniform_logsnr(VP(), 5, stop=0.0),
         lambda: grids.uniform_logsnr(VP(), 5, start=1e-4),
+        lambda: grids.lu(VP(), 5, rho=0.0),
+        lambda: grids.beta(VP(), 0),
+        lambda: grids.beta(VP(), 5, a=0.0),
+        lambda: grids.beta(VP(), 5, b=50.0),
+        lambda: grids.beta(VP(), 1000, b=0.05),
         lambda: grids.timesteps(VP(), 5),  # type: ignore[arg-type]
         lambda: grids.timesteps(DiscreteVP(), 1001),
         lambda: grids.timesteps(DiscreteVP(), 5, spacing="middle"),  # type: ignore[arg-type]
@@ -184,7 +305,10 @@ def test_grids_that_cannot_be_are_refused(call):
 
 
 def test_levels_are_float64():
-    for grid in (grids.uniform_t, grids.uniform_logsnr, grids.karras, grids.timesteps):
+    for grid in (
+        *(getattr(grids, n) for n in ("uniform_t", "uniform_logsnr", "karras", "lu", "beta")),
+        grids.timesteps,
+    ):
         level: Level = grid(DiscreteVP(), 3)
         assert level.alpha.dtype == level.sigma.dtype == torch.float64
     assert math.isinf(float(grids.karras(EDM(), 3).logsnr[-1]))

@@ -1,0 +1,197 @@
+"""`scorefield compare RUN`."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+
+import scorefield
+from scorefield import catalogue
+from scorefield.base import BadInput, Seeded
+from scorefield.cli.eval import judge_of
+from scorefield.cli.options import Switch, at_least, device, labels_of, note, numbers, parse, say
+from scorefield.comparison import Cell, Comparison, compare, methods_of
+from scorefield.config import build_schedule
+from scorefield.data import Data
+from scorefield.measure.compare import Quality, Yardstick
+from scorefield.report import write_png
+from scorefield.report.curves import POINTS, SHOWN, curves, strips
+from scorefield.run import Run, open_run, repeat_labels
+from scorefield.train import check_place, write_json
+
+SOLVERS = ("ddim", "dpmpp2m", "unipc2", "exp-arc", "sde-dpmpp2m")
+FILES = ("curves.png", "strips.png", "compare.json")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Compare solvers on a run, from the same seeds: how far each is from the model's own
+    probability flow, Frechet distance beside its real-vs-real floor, class agreement, network
+    calls and seconds, at several counts of steps. Writes curves.png, strips.png and compare.json.
+
+    Stochastic solvers draw other samples of the same law: they have no distance from the flow.
+
+    examples:
+      scorefield compare runs/digits
+      scorefield compare runs/digits --solvers ddim,dpmpp2m@karras,dpmpp2m@uniform-t
+          --steps 5,10,20 --n 1000
+      scorefield compare runs/digits --guidance 3 --labels 3,5 --out runs/digits/guided --json
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder that `scorefield train` wrote."""
+    solvers: str | None = None
+    """Solvers, each with a grid of its own if you like: ddim,heun@karras (default: the run's
+    beside a short list; see scorefield catalogue solvers)."""
+    steps: str = "5,10,20,50"
+    """Counts of solver steps."""
+    grid: str | None = None
+    """Noise levels visited where the solver names none (default: the run's)."""
+    n: int | None = None
+    """How many samples of each (default: as many as seeds, or 100)."""
+    guidance: float | None = None
+    """Scale of classifier-free guidance; 1 is none (default: the run's)."""
+    labels: str | None = None
+    """Classes, repeated in turn: 0-9, 3,5 or names. Default: all of them."""
+    seeds: str | None = None
+    """Seeds, one per sample: 0-99 or 1,2,7 (default: 0 to n-1)."""
+    out: Path | None = None
+    """Folder for the results (default: RUN/compare)."""
+    json: Switch = False
+    """Print one JSON object instead of text."""
+
+
+def main(argv: list[str]) -> int:
+    options = parse(Options, "compare", argv)
+    run = open_run(options.run)
+    sample, classes = run.config.sample, run.facts.classes
+    solvers = tuple(dict.fromkeys((*SOLVERS, sample.solver)))
+    if options.solvers is not None:
+        solvers = tuple(part.strip() for part in options.solvers.split(","))
+    steps = numbers(options.steps, "--steps")
+    at_least("--steps", min(steps))
+    schedule = build_schedule(run.config.objective.schedule)
+    methods = methods_of(solvers, steps, options.grid or sample.grid, schedule)
+    seeds = _seeds(options)
+    labels = labels_of(options.labels, classes) if options.labels is not None else None
+    labels = labels or list(range(len(classes))) or None
+    guidance = sample.guidance if options.guidance is None else options.guidance
+    catalogue.guides["cfg"](guidance)
+    out = options.out or options.run / "compare"
+    _check_folder(out)
+
+    data = _data(run)
+    shown = sys.stderr.isatty() or not options.json
+    judge = None
+    if len(classes) > 1 and data.is_image:
+        judge, _ = judge_of(options.run, data, progress=shown)
+    each = None if labels is None else repeat_labels(labels, len(seeds), len(classes))
+    found = compare(
+        run.denoiser.to(device()),
+        methods,
+        seeds,
+        labels=each,
+        guidance=guidance,
+        yardstick=Yardstick(data, judge, len(seeds), each),
+        keep=SHOWN if data.is_image else POINTS,
+        progress=shown,
+    )
+    pictures = curves(found), strips(found)
+    result = {
+        "run": str(options.run),
+        "images_seen": run.images_seen,
+        "seeds": seeds,
+        "labels": None if each is None else each.tolist(),
+        "judge": judge and {"name": judge.name, "version": judge.version},
+        "versions": {"scorefield": scorefield.__version__, "torch": torch.__version__},
+        **found.to_json(),
+    }
+    for picture, name in zip(pictures, FILES):
+        write_png(picture, out / name)
+    write_json(out / FILES[-1], result)
+    say(result, _table(str(options.run), found), options.json)
+    if not options.json:
+        note(f"written: {', '.join(str(out / name) for name in FILES)}")
+    return 0
+
+
+def _seeds(options: Options) -> list[int]:
+    at_least("--n", options.n)
+    seeds = None if options.seeds is None else numbers(options.seeds, "--seeds")
+    n = options.n if options.n is not None else (100 if seeds is None else len(seeds))
+    if seeds is not None and len(seeds) != n:
+        raise BadInput(
+            f"--seeds has {len(seeds)} seeds and --n asks for {n} samples.",
+            "Give as many seeds as samples, or only one of the two flags.",
+        )
+    if n < 2:
+        raise BadInput("one sample is asked for.", "Give --n or --seeds of at least 2.")
+    return Seeded(range(n) if seeds is None else seeds).seeds.tolist()
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse before the work is done, not after."""
+    check_place(out)
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"--out {out} is a file.", "Give a folder.")
+    for name in FILES:
+        if (out / name).is_dir():
+            raise BadInput(f"{out / name} is a folder.", "Give another --out.")
+
+
+def _data(run: Run) -> Data:
+    """The data that the run was trained on."""
+    data, facts = run.config.load_data(), run.facts
+    if data.shape != facts.shape or data.classes != facts.classes:
+        raise BadInput(
+            f"the data have shape {data.shape} and {len(data.classes)} classes, those that the run "
+            f"was trained on {facts.shape} and {len(facts.classes)}.",
+            "Compare on the data that the run was trained on.",
+        )
+    return data
+
+
+def _table(run: str, found: Comparison) -> str:
+    flow, real, n = found.reference, found.real, found.frechet_n
+    head = ("solver", "steps", "calls", "distance from flow", f"Frechet, n={n}", "agreement", "s")
+    rows = [head, *(_row(cell) for cell in found.cells)]
+    rows.append(("the flow itself", str(flow.steps), f"{flow.calls:g}", f"within {flow.error:.1e}",
+                 *_quality(flow.quality), f"{flow.seconds:.1f}"))  # fmt: skip
+    rows.append(("real data", "", "", "", *_quality(real), ""))
+    width = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    agrees = any(row[5] for row in rows[1:])
+    lines = [
+        f"{run}: {found.n} samples each, guidance {found.guidance:g}; "
+        f"{found.calls_per_eval} network call{'s' * (found.calls_per_eval > 1)} for each of the "
+        "denoiser"
+    ]
+    for row in rows:
+        columns = [row[0].ljust(width[0]), *(c.rjust(w) for c, w in zip(row[1:], width[1:]))]
+        lines.append("  ".join(c for i, c in enumerate(columns) if agrees or i != 5).rstrip())
+    lines += [f"{c.name}, {c.steps} steps: {c.failure}" for c in found.cells if c.failure]
+    lines.append(f"Frechet distance in: {found.feature_space}; real data is its floor")
+    return "\n".join(lines)
+
+
+def _row(cell: Cell) -> tuple[str, ...]:
+    if cell.failure:
+        return cell.name, str(cell.steps), "", "failed", "", "", ""
+    d = cell.distance
+    return (
+        cell.name,
+        str(cell.steps),
+        f"{cell.calls:g}",
+        "stochastic" if d is None else f"{d.mean:.2e} ± {d.stderr:.0e}",
+        *_quality(cell.quality),
+        f"{cell.seconds:.1f}",
+    )
+
+
+def _quality(q: Quality | None) -> tuple[str, str]:
+    if q is None:
+        return "", ""
+    spread = f" ± {q.frechet_std:.2g}" if q.frechet_std else ""
+    return f"{q.frechet:.3g}{spread}", "" if q.agreement is None else f"{q.agreement.share:.1%}"

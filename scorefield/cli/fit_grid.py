@@ -1,0 +1,148 @@
+"""`scorefield fit-grid RUN`."""
+
+import dataclasses
+import math
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+
+from scorefield import catalogue
+from scorefield.base import BadInput
+from scorefield.cli.options import Switch, at_least, device, labels_of, note, parse, say
+from scorefield.config import build_schedule
+from scorefield.run import QUIET_SECONDS, build_solver, open_run, repeat_labels
+from scorefield.train import check_place, write_json
+from scorefield.tune import FittedGrid, Progress
+from scorefield.tune import fit_grid as fit
+
+NUMBERS = 2048
+"""Starts are by default as many as make about so many numbers, at least 16 and at most 256."""
+REFERENCE = 64
+"""Steps of the fine solution: of fifth order, it is as fine as float32 asks for."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Fit noise levels, and lengths of steps, to a run, a solver and a count of steps, so that few
+    steps end where the exact flow does. Writes RUN/grids/NAME.json; then
+    `scorefield sample RUN --grid NAME` uses it.
+
+    examples:
+      scorefield fit-grid runs/digits --steps 8
+      scorefield fit-grid runs/digits --steps 6 --solver exp-arc --guidance 1.4 --name quick
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder that `scorefield train` wrote."""
+    steps: int | None = None
+    """Solver steps (default: the run's)."""
+    solver: str | None = None
+    """Deterministic solver (default: the run's; see scorefield catalogue solvers)."""
+    name: str | None = None
+    """Name of the grid (default: SOLVER-STEPS)."""
+    guidance: float | None = None
+    """Scale of classifier-free guidance to fit for (default: the run's)."""
+    labels: str | None = None
+    """Classes to fit on, in turn: 0-9, 3,5 or names. Default: all of them."""
+    unconditional: Switch = False
+    """Fit without any class."""
+    starts: int | None = None
+    """Noises to fit on, and as many to choose and to measure on (default: by size, 16 to 256)."""
+    rounds: int = 6
+    """Rounds of fitting: more take longer and fit better."""
+    seed: int = 0
+    """Which noises."""
+    json: Switch = False
+    """Print one JSON object instead of text."""
+
+
+def main(argv: list[str]) -> int:
+    options = parse(Options, "fit-grid", argv)
+    run = open_run(options.run)
+    classes, settings, denoiser = run.facts.classes, run.config.sample, run.denoiser
+    for flag in ("steps", "starts", "rounds"):
+        at_least(f"--{flag}", getattr(options, flag))
+    if options.unconditional and options.labels is not None:
+        raise BadInput("--labels and --unconditional exclude each other.", "Give one.")
+    steps = settings.steps if options.steps is None else options.steps
+    solver = options.solver or settings.solver
+    name = options.name or f"{solver}-{steps}"
+    if not re.fullmatch(r"[\w.+-]+", name) or name in catalogue.grids:
+        raise BadInput(
+            f"--name is '{name}'.", "Use letters, digits and -, and no name of another grid."
+        )
+    target = options.run / "grids" / f"{name}.json"
+    check_place(target, "RUN")
+    method = build_solver(solver)
+    numbers = max(1, torch.Size(denoiser.shape).numel())
+    starts = options.starts or min(256, max(16, NUMBERS // numbers))
+    guidance = settings.guidance if options.guidance is None else options.guidance
+    cond = None
+    if classes and not options.unconditional:
+        every = list(range(len(classes)))
+        chosen = every if options.labels is None else labels_of(options.labels, classes)
+        cond = {"label": repeat_labels(chosen, starts, len(classes)).to(device())}
+    elif options.labels is not None:
+        labels_of(options.labels, classes)  # which refuses: the model has none
+    denoise, schedule = denoiser.to(device()), build_schedule(run.config.objective.schedule)
+    with _bar(not options.json) as watch:
+        fitted = fit(
+            catalogue.guides["cfg"](guidance)(denoise) if cond else denoise,
+            schedule,
+            method,
+            steps,
+            tuple(denoise.shape),
+            cond=cond,
+            starts=starts,
+            rounds=options.rounds,
+            reference=REFERENCE,
+            seed=options.seed,
+            dtype=torch.float32,
+            device=device(),
+            watch=watch,
+        )
+    fitted = dataclasses.replace(
+        fitted,
+        solver=solver,
+        schedule=run.config.objective.schedule,
+        guidance=guidance if cond else None,
+    )
+    write_json(target, fitted.to_json())
+    result = {"out": str(target), "name": name, **fitted.to_json()}
+    say(result, _text(fitted, target), options.json)
+    if not options.json:
+        note(f"use it: scorefield sample {options.run} --grid {name}")
+    return 0
+
+
+@contextmanager
+def _bar(shown: bool) -> Iterator[Callable[[Progress], None]]:
+    """Speed and the most time that is left; in a file or a pipe only a line every few seconds."""
+    from tqdm import tqdm
+
+    quiet = 0.1 if sys.stderr.isatty() else QUIET_SECONDS
+    with tqdm(unit="call", unit_scale=True, disable=not shown, mininterval=quiet) as bar:
+
+        def watch(progress: Progress) -> None:
+            bar.total = progress.total
+            if math.isfinite(progress.error):
+                bar.set_postfix_str(f"error {progress.error:.3g}", refresh=False)
+            bar.update(progress.done - bar.n)
+
+        yield watch
+
+
+def _text(fitted: FittedGrid, target: Path) -> str:
+    gain = fitted.error_before / fitted.error if fitted.error else 1.0
+    return (
+        f"{target}: {fitted.solver}, {fitted.steps} steps, {fitted.seconds:.1f} s\n"
+        f"distance to the flow, {fitted.starts} fresh noises: {fitted.error:.3g}; "
+        f"best unfitted grid ({fitted.before}): {fitted.error_before:.3g}, {gain:.1f}x"
+    )

@@ -1,0 +1,300 @@
+"""Solvers set beside one another on one model: quality against calls, from the same seeds.
+
+A model's probability flow carries each starting noise to one sample. A deterministic solver tries
+to follow it, so its error is the distance, sample by sample, from the flow followed finely. A
+stochastic solver draws other samples of the same law and has no such distance: it is judged by its
+samples as a set. So are the others too, since an error need not be a fault that anyone can see.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from scorefield import catalogue
+from scorefield.base import BadInput, Cond, Guide, Level, Seeded, join
+from scorefield.config import build_levels
+from scorefield.denoise import Denoiser
+from scorefield.measure.compare import Distance, Quality, Yardstick, distance
+from scorefield.process import Schedule
+from scorefield.run import QUIET_SECONDS, build_solver, repeat_labels
+from scorefield.solve import DPMSolverPP3M, Solver, sample
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+FLOW, FINE = DPMSolverPP3M(), 200
+"""How the flow itself is followed."""
+
+CHECKED = 16
+"""Samples on which it is followed in half as many steps too, to know what it is off by."""
+
+PURE = -16.0
+"""logsnr from which the flow is resolved: sigma/alpha = 3000. On the digits model samples move by
+4e-5 if it is resolved from -20, by 4e-3 if from -8, where the grids for sampling begin."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A solver on a grid of some steps; `name` is as asked for, `solver` or `solver@grid`."""
+
+    name: str
+    grid: str
+    steps: int
+    solver: Solver
+    levels: Level
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one method did, or the `failure` for which there are no figures.
+
+    `calls`: network calls a sample, on average. `distance`: from the flow, None for a stochastic
+    method. `quality`: None without a yardstick. `samples`: the first few.
+    """
+
+    name: str
+    grid: str
+    steps: int
+    stochastic: bool
+    calls: float | None = None
+    seconds: float | None = None
+    distance: Distance | None = None
+    quality: Quality | None = None
+    samples: Tensor | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The flow, followed in `steps` steps. `error`: how far half as many steps end from it, on
+    average over the first samples, which is more than it is itself off by."""
+
+    steps: int
+    calls: float
+    seconds: float
+    error: float
+    quality: Quality | None
+    samples: Tensor
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All cells, solver by solver, the flow itself, and what real data get (`real`).
+
+    `calls_per_eval`: network calls that one call of the denoiser costs: 2 if it is guided, else 1.
+    """
+
+    n: int
+    guidance: float
+    calls_per_eval: int
+    feature_space: str | None
+    frechet_n: int | None
+    real: Quality | None
+    reference: Reference
+    cells: tuple[Cell, ...]
+    labels: Tensor | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists, finite numbers and None; samples and labels are left out."""
+        return _plain(self)
+
+
+def methods_of(
+    solvers: Sequence[str], steps: Sequence[int], grid: str, schedule: Schedule
+) -> list[Method]:
+    """Every solver, `name` or `name@grid`, at every count of steps.
+
+    Raises BadInput for unknown names, a grid that refuses a count or begins at another level than
+    the process, and for what is listed twice.
+    """
+    if len(set(steps)) < len(steps):
+        twice = next(count for count in steps if list(steps).count(count) > 1)
+        raise BadInput(f"{twice} steps are listed twice.", "List each count once.")
+    start = schedule(torch.tensor(1.0, dtype=torch.float64)).ratio
+    methods: list[Method] = []
+    for text in solvers:
+        name, _, own = text.partition("@")
+        solver, on = build_solver(name), own or grid
+        if any((m.name.partition("@")[0], m.grid) == (name, on) for m in methods):
+            raise BadInput(f"{name} on the grid {on} is listed twice.", "List it once.")
+        for count in steps:
+            levels = build_levels(on, schedule, count)
+            if levels.at(0).ratio != start:
+                raise BadInput(
+                    f"the grid {on} begins at sigma/alpha = {float(levels.at(0).ratio):.3g}, the "
+                    f"model's process at {float(start):.3g}.",
+                    "Compare grids that begin at t=1: from elsewhere a seed is another noise.",
+                )
+            methods.append(Method(text, on, count, solver, levels))
+    return methods
+
+
+def flow_levels(schedule: Schedule, steps: int) -> Level:
+    """Levels for the flow itself: uniform in logsnr from PURE, or from t=1 if that has more signal,
+    to the schedule's floor, then clean data. The first is always the schedule at t=1."""
+    ends = schedule(torch.tensor([1.0, schedule.floor], dtype=torch.float64))
+    first, last = ends.logsnr.clamp(min=PURE).tolist()
+    logsnr = torch.linspace(first, last, steps, dtype=torch.float64)
+    between = schedule(schedule.inverse(logsnr[1:-1]))
+    return join([ends.at(0), between, ends.at(1), Level.of(1.0, 0.0)])
+
+
+def compare(
+    denoiser: Denoiser,
+    methods: Sequence[Method],
+    seeds: Sequence[int],
+    *,
+    labels: Sequence[int] | Tensor | None = None,
+    guidance: float = 1.0,
+    yardstick: Yardstick | None = None,
+    fine: int = FINE,
+    batch: int = 256,
+    keep: int = 10,
+    progress: bool = False,
+) -> Comparison:
+    """Run every method from the same seeds, beside the flow followed in `fine` steps.
+
+    `labels` are class indices, repeated in turn; None is unconditional. Without a `yardstick` only
+    the distance from the flow is measured. The first `keep` samples of each method are kept.
+
+    A method that gives up, or whose samples are not finite, says so in its cell. Raises BadInput if
+    the reference itself is not finite, and for wrong labels, seeds or guidance.
+    """
+    if denoiser.schedule is None or not denoiser.shape:
+        raise BadInput(
+            "the denoiser has no schedule or shape.", "Give Denoiser(schedule=..., shape=...)."
+        )
+    if fine < 2 or batch < 1:
+        raise BadInput(f"fine is {fine} and batch {batch}.", "Use fine >= 2 and batch >= 1.")
+    noise = Seeded(seeds)
+    n, few = len(noise), min(len(noise), CHECKED)
+    label = None if labels is None else repeat_labels(labels, n, len(denoiser.classes))
+    per_eval = 1 if label is None or guidance == 1 else 2
+    rows = [m.steps * m.solver.evals * n * per_eval for m in methods]
+    flow = [fine * n * per_eval, fine // 2 * few * per_eval]
+    with _bar(sum(rows) + sum(flow), progress) as bar:
+        guide = catalogue.guides["cfg"](guidance) if label is not None else lambda denoise: denoise
+        walk = _Walk(denoiser, guide, noise, label, batch, bar)
+        bar.set_postfix_str("the flow itself")
+        x0, calls, seconds = walk(FLOW, flow_levels(denoiser.schedule, fine), n, flow[0])
+        half, _, _ = walk(FLOW, flow_levels(denoiser.schedule, fine // 2), few, flow[1])
+        if not (x0.isfinite().all() and half.isfinite().all()):
+            raise BadInput(
+                f"the model's own flow, in {fine} steps, is not finite.",
+                "Take a smaller guidance; else the training diverged.",
+            )
+        error = distance(half, x0[:few]).mean
+        quality = yardstick(x0) if yardstick else None
+        reference = Reference(fine, calls, seconds, error, quality, x0[:keep])
+        cells = []
+        for method, planned in zip(methods, rows):
+            bar.set_postfix_str(f"{method.name}, {method.steps} steps")
+            cells.append(_cell(method, walk, planned, x0, yardstick, keep))
+    return Comparison(
+        n=n,
+        guidance=guidance,
+        calls_per_eval=per_eval,
+        feature_space=yardstick.feature_space if yardstick else None,
+        frechet_n=yardstick.frechet_n if yardstick else None,
+        real=yardstick.real if yardstick else None,
+        reference=reference,
+        cells=tuple(cells),
+        labels=None if label is None else label[:keep],
+    )
+
+
+@dataclass
+class _Walk:
+    """Walks samples down levels in batches, and counts what the network is called for."""
+
+    denoiser: Denoiser
+    guide: Guide
+    noise: Seeded
+    label: Tensor | None
+    batch: int
+    bar: "tqdm"
+    rows: int = 0
+
+    def counted(self, x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
+        self.rows += len(x)
+        self.bar.update(len(x))
+        return self.denoiser(x, level, cond)
+
+    @torch.no_grad()
+    def __call__(
+        self, solver: Solver, levels: Level, count: int, planned: int
+    ) -> tuple[Tensor, float, float]:
+        """(x0, network calls a sample, seconds) of the first `count` seeds."""
+        began, before, done = time.monotonic(), self.rows, []
+        like, guided = next(self.denoiser.parameters()), self.guide(self.counted)
+        try:
+            for i in range(0, count, self.batch):
+                some = slice(i, min(i + self.batch, count))
+                chance = Seeded(self.noise.seeds[some])
+                x = chance.start(self.denoiser.shape, levels, dtype=like.dtype, device=like.device)
+                label = self.label
+                cond = None if label is None else {"label": label[some].to(like.device)}
+                done.append(sample(solver, guided, x, levels, chance, cond).cpu())
+        finally:
+            rows = self.rows - before
+            self.bar.total += rows - planned  # adaptive solvers take as many calls as they take
+        return torch.cat(done), rows / count, time.monotonic() - began
+
+
+def _cell(
+    method: Method,
+    walk: _Walk,
+    planned: int,
+    reference: Tensor,
+    yardstick: Yardstick | None,
+    keep: int,
+) -> Cell:
+    failed = partial(Cell, method.name, method.grid, method.steps, method.solver.stochastic)
+    try:
+        x0, calls, seconds = walk(method.solver, method.levels, len(reference), planned)
+    except BadInput as error:
+        return failed(failure=str(error))
+    bad = int((~x0.flatten(1).isfinite().all(1)).sum())
+    if bad:
+        return failed(
+            calls=calls, seconds=seconds, failure=f"{bad} of {len(x0)} samples are not finite."
+        )
+    return Cell(
+        method.name,
+        method.grid,
+        method.steps,
+        method.solver.stochastic,
+        calls,
+        seconds,
+        None if method.solver.stochastic else distance(x0, reference),
+        yardstick(x0) if yardstick else None,
+        x0[:keep],
+    )
+
+
+def _bar(total: int, shown: bool) -> "tqdm":
+    """Work done and time left, in calls of the network times samples."""
+    from tqdm import tqdm
+
+    return tqdm(
+        total=total,
+        unit="call",
+        unit_scale=True,
+        disable=not shown,
+        dynamic_ncols=True,
+        mininterval=0.1 if sys.stderr.isatty() else QUIET_SECONDS,
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses and tuples as JSON; what is kept for pictures stays out."""
+    if is_dataclass(value):
+        named = {f.name: getattr(value, f.name) for f in fields(value)}
+        return {k: _plain(v) for k, v in named.items() if k not in ("samples", "labels")}
+    return [_plain(v) for v in value] if isinstance(value, tuple) else value

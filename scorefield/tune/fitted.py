@@ -1,0 +1,194 @@
+"""What a fit gives: levels and lengths of steps, as a solver can use them and as JSON."""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
+from scorefield.solve import Info, Solver
+from scorefield.solve.transfer import affine, transfer
+
+SCHEMA = 1
+"""Version of a grid's JSON; a higher one was written by a newer Scorefield."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stretched:
+    """A solver whose correction to the step with D held is `stretch` times as long (eq. 2).
+
+    `levels` are those at which its steps begin, leaves `(steps,)` like `stretch`, or `(steps, B)`
+    both; a step finds its own by its level, so that samples at different levels share a batch.
+
+    Raises BadInput at a level that is none of them.
+    """
+
+    solver: Solver
+    levels: Level
+    stretch: Tensor
+
+    @property
+    def order(self) -> int:
+        return self.solver.order
+
+    @property
+    def evals(self) -> int:
+        return self.solver.evals
+
+    @property
+    def stochastic(self) -> bool:
+        return self.solver.stochastic
+
+    @property
+    def adaptive(self) -> bool:
+        return self.solver.adaptive
+
+    def init(self, x: Tensor) -> Any:
+        return self.solver.init(x)
+
+    def step(
+        self,
+        denoise: Denoise,
+        state: Any,
+        here: Level,
+        there: Level,
+        noise: Noise,
+        cond: Cond | None = None,
+    ) -> tuple[Any, Info]:
+        x = state[0]
+        state, info = self.solver.step(denoise, state, here, there, noise, cond)
+        keep, gain = transfer(here, there)
+        held = affine(x, keep, info.denoised, gain)
+        moved = torch.lerp(held, state[0], like(self._at(here), x).expand_as(x))
+        return type(state)(moved, *state[1:]), info
+
+    def _at(self, here: Level) -> Tensor:
+        alpha, sigma, stretch = (
+            v.reshape(len(self.stretch), -1) for v in (*self.levels, self.stretch)
+        )
+        same = (alpha == here.alpha.to(alpha)) & (sigma == here.sigma.to(sigma))
+        if not same.any(0).all():
+            raise BadInput(
+                "a step begins at a level that the stretch was not fitted to.",
+                "Use the levels of the fitted grid itself.",
+            )
+        found = (same * stretch).sum(0).to(here.alpha.device)
+        return found if here.sigma.ndim or self.stretch.ndim > 1 else found[0]
+
+
+@dataclass(frozen=True, eq=False)
+class FittedGrid:
+    """Levels `(steps+1,)` and lengths of steps that were fitted to one denoiser and solver.
+
+    `solver` is a name of the catalogue, or the method as Python writes it; `schedule` likewise.
+    The distance of a sample is the root mean square, over its numbers, between the end of the run
+    and of the flow, here for `starts` noises that the fit never saw: `error` is its root mean
+    square, which one sample in the wrong mode can rule, and `median` its median, with those of the
+    unfitted grid that is best on the very same noises, `before`. `guidance` is the scale that the
+    denoiser was guided with.
+    """
+
+    levels: Level
+    stretch: tuple[float, ...]
+    solver: str
+    schedule: str
+    error: float
+    median: float
+    before: str
+    error_before: float
+    median_before: float
+    starts: int
+    seed: int
+    guidance: float | None = None
+    seconds: float = 0.0
+
+    @property
+    def steps(self) -> int:
+        return len(self.stretch)
+
+    def method(self, solver: Solver) -> Solver:
+        """The solver with the fitted lengths of steps."""
+        if all(c == 1 for c in self.stretch):
+            return solver
+        stretch = torch.tensor(self.stretch, dtype=torch.float64)
+        return Stretched(solver, self.levels.at(slice(0, -1)), stretch)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; `from_json` gives the same numbers to the last bit."""
+        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "levels"}
+        alpha, sigma = (v.tolist() for v in self.levels)
+        lists = {"alpha": alpha, "sigma": sigma, "stretch": list(self.stretch)}
+        return {"schema": SCHEMA, "steps": self.steps, **facts, **lists}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any], source: str) -> "FittedGrid":
+        """Read back, or BadInput that names the source and the field at fault."""
+        schema = content.get("schema")
+        if schema != SCHEMA or type(schema) is not int:
+            newer = type(schema) is int and schema > SCHEMA
+            raise BadInput(
+                f"{source} has schema {schema!r}, this Scorefield reads {SCHEMA}.",
+                "Upgrade Scorefield." if newer else "Give a file that scorefield fit-grid wrote.",
+            )
+        numbers = {k: _numbers(content.get(k), f"{source}: {k}") for k in NUMBERS}
+        steps = len(numbers["stretch"])
+        if not steps or any(len(numbers[k]) != steps + 1 for k in ("alpha", "sigma")):
+            raise BadInput(
+                f"{source} has {len(numbers['alpha'])} alphas, {len(numbers['sigma'])} sigmas and "
+                f"{steps} stretches.",
+                "One stretch less than levels belongs there: fit the grid again.",
+            )
+        if content.get("steps") != steps:
+            raise BadInput(
+                f"{source}: steps is {content.get('steps')!r} and the levels make {steps}.",
+                "Fit the grid again.",
+            )
+        levels = Level(*(torch.tensor(numbers[k], dtype=torch.float64) for k in ("alpha", "sigma")))
+        level_ok = (levels.alpha >= 0) & (levels.sigma >= 0) & (levels.alpha + levels.sigma > 0)
+        if not level_ok.all() or not (levels.ratio.diff() < 0).all():
+            raise BadInput(
+                f"{source}: its levels do not fall in noise: sigma/alpha is "
+                f"{[round(r, 6) for r in levels.ratio.tolist()]}.",
+                "Fit the grid again.",
+            )
+        facts = {name: _fact(content, name, kind, source) for name, kind in FACTS.items()}
+        guidance = content.get("guidance")
+        if guidance is not None:
+            guidance = _fact(content, "guidance", float, source)
+        return cls(levels, tuple(numbers["stretch"]), **facts, guidance=guidance)
+
+
+NUMBERS = ("alpha", "sigma", "stretch")
+FACTS = {
+    "solver": str,
+    "schedule": str,
+    "error": float,
+    "median": float,
+    "before": str,
+    "error_before": float,
+    "median_before": float,
+    "starts": int,
+    "seed": int,
+    "seconds": float,
+}
+
+
+def _numbers(value: Any, where: str) -> list[float]:
+    if not isinstance(value, list) or not all(_is(float, v) for v in value):
+        raise BadInput(f"{where} is {value!r}.", "It must be a list of finite numbers.")
+    return [float(v) for v in value]
+
+
+def _fact(content: dict[str, Any], name: str, kind: type, source: str) -> Any:
+    value = content.get(name)
+    if not _is(kind, value):
+        raise BadInput(f"{source}: {name} is {value!r}.", f"It must be {kind.__name__}.")
+    return kind(value)
+
+
+def _is(kind: type, value: Any) -> bool:
+    if kind is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is kind

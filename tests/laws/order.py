@@ -1,0 +1,157 @@
+"""The law of order: the slope of the error against an exact flow is the declared one."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scorefield.base import Denoise, Level, Zero, like
+from scorefield.process import VP, Schedule, grids
+from scorefield.solve import DDIM, DPMSolverPP, Info, Solver, State, sample
+from scorefield.solve.dpmpp import History
+from tests.laws.truths import EIGHT, GAUSSIAN, eight_flow, gaussian_flow
+from tests.laws.twin import Twin, eps_of
+from tests.laws.walks import logsnr_levels, side_by_side
+
+
+def slope(coarse: float, fine: float) -> float:
+    """The order that halving the step shows."""
+    return math.log2(coarse / fine)
+
+
+def measured_order(
+    solver: Solver,
+    denoise: Denoise,
+    x: Tensor,
+    truth: Tensor,
+    levels: Callable[[int], Level],
+    steps: int = 160,
+) -> float:
+    errors = [
+        float((sample(solver, denoise, x, levels(n), Zero()) - truth).square().mean().sqrt())
+        for n in (steps, 2 * steps)
+    ]
+    return slope(*errors)
+
+
+def orders_on_gaussian(solver: Solver, *schedules: Schedule) -> list[float]:
+    """From 80 to 160 steps, on each schedule, sixteen points a piece."""
+    errors = []
+    for steps in (80, 160):
+        levels = side_by_side([logsnr_levels(schedule, steps) for schedule in schedules], 16)
+        here, there = levels.at(0), levels.at(-1)
+        draw = torch.from_numpy(np.random.default_rng(1).standard_normal((16, 3)))
+        x = draw.repeat(len(schedules), 1) * torch.hypot(*here)[:, None]
+        wrong = sample(solver, GAUSSIAN.denoise, x, levels, Zero()) - gaussian_flow(x, here, there)
+        errors.append(wrong.view(len(schedules), -1).square().mean(1).sqrt().tolist())
+    return [slope(*pair) for pair in zip(*errors)]
+
+
+def order_on_gaussian(solver: Solver, schedule: Schedule) -> float:
+    return orders_on_gaussian(solver, schedule)[0]
+
+
+def order_on_eight(solver: Solver) -> float:
+    """From 160 to 320 steps; above order 3, whose next term is still large there, to 640."""
+    x, truth = eight_flow()
+    steps = 160 if solver.order <= 3 else 320
+    return measured_order(
+        solver, EIGHT.denoise, x, truth, lambda n: grids.uniform_logsnr(VP(), n, stop=1e-3), steps
+    )
+
+
+def agree(found: float, order: int, above: float = 0.0) -> bool:
+    """Measured = declared. .15, and .05 an order: what the next term of the error still shows at
+    160 steps. `above`: how much more is let pass where the leading term may be small."""
+    margin = max(0.15, 0.05 * order)
+    return -margin < found - order < margin + above
+
+
+def check_order(solver: Solver, measure: Callable[[Solver], float], above: float = 0.0) -> None:
+    found = measure(solver)
+    assert agree(found, solver.order, above), f"measured {found:.3f}, declared {solver.order}"
+
+
+def check_gaussian_order(solver: Solver, *schedules: Schedule) -> None:
+    """On every schedule. above: DPM-Solver++ 3M's leading term is so small here that at 160 steps
+    it shows 3.5."""
+    found = orders_on_gaussian(solver, *schedules)
+    assert all(agree(each, solver.order, above=0.5) for each in found), (
+        f"measured {[round(each, 3) for each in found]}, declared {solver.order}"
+    )
+
+
+# --- what it must find ----------------------------------------------------------------------------
+
+
+class SigmaHereDDIM(Twin):
+    """sigma of the level left in place of the level reached."""
+
+    def step(self, denoise, state, here, there, noise, cond=None):
+        x, denoised = state.x, denoise(state.x, here, cond)
+        moved = there.like(x).alpha * denoised + here.like(x).sigma * eps_of(x, denoised, here)
+        return State(moved), Info(denoised)
+
+
+class BoastfulDDIM(Twin):
+    """A first-order method that declares two."""
+
+    order = 2
+
+    def step(self, denoise, state, here, there, noise, cond=None):
+        return DDIM().step(denoise, state, here, there, noise, cond)
+
+
+class BlindHeun(Twin):
+    """Second call at the old x: looks like Heun, measures first order."""
+
+    order = 2
+    evals = 2
+
+    def step(self, denoise, state, here, there, noise, cond=None):
+        (euler,), info = DDIM().step(denoise, state, here, there, noise, cond)
+        change = eps_of(state.x, denoise(state.x, there, cond), there)
+        change = change - eps_of(state.x, info.denoised, here)
+        half = like((there.sigma - there.alpha * here.ratio) / 2, euler)
+        return State(euler + half * change), info
+
+
+@dataclass(frozen=True)
+class NoHalf2M:
+    """DPM-Solver++ 2M with h / h_last for h / (2 h_last)."""
+
+    order: int = 2
+    evals = 1
+    stochastic = False
+    adaptive = False
+    guarded = True
+
+    def init(self, x: Tensor) -> History:
+        return DPMSolverPP().init(x)
+
+    def step(self, denoise, state, here, there, noise, cond=None):
+        x, last, lam_last = state
+        denoised = denoise(x, here, cond)
+        lam = (here.logsnr / 2).expand(len(x))
+        weight = self.weight(there.logsnr / 2 - lam, lam - lam_last)
+        if self.guarded:
+            weight = weight.where(weight.isfinite(), 0.0)
+        ahead = denoised + like(weight, x) * (denoised - last)
+        keep = there.sigma / here.sigma
+        moved = like(keep, x) * x + like(there.alpha - here.alpha * keep, x) * ahead
+        return History(moved, denoised, lam), Info(denoised)
+
+    def weight(self, h: Tensor, h_last: Tensor) -> Tensor:
+        return h / h_last
+
+
+class OnlyPreserving(Twin):
+    """Loses sigma of the level left where alpha does not move: right on most schedules."""
+
+    def step(self, denoise, state, here, there, noise, cond=None):
+        (right,), info = DDIM().step(denoise, state, here, there, noise, cond)
+        (wrong,), _ = SigmaHereDDIM().step(denoise, state, here, there, noise, cond)
+        return State(torch.where(like(here.alpha == there.alpha, right) > 0, wrong, right)), info
