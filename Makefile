@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: quickstart test check lint quick bench-step docs clean
+.PHONY: quickstart test check lint quick bench-step bench-solvers docs clean
 .DELETE_ON_ERROR:
 
 quickstart: .venv/installed
@@ -30,8 +30,14 @@ quick:
 bench-step: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/step.py
 
+# peers are measured where they are: SCOREFIELD_PEERS="diffusers=.../python azula=.../python"
+bench-solvers: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.solvers
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.default
+
 docs: .venv/installed
 	$(BIN)/python docs/pictures.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m docs.solvers
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -8,7 +8,7 @@ samples as a set. So are the others too, since an error need not be a fault that
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from scorefield import catalogue
-from scorefield.base import BadInput, Cond, Guide, Level, Seeded, join
-from scorefield.config import build_levels
+from scorefield.base import BadInput, Cond, Guide, Level, Seeded
 from scorefield.denoise import Denoiser
 from scorefield.measure.compare import Distance, Quality, Yardstick, distance
 from scorefield.process import Schedule
-from scorefield.run import QUIET_SECONDS, build_solver, repeat_labels
+from scorefield.run import QUIET_SECONDS, build_grid, build_solver, repeat_labels
 from scorefield.solve import DPMSolverPP3M, Solver, sample
+from scorefield.tune import FittedGrid, flow_levels
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -33,10 +33,6 @@ FLOW, FINE = DPMSolverPP3M(), 200
 
 CHECKED = 16
 """Samples on which it is followed in half as many steps too, to know what it is off by."""
-
-PURE = -16.0
-"""logsnr from which the flow is resolved: sigma/alpha = 3000. On the digits model samples move by
-4e-5 if it is resolved from -20, by 4e-3 if from -8, where the grids for sampling begin."""
 
 
 @dataclass(frozen=True)
@@ -106,12 +102,17 @@ class Comparison:
 
 
 def methods_of(
-    solvers: Sequence[str], steps: Sequence[int], grid: str, schedule: Schedule
+    solvers: Sequence[str],
+    steps: Sequence[int],
+    grid: str,
+    schedule: Schedule,
+    open_grid: Callable[[str], str | FittedGrid] = str,
 ) -> list[Method]:
-    """Every solver, `name` or `name@grid`, at every count of steps.
+    """Every solver, `name` or `name@grid`, at every count of steps. `open_grid` finds what a name
+    of a grid stands for, such as one fitted to a run.
 
-    Raises BadInput for unknown names, a grid that refuses a count or begins at another level than
-    the process, and for what is listed twice.
+    Raises BadInput for unknown names, a grid that refuses a count, was fitted to another count or
+    solver, or begins at another level than the process, and for what is listed twice.
     """
     if len(set(steps)) < len(steps):
         twice = next(count for count in steps if list(steps).count(count) > 1)
@@ -123,26 +124,17 @@ def methods_of(
         solver, on = build_solver(name), own or grid
         if any((m.name.partition("@")[0], m.grid) == (name, on) for m in methods):
             raise BadInput(f"{name} on the grid {on} is listed twice.", "List it once.")
+        found = open_grid(on)
         for count in steps:
-            levels = build_levels(on, schedule, count)
+            levels, method = build_grid(found, schedule, count, solver)
             if levels.at(0).ratio != start:
                 raise BadInput(
                     f"the grid {on} begins at sigma/alpha = {float(levels.at(0).ratio):.3g}, the "
                     f"model's process at {float(start):.3g}.",
                     "Compare grids that begin at t=1: from elsewhere a seed is another noise.",
                 )
-            methods.append(Method(text, on, count, solver, levels))
+            methods.append(Method(text, on, count, method, levels))
     return methods
-
-
-def flow_levels(schedule: Schedule, steps: int) -> Level:
-    """Levels for the flow itself: uniform in logsnr from PURE, or from t=1 if that has more signal,
-    to the schedule's floor, then clean data. The first is always the schedule at t=1."""
-    ends = schedule(torch.tensor([1.0, schedule.floor], dtype=torch.float64))
-    first, last = ends.logsnr.clamp(min=PURE).tolist()
-    logsnr = torch.linspace(first, last, steps, dtype=torch.float64)
-    between = schedule(schedule.inverse(logsnr[1:-1]))
-    return join([ends.at(0), between, ends.at(1), Level.of(1.0, 0.0)])
 
 
 def compare(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from scorefield import catalogue
-from scorefield.base import BadInput, Cond, Seeded, unknown
+from scorefield.base import BadInput, Cond, Level, Seeded, unknown
 from scorefield.config import (
     Config,
     DataFacts,
@@ -23,17 +23,23 @@ from scorefield.config import (
     from_json,
     to_json,
 )
+from scorefield.data import Data
 from scorefield.denoise import Denoiser
+from scorefield.process import Schedule
 from scorefield.recipes import recipes
 from scorefield.solve import Solver, trajectory
-from scorefield.train import Folder, Progress, Training, load_weights
+from scorefield.train import Folder, Progress, Training, load_weights, read_json
 from scorefield.train import fit as train
+from scorefield.tune import FittedGrid
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
 QUIET_SECONDS = 10.0
 """Between two lines of progress where nobody watches a terminal."""
+
+STEPS, SOLVER = 20, "arc"
+"""How `generate` samples unless it is told, or given a fitted grid."""
 
 Watcher = Callable[[Progress], None]
 
@@ -199,14 +205,101 @@ def build_solver(solver: str | Solver) -> Solver:
     return catalogue.solvers[solver]()
 
 
+def data_of(run: Run) -> Data:
+    """The data that the run was trained on, or BadInput if they are other data by now."""
+    data, facts = run.config.load_data(), run.facts
+    if data.shape != facts.shape or data.classes != facts.classes:
+        raise BadInput(
+            f"the data have shape {data.shape} and {len(data.classes)} classes, those that the run "
+            f"was trained on {facts.shape} and {len(facts.classes)}.",
+            "Give the data that the run was trained on.",
+        )
+    return data
+
+
+def open_grid(run: Run, name: str) -> str | FittedGrid:
+    """A grid by its name in the catalogue, or one fitted to the run: `NAME` of RUN/grids/NAME.json,
+    or a path to such a file.
+
+    Raises BadInput for unknown names, and for a grid that was fitted to another schedule.
+    """
+    if name in catalogue.grids:
+        return name
+    folder = run.path / "grids"
+    file = Path(name) if name.endswith(".json") else folder / f"{name}.json"
+    if not file.is_file():
+        raise unknown("grid", name, [*catalogue.grids, *(f.stem for f in folder.glob("*.json"))])
+    grid = FittedGrid.from_json(read_json(file), str(file))
+    schedule = run.config.objective.schedule
+    if grid.schedule != schedule:
+        raise BadInput(
+            f"{file} was fitted to the schedule {grid.schedule} and the run's is {schedule}.",
+            "Fit one to this run: scorefield fit-grid RUN.",
+        )
+    return grid
+
+
+def settings_of(
+    run: Run,
+    *,
+    steps: int | None = None,
+    solver: str | None = None,
+    grid: str | None = None,
+    guidance: float | None = None,
+) -> dict[str, Any]:
+    """`steps`, `solver`, `grid` and `guidance` for `generate`: those given, else those of a fitted
+    grid, else those that the run was configured with."""
+    own = run.config.sample
+    on = open_grid(run, grid or own.grid)
+    if isinstance(on, FittedGrid):
+        own = dataclasses.replace(
+            own,
+            steps=on.steps,
+            solver=on.solver,
+            guidance=own.guidance if on.guidance is None else on.guidance,
+        )
+    return {
+        "steps": own.steps if steps is None else steps,
+        "solver": solver or own.solver,
+        "grid": on,
+        "guidance": own.guidance if guidance is None else guidance,
+    }
+
+
+def build_grid(
+    grid: str | FittedGrid, schedule: Schedule, steps: int, solver: Solver
+) -> tuple[Level, Solver]:
+    """The levels of a grid, and the solver as it walks them: with the lengths of its steps that
+    were fitted, if they were.
+
+    Raises BadInput for unknown names, and for another count or solver than was fitted.
+    """
+    if not isinstance(grid, FittedGrid):
+        return build_levels(grid, schedule, steps), solver
+    if steps != grid.steps:
+        raise BadInput(
+            f"the grid was fitted to {grid.steps} steps and steps is {steps}.",
+            "Leave the steps out, or fit one: scorefield fit-grid RUN --steps "
+            f"{steps} --solver {grid.solver}.",
+        )
+    fitted = catalogue.solvers.get(grid.solver)
+    if repr(solver) != (repr(fitted()) if fitted else grid.solver):
+        raise BadInput(
+            f"the grid was fitted to the solver {grid.solver} and the solver is {solver!r}.",
+            f"Leave the solver out, or fit one: scorefield fit-grid RUN --steps {steps} --solver "
+            "NAME.",
+        )
+    return grid.levels, grid.method(solver)
+
+
 @torch.no_grad()
 def generate(
     denoiser: Denoiser,
     n: int | None = None,
     *,
-    steps: int = 20,
-    solver: str | Solver = "arc",
-    grid: str = "vp-root",
+    steps: int | None = None,
+    solver: str | Solver | None = None,
+    grid: str | FittedGrid = "vp-root",
     labels: Sequence[int] | Tensor | None = None,
     guidance: float = 1.0,
     seeds: Sequence[int] | Tensor | None = None,
@@ -216,9 +309,10 @@ def generate(
     """Samples x0 `(n, *shape)` on the CPU, pictures in [-1, 1]: sample i is made from `seeds[i]`
     alone.
 
-    `seeds` defaults to 0..n-1 and n to their count, or 16. `labels` are class indices, repeated
-    in turn up to n; None samples without condition. `batch` bounds memory and changes no sample
-    by more than rounding.
+    `grid` is a name or a fitted grid, which brings its own `steps` and `solver`; with a name they
+    default to 20 of "arc". `seeds` defaults to 0..n-1 and n to their count, or 16. `labels` are
+    class indices, repeated in turn up to n; None samples without condition. `batch` bounds memory
+    and changes no sample by more than rounding.
 
     Raises BadInput for unknown names, wrong labels or counts, and samples that are not finite.
     """
@@ -234,8 +328,11 @@ def generate(
     noise_seeds = Seeded(range(n) if seeds is None else seeds).seeds
     if len(noise_seeds) != n:
         raise BadInput(f"{len(noise_seeds)} seeds for {n} samples.", "Give one seed per sample.")
-    method = build_solver(solver)
-    levels = build_levels(grid, denoiser.schedule, steps)
+    fitted = isinstance(grid, FittedGrid)
+    if steps is None:
+        steps = grid.steps if fitted else STEPS
+    method = build_solver(solver or (grid.solver if fitted else SOLVER))
+    levels, method = build_grid(grid, denoiser.schedule, steps, method)
     label = None if labels is None else repeat_labels(labels, n, len(denoiser.classes))
     guide = catalogue.guides["cfg"](guidance)
     guided = denoiser if label is None else guide(denoiser)

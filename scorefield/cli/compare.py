@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,17 +13,29 @@ import scorefield
 from scorefield import catalogue
 from scorefield.base import BadInput, Seeded
 from scorefield.cli.eval import judge_of
-from scorefield.cli.options import Switch, at_least, device, labels_of, note, numbers, parse, say
+from scorefield.cli.options import (
+    Switch,
+    at_least,
+    device,
+    labels_of,
+    note,
+    note_guidance,
+    numbers,
+    parse,
+    say,
+    seeds_of,
+)
 from scorefield.comparison import Cell, Comparison, compare, methods_of
 from scorefield.config import build_schedule
-from scorefield.data import Data
 from scorefield.measure.compare import Quality, Yardstick
 from scorefield.report import write_png
 from scorefield.report.curves import POINTS, SHOWN, curves, strips
-from scorefield.run import Run, open_run, repeat_labels
+from scorefield.run import data_of, open_grid, open_run, repeat_labels, settings_of
 from scorefield.train import check_place, write_json
+from scorefield.tune import FittedGrid
 
-SOLVERS = ("ddim", "dpmpp2m", "unipc2", "exp-arc", "sde-dpmpp2m")
+SOLVERS = ("ddim", "dpmpp2m", "unipc2", "arc", "sde-dpmpp2m")
+STEPS = "5,10,20,50"
 FILES = ("curves.png", "strips.png", "compare.json")
 
 
@@ -46,10 +59,11 @@ class Options:
     solvers: str | None = None
     """Solvers, each with a grid of its own if you like: ddim,heun@karras (default: the run's
     beside a short list; see scorefield catalogue solvers)."""
-    steps: str = "5,10,20,50"
-    """Counts of solver steps."""
+    steps: str | None = None
+    """Counts of solver steps (default: 5,10,20,50, or those that --grid was fitted to)."""
     grid: str | None = None
-    """Noise levels visited where the solver names none (default: the run's)."""
+    """Noise levels visited where the solver names none (default: the run's); a fitted grid brings
+    its steps, solver and guidance."""
     n: int | None = None
     """How many samples of each (default: as many as seeds, or 100)."""
     guidance: float | None = None
@@ -67,23 +81,34 @@ class Options:
 def main(argv: list[str]) -> int:
     options = parse(Options, "compare", argv)
     run = open_run(options.run)
-    sample, classes = run.config.sample, run.facts.classes
-    solvers = tuple(dict.fromkeys((*SOLVERS, sample.solver)))
+    classes = run.facts.classes
+    settings = settings_of(run, grid=options.grid, guidance=options.guidance)
+    grid, guidance = settings["grid"], settings["guidance"]
+    if isinstance(grid, FittedGrid):
+        solvers, steps = (grid.solver,), [grid.steps]
+    else:
+        solvers = tuple(dict.fromkeys((*SOLVERS, settings["solver"])))
+        steps = numbers(STEPS, "--steps")
     if options.solvers is not None:
         solvers = tuple(part.strip() for part in options.solvers.split(","))
-    steps = numbers(options.steps, "--steps")
+    if options.steps is not None:
+        steps = numbers(options.steps, "--steps")
     at_least("--steps", min(steps))
     schedule = build_schedule(run.config.objective.schedule)
-    methods = methods_of(solvers, steps, options.grid or sample.grid, schedule)
-    seeds = _seeds(options)
+    name = options.grid or run.config.sample.grid
+    methods = methods_of(solvers, steps, name, schedule, partial(open_grid, run))
+    seeds = Seeded(seeds_of(options.n, options.seeds)).seeds.tolist()
+    if len(seeds) < 2:
+        raise BadInput("one sample is asked for.", "Give --n or --seeds of at least 2.")
     labels = labels_of(options.labels, classes) if options.labels is not None else None
     labels = labels or list(range(len(classes))) or None
-    guidance = sample.guidance if options.guidance is None else options.guidance
     catalogue.guides["cfg"](guidance)
+    if labels:
+        note_guidance(grid, guidance)
     out = options.out or options.run / "compare"
     _check_folder(out)
 
-    data = _data(run)
+    data = data_of(run)
     shown = sys.stderr.isatty() or not options.json
     judge = None
     if len(classes) > 1 and data.is_image:
@@ -118,20 +143,6 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _seeds(options: Options) -> list[int]:
-    at_least("--n", options.n)
-    seeds = None if options.seeds is None else numbers(options.seeds, "--seeds")
-    n = options.n if options.n is not None else (100 if seeds is None else len(seeds))
-    if seeds is not None and len(seeds) != n:
-        raise BadInput(
-            f"--seeds has {len(seeds)} seeds and --n asks for {n} samples.",
-            "Give as many seeds as samples, or only one of the two flags.",
-        )
-    if n < 2:
-        raise BadInput("one sample is asked for.", "Give --n or --seeds of at least 2.")
-    return Seeded(range(n) if seeds is None else seeds).seeds.tolist()
-
-
 def _check_folder(out: Path) -> None:
     """Refuse before the work is done, not after."""
     check_place(out)
@@ -140,18 +151,6 @@ def _check_folder(out: Path) -> None:
     for name in FILES:
         if (out / name).is_dir():
             raise BadInput(f"{out / name} is a folder.", "Give another --out.")
-
-
-def _data(run: Run) -> Data:
-    """The data that the run was trained on."""
-    data, facts = run.config.load_data(), run.facts
-    if data.shape != facts.shape or data.classes != facts.classes:
-        raise BadInput(
-            f"the data have shape {data.shape} and {len(data.classes)} classes, those that the run "
-            f"was trained on {facts.shape} and {len(facts.classes)}.",
-            "Compare on the data that the run was trained on.",
-        )
-    return data
 
 
 def _table(run: str, found: Comparison) -> str:

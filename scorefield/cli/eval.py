@@ -12,10 +12,10 @@ import tyro
 
 import scorefield
 from scorefield.base import BadInput
-from scorefield.cli.options import Switch, at_least, device, note, parse, say
+from scorefield.cli.options import Switch, at_least, device, note, note_guidance, parse, say
 from scorefield.data import Data
 from scorefield.measure import Judge, evaluate, train_judge
-from scorefield.run import generate, open_run
+from scorefield.run import data_of, generate, open_run, settings_of
 from scorefield.train import (
     check_place,
     load_weights,
@@ -49,7 +49,8 @@ class Options:
     solver: str | None = None
     """Solver (default: the run's)."""
     grid: str | None = None
-    """Noise levels visited (default: the run's)."""
+    """Noise levels visited (default: the run's); a fitted grid brings its steps, solver and
+    guidance."""
     guidance: float | None = None
     """Scale of classifier-free guidance (default: the run's)."""
     seed: int = 0
@@ -64,20 +65,17 @@ def main(argv: list[str]) -> int:
     at_least("--n", options.n, 2)
     at_least("--steps", options.steps)
     check_place(options.run, "RUN")
-    sample, classes = run.config.sample, run.facts.classes
-    settings = {
-        "solver": options.solver or sample.solver,
-        "grid": options.grid or sample.grid,
-        "steps": sample.steps if options.steps is None else options.steps,
-        "guidance": sample.guidance if options.guidance is None else options.guidance,
-    }
-    data = run.config.load_data()
-    if data.shape != run.facts.shape or data.classes != classes:
-        raise BadInput(
-            f"the data have shape {data.shape} and {len(data.classes)} classes, those that the run "
-            f"was trained on {run.facts.shape} and {len(classes)}.",
-            "Evaluate against the data that the run was trained on.",
-        )
+    classes = run.facts.classes
+    settings = settings_of(
+        run,
+        steps=options.steps,
+        solver=options.solver,
+        grid=options.grid,
+        guidance=options.guidance,
+    )
+    if classes:
+        note_guidance(settings["grid"], settings["guidance"])
+    data = data_of(run)
     labels = torch.arange(options.n) % len(classes) if classes else None
     denoiser = run.denoiser.to(device())
     calls = []
@@ -103,6 +101,7 @@ def main(argv: list[str]) -> int:
         "run": str(options.run),
         "images_seen": run.images_seen,
         **settings,
+        "grid": options.grid or run.config.sample.grid,
         "network_calls": round(sum(calls) / options.n),
         "samples_per_second": round(options.n / seconds, 1),
         "judge": judge and {"name": judge.name, "version": judge.version, "accuracy": accuracy},

@@ -62,6 +62,9 @@ def main(argv: list[str]) -> int:
 
 def described(entry: Any) -> Any:
     """What carries the docstring: a class, a function, or what a bare factory returns."""
+    method = getattr(entry, "__wrapped__", None)
+    if isinstance(method, type):  # under other defaults
+        return method
     return entry() if getattr(entry, "__name__", "") == "<lambda>" else entry
 
 
@@ -72,7 +75,7 @@ def first_line(entry: Any) -> str:
 
 
 def facts(kind: str, entry: Any) -> dict[str, Any]:
-    """What `--json` prints of an entry: its text, papers, call and import; a solver's properties."""
+    """What `--json` says of an entry: text, papers, call and import; of a solver, what it is."""
     thing = described(entry)
     module = sys.modules[thing.__module__]
     known: dict[str, Any] = {

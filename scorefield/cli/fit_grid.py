@@ -25,7 +25,8 @@ from scorefield.tune import fit_grid as fit
 NUMBERS = 2048
 """Starts are by default as many as make about so many numbers, at least 16 and at most 256."""
 REFERENCE = 64
-"""Steps of the fine solution: of fifth order, it is as fine as float32 asks for."""
+"""Steps of the fine solution: on the digits model it is within 2e-4 of the flow, a fiftieth of what
+8 fitted steps are off by."""
 
 
 @dataclass(frozen=True)

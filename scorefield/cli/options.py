@@ -96,6 +96,22 @@ def labels_of(text: str, classes: Sequence[str]) -> list[int]:
     return found
 
 
+def seeds_of(n: int | None, text: str | None) -> list[int]:
+    """Seeds from --n and --seeds: one per sample; by default 0 to n-1, and 100 of them.
+
+    >>> seeds_of(None, "3,5"), seeds_of(2, None)
+    ([3, 5], [0, 1])
+    """
+    at_least("--n", n)
+    seeds = list(range(100 if n is None else n)) if text is None else numbers(text, "--seeds")
+    if n is not None and len(seeds) != n:
+        raise BadInput(
+            f"--seeds has {len(seeds)} seeds and --n asks for {n} samples.",
+            "Give as many seeds as samples, or only one of the two flags.",
+        )
+    return seeds
+
+
 def at_least(flag: str, value: int | None, least: int = 1) -> None:
     """Raise BadInput, which names the flag, for a count that is too small."""
     if value is not None and value < least:
@@ -108,6 +124,13 @@ def device() -> str:
 
     accelerator = torch.accelerator.current_accelerator()
     return accelerator.type if accelerator and torch.accelerator.is_available() else "cpu"
+
+
+def note_guidance(grid: Any, guidance: float) -> None:
+    """Say so where a grid was fitted at another guidance than it is used with."""
+    if hasattr(grid, "guidance") and grid.guidance != guidance:
+        at = "without classes" if grid.guidance is None else f"at guidance {grid.guidance:g}"
+        note(f"the grid was fitted {at}, guidance is {guidance:g}")
 
 
 def say(result: dict[str, Any], text: str, as_json: bool) -> None:

@@ -10,9 +10,18 @@ import tyro
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.cli.options import Switch, at_least, device, labels_of, numbers, parse, say
+from scorefield.cli.options import (
+    Switch,
+    at_least,
+    device,
+    labels_of,
+    note_guidance,
+    parse,
+    say,
+    seeds_of,
+)
 from scorefield.report import picture, write_npz, write_png
-from scorefield.run import Run, generate, open_run, repeat_labels
+from scorefield.run import Run, generate, open_run, repeat_labels, settings_of
 from scorefield.train import check_place
 
 
@@ -36,7 +45,8 @@ class Options:
     solver: str | None = None
     """Solver (default: the run's; see scorefield catalogue solvers)."""
     grid: str | None = None
-    """Noise levels visited (default: the run's; see scorefield catalogue grids)."""
+    """Noise levels visited (default: the run's; see scorefield catalogue grids), or the name of a
+    grid that scorefield fit-grid wrote, which brings its steps, solver and guidance."""
     labels: str | None = None
     """Classes, repeated in turn: 0-9, 3,5 or names. Default: all of them."""
     unconditional: Switch = False
@@ -58,29 +68,29 @@ class Options:
 def main(argv: list[str]) -> int:
     options = parse(Options, "sample", argv)
     run = open_run(options.run)
-    classes, sample = run.facts.classes, run.config.sample
-    for flag in ("n", "steps", "batch", "columns"):
+    classes = run.facts.classes
+    for flag in ("steps", "batch", "columns"):
         at_least(f"--{flag}", getattr(options, flag))
-    seeds = None if options.seeds is None else numbers(options.seeds, "--seeds")
-    n = options.n if options.n is not None else (100 if seeds is None else len(seeds))
-    if seeds is not None and len(seeds) != n:
-        raise BadInput(
-            f"--seeds has {len(seeds)} seeds and --n asks for {n} samples.",
-            "Give as many seeds as samples, or only one of the two flags.",
-        )
+    seeds = seeds_of(options.n, options.seeds)
+    n = len(seeds)
     labels = _labels(options, classes)
-    steps = sample.steps if options.steps is None else options.steps
+    settings = settings_of(
+        run,
+        steps=options.steps,
+        solver=options.solver,
+        grid=options.grid,
+        guidance=options.guidance,
+    )
+    if labels:
+        note_guidance(settings["grid"], settings["guidance"])
     target = options.out or options.run / "samples" / f"{n}-seeds.png"
     _check_target(target)
     began = time.monotonic()
     x0 = generate(
         run.denoiser.to(device()),
         n,
-        steps=steps,
-        solver=options.solver or sample.solver,
-        grid=options.grid or sample.grid,
+        **settings,
         labels=labels,
-        guidance=sample.guidance if options.guidance is None else options.guidance,
         seeds=seeds,
         batch=options.batch,
         progress=True,
@@ -88,7 +98,8 @@ def main(argv: list[str]) -> int:
     seconds = time.monotonic() - began
     each = None if labels is None else repeat_labels(labels, n, len(classes))
     columns = options.columns or (len(labels) if labels and 1 < len(labels) <= min(n, 20) else None)
-    _write(target, x0, each, seeds or list(range(n)), columns, run)
+    _write(target, x0, each, seeds, columns, run)
+    steps = settings["steps"]
     result = {"out": str(target), "n": n, "steps": steps, "seconds": round(seconds, 3)}
     say(result, f"{target}: {n} samples, {steps} steps, {seconds:.1f} s", options.json)
     return 0

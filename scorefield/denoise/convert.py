@@ -33,7 +33,7 @@ def v(x: Tensor, denoised: Tensor, level: Level) -> Tensor:
 
 
 def flow(x: Tensor, denoised: Tensor, level: Level) -> Tensor:
-    """`u = eps - D`: the velocity of the straight path alpha = 1-t, sigma = t."""
+    """`flow = eps - D`: the velocity of the straight path alpha = 1-t, sigma = t."""
     return eps(x, denoised, level) - denoised
 
 
@@ -61,7 +61,7 @@ def x0_from_v(x: Tensor, v: Tensor, level: Level) -> Tensor:
 
 
 def x0_from_flow(x: Tensor, flow: Tensor, level: Level) -> Tensor:
-    """`D = (x - sigma u) / (alpha + sigma)`; defined at every level."""
+    """`D = (x - sigma flow) / (alpha + sigma)`; defined at every level."""
     norm = level.alpha + level.sigma
     return like(1 / norm, x) * x - like(level.sigma / norm, x) * flow
 

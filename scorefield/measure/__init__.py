@@ -1,7 +1,8 @@
 """How good, how varied, how original, how obedient are the samples?
 
 Every figure is printed beside the figure that real data gets under the same rule and at the same
-size, because most of them are biased by the sample size and none means anything alone.
+size, because most of them are biased by the sample size and none means anything alone. Real data
+are drawn in the class shares that the samples were asked for (`shares`).
 
 | question   | figure                            | beside it                                     |
 | ---------- | --------------------------------- | --------------------------------------------- |
@@ -18,6 +19,7 @@ Figures in one feature space compare with nothing measured in another.
 """
 
 from scorefield.measure.agreement import Agreement, Proportion, agreement
+from scorefield.measure.compare import Distance, Quality, Yardstick, distance
 from scorefield.measure.coverage import PrecisionRecall, precision_recall
 from scorefield.measure.evaluate import Evaluation, evaluate
 from scorefield.measure.frechet import (
@@ -32,14 +34,18 @@ from scorefield.measure.memorise import Memorisation, memorisation
 
 __all__ = [
     "Agreement",
+    "Distance",
     "Evaluation",
     "FrechetReport",
     "Judge",
     "Memorisation",
     "PrecisionRecall",
     "Proportion",
+    "Quality",
     "Report",
+    "Yardstick",
     "agreement",
+    "distance",
     "evaluate",
     "frechet",
     "frechet_floor",

@@ -14,9 +14,10 @@ from scorefield.base import BadInput
 from scorefield.data import Data, Split
 from scorefield.measure.agreement import Proportion, agreement
 from scorefield.measure.checks import check_rows, check_same_shape
-from scorefield.measure.evaluate import _all, _look
-from scorefield.measure.frechet import frechet
+from scorefield.measure.evaluate import look, whole
+from scorefield.measure.frechet import frechet_drawn
 from scorefield.measure.judge import Judge
+from scorefield.measure.shares import class_counts, one_class
 
 
 @dataclass(frozen=True)
@@ -97,15 +98,14 @@ class Yardstick:
         self.data, self.judge, self.labels = data, judge, labels
         self.draws, self.seed = draws, seed
         if labels is None or "label" not in train.cond:  # all of one class
-            self._asked, real = (torch.zeros(k, dtype=torch.int64) for k in (n, len(train)))
+            self._asked, real = one_class(n), one_class(len(train))
         else:
             self._asked, real = labels, train.cond["label"]
-        shares = torch.bincount(self._asked, minlength=int(real.max()) + 1)
-        self._counts = _shared(most, shares).minimum(torch.bincount(real, minlength=len(shares)))
+        self._counts = class_counts(self._asked, real, most)
         self.frechet_n = int(self._counts.sum())
 
-        features, _ = self._look(_all(data, train))
-        self._test, logits = self._look(_all(data, test))
+        features, _ = self._look(whole(data, train))
+        self._test, logits = self._look(whole(data, test))
         size = self._test.shape[1]
         self.feature_space = (
             f"{judge.name} v{judge.version} features ({size})" if judge else f"data ({size})"
@@ -123,16 +123,10 @@ class Yardstick:
 
     def _frechet(self, features: Tensor, label: Tensor) -> tuple[float, float]:
         """Mean and deviation over draws of so many of each class."""
-        rng = torch.Generator().manual_seed(self.seed)
-        draws = 1 if len(features) == self.frechet_n else self.draws
-        values = [
-            frechet(features[_draw(label, self._counts, rng)], self._test) for _ in range(draws)
-        ]
-        found = torch.tensor(values, dtype=torch.float64)
-        return found.mean().item(), found.std(correction=0).item()
+        return frechet_drawn(features, self._test, label, self._counts, self.draws, self.seed)
 
     def _look(self, x0: Tensor) -> tuple[Tensor, Tensor | None]:
-        return (x0.flatten(1), None) if self.judge is None else _look(self.judge, x0, None)
+        return (x0.flatten(1), None) if self.judge is None else look(self.judge, x0, None)
 
     def _agreement(self, logits: Tensor | None, asked: Tensor | None) -> Proportion | None:
         if logits is None or asked is None:
@@ -146,26 +140,3 @@ def _asked(split: Split, labels: Tensor | None) -> Split:
         return split
     keep = torch.isin(split.cond["label"], labels)
     return Split(split.x[keep], {name: value[keep] for name, value in split.cond.items()})
-
-
-def _shared(n: int, counts: Tensor) -> Tensor:
-    """n in shares like those of `counts`, each to within one.
-
-    >>> _shared(5, torch.tensor([20, 0, 10]))
-    tensor([3, 0, 2])
-    """
-    total = int(counts.sum())
-    label = torch.repeat_interleave(counts)
-    return torch.bincount(
-        label[(2 * torch.arange(n) + 1) * total // (2 * n)], minlength=len(counts)
-    )
-
-
-def _draw(label: Tensor, counts: Tensor, rng: torch.Generator) -> Tensor:
-    """Indices of `counts[c]` random examples of each class c, without replacement."""
-    shuffled = torch.randperm(len(label), generator=rng)
-    by_class = label[shuffled].argsort(stable=True)
-    y = label[shuffled][by_class]
-    size = torch.bincount(label, minlength=len(counts))
-    place = torch.arange(len(y)) - (size.cumsum(0) - size)[y]
-    return shuffled[by_class[place < counts[y]]]

@@ -15,6 +15,7 @@ from scorefield.measure.coverage import PrecisionRecall, precision_recall
 from scorefield.measure.frechet import FrechetReport, frechet_report
 from scorefield.measure.judge import Judge
 from scorefield.measure.memorise import Memorisation, memorisation
+from scorefield.measure.shares import class_counts, draw, one_class
 
 
 @dataclass(frozen=True)
@@ -59,37 +60,51 @@ def evaluate(
     """Measure samples x0 (N, *data.shape), made for `labels` (N,) or for none, against `data`.
 
     The reference is the test split: n = len(data.test) samples are compared with it, in `draws`
-    random draws where there are more, and so are n training examples. Without a judge the feature
-    space is the flattened data. k neighbours for precision and recall, fewer in tiny sets.
+    random draws where there are more, and so are n training examples. With `labels` the real data
+    of Frechet distance, precision and recall are those of the same classes, drawn in the same
+    shares (`scorefield.measure.shares`). Without a judge the feature space is the flattened data.
+    k neighbours for precision and recall, fewer in tiny sets.
 
     Raises `BadInput` for samples that are not finite (how many, and the first), fewer than 2, of
     another shape than the data, or with labels that do not match them.
     """
     _check(samples, labels, data, judge)
-    train, test = _all(data, data.train), _all(data, data.test)
+    train, test = whole(data, data.train), whole(data, data.test)
     x0 = samples.to(train)
     if judge is None:
         space = f"data ({train[0].numel()})"
         views = [(x.flatten(1), None) for x in (x0, train, test)]
     else:
         space = f"{judge.name} v{judge.version} features ({judge.config['features']})"
-        views = [_look(judge, x, progress) for x in (x0, train, test)]
+        views = [look(judge, x, progress) for x in (x0, train, test)]
     (f, logits), (f_train, _), (f_test, logits_test) = views
 
-    n = min(len(f), len(f_train), len(f_test))
-    k = min(k, n - 1)
+    asked_real = data.test.cond.get("label")
+    if labels is None or asked_real is None:
+        asked, of_train, of_test = (one_class(len(x)) for x in (f, f_train, f_test))
+        like_asked = f_test
+    else:
+        asked, of_train = labels.cpu(), data.train.cond["label"].cpu()
+        same = torch.isin(asked_real.cpu(), asked)
+        of_test, like_asked = asked_real.cpu()[same], f_test[same.to(f_test.device)]
+    distance = frechet_report(
+        f, f_train, like_asked, draws, seed, labels=asked, train_labels=of_train
+    )
+    counts = class_counts(asked, of_train, len(of_test))
+    counts = counts.minimum(torch.bincount(of_test, minlength=len(counts)))
+    k = min(k, int(counts.sum()) - 1)
     rng = torch.Generator().manual_seed(seed)
     some, some_train, some_test = (
-        v[torch.randperm(len(v), generator=rng)[:n].to(v.device)] for v in (f, f_train, f_test)
+        v[draw(label, counts, rng).to(v.device)]
+        for v, label in ((f, asked), (f_train, of_train), (like_asked, of_test))
     )
-    asked_real = data.test.cond.get("label")
     return Evaluation(
         data=data.name,
         feature_space=space,
         n_samples=len(x0),
         n_train=len(train),
         n_test=len(test),
-        frechet=frechet_report(f, f_train, f_test, draws, seed),
+        frechet=distance,
         precision_recall=precision_recall(some, some_test, k, progress=progress),
         precision_recall_real=precision_recall(some_train, some_test, k, progress=progress),
         memorisation=memorisation(x0, train, test, progress=progress),
@@ -130,13 +145,14 @@ def _check(samples: Tensor, labels: Tensor | None, data: Data, judge: Judge | No
     check_labels(labels, len(samples), len(data.classes))
 
 
-def _all(data: Data, split: Split) -> Tensor:
+def whole(data: Data, split: Split) -> Tensor:
+    """All examples of a split as x0."""
     return data.batch(split, torch.arange(len(split), device=split.x.device))[0]
 
 
 @torch.no_grad()
-def _look(judge: Judge, x0: Tensor, progress: Progress | None) -> tuple[Tensor, Tensor]:
-    """Features (N, F) and logits (N, K), on x0's device."""
+def look(judge: Judge, x0: Tensor, progress: Progress | None) -> tuple[Tensor, Tensor]:
+    """What the judge sees in x0: features (N, F) and logits (N, K), on x0's device."""
     looks = []
     for block in blocks(len(x0), 64 * x0[0].numel(), progress):
         f = judge.features(x0[block])

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.measure.checks import check_rows, check_same_shape
+from scorefield.measure.shares import class_counts, draw, one_class
 
 
 def frechet(a: Tensor, b: Tensor) -> float:
@@ -105,11 +106,19 @@ def frechet_floor(
         raise BadInput(f"n is {n}.", f"Choose 2..{len(real_a)}, the rows there are.")
     if draws < 1:
         raise BadInput(f"draws is {draws}.", "Take at least 1.")
-    if n == len(real_a):
-        return frechet(real_a, real_b), 0.0
+    return frechet_drawn(real_a, real_b, one_class(len(real_a)), torch.tensor([n]), draws, seed)
+
+
+def frechet_drawn(
+    rows: Tensor, reference: Tensor, label: Tensor, counts: Tensor, draws: int = 8, seed: int = 0
+) -> tuple[float, float]:
+    """Mean and standard deviation of the distance to `reference` of draws that take `counts[c]` of
+    the rows of each class c, whose classes are `label` (n,); deviation 0 if they take all rows."""
+    if int(counts.sum()) == len(rows):
+        return frechet(rows, reference), 0.0
     rng = torch.Generator().manual_seed(seed)
-    picks = [torch.randperm(len(real_a), generator=rng)[:n] for _ in range(draws)]
-    values = torch.tensor([frechet(real_a[i.to(real_a.device)], real_b) for i in picks])
+    picks = [draw(label, counts, rng).to(rows.device) for _ in range(draws)]
+    values = torch.tensor([frechet(rows[i], reference) for i in picks], dtype=torch.float64)
     return values.mean().item(), values.std(correction=0).item()
 
 
@@ -130,18 +139,38 @@ class FrechetReport:
 
 
 def frechet_report(
-    samples: Tensor, train: Tensor, test: Tensor, draws: int = 8, seed: int = 0
+    samples: Tensor,
+    train: Tensor,
+    test: Tensor,
+    draws: int = 8,
+    seed: int = 0,
+    *,
+    labels: Tensor | None = None,
+    train_labels: Tensor | None = None,
 ) -> FrechetReport:
     """Features of samples, training and test examples, (., D) each -> the model's figure.
 
     The reference is the whole test set. n is its size, or less where fewer samples or training
     examples exist. value: n samples against the test set; floor: n training examples against it.
+
+    With the `labels` that samples were made for and those of the training examples, both are drawn
+    in the class shares of `labels`: the floor of draws in chance shares is too high for samples
+    that come in even ones.
     """
-    check_rows("sample features", samples)
-    check_rows("training features", train)
+    for name, x, label in (("sample", samples, labels), ("training", train, train_labels)):
+        check_rows(f"{name} features", x)
+        given = (labels is None) == (train_labels is None)
+        if not given or (label is not None and len(label) != len(x)):
+            raise BadInput(
+                f"{len(x)} {name} features have {0 if label is None else len(label)} labels.",
+                "Give one each to samples and training examples, or none to both.",
+            )
     check_rows("test features", test)
-    n = min(len(samples), len(train), len(test))
-    value, value_std = frechet_floor(samples, test, n, draws, seed)
-    floor, floor_std = frechet_floor(train, test, n, draws, seed)
+    if labels is None or train_labels is None:
+        labels, train_labels = one_class(len(samples)), one_class(len(train))
+    asked, real = labels.cpu(), train_labels.cpu()
+    counts = class_counts(asked, real, len(test))
+    value, value_std = frechet_drawn(samples, test, asked, counts, draws, seed)
+    floor, floor_std = frechet_drawn(train, test, real, counts, draws, seed)
     ratio = value / floor if floor > 0 else None
-    return FrechetReport(value, value_std, floor, floor_std, n, ratio)
+    return FrechetReport(value, value_std, floor, floor_std, int(counts.sum()), ratio)

@@ -27,7 +27,6 @@ from scorefield.solve.multistep import (
     begin,
     combine,
     planned,
-    remember,
     timeline,
 )
 from scorefield.solve.transfer import transfer
@@ -39,6 +38,7 @@ steps through nodes that lie together overshoot (docs/arc.md)."""
 NARROW = 0.01
 """Variance of the data around a mode, as the corrector takes it: D then follows u as it does for
 N(0, NARROW). With few steps better than 0 (D held) and 1 (v held); on fine grids all are one."""
+
 
 @dataclass(frozen=True)
 class Arc:
@@ -94,10 +94,10 @@ class Arc:
     ) -> tuple[Any, Info]:
         x, *past, ages = state
         denoised = denoise(x, here, cond)
-        value, move = planned(_weights, ages, here, there)
+        (value, move), ages = planned(_weights, ages, here, there)
         slope = combine((x, denoised, *past), value)
         moved = combine((x, denoised, slope, *past), move)
-        return type(state)(moved, slope, *past[:-1], remember(ages, here)), Info(denoised)
+        return type(state)(moved, slope, *past[:-1], ages), Info(denoised)
 
 
 def _weights(ages: Tensor, here: Level, there: Level) -> Weights:
@@ -175,10 +175,10 @@ class ExpArc:
 
     P goes through the last three values; each call first corrects the point that it is made at by
     the cubic through it too, so that the order is 4 (exponential Adams methods: Hochbruck and
-    Ostermann 2010, "Exponential integrators"). With few calls eps is the better of the two: the
-    best known to us at 5 to 10. The weights are taken by Gauss-Legendre points in log r.
+    Ostermann 2010, "Exponential integrators"). With few calls eps is the better of the two. The
+    weights are taken by Gauss-Legendre points in log r.
 
-    Use it at about 10 calls, where it is the nearest of all.
+    Use it at about 10 calls, where it can be nearer than `Arc`.
     """
 
     form: Form = "eps"

@@ -23,8 +23,8 @@ class DEIS:
     also corrects the step that led to it, so that the order is k+1 from the first step on. For a
     process with one scalar level, gDDIM (Zhang et al. 2023) is this method.
 
-    Use it with k=3 at 5 to 20 calls, where it is the nearest of the methods published for
-    diffusion.
+    Use it with k=3, with any number of calls: of the methods published for diffusion it is the
+    nearest or not far from it.
     """
 
     k: int = 3

@@ -97,7 +97,7 @@ class DPMSolverPP3M:
     published programs leave the 2 out and are second order. The first step has one value: the
     second corrects it, without which the order would be two.
 
-    Use it with 20 calls or more; with 10 the parabola overshoots, and 2M is nearer.
+    Use it with 50 calls or more; with 10 the parabola overshoots, and 2M is nearer.
     """
 
     order = 3

@@ -53,12 +53,6 @@ def timeline(ages: Tensor, here: Level, there: Level) -> tuple[Tensor, Tensor]:
     return torch.cat((lam[:, None], ages), 1), after
 
 
-def remember(ages: Tensor, here: Level) -> Tensor:
-    """The `ages` `(B, K)` that a step from `here` leaves behind."""
-    lam = (here.logsnr / 2).to(ages).expand(len(ages))
-    return torch.cat((lam[:, None], ages[:, :-1]), 1)
-
-
 def aged(lam: Tensor, batch: int) -> Tensor:
     """The `ages` `(B, K)` that a step leaves behind, from its timeline."""
     return lam[:, :-1].expand(batch, -1).contiguous()
@@ -71,22 +65,31 @@ Plan = Callable[..., Weights]
 """`plan(ages (rows, K), here, there, *options)`, a pure function."""
 
 
-def planned(plan: Plan, ages: Tensor, here: Level, there: Level, *options: Any) -> Weights:
-    """The weights of a step: those of each sample, or numbers where all are of the same age and at
-    the same level. Numbers are found once for all batches that walk the same grid."""
+def planned(
+    plan: Plan, ages: Tensor, here: Level, there: Level, *options: Any
+) -> tuple[Weights, Tensor]:
+    """The weights of a step and the `ages` `(B, K)` that it leaves behind.
+
+    Where all samples are of the same age and at the same level the weights are numbers, found once
+    for all batches that walk the same grid: they cost more than the sums of a small batch.
+    """
     leaves = (*here, *there)
     if any(v.ndim or v.requires_grad for v in leaves) or not bool((ages == ages[:1]).all()):
-        return plan(ages, here, there, *options)
-    return _known(plan, tuple(ages[0].tolist()), tuple(v.item() for v in leaves), options)
+        lam, _ = timeline(ages, here, there)
+        return plan(ages, here, there, *options), aged(lam, len(ages))
+    row = tuple(ages[0].tolist())
+    weights, lam = _known(plan, row, tuple(v.item() for v in leaves), options)
+    return weights, aged(ages.new_tensor([lam]), len(ages))
 
 
 @lru_cache(maxsize=4096)
 def _known(
-    plan: Plan, ages: tuple[float, ...], leaves: tuple[float, ...], options: tuple[Any, ...]
-) -> Weights:
+    plan: Plan, row: tuple[float, ...], leaves: tuple[float, ...], options: tuple[Any, ...]
+) -> tuple[Weights, tuple[float, ...]]:
+    ages = torch.tensor([row], dtype=torch.float64)
     here, there = Level.of(*leaves[:2]), Level.of(*leaves[2:])
-    weights = plan(torch.tensor([ages], dtype=torch.float64), here, there, *options)
-    return tuple(tuple(float(w) for w in sums) for sums in weights)
+    weights, (lam, _) = plan(ages, here, there, *options), timeline(ages, here, there)
+    return tuple(tuple(float(w) for w in sums) for sums in weights), tuple(lam[0].tolist())
 
 
 Weigh = Callable[[Interval, Level, Level], Tensor]
@@ -106,10 +109,10 @@ def advance(
     """`x_there = rho x + (alpha_there - alpha_here rho) D + sum_j w_j f_j`, f = D or eps."""
     x, *past, ages = state
     denoised = denoise(x, here, cond)
-    value, move = planned(exponential, ages, here, there, form, weigh)
+    (value, move), ages = planned(exponential, ages, here, there, form, weigh)
     now = denoised if form == "x0" else combine((x, denoised), value)
     moved = combine((x, denoised, *past), move)
-    return type(state)(moved, now, *past[:-1], remember(ages, here)), Info(denoised)
+    return type(state)(moved, now, *past[:-1], ages), Info(denoised)
 
 
 def exponential(ages: Tensor, here: Level, there: Level, form: Form, weigh: Weigh) -> Weights:
@@ -128,11 +131,12 @@ def exponential(ages: Tensor, here: Level, there: Level, form: Form, weigh: Weig
 def combine(tensors: tuple[Tensor, ...], weights: tuple[Tensor | float, ...]) -> Tensor:
     """`sum_j w_j t_j`, in one pass over memory for each; none for the number 0."""
     x = tensors[0]
-    if all(isinstance(weight, float) for weight in weights):
-        total = x * weights[0]
-        for tensor, weight in zip(tensors[1:], weights[1:]):
-            if weight:
-                total.add_(tensor, alpha=weight)
+    numbers = [weight for weight in weights if isinstance(weight, float)]
+    if len(numbers) == len(weights):
+        total = x * numbers[0]
+        for tensor, number in zip(tensors[1:], numbers[1:]):
+            if number:
+                total.add_(tensor, alpha=number)
         return total
     shape = (-1, *(1,) * (x.ndim - 1))
     parts = torch.stack(torch.broadcast_tensors(*weights)).to(x).unbind()

@@ -10,7 +10,7 @@ from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
 from scorefield.solve.between import at_angle, eps_of
 from scorefield.solve.interpolate import present
 from scorefield.solve.loop import Info
-from scorefield.solve.multistep import Interval, advance, begin
+from scorefield.solve.multistep import Interval, Weights, advance, begin, planned, timeline
 from scorefield.solve.transfer import affine, transfer
 
 ADAMS = (
@@ -113,8 +113,8 @@ class PNDM:
         cond: Cond | None = None,
     ) -> tuple[Any, Info]:
         after, info = IPNDM().step(denoise, state, here, there, noise, cond)
-        lam = torch.cat((after.lam[:, :1], state.lam), 1)
-        young = (unbroken(present(lam)) < 4) & ((here.alpha > 0) & (there.sigma > 0)).to(lam.device)
+        ((young,),), _ = planned(_young, state.lam, here, there)
+        young = torch.as_tensor(young)
         if not young.any():
             return after, info
         x, eps = state.x, after.past1
@@ -134,3 +134,11 @@ class PNDM:
         four = change(held(three, there), there)
         moved = held((2 * two + 2 * three + four) / 6, there)
         return after._replace(x=torch.where(like(young, x) > 0, moved, after.x)), info
+
+
+def _young(ages: Tensor, here: Level, there: Level) -> Weights:
+    """1 for samples that take a pseudo Runge-Kutta step, 0 for the others."""
+    lam, _ = timeline(ages, here, there)
+    inner = ((here.alpha > 0) & (there.sigma > 0)).to(lam.device)
+    young = (unbroken(present(lam)) < 4) & inner
+    return ((young.to(lam),),)

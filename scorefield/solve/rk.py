@@ -40,8 +40,8 @@ class RK:
     over decades are no burden at either end. The step to clean data is D. (Euler's method in
     `sigma/alpha` is DDIM.)
 
-    Use it where x is changed between steps, as no step remembers another: `midpoint` at 5 calls,
-    `rk4` from 10 on.
+    Use it where x is changed between steps, as no step remembers another: `midpoint` with up to
+    10 calls, `rk4` with more.
     """
 
     tableau: Tableau = CLASSIC

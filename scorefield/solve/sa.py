@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like, unknown
+from scorefield.base import BadInput, Cond, Denoise, Level, Noise, unknown
 from scorefield.solve.interpolate import (
     corrected,
     log_clock,
@@ -19,7 +19,7 @@ from scorefield.solve.interpolate import (
     warmed,
 )
 from scorefield.solve.loop import Info
-from scorefield.solve.multistep import aged, begin, combine, timeline
+from scorefield.solve.multistep import Weights, begin, combine, planned, timeline
 from scorefield.solve.reverse import reverse
 
 Scale = Literal["vp", "log"]
@@ -48,8 +48,8 @@ class SASolver:
     p=2 and the corrector take away is the error of 10 to 20 calls; with fewer the corrector is of
     little use, and p=3 overshoots.
 
-    Use it for stochastic samples at 5 to 20 calls, where it is the nearest of the methods with
-    noise.
+    Use it for stochastic samples at 5 to 10 calls, where it is the nearest of the methods with
+    noise, and at more.
     """
 
     p: int = 2
@@ -95,13 +95,10 @@ class SASolver:
     ) -> tuple[Any, Info]:
         x, *past, ages = state
         denoised = denoise(x, here, cond)
-        lam, after = timeline(ages, here, there)
-        keep, gain, spread = reverse(here, there, self.tau)
-        w = self._weights(lam, after, here.alpha * keep, there.alpha)
-        moved = combine((x, denoised, *past), (keep, gain + w[:, 0], *w[:, 1:].unbind(1)))
-        if self.stochastic:
-            moved = moved.addcmul(like(spread, x), noise(x, here, there))
-        return type(state)(moved, denoised, *past[:-1], aged(lam, len(x))), Info(denoised)
+        (move,), ages = planned(_plan, ages, here, there, self)
+        z = (noise(x, here, there),) if self.stochastic else ()
+        moved = combine((x, denoised, *past, *z), move)
+        return type(state)(moved, denoised, *past[:-1], ages), Info(denoised)
 
     def _weights(self, lam: Tensor, after: Tensor, kept: Tensor, alpha: Tensor) -> Tensor:
         """Weights `(rows, p+1)` of the values of D at `lam`, newest first, beyond D held; `kept` is
@@ -127,3 +124,11 @@ class SASolver:
         c = torch.where(behind, c * kept, 0.0)[:, None]
         w = w + c * torch.cat((torch.ones_like(c), -ahead), 1)
         return torch.where(h[:, None] > 0, w, 0.0)
+
+
+def _plan(ages: Tensor, here: Level, there: Level, solver: SASolver) -> Weights:
+    """Of x, D, the past values and the noise in x_there."""
+    lam, after = timeline(ages, here, there)
+    keep, gain, spread = reverse(here, there, solver.tau)
+    w = solver._weights(lam, after, here.alpha * keep, there.alpha)
+    return ((keep, gain + w[:, 0], *w[:, 1:].unbind(1), spread),)

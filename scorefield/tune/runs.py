@@ -12,14 +12,16 @@ from scorefield.base import Cond, Denoise, Level, Zero, join
 from scorefield.process import Schedule, grids
 from scorefield.solve import Arc, Solver, sample
 from scorefield.tune.fitted import Stretched
+from scorefield.tune.flow import flow_levels
 
 UNFITTED = {
-    "uniform in t": grids.uniform_t,
-    "uniform in logsnr": grids.uniform_logsnr,
+    "uniform-t": grids.uniform_t,
+    "uniform-logsnr": grids.uniform_logsnr,
     "karras": grids.karras,
     "beta": grids.beta,
+    "vp-root": grids.vp_root,
 }
-POWERS = (1.5, 2.0, 3.0)
+"""By their names in the catalogue."""
 
 
 class Progress(NamedTuple):
@@ -69,11 +71,8 @@ class Problem:
         return sample(solver, self._conditioned, copies, levels, Zero())
 
     def flow(self, steps: int) -> Tensor:
-        """Where the flow takes `x`, by `steps` steps of fifth order, finer towards data."""
-        first, last = self.angles
-        share = torch.linspace(1, 0, steps + 1, dtype=torch.float64)[1:-1]
-        between = self._at((last**0.5 + (first**0.5 - last**0.5) * share) ** 2)
-        levels = join([self.ends.at(0), between, self.ends.at(1)])
+        """Where the flow takes `x`, in `steps` steps of fifth order."""
+        levels = flow_levels(self.schedule, steps, self.stop)
         return sample(Arc(), self._conditioned, self.x, levels, Zero())
 
     def _conditioned(self, x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
@@ -84,10 +83,6 @@ class Problem:
         levels = {
             name: grid(self.schedule, self.steps, stop=self.stop) for name, grid in UNFITTED.items()
         }
-        t = torch.linspace(0, 1, self.steps + 1, dtype=torch.float64).flip(0)
-        for power in POWERS:
-            low = (self.stop or 0.0) ** (1 / power)
-            levels[f"uniform in t^(1/{power:g})"] = self.schedule((low + (1 - low) * t) ** power)
         return {name: self._parameters(level) for name, level in levels.items()}
 
     def _parameters(self, levels: Level) -> Tensor:

@@ -14,14 +14,15 @@ from torch import Tensor, nn
 import scorefield.cli.compare as command
 from scorefield import comparison, generate
 from scorefield.base import BadInput, Level, Seeded
-from scorefield.comparison import Comparison, Method, compare, flow_levels, methods_of
-from scorefield.data import Data, Scaling, Split, load
+from scorefield.comparison import Comparison, Method, compare, methods_of
+from scorefield.data import load
 from scorefield.denoise import Gaussian
-from scorefield.measure import Judge, evaluate
-from scorefield.measure.compare import Yardstick, _draw, _shared, distance
-from scorefield.process import EDM, Flow, Schedule
+from scorefield.measure import Judge, Yardstick, distance, evaluate
+from scorefield.process import EDM, Cosine, Flow, Schedule
+from scorefield.process.grids import karras
 from scorefield.solve import DDIM, DPMSolverPP
 from scorefield.train import write_json, write_tensors
+from scorefield.tune import FittedGrid, flow, flow_levels
 
 # The command
 
@@ -66,9 +67,9 @@ def test_files_and_their_content(cli, judged):
     assert said["feature_space"].startswith("digits-judge v1")
     cells = said["cells"]
     assert [(c["name"], c["grid"], c["steps"]) for c in cells] == [
-        ("ddim", "uniform-logsnr", 2), ("ddim", "uniform-logsnr", 4),
+        ("ddim", "vp-root", 2), ("ddim", "vp-root", 4),
         ("heun@karras", "karras", 2), ("heun@karras", "karras", 4),
-        ("ddpm", "uniform-logsnr", 2), ("ddpm", "uniform-logsnr", 4),
+        ("ddpm", "vp-root", 2), ("ddpm", "vp-root", 4),
     ]  # fmt: skip
     # guided: two calls of the network for each of the denoiser; heun's second call a step falls
     # away at pure noise and on clean data
@@ -138,6 +139,43 @@ def test_the_runs_own_solver_is_in_the_default_list(cli, judged, monkeypatch):
     assert asked == [command.SOLVERS, (*command.SOLVERS, "heun")]
 
 
+@pytest.fixture
+def fitted(run):
+    """A grid of three steps beside the run."""
+    levels = karras(Cosine(), 3)
+    numbers = (0.1, 0.1, "karras", 0.2, 0.2)
+    grid = FittedGrid(levels, (1.0, 1.2, 1.0), "heun", "cosine", *numbers, 16, 0, guidance=1.5)
+    write_json(run / "grids" / "own.json", grid.to_json())
+    return run
+
+
+def test_a_fitted_grid_brings_its_solver_steps_and_guidance(cli, judged, fitted):
+    code, out, err = cli("compare", judged, "--n", 4, "--grid", "own", "--json")
+    assert code == 0, err
+    said = json.loads(out)
+    assert [(c["name"], c["grid"], c["steps"]) for c in said["cells"]] == [("heun", "own", 3)]
+    assert said["guidance"] == 1.5
+    words = ("--solvers", "heun@own,heun@karras,ddim", "--steps", 3, "--guidance", 2)
+    code, out, err = cli("compare", judged, "--n", 4, *words, "--json")
+    assert code == 0, err
+    own, plain, _ = json.loads(out)["cells"]
+    assert own["calls"] == plain["calls"]
+    assert own["distance"] != plain["distance"]  # the same levels; its second step is longer
+
+
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        ("--grid own --steps 3,5", "fitted to 3 steps and steps is 5"),
+        ("--solvers ddim@own --steps 3", "fitted to the solver heun and the solver is DDIM"),
+        ("--solvers heun@owm --steps 3", "Did you mean 'own'"),
+    ],
+)
+def test_a_fitted_grid_that_does_not_fit_is_refused(refused, fitted, monkeypatch, words, says):
+    monkeypatch.setattr(command, "data_of", lambda run: pytest.fail("work began"))
+    assert says in refused("compare", fitted, *words.split())
+
+
 def test_points(cli, tmp_path):
     words = ("--net.width", 16, "--batch", 64, "--images", 128, "--sample.steps", 2,
              "--checkpoint-every", 128)  # fmt: skip
@@ -154,8 +192,8 @@ REFUSED = [
     ("--solvers ddim,", "unknown solver ''"),
     ("--solvers ddim,huen@karras", "Did you mean 'heun'"),
     ("--solvers ddim@karas", "Did you mean 'karras'"),
-    ("--solvers ddim,heun,ddim", "ddim on the grid uniform-logsnr is listed twice"),
-    ("--solvers ddim,ddim@uniform-logsnr", "ddim on the grid uniform-logsnr is listed twice"),
+    ("--solvers ddim,heun,ddim", "ddim on the grid vp-root is listed twice"),
+    ("--solvers ddim,ddim@vp-root", "ddim on the grid vp-root is listed twice"),
     ("--solvers ddim@timesteps", "has no timesteps"),
     ("--grid timesteps", "has no timesteps"),
     ("--grid karas", "Did you mean 'karras'"),
@@ -182,7 +220,7 @@ def test_refused_before_any_work(refused, trained, tmp_path, monkeypatch, words,
     def work(*args, **kwargs):
         raise AssertionError("work began")
 
-    for name in ("_data", "judge_of", "compare"):
+    for name in ("data_of", "judge_of", "compare"):
         monkeypatch.setattr(command, name, work)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken").write_text("mine")
@@ -272,7 +310,7 @@ def test_a_flow_begun_too_late_is_not_the_closed_form(monkeypatch):
     known: Any = Known(Flow(), torch.tensor([1.0]).double(), torch.tensor([1.0]).double())
     truth = closed_form(known, 16)
     good = distance(compared(known, [], 16).reference.samples, truth).mean
-    monkeypatch.setattr(comparison, "PURE", -4.0)
+    monkeypatch.setattr(flow, "PURE", -4.0)
     late = compared(known, [], 16).reference
     assert distance(late.samples, truth).mean > 100 * good
     assert late.error < distance(late.samples, truth).mean  # more steps cannot tell
@@ -353,7 +391,7 @@ def test_samples_are_those_that_generate_makes(known):
 
 def test_a_grid_that_begins_elsewhere_is_refused(known, monkeypatch):
     late = known.schedule(torch.tensor([0.5, 0.0], dtype=torch.float64))
-    monkeypatch.setattr(comparison, "build_levels", lambda grid, schedule, steps: late)
+    monkeypatch.setattr(comparison, "build_grid", lambda *args: (late, DDIM()))
     with pytest.raises(BadInput, match="the grid late begins at sigma/alpha"):
         methods_of(["ddim@late"], [1], "uniform-t", known.schedule)
 
@@ -384,36 +422,6 @@ def test_figures_of_a_judge_are_those_of_eval():
     assert expected.agreement_real is not None
     assert found.agreement == expected.agreement.total
     assert yardstick.real.agreement == expected.agreement_real.total
-
-
-def test_real_data_are_drawn_in_the_shares_that_were_asked_for():
-    """Two classes far apart: a sample of the very law, in even shares, is at the floor. The twin is
-    the floor of draws in chance shares, an order of magnitude higher."""
-    rng = torch.Generator().manual_seed(0)
-
-    def split(n: int) -> Split:
-        label = torch.arange(n) % 2
-        x = 20.0 * label[:, None] + torch.randn(n, 2, generator=rng)
-        return Split(x, {"label": label})
-
-    data = Data("two", split(2000), split(1000), ("left", "right"), Scaling((0.0,), (1.0,)))
-    fresh = split(60)
-    found = Yardstick(data, None, 60, fresh.cond["label"])
-    ratio = found(fresh.x).frechet / found.real.frechet
-    assert 1 / 4 < ratio < 4  # one draw of some ten degrees of freedom, against the mean of eight
-    assert evaluate(fresh.x, None, data, None).frechet.floor > 10 * found.real.frechet
-
-
-def test_counts_of_each_class_in_a_draw():
-    train = load("digits").train
-    label = train.cond["label"]
-    counts = _shared(100, torch.bincount(torch.arange(70) % 7, minlength=10))
-    assert (int(counts.sum()), counts[7:].tolist()) == (100, [0, 0, 0])
-    assert set(counts[:7].tolist()) == {14, 15}
-    drawn = _draw(label, counts, torch.Generator().manual_seed(0))
-    assert torch.bincount(label[drawn], minlength=10).tolist() == counts.tolist()
-    assert len(drawn.unique()) == 100
-    assert not torch.equal(drawn, _draw(label, counts, torch.Generator().manual_seed(1)))
 
 
 def test_too_few_real_examples_of_a_class_are_refused():

@@ -1,5 +1,6 @@
 """The pictures of a comparison: every solver, every sample in its place, failures named."""
 
+import importlib
 from dataclasses import replace
 
 import numpy as np
@@ -9,8 +10,10 @@ import torch
 from scorefield.comparison import Cell, Comparison, Reference
 from scorefield.measure.agreement import wilson
 from scorefield.measure.compare import Distance, Quality
-from scorefield.report import curves as module
 from scorefield.report.curves import COLUMNS, SIDE, curves, strips
+
+module = importlib.import_module("scorefield.report.curves")
+"""The package exports a function of that name."""
 
 SOLVERS = ("ddim", "dpmpp2m@karras", "ddpm")
 

@@ -1,0 +1,172 @@
+"""What `make bench-solvers` solves, and how it is scored. numpy and torch only: peers import it.
+
+Data are mixtures of Gaussians with equal weights, so that the denoiser is exact. All is said in
+`y = x / alpha` and `r = sigma / alpha`, where every process is the same one,
+
+    y = x0 + r eps,    dy/dr = (y - D) / r,    D(y, r) = E[x0 | y],
+
+and processes differ by where r begins and ends and by the grids that are natural to them.
+
+One end for everybody: a run is scored at the last level of the process, r_end > 0, against the
+exact flow there. With an exact D a further step to r = 0 is nearly free of error and some packages
+always take it; scored at 0 they would be ranked by that step. Only a run that leaps from above
+r_end to 0 is scored against the flow at 0.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+POINTS, SEEDS = 256, (0, 1, 2)
+"""Points of a set of starts, and the seed of each set; the tables show the first."""
+BUDGETS = (5, 8, 10, 15, 20, 35, 50, 100)
+SAMPLES, SAMPLE_BUDGETS, DIRECTIONS = 20_000, (5, 10, 20, 50), 128
+
+Denoise = Callable[[Tensor, Tensor | float], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """Means `(K, d)`, and variances `(K, d)` along the axes in the columns of `(K, d, d)`."""
+
+    title: str
+    means: np.ndarray
+    variances: np.ndarray
+    axes: np.ndarray
+
+    @property
+    def dim(self) -> int:
+        return self.means.shape[1]
+
+    def sample(self, n: int, seed: int) -> Tensor:
+        rng = np.random.default_rng(seed)
+        k = rng.integers(len(self.means), size=n)
+        z = rng.standard_normal((n, self.dim)) * np.sqrt(self.variances[k])
+        return torch.from_numpy(self.means[k] + np.einsum("be,bde->bd", z, self.axes[k]))
+
+    def denoiser(self) -> Denoise:
+        """D(y, r): y `(B, d)`, r `()` or `(B,)`; in float64 whatever y is."""
+        k, d = self.means.shape
+        rotate = torch.from_numpy(self.axes.transpose(1, 0, 2).reshape(d, k * d).copy())
+        means, variances = torch.from_numpy(self.means), torch.from_numpy(self.variances)
+        centre = torch.from_numpy(np.einsum("kd,kde->ke", self.means, self.axes))
+
+        def denoise(y: Tensor, r: Tensor | float) -> Tensor:
+            total = variances + torch.as_tensor(r).double().reshape(-1, 1, 1) ** 2
+            modes = (y.double() @ rotate).view(len(y), k, d) - centre
+            share = (-0.5 * (modes**2 / total + total.log()).sum(-1)).softmax(-1)
+            pulled = (modes * (variances / total) * share[..., None]).view(len(y), k * d)
+            return (share @ means + pulled @ rotate.T).to(y)
+
+        return denoise
+
+
+def grid25() -> Mixture:
+    """Spacing .7, standard deviation .1."""
+    side = 0.7 * np.arange(-2, 3)
+    means = np.stack(np.meshgrid(side, side, indexing="ij"), -1).reshape(-1, 2)
+    return Mixture("25 modes in R^2", means, np.full((25, 2), 0.01), np.tile(np.eye(2), (25, 1, 1)))
+
+
+def aniso16() -> Mixture:
+    """From default_rng(0): means N(0, I), then axes, the Q of a normal matrix for each mode;
+    standard deviations along them in equal ratios from .1 to .5."""
+    rng = np.random.default_rng(0)
+    means = rng.standard_normal((8, 16))
+    axes = np.linalg.qr(rng.standard_normal((8, 16, 16)))[0]
+    variances = np.tile(np.geomspace(0.1, 0.5, 16) ** 2, (8, 1))
+    return Mixture("8 anisotropic modes in R^16", means, variances, axes)
+
+
+def eight() -> Mixture:
+    """ORD-8G: evenly on a circle of radius 2, standard deviation .3."""
+    angle = np.arange(8) * math.pi / 4
+    means = 2 * np.stack([np.cos(angle), np.sin(angle)], 1)
+    return Mixture("8 modes in R^2", means, np.full((8, 2), 0.09), np.tile(np.eye(2), (8, 1, 1)))
+
+
+PROBLEMS = {"grid25": grid25(), "aniso16": aniso16(), "eight": eight()}
+
+
+class Process(NamedTuple):
+    """First and last level as (alpha, sigma) and as t of the process; a start is `scale` z."""
+
+    name: str
+    title: str
+    first: tuple[float, float]
+    last: tuple[float, float]
+    times: tuple[float, float]
+    scale: float
+
+    @property
+    def r_start(self) -> float:
+        return self.first[1] / self.first[0]
+
+    @property
+    def r_end(self) -> float:
+        return self.last[1] / self.last[0]
+
+
+def vp_level(t: float) -> tuple[float, float]:
+    log_alpha = -(0.1 * t + 19.9 * t * t / 2) / 2
+    return math.exp(log_alpha), math.sqrt(-math.expm1(2 * log_alpha))
+
+
+VP = Process("vp", "VP, beta .1 to 20", vp_level(1.0), vp_level(1e-3), (1.0, 1e-3), 1.0)
+EDM = Process("edm", "EDM, sigma 80 to .002", (1.0, 80.0), (1.0, 0.002), (1.0, 0.002 / 80), 80.0)
+# diffusers' multistep flow grids begin at .999 and azula's at alpha = .001; .001 ends both
+FLOW = Process(
+    "flow", "flow, t .999 to .001", (0.001, 0.999), (0.999, 0.001), (0.999, 0.001), 0.999
+)
+PROCESSES = {process.name: process for process in (VP, EDM, FLOW)}
+
+
+def starts(dim: int, process: Process, points: int, seed: int) -> Tensor:
+    """y at r_start: `x = scale z`, z standard normal."""
+    z = np.random.default_rng(seed).standard_normal((points, dim))
+    return torch.from_numpy(process.scale * z / process.first[0])
+
+
+class Case(NamedTuple):
+    """A problem under a process: starts, and the exact flow at r_end and 0; `(sets, points, d)`."""
+
+    problem: str
+    process: str
+    y: Tensor
+    at_end: Tensor
+    at_zero: Tensor
+
+    def error(self, y: Tensor, r: float, chosen: int) -> float:
+        """Root mean square over points and coordinates of the distance in x, for one set."""
+        truth, alpha = self.at_end, PROCESSES[self.process].last[0]
+        if r == 0:
+            truth, alpha = self.at_zero, 1.0
+        return alpha * float((y.double() - truth[chosen]).square().mean().sqrt())
+
+
+class Counted:
+    """A denoiser that counts: `calls` is the points it saw over the size of the batch, which is
+    what each point pays also where they leave one by one."""
+
+    def __init__(self, denoise: Denoise, batch: int) -> None:
+        self.denoise, self.batch, self.seen = denoise, batch, 0
+
+    @property
+    def calls(self) -> float:
+        return self.seen / self.batch
+
+    def __call__(self, y: Tensor, r: Tensor | float) -> Tensor:
+        self.seen += len(y)
+        return self.denoise(y, r)
+
+
+def sliced_w2(a: Tensor, b: Tensor) -> float:
+    """Root mean square of the W2 of projections on DIRECTIONS of the plane; sets of equal size."""
+    angle = torch.arange(DIRECTIONS).double() * math.pi / DIRECTIONS
+    along = torch.stack([angle.cos(), angle.sin()])
+    return float(((a @ along).sort(0)[0] - (b @ along).sort(0)[0]).square().mean().sqrt())

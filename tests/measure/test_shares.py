@@ -1,0 +1,109 @@
+"""Real data in the class shares that were asked for: else the floor is too high."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput
+from scorefield.data import Data, Scaling, Split, load
+from scorefield.measure import Judge, Yardstick, evaluate, frechet_report
+from scorefield.measure.shares import class_counts, draw, in_shares
+
+
+def split(n: int, seed: int) -> Split:
+    """Two classes far apart, in even shares."""
+    label = torch.arange(n) % 2
+    noise = torch.randn(n, 2, generator=torch.Generator().manual_seed(seed))
+    return Split(20.0 * label[:, None] + noise, {"label": label})
+
+
+TRAIN, TEST, FRESH = split(2000, 0), split(1000, 1), split(60, 2)
+DATA = Data("two", TRAIN, TEST, ("left", "right"), Scaling((0.0,), (1.0,)))
+Floor = Callable[[], tuple[float, float]]
+
+
+def of_yardstick() -> tuple[float, float]:
+    found = Yardstick(DATA, None, len(FRESH), FRESH.cond["label"])
+    return found(FRESH.x).frechet, found.real.frechet
+
+
+def of_report() -> tuple[float, float]:
+    asked, real = FRESH.cond["label"], TRAIN.cond["label"]
+    found = frechet_report(FRESH.x, TRAIN.x, TEST.x, labels=asked, train_labels=real)
+    return found.value, found.floor
+
+
+def of_chance_shares() -> tuple[float, float]:
+    found = frechet_report(FRESH.x, TRAIN.x, TEST.x)
+    return found.value, found.floor
+
+
+def check_fair(figures: Floor) -> None:
+    """A sample of the very law, in the shares of the test set, is at the floor: one draw of some
+    ten degrees of freedom, against the mean of eight."""
+    value, floor = figures()
+    assert 1 / 4 < value / floor < 4
+
+
+@pytest.mark.parametrize("figures", [of_yardstick, of_report])
+def test_a_sample_of_the_very_law_is_at_the_floor(figures: Floor):
+    check_fair(figures)
+
+
+def test_planted_draws_in_chance_shares_raise_the_floor():
+    with pytest.raises(AssertionError):
+        check_fair(of_chance_shares)
+    assert of_chance_shares()[1] > 10 * of_report()[1]
+
+
+def test_evaluate_draws_what_was_asked_for():
+    """Samples of a few classes, unevenly: real examples of the same ones are as good, by every
+    figure, and those of all classes are not."""
+    torch.manual_seed(0)
+    data, judge = load("digits"), Judge((1, 8, 8), 10).eval()
+    x0, cond = data.batch(data.train, torch.arange(len(data.train)))
+    rng = torch.Generator().manual_seed(0)
+    counts = torch.tensor([60, 0, 20, 0, 0, 0, 0, 0, 0, 10])
+    rows = draw(cond["label"], counts, rng)
+    labels = cond["label"][rows]
+    fair, blind = (evaluate(x0[rows], asked, data, judge) for asked in (labels, None))
+    assert (fair.frechet.n, blind.frechet.n) == (90, 90)
+    assert fair.frechet.ratio is not None
+    assert blind.frechet.ratio is not None
+    assert fair.frechet.ratio < 2 < 4 < blind.frechet.ratio
+    pair = (fair.precision_recall.precision, fair.precision_recall_real.precision)
+    assert pair[0] == pytest.approx(pair[1], abs=0.1)
+
+
+def test_labels_for_each_or_for_neither():
+    with pytest.raises(BadInput, match="Give one each"):
+        frechet_report(FRESH.x, TRAIN.x, TEST.x, labels=FRESH.cond["label"])
+    label = FRESH.cond["label"]
+    with pytest.raises(BadInput, match="2000 training features have 60 labels"):
+        frechet_report(FRESH.x, TRAIN.x, TEST.x, labels=label, train_labels=label)
+
+
+def check_counts(label: Tensor, counts: Tensor, drawn: Tensor) -> None:
+    found = torch.bincount(label[drawn], minlength=len(counts))
+    assert found.tolist() == counts.tolist()
+    assert len(drawn.unique()) == len(drawn)
+
+
+def test_counts_of_each_class_in_a_draw():
+    label = load("digits").train.cond["label"]
+    counts = in_shares(100, torch.bincount(torch.arange(70) % 7, minlength=10))
+    assert (int(counts.sum()), counts[7:].tolist()) == (100, [0, 0, 0])
+    assert set(counts[:7].tolist()) == {14, 15}
+    drawn, other = (draw(label, counts, torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    check_counts(label, counts, drawn)
+    assert not torch.equal(drawn, other)
+    with pytest.raises(AssertionError):  # planted: a draw by chance
+        check_counts(label, counts, torch.randperm(len(label))[:100])
+
+
+def test_counts_are_of_what_there_is():
+    asked, real = torch.arange(40) % 4, torch.tensor([0] * 30 + [1] * 30 + [2] * 3 + [5] * 9)
+    assert class_counts(asked, real, 1000).tolist() == [10, 10, 3, 0, 0, 0]
+    assert class_counts(asked, real, 20).tolist() == [5, 5, 3, 0, 0, 0]
