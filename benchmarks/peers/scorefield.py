@@ -57,7 +57,12 @@ def on(solver: Any, levels: Callable[[int, bool], Level], clean: bool) -> Callab
 
 def candidates(process: Process, stochastic: bool) -> list[Candidate]:
     solvers = {name: factory() for name, factory in catalogue.solvers.items()}
-    chosen = {name: s for name, s in solvers.items() if s.stochastic == stochastic}
+    # one step to clean data, all that a grid of one step leaves to it, is no run of an adaptive one
+    chosen = {
+        name: s
+        for name, s in solvers.items()
+        if s.stochastic == stochastic and not (stochastic and s.adaptive)
+    }
     return [
         Candidate(name, "" if s.adaptive else grid, on(s, levels, stochastic), s.adaptive)
         for name, s in chosen.items()
