@@ -10,10 +10,10 @@ from scorefield.config import build_schedule
 from scorefield.guide import cfg
 from scorefield.process import grids
 from scorefield.run import open_run
-from scorefield.solve import DPMSolverPP, trajectory
+from scorefield.solve import Arc, trajectory
 
 HERE = Path(__file__).parent
-STEPS, GUIDANCE, MORE = 10, 1.4, 10
+STEPS, GUIDANCE, MORE = 10, 1.3, 10
 
 
 @torch.no_grad()
@@ -22,11 +22,11 @@ def digits() -> None:
     run = open_run(HERE.parent / "runs" / "digits")
     model, schedule = run.denoiser, build_schedule(run.config.objective.schedule)
     classes = torch.arange(len(model.classes))
-    levels = grids.uniform_logsnr(schedule, STEPS)
+    levels = grids.vp_root(schedule, STEPS)
     noise = Seeded(classes)
     x = noise.start(model.shape, levels)
     guided = cfg(GUIDANCE)(model)
-    steps = trajectory(DPMSolverPP(), guided, x, levels, noise, {"label": classes})
+    steps = trajectory(Arc(), guided, x, levels, noise, {"label": classes})
     way = [x, *(state.x for state, _ in steps)]
     blank = torch.full_like(x, 40 / 127.5 - 1)  # the colour between pictures
     labels = classes.repeat_interleave(MORE)

@@ -18,7 +18,7 @@ def digits() -> Config:
         Training(images=100_000, batch=256, lr=3e-3, checkpoint_every=20_000),
         DataConfig("digits"),
         NetConfig(width=24, multipliers=(1, 2), blocks=2),
-        sample=SampleConfig(steps=10, guidance=1.4),
+        sample=SampleConfig(steps=10, guidance=1.3),
     )
 
 
