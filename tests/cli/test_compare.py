@@ -24,6 +24,8 @@ from scorefield.solve import DDIM, DPMSolverPP
 from scorefield.train import write_json, write_tensors
 from scorefield.tune import FittedGrid, flow, flow_levels
 
+pytestmark = pytest.mark.slow
+
 # The command
 
 

@@ -19,6 +19,8 @@ from scorefield.solve import Heun, sample
 from scorefield.train import write_json
 from scorefield.tune import FittedGrid
 
+pytestmark = pytest.mark.slow
+
 FEW = ("--starts", "16", "--rounds", "2", "--steps", "3")
 
 

@@ -11,6 +11,8 @@ from scorefield.config import Config, DataFacts, check, from_json, to_json
 from scorefield.data import Scaling
 from scorefield.recipes import recipes
 
+pytestmark = pytest.mark.slow
+
 POINTS = [
     "--net.width",
     "16",

@@ -94,6 +94,7 @@ def test_columns(cli, trained, tmp_path):
     assert Image.open(tmp_path / "a.png").size == (19 * 8, 28 * 8)
 
 
+@pytest.mark.slow
 def test_every_solver_and_grid_by_name(cli, trained, tmp_path):
     from scorefield import catalogue
 

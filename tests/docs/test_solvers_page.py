@@ -12,6 +12,8 @@ from scorefield import catalogue
 from scorefield.base import BadInput
 from scorefield.solve import DDIM, GradientEstimation
 
+pytestmark = pytest.mark.slow
+
 FIGURES = json.loads(pages.FIGURES.read_text())
 PAGE = pages.PAGE.read_text()
 AGAIN, COUNTS = ("ddim", "arc", "ddpm"), (5, 10)

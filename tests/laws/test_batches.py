@@ -29,6 +29,7 @@ def test_a_planted_batch_dependence_in_a_step(twin):
         batches.check_step_of_cat(twin)
 
 
+@pytest.mark.slow
 @every_solver
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_neighbours_and_order_do_not_matter(solver, dtype):

@@ -16,6 +16,8 @@ from scorefield.solve.interpolate import log_clock, place, predicted, present, v
 from scorefield.solve.multistep import Interval, advance
 from tests.laws.order import check_order, order_on_eight
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Newton3M(DPMSolverPP3M):

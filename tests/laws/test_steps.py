@@ -56,6 +56,7 @@ def test_a_planted_defect_at_pure_noise(twin):
     fails(steps.check_pure_noise, twin, Flow())
 
 
+@pytest.mark.slow
 @every_solver
 def test_the_first_step_of_every_schedule_is_bounded(solver):
     steps.check_first_step(solver)
@@ -65,6 +66,7 @@ def test_a_planted_growth():
     fails(steps.check_first_step, steps.EpsDDIM())
 
 
+@pytest.mark.slow
 @every_solver
 def test_runs_of_one_two_and_three_steps(solver):
     steps.check_few_steps(solver)

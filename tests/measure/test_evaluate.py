@@ -9,6 +9,8 @@ from scorefield.base import BadInput
 from scorefield.data import Data, Scaling, Split, load
 from scorefield.measure import Judge, evaluate, train_judge
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pictures() -> tuple[Data, Judge]:

@@ -12,6 +12,8 @@ from scorefield.measure.agreement import wilson
 from scorefield.measure.compare import Distance, Quality
 from scorefield.report.curves import COLUMNS, SIDE, curves, strips
 
+pytestmark = pytest.mark.slow
+
 module = importlib.import_module("scorefield.report.curves")
 """The package exports a function of that name."""
 

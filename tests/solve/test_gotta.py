@@ -11,6 +11,8 @@ from scorefield.solve import gotta, sample, trajectory
 from scorefield.solve.gotta import GottaGoFast, Path, level
 from tests.laws import checks
 
+pytestmark = pytest.mark.slow
+
 SOLVER = GottaGoFast()
 
 

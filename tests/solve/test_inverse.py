@@ -15,6 +15,8 @@ from scorefield.solve.rk import MIDPOINT
 from tests.laws import checks
 from tests.solve.test_parallel import GRID, MIXTURES
 
+pytestmark = pytest.mark.slow
+
 LEVELS = {
     "vp": grids.uniform_t(VP(), 10, stop=0.01),
     "flow": grids.uniform_t(Flow(), 10, stop=0.01),

@@ -14,6 +14,8 @@ from scorefield.solve import DDIM, DDPM, PNDM, DPMSolverPP, Heun, sample, trajec
 from scorefield.solve.parallel import parallel
 from tests.laws import checks, twins
 
+pytestmark = pytest.mark.slow
+
 module = importlib.import_module("scorefield.solve.parallel")  # the package has a function so named
 side = torch.linspace(-1.4, 1.4, 5, dtype=torch.float64)
 GRID = Mixture(

@@ -13,6 +13,8 @@ from scorefield.solve import DDPM, MuDDIM, UniPC, sample
 from scorefield.solve.sa import SASolver
 from tests.laws import checks
 
+pytestmark = pytest.mark.slow
+
 SEEDS = [1, 2, 3]
 SOLVERS = {
     "default": SASolver(),
