@@ -6,7 +6,6 @@ stochastic solver draws other samples of the same law and has no such distance: 
 samples as a set. So are the others too, since an error need not be a fault that anyone can see.
 """
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
@@ -21,7 +20,7 @@ from scorefield.base import BadInput, Cond, Guide, Level, Seeded
 from scorefield.denoise import Denoiser
 from scorefield.measure.compare import Distance, Quality, Yardstick, distance
 from scorefield.process import Schedule
-from scorefield.run import QUIET_SECONDS, build_grid, build_solver, repeat_labels
+from scorefield.run import build_grid, build_solver, progress_bar, repeat_labels
 from scorefield.solve import DPMSolverPP3M, Solver, sample
 from scorefield.tune import FittedGrid, flow_levels
 
@@ -170,7 +169,7 @@ def compare(
     per_eval = 1 if label is None or guidance == 1 else 2
     rows = [m.steps * m.solver.evals * n * per_eval for m in methods]
     flow = [fine * n * per_eval, fine // 2 * few * per_eval]
-    with _bar(sum(rows) + sum(flow), progress) as bar:
+    with progress_bar(sum(rows) + sum(flow), progress, "call") as bar:
         guide = catalogue.guides["cfg"](guidance) if label is not None else lambda denoise: denoise
         walk = _Walk(denoiser, guide, noise, label, batch, bar)
         bar.set_postfix_str("the flow itself")
@@ -267,20 +266,6 @@ def _cell(
         None if method.solver.stochastic else distance(x0, reference),
         yardstick(x0) if yardstick else None,
         x0[:keep],
-    )
-
-
-def _bar(total: int, shown: bool) -> "tqdm":
-    """Work done and time left, in calls of the network times samples."""
-    from tqdm import tqdm
-
-    return tqdm(
-        total=total,
-        unit="call",
-        unit_scale=True,
-        disable=not shown,
-        dynamic_ncols=True,
-        mininterval=0.1 if sys.stderr.isatty() else QUIET_SECONDS,
     )
 
 

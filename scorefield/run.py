@@ -16,6 +16,7 @@ from scorefield.base import BadInput, Cond, Level, Seeded, unknown
 from scorefield.config import (
     Config,
     DataFacts,
+    SampleConfig,
     build_denoiser,
     build_levels,
     build_objective,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 QUIET_SECONDS = 10.0
 """Between two lines of progress where nobody watches a terminal."""
 
-STEPS, SOLVER = 20, "arc"
+DEFAULT = SampleConfig()
 """How `generate` samples unless it is told, or given a fitted grid."""
 
 Watcher = Callable[[Progress], None]
@@ -105,7 +106,7 @@ def fit(
     if folder and content and not seen:
         folder.keep_config(content)
     average = denoiser
-    with closing(steps), _bar(config.training.images, progress, "img", seen) as bar:
+    with closing(steps), progress_bar(config.training.images, progress, "img", seen) as bar:
         for step in steps:
             if folder and content and seen:  # the checkpoint was whole: the settings are its now
                 folder.keep_config(content)
@@ -299,7 +300,7 @@ def generate(
     *,
     steps: int | None = None,
     solver: str | Solver | None = None,
-    grid: str | FittedGrid = "vp-root",
+    grid: str | FittedGrid = DEFAULT.grid,
     labels: Sequence[int] | Tensor | None = None,
     guidance: float = 1.0,
     seeds: Sequence[int] | Tensor | None = None,
@@ -330,15 +331,15 @@ def generate(
         raise BadInput(f"{len(noise_seeds)} seeds for {n} samples.", "Give one seed per sample.")
     fitted = isinstance(grid, FittedGrid)
     if steps is None:
-        steps = grid.steps if fitted else STEPS
-    method = build_solver(solver or (grid.solver if fitted else SOLVER))
+        steps = grid.steps if fitted else DEFAULT.steps
+    method = build_solver(solver or (grid.solver if fitted else DEFAULT.solver))
     levels, method = build_grid(grid, denoiser.schedule, steps, method)
     label = None if labels is None else repeat_labels(labels, n, len(denoiser.classes))
     guide = catalogue.guides["cfg"](guidance)
     guided = denoiser if label is None else guide(denoiser)
     where = next(denoiser.parameters())
     done = []
-    with _bar(-(-n // batch) * (len(levels.sigma) - 1), progress, "step") as bar:
+    with progress_bar(-(-n // batch) * (len(levels.sigma) - 1), progress, "step") as bar:
         for i in range(0, n, batch):
             noise = Seeded(noise_seeds[i : i + batch])
             x = noise.start(denoiser.shape, levels, dtype=where.dtype, device=where.device)
@@ -379,15 +380,15 @@ def repeat_labels(labels: Sequence[int] | Tensor, n: int, classes: int) -> Tenso
     return label.long().repeat(-(-n // len(label)))[:n]
 
 
-def _bar(total: int, shown: bool, unit: str, done: int = 0) -> "tqdm":
+def progress_bar(total: int | None, shown: bool, unit: str, done: int = 0) -> "tqdm":
     """Speed and time left; in a file or a pipe only a line every few seconds."""
     from tqdm import tqdm
 
     return tqdm(
         total=total,
-        initial=min(done, total),
+        initial=done if total is None else min(done, total),
         unit=unit,
-        unit_scale=unit == "img",
+        unit_scale=unit != "step",
         disable=not shown,
         dynamic_ncols=True,
         mininterval=0.1 if sys.stderr.isatty() else QUIET_SECONDS,

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import re
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from scorefield import catalogue
 from scorefield.base import BadInput
 from scorefield.cli.options import Switch, at_least, device, labels_of, note, parse, say
 from scorefield.config import build_schedule
-from scorefield.run import QUIET_SECONDS, build_solver, open_run, repeat_labels
+from scorefield.run import build_solver, open_run, progress_bar, repeat_labels
 from scorefield.train import check_place, write_json
 from scorefield.tune import FittedGrid, Progress
 from scorefield.tune import fit_grid as fit
@@ -125,11 +124,8 @@ def main(argv: list[str]) -> int:
 
 @contextmanager
 def _bar(shown: bool) -> Iterator[Callable[[Progress], None]]:
-    """Speed and the most time that is left; in a file or a pipe only a line every few seconds."""
-    from tqdm import tqdm
-
-    quiet = 0.1 if sys.stderr.isatty() else QUIET_SECONDS
-    with tqdm(unit="call", unit_scale=True, disable=not shown, mininterval=quiet) as bar:
+    """Speed and the most time that is left; the total is known once the fit has begun."""
+    with progress_bar(None, shown, "call") as bar:
 
         def watch(progress: Progress) -> None:
             bar.total = progress.total

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
-from scorefield.solve.loop import Info
+from scorefield.solve.loop import Info, rms
 from scorefield.solve.transfer import affine, transfer
 
 SAFETY, SHRINK, GROW = 0.8, 0.2, 2.0
@@ -118,13 +118,13 @@ class Adaptive:
             ahead, slopes = self._stages(denoise, u, slope, phi, h, conds, x.dtype)
             estimate = _combine(self.tableau.error, slopes) * like(h, u)
             allowed = self.atol + rtol * torch.maximum(u.abs(), ahead.abs())
-            share = _rms(estimate / allowed).to(size) * phi / h
+            share = rms(estimate / allowed).to(size) * phi / h
             passed = share <= 1
             factor = (SAFETY * share ** (-1 / self.tableau.lower)).clamp(SHRINK, GROW)
             # a step cut short by the end of the way says nothing against a longer one
             longer = torch.where(passed & (h < tried), tried, 0.0)
             tried = torch.maximum(h * factor.nan_to_num(SHRINK), longer)
-            error = error.index_add(0, at, torch.where(passed, _rms(estimate).to(size), 0.0))
+            error = error.index_add(0, at, torch.where(passed, rms(estimate).to(size), 0.0))
             arrived = passed & (h >= phi - end)
             place = at[arrived]
             size = size.index_copy(0, place, tried[arrived])
@@ -218,8 +218,3 @@ def _combine(weights: tuple[float, ...], slopes: list[Tensor]) -> Tensor:
         if weight:
             total = total.add(slope, alpha=weight)
     return total
-
-
-def _rms(v: Tensor) -> Tensor:
-    """Root mean square over each sample `(B,)`."""
-    return v.flatten(1).square().mean(1).sqrt()

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
 from scorefield.solve.adaptive import Paced
-from scorefield.solve.loop import Info
+from scorefield.solve.loop import Info, rms
 from scorefield.solve.transfer import affine, posterior
 
 SHRINK, GROW = 0.2, 2.0
@@ -181,11 +181,11 @@ class GottaGoFast:
             change = like(gain / 2, u) * (call(euler, stop, going, d) - d)
             ahead = euler + change
             allowed = (rtol * torch.maximum(u.abs(), ahead.abs())).clamp(min=self.atol)
-            share = _rms(change / allowed).to(size) / path.length.sqrt()
+            share = rms(change / allowed).to(size) / path.length.sqrt()
             passed = going & (share <= 1)
             factor = (1 / share).nan_to_num(SHRINK).clamp(SHRINK, GROW)
             size = torch.where(going, (path.length * factor).clamp(max=STEEPEST), size)
-            error = error + torch.where(passed, _rms(change).to(size), 0.0)
+            error = error + torch.where(passed, rms(change).to(size), 0.0)
             u = torch.where(like(passed, u).bool(), ahead, u)
             going = going & ~path.move(passed)
         there_x = (u * like(n_next, u)).to(x)
@@ -197,8 +197,3 @@ class GottaGoFast:
 def level(phi: Tensor) -> Level:
     """The level of unit scale at an angle."""
     return Level(phi.cos(), phi.sin())
-
-
-def _rms(v: Tensor) -> Tensor:
-    """Root mean square over each sample `(B,)`."""
-    return v.flatten(1).square().mean(1).sqrt()

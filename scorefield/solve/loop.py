@@ -136,3 +136,8 @@ def check(levels: Level, batch: int) -> None:
             f"at index {at[0] + 1}.",
             "Flip a grid that runs from data to noise.",
         )
+
+
+def rms(v: Tensor) -> Tensor:
+    """Root mean square over each sample `(B,)`."""
+    return v.flatten(1).square().mean(1).sqrt()

@@ -26,7 +26,7 @@ from scorefield.solve.transfer import transfer
 PAST = [
     namedtuple(f"Past{k}", ("x", *(f"past{j}" for j in range(1, k + 1)), "lam")) for k in range(6)
 ]
-"""`Past3(x, past1, past2, past3, lam)`: x, the last values of D (or eps), newest first, and
+"""`Past3(x, past1, past2, past3, lam)`: x, the last values of D, eps or a slope, newest first, and
 `lam = log(alpha/sigma)` `(B, 3)` where each was made; +inf where a sample has no past."""
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise
-from scorefield.solve.loop import Solver, check
+from scorefield.solve.loop import Solver, check, rms
 
 
 class Parallel(NamedTuple):
@@ -106,7 +106,7 @@ def parallel(
         rounds += moving
         evals += inside.sum(0)
         states = [state, *walk(state, range(window))]
-        change = torch.stack([_rms((s[0] - old).to(wide)) for s, old in zip(states, path)])
+        change = torch.stack([rms((s[0] - old).to(wide)) for s, old in zip(states, path)])
         change = change.cpu() / torch.hypot(*level(at + ahead)).cpu()
         stride = torch.minimum(_stride(change, tolerance * ahead / steps), steps - at)
         last = int(stride.max())
@@ -137,8 +137,3 @@ def _stride(change: Tensor, allowed: Tensor) -> Tensor:
     """How many levels each sample goes on `(B,)`: to the first that changed `(window, B)` by more
     than allowed, and by one at least."""
     return (change <= allowed).cumprod(0).sum(0).clamp(min=1)
-
-
-def _rms(v: Tensor) -> Tensor:
-    """Root mean square over each sample `(B,)`."""
-    return v.flatten(1).square().mean(1).sqrt()

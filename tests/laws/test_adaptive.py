@@ -72,8 +72,8 @@ def test_a_planted_optimist(check):
 
 def test_a_planted_batch_average(monkeypatch):
     """Control by the mean over the batch: the easy samples pay for the hard ones."""
-    alone = adaptive._rms
-    monkeypatch.setattr(adaptive, "_rms", lambda v: alone(v).mean().expand(len(v)))
+    alone = adaptive.rms
+    monkeypatch.setattr(adaptive, "rms", lambda v: alone(v).mean().expand(len(v)))
     with pytest.raises(AssertionError):
         check_own_calls(BogackiShampine())
 
