@@ -74,9 +74,12 @@ def main() -> None:
         for longest in (5 / 2, 1e9):
             with constants(LONGEST=longest):
                 row(f"{name}, {'fading' if longest < 9 else 'no fading'}", Arc(), grid)
+    for slight in (0.0, 1 / 10, 1e9):
+        with constants(SLIGHT=slight):
+            row(f"vp-root, J = 0 where |w J| < {slight:g}", Arc(), grids.vp_root)
     for p in (1.5, 2.0, 2.25, 2.5, 3.0):
         row(f"vp-root, p = {p:g}", Arc(), grids.vp_root, p=p)
-    for k in (2, 3):
+    for k in (2, 3, 4):
         row(f"vp-root, k = {k}", Arc(k), grids.vp_root)
     row("exp-arc on vp-root", ExpArc(), grids.vp_root)
 
