@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: quickstart test check lint quick bench-step bench-solvers docs clean
+.PHONY: quickstart test check lint quick bench-step bench-solvers bench-train bench-recipes docs clean
 .DELETE_ON_ERROR:
 
 quickstart: .venv/installed
@@ -34,9 +34,19 @@ bench-step: .venv/installed
 bench-solvers: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.solvers
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.default
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fitted
+
+# peers as above: azula diffusers smalldiffusion lucidrains
+bench-train: .venv/installed
+	$(BIN)/python -m benchmarks.train --compile
+
+# ours beside a peer: make bench-recipes ARGS="fashion-mnist --path DIR --minutes 25 --peer .../python"
+bench-recipes: .venv/installed
+	$(BIN)/python -m benchmarks.recipes $(ARGS)
 
 docs: .venv/installed
 	$(BIN)/python docs/pictures.py
+	OMP_NUM_THREADS=1 $(BIN)/python docs/pictures_training.py
 	OMP_NUM_THREADS=1 $(BIN)/python -m docs.solvers
 
 .venv/installed: pyproject.toml constraints.txt

@@ -6,7 +6,6 @@ import torch
 
 from scorefield import generate, plot
 from scorefield.base import Seeded
-from scorefield.config import build_schedule
 from scorefield.guide import cfg
 from scorefield.process import grids
 from scorefield.run import open_run
@@ -20,7 +19,7 @@ STEPS, GUIDANCE, MORE = 10, 1.3, 10
 def digits() -> None:
     """A row for each class: one sample on its way from noise, then ten more."""
     run = open_run(HERE.parent / "runs" / "digits")
-    model, schedule = run.denoiser, build_schedule(run.config.objective.schedule)
+    model, schedule = run.denoiser, run.schedule
     classes = torch.arange(len(model.classes))
     levels = grids.vp_root(schedule, STEPS)
     noise = Seeded(classes)

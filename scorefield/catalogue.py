@@ -10,10 +10,29 @@ from typing import Any
 from scorefield.data import datasets
 from scorefield.guide import cfg
 from scorefield.measure import agreement, frechet_report, memorisation, precision_recall
-from scorefield.nets import MLP, UNet
-from scorefield.objective import EDMWeight, LogNormal, MinSNR, Objective, Stratified, Uniform
+from scorefield.nets import MLP, DiT, UNet
+from scorefield.objective import (
+    P2,
+    VLB,
+    Adaptive,
+    Antithetic,
+    EDMWeight,
+    Fixed,
+    Geometric,
+    Hybrid,
+    Likelihood,
+    LogitNormal,
+    LogNormal,
+    MinSNR,
+    Objective,
+    Sigmoid,
+    Sliced,
+    Stratified,
+    Uniform,
+    Variational,
+)
 from scorefield.objective import weight as _weight
-from scorefield.process import EDM, VE, VP, Cosine, DiscreteVP, Flow, SubVP
+from scorefield.process import EDM, VE, VP, Cosine, DiscreteVP, Flow, Learned, SubVP
 from scorefield.process import grids as _grids
 from scorefield.solve import (
     DDIM,
@@ -64,6 +83,7 @@ schedules = {
     "cosine": Cosine,
     "flow": Flow,
     "ddpm": DiscreteVP,
+    "learned": Learned,
 }
 grids = {
     "uniform-t": _grids.uniform_t,
@@ -113,13 +133,32 @@ guides = {"cfg": cfg}
 weights = {
     "simple": lambda: _weight.snr,
     "snr": lambda: _weight.snr,
+    "truncated-snr": lambda: _weight.truncated_snr,
     "min-snr": MinSNR,
+    "vlb": VLB,
+    "likelihood": Likelihood,
     "edm": EDMWeight,
+    "sigmoid": Sigmoid,
+    "p2": P2,
     "x0": lambda: _weight.unit,
 }
-times = {"uniform": Uniform, "stratified": Stratified, "lognormal": LogNormal}
-objectives = {"regression": Objective}
-networks = {"unet": UNet, "mlp": MLP}
+times = {
+    "uniform": Uniform,
+    "stratified": Stratified,
+    "antithetic": Antithetic,
+    "lognormal": LogNormal,
+    "logit-normal": LogitNormal,
+    "fixed": Fixed,
+    "geometric": Geometric,
+    "adaptive": Adaptive,
+}
+objectives = {
+    "regression": Objective,
+    "sliced": Sliced,
+    "hybrid": Hybrid,
+    "variational": Variational,
+}
+networks = {"unet": UNet, "dit": DiT, "mlp": MLP}
 measures = {
     "frechet": frechet_report,
     "precision-recall": precision_recall,

@@ -13,12 +13,15 @@ from scorefield import catalogue
 from scorefield.base import BadInput, Level, unknown
 from scorefield.data import Data, Scaling, load
 from scorefield.denoise import Denoiser, views
-from scorefield.objective import Objective
+from scorefield.objective import Criterion, Variational
 from scorefield.process import Schedule
 from scorefield.train import Training
 
 SCHEMA = 1
 """Version of `config.json`; a higher one was written by a newer Scorefield."""
+
+UNBIASED = ("uniform", "stratified", "antithetic", "adaptive")
+"""Laws of times that leave the expectation of a uniform t."""
 
 SMALLEST_ALPHA = 1e-4
 """D = (x - sigma eps)/alpha turns float32's 6e-8 into at most 1e-3 of a unit at this alpha."""
@@ -42,28 +45,41 @@ class DataConfig:
 class NetConfig:
     """Which network."""
 
-    name: Literal["auto", "unet", "mlp"] = "auto"
-    """unet for pictures, mlp for vectors; auto takes the one that fits the data."""
+    name: Literal["auto", "unet", "dit", "mlp"] = "auto"
+    """unet or dit for pictures, mlp for vectors; auto takes unet or mlp, whichever fits."""
     width: int = 32
-    """Channels at full size (unet) or hidden units (mlp)."""
-    multipliers: tuple[int, ...] = (1, 2)
-    """Width at each resolution, as multiples; each halves the size."""
+    """Channels at full size (unet), of a patch (dit) or hidden units (mlp)."""
     blocks: int = 2
-    """Residual blocks at each resolution (unet) or in all (mlp)."""
+    """Residual blocks at each resolution (unet) or in all (dit, mlp)."""
+    multipliers: tuple[int, ...] = (1, 2)
+    """unet: width at each resolution, as multiples; each halves the size."""
     attention: tuple[int, ...] | None = None
-    """Resolutions with self-attention: 0 is full size; None is the deepest."""
+    """unet: resolutions with self-attention; 0 is full size, None the deepest."""
+    norm: Literal["group", "layer", "rms"] = "group"
+    """unet: over groups of channels and all pixels, or over the channels of each pixel."""
+    patch: int = 2
+    """dit: pixels of a side of a patch."""
+    heads: int = 4
+    """dit: heads of its attention."""
+    features: Literal["sinusoidal", "fourier"] = "sinusoidal"
+    """How the network is told the noise level: waves of geometric or of random frequencies."""
     dropout: float = 0.0
     """Share of activations dropped in training."""
+    checkpoint: bool = False
+    """unet, dit: less memory in training, a third more arithmetic."""
 
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
     """What the network learns."""
 
+    kind: Literal["regression", "sliced", "hybrid", "variational"] = "regression"
+    """regression; sliced (from noisy data alone); hybrid (learns the reverse variance too, on
+    schedule ddpm); variational (trains the schedule, on schedule learned)."""
     schedule: str = "cosine"
     """The forward process (scorefield catalogue schedules)."""
     view: str = "edm"
-    """What the network predicts: x0, eps, v, flow or edm."""
+    """What the network predicts: x0, eps, score, v, flow or edm."""
     weight: str = "edm"
     """Weight of each noise level (scorefield catalogue weights)."""
     times: str = "lognormal"
@@ -137,21 +153,29 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
     """A fresh network with its preconditioning; its weights come from the run's seed."""
     net, image = config.net, len(facts.shape) == 3
     name = net.name if net.name != "auto" else ("unet" if image else "mlp")
-    common = {
+    variance = config.objective.kind == "hybrid"
+    options: dict[str, Any] = {
         "width": net.width,
-        "blocks": net.blocks,
+        "depth" if name == "dit" else "blocks": net.blocks,
         "classes": len(facts.classes) or None,
+        "out_channels": 2 * facts.shape[0] if variance else None,
+        "features": net.features,
         "dropout": net.dropout,
     }
+    if name == "unet":
+        options |= {"multipliers": net.multipliers, "attention": net.attention, "norm": net.norm}
+    if name == "dit":
+        options |= {"patch": net.patch, "heads": net.heads}
+    if name != "mlp":
+        options["checkpoint"] = net.checkpoint
     with torch.random.fork_rng():
         torch.manual_seed(config.training.seed)
-        if name == "unet":
-            common |= {"multipliers": net.multipliers, "attention": net.attention}
-        network = catalogue.networks[name](facts.shape, **common)
+        network = catalogue.networks[name](facts.shape, **options)
     return Denoiser(
         network,
         config.objective.view,
         facts.sigma_data,
+        variance=variance,
         schedule=build_schedule(config.objective.schedule),
         shape=tuple(facts.shape),
         scaling=facts.scaling,
@@ -159,16 +183,16 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
     )
 
 
-def build_objective(config: Config, facts: DataFacts) -> Objective:
-    """The objective that the settings name."""
+def build_objective(config: Config, facts: DataFacts, schedule: Schedule) -> Criterion:
+    """The objective that the settings name, on the denoiser's schedule, which it may train."""
     o = config.objective
-    weight = catalogue.weights[o.weight]
-    return Objective(
-        build_schedule(o.schedule),
-        catalogue.times[o.times](),
-        weight(facts.sigma_data) if o.weight == "edm" else weight(),
-        o.dropout,
-    )
+    times = catalogue.times[o.times]()
+    if o.kind == "variational":
+        return Variational(schedule, times, o.dropout)  # type: ignore[arg-type] checked there
+    given = {"edm": facts.sigma_data, "vlb": schedule, "likelihood": schedule}
+    make = catalogue.weights[o.weight]
+    weight = make(given[o.weight]) if o.weight in given else make()
+    return catalogue.objectives[o.kind](schedule, times, weight, dropout=o.dropout)
 
 
 def check(config: Config) -> None:
@@ -186,21 +210,51 @@ def check(config: Config) -> None:
             raise unknown(kind, name, names)
     schedule = build_schedule(o.schedule)
     alpha = float(schedule(torch.tensor(1.0)).alpha)
-    if o.view == "eps" and alpha < SMALLEST_ALPHA:
+    if o.view in ("eps", "score") and alpha < SMALLEST_ALPHA:
         raise BadInput(
-            f"view eps with schedule {o.schedule}: alpha is {alpha:.2g} at t=1, where eps says "
-            "nothing about x0.",
+            f"view {o.view} with schedule {o.schedule}: alpha is {alpha:.2g} at t=1, where the "
+            f"{o.view} says nothing about x0.",
             "Use --objective.view v or edm, or a schedule that keeps some signal, such as vp.",
         )
+    check_objective(o, schedule, config.training)
     build_levels(sample.grid, schedule, sample.steps)
     catalogue.guides["cfg"](sample.guidance)
+
+
+def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) -> None:
+    """Raise BadInput for an objective, schedule, law of times and weight that do not fit."""
+    if (o.kind == "variational") != (o.schedule == "learned"):
+        raise BadInput(
+            f"--objective.kind {o.kind} with --objective.schedule {o.schedule}: the variational "
+            "objective trains the schedule learned, and no other may.",
+            "Give --objective.kind variational --objective.schedule learned, or neither.",
+        )
+    if o.kind == "variational" and o.times not in UNBIASED:
+        raise BadInput(
+            f"--objective.times {o.times} does not keep the variational bound's expectation.",
+            f"Use one of {', '.join(UNBIASED)}.",
+        )
+    for flag, value in (("kind", o.kind), ("weight", o.weight)):
+        if value in ("hybrid", "vlb") and o.schedule != "ddpm":
+            raise BadInput(
+                f"--objective.{flag} {value} needs the steps of a chain, and the schedule is "
+                f"{o.schedule}.",
+                "Add --objective.schedule ddpm.",
+            )
+    if o.kind == "sliced" and training.compile:
+        raise BadInput(
+            "the sliced objective differentiates twice, which compiled networks cannot.",
+            "Leave --compile out.",
+        )
+    catalogue.times[o.times]()(schedule, 1, torch.Generator())  # a level that is not there raises
 
 
 def build_levels(grid: str, schedule: Schedule, steps: int) -> Level:
     """The levels of a named grid."""
     if grid not in catalogue.grids:
         raise unknown("grid", grid, catalogue.grids)
-    return catalogue.grids[grid](schedule, steps)
+    with torch.no_grad():  # a learned schedule's levels carry gradients
+        return catalogue.grids[grid](schedule, steps)
 
 
 def to_json(config: Config, facts: DataFacts) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -29,7 +29,15 @@ from scorefield.denoise import Denoiser
 from scorefield.process import Schedule
 from scorefield.recipes import recipes
 from scorefield.solve import Solver, trajectory
-from scorefield.train import Folder, Progress, Training, load_weights, read_json
+from scorefield.train import (
+    Folder,
+    Progress,
+    Training,
+    load_weights,
+    processes,
+    read_json,
+    read_tensors,
+)
 from scorefield.train import fit as train
 from scorefield.tune import FittedGrid
 
@@ -55,6 +63,11 @@ class Run:
     denoiser: Denoiser
     images_seen: int
 
+    @property
+    def schedule(self) -> Schedule:
+        """The denoiser's, trained with it where it is a learned one."""
+        return cast(Schedule, self.denoiser.schedule)
+
 
 def recipe(name: str) -> Config:
     """The recipe of that name."""
@@ -71,6 +84,7 @@ def fit(
     progress: bool = True,
     watch: Watcher | None = None,
     stop: Callable[[], bool] = lambda: False,
+    say: Callable[[str], None] = lambda line: None,
     **training: Any,
 ) -> Denoiser:
     """Train what a recipe (by name) or a configuration says; return the averaged denoiser.
@@ -79,13 +93,12 @@ def fit(
 
     With `out`, the run folder gets `config.json`, checkpoints and `log.jsonl`; `resume` goes on
     from its last checkpoint, or starts if there is none. `watch` sees every step, in the main
-    process; `stop` is asked at each, and ends the run with a checkpoint.
+    process; `stop` is asked at each, and ends the run with a checkpoint. `say` is told, before the
+    first, what a person should know: the size of the network, what is compiled.
 
     Raises BadInput, before anything is written, for settings or data that cannot be trained on,
     and if `out` holds another run or cannot be written.
     """
-    from accelerate import PartialState
-
     config = recipe(config) if isinstance(config, str) else config
     config = dataclasses.replace(config, training=_replaced(config.training, training))
     check(config)
@@ -94,15 +107,16 @@ def fit(
         check_folder(folder, config, resume)
     data = config.load_data()
     facts = DataFacts.of(data)
-    denoiser, objective = build_denoiser(config, facts), build_objective(config, facts)
-    processes = PartialState()
-    processes.wait_for_everyone()  # before one of them makes the folder that the others checked
+    denoiser = build_denoiser(config, facts)
+    objective = build_objective(config, facts, cast(Schedule, denoiser.schedule))
+    team = processes()
+    team.wait_for_everyone()  # before one of them makes the folder that the others checked
     seen = folder.images_seen() if folder and resume else 0
     if seen >= config.training.images and folder:
         return open_run(folder.path).denoiser
     path = folder.path if folder else None
-    steps = train(denoiser, objective, data, config.training, path, resume, stop)
-    content = to_json(config, facts) if folder and processes.is_main_process else None
+    steps = train(denoiser, objective, data, config.training, path, resume, stop, say)
+    content = to_json(config, facts) if folder and team.is_main_process else None
     if folder and content and not seen:
         folder.keep_config(content)
     average = denoiser
@@ -112,11 +126,21 @@ def fit(
                 folder.keep_config(content)
                 seen = 0
             average = step.average
-            bar.set_postfix_str(f"loss {step.loss:.3f}", refresh=False)
+            bar.set_postfix_str(postfix(step), refresh=False)
             bar.update(min(step.images, step.total) - bar.n)
-            if watch and processes.is_main_process:
+            if watch and team.is_main_process:
                 watch(step)
     return average.eval()
+
+
+def postfix(step: Progress) -> str:
+    """Behind the bar: the loss, then near data, between and near noise, and the memory in use."""
+    thirds: dict[str, list[float]] = {"data": [], "middle": [], "noise": []}
+    for centre, loss in step.by_logsnr.items():
+        at = float(centre)
+        thirds["data" if at > 3 else "noise" if at < -3 else "middle"].append(loss)
+    means = [f"{name} {sum(v) / len(v):.3f}" for name, v in thirds.items() if v]
+    return ", ".join([f"loss {step.loss:.3f}", *means, f"{step.memory_mb / 1024:.1f} GB"])
 
 
 def _replaced(training: Training, changes: dict[str, Any]) -> Training:
@@ -147,10 +171,9 @@ def check_folder(folder: Folder, config: Config, resume: bool) -> None:
             f"{folder.path} already holds a run.", "Go on with --resume, or give another --out."
         )
     now = config.training
-    free = {"images": now.images, "checkpoint_every": now.checkpoint_every, "compile": now.compile}
-    before = dataclasses.replace(
-        stored, sample=config.sample, training=dataclasses.replace(stored.training, **free)
-    )
+    free = ("images", "checkpoint_every", "log_every", "trackers", "compile")
+    training = dataclasses.replace(stored.training, **{name: getattr(now, name) for name in free})
+    before = dataclasses.replace(stored, sample=config.sample, training=training)
     if before != config:
         name, old, new = _difference(before, config)
         raise BadInput(
@@ -180,14 +203,27 @@ def _difference(a: object, b: object, prefix: str = "") -> tuple[str, object, ob
     raise ValueError("equal configurations do not differ")
 
 
-def open_run(path: str | Path) -> Run:
-    """Read a run folder whole, or raise BadInput that says what is wrong with it."""
+def open_run(path: str | Path, average: float | None = None) -> Run:
+    """Read a run folder whole, or raise BadInput that says what is wrong with it.
+
+    The weights are those averaged in training, or the `average` of that length which
+    `scorefield ema` made.
+    """
     folder = Folder(Path(path))
     folder.check_run()
     config, facts = _stored(folder)
     (weights,), images_seen = folder.load("ema")
+    source = folder.path / "ema.safetensors"
+    if average is not None:
+        source = folder.path / "averages" / f"{average}.safetensors"
+        if not source.exists():
+            raise BadInput(
+                f"{folder.path} has no average of length {average:g}.",
+                f"Make it: scorefield ema {folder.path} --length {average:g}.",
+            )
+        weights = read_tensors(source)
     denoiser = build_denoiser(config, facts)
-    load_weights(denoiser, weights, folder.path / "ema.safetensors")
+    load_weights(denoiser, weights, source)
     denoiser.eval().requires_grad_(False)
     return Run(folder.path, config, facts, denoiser, images_seen)
 
@@ -355,8 +391,8 @@ def generate(
     if len(bad):
         first = int(bad[0])
         raise BadInput(
-            f"{len(bad)} of {n} samples are not finite, first sample {first} (seed "
-            f"{int(noise_seeds[first])}).",
+            f"{len(bad)} of {n} samples are not finite, the first of seed "
+            f"{int(noise_seeds[first])}.",
             "Take more steps, a smaller guidance or another solver; else the training diverged.",
         )
     return x0

@@ -15,6 +15,8 @@ COMMANDS = {
     "eval": "measure a run's samples against held-out data",
     "compare": "solvers side by side on a run: quality against calls, and strips",
     "fit-grid": "fit levels and step lengths to a run, a solver and a count of steps",
+    "report": "a run as one page: samples, measures, curves, noise levels, settings",
+    "ema": "an average of a run's weights over any length, from its snapshots",
     "explain": "a method's equation, order, calls and paper",
     "catalogue": "every solver, schedule, grid, weight, data set ... by name",
 }
@@ -30,6 +32,7 @@ a first session:
   scorefield train digits                          real 8x8 digits, a minute or two
   scorefield sample runs/digits --n 100 --labels 0-9 --out grid.png
   scorefield eval runs/digits
+  scorefield report runs/digits                    one self-contained page
 
 your own pictures (class = sub-folder):
   scorefield train folder --data.path photos --data.size 32 --out runs/photos

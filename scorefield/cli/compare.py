@@ -26,7 +26,6 @@ from scorefield.cli.options import (
     seeds_of,
 )
 from scorefield.comparison import Cell, Comparison, compare, methods_of
-from scorefield.config import build_schedule
 from scorefield.measure.compare import Quality, Yardstick
 from scorefield.report import write_png
 from scorefield.report.curves import POINTS, SHOWN, curves, strips
@@ -94,7 +93,7 @@ def main(argv: list[str]) -> int:
     if options.steps is not None:
         steps = numbers(options.steps, "--steps")
     at_least("--steps", min(steps))
-    schedule = build_schedule(run.config.objective.schedule)
+    schedule = run.schedule
     name = options.grid or run.config.sample.grid
     methods = methods_of(solvers, steps, name, schedule, partial(open_grid, run))
     seeds = Seeded(seeds_of(options.n, options.seeds)).seeds.tolist()

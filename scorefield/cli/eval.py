@@ -51,6 +51,8 @@ class Options:
     grid: str | None = None
     """Noise levels visited (default: the run's); a fitted grid brings its steps, solver and
     guidance."""
+    average: float | None = None
+    """Length of an average of the weights that scorefield ema made (default: that of training)."""
     guidance: float | None = None
     """Scale of classifier-free guidance (default: the run's)."""
     seed: int = 0
@@ -61,7 +63,7 @@ class Options:
 
 def main(argv: list[str]) -> int:
     options = parse(Options, "eval", argv)
-    run = open_run(options.run)
+    run = open_run(options.run, options.average)
     at_least("--n", options.n, 2)
     at_least("--steps", options.steps)
     check_place(options.run, "RUN")
@@ -100,6 +102,7 @@ def main(argv: list[str]) -> int:
     result = {
         "run": str(options.run),
         "images_seen": run.images_seen,
+        "average": options.average,
         **settings,
         "grid": options.grid or run.config.sample.grid,
         "network_calls": round(sum(calls) / options.n),

@@ -15,7 +15,6 @@ import tyro
 from scorefield import catalogue
 from scorefield.base import BadInput
 from scorefield.cli.options import Switch, at_least, device, labels_of, note, parse, say
-from scorefield.config import build_schedule
 from scorefield.run import build_solver, open_run, progress_bar, repeat_labels
 from scorefield.train import check_place, write_json
 from scorefield.tune import FittedGrid, Progress
@@ -91,7 +90,7 @@ def main(argv: list[str]) -> int:
         cond = {"label": repeat_labels(chosen, starts, len(classes)).to(device())}
     elif options.labels is not None:
         labels_of(options.labels, classes)  # which refuses: the model has none
-    denoise, schedule = denoiser.to(device()), build_schedule(run.config.objective.schedule)
+    denoise, schedule = denoiser.to(device()), run.schedule
     with _bar(not options.json) as watch:
         fitted = fit(
             catalogue.guides["cfg"](guidance)(denoise) if cond else denoise,

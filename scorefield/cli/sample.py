@@ -1,6 +1,10 @@
 """`scorefield sample RUN`."""
 
+import glob
+import signal
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -10,18 +14,19 @@ import tyro
 from torch import Tensor
 
 from scorefield.base import BadInput
+from scorefield.bulk import Elsewhere, Job, Team, fill
 from scorefield.cli.options import (
     Switch,
     at_least,
-    device,
     labels_of,
+    note,
     note_guidance,
     parse,
     say,
     seeds_of,
 )
-from scorefield.report import picture, write_npz, write_png
-from scorefield.run import Run, generate, open_run, repeat_labels, settings_of
+from scorefield.report import Pieces, picture, write_npz, write_pictures, write_png
+from scorefield.run import open_run, settings_of
 from scorefield.train import check_place
 
 
@@ -33,7 +38,17 @@ class Options:
       scorefield sample runs/digits
       scorefield sample runs/digits --n 100 --steps 20 --solver dpmpp2m --labels 0-9
           --guidance 1.5 --seeds 0-99 --out grid.png
-      scorefield sample runs/digits --n 5000 --out digits.npz
+
+    a bulk job, which goes on where a kill or Ctrl-C stopped it if it is given again:
+      scorefield sample runs/digits --n 50000 --out digits.npz
+
+    the same shared by two processes, to the same file:
+      torchrun --nproc_per_node 2 -m -- scorefield sample runs/digits --n 50000 --out digits.npz
+      accelerate launch --multi_gpu --num_processes 2 -m scorefield sample runs/digits --n 50000
+          --out digits.npz
+
+    Samples are made in shards of --batch. Finished shards wait in digits.npz.parts, and become
+    digits.npz when all are there.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -51,6 +66,8 @@ class Options:
     """Classes, repeated in turn: 0-9, 3,5 or names. Default: all of them."""
     unconditional: Switch = False
     """Sample without any class."""
+    average: float | None = None
+    """Length of an average of the weights that scorefield ema made (default: that of training)."""
     guidance: float | None = None
     """Scale of classifier-free guidance; 1 is none (default: the run's)."""
     seeds: str | None = None
@@ -60,20 +77,76 @@ class Options:
     columns: int | None = None
     """Columns of the picture (default: one per label, or a square)."""
     batch: int = 256
-    """Samples at a time; bounds memory."""
+    """Samples at a time, and in a shard of a bulk job; bounds memory."""
     json: Switch = False
     """Print one JSON object instead of text."""
 
 
 def main(argv: list[str]) -> int:
     options = parse(Options, "sample", argv)
-    run = open_run(options.run)
-    classes = run.facts.classes
+    team = Team()
+    try:
+        with _sigterm_as_ctrl_c():
+            return _sample(options, team)
+    except Elsewhere:
+        return 2
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the flags ask for."""
+
+    job: Job
+    target: Path
+    columns: int | None
+
+
+def _sample(options: Options, team: Team) -> int:
+    request = team.together(lambda: _read(options))
+    job, target = request.job, request.target
+    if team.is_main and job.labels:
+        note_guidance(job.settings["grid"], job.settings["guidance"])
+    if team.is_main and job.shards < team.size:
+        note(f"{job.shards} shards for {team.size} processes: a smaller --batch shares the work")
+    job.run.denoiser.to(team.device)
+    began, resumed = time.monotonic(), 0
+    try:
+        if job.shards > 1:
+            resumed = fill(job, team, team.is_main, lambda done: _note_resumed(done, job))
+            pieces = job.pieces()
+        else:
+            pieces = [team.together(lambda: job.make(0, True) if team.is_main else torch.empty(0))]
+        if not team.is_main:
+            return 0
+        _sweep(target)
+        _write(request, pieces)
+    except KeyboardInterrupt:
+        if job.shards == 1:
+            raise
+        if team.is_main:
+            _note_stopped(job)
+        return 130
+    job.remove()
+    seconds, steps = time.monotonic() - began, job.settings["steps"]
+    result = {
+        "out": str(target),
+        "n": len(job),
+        "steps": steps,
+        "seconds": round(seconds, 3),
+        "shards": job.shards,
+        "resumed": resumed,
+    }
+    say(result, f"{target}: {len(job)} samples, {steps} steps, {seconds:.1f} s", options.json)
+    return 0
+
+
+def _read(options: Options) -> Request:
+    """Read the flags and the run, and refuse what cannot be done before any work is."""
+    run = open_run(options.run, options.average)
     for flag in ("steps", "batch", "columns"):
         at_least(f"--{flag}", getattr(options, flag))
     seeds = seeds_of(options.n, options.seeds)
-    n = len(seeds)
-    labels = _labels(options, classes)
+    n, labels = len(seeds), _labels(options, run.facts.classes)
     settings = settings_of(
         run,
         steps=options.steps,
@@ -81,28 +154,38 @@ def main(argv: list[str]) -> int:
         grid=options.grid,
         guidance=options.guidance,
     )
-    if labels:
-        note_guidance(settings["grid"], settings["guidance"])
     target = options.out or options.run / "samples" / f"{n}-seeds.png"
     _check_target(target)
-    began = time.monotonic()
-    x0 = generate(
-        run.denoiser.to(device()),
-        n,
-        **settings,
-        labels=labels,
-        seeds=seeds,
-        batch=options.batch,
-        progress=True,
-    )
-    seconds = time.monotonic() - began
-    each = None if labels is None else repeat_labels(labels, n, len(classes))
-    columns = options.columns or (len(labels) if labels and 1 < len(labels) <= min(n, 20) else None)
-    _write(target, x0, each, seeds, columns, run)
-    steps = settings["steps"]
-    result = {"out": str(target), "n": n, "steps": steps, "seconds": round(seconds, 3)}
-    say(result, f"{target}: {n} samples, {steps} steps, {seconds:.1f} s", options.json)
-    return 0
+    job = Job.of(run, _parts(target), seeds, labels, settings, options.batch)
+    own = len(labels) if labels and 1 < len(labels) <= min(n, 20) else None
+    return Request(job, target, options.columns or own)
+
+
+def _parts(target: Path) -> Path:
+    return target.with_name(f"{target.name}.parts")
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    def stop(signum, frame) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _note_resumed(done: int, job: Job) -> None:
+    if done:
+        note(f"resuming: {done} of {job.shards} shards are there")
+
+
+def _note_stopped(job: Job) -> None:
+    done = sum(job.have())
+    where = f" in {job.folder}" if done else ""
+    note(f"\nstopped: {done} of {job.shards} shards are there{where}. The same command goes on.")
 
 
 def _labels(options: Options, classes: tuple[str, ...]) -> list[int] | None:
@@ -128,15 +211,22 @@ def _check_target(target: Path) -> None:
     check_place(target)
 
 
-def _write(
-    target: Path, x0: Tensor, labels: Tensor | None, seeds: list[int], columns: int | None, run: Run
-) -> None:
-    scaling = run.denoiser.scaling
+def _sweep(target: Path) -> None:
+    """Remove what a kill left of the file half-written: a bulk job's is large."""
+    for stale in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+        stale.unlink(missing_ok=True)
+
+
+def _write(request: Request, pieces: Iterable[Tensor]) -> None:
+    job, target = request.job, request.target
+    scaling = job.run.denoiser.scaling
     if target.suffix == ".npz":
-        arrays = {"x": scaling.decode(x0) if scaling else x0, "seed": torch.tensor(seeds)}
-        write_npz(arrays if labels is None else {**arrays, "y": labels}, target)
+        x = (scaling.decode(x0) if scaling else x0 for x0 in pieces)
+        arrays = {"x": Pieces(len(job), x), "seed": job.seeds}
+        write_npz(arrays if job.label is None else {**arrays, "y": job.label}, target)
     elif target.suffix == ".png":
-        write_png(picture(x0, columns, labels), target)
+        write_png(picture(torch.cat(list(pieces)), request.columns, job.label), target)
     else:
-        for i, seed in enumerate(seeds):
-            write_png(picture(x0[i : i + 1], magnify=False), target / f"{seed:06d}.png")
+        names = iter(f"{seed:06d}" for seed in job.seeds.tolist())
+        for x0 in pieces:
+            write_pictures(x0, [next(names) for _ in x0], target)

@@ -15,7 +15,7 @@ from scorefield.config import Config
 from scorefield.recipes import recipes
 from scorefield.report import picture, write_png
 from scorefield.run import fit, generate, recipe, repeat_labels, stored_config
-from scorefield.train import Folder, Progress
+from scorefield.train import Folder, Progress, processes
 
 USAGE = """usage: scorefield train RECIPE [--out DIR] [--images N] [--resume] [--seed S] ...
 
@@ -94,8 +94,6 @@ def _value_of(flag: str, flags: list[str], default: Any) -> Any:
 
 
 def _train(options: Options) -> int:
-    from accelerate import PartialState
-
     config, out = options.config, options.out
     asked_to_stop = []
 
@@ -124,6 +122,7 @@ def _train(options: Options) -> int:
             progress=sys.stderr.isatty() or not options.json,
             watch=watch,
             stop=lambda: bool(asked_to_stop),
+            say=note,
         )
     finally:
         for s, handler in before.items():
@@ -137,7 +136,7 @@ def _train(options: Options) -> int:
         text = f"{out}: {seen:,} images in {seconds:.0f} s. Pictures: {out / 'samples'}"
     else:
         text = f"{out} has its {seen:,} images already. Give more --images to go on."
-    if PartialState().is_main_process:
+    if processes().is_main_process:
         result = {"run": str(out), "images": seen, "seconds": round(seconds, 2)}
         say(result, f"{text}\nnext: scorefield sample {out}", options.json)
     return 130 if stopped else 0

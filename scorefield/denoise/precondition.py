@@ -6,17 +6,20 @@ eq. 7). With s = sigma_data, the standard deviation of the data, and a = alpha, 
     view   c_skip                          c_out                           F means
     x0     0                               1                               x0
     eps    1/a                             -b/a                            eps
+    score  1/a                             b^2/a                           score = -eps/b
     v      a / (a^2 + b^2)                 -b / (a^2 + b^2)                a eps - b x0
     flow   1 / (a + b)                     -b / (a + b)                    eps - x0
     edm    a s^2 / (a^2 s^2 + b^2)         s b / sqrt(a^2 s^2 + b^2)       unit-variance residual
 
 In every view `c_in = 1 / sqrt(a^2 s^2 + b^2)`, so that the network's input has unit variance at
-every level of every schedule. At pure noise (alpha = 0) the eps view is undefined; the others
-hold at every level.
+every level of every schedule. At pure noise (alpha = 0) the eps and score views are undefined; the
+others hold at every level. The score view's F grows like 1/b, out of reach of a network whose
+outputs are about 1: it is what score networks predict (Song and Ermon 2019), best at levels near
+b = 1; the other views are of unit size at every level.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +48,11 @@ def eps_view(level: Level, sigma_data: float) -> tuple[Tensor, Tensor]:
     return 1 / level.alpha, -level.sigma / level.alpha
 
 
+def score_view(level: Level, sigma_data: float) -> tuple[Tensor, Tensor]:
+    """F = the score, -eps/sigma; undefined where alpha = 0."""
+    return 1 / level.alpha, level.sigma**2 / level.alpha
+
+
 def v_view(level: Level, sigma_data: float) -> tuple[Tensor, Tensor]:
     """F = alpha eps - sigma x0 (Salimans and Ho 2022)."""
     norm = level.alpha**2 + level.sigma**2
@@ -67,6 +75,7 @@ def edm_view(level: Level, sigma_data: float) -> tuple[Tensor, Tensor]:
 views: Mapping[str, View] = {
     "x0": x0_view,
     "eps": eps_view,
+    "score": score_view,
     "v": v_view,
     "flow": flow_view,
     "edm": edm_view,
@@ -80,6 +89,10 @@ class Denoiser(nn.Module):
     `noise = log(sigma/alpha)` per sample `(B,)`, clamped to +-10, and the conditions. It never
     sees a schedule or a time, so the schedule can change after training. `schedule`, `shape` (of
     one sample), `scaling` and `classes` say what it was trained with; sampling does not need them.
+    A schedule with weights (`Learned`) trains, averages and saves with the network's.
+
+    With `variance` the network returns twice the channels; the second half says, for each number
+    of x, which share of the log-variance of a reverse step is beta's (`moments`).
 
     >>> zero = Denoiser(lambda x, noise, cond: 0 * x, view="v")
     >>> zero(torch.tensor([[2.0]]), Level.of(0.6, 0.8))  # alpha x / (alpha^2 + sigma^2)
@@ -92,6 +105,7 @@ class Denoiser(nn.Module):
         view: str = "edm",
         sigma_data: float = 0.5,
         *,
+        variance: bool = False,
         schedule: Schedule | None = None,
         shape: tuple[int, ...] = (),
         scaling: Scaling | None = None,
@@ -102,16 +116,48 @@ class Denoiser(nn.Module):
             raise unknown("view", view, views)
         if not sigma_data > 0:
             raise BadInput(f"sigma_data is {sigma_data}.", "Give the data's standard deviation.")
-        self.net, self.view, self.sigma_data = net, view, sigma_data
+        self.net, self.view, self.sigma_data, self.variance = net, view, sigma_data, variance
         self.schedule, self.shape, self.scaling, self.classes = schedule, shape, scaling, classes
 
-    def forward(self, x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, level: Level, cond: Cond | None = None, *, moments: bool = False
+    ) -> Any:
+        """D, or with `moments` the pair (D, share): here, so that wrappers of a module see it."""
         c_skip, c_out = views[self.view](level, self.sigma_data)
         c_in = 1 / (level.alpha**2 * self.sigma_data**2 + level.sigma**2).sqrt()
         noise = level.ratio.log().clamp(-NOISE_RANGE, NOISE_RANGE).to(x).expand(len(x))
-        return like(c_skip, x) * x + like(c_out, x) * self.net(like(c_in, x) * x, noise, cond)
+        out, share = self.net(like(c_in, x) * x, noise, cond), None
+        if self.variance:
+            out, share = self._halves(out, x)
+        denoised = like(c_skip, x) * x + like(c_out, x) * out
+        if not moments:
+            return denoised
+        if share is None:
+            raise BadInput(
+                "this denoiser has not learned a variance.",
+                "Train it with the hybrid objective, or use a fixed variance from 0 to 1.",
+            )
+        return denoised, share
+
+    def moments(self, x: Tensor, level: Level, cond: Cond | None = None) -> tuple[Tensor, Tensor]:
+        """`(D, share)`: a reverse step's `log s^2 = share log large + (1 - share) log small`, with
+        the posterior's variance as small and beta as large (Nichol and Dhariwal 2021, eq. 15).
+
+        A network's output of -1, 0 or 1 is a share of 0, 1/2 or 1; nothing keeps it in between.
+        """
+        return self(x, level, cond, moments=True)
 
     def target(self, x: Tensor, x0: Tensor, level: Level) -> Tensor:
         """What F must be for D to be x0: `(x0 - c_skip x) / c_out`."""
         c_skip, c_out = views[self.view](level, self.sigma_data)
         return (x0 - like(c_skip, x) * x) / like(c_out, x)
+
+    def _halves(self, out: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        if out.ndim != x.ndim or out.shape[1] != 2 * x.shape[1]:
+            raise BadInput(
+                f"a denoiser with a variance got {tuple(out.shape)} from its network for x of "
+                f"shape {tuple(x.shape)}.",
+                "Give a network with twice the channels in its output.",
+            )
+        out, raw = out.chunk(2, 1)
+        return out, (raw + 1) / 2

@@ -2,37 +2,55 @@
 
 import math
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from scorefield.base import BadInput
+from scorefield.base import BadInput, unknown
 from scorefield.nets.contract import check_sizes
 from scorefield.nets.init import SILU_GAIN, preserve_variance
 
+Features = Literal["sinusoidal", "fourier"]
 FEATURES = 64
 LONGEST, SHORTEST = 40.0, 0.5  # periods; half of the longest spans the whole range [-10, 10]
 
 
-def noise_features(noise: Tensor, count: int = FEATURES) -> Tensor:
-    """Fourier features of a scalar, at fixed frequencies in geometric progression.
+def noise_features(noise: Tensor, frequencies: Tensor) -> Tensor:
+    """Fourier features of a scalar.
 
-        f_k(u) = sqrt(2) (cos w_k u, sin w_k u),   w_k = 2 pi / period_k,   k = 1 .. count/2
+        f_k(u) = sqrt(2) (cos w_k u, sin w_k u)
 
-    Periods fall from 40 to 0.5: u in [-10, 10] stays one-to-one (half a wave of the longest) and
-    a step of 0.01 turns the shortest by 0.13 rad. The mean square is 1. The phase is taken in
-    float32 at least, because in bfloat16 9.99 and 10 are one number.
+    The mean square is 1. The phase is taken in float32 at least, because in bfloat16 9.99 and 10
+    are one number. noise: (B,), frequencies w: (K,). Returns (B, 2 K).
 
-    noise: (B,). Returns (B, count). Nothing is learned or drawn, so networks of one configuration
-    see the same features.
-
-    >>> noise_features(torch.tensor([0.0]), 4)
+    >>> noise_features(torch.tensor([0.0]), torch.tensor([1.0, 2.0]))
     tensor([[1.4142, 1.4142, 0.0000, 0.0000]])
     """
     u = noise.to(torch.promote_types(noise.dtype, torch.float32))
-    steps = torch.linspace(0, 1, count // 2, dtype=u.dtype, device=u.device)
-    phase = u[:, None] * (2 * math.pi / LONGEST) * (LONGEST / SHORTEST) ** steps
+    phase = u[:, None] * frequencies.to(u)
     return math.sqrt(2) * torch.cat([phase.cos(), phase.sin()], dim=1)
+
+
+def sinusoidal(count: int) -> Tensor:
+    """w_k = 2 pi / period_k, periods in geometric progression from 40 to 0.5.
+
+    u in [-10, 10] stays one-to-one (half a wave of the longest), and a step of 0.01 turns the
+    shortest by 0.13 rad.
+    """
+    return (2 * math.pi / LONGEST) * (LONGEST / SHORTEST) ** torch.linspace(0, 1, count)
+
+
+def fourier(count: int) -> Tensor:
+    """w_k ~ N(0, pi^2), the same draw in every network.
+
+    Inner products of features then depend on the difference alone, by about exp(-pi^2 d^2 / 2):
+    levels less than 0.1 apart look alike (Tancik et al. 2020, arXiv:2006.10739; Song et al. 2021).
+    """
+    return math.pi * torch.randn(count, generator=torch.Generator().manual_seed(0))
+
+
+FREQUENCIES = {"sinusoidal": sinusoidal, "fourier": fourier}
 
 
 class Conditions(nn.Module):
@@ -133,16 +151,31 @@ class Embedding(nn.Module):
     """The one vector (B, width) that modulates every block: noise level plus conditions.
 
     emb = W2 silu(W1 f(noise) + b1) + b2 + conditions
+
+    features names the frequencies of f: "sinusoidal", a geometric progression, or "fourier",
+    Gaussian ones. They are not learned, and are kept with the weights.
     """
 
-    def __init__(self, width: int, classes: int | None = None, vector: int | None = None) -> None:
+    frequencies: Tensor
+
+    def __init__(
+        self,
+        width: int,
+        classes: int | None = None,
+        vector: int | None = None,
+        features: Features = "sinusoidal",
+    ) -> None:
         super().__init__()
-        self.width = width
+        if features not in FREQUENCIES:
+            raise unknown("kind of features", features, FREQUENCIES)
+        # Rounded so that a network cast to bfloat16 still hears the frequencies it learned with.
+        frequencies = FREQUENCIES[features](FEATURES // 2).bfloat16().float()
+        self.register_buffer("frequencies", frequencies)
         self.enter = preserve_variance(nn.Linear(FEATURES, width))
         self.leave = preserve_variance(nn.Linear(width, width), gain=SILU_GAIN)
         self.conditions = Conditions(width, classes, vector)
 
     def forward(self, noise: Tensor, cond: Mapping[str, Tensor] | None) -> Tensor:
-        features = noise_features(noise).to(self.enter.weight.dtype)
+        features = noise_features(noise, self.frequencies).to(self.enter.weight.dtype)
         emb = self.leave(nn.functional.silu(self.enter(features)))
         return self.conditions(emb, cond)

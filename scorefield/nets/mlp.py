@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from scorefield.base import BadInput
 from scorefield.nets.contract import check_dropout, check_inputs, check_sizes
-from scorefield.nets.embed import Embedding
+from scorefield.nets.embed import Embedding, Features
 from scorefield.nets.init import preserve_variance, zero
 
 WAVES = (math.pi / 4, math.pi / 2, math.pi, 2 * math.pi)
@@ -26,8 +26,9 @@ class MLP(nn.Module):
     weights. The waves carry the fine structure of x of about unit variance (a checkerboard, a
     spiral) and its size, of which LN(W x) alone would keep only the direction.
 
-    classes, vector: sizes of the conditions "label" and "vector", None for none. F has the shape
-    and dtype of x; the work is done in the dtype of the weights (or of autocast).
+    classes, vector: sizes of the conditions "label" and "vector", None for none. out_channels:
+    coordinates of F, those of x by default. features: how the noise is told (see Embedding). F has
+    the dtype of x; the work is done in the dtype of the weights (or of autocast).
 
     >>> net = MLP((2,), width=32, blocks=2)
     >>> net(torch.tensor([[0.5, -1.0]]), torch.zeros(1)).tolist()
@@ -42,12 +43,14 @@ class MLP(nn.Module):
         blocks: int = 4,
         classes: int | None = None,
         vector: int | None = None,
+        out_channels: int | None = None,
+        features: Features = "sinusoidal",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if len(shape) != 1:
             raise BadInput(f"shape is {tuple(shape)}.", "An MLP reads vectors: give (D,).")
-        check_sizes(shape=shape, width=width, blocks=blocks)
+        check_sizes(shape=shape, width=width, blocks=blocks, out_channels=out_channels)
         check_dropout(dropout)
         self.config = {
             "shape": list(shape),
@@ -55,14 +58,16 @@ class MLP(nn.Module):
             "blocks": blocks,
             "classes": classes,
             "vector": vector,
+            "out_channels": out_channels,
+            "features": features,
             "dropout": dropout,
         }
         self.shape = tuple(shape)
         D = shape[0]
-        self.embedding = Embedding(width, classes, vector)
+        self.embedding = Embedding(width, classes, vector, features)
         self.enter = preserve_variance(nn.Linear(D * (1 + 2 * len(WAVES)), width))
         self.blocks = nn.ModuleList(ResidualLayer(width, dropout) for _ in range(blocks))
-        self.out = zero(nn.Linear(width, D))
+        self.out = zero(nn.Linear(width, out_channels or D))
 
     def forward(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor] | None = None) -> Tensor:
         check_inputs(x, noise, self.shape)

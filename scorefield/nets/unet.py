@@ -7,10 +7,12 @@ from typing import Literal, get_args
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from scorefield.base import BadInput, unknown
+from scorefield.nets.attention import attention
 from scorefield.nets.contract import check_dropout, check_inputs, check_sizes
-from scorefield.nets.embed import Embedding
+from scorefield.nets.embed import Embedding, Features
 from scorefield.nets.init import preserve_variance, zero
 
 Norm = Literal["group", "layer", "rms"]
@@ -27,11 +29,14 @@ class UNet(nn.Module):
     deepest level is named. Every residual branch and the output start at zero: F = 0.
 
     width: channels at level 0, a multiple of 8. head_dim: channels of an attention head.
-    norm: "group" (over groups of 16 or 8 channels and all pixels; the quickest on processors),
-    "layer" or "rms" (over the channels of each pixel); none of them looks across samples.
-    classes, vector: sizes of the conditions "label" and "vector", None for none.
+    norm: "group" (over groups of 16 or 8 channels and all pixels), "layer" or "rms" (over the
+    channels of each pixel); none of them looks across samples. On processors "rms" is quick only
+    when compiled. out_channels: channels of F, those of x by default. features: how the noise is
+    told (see Embedding). checkpoint: in training, compute each block again in the backward pass
+    instead of keeping its activations. classes, vector: sizes of the conditions "label" and
+    "vector", None for none.
 
-    F has the shape and dtype of x; the work is done in the dtype of the weights (or of autocast)
+    F has the dtype of x; the work is done in the dtype of the weights (or of autocast)
     and channels-last, which the processor convolves faster.
 
     Ronneberger et al. 2015 (U-Net); Dhariwal & Nichol 2021 (arXiv:2105.05233), section 3, for the
@@ -55,13 +60,16 @@ class UNet(nn.Module):
         norm: Norm = "group",
         classes: int | None = None,
         vector: int | None = None,
+        out_channels: int | None = None,
+        features: Features = "sinusoidal",
         dropout: float = 0.0,
+        checkpoint: bool = False,
     ) -> None:
         super().__init__()
         if len(shape) != 3:
             raise BadInput(f"shape is {tuple(shape)}.", "A UNet reads pictures: give (C, H, W).")
         check_sizes(shape=shape, width=width, multipliers=tuple(multipliers), blocks=blocks)
-        check_sizes(head_dim=head_dim)
+        check_sizes(head_dim=head_dim, out_channels=out_channels)
         check_dropout(dropout)
         if width % 8:
             raise BadInput(f"width is {width}.", "Give a multiple of 8.")
@@ -77,9 +85,12 @@ class UNet(nn.Module):
             "norm": norm,
             "classes": classes,
             "vector": vector,
+            "out_channels": out_channels,
+            "features": features,
             "dropout": dropout,
+            "checkpoint": checkpoint,
         }
-        self.shape = tuple(shape)
+        self.shape, self.checkpoint = tuple(shape), checkpoint
         channels = [width * m for m in multipliers]
         deepest = len(channels) - 1
         attending = {deepest} if attention is None else set(attention)
@@ -99,7 +110,7 @@ class UNet(nn.Module):
         def decoder(level: int) -> nn.ModuleList:
             return nn.ModuleList(block(level, 2 * channels[level]) for _ in range(blocks))
 
-        self.embedding = Embedding(4 * width, classes, vector)
+        self.embedding = Embedding(4 * width, classes, vector, features)
         self.stem = preserve_variance(nn.Conv2d(shape[0], channels[0], 3, padding=1))
         self.encoders = nn.ModuleList(encoder(level) for level in range(len(channels)))
         self.downs = nn.ModuleList(
@@ -113,7 +124,7 @@ class UNet(nn.Module):
             for level in range(deepest)
         )
         self.last_norm = channel_norm(norm, channels[0])
-        self.out = zero(nn.Conv2d(channels[0], shape[0], 3, padding=1))
+        self.out = zero(nn.Conv2d(channels[0], out_channels or shape[0], 3, padding=1))
 
     def forward(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor] | None = None) -> Tensor:
         check_inputs(x, noise, self.shape)
@@ -123,15 +134,19 @@ class UNet(nn.Module):
         for level, encoder in enumerate(self.encoders):
             h = self.downs[level - 1](h) if level > 0 else h
             for block in encoder.children():
-                h = block(h, emb)
+                h = self._run(block, h, emb)
                 skips.append(h)
-        h = self.middle(h, emb)
+        h = self._run(self.middle, h, emb)
         for level in reversed(range(len(self.decoders))):
             for block in self.decoders[level].children():
-                h = block(torch.cat([h, skips.pop()], dim=1), emb)
-            h = self.ups[level - 1](doubled(h, like=skips[-1])) if level > 0 else h
+                h = self._run(block, h, emb, skips.pop())
+            h = doubled(self.ups[level - 1](h), like=skips[-1]) if level > 0 else h
         out = self.out(F.silu(self.last_norm(h)))
         return out.to(x.dtype, memory_format=torch.contiguous_format)
+
+    def _run(self, block: nn.Module, *inputs: Tensor) -> Tensor:
+        again = self.checkpoint and self.training
+        return checkpoint(block, *inputs, use_reentrant=False) if again else block(*inputs)
 
 
 class Block(nn.Module):
@@ -154,7 +169,8 @@ class Block(nn.Module):
         self.skip = nn.Identity() if c_in == c_out else preserve_variance(nn.Conv2d(c_in, c_out, 1))
         self.attention = nn.Identity() if head_dim is None else Attention(c_out, head_dim, norm)
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+    def forward(self, x: Tensor, emb: Tensor, skip: Tensor | None = None) -> Tensor:
+        x = x if skip is None else torch.cat([x, skip], dim=1)
         scale, shift = self.modulation(emb)[:, :, None, None].chunk(2, dim=1)
         h = self.conv1(F.silu(self.norm1(x)))
         h = F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
@@ -162,7 +178,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention between the pixels of a sample: x + W0 softmax(q k^T / sqrt(d)) v."""
+    """Self-attention between the pixels of a sample: x + W0 attention(W norm(x))."""
 
     def __init__(self, channels: int, head_dim: int, norm: Norm) -> None:
         super().__init__()
@@ -178,9 +194,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         pixels = self.norm(x).flatten(2).mT  # (B, H W, C)
-        qkv = self.qkv(pixels).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        h = F.scaled_dot_product_attention(*qkv.unbind())
-        h = self.out(h.transpose(1, 2).flatten(2))
+        h = self.out(attention(self.qkv(pixels), self.heads))
         return x + h.mT.unflatten(-1, x.shape[2:])
 
 

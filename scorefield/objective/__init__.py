@@ -2,26 +2,69 @@
 
     L = E_t E_{x0, eps} w(level) mean_d (x0 - D(alpha x0 + sigma eps, level))^2      (eq. 1)
 
-Every objective of the field is this regression with some weight w and some law of t. In the
+Every regression of the field is this one with some weight w and some law of t. In the
 estimate's own units w = 1 is the x0 error and w = snr = alpha^2/sigma^2 the eps error, because
 `eps - eps_hat = -(alpha/sigma)(x0 - D)`. The eps error is sigma^2 times the Fisher divergence
 plus a constant, `E Var(eps | x)`: for N(0, 1) data at sigma = alpha = 1 its minimum is 1/2, not 0.
+
+Three more share its chance, laws of t and conditions: `Sliced` needs noisy data only, `Hybrid`
+teaches the reverse variance too, `Variational` trains the schedule. The theory, with the
+equation numbers of this package: docs/training.md.
 """
 
-from scorefield.objective.loss import Loss, Objective
-from scorefield.objective.times import LogNormal, Stratified, Times, Uniform
-from scorefield.objective.weight import EDMWeight, MinSNR, Weight, snr, unit
+from scorefield.objective.adaptive import Adaptive
+from scorefield.objective.hybrid import Hybrid
+from scorefield.objective.loss import Chance, Criterion, Loss, Objective
+from scorefield.objective.sliced import Sliced
+from scorefield.objective.times import (
+    Antithetic,
+    Fixed,
+    Geometric,
+    LogitNormal,
+    LogNormal,
+    Stratified,
+    Times,
+    Uniform,
+)
+from scorefield.objective.variational import Variational
+from scorefield.objective.weight import (
+    P2,
+    VLB,
+    EDMWeight,
+    Likelihood,
+    MinSNR,
+    Sigmoid,
+    Weight,
+    snr,
+    truncated_snr,
+    unit,
+)
 
 __all__ = [
+    "P2",
+    "VLB",
+    "Adaptive",
+    "Antithetic",
+    "Chance",
+    "Criterion",
     "EDMWeight",
+    "Fixed",
+    "Geometric",
+    "Hybrid",
+    "Likelihood",
     "LogNormal",
+    "LogitNormal",
     "Loss",
     "MinSNR",
     "Objective",
+    "Sigmoid",
+    "Sliced",
     "Stratified",
     "Times",
     "Uniform",
+    "Variational",
     "Weight",
     "snr",
+    "truncated_snr",
     "unit",
 ]

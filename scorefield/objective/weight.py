@@ -1,12 +1,21 @@
-"""Weights: level -> w, on the squared error of the denoised estimate. Leaves as the level's."""
+"""Weights: level -> w, on the squared error of the denoised estimate. Leaves as the level's.
+
+The error of eps is snr times that of x0, so a paper's weight on the error of eps stands here
+times snr, and one on the error of the score times `alpha^2/sigma^4`. All are defined at every
+noisy level; at pure noise, where snr is 0, all but `unit`, `EDMWeight` and `truncated_snr` are 0.
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Level
+from scorefield.objective.chain import check_chain, kernel, steps_of
+from scorefield.objective.times import EARLIEST
+from scorefield.process import DiscreteVP, Schedule, rates
 
 Weight = Callable[[Level], Tensor]
 
@@ -23,6 +32,15 @@ def snr(level: Level) -> Tensor:
     4.0
     """
     return level.ratio**-2
+
+
+def truncated_snr(level: Level) -> Tensor:
+    """`w = max(snr, 1)`: the larger of the errors of x0 and eps (Salimans and Ho 2022, eq. 9).
+
+    >>> float(truncated_snr(Level.of(0.8, 0.4))), float(truncated_snr(Level.of(0.4, 0.8)))
+    (4.0, 1.0)
+    """
+    return snr(level).clamp(min=1)
 
 
 @dataclass(frozen=True)
@@ -60,3 +78,101 @@ class EDMWeight:
 
     def __call__(self, level: Level) -> Tensor:
         return snr(level) + self.sigma_data**-2
+
+
+@dataclass(frozen=True)
+class Sigmoid:
+    """`sigmoid(bias - logsnr)` on the error of eps: `w = 1/(r^2 + exp(-bias))`, r = sigma/alpha.
+
+    Falls from the eps weight in noise to a constant `exp(bias)` on x0 near data, half-way at
+    logsnr = bias: a smooth min-SNR of gamma = exp(bias). Kingma and Gao 2023, "Understanding
+    diffusion objectives as the ELBO with simple data augmentation", table 1, show that the loss
+    is then a bound of the likelihood of noised data; Hoogeboom et al. 2024, "Simpler diffusion",
+    lower the bias for larger pictures. Both draw logsnr uniformly; another law multiplies w.
+
+    >>> float(Sigmoid(0.0)(Level.of(1.0, 1.0)))  # snr 1, sigmoid(0)
+    0.5
+    """
+
+    bias: float = 0.0
+
+    def __call__(self, level: Level) -> Tensor:
+        return 1 / (level.ratio**2 + torch.as_tensor(-self.bias, dtype=torch.float64).exp())
+
+
+@dataclass(frozen=True)
+class P2:
+    """`1/(k + snr)^gamma` on the error of eps: `w = snr/(k + snr)^gamma` (Choi et al. 2022,
+    "Perception prioritized training of diffusion models", eq. 8). gamma 0 is the eps weight.
+
+    >>> float(P2()(Level.of(1.0, 1.0)))
+    0.5
+    """
+
+    k: float = 1.0
+    gamma: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.k > 0 and self.gamma >= 0):
+            raise BadInput(f"k is {self.k} and gamma {self.gamma}.", "Use k > 0 and gamma >= 0.")
+
+    def __call__(self, level: Level) -> Tensor:
+        return snr(level) / (self.k + snr(level)) ** self.gamma
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """`w = -(d snr/dt)/2`: the bound in continuous time, nats a dimension (theory: eq. 8).
+
+    The same as `g^2/2` on the squared error of the score (Song, Durkan et al. 2021, "Maximum
+    likelihood training of score-based diffusion models", theorem 1; VDM, Kingma et al. 2021,
+    eq. 15): with t uniform its mean bounds KL(data || model) but for a term of the prior. It is
+    right with laws that keep the expectation of a uniform t only (uniform, stratified,
+    antithetic, adaptive). On schedules that reach clean data the integral grows without limit
+    like `log(1/t)` near t = 0; it stops at the earliest t that is drawn, 1e-5.
+
+    >>> from scorefield.process import Flow
+    >>> float(Likelihood(Flow())(Flow()(torch.tensor(0.5))))  # -(d/dt) ((1-t)/t)^2 / 2
+    4.0
+    """
+
+    schedule: Schedule
+
+    def __call__(self, level: Level) -> Tensor:
+        t = self.schedule.inverse(level.logsnr).clamp(EARLIEST, 1.0)
+        (a, s), (da, ds) = rates(self.schedule, t)[:2]
+        return a * (a * ds - da * s) / s**3
+
+
+@dataclass(frozen=True)
+class VLB:
+    """`w = gain^2 / (2 s^2)`: the term L_{k-1} of the chain's bound, nats a dimension (eq. 5).
+
+    On the error of eps it is `beta^2 / (2 s^2 (1-beta)(1-abar))` (Ho et al. 2020, eq. 12), with
+    s^2 the posterior variance ("small") or beta ("large") of the step. With the small one it is
+    `(snr_{k-1} - snr_k)/2`, which T times over tends to `Likelihood`. The bound is the *sum* over
+    k: T times the mean over uniform t. Beside it stand the prior's term and that of the last
+    step, k = 1, for which `gain^2/(2 s^2)` is the squared error of a Gaussian decoder; its s^2,
+    "small", is that of k = 2. A level between two of the chain has the weight of the noisier.
+
+    >>> from scorefield.process import DiscreteVP, constant_betas
+    >>> chain = DiscreteVP(constant_betas(2, 0.5))  # snr is 1 and 1/3
+    >>> round(float(VLB(chain)(chain(torch.tensor(1.0)))), 6)
+    0.333333
+    """
+
+    schedule: DiscreteVP
+    variance: Literal["small", "large"] = "small"
+    _table: Tensor = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_chain(self.schedule, "the weight VLB")
+        if self.variance not in ("small", "large"):
+            raise BadInput(f"variance is {self.variance!r}.", "Use 'small' or 'large'.")
+        gain, small, large = kernel(self.schedule, torch.arange(1, self.schedule.steps + 1))
+        variance = small if self.variance == "small" else large
+        object.__setattr__(self, "_table", gain**2 / (2 * variance))
+
+    def __call__(self, level: Level) -> Tensor:
+        t = self.schedule.inverse(level.logsnr)
+        return self._table.to(t.device)[steps_of(self.schedule, t) - 1]

@@ -29,6 +29,7 @@ from scorefield.process.discrete import (
     sigmoid_betas,
     zero_terminal_snr,
 )
+from scorefield.process.learned import Learned
 from scorefield.process.schedules import EDM, VE, VP, Cosine, Flow, Pair, Schedule, SubVP
 from scorefield.process.sde import Rates, flow_drift, rates, reverse_drift
 
@@ -39,6 +40,7 @@ __all__ = [
     "Cosine",
     "DiscreteVP",
     "Flow",
+    "Learned",
     "Pair",
     "Rates",
     "Schedule",

@@ -1,10 +1,14 @@
 """Samples as one picture: a grid of images, or a scatter of points."""
 
+import contextlib
 import io
+import itertools
 import math
-from collections.abc import Mapping
+import os
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +17,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.train import write_bytes
+from scorefield.train.checkpoint.files import sync_folder, unwritable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -94,12 +99,65 @@ def write_png(image: "Image", path: Path) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def write_npz(arrays: Mapping[str, Tensor], path: Path) -> None:
-    """Write named arrays atomically, as a compressed .npz without pickles."""
-    buffer = io.BytesIO()
-    plain: dict[str, Any] = {name: array.numpy() for name, array in arrays.items()}
-    np.savez_compressed(buffer, **plain)
-    write_bytes(path, buffer.getvalue())
+def write_pictures(x0: Tensor, names: Sequence[str], folder: Path) -> None:
+    """Write each sample as a picture of its own, `folder/NAME.png`, atomically."""
+    for i, name in enumerate(names):
+        with _whole(folder / f"{name}.png") as file:
+            picture(x0[i : i + 1], magnify=False).save(file, "PNG")
+    sync_folder(folder)  # once: it costs ten times as much as a picture
+
+
+class Pieces(NamedTuple):
+    """An array of `n` rows that comes piece by piece, so that it is never whole in memory."""
+
+    n: int
+    pieces: Iterable[Tensor]
+
+
+def write_npz(arrays: Mapping[str, Tensor | Pieces], path: Path) -> None:
+    """Write named arrays atomically, as an .npz without pickles. Equal arrays make equal files,
+    in whatever pieces they come.
+
+    It is not compressed: samples shrink by a tenth at best, and slowly.
+    """
+    with _whole(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            n, pieces = array if isinstance(array, Pieces) else (len(array), [array])
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                _write_npy(n, (piece.numpy() for piece in pieces), member)
+    sync_folder(path.parent)
+
+
+def _write_npy(n: int, pieces: Iterator[np.ndarray], file: IO[bytes]) -> None:
+    first, rows = next(pieces), 0
+    descr = np.lib.format.dtype_to_descr(first.dtype)
+    shape = (n, *first.shape[1:])
+    header = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    for piece in itertools.chain([first], pieces):
+        file.write(np.ascontiguousarray(piece).data)
+        rows += len(piece)
+    if rows != n:
+        raise BadInput(f"{rows} rows came where {n} were announced.", "Announce as many as come.")
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes its name when it is whole and on the disk; else nothing of it is left."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise unwritable(path, error) from error
+        raise
 
 
 def plot(x0: Tensor, path: str | Path | None = None, columns: int | None = None) -> "Image":

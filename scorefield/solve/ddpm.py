@@ -1,6 +1,7 @@
 """Ancestral sampling: Ho, Jain and Abbeel 2020, "Denoising diffusion probabilistic models"."""
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -23,12 +24,13 @@ class DDPM:
     N(0, I) data too narrow on a coarse grid: on the default chain the final variance is .548
     after ten steps, .857 after fifty, .991 after all thousand. `large` is right for N(0, I) data
     and on a variance-preserving chain the beta of the step. `variance` is a number from 0 (small)
-    to 1 (large). A step to clean data adds no noise.
+    to 1 (large), or "learned": what the network says for each number of x, which needs a denoiser
+    trained with the hybrid objective and no guide around it. A step to clean data adds no noise.
 
     Use it as the stochastic baseline and to reproduce DDPM, with hundreds of calls.
     """
 
-    variance: float = 0.0
+    variance: float | Literal["learned"] = 0.0
     order = 1
     evals = 1
     stochastic = True
@@ -36,9 +38,12 @@ class DDPM:
     eta = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.variance <= 1:
+        if self.variance != "learned" and not (
+            isinstance(self.variance, (int, float)) and 0 <= self.variance <= 1
+        ):
             raise BadInput(
-                f"variance is {self.variance}.", "Use 0 (the posterior's) to 1 (beta, the widest)."
+                f"variance is {self.variance!r}.",
+                "Use 0 (the posterior's) to 1 (beta, the widest), or 'learned'.",
             )
 
     def init(self, x: Tensor) -> State:
@@ -54,15 +59,30 @@ class DDPM:
         cond: Cond | None = None,
     ) -> tuple[State, Info]:
         (x,) = state
-        denoised = denoise(x, here, cond)
+        if self.variance == "learned":
+            denoised, share = _moments(denoise)(x, here, cond)
+        else:
+            denoised, share = denoise(x, here, cond), self.variance
         keep, gain, spread = posterior(here, there)
-        if self.variance > 0:
-            wider = (_noise_share(here) / _noise_share(there)) ** (self.variance / 2)
-            spread = torch.where(there.sigma > 0, spread * wider, 0.0)
+        deviation = like(spread, x)
+        if isinstance(share, Tensor) or share > 0:
+            log_wider = (_noise_share(here) / _noise_share(there)).log() / 2
+            log_wider = torch.where(there.sigma > 0, log_wider, 0.0)
+            deviation = deviation * (like(log_wider, x) * share).exp()
         mean = affine(x, keep, denoised, gain)
-        return State(mean.addcmul(like(spread, x), noise(x, here, there))), Info(denoised)
+        return State(mean.addcmul(deviation, noise(x, here, there))), Info(denoised)
 
 
 def _noise_share(level: Level) -> Tensor:
     """The part of noise in the variance of x for N(0, I) data: large / small is its quotient."""
     return level.sigma**2 / (level.alpha**2 + level.sigma**2)
+
+
+def _moments(denoise: Any) -> Any:
+    """The denoiser's `(D, share)`, or BadInput if it has none to give."""
+    if not hasattr(denoise, "moments"):
+        raise BadInput(
+            "the learned variance was asked of a guided denoiser, or of one without a network.",
+            "Sample without guidance, or set variance to a number from 0 to 1.",
+        )
+    return denoise.moments

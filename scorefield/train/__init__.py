@@ -2,44 +2,58 @@
 
 Step k of a run trains on positions `k B .. (k+1) B - 1` of an endless sequence of shuffled epochs
 and draws its times and noise from a generator seeded by (seed, k). Nothing about chance has to be
-remembered: weights, EMA, optimiser moments and the count of images seen are the whole state, and
-a run that was killed goes on as if it had not been.
+remembered: weights, averages, optimiser moments, the losses that an adaptive law of times has
+observed and the count of images seen are the whole state, and a run that was killed goes on as if
+it had not been.
 """
 
 from scorefield.train.checkpoint import (
     Folder,
     Log,
+    Snapshot,
     check_place,
     load_checkpoint,
     read_json,
     read_tensors,
     save_checkpoint,
+    snapshots,
     write_bytes,
     write_json,
     write_tensors,
 )
-from scorefield.train.ema import EMA
+from scorefield.train.ema import EMA, Power, WarmUp
+from scorefield.train.launch import processes
 from scorefield.train.order import order
+from scorefield.train.posthoc import coefficients, combine
 from scorefield.train.settings import Training
 from scorefield.train.state import TrainState, load_weights
+from scorefield.train.trackers import check_trackers
 from scorefield.train.trainer import Diverged, Progress, fit
 
 __all__ = [
-    "EMA",
     "Diverged",
+    "EMA",
     "Folder",
     "Log",
+    "Power",
     "Progress",
+    "Snapshot",
     "TrainState",
     "Training",
+    "WarmUp",
     "check_place",
+    "check_trackers",
+    "coefficients",
+    "combine",
     "fit",
     "load_checkpoint",
     "load_weights",
     "order",
+    "processes",
     "read_json",
     "read_tensors",
     "save_checkpoint",
+    "snapshots",
     "write_bytes",
     "write_json",
     "write_tensors",

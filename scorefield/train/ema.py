@@ -1,37 +1,112 @@
-"""Exponential moving average of weights: what is sampled."""
+"""Exponential moving averages of weights: what is sampled, and what other lengths are made from."""
 
 import copy
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Generic, TypeVar
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from scorefield.base import BadInput
+from scorefield.train.sharded import whole
 
 M = TypeVar("M", bound=nn.Module)
+
+LONGEST = 0.288
+"""Of the relative lengths: 1/sqrt(12), the plain mean over the run, whose gamma is 0."""
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """`d = min(decay, (1 + k)/(10 + k))`, k = 0, 1, ... counting updates.
+
+    At first the average reaches back over the last tenth of the run, so a short run is not held
+    back by its first weights, and never further than `1/(1 - decay)` updates.
+    """
+
+    decay: float = 0.9995
+
+    def __call__(self, k: int) -> float:
+        return min(self.decay, (1 + k) / (10 + k))
+
+
+@dataclass(frozen=True)
+class Power:
+    """`d = (1 - 1/(k + 1))^(gamma + 1)`: the weights of moment s of t count as `s^gamma`.
+
+    The profile scales with the run: its deviation is `length` times the time since the start,
+
+        length = sqrt(gamma + 1) / ((gamma + 2) sqrt(gamma + 3)).
+
+    Karras et al. 2024, "Analyzing and improving the training dynamics of diffusion models",
+    sec. 3.1 and app. C.
+
+    >>> mean = Power.of_gamma(0.0)
+    >>> [round(mean(k), 3) for k in range(4)]  # the plain mean: 1/2, 2/3, 3/4 of the past
+    [0.0, 0.5, 0.667, 0.75]
+    """
+
+    length: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.length <= 1 / math.sqrt(12):
+            raise BadInput(
+                f"the relative length of an average is {self.length}.",
+                f"Give a part of the run, from just above 0 to {LONGEST}.",
+            )
+
+    @classmethod
+    def of_gamma(cls, gamma: float) -> "Power":
+        """The average whose weights grow as `s^gamma`, gamma >= 0."""
+        return cls(math.sqrt(gamma + 1) / ((gamma + 2) * math.sqrt(gamma + 3)))
+
+    @cached_property
+    def gamma(self) -> float:
+        """The largest root of `(gamma + 2)^2 (gamma + 3) = (gamma + 1) / length^2`.
+
+        >>> round(Power(0.05).gamma, 2), round(Power(0.1).gamma, 2)
+        (16.97, 6.94)
+        """
+        t = self.length**-2
+        roots = np.roots([1.0, 7.0, 16.0 - t, 12.0 - t])
+        return max(0.0, float(roots.real.max()))  # rounding at the plain mean
+
+    def __call__(self, k: int) -> float:
+        return (k / (k + 1)) ** (self.gamma + 1)
 
 
 @dataclass(frozen=True)
 class EMA(Generic[M]):
-    """`theta_ema <- theta_ema + (1 - d) (theta - theta_ema)`, `d = min(decay, (1 + k)/(10 + k))`.
-
-    k counts updates: at first the average reaches back over the last tenth of the run, so a short
-    run is not held back by its first weights, and never further than `1/(1 - decay)` updates.
-    """
+    """`theta_ema <- theta_ema + (1 - d) (theta - theta_ema)`, with the decay d of update k."""
 
     average: M
-    decay: float = 0.9995
+    decay: Callable[[int], float]
 
     @classmethod
-    def of(cls, module: M, decay: float) -> "EMA[M]":
+    def of(cls, module: M, decay: Callable[[int], float]) -> "EMA[M]":
         """An average that starts as a copy of `module`."""
         return cls(copy.deepcopy(module).requires_grad_(False).eval(), decay)
 
-    @torch.no_grad()
     def update(self, module: nn.Module, k: int) -> None:
         """Take in the module's weights after its update k = 0, 1, ..."""
-        rate = 1 - min(self.decay, (1 + k) / (10 + k))
-        torch._foreach_lerp_(  # type: ignore[attr-defined] every weight in one call
-            list(self.average.parameters()), [p.detach() for p in module.parameters()], rate
-        )
-        for mine, theirs in zip(self.average.buffers(), module.buffers(), strict=True):
+        self.take(list(module.parameters()), list(module.buffers()), k)
+
+    @torch.no_grad()
+    def take(self, weights: Sequence[Tensor], buffers: Sequence[Tensor], k: int) -> None:
+        """`update` with weights that are listed already: a walk over the modules takes longer."""
+        weights = [whole(weight) for weight in weights]
+        torch._foreach_lerp_(self._weights, weights, 1 - self.decay(k))  # type: ignore[attr-defined]
+        for mine, theirs in zip(self._buffers, buffers, strict=True):
             mine.copy_(theirs)
+
+    @cached_property
+    def _weights(self) -> list[nn.Parameter]:
+        return list(self.average.parameters())
+
+    @cached_property
+    def _buffers(self) -> list[Tensor]:
+        return list(self.average.buffers())

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scorefield.base import BadInput
+from scorefield.train.ema import LONGEST
+
+SNAPSHOT_LENGTHS = (0.05, 0.1)
+"""Two lengths from which all others up to about 0.25 can be made (Karras et al. 2024, sec. 3.2)."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,20 @@ class Training:
     """Largest norm of a step's gradient."""
     ema: float = 0.9995
     """Largest decay of the average of weights that is sampled."""
+    ema_lengths: tuple[float, ...] = ()
+    """Relative lengths of power-function averages kept beside it, such as 0.05 0.1."""
+    snapshot_every: int = 0
+    """Images between snapshots of those averages, for `scorefield ema`; 0 keeps none."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the network: bf16 halves memory and is faster where the hardware has it."""
-    compile: bool = False
-    """Compile the network (about a minute at the start, then faster)."""
+    compile: bool | None = None
+    """Compile the network (about a minute, then faster); None compiles long runs only."""
     checkpoint_every: int = 50_000
     """Images between checkpoints."""
+    log_every: int = 0
+    """Images between lines of log.jsonl; 0 writes a line about every second."""
+    trackers: tuple[str, ...] = ()
+    """Where the log goes besides: tensorboard, wandb or another that Accelerate knows."""
     seed: int = 0
     """Seed of the weights, the order of the data and the noise."""
 
@@ -43,13 +55,31 @@ class Training:
         for name in ("lr", "clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise BadInput(f"{name} is {getattr(self, name)}.", "Give a number above 0.")
-        for name in ("warmup", "weight_decay"):
+        for name in ("warmup", "weight_decay", "snapshot_every", "log_every"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise BadInput(f"{name} is {getattr(self, name)}.", "Give 0 or more.")
         if not 0 <= self.ema < 1:
             raise BadInput(f"ema is {self.ema}.", "Use 0 (no average) to just below 1.")
+        for length in self.ema_lengths:
+            if not 0 < length <= LONGEST:
+                raise BadInput(
+                    f"ema_lengths has {length}.",
+                    f"Give parts of the run, from just above 0 to {LONGEST}.",
+                )
+        for name in ("ema_lengths", "trackers"):
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise BadInput(f"{name} names one twice: {getattr(self, name)}.", "Name it once.")
         if not 0 <= self.seed < 2**32:
             raise BadInput(f"seed is {self.seed}.", "Use 0 to 4294967295.")
+
+    @property
+    def lengths(self) -> tuple[float, ...]:
+        """Of the power-function averages that are kept; those of Karras et al. for snapshots.
+
+        >>> Training().lengths, Training(snapshot_every=10_000).lengths
+        ((), (0.05, 0.1))
+        """
+        return self.ema_lengths or (SNAPSHOT_LENGTHS if self.snapshot_every else ())
 
     def rate(self, images: int) -> float:
         """The learning rate of the step that ends at this count of images.

@@ -1,33 +1,44 @@
 """The training loop."""
 
-import math
-import warnings
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from scorefield.base import BadInput
 from scorefield.data import Data
 from scorefield.denoise import Denoiser
-from scorefield.objective import Objective
-from scorefield.train.checkpoint import Folder, Log
-from scorefield.train.ema import EMA
-from scorefield.train.order import order, seed_of
+from scorefield.objective import Criterion
+from scorefield.train import compiled, trackers
+from scorefield.train.checkpoint import Folder
+from scorefield.train.ema import EMA, Power, WarmUp
+from scorefield.train.keeper import Keeper
+from scorefield.train.launch import processes
+from scorefield.train.meter import memory_mb
 from scorefield.train.settings import Training
 from scorefield.train.state import TrainState
+from scorefield.train.step import Told, Worker, backward, draw, idle_weights, near, tell
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 class Progress(NamedTuple):
-    """One finished step: images seen of `total`, its loss, and the averaged denoiser so far."""
+    """One finished step: images seen of `total`, its loss and gradient's norm, and the averaged
+    denoiser so far; running means of the loss in buckets of logsnr ("-9" is [-10, -8)) and of the
+    speed; the most memory in use."""
 
     images: int
     total: int
     loss: float
     lr: float
     average: Denoiser
+    grad_norm: float
+    by_logsnr: dict[str, float]
+    images_per_second: float
+    memory_mb: float
 
 
 class Diverged(BadInput):
@@ -36,128 +47,150 @@ class Diverged(BadInput):
 
 def fit(
     denoiser: Denoiser,
-    objective: Objective,
+    objective: Criterion,
     data: Data,
     training: Training,
     run: Path | None = None,
     resume: bool = False,
     stop: Callable[[], bool] = lambda: False,
+    say: Callable[[str], object] = lambda line: None,
 ) -> Generator[Progress, None, None]:
     """Train `denoiser` in place, one yield a step.
 
     With a `run` folder, checkpoints go there every `checkpoint_every` images, at the end, when
     `stop()` is true after a step, and when the caller closes the iterator; `log.jsonl` gets a line
-    about every second. `resume` goes on from the folder's last checkpoint, if there is one.
+    about every second, or every `log_every` images. `resume` goes on from the folder's last
+    checkpoint, if there is one. `say` is told what a person should know at the start.
 
     Accelerate chooses the device and joins processes; only the main one writes. Each of P
-    processes takes every P-th example of the same batch, so a step sees the examples that one
-    process would; its times and noise are drawn by each process, so the weights are not the same
-    to the last digit as those of one process. If one process is asked to stop, all do.
+    processes takes every P-th sample of the same batch and of the same draws, so a run of P is the
+    run of one up to the rounding of sums; dropout inside the network is each process's own. If one
+    process is asked to stop, all do.
 
-    Raises Diverged when the loss or its gradient is not finite: the last checkpoint stays.
+    Raises BadInput, before anything is written, for trackers that cannot be used and a batch that
+    the processes cannot share; Diverged when the loss or its gradient is not finite: the last
+    checkpoint stays.
     """
     from accelerate import Accelerator
+    from accelerate.utils import ProjectConfiguration
 
-    accelerator = Accelerator()
-    rank, processes = accelerator.process_index, accelerator.num_processes
-    device = accelerator.device
-    if training.batch % processes:
+    trackers.check_trackers(training.trackers, run)
+    place = ProjectConfiguration(str(run), str(run / "trackers")) if run else None
+    processes()
+    accelerator = Accelerator(
+        log_with=list(training.trackers) or None,
+        project_config=place,
+    )
+    count = accelerator.num_processes
+    if training.batch % count:
         raise BadInput(
-            f"a batch of {training.batch} does not divide among {processes} processes.",
-            f"Give a multiple of {processes}.",
+            f"a batch of {training.batch} does not divide among {count} processes.",
+            f"Give a multiple of {count}.",
         )
+    if not accelerator.is_main_process:
+        say = str  # to nobody
+    return _steps(accelerator, denoiser, objective, data, training, run, resume, stop, say)
+
+
+def _steps(
+    accelerator: "Accelerator",
+    denoiser: Denoiser,
+    objective: Criterion,
+    data: Data,
+    training: Training,
+    run: Path | None,
+    resume: bool,
+    stop: Callable[[], bool],
+    say: Callable[[str], object],
+) -> Generator[Progress, None, None]:
+    from accelerate.utils import DistributedDataParallelKwargs
+
+    device = accelerator.device
     denoiser.to(device).train()
     adam = torch.optim.AdamW(
-        denoiser.parameters(), training.lr, (0.9, 0.99), weight_decay=training.weight_decay
+        denoiser.parameters(),
+        training.lr,
+        (0.9, 0.99),
+        weight_decay=training.weight_decay,
+        fused=True,
     )
-    state = TrainState(denoiser, adam, EMA.of(denoiser, training.ema), 0)
-    folder = Folder(run) if run else None
-    if folder and resume and folder.has_checkpoint:
-        state = state.restored(folder)
-    saved = state.images_seen
-    log = Log(run if accelerator.is_main_process else None, saved)
-    worker: nn.Module = denoiser
-    first_compiled_step = False
-    if training.compile:
-        worker, first_compiled_step = _compiled(denoiser)
+    powers = {length: EMA.of(denoiser, Power(length)) for length in training.lengths}
+    ema = EMA.of(denoiser, WarmUp(training.ema))
+    state = TrainState(denoiser, adam, ema, powers, objective, 0)
+    moments = None
+    if run and resume and Folder(run).has_checkpoint:
+        state, moments = state.restored(Folder(run))
+    keeper = Keeper(run, training, state.images_seen, accelerator)
+    meter = keeper.meter
+    split, worker = near(data, device), Worker(denoiser, objective)
+    if accelerator.num_processes > 1:
+        first = draw(data, split, objective, training, 0, accelerator)
+        idle = idle_weights(worker, first)
+        handler = DistributedDataParallelKwargs(find_unused_parameters=idle)
+        accelerator.ddp_handler = handler  # type: ignore[assignment]
+    say(compiled.introduced(denoiser.net, training, data.shape))
+    fresh = compiled.begin(denoiser.net, training, data.shape, device.type, say)
     worker, optimizer = accelerator.prepare(worker, adam)
-
-    def backward(worker: nn.Module, x0: Tensor, cond: dict[str, Tensor], seed: int) -> Tensor:
-        torch.manual_seed(seed)  # dropout inside the network
-        rng = torch.Generator(device).manual_seed(seed)
-        with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16"):
-            loss = objective(worker, x0, cond, rng).per_sample.mean()
-        accelerator.backward(loss)
-        return loss.detach()
-
-    def checkpoint() -> int:
-        if folder and accelerator.is_main_process:
-            log.flush()
-            state.save(folder)
-        return state.images_seen
-
+    if moments:
+        state.restore_moments(moments)
+    weights = list(denoiser.parameters())
+    buffers, averages = list(denoiser.buffers()), [ema, *powers.values()]
     stopped = False
     try:
         while state.images_seen < training.images and not stopped:
             step = state.images_seen // training.batch
-            index = order(len(data.train), training.seed, state.images_seen, training.batch)
-            x0, cond = data.batch(data.train, index[rank::processes])
-            x0, cond = x0.to(device), {k: v.to(device) for k, v in cond.items()}
-            seed = seed_of(training.seed, step, rank)
+            batch = draw(data, split, objective, training, step, accelerator)
             try:
-                loss = backward(worker, x0, cond, seed)
+                loss = backward(worker, batch, training, accelerator)
             except Exception as error:
-                if not first_compiled_step:
+                if not fresh:
                     raise
-                _warn_uncompiled(error)
+                compiled.give_up(denoiser.net, error)
                 optimizer.zero_grad()
-                worker = accelerator.prepare(denoiser)
-                loss = backward(worker, x0, cond, seed)
-            first_compiled_step = False
-            norm = nn.utils.clip_grad_norm_(denoiser.parameters(), training.clip)
-            asked = loss.new_tensor(stop())
-            told = accelerator.reduce(torch.stack([loss, norm, asked]), "mean")
-            value, length, asks = told.tolist()  # type: ignore[union-attr] a tensor
-            seen, stopped = state.images_seen + training.batch, asks > 0
-            if not math.isfinite(value + length):
-                kept = f"The checkpoint at {saved:,} images stays. " if run and saved else ""
-                raise Diverged(
-                    f"the loss became {value:.3g}, its gradient {length:.3g}, at image {seen:,}.",
-                    f"{kept}Lower the learning rate (now {training.lr:g}).",
-                )
+                loss = backward(worker, batch, training, accelerator)
+            fresh = False
+            grads = [w.grad for w in weights if w.grad is not None]
+            told = tell(loss, nn.utils.get_total_norm(grads), stop(), accelerator)
+            seen, stopped = state.images_seen + training.batch, told.stop
+            if not told.finite:
+                raise _diverged(told, step + 1, seen, keeper.saved if run else 0, training.lr)
+            if told.norm > training.clip:
+                torch._foreach_mul_(grads, training.clip / told.norm)  # type: ignore[attr-defined]
+            objective.observe(batch.chance, told.per_sample)
+            rate = training.rate(seen)
             for group in optimizer.param_groups:
-                group["lr"] = training.rate(seen)
+                group["lr"] = rate
             optimizer.step()
             optimizer.zero_grad()
-            state.ema.update(denoiser, step)
+            for average in averages:
+                average.take(weights, buffers, step)
             state = state._replace(images_seen=seen)
-            log.add(seen, value, training.rate(seen))
-            if seen // training.checkpoint_every > saved // training.checkpoint_every:
-                saved = checkpoint()
-            yield Progress(seen, training.images, value, training.rate(seen), state.ema.average)
-        if state.images_seen > saved:
-            checkpoint()
+            meter.add(seen, told.loss, rate, told.norm, told.plain(batch.chance), told.logsnr)
+            keeper.keep(state)
+            yield Progress(
+                seen,
+                training.images,
+                told.loss,
+                rate,
+                ema.average,
+                told.norm,
+                meter.by_logsnr,
+                meter.images_per_second,
+                memory_mb(device),
+            )
+        keeper.checkpoint(state)
     except GeneratorExit:
-        if state.images_seen > saved:
-            checkpoint()
+        keeper.checkpoint(state)
     finally:
-        log.close()
+        keeper.close()
+        compiled.end(denoiser.net)
         denoiser.eval()
 
 
-def _compiled(denoiser: Denoiser) -> tuple[Denoiser, bool]:
-    """A denoiser of the same weights with its network compiled, and whether that worked."""
-    try:
-        net = torch.compile(denoiser.net)
-    except Exception as error:
-        _warn_uncompiled(error)
-        return denoiser, False
-    return Denoiser(net, denoiser.view, denoiser.sigma_data), True
-
-
-def _warn_uncompiled(error: Exception) -> None:
-    lines = str(error).strip().splitlines() or ["no reason given"]
-    warnings.warn(
-        f"torch.compile failed, training goes on without it: {type(error).__name__}: {lines[0]}",
-        stacklevel=3,
+def _diverged(told: Told, step: int, images: int, saved: int, lr: float) -> Diverged:
+    kept = f"The checkpoint at {saved:,} images stays. " if saved else ""
+    return Diverged(
+        f"the loss became {told.loss:.3g}, its gradient {told.norm:.3g}, at step {step:,} (image "
+        f"{images:,}): {told.where()}.",
+        f"{kept}Lower the learning rate (now {lr:g}).",
     )

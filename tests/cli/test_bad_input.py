@@ -353,7 +353,7 @@ def test_a_damaged_judge(refused, run, facts):
 def test_samples_that_are_not_finite_are_not_drawn(refused, run, tmp_path, monkeypatch):
     out = tmp_path / "new" / "a.png"
     said = refused("sample", run, "--n", 3, "--guidance", "1e38", "--out", out)
-    assert "3 of 3 samples are not finite, first sample 0 (seed 0)" in said
+    assert "3 of 3 samples are not finite, the first of seed 0." in said
     assert not out.parent.exists()
 
 

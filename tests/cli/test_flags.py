@@ -9,23 +9,27 @@ from scorefield.cli import COMMANDS
 FLAGS = {
     "train digits": """
         --help --out --resume --json --images --batch --lr --warmup --decay --weight-decay --clip
-        --ema --precision --compile --no-compile --checkpoint-every --seed
+        --ema --ema-lengths --snapshot-every --precision --compile --checkpoint-every --log-every
+        --trackers --seed
         --data.name --data.path --data.size --data.channels
-        --net.name --net.width --net.multipliers --net.blocks --net.attention --net.dropout
-        --objective.schedule --objective.view --objective.weight --objective.times
+        --net.name --net.width --net.blocks --net.multipliers --net.attention --net.norm --net.patch
+        --net.heads --net.features --net.dropout --net.checkpoint --net.no-checkpoint
+        --objective.kind --objective.schedule --objective.view --objective.weight --objective.times
         --objective.dropout
         --sample.solver --sample.steps --sample.grid --sample.guidance
     """,
     "sample": """
-        --help --n --steps --solver --grid --labels --unconditional --guidance --seeds --out
-        --columns --batch --json
+        --help --n --steps --solver --grid --labels --unconditional --average --guidance --seeds
+        --out --columns --batch --json
     """,
-    "eval": "--help --n --steps --solver --grid --guidance --seed --json",
+    "eval": "--help --n --steps --solver --grid --average --guidance --seed --json",
     "compare": "--help --solvers --steps --grid --n --guidance --labels --seeds --out --json",
     "fit-grid": """
         --help --steps --solver --name --guidance --labels --unconditional --starts --rounds --seed
         --json
     """,
+    "report": "--help --out --json",
+    "ema": "--help --length --images --json",
     "explain": "--help --json",
     "catalogue": "--help --json",
 }

@@ -30,7 +30,10 @@ def test_a_run_folder_is_json_safetensors_and_pictures(trained):
     assert images_seen(trained) == 128
     rows = [json.loads(row) for row in (trained / "log.jsonl").read_text().splitlines()]
     assert rows[-1]["images"] == 128
-    assert {"images", "loss", "lr", "images_per_second", "seconds"} == rows[-1].keys()
+    assert {
+        "images", "loss", "lr", "grad_norm", "images_per_second", "seconds", "memory_mb",
+        "by_logsnr",
+    } == rows[-1].keys()  # fmt: skip
 
 
 def test_pictures_of_progress_are_of_the_same_seeds(trained):

@@ -14,6 +14,7 @@ MEANS = {
     "eps": lambda x0, eps, alpha, sigma: eps,
     "v": lambda x0, eps, alpha, sigma: alpha * eps - sigma * x0,
     "flow": lambda x0, eps, alpha, sigma: eps - x0,
+    "score": lambda x0, eps, alpha, sigma: -eps / sigma,
 }
 T = torch.tensor([0.01, 0.3, 0.6, 0.95], dtype=torch.float64)
 LEVELS = {
@@ -114,7 +115,7 @@ def test_the_noise_input_is_finite_at_both_ends(level, noise):
 
     x = torch.ones(2, 3)
     for view in views:
-        if view == "eps" and noise > 0:
+        if view in ("eps", "score") and noise > 0:
             continue  # undefined at pure noise, as its page says
         found = Denoiser(net, view=view)(x, Level.of(*level))
         assert found.isfinite().all()
@@ -154,6 +155,7 @@ def test_convert_and_precondition_tell_the_same_story():
         ("eps", convert.x0_from_eps),
         ("v", convert.x0_from_v),
         ("flow", convert.x0_from_flow),
+        ("score", convert.x0_from_score),
     ):
         found = Denoiser(constant(f), view=view)(x0, level)
         assert torch.allclose(found, back(x0, f, level), rtol=1e-12, atol=1e-12)

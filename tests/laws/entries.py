@@ -84,7 +84,7 @@ SCHEDULES: dict[str, Schedule] = {
 FROM_PURE_NOISE = {
     name: schedule
     for name, schedule in SCHEDULES.items()
-    if float(schedule(torch.tensor(1.0, dtype=torch.float64)).alpha) == 0
+    if float(schedule(torch.tensor(1.0, dtype=torch.float64)).alpha.detach()) == 0
 }
 
 

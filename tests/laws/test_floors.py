@@ -15,7 +15,7 @@ FLOORS = (
     ("train", "distill", "latent", "density", "measure", "tune"),
     ("catalogue", "config", "recipes"),
     ("run",),
-    ("comparison",),
+    ("bulk", "comparison"),
     ("cli", "report", "serve", "__main__"),
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}

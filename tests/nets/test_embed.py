@@ -6,15 +6,20 @@ import pytest
 import torch
 
 from scorefield.base import BadInput
-from scorefield.nets import MLP, UNet, noise_features
+from scorefield.nets import MLP, DiT, UNet, noise_features
+from scorefield.nets.embed import FREQUENCIES, Embedding
+
+NETWORKS: dict[str, Any] = {
+    "unet": (UNet, (1, 8, 8), {"width": 16, "multipliers": (1, 2), "blocks": 1}),
+    "dit": (DiT, (1, 8, 8), {"width": 16, "patch": 4, "depth": 2, "heads": 2}),
+    "mlp": (MLP, (2,), {"width": 16, "blocks": 1}),
+}
 
 
-def build(shape, **options):
+def build(name="mlp", **options):
     torch.manual_seed(0)
-    small: dict[str, Any] = {"width": 16, "blocks": 1} | (
-        {"multipliers": (1, 2)} if len(shape) == 3 else {}
-    )
-    net = (UNet if len(shape) == 3 else MLP)(shape, **small | options)
+    kind, shape, small = NETWORKS[name]
+    net = kind(shape, **small | options)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for p in net.parameters():
@@ -22,13 +27,20 @@ def build(shape, **options):
     return net
 
 
-def inputs(shape, batch=4):
-    return torch.randn(batch, *shape, generator=torch.Generator().manual_seed(2)), torch.zeros(
-        batch
-    )
+def inputs(name="mlp", batch=4):
+    shape = NETWORKS[name][1]
+    x = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(2))
+    return x, torch.zeros(batch)
 
 
-both = pytest.mark.parametrize("shape", [(1, 8, 8), (2,)])
+every = pytest.mark.parametrize("name", NETWORKS)
+kinds = pytest.mark.parametrize("kind", FREQUENCIES)
+
+
+def features_of(kind):
+    frequencies = FREQUENCIES[kind](32)
+    return lambda noise: noise_features(noise, frequencies)
+
 
 # -- noise
 
@@ -42,62 +54,100 @@ def separation_law(features):
     assert distance.min() > 0.01
 
 
-def test_features_separate_near_levels():
-    separation_law(noise_features)
+@kinds
+def test_features_separate_near_levels(kind):
+    separation_law(features_of(kind))
 
 
 def test_twin_features_of_rounded_noise_fail():
+    features = features_of("sinusoidal")
     with pytest.raises(AssertionError):
-        separation_law(lambda noise: noise_features(noise.bfloat16()))
+        separation_law(lambda noise: features(noise.bfloat16()))
 
 
-def test_features_are_one_to_one_over_the_range():
-    f = noise_features(torch.linspace(-10, 10, 401, dtype=torch.float64))
+@kinds
+def test_features_are_one_to_one_over_the_range(kind):
+    f = features_of(kind)(torch.linspace(-10, 10, 401, dtype=torch.float64))
     distance = torch.cdist(f, f) + torch.eye(401) * 9
     assert distance.min() > 0.1
 
 
-def test_features_have_unit_mean_square_and_the_dtype_of_noise():
+@kinds
+def test_features_have_unit_mean_square_and_the_dtype_of_noise(kind):
     for dtype in (torch.float32, torch.float64):
-        f = noise_features(torch.tensor([-10.0, 0.3, 10.0], dtype=dtype))
+        f = features_of(kind)(torch.tensor([-10.0, 0.3, 10.0], dtype=dtype))
         assert f.dtype == dtype
         torch.testing.assert_close(f.square().mean(1), torch.ones(3, dtype=dtype))
 
 
-@both
-def test_noise_moves_the_output(shape):
-    net = build(shape)
-    x, noise = inputs(shape)
+def test_fourier_features_have_the_kernel_of_their_law():
+    """E f(u) f(v) / count = exp(-pi^2 d^2 / 2); a mean over 20,000 cosines is off by 0.007."""
+    f = noise_features(torch.tensor([0.0, 0.1, 0.4]), FREQUENCIES["fourier"](20_000))
+    kernel = f @ f[0] / f.shape[1]
+    d = torch.tensor([0.0, 0.1, 0.4])
+    torch.testing.assert_close(kernel, (-(torch.pi**2) / 2 * d**2).exp(), rtol=0, atol=0.02)
+
+
+def frequency_law(one, other):
+    assert torch.equal(one.frequencies, other.frequencies)
+
+
+@kinds
+def test_every_network_hears_the_same_frequencies_whatever_the_seed_or_the_precision(kind):
+    torch.manual_seed(1)
+    one = Embedding(8, features=kind)
+    torch.manual_seed(2)
+    frequency_law(one, Embedding(8, features=kind))
+    frequency_law(one, Embedding(8, features=kind).bfloat16())
+    assert "frequencies" in one.state_dict()
+
+
+def test_twin_another_draw_fails():
+    other = Embedding(8, features="fourier")
+    other.frequencies = other.frequencies.roll(1)
+    with pytest.raises(AssertionError):
+        frequency_law(Embedding(8, features="fourier"), other)
+
+
+def test_an_unknown_kind_of_features_is_named():
+    with pytest.raises(BadInput, match="Did you mean 'fourier'"):
+        build(features="fuorier")
+
+
+@every
+def test_noise_moves_the_output(name):
+    net = build(name)
+    x, noise = inputs(name)
     assert not torch.allclose(net(x, noise), net(x, noise + 0.01), rtol=0, atol=1e-4)
 
 
 # -- conditions
 
 
-def null_law(net, shape):
-    x, noise = inputs(shape)
+def null_law(net, name):
+    x, noise = inputs(name)
     cond = {"label": torch.tensor([0, 1, 2, 1]), "null": torch.ones(4, dtype=torch.bool)}
     assert torch.equal(net(x, noise, None), net(x, noise, cond))
 
 
-@both
-def test_no_condition_is_every_sample_null(shape):
-    net = build(shape, classes=3)
-    null_law(net, shape)
-    x, noise = inputs(shape)
+@every
+def test_no_condition_is_every_sample_null(name):
+    net = build(name, classes=3)
+    null_law(net, name)
+    x, noise = inputs(name)
     alone = net(x, noise, {"null": torch.ones(4, dtype=torch.bool)})
     assert torch.equal(net(x, noise), alone)
 
 
 def test_twin_no_condition_taken_for_class_0_fails():
-    net = build((2,), classes=3)
+    net = build(classes=3)
     with pytest.raises(AssertionError):
-        null_law(lambda x, u, c: net(x, u, c or {"label": torch.zeros(4).long()}), (2,))
+        null_law(lambda x, u, c: net(x, u, c or {"label": torch.zeros(4).long()}), "mlp")
 
 
-def mask_law(net, shape):
+def mask_law(net, name):
     """Null rows equal the unconditional ones, the others the conditional ones."""
-    x, noise = inputs(shape)
+    x, noise = inputs(name)
     label, null = torch.tensor([0, 1, 2, 1]), torch.tensor([True, False, True, False])
     mixed = net(x, noise, {"label": label, "null": null})
     told, plain = net(x, noise, {"label": label}), net(x, noise, None)
@@ -107,13 +157,13 @@ def mask_law(net, shape):
     assert (told - plain).flatten(1).abs().amax(1).min() > 1e-3
 
 
-@both
-def test_null_is_per_sample(shape):
-    mask_law(build(shape, classes=3), shape)
+@every
+def test_null_is_per_sample(name):
+    mask_law(build(name, classes=3), name)
 
 
 def test_twin_a_null_that_covers_the_batch_fails():
-    net = build((2,), classes=3)
+    net = build(classes=3)
 
     def all_or_none(x, noise, cond):
         if cond is not None and "null" in cond:
@@ -121,12 +171,12 @@ def test_twin_a_null_that_covers_the_batch_fails():
         return net(x, noise, cond)
 
     with pytest.raises(AssertionError):
-        mask_law(all_or_none, (2,))
+        mask_law(all_or_none, "mlp")
 
 
 def test_a_null_sample_reads_neither_its_label_nor_its_vector():
-    net = build((2,), classes=3, vector=2)
-    x, noise = inputs((2,), 2)
+    net = build(classes=3, vector=2)
+    x, noise = inputs("mlp", 2)
     cond = {
         "label": torch.tensor([1, -1]),
         "vector": torch.tensor([[0.5, 1.0], [torch.nan, torch.inf]]),
@@ -138,10 +188,10 @@ def test_a_null_sample_reads_neither_its_label_nor_its_vector():
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
 
 
-@both
-def test_label_and_vector_move_the_output(shape):
-    net = build(shape, classes=3, vector=2)
-    x, noise = inputs(shape)
+@every
+def test_label_and_vector_move_the_output(name):
+    net = build(name, classes=3, vector=2)
+    x, noise = inputs(name)
     cond = {"label": torch.zeros(4).long(), "vector": torch.ones(4, 2)}
     F = net(x, noise, cond)
     for change in ({"label": torch.ones(4).long()}, {"vector": -torch.ones(4, 2)}):
@@ -163,21 +213,21 @@ def test_label_and_vector_move_the_output(shape):
 )
 def test_a_bad_condition_is_named(cond, message):
     with pytest.raises(BadInput, match=message):
-        build((2,), classes=10)(*inputs((2,), 2), cond)
+        build(classes=10)(*inputs("mlp", 2), cond)
 
 
 def test_a_missing_vector_is_named():
     with pytest.raises(BadInput, match="lacks 'vector'"):
-        build((2,), classes=3, vector=2)(*inputs((2,), 1), {"label": torch.tensor([0])})
+        build(classes=3, vector=2)(*inputs("mlp", 1), {"label": torch.tensor([0])})
 
 
 def test_an_unconditional_network_refuses_a_label():
     with pytest.raises(BadInput, match="built without classes"):
-        build((2,))(*inputs((2,), 1), {"label": torch.tensor([0])})
+        build()(*inputs("mlp", 1), {"label": torch.tensor([0])})
 
 
 def test_an_unconditional_network_takes_null_and_none_alike():
-    net = build((2,))
-    x, noise = inputs((2,), 2)
+    net = build()
+    x, noise = inputs("mlp", 2)
     assert torch.equal(net(x, noise), net(x, noise, {"null": torch.tensor([True, False])}))
     assert torch.equal(net(x, noise), net(x, noise, {}))

@@ -9,16 +9,25 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from scorefield.base import BadInput
-from scorefield.nets import MLP, UNet, describe
+from scorefield.nets import MLP, DiT, UNet, describe
+from scorefield.nets.attention import attention
+from scorefield.nets.dit import patches, pictures, positions
 
 SHAPES = [(1, 8, 8), (3, 25, 25), (4, 7, 13), (1, 1, 1), (2, 28, 28)]
 SMALL: dict[str, Any] = {"width": 16, "multipliers": (1, 2, 2), "blocks": 1, "head_dim": 16}
 
 
+VECTORS: dict[str, Any] = {"width": 32, "blocks": 2}
+TRANSFORMER: dict[str, Any] = {"patch": 1, "width": 16, "depth": 2, "heads": 2}
+
+
 def build(shape, **options) -> Any:
+    """An MLP for vectors; for pictures a DiT where a patch is given, else a UNet."""
     torch.manual_seed(0)
     if len(shape) == 1:
-        return MLP(shape, **{"width": 32, "blocks": 2} | options)
+        return MLP(shape, **VECTORS | options)
+    if "patch" in options:
+        return DiT(shape, **TRANSFORMER | options)
     return UNet(shape, **SMALL | options)
 
 
@@ -63,16 +72,43 @@ def test_F_has_the_shape_of_x_with_every_norm(norm):
     like_law(perturbed(build((2, 5, 6), norm=norm)), (2, 5, 6), torch.float32)
 
 
+DITS = [((1, 8, 8), 4), ((3, 6, 9), 3), ((2, 5, 7), 1), ((1, 28, 28), 7)]
+
+
+@pytest.mark.parametrize("shape, patch", DITS)
+def test_F_has_the_shape_of_x_from_any_patch(shape, patch):
+    like_law(perturbed(build(shape, patch=patch)), shape, torch.float32)
+
+
+KINDS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
+    ((1, 8, 8), {}),
+    ((1, 8, 8), {"patch": 2}),
+    ((2,), {}),
+]
+every = pytest.mark.parametrize("shape, options", KINDS)
+
+
+@every
+def test_F_has_the_channels_asked_for(shape, options):
+    net = perturbed(build(shape, out_channels=2 * shape[0], **options))
+    x, noise = inputs(shape)
+    F = net(x, noise)
+    assert F.shape == (3, 2 * shape[0], *shape[1:])
+    assert net.config["out_channels"] == 2 * shape[0]
+    halves = F[:, : shape[0]], F[:, shape[0] :]
+    assert not torch.allclose(*halves)
+
+
 @pytest.mark.parametrize("multipliers", [(1,), (2, 1), (2, 3, 1, 1)])
 def test_F_has_the_shape_of_x_at_any_levels(multipliers):
     like_law(perturbed(build((2, 5, 6), multipliers=multipliers)), (2, 5, 6), torch.float32)
 
 
-@pytest.mark.parametrize("shape", [(1, 8, 8), (2,)])
-@pytest.mark.parametrize("weights", [torch.float32, torch.float64])
+@every
+@pytest.mark.parametrize("weights", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_F_has_the_dtype_of_x_whatever_the_weights(shape, weights, dtype):
-    like_law(perturbed(build(shape)).to(weights), shape, dtype)
+def test_F_has_the_dtype_of_x_whatever_the_weights(shape, options, weights, dtype):
+    like_law(perturbed(build(shape, **options)).to(weights), shape, dtype)
 
 
 def test_twin_a_network_that_answers_in_its_own_dtype_fails():
@@ -109,9 +145,35 @@ def zero_law(net, shape):
     assert (net(*inputs(shape)) == 0).all()
 
 
-@pytest.mark.parametrize("shape", [(1, 8, 8), (4, 7, 13), (2,)])
-def test_F_is_zero_at_the_start(shape):
-    zero_law(build(shape), shape)
+@pytest.mark.parametrize("shape, options", [*KINDS, ((4, 7, 13), {})])
+def test_F_is_zero_at_the_start(shape, options):
+    zero_law(build(shape, **options), shape)
+
+
+def identity_law(net, shape):
+    """What enters the blocks leaves them: every branch ends in zero."""
+    x, noise = inputs(shape)
+    seen = []
+    net.blocks[0].register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    net.blocks[-1].register_forward_hook(lambda module, args, out: seen.append(out))
+    net(x, noise)
+    assert torch.equal(*seen)
+
+
+@every
+def test_blocks_start_as_the_identity(shape, options):
+    if "patch" in options or len(shape) == 1:
+        identity_law(build(shape, **options), shape)
+    else:
+        net, (x, _) = build(shape), inputs((16, 8, 8))
+        assert torch.equal(net.encoders[0][0](x, torch.randn(3, 64)), x)
+
+
+def test_twin_a_usual_modulation_fails():
+    net = build((1, 8, 8), patch=2)
+    net.blocks[1].modulation.reset_parameters()
+    with pytest.raises(AssertionError):
+        identity_law(net, (1, 8, 8))
 
 
 def test_twin_a_usual_last_layer_fails():
@@ -121,12 +183,12 @@ def test_twin_a_usual_last_layer_fails():
         zero_law(net, (1, 8, 8))
 
 
-@pytest.mark.parametrize("shape", [(1, 28, 28), (2,)])
-def test_variance_is_kept_up_to_the_last_layer(shape):
+@every
+def test_variance_is_kept_up_to_the_last_layer(shape, options):
     """Unit variance in, order one out of the stem and out of the embedding, whatever the width."""
-    net = build(shape, width=64)
-    x, noise = inputs(shape, 256 if len(shape) == 1 else 4)
-    enter = net.stem if len(shape) == 3 else net.enter
+    net = build(shape, width=64, **options)
+    x, noise = inputs(shape, 256)
+    enter = net.stem if isinstance(net, UNet) else net.enter
     seen = []
     enter.register_forward_hook(lambda module, args, out: seen.append(out))
     net(x, noise)
@@ -154,9 +216,9 @@ def gradient_law(net, shape, classes, vector):
     assert reached == {name for name, _ in net.named_parameters()}
 
 
-@pytest.mark.parametrize("shape", [(1, 8, 8), (3,)])
-def test_gradient_reaches_every_parameter(shape):
-    gradient_law(build(shape, classes=3, vector=2), shape, 3, 2)
+@every
+def test_gradient_reaches_every_parameter(shape, options):
+    gradient_law(build(shape, classes=3, vector=2, **options), shape, 3, 2)
 
 
 def test_twin_a_dead_branch_fails():
@@ -183,16 +245,17 @@ def batch_law(net, shape, dtype, tolerance):
     assert difference <= tolerance * joined.abs().max().clamp(min=1)
 
 
-@pytest.mark.parametrize("shape", [*SHAPES, (2,)])
-def test_a_sample_does_not_depend_on_its_batch(shape):
-    net = perturbed(build(shape, classes=3))
+@pytest.mark.parametrize("shape, options", [*((shape, {}) for shape in SHAPES), *KINDS[1:]])
+def test_a_sample_does_not_depend_on_its_batch(shape, options):
+    net = perturbed(build(shape, classes=3, **options))
     batch_law(net.double(), shape, torch.float64, 1e-12)
 
 
-@pytest.mark.parametrize("shape", [(1, 8, 8), (2,)])
-@pytest.mark.parametrize("norm", ["group", "layer", "rms"])
-def test_a_sample_does_not_depend_on_its_batch_in_float32(shape, norm):
-    options = {"norm": norm} if len(shape) == 3 else {}
+NORMED = [((1, 8, 8), {"norm": norm}) for norm in ("group", "layer", "rms")]
+
+
+@pytest.mark.parametrize("shape, options", [*NORMED, *KINDS[1:]])
+def test_a_sample_does_not_depend_on_its_batch_in_float32(shape, options):
     batch_law(perturbed(build(shape, classes=3, **options)), shape, torch.float32, 1e-5)
 
 
@@ -220,9 +283,9 @@ def autocast_law(net, shape):
     assert error.sqrt() < 0.02
 
 
-@pytest.mark.parametrize("shape", [(1, 8, 8), (4, 7, 13), (2,)])
-def test_autocast_stays_close(shape):
-    autocast_law(perturbed(build(shape)), shape)
+@pytest.mark.parametrize("shape, options", [*KINDS, ((4, 7, 13), {})])
+def test_autocast_stays_close(shape, options):
+    autocast_law(perturbed(build(shape, **options)), shape)
 
 
 @pytest.mark.parametrize("norm", ["layer", "rms"])
@@ -242,9 +305,10 @@ def test_twin_noise_rounded_to_bfloat16_fails():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", [(1, 5, 5), (2,)])
-def test_one_graph_holds_the_whole_network(shape):
-    options = {"multipliers": (1, 2)} if len(shape) == 3 else {}
+@pytest.mark.parametrize(
+    "shape, options", [((1, 5, 5), {"multipliers": (1, 2)}), ((1, 4, 4), {"patch": 2}), ((2,), {})]
+)
+def test_one_graph_holds_the_whole_network(shape, options):
     net = perturbed(build(shape, classes=3, **options))
     x, noise = inputs(shape)
     cond = {"label": labels(0, 1, 2), "null": labels(0, 1, 0).bool()}
@@ -262,7 +326,11 @@ def rebuild_law(net, config, path, shape):
 
 @pytest.mark.parametrize(
     "shape, options",
-    [((1, 8, 8), {"attention": (0, 2), "norm": "rms", "classes": 10}), ((2,), {"vector": 3})],
+    [
+        ((1, 8, 8), {"attention": (0, 2), "norm": "rms", "classes": 10, "checkpoint": True}),
+        ((1, 8, 12), {"patch": 4, "heads": 4, "features": "fourier", "out_channels": 2}),
+        ((2,), {"vector": 3, "features": "fourier", "out_channels": 4}),
+    ],
 )
 def test_config_and_safetensors_rebuild_the_network(shape, options, tmp_path):
     net = perturbed(build(shape, **options))
@@ -285,6 +353,149 @@ def test_dropout_acts_in_training_only():
     assert torch.equal(net(x, noise), net(x, noise))
 
 
+# -- checkpointing
+
+
+def gradients(net, shape):
+    """Of one training step with dropout, and how many numbers it kept for the backward pass."""
+    x, noise = inputs(shape)
+    cond = {"label": labels(0, 1, 2), "null": labels(1, 0, 0).bool()}
+    kept = []
+
+    def keep(tensor):
+        kept.append(tensor.numel())
+        return tensor
+
+    torch.manual_seed(3)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = net(x, noise, cond).square().mean()
+    loss.backward()
+    return [p.grad for p in net.parameters()], sum(kept)
+
+
+def recomputing_law(plain, recomputing, shape):
+    """Twice the same arithmetic: equal to the bit, from less than 0.7 of the memory."""
+    wanted, kept = gradients(plain, shape)
+    found, fewer = gradients(recomputing, shape)
+    assert all(torch.equal(f, w) for f, w in zip(found, wanted, strict=True))
+    assert fewer < 0.7 * kept
+
+
+@pytest.mark.parametrize("shape, options", [KINDS[0], KINDS[1], ((3, 5, 6), {})])
+def test_checkpointing_keeps_less_for_the_same_gradients(shape, options):
+    options = options | {"dropout": 0.5, "classes": 3}
+    plain = perturbed(build(shape, **options))
+    recomputing_law(plain, perturbed(build(shape, checkpoint=True, **options)), shape)
+
+
+def test_twin_dropout_drawn_anew_fails(monkeypatch):
+    import scorefield.nets.unet as module
+
+    def careless(block, *inputs, use_reentrant):
+        return module_checkpoint(
+            block, *inputs, use_reentrant=use_reentrant, preserve_rng_state=False
+        )
+
+    module_checkpoint = module.checkpoint
+    monkeypatch.setattr(module, "checkpoint", careless)
+    options = {"dropout": 0.5, "classes": 3}
+    net = perturbed(build((1, 8, 8), checkpoint=True, **options))
+    with pytest.raises(AssertionError):
+        recomputing_law(perturbed(build((1, 8, 8), **options)), net, (1, 8, 8))
+
+
+def test_twin_a_network_that_keeps_everything_fails():
+    plain, other = (perturbed(build((1, 8, 8), classes=3)) for _ in range(2))
+    with pytest.raises(AssertionError):
+        recomputing_law(plain, other, (1, 8, 8))
+
+
+# -- attention
+
+
+def attention_law(attend, dtype, tolerance):
+    """Values and gradients of the formula in float64, from those of the working dtype."""
+    generator = torch.Generator().manual_seed(4)
+    qkv = torch.randn(2, 5, 24, generator=generator).to(dtype).requires_grad_()
+    wide = qkv.detach().double().requires_grad_()
+    weight = torch.randn(2, 5, 8, generator=generator).to(dtype)
+    heads = []
+    for head in range(2):
+        q, k, v = (part[..., 4 * head : 4 * head + 4] for part in wide.split(8, dim=2))
+        heads.append(torch.softmax(q @ k.mT / 2, dim=-1) @ v)
+    truth, found = torch.cat(heads, dim=2), attend(qkv, 2)
+    assert found.dtype == dtype
+    (wanted,) = torch.autograd.grad((truth * weight).sum(), wide)
+    (gradient,) = torch.autograd.grad((found * weight).sum(), qkv)
+    torch.testing.assert_close(found.double(), truth, rtol=0, atol=tolerance)
+    torch.testing.assert_close(gradient.double(), wanted, rtol=0, atol=tolerance)
+
+
+# Values are below 3; bfloat16 rounds them by up to 0.008, half a dozen times over.
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-5), (torch.bfloat16, 0.05)])
+def test_attention_is_its_formula(dtype, tolerance):
+    attention_law(attention, dtype, tolerance)
+
+
+def test_twin_attention_without_its_scale_fails():
+    def unscaled(qkv, heads):
+        q, k, v = qkv.chunk(3, dim=2)
+        return attention(torch.cat([2 * q, k, v], dim=2), heads)
+
+    with pytest.raises(AssertionError):
+        attention_law(unscaled, torch.bfloat16, 0.05)
+
+
+# -- patches
+
+
+def round_trip_law(back, shape, size):
+    x, _ = inputs(shape)
+    tokens = patches(x, size)
+    assert tokens.shape == (3, shape[1] * shape[2] // size**2, shape[0] * size**2)
+    assert torch.equal(back(tokens, size, shape[1] // size), x)
+
+
+@pytest.mark.parametrize("shape, size", DITS)
+def test_pictures_undo_patches(shape, size):
+    round_trip_law(pictures, shape, size)
+
+
+def test_twin_rows_taken_for_columns_fail():
+    with pytest.raises((AssertionError, RuntimeError)):
+        round_trip_law(lambda t, p, rows: pictures(t, p, rows).mT, (3, 6, 9), 3)
+
+
+def test_a_patch_is_a_square_of_the_picture():
+    x, _ = inputs((2, 6, 9))
+    assert torch.equal(patches(x, 3)[:, 4].unflatten(1, (2, 3, 3)), x[:, :, 3:6, 3:6])
+
+
+def test_positions_tell_rows_and_columns_apart():
+    """Row in one half of the channels, column in the other; all places differ by far."""
+    places = positions(5, 7, 64).unflatten(0, (5, 7))
+    row, column = places.split(32, dim=-1)
+    assert (row == row[:, :1]).all()
+    assert (column == column[:1]).all()
+    distance = torch.cdist(places.flatten(0, 1), places.flatten(0, 1)) + 9 * torch.eye(35)
+    assert distance.min() > 0.5
+    n, k = 6, 3
+    expected = torch.sin(torch.tensor(n * 10_000 ** (-k / 16)))
+    torch.testing.assert_close(column[0, n, k], expected)
+
+
+def test_a_transformer_knows_where_a_patch_is():
+    """Without positions, patches exchanged in x would be exchanged in F."""
+    net = perturbed(build((1, 4, 4), patch=2)).double()
+    x, noise = inputs((1, 4, 4), 2, torch.float64)
+    exchanged = pictures(patches(x, 2).flip(1), 2, 2)
+    there_and_back = pictures(patches(net(exchanged, noise), 2).flip(1), 2, 2)
+    assert not torch.allclose(there_and_back, net(x, noise))
+    net.positions.zero_()
+    there_and_back = pictures(patches(net(exchanged, noise), 2).flip(1), 2, 2)
+    torch.testing.assert_close(there_and_back, net(x, noise))
+
+
 # -- size
 
 
@@ -305,6 +516,35 @@ def test_flops_count_the_attention():
     )
     blocks, pixels, C = 3, 64, 16
     assert attending - plain == blocks * (2 * 2 * pixels**2 * C + 2 * pixels * C * 4 * C)
+
+
+def test_flops_and_parameters_of_a_known_transformer():
+    """By hand: N tokens of width W; attention is q k^T and p v, each N^2 W products a block."""
+    W, depth, patch, C, H, E = 16, 2, 2, 3, 8, 64
+    N, values = (H // patch) ** 2, C * patch**2
+    block = W * 6 * W + N * (3 + 1 + 4 + 4) * W * W + 2 * N * N * W
+    products = E * W + W * W + N * values * W + depth * block + W * 2 * W + N * W * values
+    biases = W + W + W + depth * (6 + 3 + 1 + 4 + 1) * W + 2 * W + values
+    weights = E * W + W * W + 2 * values * W + depth * 18 * W * W + 2 * W * W
+    net = build((C, H, H), patch=patch, width=W, depth=depth)
+    assert describe(net, (C, H, H)) == (weights + biases, 2 * products)
+
+
+def test_flops_of_a_known_unet():
+    """One level, one block a side, no attention, by hand; a 3 x 3 convolution is 9 C C' products
+    a pixel, padding counted."""
+    W, E, pixels = 16, 64, 8 * 8
+    emb = 64 * E + E * E
+    plain = E * 2 * W + pixels * 2 * 9 * W * W
+    joining = E * 2 * W + pixels * (9 * 2 * W * W + 9 * W * W + 2 * W * W)
+    products = emb + 2 * plain + joining + pixels * 2 * 9 * W
+    net = build((1, 8, 8), multipliers=(1,), attention=())
+    assert describe(net, (1, 8, 8)).flops_per_sample == 2 * products
+
+
+def test_checkpointing_is_not_counted():
+    plain, again = (build((1, 8, 8), patch=2, checkpoint=c) for c in (False, True))
+    assert describe(plain, (1, 8, 8)) == describe(again, (1, 8, 8))
 
 
 def test_describing_leaves_the_network_and_the_chance_alone():
@@ -339,11 +579,31 @@ def test_a_bad_option_is_named(options, message):
         UNet((1, 8, 8), **SMALL | options)
 
 
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"patch": 3}, "8 x 8 do not split into patches of 3 x 3"),
+        ({"patch": 0}, "patch is 0"),
+        ({"width": 20, "heads": 8}, "width is 20 with 8 heads"),
+        ({"width": 18}, "width is 18"),
+        ({"depth": 0}, "depth is 0"),
+        ({"out_channels": 0}, "out_channels is 0"),
+        ({"features": "sinus"}, "Did you mean 'sinusoidal'"),
+        ({"dropout": -0.1}, "dropout is -0.1"),
+    ],
+)
+def test_a_bad_option_of_a_transformer_is_named(options, message):
+    with pytest.raises(BadInput, match=message):
+        DiT((1, 8, 8), **TRANSFORMER | options)
+
+
 def test_a_shape_of_another_kind_is_named():
     with pytest.raises(BadInput, match=r"shape is \(2,\)"):
         UNet((2,))
     with pytest.raises(BadInput, match=r"shape is \(1, 8, 8\)"):
         MLP((1, 8, 8))
+    with pytest.raises(BadInput, match=r"shape is \(2,\)"):
+        DiT((2,))
     with pytest.raises(BadInput, match="shape is"):
         UNet((0, 8, 8))
 

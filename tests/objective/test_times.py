@@ -6,12 +6,32 @@ import pytest
 import torch
 
 from scorefield.base import BadInput
-from scorefield.objective import EDMWeight, LogNormal, MinSNR, Stratified, Uniform
+from scorefield.objective import (
+    Adaptive,
+    Antithetic,
+    EDMWeight,
+    Fixed,
+    Geometric,
+    LogitNormal,
+    LogNormal,
+    MinSNR,
+    Stratified,
+    Uniform,
+)
 from scorefield.objective.times import EARLIEST
 from scorefield.process import EDM, VE, VP, Cosine, DiscreteVP, Flow, SubVP
 
 SCHEDULES = [VP(), SubVP(), VE(), EDM(), Cosine(), Flow(), DiscreteVP()]
-LAWS = [Uniform(), Stratified(), LogNormal()]
+LAWS = [
+    Uniform(),
+    Stratified(),
+    Antithetic(),
+    LogNormal(),
+    LogitNormal(),
+    Fixed(),
+    Geometric(0.02, 40.0, 7),
+    Adaptive(),
+]
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -27,7 +47,7 @@ def kolmogorov(values: torch.Tensor, cdf) -> float:
     )
 
 
-@pytest.mark.parametrize("law", [Uniform(), Stratified()])
+@pytest.mark.parametrize("law", [Uniform(), Stratified(), Antithetic(), Adaptive()])
 def test_uniform_laws_are_uniform(law):
     t = law(VP(), 50_000, rng())
     assert kolmogorov(t, lambda t: t) < 2
@@ -75,8 +95,9 @@ def check_stratified(law) -> None:
     assert float(tied.var()) < float(free.var()) / 10
 
 
-def test_stratified_lowers_the_variance_and_keeps_the_mean():
-    check_stratified(Stratified())
+@pytest.mark.parametrize("law", [Stratified(), Antithetic(), Adaptive()])
+def test_ties_lower_the_variance_and_keep_the_mean(law):
+    check_stratified(law)
 
 
 def test_planted_strata():
@@ -98,7 +119,8 @@ def test_one_time_in_each_cell():
 @pytest.mark.parametrize("law", LAWS)
 def test_times_follow_their_generator(law):
     assert torch.equal(law(VP(), 9, rng(3)), law(VP(), 9, rng(3)))
-    assert not torch.equal(law(VP(), 9, rng(3)), law(VP(), 9, rng(4)))
+    if not isinstance(law, Fixed):
+        assert not torch.equal(law(VP(), 9, rng(3)), law(VP(), 9, rng(4)))
 
 
 @pytest.mark.parametrize(
@@ -107,3 +129,44 @@ def test_times_follow_their_generator(law):
 def test_options_out_of_range_are_refused(build):
     with pytest.raises(BadInput):
         build()
+
+
+# --- the other laws -------------------------------------------------------------------------------
+
+
+def test_antithetic_times_lie_evenly():
+    t = Antithetic()(VP(), 10, rng()).sort().values
+    assert torch.allclose(t.diff(), torch.full((9,), 0.1).double())
+
+
+def test_the_logit_normal_law_on_the_straight_path_is_its_papers():
+    """t = sigmoid(z) on Flow; on others the same levels, by sigma/alpha."""
+    law = LogitNormal(0.3, 0.8)
+    t = law(Flow(), 20_000, rng())
+    assert kolmogorov((t.logit() - 0.3) / 0.8, torch.special.ndtr) < 2
+    for schedule in (VP(), Cosine(), EDM()):
+        other = schedule(law(schedule, 100, rng())).ratio
+        assert torch.allclose(other, Flow()(law(Flow(), 100, rng())).ratio, rtol=1e-6)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
+def test_fixed_is_one_level(schedule):
+    level = schedule(Fixed(0.7)(schedule, 5, rng()))
+    assert level.ratio.tolist() == pytest.approx([0.7] * 5, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        lambda: Fixed(200.0)(VP(), 3, rng()),  # VP ends at 152
+        lambda: Fixed(0.0)(Flow(), 3, rng()),
+        lambda: Fixed(-1.0)(Flow(), 3, rng()),
+        lambda: Fixed(math.nan)(Flow(), 3, rng()),
+        lambda: Geometric(0.001, 50.0, 9)(VE(), 3, rng()),
+        lambda: Geometric(1.0, 0.1),
+        lambda: Geometric(count=1),
+    ],
+)
+def test_levels_that_are_not_there(bad):
+    with pytest.raises(BadInput):
+        bad()

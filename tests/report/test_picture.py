@@ -1,6 +1,8 @@
 """Pictures: layout and levels of a grid, points, atomic files."""
 
 import os
+import tracemalloc
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from PIL import Image
 
 from scorefield.base import BadInput
 from scorefield.report import picture, plot, write_npz, write_png
-from scorefield.report.picture import GREY
+from scorefield.report.picture import GREY, Pieces, write_pictures
 
 
 @pytest.mark.parametrize("channels, mode", [(1, "L"), (2, "LA"), (3, "RGB"), (4, "RGBA")])
@@ -108,3 +110,67 @@ def test_arrays_need_no_pickle(tmp_path):
     with np.load(tmp_path / "a.npz", allow_pickle=False) as found:
         assert sorted(found) == ["x", "y"]
         assert all(np.array_equal(found[k], v.numpy()) for k, v in arrays.items())
+
+
+def test_pieces_make_the_same_file_as_the_whole(tmp_path):
+    x, y = torch.randn(10, 3, 2), torch.arange(10)
+    write_npz({"x": x, "y": y}, tmp_path / "whole.npz")
+    write_npz({"x": Pieces(10, x.split(4)), "y": y}, tmp_path / "pieces.npz")
+    assert (tmp_path / "whole.npz").read_bytes() == (tmp_path / "pieces.npz").read_bytes()
+    with np.load(tmp_path / "pieces.npz", allow_pickle=False) as found:
+        assert np.array_equal(found["x"], x.numpy())
+        assert np.array_equal(found["y"], y.numpy())
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_an_array_in_pieces_is_never_whole_in_memory(tmp_path, whole):
+    size, count = 2**18, 40
+
+    def pieces() -> Iterator[torch.Tensor]:
+        for _ in range(count):
+            yield torch.from_numpy(np.zeros((1, size), np.float32))
+
+    tracemalloc.start()
+    came = list(pieces()) if whole else pieces()
+    write_npz({"x": Pieces(count, came)}, tmp_path / "a.npz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    few = 4 * size * 5  # the piece, the one before it, and buffers
+    assert (peak > few) == whole
+
+
+def test_pieces_that_fail_or_are_too_few_leave_no_file(tmp_path):
+    def broken() -> Iterator[torch.Tensor]:
+        yield torch.zeros(2, 3)
+        raise BadInput("a part is missing.", "Make it.")
+
+    with pytest.raises(BadInput, match="a part is missing"):
+        write_npz({"x": Pieces(4, broken())}, tmp_path / "a.npz")
+    with pytest.raises(BadInput, match="2 rows came where 4 were announced"):
+        write_npz({"x": Pieces(4, [torch.zeros(2, 3)])}, tmp_path / "a.npz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_single_pictures_are_those_of_write_png(tmp_path):
+    x0 = torch.rand(3, 1, 4, 4) * 2 - 1
+    write_pictures(x0, ["a", "b", "c"], tmp_path / "all")
+    for i, name in enumerate("abc"):
+        write_png(picture(x0[i : i + 1], magnify=False), tmp_path / f"{name}.png")
+        one, many = tmp_path / f"{name}.png", tmp_path / "all" / f"{name}.png"
+        assert one.read_bytes() == many.read_bytes()
+    assert len(list((tmp_path / "all").iterdir())) == 3
+
+
+def test_an_array_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "a.npz"
+    write_npz({"x": torch.zeros(2)}, path)
+    before = path.read_bytes()
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(BadInput, match="No space left"):
+        write_npz({"x": torch.ones(2)}, path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["a.npz"]

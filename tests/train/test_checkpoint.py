@@ -207,6 +207,15 @@ def test_a_pickle_is_recognised_and_not_opened(tmp_path, legacy):
         read_tensors(path)
 
 
+def test_tensors_that_begin_like_a_pickle_are_read(tmp_path):
+    """A header of 128 bytes is announced by the byte that announces a pickle's protocol."""
+    path = tmp_path / "t.safetensors"
+    tensors = {"counts": torch.arange(4), "losses": torch.zeros(4, 3, dtype=torch.float64)}
+    write_tensors(path, tensors)
+    assert path.read_bytes()[0] == 0x80
+    assert read_tensors(path)["counts"].tolist() == [0, 1, 2, 3]
+
+
 def damaged(tmp_path: Path, damage) -> str:
     save(tmp_path, 1)
     damage(tmp_path)

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from scorefield.train import EMA
+from scorefield.train import EMA, WarmUp
 
 
 class Module(nn.Module):
@@ -16,7 +16,7 @@ class Module(nn.Module):
 
 def averaged(decay: float, steps: int) -> tuple[torch.Tensor, torch.Tensor]:
     module, rng = Module(), torch.Generator().manual_seed(0)
-    ema, by_hand = EMA.of(module, decay), module.weight.detach().clone()
+    ema, by_hand = EMA.of(module, WarmUp(decay)), module.weight.detach().clone()
     for k in range(steps):
         with torch.no_grad():
             module.weight.add_(torch.randn(3, generator=rng, dtype=torch.float64))
@@ -36,7 +36,7 @@ def test_the_average_is_the_formula():
 
 def test_no_decay_is_the_weights():
     module = Module()
-    ema = EMA.of(module, 0.0)
+    ema = EMA.of(module, WarmUp(0.0))
     with torch.no_grad():
         module.weight.fill_(3.0)
     ema.update(module, 100)
@@ -45,7 +45,7 @@ def test_no_decay_is_the_weights():
 
 def test_the_average_is_apart_and_asks_for_no_gradient():
     module = Module().train()
-    ema = EMA.of(module, 0.9)
+    ema = EMA.of(module, WarmUp(0.9))
     with torch.no_grad():
         module.weight.fill_(3.0)
     assert float(ema.average.weight.detach().sum()) == 0

@@ -15,7 +15,9 @@ from scorefield.train import Training
         {"lr": 0.0}, {"lr": -1.0}, {"lr": math.nan}, {"lr": math.inf},
         {"clip": 0.0}, {"clip": math.nan}, {"warmup": -1}, {"weight_decay": -0.1},
         {"weight_decay": math.nan}, {"ema": 1.0}, {"ema": -0.1}, {"ema": math.nan},
-        {"seed": -1}, {"seed": 2**32},
+        {"seed": -1}, {"seed": 2**32}, {"snapshot_every": -1}, {"log_every": -1},
+        {"ema_lengths": (0.1, 0.3)}, {"ema_lengths": (0.0,)}, {"ema_lengths": (0.1, 0.1)},
+        {"ema_lengths": (math.nan,)}, {"trackers": ("wandb", "wandb")},
     ],
     ids=str,
 )  # fmt: skip
@@ -50,3 +52,10 @@ def test_a_short_run_still_reaches_its_peak():
     t = Training(images=1000, warmup=20_000, lr=2.0)
     assert max(t.rate(i) for i in range(0, 1001, 50)) == 2.0
     assert t.rate(1000) < 1e-12
+
+
+def test_snapshots_bring_lengths_of_their_own():
+    assert Training(snapshot_every=100).lengths == (0.05, 0.1)
+    assert Training(snapshot_every=100, ema_lengths=(0.2,)).lengths == (0.2,)
+    assert Training(ema_lengths=(0.2,)).lengths == (0.2,)
+    assert Training().lengths == ()

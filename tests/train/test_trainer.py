@@ -1,6 +1,9 @@
 """The loop: determinism, resume, divergence, compilation, in memory or in a folder."""
 
+import errno
 import json
+import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +15,18 @@ from scorefield.base import BadInput
 from scorefield.data import Data, Scaling, Split
 from scorefield.denoise import Denoiser
 from scorefield.nets import MLP
-from scorefield.objective import LogNormal, Objective
+from scorefield.objective import Adaptive, LogNormal, Objective
 from scorefield.process import Cosine
-from scorefield.train import Diverged, Training, fit, load_checkpoint, load_weights, order
+from scorefield.train import (
+    Diverged,
+    Log,
+    Training,
+    fit,
+    load_checkpoint,
+    load_weights,
+    order,
+    snapshots,
+)
 from scorefield.train.state import optimizer_tensors, restore_optimizer
 
 SETTINGS = Training(images=320, batch=32, lr=1e-2, warmup=64, checkpoint_every=96)
@@ -37,9 +49,18 @@ def network(dropout: float = 0.2) -> Denoiser:
 OBJECTIVE = Objective(Cosine(), LogNormal(), dropout=0.1)
 
 
-def trained(data, settings=SETTINGS, run=None, resume=False, **keywords):
+ALL = replace(SETTINGS, ema_lengths=(0.05, 0.1), snapshot_every=64, log_every=32)
+"""With everything that a run can remember."""
+
+
+def adaptive() -> Objective:
+    """Importance weights from past losses: a fresh one, for it remembers."""
+    return Objective(Cosine(), Adaptive(bins=4, history=3), dropout=0.1)
+
+
+def trained(data, settings=SETTINGS, run=None, resume=False, objective=OBJECTIVE, **keywords):
     denoiser = network()
-    steps = list(fit(denoiser, OBJECTIVE, data, settings, run, resume, **keywords))
+    steps = list(fit(denoiser, objective, data, settings, run, resume, **keywords))
     return denoiser, steps
 
 
@@ -48,8 +69,12 @@ def weights(module) -> torch.Tensor:
 
 
 def everything(run):
-    parts, state = load_checkpoint(run, "model", "ema", "optimizer")
-    return {f"{i}/{k}": v for i, part in enumerate(parts) for k, v in part.items()}, state
+    """Every tensor of a checkpoint and of the snapshots, and the state."""
+    names = json.loads((run / "state.json").read_text())["sha256"]
+    parts, state = load_checkpoint(run, *names)
+    parts = dict(zip(names, parts, strict=True))
+    parts |= {s.path.name: s.tensors() for s in snapshots(run)}
+    return {f"{i}/{k}": v for i, part in parts.items() for k, v in part.items()}, state
 
 
 def same(a, b) -> bool:
@@ -95,13 +120,113 @@ def test_a_run_cut_at_any_checkpoint_ends_the_same(data, tmp_path):
     whole = tmp_path / "whole"
     cuts = [
         shutil.copytree(whole, tmp_path / str(step.images))
-        for step in fit(network(), OBJECTIVE, data, SETTINGS, whole)
+        for step in fit(network(), adaptive(), data, ALL, whole)
         if (whole / "state.json").exists()
     ]
     assert len(cuts) >= 3
+    losses = [json.loads(line)["loss"] for line in (whole / "log.jsonl").read_text().splitlines()]
+    assert len(losses) == 10  # each step's, at full precision
     for cut in cuts[::3]:
-        trained(data, run=cut, resume=True)
+        trained(data, ALL, cut, resume=True, objective=adaptive())
         assert same(cut, whole)
+        assert losses == [
+            json.loads(line)["loss"] for line in (cut / "log.jsonl").read_text().splitlines()
+        ]
+
+
+@pytest.mark.parametrize("forgotten", ["objective", "ema-0.05"])
+def test_a_resume_without_a_part_is_seen(data, tmp_path, forgotten, monkeypatch):
+    """The twin: importance weights or an average that start anew end elsewhere."""
+    trained(data, ALL, tmp_path / "whole", objective=adaptive())
+    asked = iter([False, False, False, False, True])
+    trained(data, ALL, tmp_path / "cut", objective=adaptive(), stop=lambda: next(asked))
+    if forgotten == "objective":
+        monkeypatch.setattr(Objective, "recall", lambda self, tensors: None)
+    else:
+        from scorefield.train import state
+
+        load = state.load_weights
+        monkeypatch.setattr(
+            state, "load_weights", lambda m, w, path: forgotten in path.name or load(m, w, path)
+        )
+    trained(data, ALL, tmp_path / "cut", resume=True, objective=adaptive())
+    assert not same(tmp_path / "cut", tmp_path / "whole")
+
+
+def test_snapshots_are_the_averages_of_their_stage(data, tmp_path):
+    kept = {}
+    settings = replace(ALL, checkpoint_every=32)
+    for step in fit(network(), OBJECTIVE, data, settings, tmp_path):
+        (average,), _ = load_checkpoint(tmp_path, "ema-0.05")
+        kept[step.images] = average
+    found = {s.images: s.tensors() for s in snapshots(tmp_path) if s.length == 0.05}
+    assert sorted(found) == [64, 128, 192, 256, 320]
+    assert all(torch.equal(v, kept[n][k]) for n, part in found.items() for k, v in part.items())
+    assert len({float(part["net.out.weight"].sum()) for part in found.values()}) == 5
+
+
+def test_the_end_of_a_run_has_a_snapshot(data, tmp_path):
+    trained(data, replace(SETTINGS, images=100, snapshot_every=64), tmp_path)
+    assert [(s.images, s.length) for s in snapshots(tmp_path)] == [
+        (64, 0.05), (64, 0.1), (128, 0.05), (128, 0.1),
+    ]  # fmt: skip
+
+
+def test_snapshots_past_the_checkpoint_are_dropped(data, tmp_path):
+    trained(data, ALL, tmp_path)
+    (tmp_path / "samples").mkdir()
+    left = [
+        tmp_path / "snapshots" / "000000384-0.05.safetensors",
+        tmp_path / "snapshots" / ".000000384-0.05.safetensors.1.tmp",
+        tmp_path / "samples" / ".000000384.png.1.tmp",
+    ]
+    for path in left:
+        path.write_bytes(b"")
+    list(fit(network(), OBJECTIVE, data, replace(ALL, images=352), tmp_path, resume=True))
+    assert {s.images for s in snapshots(tmp_path)} == {64, 128, 192, 256, 320, 352}
+    assert not [path for path in left if path.exists()]
+
+
+def test_a_disk_that_is_full_at_a_snapshot_keeps_the_checkpoint(data, tmp_path, monkeypatch):
+    trained(data, ALL, tmp_path / "whole", objective=adaptive())
+    run, real = tmp_path / "run", os.replace
+
+    def full(source, target):
+        if "000000256-0.1" in str(target):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(BadInput, match=r"cannot write .*000000256-0\.1.*No space"):
+        trained(data, ALL, run, objective=adaptive())
+    monkeypatch.undo()
+    assert load_checkpoint(run)[1]["images_seen"] == 192
+    trained(data, ALL, run, resume=True, objective=adaptive())
+    assert same(run, tmp_path / "whole")
+
+
+def test_a_disk_that_is_full_at_the_log_keeps_the_checkpoint(data, tmp_path, monkeypatch):
+    trained(data, ALL, tmp_path / "whole", objective=adaptive())
+    run, real, rows = tmp_path / "run", Log.write, []
+
+    def full(self, row):
+        rows.append(row)
+        if len(rows) == 7:
+            self.file.write('{"images": 2')
+            self.file.flush()
+            self.file.close()
+            self.file = open("/dev/full", "a")  # noqa: SIM115 a disk without room
+        real(self, row)
+
+    monkeypatch.setattr(Log, "write", full)
+    with pytest.raises(BadInput, match=r"cannot write .*log\.jsonl: No space"):
+        trained(data, ALL, run, objective=adaptive())
+    monkeypatch.undo()
+    assert load_checkpoint(run)[1]["images_seen"] == 192
+    trained(data, ALL, run, resume=True, objective=adaptive())
+    assert same(run, tmp_path / "whole")
+    images = [json.loads(line)["images"] for line in (run / "log.jsonl").read_text().splitlines()]
+    assert images == list(range(32, 321, 32))
 
 
 def test_a_stopped_run_ends_the_same(data, tmp_path):
@@ -146,10 +271,10 @@ def test_resume_of_a_finished_run_does_nothing(data, tmp_path):
 
 
 def test_the_log_rises_over_a_resume(data, tmp_path, monkeypatch):
-    from scorefield.train.checkpoint import log
+    from scorefield.train import meter
 
     clock = iter(range(10_000))
-    monkeypatch.setattr(log.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(meter.time, "monotonic", lambda: next(clock))
     steps = fit(network(), OBJECTIVE, data, SETTINGS, tmp_path)
     for _ in range(7):  # past the checkpoints at 96 and 192
         step = next(steps)
@@ -179,7 +304,8 @@ def test_divergence_stops_and_keeps_the_last_checkpoint(data, tmp_path):
         next(steps)
     with torch.no_grad():
         next(denoiser.parameters()).fill_(float("nan"))
-    with pytest.raises(Diverged, match=r"the loss became nan.*96 images stays"):
+    said = r"the loss became nan.* at step 5 \(image 160\): 32 of 32 losses are not finite, at "
+    with pytest.raises(Diverged, match=said + r"logsnr -?[\d.]+ to [\d.]+\. .*96 images stays"):
         next(steps)
     parts, state = load_checkpoint(tmp_path, "model", "ema")
     assert state["images_seen"] == 96
@@ -192,9 +318,74 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_weights(data):
     next(steps)
     first = next(denoiser.parameters())
     first.register_hook(lambda gradient: gradient * float("inf"))
-    with pytest.raises(Diverged, match="its gradient"):
+    with pytest.raises(Diverged, match="its gradient (nan|inf), at step 2 .*its losses are finite"):
         next(steps)
     assert weights(denoiser).isfinite().all()
+
+
+class Breaks(Objective):
+    """Losses that are infinite above a logsnr."""
+
+    def loss(self, denoiser, x0, cond, chance):
+        found = super().loss(denoiser, x0, cond, chance)
+        bad = found.logsnr > 3.0
+        return found._replace(per_sample=found.per_sample / (~bad))
+
+
+def test_divergence_names_the_levels_at_fault(data):
+    with pytest.raises(Diverged) as error:
+        trained(data, objective=Breaks(Cosine(), LogNormal()))
+    said = re.search(r"(\d+) of 32 losses are not finite, at logsnr ([\d.]+) to", str(error.value))
+    assert said
+    assert 0 < int(said[1]) < 32
+    assert float(said[2]) >= 3.0
+
+
+def test_progress_says_what_the_log_says(data, tmp_path):
+    _, steps = trained(data, ALL, tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [(r["images"], r["loss"], r["lr"], r["grad_norm"]) for r in rows] == [
+        (s.images, s.loss, s.lr, s.grad_norm) for s in steps
+    ]
+    assert rows[0]["by_logsnr"] == steps[0].by_logsnr
+    assert all(set(row["by_logsnr"]) <= {str(i) for i in range(-9, 10, 2)} for row in rows)
+    assert rows[0].keys() == {
+        "images", "loss", "lr", "grad_norm", "images_per_second", "seconds", "memory_mb",
+        "by_logsnr",
+    }  # fmt: skip
+    assert all(s.images_per_second > 0 and s.memory_mb > 10 for s in steps)
+
+
+def test_importance_weights_do_not_colour_the_buckets(data):
+    """A loss of 1 everywhere stays 1 in each bucket, whatever its share."""
+
+    class One(Objective):
+        def loss(self, denoiser, x0, cond, chance):
+            found = super().loss(denoiser, x0, cond, chance)
+            assert chance.share is not None
+            return found._replace(per_sample=0 * found.per_sample + chance.share.to(x0))
+
+    skewed = One(Cosine(), Adaptive(bins=4, history=1))
+    skewed.times.recall({"losses": torch.tensor([[8.0], [1], [1], [1]]), "counts": torch.ones(4)})
+    step = next(fit(network(), skewed, data, SETTINGS))
+    assert list(step.by_logsnr.values()) == pytest.approx([1.0] * len(step.by_logsnr))
+    assert abs(step.loss - 1.0) > 0.01
+
+
+def test_a_gradient_longer_than_clip_is_shortened(data, monkeypatch):
+    lengths = []
+    step = torch.optim.AdamW.step
+
+    def spy(self, *args, **keywords):
+        every = [p.grad for group in self.param_groups for p in group["params"]]
+        lengths.append(float(torch.nn.utils.get_total_norm(every)))
+        return step(self, *args, **keywords)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    _, steps = trained(data, replace(SETTINGS, clip=0.05))
+    norms = [s.grad_norm for s in steps]
+    assert max(norms) > 0.05
+    assert lengths == pytest.approx([min(n, 0.05) for n in norms], rel=1e-5)
 
 
 def test_bf16_trains(data):
@@ -209,7 +400,7 @@ def refuse(*args, **keywords):
 
 
 @pytest.mark.parametrize(
-    "compiler", [refuse, lambda net: Failing(net)], ids=["at compile", "at the first call"]
+    "compiler", [refuse, lambda call: refuse], ids=["at compile", "at the first call"]
 )
 def test_compile_falls_back_with_one_line(data, monkeypatch, compiler):
     monkeypatch.setattr(torch, "compile", compiler)
@@ -223,26 +414,13 @@ def test_compile_falls_back_with_one_line(data, monkeypatch, compiler):
     assert torch.equal(weights(denoiser), weights(trained(data)[0]))
 
 
-class Failing(torch.nn.Module):
-    """What torch.compile returns where the compiler fails at the first call."""
-
-    def __init__(self, net):
-        super().__init__()
-        self.net = net
-
-    def forward(self, *args):
-        refuse()
-
-
 def test_a_compiler_that_works_is_used(data, monkeypatch):
     calls = []
 
-    class Counting(Failing):
-        def forward(self, *args):
-            calls.append(1)
-            return self.net(*args)
+    def counting(call):
+        return lambda *args: calls.append(1) or call(*args)
 
-    monkeypatch.setattr(torch, "compile", Counting)
+    monkeypatch.setattr(torch, "compile", counting)
     denoiser, steps = trained(data, replace(SETTINGS, compile=True))
     assert len(calls) == len(steps)
     assert torch.equal(weights(denoiser), weights(trained(data)[0]))
@@ -251,12 +429,10 @@ def test_a_compiler_that_works_is_used(data, monkeypatch):
 def test_an_error_after_the_first_step_is_not_the_compilers(data, monkeypatch):
     calls = []
 
-    class Later(Failing):
-        def forward(self, *args):
-            calls.append(1)
-            return refuse() if len(calls) > 2 else self.net(*args)
+    def later(call):
+        return lambda *args: refuse() if len(calls) == 2 else calls.append(1) or call(*args)
 
-    monkeypatch.setattr(torch, "compile", Later)
+    monkeypatch.setattr(torch, "compile", later)
     with pytest.raises(RuntimeError, match="no compiler"):
         trained(data, replace(SETTINGS, compile=True))
 

@@ -11,15 +11,25 @@ from scorefield.train.checkpoint.files import (
 )
 from scorefield.train.checkpoint.folder import Folder
 from scorefield.train.checkpoint.log import Log
+from scorefield.train.checkpoint.snapshots import (
+    Snapshot,
+    drop_snapshots,
+    save_snapshot,
+    snapshots,
+)
 
 __all__ = [
     "Folder",
     "Log",
+    "Snapshot",
     "check_place",
+    "drop_snapshots",
     "load_checkpoint",
     "read_json",
     "read_tensors",
     "save_checkpoint",
+    "save_snapshot",
+    "snapshots",
     "write_bytes",
     "write_json",
     "write_tensors",

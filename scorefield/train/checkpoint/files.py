@@ -116,14 +116,14 @@ def to_bytes(tensors: Tensors) -> bytes:
 
 def from_bytes(path: Path, content: bytes) -> dict[str, Tensor]:
     """The tensors of a safetensors file whose content was read from `path`."""
-    if content[:2] == b"PK" or content[:1] == b"\x80":
-        raise BadInput(
-            f"{path} is a pickle, which can run code when it is opened.",
-            "Convert it with safetensors.torch.save_file where you trust it.",
-        )
     try:
         return tensors_from_bytes(content)
     except SafetensorError as error:
+        if content[:2] == b"PK" or content[:1] == b"\x80":
+            raise BadInput(
+                f"{path} is a pickle, which can run code when it is opened.",
+                "Convert it with safetensors.torch.save_file where you trust it.",
+            ) from error
         raise BadInput(
             f"{path} is truncated or not a safetensors file: {error}.", RESTORE
         ) from error

@@ -4,6 +4,11 @@ config.json            settings, resolved, with a schema number
 state.json             the commit: images seen, SHA-256 of each part
 model.safetensors      weights              ema.safetensors   their average: what is sampled
 optimizer.safetensors  AdamW's moments      log.jsonl         loss and speed
+ema-LENGTH.safetensors power-function averages, where they are asked for
+objective.safetensors  what the objective remembers of past losses, where it does
+snapshots/             IMAGES-LENGTH: those averages at stages of the run
+averages/              what `scorefield ema` made of them
+trackers/              files of TensorBoard and its like
 samples/               pictures             eval.json, judge.*  what `scorefield eval` found
 """
 

@@ -1,0 +1,90 @@
+"""Scorefield: `fit` with a recipe, then `generate` as the recipe says, with and without labels.
+
+The learning rate ends with the run, so its length in images must fill the time: the pace measured
+beforehand times the time, less 3%. It is measured twice, the second time at the length that the
+first gave, for what a recipe does may depend on its length.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import accelerate  # noqa: F401  (imported before the clock starts, as the peer's)
+import torch
+from safetensors.torch import load_file
+
+import scorefield
+from benchmarks.rivals.race import Clock, Job, keep_samples, serve
+from scorefield.config import Config, DataFacts, build_denoiser
+from scorefield.run import generate, recipe
+
+FILLED = 0.97
+TRIED = 8.0
+"""Seconds of steps from which the pace is measured."""
+
+
+def config(job: Job, images: int) -> Config:
+    own = recipe(job["recipe"])
+    training = dataclasses.replace(own.training, images=images, **job["ours"])
+    data = dataclasses.replace(own.data, path=job["path"])
+    return dataclasses.replace(own, training=training, data=data)
+
+
+def run(job: Job, clock: Clock, images: int, enough: Callable[[], bool] = lambda: False) -> None:
+    over = False
+
+    def watch(step: Any) -> None:
+        nonlocal over
+        last = step.images >= step.total
+        over = clock.tick(step.images, step.average.state_dict, last) or enough()
+
+    scorefield.fit(config(job, images), progress=False, watch=watch, stop=lambda: over)
+
+
+def pace(job: Job) -> dict[str, Any]:
+    images, found = recipe(job["recipe"]).training.images, {}
+    for _ in range(2):
+        clock = Clock(job["clock"], math.inf)
+        run(job, clock, images, lambda clock=clock: clock.stepped >= TRIED)
+        found = clock.pace()
+        left = max(TRIED, job["seconds"] - found["start"])
+        images = math.ceil(FILLED * found["rate"] * left)
+    return found | {"images": images}
+
+
+def train(job: Job, clock: Clock) -> dict[str, Any]:
+    used = config(job, job["pace"]["images"])
+    run(job, clock, used.training.images)
+    own = used.sample
+    return {
+        "package": f"scorefield {scorefield.__version__}",
+        "training": dataclasses.asdict(used.training),
+        "network": dataclasses.asdict(used.net),
+        "sampler": f"{own.solver} on {own.grid}, {own.steps} steps, guidance {own.guidance:g}",
+    }
+
+
+def sample(job: Job, folder: Path, marks: list[dict[str, Any]]) -> None:
+    used = config(job, job["pace"]["images"])
+    facts, own = DataFacts.of(used.load_data()), used.sample
+    denoiser = build_denoiser(used, facts).eval().requires_grad_(False)
+    denoiser.to("cuda" if torch.cuda.is_available() else "cpu")
+    for mark in marks:
+        denoiser.load_state_dict(load_file(folder / mark["weights"]))
+        for asked, guidance in ((True, own.guidance), (False, 1.0)):
+            x0 = generate(
+                denoiser,
+                job["samples"],
+                steps=own.steps,
+                solver=own.solver,
+                grid=own.grid,
+                labels=range(len(facts.classes)) if asked else None,
+                guidance=guidance,
+            )
+            keep_samples(folder, mark, "labels" if asked else "no labels", x0)
+
+
+if __name__ == "__main__":
+    serve(pace, train, sample)

@@ -1,0 +1,293 @@
+"""Bulk jobs: samples made shard by shard, by one process or several, so that a kill loses little.
+
+The n samples of a job are cut into shards of B: shard k holds the samples k B .. (k+1) B - 1 and
+goes through the network as one batch. Sample i is made from its own seed and label alone, and its
+neighbours are the same whoever makes the shard, so neither the count of processes nor a pause
+changes a bit of it (processes of the same machine and library; others round differently).
+
+Finished shards lie in a folder until the job is whole, each written whole or not at all:
+
+    job.json               all that decides the samples; another job in this folder is refused
+    000012.safetensors     x0 of shard 12
+"""
+
+import contextlib
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from scorefield import __version__
+from scorefield.base import BadInput, Seeded
+from scorefield.config import to_json
+from scorefield.run import Run, generate, progress_bar, repeat_labels
+from scorefield.train import processes, read_json, read_tensors, write_json, write_tensors
+from scorefield.train.checkpoint.files import to_bytes
+
+T = TypeVar("T")
+
+FLAGS = ("n", "seeds", "labels", "steps", "solver", "grid", "guidance", "batch")
+"""What of a job is chosen on the command line, by the names of its flags."""
+
+
+class Elsewhere(BadInput):
+    """Another process of the team has failed, and it is that one which says why."""
+
+
+class Team:
+    """The processes that make a job together: one, or those that `torchrun` or `accelerate launch`
+    started. `rank` is this one's number among `size`, `device` where it computes."""
+
+    def __init__(self) -> None:
+        state = processes()
+        self.rank, self.size, self.device = state.process_index, state.num_processes, state.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that prints and writes the result."""
+        return self.rank == 0
+
+    def gather(self, value: Tensor) -> Tensor:
+        """The value of every process in order of rank, `(size, *value.shape)`.
+
+        Raises BadInput if one of them is gone.
+        """
+        from accelerate.utils import gather
+
+        try:
+            return gather(value[None].to(self.device)).cpu()  # type: ignore[union-attr] a tensor
+        except RuntimeError as error:
+            raise BadInput(
+                "another process of this job has ended.",
+                "The same command goes on from the shards that are there.",
+            ) from error
+
+    def together(self, action: Callable[[], T]) -> T:
+        """Do something in every process. If it raises BadInput in some, all stop: the first of
+        those raises it, the others raise Elsewhere."""
+        try:
+            value, problem = action(), None
+        except BadInput as error:
+            value, problem = None, error
+        failed = self.gather(torch.tensor(int(problem is not None))).nonzero().flatten().tolist()
+        if problem and failed[0] == self.rank:
+            raise problem
+        if failed:
+            raise Elsewhere(f"process {failed[0]} has failed.", "It says why.")
+        return value  # type: ignore[return-value] no problem, so there is a value
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Samples of a run to be made: `seeds` one per sample, `labels` repeated in turn or None,
+    `settings` the steps, solver, grid and guidance of `generate`; finished shards go to `folder`.
+    """
+
+    run: Run
+    folder: Path
+    seeds: Tensor
+    labels: Sequence[int] | None
+    settings: dict[str, Any]
+    batch: int
+
+    @classmethod
+    def of(
+        cls,
+        run: Run,
+        folder: Path,
+        seeds: Sequence[int] | Tensor,
+        labels: Sequence[int] | None,
+        settings: dict[str, Any],
+        batch: int,
+    ) -> "Job":
+        """Raises BadInput for wrong seeds or batch, and if the folder holds another job."""
+        if batch < 1:
+            raise BadInput(f"batch is {batch}.", "Give at least 1.")
+        job = cls(run, folder, Seeded(seeds).seeds, labels, settings, batch)
+        job.check()
+        return job
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    @property
+    def shards(self) -> int:
+        return -(-len(self) // self.batch)
+
+    @cached_property
+    def label(self) -> Tensor | None:
+        """The class of each sample, `(n,)`."""
+        if self.labels is None:
+            return None
+        return repeat_labels(self.labels, len(self), len(self.run.facts.classes))
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """All that decides the samples: the content of `job.json`."""
+        grid = self.settings["grid"]
+        name = grid if isinstance(grid, str) else f"fitted, {_digest(_json(grid.to_json()))}"
+        return {
+            "n": len(self),
+            "seeds": spans(self.seeds.tolist()),
+            "labels": None if self.labels is None else spans(self.labels),
+            **self.settings,
+            "grid": name,
+            "batch": self.batch,
+            "shape": list(self.run.facts.shape),
+            "checkpoint": f"{self.run.images_seen:,} images, {_weights(self.run)}",
+            "version": __version__,
+        }
+
+    def check(self) -> None:
+        """Raise BadInput if the folder holds shards of another job."""
+        stray = any(self.folder.glob("*.safetensors"))  # looked for first: job.json comes first
+        if not self._facts_path.exists():
+            if stray:
+                raise BadInput(
+                    f"{self.folder} has shards but no job.json.",
+                    "Remove the folder, or give another --out.",
+                )
+            return
+        stored = read_json(self._facts_path)
+        for name, now in self.facts.items():
+            if stored.get(name) != now:
+                flag = f"--{name}" if name in FLAGS else name
+                raise BadInput(
+                    f"{self.folder} holds an unfinished job with {flag} "
+                    f"{_short(stored.get(name))}, now it is {_short(now)}.",
+                    "Go on with the same settings, give another --out, or remove the folder.",
+                )
+
+    def have(self) -> list[bool]:
+        """Which shards are there, whole."""
+        return [self._is_whole(shard) for shard in range(self.shards)]
+
+    def make(self, shard: int, progress: bool = False) -> Tensor:
+        """The samples x0 of one shard, on the CPU."""
+        rows = self._rows(shard)
+        return generate(
+            self.run.denoiser,
+            len(self.seeds[rows]),
+            **self.settings,
+            labels=None if self.label is None else self.label[rows],
+            seeds=self.seeds[rows],
+            batch=self.batch,
+            progress=progress,
+        )
+
+    def keep(self, shard: int, x0: Tensor) -> None:
+        """Write a finished shard; the folder is made with the first."""
+        self.check()
+        if not self._facts_path.exists():
+            write_json(self._facts_path, self.facts)
+        write_tensors(self._path(shard), {"x0": x0})
+
+    def pieces(self) -> Iterator[Tensor]:
+        """The samples of a whole job in order, a shard at a time. Raises BadInput if one is not
+        there any more."""
+        for shard in range(self.shards):
+            if not self._is_whole(shard):
+                raise BadInput(
+                    f"{self._path(shard)} is missing or damaged.", "The same command makes it anew."
+                )
+            yield read_tensors(self._path(shard))["x0"]
+
+    def remove(self) -> None:
+        """Take the shards away, and the folder if nothing else lies in it."""
+        for pattern in ("*.safetensors", ".*.tmp", "job.json"):  # job.json last: it explains them
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
+    @property
+    def _facts_path(self) -> Path:
+        return self.folder / "job.json"
+
+    def _path(self, shard: int) -> Path:
+        return self.folder / f"{shard:06d}.safetensors"
+
+    def _rows(self, shard: int) -> slice:
+        return slice(shard * self.batch, min((shard + 1) * self.batch, len(self)))
+
+    def _is_whole(self, shard: int) -> bool:
+        """By the header, which must fit the length of the file: the numbers are not read."""
+        shape = [len(self.seeds[self._rows(shard)]), *self.run.facts.shape]
+        try:
+            with safe_open(self._path(shard), "pt") as part:
+                return part.get_slice("x0").get_shape() == shape
+        except (OSError, SafetensorError):
+            return False
+
+
+def fill(
+    job: Job, team: Team, progress: bool = False, begin: Callable[[int], None] = lambda done: None
+) -> int:
+    """Make the shards of a job that are missing; the team's processes take them in turn.
+
+    Returns the count of shards that were there before, of which `begin` is told at the start.
+    Raises BadInput, in every process, if one of them cannot make or keep its shard: the finished
+    ones stay.
+    """
+    seen = team.together(lambda: torch.tensor(job.have(), dtype=torch.uint8))
+    there = team.gather(seen)[0].bool()  # as the main process sees them: all must agree on turns
+    missing, done = (~there).nonzero().flatten().tolist(), int(there.sum())
+    if team.is_main:
+        begin(done)
+    counts = torch.full((job.shards,), job.batch)
+    counts[-1] = len(job) - job.batch * (job.shards - 1)
+    with progress_bar(len(job), progress, "sample", int(counts[there].sum())) as bar:
+        for i in range(0, len(missing), team.size):
+            turn = missing[i : i + team.size]
+            team.together(lambda turn=turn: _take(job, turn[team.rank : team.rank + 1]))
+            bar.update(int(counts[turn].sum()))
+    return done
+
+
+def _take(job: Job, shards: list[int]) -> None:
+    try:
+        for shard in shards:
+            job.keep(shard, job.make(shard))
+    except BadInput as error:
+        kept = sum(job.have())
+        stay = f" {kept} of {job.shards} shards are kept in {job.folder}." if kept else ""
+        raise BadInput(error.fact, error.remedy + stay) from error
+
+
+def spans(numbers: Iterable[int]) -> str:
+    """Integers in order, runs shortened, as `--seeds` takes them.
+
+    >>> spans([0, 1, 2, 3, 7, 7, 6])
+    '0-3,7,7,6'
+    """
+    runs = itertools.groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])
+    ends = [(run[0][1], run[-1][1]) for run in (list(group) for _, group in runs)]
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in ends)
+
+
+def _weights(run: Run) -> str:
+    """A digest of the averaged weights, and of what of the settings says how to read them."""
+    content = to_json(run.config, run.facts)
+    meaning = {**content["config"], "training": None, "sample": None, "data": content["data"]}
+    return _digest(_json(meaning) + to_bytes(run.denoiser.state_dict()))
+
+
+def _json(content: Any) -> bytes:
+    return json.dumps(content, sort_keys=True).encode()
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256 {hashlib.sha256(content).hexdigest()[:16]}"
+
+
+def _short(value: object) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

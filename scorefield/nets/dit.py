@@ -1,0 +1,167 @@
+"""Diffusion transformer: attention between the patches of a picture."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from scorefield.base import BadInput
+from scorefield.nets.attention import attention
+from scorefield.nets.contract import check_dropout, check_inputs, check_sizes
+from scorefield.nets.embed import Embedding, Features
+from scorefield.nets.init import preserve_variance, zero
+
+
+class DiT(nn.Module):
+    """F(x, noise, cond) for pictures x of shape (B, C, H, W), H and W multiples of `patch`.
+
+        h = W patches(x) + b + positions
+        h = h + g1 Attention(LN(h) (1 + s1) + b1)       `depth` blocks,
+        h = h + g2 W2 gelu(W1 (LN(h) (1 + s2) + b2))    all six from A silu(emb)
+        F = pictures(Wout (LN(h) (1 + s) + b))
+
+    A and Wout start at zero ("adaLN-Zero"): each block is the identity, and F = 0. LN is the layer
+    norm without weights. Cost grows with the square of the number of patches.
+
+    width: channels of a patch's token, a multiple of 4 and of `heads`. out_channels: channels of
+    F, those of x by default. features: how the noise is told (see Embedding). checkpoint: in
+    training, compute each block again in the backward pass instead of keeping its activations.
+    classes, vector: sizes of the conditions "label" and "vector", None for none.
+
+    F has the dtype of x; the work is done in the dtype of the weights (or of autocast).
+
+    Peebles & Xie 2023, "Scalable Diffusion Models with Transformers" (arXiv:2212.09748), sec. 3.2.
+
+    >>> net = DiT((3, 8, 12), patch=4, width=32, depth=2, heads=2)
+    >>> net(torch.randn(2, 3, 8, 12), torch.zeros(2)).shape
+    torch.Size([2, 3, 8, 12])
+    """
+
+    positions: Tensor
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        *,
+        patch: int = 2,
+        width: int = 256,
+        depth: int = 8,
+        heads: int = 4,
+        classes: int | None = None,
+        vector: int | None = None,
+        out_channels: int | None = None,
+        features: Features = "sinusoidal",
+        dropout: float = 0.0,
+        checkpoint: bool = False,
+    ) -> None:
+        super().__init__()
+        if len(shape) != 3:
+            raise BadInput(f"shape is {tuple(shape)}.", "A DiT reads pictures: give (C, H, W).")
+        check_sizes(shape=shape, patch=patch, width=width, depth=depth, heads=heads)
+        check_sizes(out_channels=out_channels)
+        check_dropout(dropout)
+        C, H, W = shape
+        if H % patch or W % patch:
+            raise BadInput(
+                f"pictures of {H} x {W} do not split into patches of {patch} x {patch}.",
+                "Give a patch that divides both sides.",
+            )
+        if width % heads or width % 4:
+            raise BadInput(
+                f"width is {width} with {heads} heads.", "Give a multiple of 4 and of heads."
+            )
+        self.config = {
+            "shape": list(shape),
+            "patch": patch,
+            "width": width,
+            "depth": depth,
+            "heads": heads,
+            "classes": classes,
+            "vector": vector,
+            "out_channels": out_channels,
+            "features": features,
+            "dropout": dropout,
+            "checkpoint": checkpoint,
+        }
+        self.shape, self.patch, self.checkpoint = tuple(shape), patch, checkpoint
+        self.embedding = Embedding(width, classes, vector, features)
+        self.enter = preserve_variance(nn.Linear(C * patch**2, width))
+        places = positions(H // patch, W // patch, width)
+        self.register_buffer("positions", places, persistent=False)
+        self.blocks = nn.ModuleList(Layer(width, heads, dropout) for _ in range(depth))
+        self.modulation = zero(nn.Linear(width, 2 * width))
+        self.out = zero(nn.Linear(width, (out_channels or C) * patch**2))
+
+    def forward(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor] | None = None) -> Tensor:
+        check_inputs(x, noise, self.shape)
+        emb = F.silu(self.embedding(noise, cond))
+        h = self.enter(patches(x.to(self.enter.weight.dtype), self.patch))
+        h = h + self.positions.to(h.dtype)
+        for block in self.blocks:
+            again = self.checkpoint and self.training
+            h = checkpoint(block, h, emb, use_reentrant=False) if again else block(h, emb)
+        scale, shift = self.modulation(emb)[:, None].chunk(2, dim=-1)
+        out = pictures(self.out(modulated(h, scale, shift)), self.patch, x.shape[2] // self.patch)
+        return out.to(x.dtype).contiguous()
+
+
+class Layer(nn.Module):
+    """Attention between the tokens, then a perceptron on each: the middle lines of DiT."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.modulation = zero(nn.Linear(width, 6 * width))
+        self.qkv = preserve_variance(nn.Linear(width, 3 * width))
+        self.mix = preserve_variance(nn.Linear(width, width))
+        self.widen = preserve_variance(nn.Linear(width, 4 * width))
+        self.dropout = nn.Dropout(dropout)
+        self.narrow = preserve_variance(nn.Linear(4 * width, width))
+
+    def forward(self, h: Tensor, emb: Tensor) -> Tensor:
+        s1, b1, g1, s2, b2, g2 = self.modulation(emb)[:, None].chunk(6, dim=-1)
+        h = h + g1 * self.mix(attention(self.qkv(modulated(h, s1, b1)), self.heads))
+        inner = F.gelu(self.widen(modulated(h, s2, b2)), approximate="tanh")
+        return h + g2 * self.narrow(self.dropout(inner))
+
+
+def modulated(h: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """LN(h) (1 + scale) + shift; h is (B, N, C), scale and shift are (B, 1, C)."""
+    return torch.addcmul(shift, F.layer_norm(h, h.shape[-1:]), 1 + scale)
+
+
+def patches(x: Tensor, size: int) -> Tensor:
+    """(B, C, H, W) -> (B, N, C size^2): the squares of a picture, row by row.
+
+    >>> patches(torch.arange(8.0).view(1, 1, 2, 4), 2).tolist()
+    [[[0.0, 1.0, 4.0, 5.0], [2.0, 3.0, 6.0, 7.0]]]
+    """
+    squares = x.unflatten(3, (-1, size)).unflatten(2, (-1, size))  # (B, C, rows, p, columns, p)
+    return squares.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+
+
+def pictures(tokens: Tensor, size: int, rows: int) -> Tensor:
+    """(B, N, C size^2) -> (B, C, H, W): the inverse of `patches`, H = rows size."""
+    squares = tokens.unflatten(2, (-1, size, size)).unflatten(1, (rows, -1))
+    return squares.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
+
+
+def positions(rows: int, columns: int, width: int) -> Tensor:
+    """(rows columns, width): one half of the channels tells the row, the other the column, each by
+
+        sin(w_k n), cos(w_k n),   w_k = 10000^(-4 k / width),   k = 0 .. width/4 - 1
+
+    >>> positions(1, 2, 4).tolist()[0]
+    [0.0, 1.0, 0.0, 1.0]
+    """
+    w = 10_000 ** -torch.linspace(0, 1, width // 4 + 1, dtype=torch.float64)[:-1]
+
+    def waves(count: int) -> Tensor:
+        phase = torch.arange(count)[:, None] * w
+        return torch.cat([phase.sin(), phase.cos()], dim=1).float()
+
+    row, column = waves(rows)[:, None], waves(columns)[None]
+    both = [row.expand(-1, columns, -1), column.expand(rows, -1, -1)]
+    return torch.cat(both, dim=2).flatten(0, 1)

@@ -1,0 +1,77 @@
+"""What a run leaves behind as it goes: lines of the log, snapshots, checkpoints."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scorefield.train import trackers
+from scorefield.train.checkpoint import Folder, Log, drop_snapshots, save_snapshot
+from scorefield.train.meter import Meter
+from scorefield.train.settings import Training
+from scorefield.train.state import TrainState
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+class Keeper:
+    """Writes a run's folder, in the main process and where there is a folder.
+
+    Log and snapshots may be ahead of the last checkpoint, never behind it: a resumed run drops what
+    is ahead and writes the same again.
+    """
+
+    def __init__(
+        self, run: Path | None, training: Training, images: int, accelerator: "Accelerator"
+    ) -> None:
+        self.training, self.saved, self.accelerator = training, images, accelerator
+        self.meter = Meter(images, training.log_every)
+        self.run = run if accelerator.is_main_process else None
+        if self.run:
+            drop_snapshots(self.run, images)
+        self.log = Log(self.run, images)
+        if run and training.trackers:
+            trackers.begin(accelerator, training, run)
+
+    def keep(self, state: TrainState) -> None:
+        """Write what is due after a step."""
+        seen, training = state.images_seen, self.training
+        if self.meter.due:
+            self._write_row()
+        end = seen >= training.images
+        if training.snapshot_every and (end or self._passed(seen, training.snapshot_every)):
+            self._snapshot(state)
+        if self._passed(seen, training.checkpoint_every):
+            self.checkpoint(state)
+
+    def checkpoint(self, state: TrainState) -> None:
+        """Commit the state, unless the last checkpoint is of it already."""
+        if self.saved == state.images_seen:
+            return
+        parts = state.parts()
+        if self.run:
+            self._write_row()
+            Folder(self.run).save(parts, state.images_seen)
+        self.saved = state.images_seen
+
+    def close(self) -> None:
+        """Write what the log still lacks."""
+        try:
+            self._write_row()
+        finally:
+            self.log.close()
+            for tracker in self.accelerator.trackers:
+                tracker.finish()
+
+    def _passed(self, seen: int, every: int) -> bool:
+        return seen // every > (seen - self.training.batch) // every
+
+    def _snapshot(self, state: TrainState) -> None:
+        if self.run:
+            for length, power in state.powers.items():
+                save_snapshot(self.run, state.images_seen, length, power.average.state_dict())
+
+    def _write_row(self) -> None:
+        row = self.meter.row(self.accelerator.device)
+        if row:
+            self.log.write(row)
+            self.accelerator.log(trackers.flat(row), step=row["images"])

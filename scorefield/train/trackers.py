@@ -1,0 +1,59 @@
+"""TensorBoard, Weights & Biases and the like, through Accelerate's trackers."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scorefield.base import BadInput, unknown
+from scorefield.train.settings import Training
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+PACKAGES = {"comet_ml": "comet-ml"}
+"""What pip calls a tracker, where that is not the tracker's own name."""
+
+
+def check_trackers(names: tuple[str, ...], run: Path | None) -> None:
+    """Raise BadInput for a tracker that is unknown or not installed, or without a run folder."""
+    if not names:
+        return
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+    from accelerate.utils import LoggerType
+
+    known = {str(name) for name in LOGGER_TYPE_TO_CLASS}
+    built_in = {str(kind.value) for kind in LoggerType}
+    available = {str(kind.value) for kind in get_available_trackers()}
+    for name in names:
+        if name not in known:
+            raise unknown("tracker", name, known)
+        if name in built_in - available:
+            package = PACKAGES.get(name, name)
+            raise BadInput(
+                f"the tracker {name} is not installed.", f"Install it: pip install {package}."
+            )
+    if run is None:
+        raise BadInput(
+            f"the trackers {', '.join(names)} have no run folder to write to.", "Give out=..."
+        )
+
+
+def begin(accelerator: "Accelerator", training: Training, run: Path) -> None:
+    """Start the trackers with the run's settings; their files go to the folder `trackers`."""
+    settings = {
+        key: value if isinstance(value, (int, float, str)) else str(value)
+        for key, value in asdict(training).items()
+    }
+    own = {"wandb": {"name": run.name, "dir": str(run)}} if "wandb" in training.trackers else {}
+    accelerator.init_trackers("scorefield", settings, own)
+
+
+def flat(row: Mapping[str, Any]) -> dict[str, float]:
+    """A row of the log as the flat numbers that trackers take.
+
+    >>> flat({"images": 64, "loss": 0.5, "by_logsnr": {"-9": 0.25}})
+    {'loss': 0.5, 'loss by logsnr/-9': 0.25}
+    """
+    by_logsnr = {f"loss by logsnr/{k}": v for k, v in row.get("by_logsnr", {}).items()}
+    return {k: v for k, v in row.items() if k not in ("images", "by_logsnr")} | by_logsnr

@@ -1,0 +1,160 @@
+"""`scorefield report`: one file, from whatever the run folder holds."""
+
+import json
+import re
+
+import pytest
+
+import scorefield.cli.report as command
+from scorefield.cli.report import read_run
+
+
+@pytest.fixture
+def report(capfd):
+    """`report(run, ...)` -> stdout and stderr of a report that was written."""
+
+    def call(*words: object) -> tuple[str, str]:
+        capfd.readouterr()
+        assert command.main([str(word) for word in words]) == 0
+        return tuple(capfd.readouterr())  # type: ignore[return-value] two texts
+
+    return call
+
+
+def test_a_report_of_a_trained_run(report, run):
+    out, err = report(run)
+    html = (run / "report.html").read_text()
+    assert str(run / "report.html") in out
+    assert "scorefield eval" in err
+    assert html.startswith("<!DOCTYPE html>")
+    assert "Trained on 128 images" in html
+    assert html.count('src="data:image/png;base64,') == len(list(run.glob("samples/0*.png"))) > 0
+    assert f"scorefield eval {run}" in html  # not measured yet
+    rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert read_run(run).log.images == tuple(row["images"] for row in rows)
+    assert not list(run.glob(".*.tmp"))
+
+
+def test_the_same_folder_gives_the_same_bytes(report, run, tmp_path):
+    report(run, "--out", tmp_path / "a.html")
+    report(run)
+    report(run, "--out", tmp_path / "b.html")  # a report in the folder changes nothing
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+    assert (tmp_path / "a.html").stat().st_size < 300_000
+    assert (tmp_path / "a.html").read_bytes() == (run / "report.html").read_bytes()
+
+
+def test_json_says_what_is_missing(report, run, tmp_path):
+    out, err = report(run, "--out", tmp_path / "x.html", "--json")
+    said = json.loads(out)
+    assert said["out"] == str(tmp_path / "x.html")
+    assert said["bytes"] == (tmp_path / "x.html").stat().st_size
+    assert (said["images_seen"], err) == (128, "")
+    assert said["next"] == [f"scorefield {c} {run}" for c in ("eval", "compare", "fit-grid")]
+
+
+def test_a_run_that_has_only_begun_has_a_report(report, run):
+    for file in run.iterdir():
+        if file.is_file() and file.name != "config.json":
+            file.unlink()
+    for picture in run.glob("samples/*"):
+        picture.unlink()
+    report(run)
+    html = (run / "report.html").read_text()
+    assert "At 0 of 128 images" in html
+    assert f"scorefield train digits --out {run} --resume" in html
+    assert "The log is empty" in html
+
+
+def test_a_log_that_is_being_written_counts(report, run):
+    (run / "state.json").unlink()
+    with open(run / "log.jsonl", "a") as file:
+        file.write('{"images": 1')
+    report(run)
+    assert "Trained on 128 images" in (run / "report.html").read_text()
+
+
+def test_a_hostile_folder_is_text(report, run):
+    hostile = run.rename(run.with_name("<img src=x onerror=alert(1)>"))
+    report(hostile)
+    html = (hostile / "report.html").read_text()
+    assert "<img src=x" not in html
+    assert html.count("&lt;img src=x onerror=alert(1)&gt;") >= 2
+
+
+def test_of_many_pictures_some_are_shown_with_the_first_and_the_last(report, run, monkeypatch):
+    first = next(run.glob("samples/0*.png")).read_bytes()
+    for i in range(1, 100):
+        (run / "samples" / f"{i:09d}.png").write_bytes(first)
+    content = read_run(run)
+    assert len(content.pictures) == command.PICTURES
+    assert (content.pictures[0].images, content.pictures[-1].images) == (1, 128)
+    monkeypatch.setattr(command, "ROOM", 5 * len(first))
+    assert 2 <= len(read_run(run).pictures) <= 5
+
+
+def _is_a_file(run):
+    return run / "config.json"
+
+
+def _no_settings(run):
+    (run / "config.json").unlink()
+    return run
+
+
+def _damaged_settings(run):
+    (run / "config.json").write_text("{")
+    return run
+
+
+def _damaged_measures(run):
+    (run / "eval.json").write_text('{"frechet": 1}')
+    return run
+
+
+def _damaged_picture(run):
+    next(run.glob("samples/0*.png")).write_bytes(b"no picture")
+    return run
+
+
+def _damaged_comparison(run):
+    (run / "compare").mkdir()
+    (run / "compare" / "compare.json").write_text("{}")
+    return run
+
+
+def _damaged_grid(run):
+    (run / "grids").mkdir()
+    (run / "grids" / "x.json").write_text("{}")
+    return run
+
+
+@pytest.mark.parametrize(
+    "damage, word",
+    [
+        (lambda run: run / "nowhere", "does not exist"),
+        (_is_a_file, "is a file, not a run folder"),
+        (_no_settings, "no config.json"),
+        (_damaged_settings, "config.json"),
+        (_damaged_measures, "eval.json does not hold"),
+        (_damaged_picture, "is not a PNG"),
+        (_damaged_comparison, "compare.json does not hold"),
+        (_damaged_grid, "x.json"),
+    ],
+)
+def test_what_is_no_run_is_refused_in_a_sentence(run, damage, word):
+    from scorefield.base import BadInput
+
+    with pytest.raises(BadInput, match=re.escape(word)) as told:
+        command.main([str(damage(run))])
+    assert "\n" not in str(told.value)
+    assert not (run / "report.html").exists()
+
+
+def test_the_output_must_be_a_file_that_can_be_written(run, tmp_path):
+    from scorefield.base import BadInput
+
+    with pytest.raises(BadInput, match="is a folder"):
+        command.main([str(run), "--out", str(tmp_path)])
+    with pytest.raises(BadInput, match="lies below"):
+        command.main([str(run), "--out", str(run / "config.json" / "x.html")])
