@@ -115,7 +115,12 @@ def fit(
     if seen >= config.training.images and folder:
         return open_run(folder.path).denoiser
     path = folder.path if folder else None
-    steps = train(denoiser, objective, data, config.training, path, resume, stop, say)
+
+    def tell(line: str) -> None:
+        bar.clear()
+        say(line)
+
+    steps = train(denoiser, objective, data, config.training, path, resume, stop, tell)
     content = to_json(config, facts) if folder and team.is_main_process else None
     if folder and content and not seen:
         folder.keep_config(content)

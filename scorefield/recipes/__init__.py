@@ -25,9 +25,9 @@ def digits() -> Config:
 def fashion_mnist() -> Config:
     """Fashion-MNIST, 28x28 grey, ten classes."""
     return Config(
-        Training(images=1_500_000, batch=128, lr=1e-3, precision="bf16", checkpoint_every=100_000),
+        Training(images=600_000, batch=128, precision="bf16", checkpoint_every=50_000),
         DataConfig("fashion-mnist"),
-        NetConfig(width=64, multipliers=(1, 2, 2), blocks=2),
+        NetConfig(width=32, multipliers=(1, 2, 2), blocks=2),
     )
 
 
