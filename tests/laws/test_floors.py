@@ -20,6 +20,7 @@ FLOORS = (
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 SIBLINGS = {
+    ("likelihood", "solve"),
     ("distill", "train"),
     ("config", "catalogue"),
     ("recipes", "config"),
