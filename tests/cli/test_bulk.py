@@ -144,7 +144,7 @@ def test_an_ended_session_is_a_stop(cli, trained, tmp_path, monkeypatch):
 
 # Real processes
 
-LONG = ["--n", "24", "--batch", "1", "--steps", "16", "--solver", "ddpm"]
+LONG = ["--n", "80", "--batch", "1", "--steps", "16", "--solver", "ddpm"]
 
 
 def start(*words: object, **environment: str) -> subprocess.Popen:
@@ -188,9 +188,9 @@ def test_kill_9_twice_then_ctrl_c_then_the_same_file(cli, trained, uninterrupted
             assert process.returncode == -signal.SIGKILL
         else:
             assert process.returncode == 130
-            assert f"stopped: {there} of 24 shards are there" in err
+            assert f"stopped: {there} of 80 shards are there" in err
             assert "Traceback" not in err
-        assert 0 < there < 24
+        assert 0 < there < 80
         assert not out.exists()
     code, said, err = cli("sample", trained, *LONG, "--out", out, "--json")
     assert code == 0
@@ -220,8 +220,8 @@ def test_two_processes_make_the_same_file(trained, uninterrupted, stopped, tmp_p
     said, err = process.communicate(timeout=300)
     assert process.returncode == 0, err[-3000:]
     result = json.loads(said)  # the main process alone speaks
-    assert (result["shards"], result["resumed"]) == (24, 3)
-    assert err.count("resuming: 3 of 24 shards are there") == 1
+    assert (result["shards"], result["resumed"]) == (80, 3)
+    assert err.count("resuming: 3 of 80 shards are there") == 1
     assert out.read_bytes() == uninterrupted
     assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]
 
@@ -247,7 +247,7 @@ def test_a_process_whose_fellow_is_killed_says_so(cli, trained, uninterrupted, t
     assert (main.returncode, said) == (2, "")
     assert "error: another process of this job has ended. The same command goes on" in err
     assert "Traceback" not in err
-    assert 0 < count(out) < 24
+    assert 0 < count(out) < 80
     assert cli("sample", trained, *LONG, "--out", out).code == 0
     assert out.read_bytes() == uninterrupted
 

@@ -8,7 +8,7 @@ import torch
 
 from scorefield import catalogue
 from scorefield.base import Level
-from scorefield.process import DiscreteVP, Schedule, linear_betas, zero_terminal_snr
+from scorefield.process import DiscreteVP, Learned, Schedule, linear_betas, zero_terminal_snr
 from scorefield.solve import Solver
 
 OPTIONS = {
@@ -80,6 +80,7 @@ its order on the Gaussian flow says the same at more."""
 SCHEDULES: dict[str, Schedule] = {
     **{name: factory() for name, factory in catalogue.schedules.items()},
     "ddpm(zero terminal)": DiscreteVP(zero_terminal_snr(linear_betas())),
+    "learned": Learned(gamma_1=13.3),  # the laws walk from logsnr -6, its default begins at -5
 }
 FROM_PURE_NOISE = {
     name: schedule
