@@ -11,6 +11,8 @@ from scorefield.likelihood import elbo, flow_log_prob, sde_bound, vlb
 from scorefield.process import EDM, VE, VP, Cosine, DiscreteVP, Flow, SubVP, grids, rates
 from tests.likelihood.truths import UNIT, TwoPoints, mixture, normal
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 QUARTER = normal(0.25)
 TRUTH = -(1 + math.log(2 * math.pi * 0.25)) / 2  # -.7258, the mean log density of N(0, 1/4)

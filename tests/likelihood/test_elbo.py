@@ -13,6 +13,8 @@ from scorefield.likelihood.elbo import divergence
 from scorefield.process import EDM, DiscreteVP, grids
 from tests.likelihood.truths import UNIT, TwoPoints, mixture, normal
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 CHAIN = DiscreteVP()
 LEVELS = grids.timesteps(CHAIN, 1000)

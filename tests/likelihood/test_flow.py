@@ -15,6 +15,8 @@ from scorefield.process import EDM, VE, VP, Cosine, DiscreteVP, Flow, SubVP
 from scorefield.solve import DDPM, RK, DormandPrince, Heun, sample
 from tests.likelihood.truths import mixture, normal
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 NEAR = 1e-4
 """nats: what the issue asks for. The default path's own error is a tenth of it."""

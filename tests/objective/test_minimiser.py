@@ -29,6 +29,8 @@ from scorefield.objective import (
 from scorefield.process import EDM, VE, VP, Cosine, DiscreteVP, Flow, Learned, SubVP
 from tests.objective.quadrature import at
 
+pytestmark = pytest.mark.slow
+
 CHAIN = DiscreteVP()
 WEIGHTS = {
     "unit": unit,
