@@ -14,9 +14,10 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.default import MIXTURES, POINTS, random_mixture
+from benchmarks.peers.scorefield import on_levels
 from benchmarks.problems import PROBLEMS, VP, Case, starts
 from benchmarks.solvers import reference
-from scorefield.base import Level, Zero, like
+from scorefield.base import Level, Zero
 from scorefield.process import VP as Schedule
 from scorefield.process import grids
 from scorefield.solve import Arc, ExpArc, Solver, arc, multistep, sample
@@ -42,13 +43,7 @@ def constants(**values: float) -> Iterator[None]:
 def error(mixture: str, truth: Case, solver: Solver, levels: Level) -> float:
     exact = PROBLEMS[mixture].denoiser()
     x = starts(PROBLEMS[mixture].dim, VP, POINTS, 0) * VP.first[0]
-    end = sample(
-        solver,
-        lambda x, level, cond: exact(x / like(level.alpha, x), level.ratio),
-        x,
-        levels,
-        Zero(),
-    )
+    end = sample(solver, on_levels(exact), x, levels, Zero())
     return truth.error(end / levels.alpha[-1], VP.r_end, 0)
 
 

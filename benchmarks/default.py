@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from benchmarks.peers.scorefield import on_levels
 from benchmarks.problems import PROBLEMS, VP, Counted, Mixture, starts
 from benchmarks.solvers import reference
 from scorefield import catalogue
-from scorefield.base import Level, Zero, like
+from scorefield.base import Zero
 from scorefield.config import SampleConfig
 from scorefield.process import VP as Schedule
 from scorefield.solve import Solver, sample
@@ -56,11 +57,7 @@ def errors(mixture: str, budgets: tuple[int, ...]) -> Iterator[tuple[int, str, s
                 for steps in range(calls // min(solver.evals, calls), 0, -1):
                     levels = catalogue.grids[grid](Schedule(), steps, stop=1e-3)
                     counted = Counted(exact, POINTS)
-
-                    def denoise(x, level: Level, cond=None, counted=counted):
-                        return counted(x / like(level.alpha, x), level.ratio)
-
-                    x = sample(solver, denoise, y * VP.first[0], levels, Zero())
+                    x = sample(solver, on_levels(counted), y * VP.first[0], levels, Zero())
                     if counted.calls <= calls:
                         error = truth.error(x / levels.alpha[-1], VP.r_end, 0)
                         yield calls, name, grid, error

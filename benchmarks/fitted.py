@@ -19,9 +19,10 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from benchmarks.peers.scorefield import on_levels
 from benchmarks.problems import PROBLEMS
+from benchmarks.solvers import number
 from scorefield import catalogue
-from scorefield.base import like
 from scorefield.process import VP
 from scorefield.tune import FittedGrid, fit_grid
 
@@ -31,9 +32,8 @@ STEPS = {"grid25": (5, 8, 10, 15, 20), "aniso16": (5, 8, 10, 15, 20), "eight": (
 
 
 def fitted(problem: str, solver: str, steps: int) -> FittedGrid:
-    exact = PROBLEMS[problem].denoiser()
     return fit_grid(
-        lambda x, level, cond=None: exact(x / like(level.alpha, x), level.ratio),
+        on_levels(PROBLEMS[problem].denoiser()),
         VP(),
         catalogue.solvers[solver](),
         steps,
@@ -42,10 +42,6 @@ def fitted(problem: str, solver: str, steps: int) -> FittedGrid:
         starts=512,
         rounds=30,
     )
-
-
-def number(value: float) -> str:
-    return f"{value:.1e}".replace("e-0", "e-")
 
 
 def text(rows: list[dict[str, Any]]) -> str:

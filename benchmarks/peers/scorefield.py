@@ -10,7 +10,7 @@ from torch import Tensor
 from benchmarks.peers.driver import Candidate, Package, serve
 from benchmarks.problems import Counted, Process
 from scorefield import catalogue
-from scorefield.base import BadInput, Level, Seeded, Zero, like
+from scorefield.base import BadInput, Denoise, Level, Seeded, Zero, like
 from scorefield.config import SampleConfig
 from scorefield.solve import sample
 
@@ -38,18 +38,20 @@ def grids(process: Process) -> dict[str, Callable[[int, bool], Level]]:
     return found
 
 
+def on_levels(exact: Callable[[Tensor, Tensor], Tensor]) -> Denoise:
+    """`exact(y, r)` of y = x/alpha and r = sigma/alpha as a denoiser of x at a level."""
+    return lambda x, level, cond=None: exact(x / like(level.alpha, x), level.ratio)
+
+
 def on(solver: Any, levels: Callable[[int, bool], Level], clean: bool) -> Callable:
     def run(counted: Counted, y: Tensor, n: int) -> tuple[Tensor, float]:
-        def denoise(x: Tensor, level: Level, cond: Any = None) -> Tensor:
-            return counted(x / like(level.alpha, x), level.ratio)
-
         method, steps = solver, n
         if solver.adaptive:
             tolerance = 10 ** (1 - n / 8)
             method, steps = dataclasses.replace(solver, atol=tolerance, rtol=tolerance), 1
         grid = levels(steps, clean)
         noise = Seeded(range(len(y))) if solver.stochastic else Zero()
-        x = sample(method, denoise, y * grid.alpha[0], grid, noise)
+        x = sample(method, on_levels(counted), y * grid.alpha[0], grid, noise)
         return x / grid.alpha[-1], float(grid.ratio[-1])
 
     return run

@@ -54,7 +54,7 @@ class Options:
 def main(argv: list[str]) -> int:
     options = parse(Options, "report", argv)
     out = options.out or options.run / "report.html"
-    _check_run(options.run)
+    Folder(options.run).check_begun()
     check_place(out)
     if out.is_dir():
         raise BadInput(f"--out {out} is a folder.", "Give a file, such as report.html.")
@@ -109,16 +109,6 @@ def read_run(path: Path) -> Content:
             for file in sorted(path.glob("grids/*.json"))
         ),
     )
-
-
-def _check_run(path: Path) -> None:
-    if not path.is_dir():
-        kind = "is a file, not a run folder" if path.exists() else "does not exist"
-        raise BadInput(f"{path} {kind}.", "Give the folder that `scorefield train` wrote.")
-    if not Folder(path).has_config:
-        raise BadInput(
-            f"{path} has no config.json.", "Give the folder that `scorefield train` wrote."
-        )
 
 
 def _log(path: Path) -> Log:

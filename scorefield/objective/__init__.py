@@ -14,7 +14,7 @@ equation numbers of this package: docs/training.md.
 
 from scorefield.objective.adaptive import Adaptive
 from scorefield.objective.hybrid import Hybrid
-from scorefield.objective.loss import Chance, Criterion, Loss, Objective
+from scorefield.objective.loss import Chance, Criterion, Loss, Objective, plain
 from scorefield.objective.sliced import Sliced
 from scorefield.objective.times import (
     Antithetic,
@@ -64,6 +64,7 @@ __all__ = [
     "Uniform",
     "Variational",
     "Weight",
+    "plain",
     "snr",
     "truncated_snr",
     "unit",

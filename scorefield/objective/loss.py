@@ -81,8 +81,7 @@ class Criterion(ABC):
     def observe(self, chance: Chance, per_sample: Tensor) -> None:
         """Tell an adaptive law the losses of a whole batch, in any order of the samples."""
         if isinstance(self.times, Adaptive):
-            plain = per_sample if chance.share is None else per_sample / chance.share.to(per_sample)
-            self.times.observe(chance.t, plain)
+            self.times.observe(chance.t, plain(per_sample, chance))
 
     def memory(self) -> dict[str, Tensor]:
         """What `observe` has left behind, as tensors; empty for a law that remembers nothing."""
@@ -114,6 +113,11 @@ def kept(cond: Cond | None, drop: Tensor | None) -> Cond | None:
 def shared(values: Tensor, chance: Chance) -> Tensor:
     """`values (B,)` with the importance correction of their chance."""
     return values if chance.share is None else chance.share.to(values) * values
+
+
+def plain(values: Tensor, chance: Chance) -> Tensor:
+    """`values (B,)` that have the importance correction of their chance, without it."""
+    return values if chance.share is None else values / chance.share.to(values)
 
 
 @dataclass(frozen=True)

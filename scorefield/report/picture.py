@@ -1,10 +1,8 @@
 """Samples as one picture: a grid of images, or a scatter of points."""
 
-import contextlib
 import io
 import itertools
 import math
-import os
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +15,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.train import write_bytes
-from scorefield.train.checkpoint.files import sync_folder, unwritable
+from scorefield.train.checkpoint.files import new_file, sync_folder
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -102,7 +100,7 @@ def write_png(image: "Image", path: Path) -> None:
 def write_pictures(x0: Tensor, names: Sequence[str], folder: Path) -> None:
     """Write each sample as a picture of its own, `folder/NAME.png`, atomically."""
     for i, name in enumerate(names):
-        with _whole(folder / f"{name}.png") as file:
+        with new_file(folder / f"{name}.png") as file:
             picture(x0[i : i + 1], magnify=False).save(file, "PNG")
     sync_folder(folder)  # once: it costs ten times as much as a picture
 
@@ -120,7 +118,7 @@ def write_npz(arrays: Mapping[str, Tensor | Pieces], path: Path) -> None:
 
     It is not compressed: samples shrink by a tenth at best, and slowly.
     """
-    with _whole(path) as file, zipfile.ZipFile(file, "w") as archive:
+    with new_file(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             n, pieces = array if isinstance(array, Pieces) else (len(array), [array])
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
@@ -139,25 +137,6 @@ def _write_npy(n: int, pieces: Iterator[np.ndarray], file: IO[bytes]) -> None:
         rows += len(piece)
     if rows != n:
         raise BadInput(f"{rows} rows came where {n} were announced.", "Announce as many as come.")
-
-
-@contextlib.contextmanager
-def _whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes its name when it is whole and on the disk; else nothing of it is left."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise unwritable(path, error) from error
-        raise
 
 
 def plot(x0: Tensor, path: str | Path | None = None, columns: int | None = None) -> "Image":

@@ -89,7 +89,8 @@ class PNDM:
 
     The middle is that of the angle atan(sigma/alpha). A step begins the past anew after a repeated
     level. Steps from pure noise and to clean data are plain. The order is that of the steps that
-    follow, `evals` are theirs and `start_evals` those of the first three.
+    follow, `evals` are theirs and `start_evals` those of the first three. A first step that divides
+    sigma/alpha by more than about 40 throws x out of scale: one mean of eps is held over all of it.
 
     Use it to reproduce PNDM, with 20 calls or more: the first three steps alone take twelve.
     """

@@ -60,11 +60,6 @@ class Told(NamedTuple):
     def finite(self) -> bool:
         return math.isfinite(self.loss + self.norm)
 
-    def plain(self, chance: Chance) -> Tensor:
-        """The losses without their importance correction."""
-        share = chance.share
-        return self.per_sample if share is None else self.per_sample / share.to(self.per_sample)
-
     def where(self) -> str:
         """Of a step that is not finite: at which levels."""
         bad = ~self.per_sample.isfinite()

@@ -10,7 +10,7 @@ from torch import nn
 from scorefield.base import BadInput
 from scorefield.data import Data
 from scorefield.denoise import Denoiser
-from scorefield.objective import Criterion
+from scorefield.objective import Criterion, plain
 from scorefield.train import compiled, trackers
 from scorefield.train.checkpoint import Folder
 from scorefield.train.ema import EMA, Power, WarmUp
@@ -165,7 +165,9 @@ def _steps(
             for average in averages:
                 average.take(weights, buffers, step)
             state = state._replace(images_seen=seen)
-            meter.add(seen, told.loss, rate, told.norm, told.plain(batch.chance), told.logsnr)
+            meter.add(
+                seen, told.loss, rate, told.norm, plain(told.per_sample, batch.chance), told.logsnr
+            )
             keeper.keep(state)
             yield Progress(
                 seen,

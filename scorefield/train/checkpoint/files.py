@@ -3,9 +3,9 @@
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
@@ -19,17 +19,19 @@ Tensors = Mapping[str, Tensor]
 RESTORE = "Restore the file, or train again in another folder."
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: temporary file, fsync, rename.
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes its name when it is whole and on the disk: temporary file, fsync, rename.
 
     Raises BadInput if the folder cannot be written or the disk is full; the old file is then
-    untouched and nothing half-written is left.
+    untouched and nothing half-written is left. A rename lasts through a power cut once the folder
+    is synced too (`sync_folder`).
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -39,6 +41,12 @@ def write_bytes(path: Path, content: bytes) -> None:
         if isinstance(error, OSError):
             raise unwritable(path, error) from error
         raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all (`new_file`), and sync its folder."""
+    with new_file(path) as file:
+        file.write(content)
     sync_folder(path.parent)
 
 

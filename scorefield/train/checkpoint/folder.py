@@ -68,14 +68,18 @@ class Folder:
             raise BadInput(f"--out {self.path} is a file.", "Give a folder for the run.")
         check_place(self.path)
 
-    def check_run(self) -> None:
-        """Raise BadInput unless there is a run with a checkpoint here."""
+    def check_begun(self) -> None:
+        """Raise BadInput unless a run was begun here, with or without a checkpoint yet."""
         made = "Give the folder that `scorefield train` wrote."
         if not self.path.is_dir():
             kind = "is a file, not a run folder" if self.path.exists() else "does not exist"
             raise BadInput(f"{self.path} {kind}.", made)
         if not self.has_config:
             raise BadInput(f"{self.path} has no config.json.", made)
+
+    def check_run(self) -> None:
+        """Raise BadInput unless there is a run with a checkpoint here."""
+        self.check_begun()
         if not self.has_checkpoint:
             raise BadInput(
                 f"{self.path} has no checkpoint yet.", "Train on with --resume until the first one."
