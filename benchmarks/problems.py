@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 POINTS, SEEDS = 256, (0, 1, 2)
-"""Points of a set of starts, and the seed of each set; the tables show the first."""
+"""Points of a set of starts, and the seed of each set; the tables show all of them."""
 BUDGETS = (5, 8, 10, 15, 20, 35, 50, 100)
 SAMPLES, SAMPLE_BUDGETS, DIRECTIONS = 20_000, (5, 10, 20, 50), 128
 

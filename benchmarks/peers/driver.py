@@ -113,7 +113,7 @@ def price(candidate: Candidate, problem: str, y: Tensor) -> Callable[[int], floa
 
 
 def measure(package: Package, job: Job) -> Iterator[dict[str, Any]]:
-    """How many rows to expect, then the rows; a row that comes again replaces the first."""
+    """How many rows to expect, then the rows."""
     processes = dict.fromkeys(case.process for case in job.cases)
     solvers = {
         name: [
@@ -129,10 +129,9 @@ def measure(package: Package, job: Job) -> Iterator[dict[str, Any]]:
     yield {"package": package.name, "version": version(package.name), "runs": runs}
     prices: dict[tuple[str, int], Callable[[int], float]] = {}
     for case in job.cases:
-        found: list[tuple[Candidate, dict[str, Any]]] = []
         for i, candidate in enumerate(solvers[case.process]):
             if candidate.adaptive:
-                calls = price(candidate, case.problem, case.y[0])
+                calls = price(candidate, case.problem, case.y.flatten(0, 1))
             else:  # the same for every problem
                 key = (case.process, i)
                 calls = prices.setdefault(key, price(candidate, case.problem, case.y[0, :2]))
@@ -140,37 +139,22 @@ def measure(package: Package, job: Job) -> Iterator[dict[str, Any]]:
                 row = {"problem": case.problem, "process": case.process, "package": package.name}
                 row |= {"solver": candidate.solver, "setting": candidate.setting, "budget": budget}
                 row["default"] = candidate[:2] == package.default
-                row |= flow_run(case, candidate, largest(calls, budget, candidate.adaptive))
-                found.append((candidate, row))
-                yield row
-        yield from spread(package, case, found)
+                yield row | flow_run(case, candidate, largest(calls, budget, candidate.adaptive))
     for candidate in samplers:
         yield from sample_rows(package, job, candidate)
 
 
 def flow_run(case: Case, candidate: Candidate, n: int) -> dict[str, Any]:
-    """Error on the first set of starts; None where the package refuses, or its result is not a
-    number."""
+    """Error over all starts, and that of each set; None where the package refuses, or its result
+    is not a number."""
     if not n:
         return {"error": None}
-    end, r, calls = attempt(candidate, case.problem, case.y[0], n)
-    error = case.error(end, r, 0)
-    return {"n": n, "calls": calls, "r": r, "error": error if math.isfinite(error) else None}
-
-
-def spread(
-    package: Package, case: Case, found: list[tuple[Candidate, dict[str, Any]]]
-) -> Iterator[dict[str, Any]]:
-    """The best row of each budget, and the default's, again on every set of starts."""
-    good = sorted((p for p in found if p[1]["error"] is not None), key=lambda p: p[1]["error"])
-    met: set[int] = set()
-    for candidate, row in good:
-        best = row["budget"] not in met
-        met.add(row["budget"])
-        if best or row["default"]:
-            ends = [attempt(candidate, case.problem, y, row["n"])[:2] for y in case.y[1:]]
-            others = [case.error(y, r, k) for k, (y, r) in enumerate(ends, start=1)]
-            yield row | {"sets": [row["error"], *others]}
+    end, r, calls = attempt(candidate, case.problem, case.y.flatten(0, 1), n)
+    sets = [case.error(y, r, k) for k, y in enumerate(end.view_as(case.y))]
+    error = math.sqrt(sum(e * e for e in sets) / len(sets))
+    if not math.isfinite(error):
+        return {"n": n, "calls": calls, "r": r, "error": None}
+    return {"n": n, "calls": calls, "r": r, "error": error, "sets": sets}
 
 
 def sample_rows(package: Package, job: Job, candidate: Candidate) -> Iterator[dict[str, Any]]:
