@@ -15,6 +15,7 @@ COMMANDS = {
     "eval": "measure a run's samples against held-out data",
     "compare": "solvers side by side on a run: quality against calls, and strips",
     "fit-grid": "fit levels and step lengths to a run, a solver and a count of steps",
+    "anagram": "pictures that show one class or another as one looks at them",
     "report": "a run as one page: samples, measures, curves, noise levels, settings",
     "ema": "an average of a run's weights over any length, from its snapshots",
     "explain": "a method's equation, order, calls and paper",
