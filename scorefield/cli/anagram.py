@@ -129,8 +129,9 @@ def _sample(run: Run, denoise: Denoise, seeds: list[int], settings: dict) -> Ten
     solver = build_solver(settings["solver"])
     levels, solver = build_grid(settings["grid"], run.schedule, settings["steps"], solver)
     noise = Seeded(seeds)
-    state = noise.start(run.facts.shape, levels, device=device())
+    x = noise.start(run.facts.shape, levels, device=device())
     with progress_bar(len(levels.sigma) - 1, True, "step") as bar:
-        for state, _ in trajectory(solver, denoise, state, levels, noise):
+        for state, _ in trajectory(solver, denoise, x, levels, noise):
+            x = state[0]
             bar.update()
-    return state[0].cpu()
+    return x.cpu()
