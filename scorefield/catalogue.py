@@ -8,7 +8,20 @@ from functools import wraps
 from typing import Any
 
 from scorefield.data import datasets
-from scorefield.guide import cfg
+from scorefield.guide import (
+    anagram,
+    autoguide,
+    carried,
+    cfg,
+    chain,
+    classifier,
+    hybrid,
+    interval,
+    mixture,
+    product,
+    rescale,
+    threshold,
+)
 from scorefield.measure import agreement, frechet_report, memorisation, precision_recall
 from scorefield.nets import MLP, DiT, UNet
 from scorefield.objective import (
@@ -129,7 +142,20 @@ solvers = {
     "dormand-prince": DormandPrince,
     "gotta-go-fast": GottaGoFast,
 }
-guides = {"cfg": cfg}
+guides = {
+    "cfg": cfg,
+    "autoguide": autoguide,
+    "classifier": classifier,
+    "interval": interval,
+    "rescale": rescale,
+    "threshold": threshold,
+    "product": product,
+    "mixture": mixture,
+    "anagram": anagram,
+    "hybrid": hybrid,
+    "chain": chain,
+    "carried": carried,
+}
 weights = {
     "simple": lambda: _weight.snr,
     "snr": lambda: _weight.snr,

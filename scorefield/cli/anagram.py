@@ -11,8 +11,7 @@ from torch import Tensor
 from scorefield import catalogue
 from scorefield.base import BadInput, Cond, Denoise, Seeded
 from scorefield.cli.options import Switch, at_least, device, labels_of, parse, say, seeds_of
-from scorefield.guide.anagram import anagram, hybrid
-from scorefield.guide.views import Part, View, view
+from scorefield.guide import Part, View, anagram, hybrid, view
 from scorefield.report import picture, write_png
 from scorefield.run import Run, build_grid, build_solver, open_run, progress_bar, settings_of
 from scorefield.solve import trajectory

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Cond, Denoise, Guide, Level, like
+from scorefield.base import Cond, Denoise, Guide, Level
+from scorefield.guide.scales import checked, each
 
 
 def cfg(scale: float | Tensor, null: Cond | None = None) -> Guide:
@@ -20,19 +21,15 @@ def cfg(scale: float | Tensor, null: Cond | None = None) -> Guide:
     >>> cfg(3.0)(known)(torch.zeros(1), Level.of(0.6, 0.8), {"label": torch.tensor([0])})
     tensor([3.])
     """
-    per_sample = torch.as_tensor(scale, dtype=torch.float64)
-    if per_sample.ndim > 1 or not per_sample.isfinite().all():
-        raise BadInput(
-            f"the guidance scale is {scale}.", "Give a finite number, or one per sample."
-        )
+    strength = checked(scale)
 
     def guide(denoise: Denoise) -> Denoise:
-        if per_sample.ndim == 0 and float(per_sample) == 1:
+        if strength.ndim == 0 and float(strength) == 1:
             return denoise
 
         def guided(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
             base = denoise(x, level, null)
-            return torch.lerp(base, denoise(x, level, cond), like(per_sample, x).expand_as(x))
+            return torch.lerp(base, denoise(x, level, cond), each(strength, x).expand_as(x))
 
         return guided
 

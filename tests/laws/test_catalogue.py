@@ -1,11 +1,14 @@
 """The catalogue holds every public method, and every entry can be built."""
 
+import inspect
+
 import pytest
 
 import scorefield.guide
 import scorefield.process
 import scorefield.solve
 from scorefield import catalogue
+from scorefield.base import Guide
 from scorefield.process import Pair, Schedule
 
 
@@ -47,9 +50,9 @@ def test_a_planted_omission():
 
 
 def test_every_guide_is_in_the_catalogue():
-    assert {getattr(scorefield.guide, n) for n in scorefield.guide.__all__} == set(
-        catalogue.guides.values()
-    )
+    public = [getattr(scorefield.guide, name) for name in scorefield.guide.__all__]
+    guides = [f for f in public if inspect.signature(f).return_annotation == Guide]
+    assert set(guides) == set(catalogue.guides.values())
 
 
 @pytest.mark.parametrize("name", catalogue.solvers)

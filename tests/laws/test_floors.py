@@ -15,12 +15,13 @@ FLOORS = (
     ("train", "distill", "latent", "density", "measure", "tune"),
     ("catalogue", "config", "recipes"),
     ("run",),
-    ("bulk", "comparison"),
+    ("bulk", "comparison", "bits", "editing", "noisy"),
     ("cli", "report", "serve", "__main__"),
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 SIBLINGS = {
     ("likelihood", "solve"),
+    ("guide", "solve"),
     ("distill", "train"),
     ("config", "catalogue"),
     ("recipes", "config"),

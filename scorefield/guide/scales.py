@@ -1,0 +1,33 @@
+"""The strength of a guide: a number, or one per sample."""
+
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput, like
+
+
+def checked(scale: float | Tensor, name: str = "guidance scale") -> Tensor:
+    """A scale as a float64 leaf `()` or `(B,)`, as levels are; BadInput if it is not finite.
+
+    >>> checked(2)
+    tensor(2., dtype=torch.float64)
+    """
+    leaf = torch.as_tensor(scale, dtype=torch.float64)
+    if leaf.ndim > 1 or not leaf.isfinite().all():
+        raise BadInput(f"the {name} is {scale}.", "Give a finite number, or one per sample.")
+    return leaf
+
+
+def each(leaf: Tensor, x: Tensor) -> Tensor:
+    """A checked scale to multiply x with, `()` or `(B, 1, ..., 1)`; BadInput if it is for others.
+
+    >>> each(torch.tensor([1.0, 2.0]), torch.zeros(2, 3, 4)).shape
+    torch.Size([2, 1, 1])
+    """
+    if leaf.ndim and len(leaf) != len(x):
+        raise BadInput(
+            f"a guide has options for {len(leaf)} samples and meets {len(x)}.",
+            "Give one for each. A solver that takes part of a batch, as adaptive ones do, needs "
+            "`carried`.",
+        )
+    return like(leaf, x)

@@ -1,0 +1,270 @@
+"""What each guide does: limits, identities and exact truths, each with a planted slip."""
+
+import pytest
+import torch
+
+from scorefield.base import BadInput, Level, Seeded, like
+from scorefield.denoise import Mixture
+from scorefield.guide import (
+    autoguide,
+    cfg,
+    chain,
+    classifier,
+    interval,
+    mixture,
+    product,
+    rescale,
+    threshold,
+)
+from tests.laws.truths import EIGHT, two_classes
+from tests.laws.walks import Counted
+
+X = Seeded(range(6)).start((2,), Level.of(1.0, 1.5), dtype=torch.float64)
+COND = {"label": torch.tensor([0, 1, 2, 3, 4, 5])}
+OTHER = {"label": torch.tensor([2, 5, 7, 4, 3, 1])}
+LEVEL = Level.of(0.6, 0.8)
+
+
+def log_density(x, level, cond):
+    """log p(x|c), up to a constant."""
+    alpha, sigma = level.like(x)
+    var = alpha**2 * 0.09 + sigma**2
+    return -(x - alpha * EIGHT.means[cond["label"]]).square().sum(1) / (2 * var)
+
+
+def log_prob(x, level, cond):
+    """log p(c|x), up to a constant."""
+    return log_density(x, level, cond) - EIGHT.log_prob(x, level)
+
+
+def close(a, b):
+    return bool((a - b).abs().max() < 1e-10)
+
+
+# --- classifier -----------------------------------------------------------------------------------
+
+
+def follows_bayes(guide) -> bool:
+    """With the exact log p(c|x), scale s is cfg at scale s, at every level (eqs. 1 and 2)."""
+    return all(
+        close(
+            guide(log_prob, scale)(EIGHT.denoise)(X, level, COND),
+            cfg(scale)(two_classes)(X, level, COND),
+        )
+        for scale in (0.0, 1.0, 3.0)
+        for level in (LEVEL, Level.of(1.0, 2.0), Level.of(0.1, 0.995))
+    )
+
+
+def slipped(gain, more=0.0):
+    """A classifier guide with another gain, or another meaning of scale."""
+
+    def build(log_prob, scale):
+        def guide(denoise):
+            def guided(x, level, cond=None):
+                x = x.detach().requires_grad_()
+                (slope,) = torch.autograd.grad(log_prob(x, level, cond).sum(), x)
+                return denoise(x, level, cond) + (scale + more) * like(gain(level), x) * slope
+
+            return guided
+
+        return guide
+
+    return build
+
+
+def test_a_classifier_is_bayes_rule():
+    assert follows_bayes(classifier)
+    assert follows_bayes(slipped(lambda level: level.sigma**2 / level.alpha))
+
+
+@pytest.mark.parametrize(
+    "slip",
+    [
+        slipped(lambda level: level.sigma),
+        slipped(lambda level: level.sigma**2),
+        slipped(lambda level: -(level.sigma**2) / level.alpha),
+        slipped(lambda level: level.sigma**2 / level.alpha, more=1.0),
+    ],
+    ids=["sigma", "sigma^2", "sign", "1 + w"],
+)
+def test_a_slipped_classifier_is_seen(slip):
+    assert not follows_bayes(slip)
+
+
+def test_a_classifier_learns_through_the_guide():
+    """Gradients in x reach through the gradient."""
+    x = X.clone().requires_grad_()
+    classifier(log_prob)(EIGHT.denoise)(x, LEVEL, COND).sum().backward()
+    plain = X.clone().requires_grad_()
+    two_classes(plain, LEVEL, COND).sum().backward()
+    assert x.grad is not None
+    assert plain.grad is not None
+    assert close(x.grad, plain.grad)
+
+
+# --- interval -------------------------------------------------------------------------------------
+
+
+def test_the_interval_is_closed_and_of_the_ratio():
+    guided = interval(cfg(3.0), 0.5, 2.0)(two_classes)
+    for alpha, ratio, inside in [(0.5, 0.5, 1), (3.0, 2.0, 1), (0.5, 0.49, 0), (0.1, 2.1, 0)]:
+        level = Level.of(alpha, alpha * ratio)
+        expected = cfg(3.0 if inside else 1.0)(two_classes)(X, level, COND)
+        assert torch.equal(guided(X, level, COND), expected)
+
+
+def test_an_interval_saves_calls():
+    for ratio, calls in [(0.1, 1), (1.0, 2), (10.0, 1)]:
+        counted = Counted(two_classes)
+        interval(cfg(3.0), 0.5, 2.0)(counted)(X, Level.of(1.0, ratio), COND)
+        assert counted.calls == calls
+
+
+@pytest.mark.parametrize("low, high", [(2.0, 1.0), (-1.0, 1.0), (float("nan"), 1.0)])
+def test_no_interval(low, high):
+    with pytest.raises(BadInput):
+        interval(cfg(2.0), low, high)
+
+
+# --- rescale --------------------------------------------------------------------------------------
+
+
+def deviation(v):
+    return v.flatten(1).std(1, correction=0)
+
+
+def test_the_spread_is_restored():
+    plain, strong = (cfg(s)(two_classes)(X, LEVEL, COND) for s in (1.0, 6.0))
+    for share in (0.0, 0.25, 1.0):
+        found = rescale(cfg(6.0), share)(two_classes)(X, LEVEL, COND)
+        wanted = share * deviation(plain) + (1 - share) * deviation(strong)
+        assert close(deviation(found), wanted)
+    assert close(rescale(cfg(6.0), 0.0)(two_classes)(X, LEVEL, COND), strong)
+
+
+def test_an_even_picture_is_left_alone():
+    even = rescale(cfg(2.0), 1.0)(lambda x, level, cond=None: torch.ones_like(x))
+    assert torch.equal(even(X, LEVEL, COND), torch.ones_like(X))
+
+
+# --- autoguidance ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 2.5])
+def test_autoguidance_is_a_line_through_the_weak_one(scale):
+    found = autoguide(EIGHT.denoise, scale)(two_classes)(X, LEVEL, COND)
+    assert close(found, cfg(scale)(two_classes)(X, LEVEL, COND))
+    assert autoguide(EIGHT.denoise, 1.0)(two_classes) is two_classes
+
+
+# --- several conditions ---------------------------------------------------------------------------
+
+
+def test_a_product_of_one_is_cfg():
+    for scale in (0.0, 1.0, 4.0):
+        found = product(scale=scale)(two_classes)(X, LEVEL, COND)
+        assert close(found, cfg(scale)(two_classes)(X, LEVEL, COND))
+
+
+def test_a_product_adds_scores_and_a_negative_weight_takes_away():
+    base, one, other = (two_classes(X, LEVEL, c) for c in (None, COND, OTHER))
+    for weight in (1.0, -0.7):
+        found = product((OTHER, weight), scale=2.0)(two_classes)(X, LEVEL, COND)
+        assert close(found, base + 2 * (one - base) + weight * (other - base))
+    undone = product((COND, -2.0), scale=2.0)(two_classes)(X, LEVEL, COND)
+    assert close(undone, base)
+
+
+def test_a_product_of_gaussian_experts_at_one_level():
+    """Scores add: of the product's density at this very level, by autograd."""
+
+    def log_p(x):
+        one, other = (log_density(x, LEVEL, c) for c in (COND, OTHER))
+        base = EIGHT.log_prob(x, LEVEL)
+        return base + 1.5 * (one - base) + 0.5 * (other - base)
+
+    x = X.clone().requires_grad_()
+    (score,) = torch.autograd.grad(log_p(x).sum(), x)
+    denoised = (X + LEVEL.sigma**2 * score) / LEVEL.alpha
+    assert close(product((OTHER, 0.5), scale=1.5)(two_classes)(X, LEVEL, COND), denoised)
+
+
+def mixed(weigh) -> bool:
+    """Labels 1 and 4, with weights 1 and 3, against the mixture of these two Gaussians."""
+    labels, weights = torch.tensor([1, 4]), torch.tensor([1.0, 3.0]).double()
+    terms = [({"label": label.expand(6)}, float(w)) for label, w in zip(labels, weights)]
+    covs = 0.09 * torch.eye(2).double().expand(2, 2, 2)
+    truth = Mixture(EIGHT.means[labels], covs, weights)
+    return all(
+        close(weigh(*terms)(two_classes)(X, level, None), truth.denoise(X, level))
+        for level in (LEVEL, Level.of(1.0, 0.3), Level.of(0.1, 1.0))
+    )
+
+
+def test_a_mixture_is_exact():
+    assert mixed(lambda *terms: mixture(log_density, *terms))
+
+
+def test_a_mixture_by_a_classifier_is_exact():
+    """log p(c|x) less the prior's, the same for all eight."""
+    assert mixed(lambda *terms: mixture(log_prob, *terms))
+
+
+def test_a_slipped_mixture_is_seen():
+    def even(*terms):
+        return mixture(lambda x, level, cond: 0 * x[:, 0], *terms)
+
+    def unweighted(*terms):
+        return mixture(log_density, *((cond, 1.0) for cond, _ in terms))
+
+    assert not mixed(even)
+    assert not mixed(unweighted)
+
+
+def test_the_condition_of_the_call_is_one_more():
+    asked = mixture(log_density, (OTHER, 3.0))(two_classes)(X, LEVEL, COND)
+    given = mixture(log_density, (OTHER, 3.0), (COND, 1.0))(two_classes)(X, LEVEL, None)
+    assert close(asked, given)
+
+
+def test_no_mixture():
+    with pytest.raises(BadInput, match="negative"):
+        mixture(log_density, (COND, -1.0))
+    with pytest.raises(BadInput, match="no conditions"):
+        mixture(log_density)(two_classes)(X, LEVEL, None)
+
+
+# --- threshold, chain -----------------------------------------------------------------------------
+
+
+def test_a_threshold_is_each_samples_own():
+    sizes = torch.linspace(-1, 1, 1001, dtype=torch.float64)
+    wide = torch.stack((0.5 * sizes, 4 * sizes))
+    found = threshold(0.9, 1.0)(lambda x, level, cond=None: x)(wide, LEVEL, None)
+    assert torch.equal(found[0], wide[0])
+    assert float(found.abs().max()) == 1
+    s = float(wide[1].abs().quantile(0.9))
+    assert close(found[1], wide[1].clamp(-s, s) / s)
+    assert abs(float((found[1].abs() == 1).double().mean()) - 0.1) < 2 / 1001
+
+
+def test_a_threshold_at_the_largest_only_scales():
+    wide = torch.tensor([[1.0, -8.0]])
+    assert threshold(1.0)(lambda x, level, cond=None: x)(wide, LEVEL, None).tolist() == [
+        [0.125, -1.0]
+    ]
+
+
+@pytest.mark.parametrize("share, limit", [(0.0, 1.0), (1.1, 1.0), (0.9, 0.0)])
+def test_no_threshold(share, limit):
+    with pytest.raises(BadInput):
+        threshold(share, limit)
+
+
+def test_a_chain():
+    assert chain()(two_classes) is two_classes
+    found = chain(cfg(4.0), threshold(0.5, 0.2))(two_classes)(X, LEVEL, COND)
+    assert torch.equal(found, threshold(0.5, 0.2)(cfg(4.0)(two_classes))(X, LEVEL, COND))
+    other = chain(threshold(0.5, 0.2), cfg(4.0))(two_classes)(X, LEVEL, COND)
+    assert not close(found, other)
