@@ -26,15 +26,16 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from scorefield import __version__
-from scorefield.base import BadInput, Seeded
+from scorefield.base import BadInput, Cond, Guide, Seeded
 from scorefield.config import to_json
-from scorefield.run import Run, generate, progress_bar, repeat_labels
+from scorefield.run import Run, generate, progress_bar, repeat_labels, rows_of
 from scorefield.train import processes, read_json, read_tensors, write_json, write_tensors
 from scorefield.train.checkpoint.files import to_bytes
 
 T = TypeVar("T")
 
-FLAGS = ("n", "seeds", "labels", "steps", "solver", "grid", "guidance", "batch")
+FLAGS = ("n", "seeds", "labels", "conditions", "steps", "solver", "grid", "guidance", "guide")
+FLAGS += ("batch",)
 """What of a job is chosen on the command line, by the names of its flags."""
 
 
@@ -89,6 +90,8 @@ class Team:
 class Job:
     """Samples of a run to be made: `seeds` one per sample, `labels` repeated in turn or None,
     `settings` the steps, solver, grid and guidance of `generate`; finished shards go to `folder`.
+    `conditions` are the other ones, in the model's units, their rows repeated in turn too; `guide`
+    is that of `generate`, and `guided` says which it is.
     """
 
     run: Run
@@ -97,6 +100,9 @@ class Job:
     labels: Sequence[int] | None
     settings: dict[str, Any]
     batch: int
+    conditions: Cond | None = None
+    guide: Guide | None = None
+    guided: str | None = None
 
     @classmethod
     def of(
@@ -107,11 +113,15 @@ class Job:
         labels: Sequence[int] | None,
         settings: dict[str, Any],
         batch: int,
+        conditions: Cond | None = None,
+        guide: Guide | None = None,
+        guided: str | None = None,
     ) -> "Job":
         """Raises BadInput for wrong seeds or batch, and if the folder holds another job."""
         if batch < 1:
             raise BadInput(f"batch is {batch}.", "Give at least 1.")
-        job = cls(run, folder, Seeded(seeds).seeds, labels, settings, batch)
+        seeds = Seeded(seeds).seeds
+        job = cls(run, folder, seeds, labels, settings, batch, conditions, guide, guided)
         job.check()
         return job
 
@@ -126,7 +136,8 @@ class Job:
     def label(self) -> Tensor | None:
         """The class of each sample, `(n,)`."""
         if self.labels is None:
-            return None
+            told = (self.conditions or {}).get("label")
+            return None if told is None else rows_of({"label": told}, 0, len(self))["label"]
         return repeat_labels(self.labels, len(self), len(self.run.facts.classes))
 
     @cached_property
@@ -138,7 +149,9 @@ class Job:
             "n": len(self),
             "seeds": spans(self.seeds.tolist()),
             "labels": None if self.labels is None else spans(self.labels),
+            "conditions": None if not self.conditions else _digest(to_bytes(self.conditions)),
             **self.settings,
+            "guide": self.guided,
             "grid": name,
             "batch": self.batch,
             "shape": list(self.run.facts.shape),
@@ -177,7 +190,9 @@ class Job:
             self.run.denoiser,
             len(self.seeds[rows]),
             **self.settings,
-            labels=None if self.label is None else self.label[rows],
+            labels=None if self.labels is None or self.label is None else self.label[rows],
+            cond=self.conditions and rows_of(self.conditions, rows.start, rows.stop),
+            guide=self.guide,
             seeds=self.seeds[rows],
             batch=self.batch,
             progress=progress,

@@ -11,7 +11,7 @@ import tyro
 
 from scorefield import catalogue
 from scorefield.base import BadInput, Level, unknown
-from scorefield.data import Data, Scaling, load
+from scorefield.data import Conditions, Data, Scaling, load
 from scorefield.denoise import Denoiser, views
 from scorefield.objective import Criterion, Variational
 from scorefield.process import Schedule
@@ -127,6 +127,12 @@ class DataFacts:
     classes: tuple[str, ...]
     scaling: Scaling
     sigma_data: float
+    conditions: Conditions = Conditions()
+
+    @property
+    def told_alone(self) -> tuple[str, ...]:
+        """The classes, where a class is all that a sample can be told."""
+        return () if self.conditions.keys else tuple(self.classes)
 
     @classmethod
     def of(cls, data: Data) -> "DataFacts":
@@ -139,7 +145,7 @@ class DataFacts:
                 f"the {len(data.train)} training examples of '{data.name}' are all one value.",
                 "Give data that vary.",
             )
-        return cls(data.name, data.shape, data.classes, data.scaling, sigma_data)
+        return cls(data.name, data.shape, data.classes, data.scaling, sigma_data, data.conditions)
 
 
 def build_schedule(name: str) -> Schedule:
@@ -168,6 +174,7 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
         options |= {"patch": net.patch, "heads": net.heads}
     if name != "mlp":
         options["checkpoint"] = net.checkpoint
+    options |= _sizes(facts.conditions, name)
     with torch.random.fork_rng():
         torch.manual_seed(config.training.seed)
         network = catalogue.networks[name](facts.shape, **options)
@@ -181,6 +188,19 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
         scaling=facts.scaling,
         classes=tuple(facts.classes),
     )
+
+
+def _sizes(said: Conditions, name: str) -> dict[str, int]:
+    """Those sizes of the data's conditions that a network is built with."""
+    names = ("vector", "image", "tokens", "vocabulary", "length")
+    sizes = {name: getattr(said, name) for name in names}
+    unread = [key for key in said.keys if key != "vector"]
+    if name == "mlp" and unread:
+        raise BadInput(
+            f"the data come with {unread[0]}, and an mlp reads labels and vectors only.",
+            "Leave it out of the file, or give a vector instead, such as the mean of the tokens.",
+        )
+    return {name: size for name, size in sizes.items() if size is not None}
 
 
 def build_objective(config: Config, facts: DataFacts, schedule: Schedule) -> Criterion:
@@ -249,12 +269,12 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
     catalogue.times[o.times]()(schedule, 1, torch.Generator())  # a level that is not there raises
 
 
-def build_levels(grid: str, schedule: Schedule, steps: int) -> Level:
-    """The levels of a named grid."""
+def build_levels(grid: str, schedule: Schedule, steps: int, start: float = 1.0) -> Level:
+    """The levels of a named grid, from t = start to data."""
     if grid not in catalogue.grids:
         raise unknown("grid", grid, catalogue.grids)
     with torch.no_grad():  # a learned schedule's levels carry gradients
-        return catalogue.grids[grid](schedule, steps)
+        return catalogue.grids[grid](schedule, steps, start)
 
 
 def to_json(config: Config, facts: DataFacts) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from scorefield import catalogue
-from scorefield.base import BadInput, Cond, Level, Seeded, unknown
+from scorefield.base import BadInput, Cond, Guide, Level, Seeded, unknown
 from scorefield.config import (
     Config,
     DataFacts,
@@ -25,6 +25,8 @@ from scorefield.config import (
     to_json,
 )
 from scorefield.data import Data
+from scorefield.data.arrays import read_npz
+from scorefield.data.conditions import read_conditions
 from scorefield.denoise import Denoiser
 from scorefield.process import Schedule
 from scorefield.recipes import recipes
@@ -250,13 +252,29 @@ def build_solver(solver: str | Solver) -> Solver:
 def data_of(run: Run) -> Data:
     """The data that the run was trained on, or BadInput if they are other data by now."""
     data, facts = run.config.load_data(), run.facts
-    if data.shape != facts.shape or data.classes != facts.classes:
+    same = data.shape == facts.shape and data.classes == facts.classes
+    if same and data.conditions != facts.conditions:
+        raise BadInput(
+            f"the data's conditions are not those that the run was trained on: {data.conditions}.",
+            "Give the data that the run was trained on.",
+        )
+    if not same:
         raise BadInput(
             f"the data have shape {data.shape} and {len(data.classes)} classes, those that the run "
             f"was trained on {facts.shape} and {len(facts.classes)}.",
             "Give the data that the run was trained on.",
         )
     return data
+
+
+def open_conditions(run: Run, path: Path, flag: str = "--conditions") -> dict[str, Tensor]:
+    """The conditions that an .npz file holds, in the model's units, for `generate(cond=...)`:
+    `y` (or `label`), `vector`, `image`, `tokens`, as in the file that the run was trained on.
+
+    Raises BadInput for a file that cannot be read or does not fit the run.
+    """
+    facts, arrays = run.facts, read_npz(path, flag)
+    return read_conditions(path, arrays, facts.conditions, facts.shape, len(facts.classes))
 
 
 def open_grid(run: Run, name: str) -> str | FittedGrid:
@@ -343,7 +361,9 @@ def generate(
     solver: str | Solver | None = None,
     grid: str | FittedGrid = DEFAULT.grid,
     labels: Sequence[int] | Tensor | None = None,
+    cond: Cond | None = None,
     guidance: float = 1.0,
+    guide: Guide | None = None,
     seeds: Sequence[int] | Tensor | None = None,
     batch: int = 256,
     progress: bool = False,
@@ -352,18 +372,23 @@ def generate(
     alone.
 
     `grid` is a name or a fitted grid, which brings its own `steps` and `solver`; with a name they
-    default to 20 of "arc". `seeds` defaults to 0..n-1 and n to their count, or 16. `labels` are
-    class indices, repeated in turn up to n; None samples without condition. `batch` bounds memory
-    and changes no sample by more than rounding.
+    default to 20 of "arc". `seeds` defaults to 0..n-1 and n to their count, or that of the rows of
+    `cond`, or 16. `batch` bounds memory and changes no sample by more than rounding.
 
-    Raises BadInput for unknown names, wrong labels or counts, and samples that are not finite.
+    `labels` are class indices and `cond` other conditions in the model's units (or all of them);
+    the rows of either are repeated in turn up to n. Without both, samples are unconditional.
+    `guidance` is the scale of classifier-free guidance; `guide` any other, around that.
+
+    Raises BadInput for unknown names, conditions that do not fit the network, wrong counts, and
+    samples that are not finite.
     """
     if denoiser.schedule is None or not denoiser.shape:
         raise BadInput(
             "the denoiser has no schedule or shape.", "Give Denoiser(schedule=..., shape=...)."
         )
     if n is None:
-        n = 16 if seeds is None else len(seeds)
+        rows = 16 if not cond else len(next(iter(cond.values())))
+        n = rows if seeds is None else len(seeds)
     for name, value in (("n", n), ("batch", batch)):
         if value < 1:
             raise BadInput(f"{name} is {value}.", "Give at least 1.")
@@ -375,19 +400,18 @@ def generate(
         steps = grid.steps if fitted else DEFAULT.steps
     method = build_solver(solver or (grid.solver if fitted else DEFAULT.solver))
     levels, method = build_grid(grid, denoiser.schedule, steps, method)
-    label = None if labels is None else repeat_labels(labels, n, len(denoiser.classes))
-    guide = catalogue.guides["cfg"](guidance)
-    guided = denoiser if label is None else guide(denoiser)
+    told = told_of(labels, cond, len(denoiser.classes))
+    conditional = catalogue.guides["cfg"](guidance)
+    guided = conditional(denoiser) if told else denoiser
+    guided = guide(guided) if guide else guided
     where = next(denoiser.parameters())
     done = []
     with progress_bar(-(-n // batch) * (len(levels.sigma) - 1), progress, "step") as bar:
         for i in range(0, n, batch):
             noise = Seeded(noise_seeds[i : i + batch])
             x = noise.start(denoiser.shape, levels, dtype=where.dtype, device=where.device)
-            cond: Cond | None = None
-            if label is not None:
-                cond = {"label": label[i : i + batch].to(where.device)}
-            for state, _ in trajectory(method, guided, x, levels, noise, cond):
+            some = rows_of(told, i, i + len(noise), where.device) if told else None
+            for state, _ in trajectory(method, guided, x, levels, noise, some):
                 x = state[0]
                 bar.update()
             done.append(x.cpu())
@@ -401,6 +425,39 @@ def generate(
             "Take more steps, a smaller guidance or another solver; else the training diverged.",
         )
     return x0
+
+
+def told_of(
+    labels: Sequence[int] | Tensor | None, cond: Cond | None, classes: int
+) -> dict[str, Tensor] | None:
+    """Labels and other conditions as one, or None; their rows are yet to be repeated."""
+    told = dict(cond or {})
+    if labels is not None and "label" in told:
+        raise BadInput("classes come both as labels and in cond.", "Give them once.")
+    rows = {key: len(value) for key, value in told.items()}
+    if len(set(rows.values())) > 1 or 0 in rows.values():
+        raise BadInput(
+            f"the conditions have these numbers of rows: {rows}.", "Give as many of each."
+        )
+    if labels is not None or "label" in told:
+        chosen = told["label"] if labels is None else labels
+        told["label"] = repeat_labels(chosen, len(chosen), classes)
+    return told or None
+
+
+def rows_of(
+    cond: Cond, start: int, stop: int, device: torch.device | str = "cpu"
+) -> dict[str, Tensor]:
+    """The conditions of the samples start .. stop - 1, whose rows are repeated in turn.
+
+    >>> rows_of({"label": torch.tensor([5, 6, 7])}, 2, 6)
+    {'label': tensor([7, 5, 6, 7])}
+    """
+    index = torch.arange(start, stop)
+    return {
+        key: value.index_select(0, (index % len(value)).to(value.device)).to(device)
+        for key, value in cond.items()
+    }
 
 
 def repeat_labels(labels: Sequence[int] | Tensor, n: int, classes: int) -> Tensor:

@@ -15,7 +15,13 @@ COMMANDS = {
     "eval": "measure a run's samples against held-out data",
     "compare": "solvers side by side on a run: quality against calls, and strips",
     "fit-grid": "fit levels and step lengths to a run, a solver and a count of steps",
+    "edit": "edit a picture: variations, masked, or decoded as another class",
+    "restore": "pictures from what was measured of them: hidden, blurred, projected",
     "anagram": "pictures that show one class or another as one looks at them",
+    "train-classifier": "a classifier of a run's noisy samples, to guide samples to a class",
+    "likelihood": "how likely held-out data are under a run, in bits a dimension",
+    "encode": "examples to the noise that the model's flow makes them of, and back",
+    "interpolate": "a strip from one picture to another through their noise",
     "report": "a run as one page: samples, measures, curves, noise levels, settings",
     "ema": "an average of a run's weights over any length, from its snapshots",
     "explain": "a method's equation, order, calls and paper",
@@ -49,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     # Threads that spin while they wait fight over the cores: measured 3x slower on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if not argv or argv[0] in ("-h", "--help", "help"):
-        rows = (f"  {name:<11}{text}" for name, text in COMMANDS.items())
+        rows = (f"  {name:<17}{text}" for name, text in COMMANDS.items())
         print(HELP.format(commands="\n".join(rows)))
         return 0
     if argv[0] == "--version":

@@ -80,7 +80,7 @@ class Options:
 def main(argv: list[str]) -> int:
     options = parse(Options, "compare", argv)
     run = open_run(options.run)
-    classes = run.facts.classes
+    classes = run.facts.told_alone
     settings = settings_of(run, grid=options.grid, guidance=options.guidance)
     grid, guidance = settings["grid"], settings["guidance"]
     if isinstance(grid, FittedGrid):

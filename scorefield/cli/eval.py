@@ -79,6 +79,10 @@ def main(argv: list[str]) -> int:
         note_guidance(settings["grid"], settings["guidance"])
     data = data_of(run)
     labels = torch.arange(options.n) % len(classes) if classes else None
+    cond = None
+    if run.facts.conditions.keys:  # there are no others to ask for than those of real examples
+        _, cond = data.batch(data.test, torch.arange(options.n) % len(data.test))
+        labels = cond.get("label")
     denoiser = run.denoiser.to(device())
     calls = []
     count = denoiser.register_forward_pre_hook(lambda module, args: calls.append(len(args[0])))
@@ -88,7 +92,8 @@ def main(argv: list[str]) -> int:
         denoiser,
         options.n,
         **settings,
-        labels=labels,
+        labels=None if cond else labels,
+        cond=cond,
         seeds=range(options.seed, options.seed + options.n),
         progress=not options.json,
     )

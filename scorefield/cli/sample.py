@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import tyro
 from torch import Tensor
 
-from scorefield.base import BadInput
+from scorefield.base import BadInput, Cond, Guide
 from scorefield.bulk import Elsewhere, Job, Team, fill
 from scorefield.cli.options import (
     Switch,
@@ -25,8 +25,10 @@ from scorefield.cli.options import (
     say,
     seeds_of,
 )
+from scorefield.guide.classifier import classifier
+from scorefield.noisy import NoisyClassifier, open_classifier
 from scorefield.report import Pieces, picture, write_npz, write_pictures, write_png
-from scorefield.run import open_run, settings_of
+from scorefield.run import Run, open_conditions, open_run, settings_of
 from scorefield.train import check_place
 
 
@@ -38,6 +40,13 @@ class Options:
       scorefield sample runs/digits
       scorefield sample runs/digits --n 100 --steps 20 --solver dpmpp2m --labels 0-9
           --guidance 1.5 --seeds 0-99 --out grid.png
+
+    what to make comes from a file, a row a sample: the arrays y, vector, image, tokens that the
+    model was trained with
+      scorefield sample runs/mine --conditions wanted.npz --guidance 2
+
+    a classifier of noisy samples as the guide (made by scorefield train-classifier):
+      scorefield sample runs/digits --unconditional --guide classifier --guidance 2 --labels 0-9
 
     a bulk job, which goes on where a kill or Ctrl-C stopped it if it is given again:
       scorefield sample runs/digits --n 50000 --out digits.npz
@@ -54,7 +63,7 @@ class Options:
     run: Annotated[Path, tyro.conf.Positional]
     """Run folder that `scorefield train` wrote."""
     n: int | None = None
-    """How many samples (default: as many as seeds, or 100)."""
+    """How many samples (default: as many as seeds, or rows of --conditions, or 100)."""
     steps: int | None = None
     """Solver steps (default: the run's)."""
     solver: str | None = None
@@ -64,12 +73,18 @@ class Options:
     grid that scorefield fit-grid wrote, which brings its steps, solver and guidance."""
     labels: str | None = None
     """Classes, repeated in turn: 0-9, 3,5 or names. Default: all of them."""
+    conditions: Path | None = None
+    """An .npz file of conditions, whose rows are repeated in turn."""
     unconditional: Switch = False
-    """Sample without any class."""
+    """Sample without any class or other condition."""
     average: float | None = None
     """Length of an average of the weights that scorefield ema made (default: that of training)."""
     guidance: float | None = None
-    """Scale of classifier-free guidance; 1 is none (default: the run's)."""
+    """Scale of the guide; 1 is no guidance for cfg (default: the run's), and Bayes's for classifier
+    (default: 1)."""
+    guide: Literal["cfg", "classifier"] = "cfg"
+    """Classifier-free guidance, or the classifier of the run; with --unconditional only the
+    classifier is told the classes."""
     seeds: str | None = None
     """Seeds, one per sample: 0-99 or 1,2,7 (default: 0 to n-1)."""
     out: Path | None = None
@@ -97,6 +112,7 @@ class Request:
     """What the flags ask for."""
 
     job: Job
+    classifier: NoisyClassifier | None
     target: Path
     columns: int | None
 
@@ -104,11 +120,13 @@ class Request:
 def _sample(options: Options, team: Team) -> int:
     request = team.together(lambda: _read(options))
     job, target = request.job, request.target
-    if team.is_main and job.labels:
+    if team.is_main and job.labels and job.guide is None:
         note_guidance(job.settings["grid"], job.settings["guidance"])
     if team.is_main and job.shards < team.size:
         note(f"{job.shards} shards for {team.size} processes: a smaller --batch shares the work")
     job.run.denoiser.to(team.device)
+    if request.classifier:
+        request.classifier.to(team.device)
     began, resumed = time.monotonic(), 0
     try:
         if job.shards > 1:
@@ -145,8 +163,10 @@ def _read(options: Options) -> Request:
     run = open_run(options.run, options.average)
     for flag in ("steps", "batch", "columns"):
         at_least(f"--{flag}", getattr(options, flag))
-    seeds = seeds_of(options.n, options.seeds)
-    n, labels = len(seeds), _labels(options, run.facts.classes)
+    cond = None if options.conditions is None else open_conditions(run, options.conditions)
+    rows = None if cond is None else len(next(iter(cond.values())))
+    seeds = seeds_of(rows if options.n is options.seeds is None else options.n, options.seeds)
+    n, labels = len(seeds), _labels(options, run, cond)
     settings = settings_of(
         run,
         steps=options.steps,
@@ -156,9 +176,34 @@ def _read(options: Options) -> Request:
     )
     target = options.out or options.run / "samples" / f"{n}-seeds.png"
     _check_target(target)
-    job = Job.of(run, _parts(target), seeds, labels, settings, options.batch)
+    noisy = guide = guided = None
+    if options.guide == "classifier":
+        noisy = open_classifier(options.run)
+        scale = 1.0 if options.guidance is None else options.guidance
+        guide = _classified(noisy, scale, labels, cond, options.unconditional)
+        base = "the unconditional model" if options.unconditional else "the conditional model"
+        guided = f"classifier at {scale:g} on {base}, {noisy.digest}"
+        settings["guidance"] = 1.0
+    parts = _parts(target)
+    job = Job.of(run, parts, seeds, labels, settings, options.batch, cond, guide, guided)
     own = len(labels) if labels and 1 < len(labels) <= min(n, 20) else None
-    return Request(job, target, options.columns or own)
+    return Request(job, noisy, target, options.columns or own)
+
+
+def _classified(
+    noisy: NoisyClassifier,
+    scale: float,
+    labels: list[int] | None,
+    cond: Cond | None,
+    unconditional: bool,
+) -> Guide:
+    """The classifier's guide; the denoiser inside is told the classes too, or nothing."""
+    if labels is None and (cond is None or "label" not in cond):
+        raise BadInput("--guide classifier has no classes to guide to.", "Give --labels.")
+    guide = classifier(noisy.log_prob, scale)
+    if not unconditional:
+        return guide
+    return lambda denoise: guide(lambda x, level, cond: denoise(x, level, None))
 
 
 def _parts(target: Path) -> Path:
@@ -188,13 +233,30 @@ def _note_stopped(job: Job) -> None:
     note(f"\nstopped: {done} of {job.shards} shards are there{where}. The same command goes on.")
 
 
-def _labels(options: Options, classes: tuple[str, ...]) -> list[int] | None:
+def _labels(options: Options, run: Run, cond: Cond | None) -> list[int] | None:
+    classes, others = run.facts.classes, run.facts.conditions.keys
     if options.unconditional:
+        for flag, value in (("--labels", options.labels), ("--conditions", options.conditions)):
+            if value is not None and not (flag == "--labels" and options.guide == "classifier"):
+                raise BadInput(f"{flag} and --unconditional exclude each other.", "Give one.")
+        if options.guide != "classifier":
+            return None
+    elif others and cond is None:
         if options.labels is not None:
-            raise BadInput("--labels and --unconditional exclude each other.", "Give one.")
+            raise BadInput(
+                f"--labels alone: the model was trained with {', '.join(others)} too.",
+                "Give --conditions FILE.npz that holds them, or --unconditional.",
+            )
+        note(f"no --conditions: samples without {', '.join([*['class'][: len(classes)], *others])}")
         return None
     if options.labels is not None:
+        if cond is not None and "label" in cond:
+            raise BadInput(
+                f"--labels was given, and {options.conditions} holds classes.", "Give one."
+            )
         return labels_of(options.labels, classes)
+    if cond is not None and "label" in cond:
+        return None
     return list(range(len(classes))) or None
 
 

@@ -146,7 +146,9 @@ def _preview(step: Progress, config: Config, out: Path) -> None:
     """The same seeds at every stage of the training, as one picture."""
     denoiser, sample = step.average, config.sample
     target = out / "samples" / f"{step.images:09d}.png"
-    labels = range(len(denoiser.classes)) or None
+    told = getattr(denoiser.net, "config", {})
+    more = any(told.get(key) for key in ("vector", "image", "tokens", "vocabulary"))
+    labels = None if more else range(len(denoiser.classes)) or None
     n = PREVIEW if len(denoiser.shape) == 3 else 2000
     try:
         x0 = generate(

@@ -18,6 +18,6 @@ Every set has a held-out test split that does not depend on any seed of a run.
 """
 
 from scorefield.data.named import datasets, load
-from scorefield.data.sets import Data, Scaling, Split
+from scorefield.data.sets import Conditions, Data, Scaling, Split
 
-__all__ = ["Data", "Scaling", "Split", "datasets", "load"]
+__all__ = ["Conditions", "Data", "Scaling", "Split", "datasets", "load"]

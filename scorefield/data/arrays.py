@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from scorefield.base import BadInput
+from scorefield.data.conditions import KINDS, condition, conditions_of, finite
 from scorefield.data.sets import EIGHT_BIT, Data, Scaling, split_at, split_off
 
 COLOUR = range(1, 5)  # how many channels an axis may have to be taken for the colour axis
-RESERVED = ("x", "y", "label", "x_test", "y_test")
+RESERVED = ("x", "y", "label", "x_test", "y_test", *KINDS, *(f"{key}_test" for key in KINDS))
 MOST_CLASSES = 1000  # a label may exceed this only in a data set that has as many examples
 # RuntimeError is an encrypted archive, NotImplementedError an unknown compression.
 DAMAGE = (ValueError, OSError, EOFError, KeyError, MemoryError, RuntimeError, NotImplementedError)
@@ -20,28 +21,29 @@ DAMAGE += (zipfile.BadZipFile, zlib.error)
 
 
 def npz(path: str, channels: int | None = None) -> Data:
-    """The arrays of a NumPy .npz file: `x` (or the only array), and optionally `y` (or `label`),
-    `x_test`, `y_test`.
+    """The arrays of a NumPy .npz file: `x` (or the only array), and optionally the conditions `y`
+    (or `label`), `vector`, `image` and `tokens`, and a test split: `x_test`, `y_test`, and so on.
 
     - (N, D) are vectors, standardised per coordinate.
     - (N, H, W) are grey pictures.
     - (N, a, b, c) are pictures. The colour axis is a or c: the one of 1 to 4 entries, or, with
       `channels`, the one of that many. If both or neither fit, that is an error.
     uint8 pictures stay as they are, 0..255 onto [-1, 1]; any other real type becomes float32,
-    pictures with the training minimum and maximum onto -1 and 1. `y` are class indices (N,).
-    Without `x_test` a tenth is held out. Nothing pickled is ever read.
+    pictures with the training minimum and maximum onto -1 and 1. `y` are class indices (N,); the
+    other conditions are those of `condition`. Without `x_test` a tenth is held out. Nothing pickled
+    is ever read.
     """
-    found = _read(Path(path))
+    found = read_npz(Path(path), "--data.path")
     x_name = _examples_name(path, found)
     y_name = "label" if "label" in found else "y"
     if "y" in found and "label" in found:
         raise BadInput(f"'{path}' holds both y and label.", "Keep one of them.")
-    if ("x_test" in found and (y_name in found) != ("y_test" in found)) or (
-        "x_test" not in found and "y_test" in found
-    ):
+    pairs = {y_name: "y_test"} | {key: f"{key}_test" for key in KINDS}
+    if any((test in found) != ("x_test" in found and key in found) for key, test in pairs.items()):
         raise BadInput(
             f"'{path}' holds {', '.join(sorted(found))}: examples and labels do not pair up.",
-            "Save x with y and x_test with y_test, or no labels at all.",
+            "Save x with y and x_test with y_test, or no labels at all; so too vector, image and "
+            "tokens.",
         )
     ignored = sorted(set(found) - {x_name, *RESERVED})
     if ignored:
@@ -50,16 +52,36 @@ def npz(path: str, channels: int | None = None) -> Data:
     x = examples(found[x_name], f"'{x_name}' in '{path}'", channels)
     label = _labels(found[y_name], len(x), f"'{y_name}' in '{path}'") if y_name in found else None
     classes = classes_of(label, len(x), f"'{path}'")
+    more = _conditions(found, "", path, x)
     if "x_test" not in found:
-        train, test = split_off(x, label)
+        train, test = split_off(x, label, more=more)
     else:
         x_test = examples(found["x_test"], f"'x_test' in '{path}'", channels)
         label_test = None
         if label is not None:
             label_test = _labels(found["y_test"], len(x_test), f"'y_test' in '{path}'")
-        train = split_at(x, label, slice(None))
-        test = split_at(x_test, label_test, slice(None))
-    return Data("npz", train, test, classes, scaling_of(train.x))
+        train = split_at(x, label, slice(None), more)
+        more_test = _conditions(found, "_test", path, x_test)
+        test = split_at(x_test, label_test, slice(None), more_test)
+    scaling = scaling_of(train.x)
+    return Data("npz", train, test, classes, scaling, conditions_of(train.cond, test.cond))
+
+
+def _conditions(
+    found: dict[str, np.ndarray], suffix: str, path: str, x: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The arrays of a split of examples x that are conditions besides classes."""
+    more = {}
+    for key in KINDS:
+        name = f"{key}{suffix}"
+        if name in found:
+            more[key] = condition(key, found[name], f"'{name}' in '{path}'", x.shape[1:])
+            if len(more[key]) != len(x):
+                raise BadInput(
+                    f"'{name}' in '{path}' has {len(more[key])} rows for {len(x)} examples.",
+                    "Give one each.",
+                )
+    return more
 
 
 def scaling_of(x: torch.Tensor) -> Scaling:
@@ -73,9 +95,10 @@ def scaling_of(x: torch.Tensor) -> Scaling:
     return Scaling.standardise(x)
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def read_npz(path: Path, flag: str) -> dict[str, np.ndarray]:
+    """All arrays of an .npz file that the user named by `flag`; nothing pickled is read."""
     if not path.is_file():
-        raise BadInput(f"there is no file '{path}'.", "Give --data.path an .npz file.")
+        raise BadInput(f"there is no file '{path}'.", f"Give {flag} an .npz file.")
     if not zipfile.is_zipfile(path):
         raise BadInput(
             f"'{path}' is not a whole .npz file (a zip archive).",
@@ -102,7 +125,8 @@ def _unreadable(path: Path, error: Exception) -> BadInput:
 def _examples_name(path: str, found: dict[str, np.ndarray]) -> str:
     if "x" in found:
         return "x"
-    others = [name for name in found if name not in RESERVED]
+    free = [name for name in KINDS if len(found) == 1]  # then it can be no condition of others
+    others = [name for name in found if name not in RESERVED or name in free]
     if len(others) != 1:
         raise BadInput(
             f"'{path}' holds no array named x but {', '.join(sorted(found)) or 'nothing'}.",
@@ -126,7 +150,7 @@ def examples(array: np.ndarray, where: str, channels: int | None = None) -> np.n
                 f"{where} has shape {array.shape}: vectors have no channels.",
                 "Leave --data.channels out.",
             )
-        return _finite(array, where)
+        return finite(array, where)
     if array.ndim == 3:
         if channels not in (None, 1):
             raise BadInput(
@@ -137,7 +161,7 @@ def examples(array: np.ndarray, where: str, channels: int | None = None) -> np.n
     else:
         pictures = _channels_first(array, where, channels)
     if pictures.dtype != np.uint8:
-        return _finite(pictures, where)
+        return finite(pictures, where)
     return np.ascontiguousarray(pictures)
 
 
@@ -153,21 +177,6 @@ def _channels_first(array: np.ndarray, where: str, channels: int | None) -> np.n
             "C if it is over 4 or the pictures are 4 pixels or less on a side.",
         )
     return array if first else array.transpose(0, 3, 1, 2)
-
-
-def _finite(array: np.ndarray, where: str) -> np.ndarray:
-    """As contiguous float32, refused if a value is not finite."""
-    with np.errstate(over="ignore"):
-        values = np.ascontiguousarray(array, dtype=np.float32)
-    bad = ~np.isfinite(values)
-    if bad.any():
-        first = tuple(int(i[0]) for i in np.nonzero(bad))
-        raise BadInput(
-            f"{where}: {int(bad.sum())} of {values.size} values are NaN, infinite or beyond "
-            f"float32, the first at index {first}.",
-            "Remove those examples or fill in their values.",
-        )
-    return values
 
 
 def _labels(array: np.ndarray, count: int, where: str) -> np.ndarray:

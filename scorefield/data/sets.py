@@ -1,7 +1,9 @@
 """What a data set is: examples in their own units, the map to the model's units, two splits."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -98,12 +100,85 @@ def _along_axis_1(values: tuple[float, ...], like: Tensor) -> Tensor:
 
 
 EIGHT_BIT = Scaling.range(0, 255)
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What conditions data come with besides classes: their sizes, None for those there are not,
+    and the scalings of vectors and pictures to the model's units.
+
+    vector: entries of "vector" (N, d). image: channels of "image" (N, C', H, W). tokens: features
+    of each of "tokens" (N, L, d); or vocabulary and length, of ids (N, L): how many ids there are,
+    and the most in a sequence.
+    """
+
+    vector: int | None = None
+    image: int | None = None
+    tokens: int | None = None
+    vocabulary: int | None = None
+    length: int | None = None
+    vector_scaling: Scaling | None = None
+    image_scaling: Scaling | None = None
+
+    @property
+    def keys(self) -> list[str]:
+        """Those there are."""
+        sizes = {"vector": self.vector, "image": self.image}
+        sizes["tokens"] = self.tokens or self.vocabulary
+        return [key for key, size in sizes.items() if size is not None]
+
+    def encode(self, cond: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Conditions in the model's units.
+
+        >>> said = Conditions(vector=1, vector_scaling=Scaling((10.0,), (5.0,)))
+        >>> said.encode({"vector": torch.tensor([[20.0]])})
+        {'vector': tensor([[2.]])}
+        """
+        scalings = {"vector": self.vector_scaling, "image": self.image_scaling}
+        return {
+            key: scaling.encode(value) if (scaling := scalings.get(key)) else value
+            for key, value in cond.items()
+        }
+
+    def check(self, cond: Mapping[str, Tensor], where: str) -> None:
+        """Raise BadInput for conditions of other sizes."""
+        strange = sorted(cond.keys() - {"label", *self.keys})
+        if strange:
+            raise BadInput(
+                f"{where} comes with '{strange[0]}', of which its `conditions` say nothing.",
+                "Give Data(conditions=conditions_of(train.cond, test.cond)).",
+            )
+        for key, axis, size in (("vector", 1, self.vector), ("image", 1, self.image)):
+            if key in cond and cond[key].shape[axis] != size:
+                raise BadInput(
+                    f"'{key}' of {where} has shape {tuple(cond[key].shape)}.",
+                    f"Give {size} {'entries' if key == 'vector' else 'channels'}.",
+                )
+        tokens = cond.get("tokens")
+        if tokens is None:
+            return
+        shape = tuple(tokens.shape)
+        if tokens.is_floating_point() != (self.vocabulary is None):
+            wanted = "integer ids (N, L)" if self.vocabulary else "features (N, L, d)"
+            raise BadInput(f"'tokens' of {where} has type {tokens.dtype}.", f"Give {wanted}.")
+        if self.vocabulary is None and shape[2] != self.tokens:
+            raise BadInput(
+                f"'tokens' of {where} has shape {shape}.", f"Give {self.tokens} features each."
+            )
+        if self.vocabulary is not None and self.length is not None:
+            high = int(tokens.max()) if len(tokens) else 0
+            if high >= self.vocabulary or shape[1] > self.length:
+                raise BadInput(
+                    f"'tokens' of {where} has shape {shape} and ids up to {high}.",
+                    f"Give up to {self.length} a row, of 0..{self.vocabulary - 1}.",
+                )
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
     """Examples in their own units: x uint8 pictures (N, C, H, W), float32 pictures or float32
-    vectors (N, D), and their conditions, each (N, ...)."""
+    vectors (N, D), and their conditions, each (N, ...), in their own units too."""
 
     x: Tensor
     cond: dict[str, Tensor] = field(default_factory=dict)
@@ -125,7 +200,7 @@ class Data:
     """A data set: a training and a held-out split, class names, and the scaling to model units.
 
     Pictures are scaled to [-1, 1]. `cond["label"]` (N,) int64 indexes `classes`; data without
-    labels have `cond = {}` and `classes = ()`.
+    labels have `cond = {}` and `classes = ()`. `conditions` says what else is in `cond`.
     """
 
     name: str
@@ -133,6 +208,7 @@ class Data:
     test: Split
     classes: tuple[str, ...]
     scaling: Scaling
+    conditions: Conditions = Conditions()
 
     def __post_init__(self) -> None:
         for part, split in (("training", self.train), ("test", self.test)):
@@ -161,6 +237,8 @@ class Data:
                 f"{sorted(self.train.cond)} and the test split {sorted(self.test.cond)}.",
                 "Give both splits the same conditions.",
             )
+        for split in (self.train, self.test):
+            self.conditions.check(split.cond, f"'{self.name}'")
         if len(self.scaling.scale) not in (1, self.shape[0]):
             raise BadInput(
                 f"the scaling of '{self.name}' has {len(self.scaling.scale)} entries for examples "
@@ -178,12 +256,13 @@ class Data:
         return len(self.shape) == 3
 
     def batch(self, split: Split, index: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The examples of `split` at `index` (B,), as x0 (B, *shape) float32 in model units, and
-        their conditions, all on the split's device."""
+        """The examples of `split` at `index` (B,), as x0 (B, *shape) float32, and their conditions,
+        all in model units and on the split's device."""
         index = index.to(split.x.device)
         # index_select gathers bytes some 30 times faster than x[index].
         x0 = self.scaling.encode(split.x.index_select(0, index))
-        return x0, {key: value.index_select(0, index) for key, value in split.cond.items()}
+        cond = {key: value.index_select(0, index) for key, value in split.cond.items()}
+        return x0, self.conditions.encode(cond)
 
     def pixels(self, x0: Tensor) -> Tensor:
         """Pictures x0 (B, C, H, W) as uint8 in 0..255, whatever the raw levels of the data were.
@@ -236,15 +315,24 @@ def hold_out(label: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray
 
 
 def split_off(
-    x: np.ndarray, label: np.ndarray | None, fraction: float = 0.1
+    x: np.ndarray,
+    label: np.ndarray | None,
+    fraction: float = 0.1,
+    more: Mapping[str, np.ndarray] = NOTHING,
 ) -> tuple[Split, Split]:
     """(train, test) splits of the examples x (N, ...), by `hold_out`."""
     groups = label if label is not None else np.zeros(len(x), dtype=np.int64)
     train, test = hold_out(groups, fraction)
-    return split_at(x, label, train), split_at(x, label, test)
+    return split_at(x, label, train, more), split_at(x, label, test, more)
 
 
-def split_at(x: np.ndarray, label: np.ndarray | None, index: np.ndarray | slice) -> Split:
-    """The examples `index` of x (N, ...) with their classes, as a Split."""
+def split_at(
+    x: np.ndarray,
+    label: np.ndarray | None,
+    index: np.ndarray | slice,
+    more: Mapping[str, np.ndarray] = NOTHING,
+) -> Split:
+    """The examples `index` of x (N, ...) with their classes and `more` conditions, as a Split."""
     cond = {} if label is None else {"label": torch.from_numpy(label[index].astype(np.int64))}
+    cond |= {key: torch.from_numpy(value[index]) for key, value in more.items()}
     return Split(torch.from_numpy(x[index]), cond)

@@ -1,4 +1,4 @@
-"""Self-attention of several heads, for pixels and for patches."""
+"""Attention of several heads: of pixels or patches to each other, and to tokens."""
 
 import torch
 import torch.nn.functional as F
@@ -14,9 +14,24 @@ def attention(qkv: Tensor, heads: int) -> Tensor:
     [[[1.0, 1.0], [1.0, 1.0]]]
     """
     q, k, v = qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)  # each (B, heads, N, d)
-    slow = qkv.device.type == "cpu" and qkv.dtype == torch.bfloat16 and qkv.requires_grad
-    attend = products if slow else F.scaled_dot_product_attention
-    return attend(q, k, v).transpose(1, 2).flatten(2)
+    return attend(q, k, v)
+
+
+def cross_attention(q: Tensor, kv: Tensor, heads: int) -> Tensor:
+    """The same of queries (B, N, C) to the keys and values of L others, kv (B, L, 2 C).
+
+    >>> cross_attention(torch.ones(1, 1, 1), torch.tensor([[[0.0, 1.0], [0.0, 3.0]]]), heads=1)
+    tensor([[[2.]]])
+    """
+    k, v = kv.unflatten(-1, (2, heads, -1)).permute(2, 0, 3, 1, 4)
+    return attend(q.unflatten(-1, (heads, -1)).transpose(1, 2), k, v)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """(B, heads, N, d) and twice (B, heads, L, d) -> (B, N, heads d)."""
+    slow = q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.requires_grad
+    inner = products if slow else F.scaled_dot_product_attention
+    return inner(q, k, v).transpose(1, 2).flatten(2)
 
 
 def products(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

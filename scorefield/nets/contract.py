@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
@@ -32,3 +33,15 @@ def check_sizes(**sizes: int | Sequence[int] | None) -> None:
 def check_dropout(dropout: float) -> None:
     if not 0 <= dropout < 1:
         raise BadInput(f"dropout is {dropout}.", "Give the share of values dropped, in [0, 1).")
+
+
+def check_indices(name: str, index: Tensor, count: int) -> None:
+    """Indices must be in 0..count-1; only read where reading does not stall a device."""
+    if index.device.type != "cpu" or torch.compiler.is_compiling() or not index.numel():
+        return
+    low, high = (int(end) for end in index.aminmax())
+    if low < 0 or high >= count:
+        raise BadInput(
+            f"{name} {low if low < 0 else high} is outside 0..{count - 1}.",
+            f"Give {name}s from 0, or cond['null'] True for no condition.",
+        )

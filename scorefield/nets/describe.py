@@ -1,11 +1,11 @@
 """How large a network is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -14,8 +14,11 @@ class Summary(NamedTuple):
     flops_per_sample: int
 
 
-def describe(net: nn.Module, shape: Sequence[int]) -> Summary:
-    """Count parameters, and the flops of one forward pass of one sample without condition.
+def describe(
+    net: nn.Module, shape: Sequence[int], cond: Mapping[str, Tensor] | None = None
+) -> Summary:
+    """Count parameters, and the flops of one forward pass of one sample: without condition, or with
+    `cond` of one sample, for tokens cost by their number.
 
     A multiply-add is 2 flops; only matrix products, convolutions and attention are counted. A
     training step costs about 3 times as much. The pass runs without data on a copy of net: it
@@ -32,5 +35,5 @@ def describe(net: nn.Module, shape: Sequence[int]) -> Summary:
     x = torch.empty(1, *shape, device="meta", dtype=dtype)
     noise = torch.empty(1, device="meta", dtype=dtype)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        ghost(x, noise)
+        ghost(x, noise, cond and {key: value.to("meta") for key, value in cond.items()})
     return Summary(sum(p.numel() for p in net.parameters()), counter.get_total_flops())

@@ -10,8 +10,9 @@ from torch.utils.checkpoint import checkpoint
 from scorefield.base import BadInput
 from scorefield.nets.attention import attention
 from scorefield.nets.contract import check_dropout, check_inputs, check_sizes
-from scorefield.nets.embed import Embedding, Features
+from scorefield.nets.embed import Embedding, Features, with_image
 from scorefield.nets.init import preserve_variance, zero
+from scorefield.nets.tokens import CrossAttention, Tokens
 
 
 class DiT(nn.Module):
@@ -28,7 +29,11 @@ class DiT(nn.Module):
     width: channels of a patch's token, a multiple of 4 and of `heads`. out_channels: channels of
     F, those of x by default. features: how the noise is told (see Embedding). checkpoint: in
     training, compute each block again in the backward pass instead of keeping its activations.
-    classes, vector: sizes of the conditions "label" and "vector", None for none.
+
+    Sizes of the conditions, None for none: classes of "label", entries of "vector", channels of
+    "image" (B, C', H, W), which enters beside x, and of "tokens", which every block reads between
+    its two lines (h + CrossAttention(LN(h), tokens)), their features, or their vocabulary and
+    largest length (`Tokens`).
 
     F has the dtype of x; the work is done in the dtype of the weights (or of autocast).
 
@@ -51,6 +56,10 @@ class DiT(nn.Module):
         heads: int = 4,
         classes: int | None = None,
         vector: int | None = None,
+        image: int | None = None,
+        tokens: int | None = None,
+        vocabulary: int | None = None,
+        length: int | None = None,
         out_channels: int | None = None,
         features: Features = "sinusoidal",
         dropout: float = 0.0,
@@ -60,7 +69,7 @@ class DiT(nn.Module):
         if len(shape) != 3:
             raise BadInput(f"shape is {tuple(shape)}.", "A DiT reads pictures: give (C, H, W).")
         check_sizes(shape=shape, patch=patch, width=width, depth=depth, heads=heads)
-        check_sizes(out_channels=out_channels)
+        check_sizes(out_channels=out_channels, image=image)
         check_dropout(dropout)
         C, H, W = shape
         if H % patch or W % patch:
@@ -80,28 +89,42 @@ class DiT(nn.Module):
             "heads": heads,
             "classes": classes,
             "vector": vector,
+            "image": image,
+            "tokens": tokens,
+            "vocabulary": vocabulary,
+            "length": length,
             "out_channels": out_channels,
             "features": features,
             "dropout": dropout,
             "checkpoint": checkpoint,
         }
         self.shape, self.patch, self.checkpoint = tuple(shape), patch, checkpoint
-        self.embedding = Embedding(width, classes, vector, features)
-        self.enter = preserve_variance(nn.Linear(C * patch**2, width))
+        reading = any(size is not None for size in (tokens, vocabulary, length))
+        context = width if reading else None
+        seen = None if image is None else (image, shape[1], shape[2])
+        self.embedding = Embedding(
+            width, classes, vector, features, image=seen, tokens=tokens, length=length
+        )
+        self.image = image
+        self.tokens = Tokens(context, tokens, vocabulary, length) if context else None
+        self.enter = preserve_variance(nn.Linear((C + (image or 0)) * patch**2, width))
         places = positions(H // patch, W // patch, width)
         self.register_buffer("positions", places, persistent=False)
-        self.blocks = nn.ModuleList(Layer(width, heads, dropout) for _ in range(depth))
+        self.blocks = nn.ModuleList(Layer(width, heads, dropout, context) for _ in range(depth))
         self.modulation = zero(nn.Linear(width, 2 * width))
         self.out = zero(nn.Linear(width, (out_channels or C) * patch**2))
 
     def forward(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor] | None = None) -> Tensor:
         check_inputs(x, noise, self.shape)
         emb = F.silu(self.embedding(noise, cond))
-        h = self.enter(patches(x.to(self.enter.weight.dtype), self.patch))
+        context = None if self.tokens is None else self.tokens(cond, len(x))
+        seen = with_image(x.to(self.enter.weight.dtype), cond, self.image)
+        h = self.enter(patches(seen, self.patch))
         h = h + self.positions.to(h.dtype)
         for block in self.blocks:
             again = self.checkpoint and self.training
-            h = checkpoint(block, h, emb, use_reentrant=False) if again else block(h, emb)
+            told = h, emb, context
+            h = checkpoint(block, *told, use_reentrant=False) if again else block(*told)
         scale, shift = self.modulation(emb)[:, None].chunk(2, dim=-1)
         out = pictures(self.out(modulated(h, scale, shift)), self.patch, x.shape[2] // self.patch)
         return out.to(x.dtype).contiguous()
@@ -110,7 +133,7 @@ class DiT(nn.Module):
 class Layer(nn.Module):
     """Attention between the tokens, then a perceptron on each: the middle lines of DiT."""
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, dropout: float, context: int | None = None) -> None:
         super().__init__()
         self.heads = heads
         self.modulation = zero(nn.Linear(width, 6 * width))
@@ -119,10 +142,13 @@ class Layer(nn.Module):
         self.widen = preserve_variance(nn.Linear(width, 4 * width))
         self.dropout = nn.Dropout(dropout)
         self.narrow = preserve_variance(nn.Linear(4 * width, width))
+        self.cross = None if context is None else CrossAttention(width, context, heads)
 
-    def forward(self, h: Tensor, emb: Tensor) -> Tensor:
+    def forward(self, h: Tensor, emb: Tensor, context: Tensor | None = None) -> Tensor:
         s1, b1, g1, s2, b2, g2 = self.modulation(emb)[:, None].chunk(6, dim=-1)
         h = h + g1 * self.mix(attention(self.qkv(modulated(h, s1, b1)), self.heads))
+        if self.cross is not None and context is not None:
+            h = h + self.cross(F.layer_norm(h, h.shape[-1:]), context)
         inner = F.gelu(self.widen(modulated(h, s2, b2)), approximate="tanh")
         return h + g2 * self.narrow(self.dropout(inner))
 

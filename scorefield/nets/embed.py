@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from scorefield.base import BadInput, unknown
-from scorefield.nets.contract import check_sizes
+from scorefield.nets.contract import check_indices, check_sizes
 from scorefield.nets.init import SILU_GAIN, preserve_variance
 
 Features = Literal["sinusoidal", "fourier"]
@@ -60,7 +60,11 @@ class Conditions(nn.Module):
         emb + label_embedding[label] + W vector + b     elsewhere
 
     The label and vector of a null sample are not used: they may hold any value, nan included.
-    cond=None makes every sample null. Built without classes and vector, it returns emb.
+    cond=None makes every sample null. Built without any condition, it returns emb.
+
+    The network itself reads the other two: "image" (`with_image`), built with its shape (C, H, W),
+    and "tokens" (`Tokens`), built with their features or a vocabulary and length. They are checked
+    here, and a network that has them tells a null sample by null_embedding too.
 
     Raises BadInput for a key the network was not built for, a key it needs and does not get
     (unless every sample is null), a wrong shape, and a label outside 0..classes-1. Reading label
@@ -73,16 +77,25 @@ class Conditions(nn.Module):
     scorefield.base.errors.BadInput: label 12 is outside 0..9. ...
     """
 
-    def __init__(self, width: int, classes: int | None = None, vector: int | None = None) -> None:
+    def __init__(
+        self,
+        width: int,
+        classes: int | None = None,
+        vector: int | None = None,
+        *,
+        image: tuple[int, int, int] | None = None,
+        tokens: int | None = None,
+        length: int | None = None,
+    ) -> None:
         super().__init__()
-        check_sizes(classes=classes, vector=vector)
+        check_sizes(classes=classes, vector=vector, image=image)
         self.classes, self.vector = classes, vector
+        self.image, self.tokens, self.length = image, tokens, length
         self.label_embedding = None if classes is None else nn.Embedding(classes, width)
         self.vector_embedding = (
             None if vector is None else preserve_variance(nn.Linear(vector, width))
         )
-        conditional = classes is not None or vector is not None
-        self.null_embedding = nn.Parameter(torch.randn(width)) if conditional else None
+        self.null_embedding = nn.Parameter(torch.randn(width)) if self._needed() else None
 
     def forward(self, emb: Tensor, cond: Mapping[str, Tensor] | None) -> Tensor:
         if cond is not None:
@@ -96,7 +109,7 @@ class Conditions(nn.Module):
         if self.label_embedding is not None:
             label = cond["label"]
             label = label if null is None else label.masked_fill(null, 0)
-            check_labels(label, self.label_embedding.num_embeddings)
+            check_indices("label", label, self.label_embedding.num_embeddings)
             told = told + self.label_embedding(label)
         if self.vector_embedding is not None:
             # Masked before the product: 0 * nan would still reach the gradient of the weight.
@@ -105,26 +118,29 @@ class Conditions(nn.Module):
             told = told + self.vector_embedding(vector)
         return told if null is None else torch.where(null[:, None], emb + self.null_embedding, told)
 
+    def _needed(self) -> list[str]:
+        sizes = {"label": self.classes, "vector": self.vector, "image": self.image}
+        sizes["tokens"] = self.tokens or self.length
+        return [key for key, size in sizes.items() if size is not None]
+
     def _missing(self, cond: Mapping[str, Tensor]) -> list[str]:
-        needed = {"label": self.classes, "vector": self.vector}
-        return [key for key, size in needed.items() if size is not None and key not in cond]
+        return [key for key in self._needed() if key not in cond]
 
     def _check(self, cond: Mapping[str, Tensor], batch: int) -> None:
-        shapes: dict[str, tuple[int, ...]] = {"null": (batch,)}
-        if self.classes is not None:
-            shapes["label"] = (batch,)
-        if self.vector is not None:
-            shapes["vector"] = (batch, self.vector)
         for key, value in cond.items():
-            if key not in shapes:
+            if key != "null" and key not in self._needed():
                 built = {"label": "classes", "vector": "vector"}.get(key, f"'{key}'")
                 raise BadInput(
                     f"the condition has '{key}', but the network was built without {built}.",
                     f"Leave '{key}' out, or build the network for it.",
                 )
-            if value.shape != shapes[key]:
+            if key == "tokens":
+                self._check_tokens(value, batch)
+                continue
+            own = {"vector": (self.vector,), "image": self.image}.get(key, ())
+            if value.shape != (batch, *(own or ())):
                 raise BadInput(
-                    f"condition '{key}' has shape {tuple(value.shape)}, not {shapes[key]}.",
+                    f"condition '{key}' has shape {tuple(value.shape)}, not {(batch, *own)}.",
                     "Conditions are batch-first: one row for each sample of x.",
                 )
         missing = self._missing(cond)
@@ -134,17 +150,38 @@ class Conditions(nn.Module):
                 f"Give '{missing[0]}', or cond=None for no condition.",
             )
 
+    def _check_tokens(self, value: Tensor, batch: int) -> None:
+        given, rows = tuple(value.shape), value.shape[:1] == (batch,)
+        if self.length is None:
+            fits = rows and value.ndim == 3 and value.shape[1] > 0 and value.shape[2] == self.tokens
+            wanted = f"features ({batch}, L, {self.tokens})"
+        else:
+            whole = not value.is_floating_point()
+            fits = rows and value.ndim == 2 and 0 < value.shape[1] <= self.length and whole
+            wanted = f"ids ({batch}, L), L up to {self.length}"
+        if not fits:
+            raise BadInput(
+                f"condition 'tokens' has shape {given} and type {value.dtype}.", f"Give {wanted}."
+            )
 
-def check_labels(label: Tensor, classes: int) -> None:
-    """Labels must be in 0..classes-1; only read where reading does not stall a device."""
-    if label.device.type != "cpu" or torch.compiler.is_compiling() or not len(label):
-        return
-    low, high = (int(end) for end in label.aminmax())
-    if low < 0 or high >= classes:
-        raise BadInput(
-            f"label {low if low < 0 else high} is outside 0..{classes - 1}.",
-            "Give class indices from 0, or cond['null'] True for no class.",
-        )
+
+def with_image(x: Tensor, cond: Mapping[str, Tensor] | None, channels: int | None) -> Tensor:
+    """x beside the picture of its condition, (B, C + channels, H, W): 0 where a sample has none.
+
+    >>> x, seen = torch.ones(2, 1, 1, 1), torch.full((2, 1, 1, 1), torch.nan)
+    >>> null = torch.tensor([True, True])
+    >>> with_image(x, {"image": seen, "null": null}, 1).flatten(1)
+    tensor([[1., 0.],
+            [1., 0.]])
+    """
+    if channels is None:
+        return x
+    image = None if cond is None else cond.get("image")
+    if cond is None or image is None:
+        image = x.new_zeros(len(x), channels, *x.shape[2:])
+    elif "null" in cond:
+        image = image.masked_fill(cond["null"][:, None, None, None], 0)
+    return torch.cat([x, image.to(x)], dim=1)
 
 
 class Embedding(nn.Module):
@@ -164,6 +201,10 @@ class Embedding(nn.Module):
         classes: int | None = None,
         vector: int | None = None,
         features: Features = "sinusoidal",
+        *,
+        image: tuple[int, int, int] | None = None,
+        tokens: int | None = None,
+        length: int | None = None,
     ) -> None:
         super().__init__()
         if features not in FREQUENCIES:
@@ -173,7 +214,9 @@ class Embedding(nn.Module):
         self.register_buffer("frequencies", frequencies)
         self.enter = preserve_variance(nn.Linear(FEATURES, width))
         self.leave = preserve_variance(nn.Linear(width, width), gain=SILU_GAIN)
-        self.conditions = Conditions(width, classes, vector)
+        self.conditions = Conditions(
+            width, classes, vector, image=image, tokens=tokens, length=length
+        )
 
     def forward(self, noise: Tensor, cond: Mapping[str, Tensor] | None) -> Tensor:
         features = noise_features(noise, self.frequencies).to(self.enter.weight.dtype)

@@ -12,8 +12,9 @@ from torch.utils.checkpoint import checkpoint
 from scorefield.base import BadInput, unknown
 from scorefield.nets.attention import attention
 from scorefield.nets.contract import check_dropout, check_inputs, check_sizes
-from scorefield.nets.embed import Embedding, Features
+from scorefield.nets.embed import Embedding, Features, with_image
 from scorefield.nets.init import preserve_variance, zero
+from scorefield.nets.tokens import CrossAttention, Tokens
 
 Norm = Literal["group", "layer", "rms"]
 NORMS = get_args(Norm)
@@ -33,8 +34,11 @@ class UNet(nn.Module):
     channels of each pixel); none of them looks across samples. On processors "rms" is quick only
     when compiled. out_channels: channels of F, those of x by default. features: how the noise is
     told (see Embedding). checkpoint: in training, compute each block again in the backward pass
-    instead of keeping its activations. classes, vector: sizes of the conditions "label" and
-    "vector", None for none.
+    instead of keeping its activations.
+
+    Sizes of the conditions, None for none: classes of "label", entries of "vector", channels of
+    "image" (B, C', H, W), which enters beside x, and of "tokens", which every attending block reads
+    (`Tokens`), their features, or their vocabulary and largest length.
 
     F has the dtype of x; the work is done in the dtype of the weights (or of autocast)
     and channels-last, which the processor convolves faster.
@@ -60,6 +64,10 @@ class UNet(nn.Module):
         norm: Norm = "group",
         classes: int | None = None,
         vector: int | None = None,
+        image: int | None = None,
+        tokens: int | None = None,
+        vocabulary: int | None = None,
+        length: int | None = None,
         out_channels: int | None = None,
         features: Features = "sinusoidal",
         dropout: float = 0.0,
@@ -69,7 +77,7 @@ class UNet(nn.Module):
         if len(shape) != 3:
             raise BadInput(f"shape is {tuple(shape)}.", "A UNet reads pictures: give (C, H, W).")
         check_sizes(shape=shape, width=width, multipliers=tuple(multipliers), blocks=blocks)
-        check_sizes(head_dim=head_dim, out_channels=out_channels)
+        check_sizes(head_dim=head_dim, out_channels=out_channels, image=image)
         check_dropout(dropout)
         if width % 8:
             raise BadInput(f"width is {width}.", "Give a multiple of 8.")
@@ -85,6 +93,10 @@ class UNet(nn.Module):
             "norm": norm,
             "classes": classes,
             "vector": vector,
+            "image": image,
+            "tokens": tokens,
+            "vocabulary": vocabulary,
+            "length": length,
             "out_channels": out_channels,
             "features": features,
             "dropout": dropout,
@@ -99,10 +111,17 @@ class UNet(nn.Module):
                 f"attention is {tuple(attention or ())}, but the levels are 0..{deepest}.",
                 "Name levels the network has; 0 is full size.",
             )
+        reading = any(size is not None for size in (tokens, vocabulary, length))
+        if reading and not attending:
+            raise BadInput(
+                "attention is () and the network is to read tokens.",
+                "Name the levels whose pixels attend to them.",
+            )
+        context = 4 * width if reading else None
 
         def block(level: int, c_in: int) -> Block:
             dim = head_dim if level in attending else None
-            return Block(c_in, channels[level], 4 * width, dim, norm, dropout)
+            return Block(c_in, channels[level], 4 * width, dim, norm, dropout, context)
 
         def encoder(level: int) -> nn.ModuleList:
             return nn.ModuleList(block(level, channels[level]) for _ in range(blocks))
@@ -110,8 +129,13 @@ class UNet(nn.Module):
         def decoder(level: int) -> nn.ModuleList:
             return nn.ModuleList(block(level, 2 * channels[level]) for _ in range(blocks))
 
-        self.embedding = Embedding(4 * width, classes, vector, features)
-        self.stem = preserve_variance(nn.Conv2d(shape[0], channels[0], 3, padding=1))
+        seen = None if image is None else (image, shape[1], shape[2])
+        self.embedding = Embedding(
+            4 * width, classes, vector, features, image=seen, tokens=tokens, length=length
+        )
+        self.image = image
+        self.tokens = Tokens(context, tokens, vocabulary, length) if context else None
+        self.stem = preserve_variance(nn.Conv2d(shape[0] + (image or 0), channels[0], 3, padding=1))
         self.encoders = nn.ModuleList(encoder(level) for level in range(len(channels)))
         self.downs = nn.ModuleList(
             preserve_variance(nn.Conv2d(channels[level], channels[level + 1], 3, 2, padding=1))
@@ -129,35 +153,45 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor] | None = None) -> Tensor:
         check_inputs(x, noise, self.shape)
         emb = F.silu(self.embedding(noise, cond))
-        h = self.stem(x.to(self.stem.weight.dtype)).contiguous(memory_format=torch.channels_last)
+        context = None if self.tokens is None else self.tokens(cond, len(x))
+        h = self.stem(with_image(x.to(self.stem.weight.dtype), cond, self.image))
+        h = h.contiguous(memory_format=torch.channels_last)
         skips: list[Tensor] = []
         for level, encoder in enumerate(self.encoders):
             h = self.downs[level - 1](h) if level > 0 else h
             for block in encoder.children():
-                h = self._run(block, h, emb)
+                h = self._run(block, h, emb, context)
                 skips.append(h)
-        h = self._run(self.middle, h, emb)
+        h = self._run(self.middle, h, emb, context)
         for level in reversed(range(len(self.decoders))):
             for block in self.decoders[level].children():
-                h = self._run(block, h, emb, skips.pop())
+                h = self._run(block, h, emb, context, skips.pop())
             h = doubled(self.ups[level - 1](h), like=skips[-1]) if level > 0 else h
         out = self.out(F.silu(self.last_norm(h)))
         return out.to(x.dtype, memory_format=torch.contiguous_format)
 
-    def _run(self, block: nn.Module, *inputs: Tensor) -> Tensor:
+    def _run(self, block: nn.Module, *inputs: Tensor | None) -> Tensor:
         again = self.checkpoint and self.training
         return checkpoint(block, *inputs, use_reentrant=False) if again else block(*inputs)
 
 
 class Block(nn.Module):
-    """Residual block told the embedding by an adaptive normalisation, then maybe attention.
+    """Residual block told the embedding by an adaptive normalisation, then maybe attention, between
+    the pixels and, with a context, to its tokens.
 
     h' = W x + conv0( silu( norm(conv(silu(norm(x)))) (1 + scale) + shift ) )
     (scale, shift) = A emb;   W = 1 if the channels stay;   conv0 starts at zero
     """
 
     def __init__(
-        self, c_in: int, c_out: int, emb: int, head_dim: int | None, norm: Norm, dropout: float
+        self,
+        c_in: int,
+        c_out: int,
+        emb: int,
+        head_dim: int | None,
+        norm: Norm,
+        dropout: float,
+        context: int | None = None,
     ) -> None:
         super().__init__()
         self.norm1 = channel_norm(norm, c_in)
@@ -168,13 +202,19 @@ class Block(nn.Module):
         self.conv2 = zero(nn.Conv2d(c_out, c_out, 3, padding=1))
         self.skip = nn.Identity() if c_in == c_out else preserve_variance(nn.Conv2d(c_in, c_out, 1))
         self.attention = nn.Identity() if head_dim is None else Attention(c_out, head_dim, norm)
+        self.reading = None
+        if head_dim is not None and context is not None:
+            self.reading = Reading(c_out, context, head_dim, norm)
 
-    def forward(self, x: Tensor, emb: Tensor, skip: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, emb: Tensor, context: Tensor | None = None, skip: Tensor | None = None
+    ) -> Tensor:
         x = x if skip is None else torch.cat([x, skip], dim=1)
         scale, shift = self.modulation(emb)[:, :, None, None].chunk(2, dim=1)
         h = self.conv1(F.silu(self.norm1(x)))
         h = F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
-        return self.attention(self.skip(x) + self.conv2(self.dropout(h)))
+        h = self.attention(self.skip(x) + self.conv2(self.dropout(h)))
+        return h if self.reading is None or context is None else self.reading(h, context)
 
 
 class Attention(nn.Module):
@@ -182,12 +222,7 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int, head_dim: int, norm: Norm) -> None:
         super().__init__()
-        self.heads = max(1, channels // head_dim)
-        if channels % self.heads:
-            raise BadInput(
-                f"{channels} channels do not split into {self.heads} heads.",
-                f"Give a head_dim that divides {channels}.",
-            )
+        self.heads = heads_of(channels, head_dim)
         self.norm = channel_norm(norm, channels)
         self.qkv = preserve_variance(nn.Linear(channels, 3 * channels))
         self.out = zero(nn.Linear(channels, channels))
@@ -196,6 +231,30 @@ class Attention(nn.Module):
         pixels = self.norm(x).flatten(2).mT  # (B, H W, C)
         h = self.out(attention(self.qkv(pixels), self.heads))
         return x + h.mT.unflatten(-1, x.shape[2:])
+
+
+class Reading(nn.Module):
+    """What the pixels read in the tokens: x + CrossAttention(norm(x), tokens)."""
+
+    def __init__(self, channels: int, context: int, head_dim: int, norm: Norm) -> None:
+        super().__init__()
+        self.norm = channel_norm(norm, channels)
+        self.cross = CrossAttention(channels, context, heads_of(channels, head_dim))
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        h = self.cross(self.norm(x).flatten(2).mT, context)
+        return x + h.mT.unflatten(-1, x.shape[2:])
+
+
+def heads_of(channels: int, head_dim: int) -> int:
+    """How many heads of about head_dim channels there are, at least one."""
+    heads = max(1, channels // head_dim)
+    if channels % heads:
+        raise BadInput(
+            f"{channels} channels do not split into {heads} heads.",
+            f"Give a head_dim that divides {channels}.",
+        )
+    return heads
 
 
 class PixelLayerNorm(nn.LayerNorm):

@@ -19,14 +19,37 @@ FLAGS = {
         --sample.solver --sample.steps --sample.grid --sample.guidance
     """,
     "sample": """
-        --help --n --steps --solver --grid --labels --unconditional --average --guidance --seeds
-        --out --columns --batch --json
+        --help --n --steps --solver --grid --labels --conditions --unconditional --average
+        --guidance --guide --seeds --out --columns --batch --json
     """,
     "eval": "--help --n --steps --solver --grid --average --guidance --seed --json",
     "compare": "--help --solvers --steps --grid --n --guidance --labels --seeds --out --json",
     "fit-grid": """
         --help --steps --solver --name --guidance --labels --unconditional --starts --rounds --seed
         --json
+    """,
+    "edit": """
+        --help --input --strength --mask --labels --conditions --n --seeds --encode --source --steps
+        --solver --grid --guidance --out --json
+    """,
+    "restore": """
+        --help --operator --input --measured --noise --method --n --steps --solver --grid --labels
+        --guidance --seeds --out --json
+    """,
+    "anagram": """
+        --help --views --labels --n --steps --solver --grid --guidance --seeds --out --json
+    """,
+    "train-classifier": "--help --images --width --blocks --seed --json",
+    "likelihood": """
+        --help --data --method --trace --n --dequantise --draws --solver --steps --guidance
+        --unconditional --average --against --batch --out --json
+    """,
+    "encode": """
+        --help --input --decode --out --label --steps --solver --average --batch --json
+    """,
+    "interpolate": """
+        --help --from --to --attribute --strength --between --mode --label --steps --solver
+        --average --out --json
     """,
     "report": "--help --out --json",
     "ema": "--help --length --images --json",

@@ -9,6 +9,8 @@ objective.safetensors  what the objective remembers of past losses, where it doe
 snapshots/             IMAGES-LENGTH: those averages at stages of the run
 averages/              what `scorefield ema` made of them
 trackers/              files of TensorBoard and its like
+classifier.*           what `scorefield train-classifier` made
+likelihood/, restore/  what these commands found
 samples/               pictures             eval.json, judge.*  what `scorefield eval` found
 """
 

@@ -1,0 +1,164 @@
+"""Conditions that data come with besides classes: vectors, pictures and sequences of tokens."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput
+from scorefield.data.sets import EIGHT_BIT, Conditions, Scaling
+
+KINDS = ("vector", "image", "tokens")
+LARGEST_VOCABULARY = 1_000_000
+
+
+def condition(
+    key: str, array: np.ndarray, where: str, shape: tuple[int, ...] | None = None
+) -> np.ndarray:
+    """An array as the condition `key` of examples of `shape`, in the data's own units.
+
+    vector: (N, d) or (N,), float32. image: (N, H, W), (N, C', H, W) or (N, H, W, C'), the H and W
+    of the examples; uint8, or float32 of any range. tokens: integer ids (N, L) as int64, or
+    features (N, L, d) as float32.
+    """
+    if array.dtype.kind not in "biuf":
+        raise BadInput(f"{where} is of type {array.dtype}.", "Give real numbers.")
+    if key == "image":
+        return _image(array, where, shape or ())
+    if key == "vector":
+        column = array[:, None] if array.ndim == 1 else array
+        if column.ndim != 2 or not column.shape[1]:
+            raise BadInput(f"{where} has shape {array.shape}.", "Give vectors (N, d).")
+        return finite(column, where)
+    ids = array.dtype.kind in "iu"
+    if array.ndim != (2 if ids else 3) or 0 in array.shape[1:]:
+        raise BadInput(
+            f"{where} has shape {array.shape} and type {array.dtype}.",
+            "Give integer ids (N, L), or features (N, L, d) of a text encoder.",
+        )
+    if not ids:
+        return finite(array, where)
+    low, high = (int(array.min()), int(array.max())) if len(array) else (0, 0)
+    if low < 0 or high >= LARGEST_VOCABULARY:
+        raise BadInput(
+            f"the ids of {where} run from {low} to {high}.",
+            f"Number tokens from 0 to at most {LARGEST_VOCABULARY - 1}; an id of its own can pad "
+            "short sequences.",
+        )
+    return array.astype(np.int64)
+
+
+def _image(array: np.ndarray, where: str, shape: tuple[int, ...]) -> np.ndarray:
+    size = shape[1:]
+    pictures = array[:, None] if array.ndim == 3 else array
+    if pictures.ndim == 4 and pictures.shape[2:] != size and pictures.shape[1:3] == size:
+        pictures = pictures.transpose(0, 3, 1, 2)
+    if len(shape) != 3 or pictures.ndim != 4 or pictures.shape[2:] != size or 0 in pictures.shape:
+        raise BadInput(
+            f"{where} has shape {array.shape} and the examples are of {shape}.",
+            "Give pictures of the height and width of the examples, which are pictures too: resize "
+            "others first.",
+        )
+    if pictures.dtype != np.uint8:
+        return finite(pictures, where)
+    return np.ascontiguousarray(pictures)
+
+
+def finite(array: np.ndarray, where: str) -> np.ndarray:
+    """As contiguous float32, refused if a value is not finite."""
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(array, dtype=np.float32)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        first = tuple(int(i[0]) for i in np.nonzero(bad))
+        raise BadInput(
+            f"{where}: {int(bad.sum())} of {values.size} values are NaN, infinite or beyond "
+            f"float32, the first at index {first}.",
+            "Remove those examples or fill in their values.",
+        )
+    return values
+
+
+def conditions_of(train: Mapping[str, Tensor], test: Mapping[str, Tensor]) -> Conditions:
+    """Sizes and scalings of the conditions of a data set's splits; scalings of training's alone.
+
+    Vectors are standardised per entry, uint8 pictures scaled from 0..255 and others from their
+    smallest and largest value to [-1, 1]; features of tokens stay as they are.
+    """
+    facts: dict[str, Any] = {}
+    if "vector" in train:
+        vector = train["vector"]
+        facts |= {"vector": vector.shape[1], "vector_scaling": Scaling.standardise(vector)}
+    if "image" in train:
+        image, scaling = train["image"], EIGHT_BIT
+        if image.dtype != torch.uint8:
+            scaling = Scaling.range(float(image.min()), float(image.max()))
+        facts |= {"image": image.shape[1], "image_scaling": scaling}
+    if "tokens" in train:
+        tokens = train["tokens"]
+        if tokens.is_floating_point():
+            facts["tokens"] = tokens.shape[2]
+        else:
+            both = [tokens, *([test["tokens"]] if len(test["tokens"]) else [])]
+            facts["vocabulary"] = max(int(ids.max()) for ids in both) + 1
+            facts["length"] = max(ids.shape[1] for ids in both)
+    return Conditions(**facts)
+
+
+def read_conditions(
+    path: Path,
+    arrays: Mapping[str, np.ndarray],
+    conditions: Conditions,
+    shape: tuple[int, ...],
+    classes: int,
+) -> dict[str, Tensor]:
+    """The conditions of a file for a model trained with `conditions`, in the model's units: "label"
+    from `y` or `label`, and every other that the model takes. All must have as many rows.
+
+    Raises BadInput for what the model does not take, lacks, or cannot read.
+    """
+    names = {"y": "label"}
+    found = {names.get(name, name): array for name, array in arrays.items()}
+    takes = [*(["label"] if classes else []), *conditions.keys]
+    if len(found) < len(arrays):
+        raise BadInput(f"'{path}' holds both y and label.", "Keep one of them.")
+    for key in found:
+        if key not in takes:
+            raise BadInput(
+                f"'{path}' holds {key}, and the model takes {', '.join(takes) or 'no condition'}.",
+                "Leave it out of the file.",
+            )
+    for key in conditions.keys:
+        if key not in found:
+            raise BadInput(
+                f"'{path}' has no {key}, with which the model was trained.",
+                f"Save {', '.join(conditions.keys)} in it.",
+            )
+    cond: dict[str, Tensor] = {}
+    for key, array in found.items():
+        where = f"'{key}' in '{path}'"
+        if key == "label":
+            cond[key] = torch.from_numpy(_labels(array, classes, where))
+        else:
+            cond[key] = torch.from_numpy(condition(key, array, where, shape))
+    rows = {key: len(value) for key, value in cond.items()}
+    if len(set(rows.values())) != 1 or 0 in rows.values():
+        told = ", ".join(f"{count} of {key}" for key, count in rows.items()) or "nothing"
+        raise BadInput(f"'{path}' has {told}.", "Give one row of each for every sample.")
+    conditions.check(cond, str(path))
+    return conditions.encode(cond)
+
+
+def _labels(array: np.ndarray, classes: int, where: str) -> np.ndarray:
+    if array.dtype.kind not in "iu" or array.ndim != 1:
+        raise BadInput(
+            f"{where} has shape {array.shape} and type {array.dtype}.",
+            "Labels are integers of shape (N,).",
+        )
+    wrong = array[(array < 0) | (array >= classes)]
+    if len(wrong):
+        raise BadInput(f"{where} holds {int(wrong[0])}.", f"Use classes 0..{classes - 1}.")
+    return array.astype(np.int64)
