@@ -78,6 +78,8 @@ class ObjectiveConfig:
     schedule ddpm); variational (trains the schedule, on schedule learned)."""
     schedule: str = "cosine"
     """The forward process (scorefield catalogue schedules)."""
+    cleanest: float | None = None
+    """Schedule learned: logsnr of its cleanest level; None is 13.3, that of data of 256 levels."""
     view: str = "edm"
     """What the network predicts: x0, eps, score, v, flow or edm."""
     weight: str = "edm"
@@ -148,11 +150,19 @@ class DataFacts:
         return cls(data.name, data.shape, data.classes, data.scaling, sigma_data, data.conditions)
 
 
-def build_schedule(name: str) -> Schedule:
-    """The schedule of that name, with its defaults."""
-    if name not in catalogue.schedules:
-        raise unknown("schedule", name, catalogue.schedules)
-    return catalogue.schedules[name]()
+def build_schedule(o: ObjectiveConfig) -> Schedule:
+    """The schedule that an objective names, with its defaults but for the cleanest level."""
+    if o.schedule not in catalogue.schedules:
+        raise unknown("schedule", o.schedule, catalogue.schedules)
+    if o.cleanest is None:
+        return catalogue.schedules[o.schedule]()
+    if o.schedule != "learned":
+        raise BadInput(
+            f"--objective.cleanest {o.cleanest:g} is of the schedule learned, and the schedule is "
+            f"{o.schedule}.",
+            "Leave it out.",
+        )
+    return catalogue.schedules[o.schedule](gamma_0=-o.cleanest)
 
 
 def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
@@ -183,7 +193,7 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
         config.objective.view,
         facts.sigma_data,
         variance=variance,
-        schedule=build_schedule(config.objective.schedule),
+        schedule=build_schedule(config.objective),
         shape=tuple(facts.shape),
         scaling=facts.scaling,
         classes=tuple(facts.classes),
@@ -228,8 +238,8 @@ def check(config: Config) -> None:
     ):
         if name not in names:
             raise unknown(kind, name, names)
-    schedule = build_schedule(o.schedule)
-    alpha = float(schedule(torch.tensor(1.0)).alpha)
+    schedule = build_schedule(o)
+    alpha = float(schedule(torch.tensor(1.0)).alpha.detach())
     if o.view in ("eps", "score") and alpha < SMALLEST_ALPHA:
         raise BadInput(
             f"view {o.view} with schedule {o.schedule}: alpha is {alpha:.2g} at t=1, where the "

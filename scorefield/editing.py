@@ -23,7 +23,6 @@ translation"), so that what the condition does not say stays.
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -32,7 +31,6 @@ from torch import Tensor
 from scorefield import catalogue
 from scorefield.base import BadInput, Cond, Denoise, Guide, Seeded, Zero
 from scorefield.config import build_levels
-from scorefield.data.pictures import read_picture
 from scorefield.denoise import Denoiser
 from scorefield.process import Schedule
 from scorefield.run import DEFAULT, build_solver, progress_bar, rows_of, told_of
@@ -202,36 +200,6 @@ def _checked(denoiser: Denoiser, x0: Tensor, strength: float, mask: Tensor | Non
     if not mask.any():
         raise BadInput("the mask is False everywhere.", "Make it True where x0 may change.")
     return mask.expand(x0.shape[1:]).to(next(denoiser.parameters()).device)
-
-
-def input_picture(path: Path, shape: tuple[int, ...], flag: str = "--input") -> Tensor:
-    """A picture file as x0 `(1, C, H, W)` in [-1, 1], made to fit the model's shape: a square model
-    has the file's middle square resized, another needs a file of its size."""
-    if len(shape) != 3 or shape[0] not in (1, 3):
-        raise BadInput(
-            f"the model makes samples of shape {tuple(shape)}.",
-            f"{flag} is for grey or colour pictures: use scorefield.editing.edit in Python.",
-        )
-    channels, height, width = shape
-    if not path.is_file():
-        raise BadInput(f"there is no file {path}.", f"Give {flag} a picture.")
-    try:
-        pixels = read_picture(path, height if height == width else None, channels)
-    except Exception as error:  # whatever the picture library raises of a damaged file
-        raise BadInput(f"{path} cannot be read as a picture: {error}.", "Save it anew.") from error
-    if pixels.shape[:2] != (height, width):
-        raise BadInput(
-            f"{path} has {pixels.shape[1]} x {pixels.shape[0]} pixels and the model {width} x "
-            f"{height}.",
-            "Resize it first.",
-        )
-    x = torch.from_numpy(pixels.copy()).reshape(1, height, width, channels).permute(0, 3, 1, 2)
-    return x.float() / 127.5 - 1
-
-
-def input_mask(path: Path, shape: tuple[int, ...]) -> Tensor:
-    """A picture file as a mask `(H, W)`: True where it is lighter than middle grey."""
-    return input_picture(path, (1, *shape[1:]), "--mask")[0, 0] > 0
 
 
 def masked(x0: Tensor, mask: Tensor) -> Tensor:

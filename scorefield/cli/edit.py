@@ -10,7 +10,8 @@ import tyro
 
 from scorefield.base import BadInput
 from scorefield.cli.options import Switch, at_least, device, labels_of, parse, say, seeds_of
-from scorefield.editing import MASKED, edit, input_mask, input_picture, masked, reencode
+from scorefield.data.given import input_mask, input_picture
+from scorefield.editing import MASKED, edit, masked, reencode
 from scorefield.report import picture, write_npz, write_png
 from scorefield.run import open_conditions, open_run, settings_of
 from scorefield.train import check_place

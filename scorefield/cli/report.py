@@ -24,6 +24,7 @@ from scorefield.report.content import (
     read_picture,
     spread_evenly,
 )
+from scorefield.report.likelihood import read_likelihood
 from scorefield.report.page import page
 from scorefield.train import Folder, check_place, read_json, write_bytes
 from scorefield.tune import FittedGrid
@@ -108,6 +109,7 @@ def read_run(path: Path) -> Content:
             (file.stem, FittedGrid.from_json(read_json(file), str(file)))
             for file in sorted(path.glob("grids/*.json"))
         ),
+        likelihood=read_likelihood(path / "likelihood"),
     )
 
 

@@ -54,7 +54,7 @@ class Options:
 
 def main(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
-        rows = (f"  {k:<15}{(v.__doc__ or '').splitlines()[0]}" for k, v in recipes.items())
+        rows = (f"  {k:<19}{(v.__doc__ or '').splitlines()[0]}" for k, v in recipes.items())
         print(USAGE.format(recipes="\n".join(rows)))
         return 0
     name, *flags = argv

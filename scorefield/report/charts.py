@@ -270,6 +270,14 @@ def ladder(shares: Sequence[float], told: str) -> str:
     )
 
 
+def figure(title: str, about: str, content: str, wide: bool = False) -> str:
+    """A chart with its title and a few words; `wide` over all columns."""
+    return (
+        f"<figure{' class=wide' * wide}><figcaption><b>{escape(title)}</b> "
+        f"<span>{escape(about)}</span></figcaption>{content}</figure>"
+    )
+
+
 def _frame(plot: str, told: str, height: int, right: int) -> str:
     return (
         f'<div class="chart" style="--right:{right}px"><svg role="img" aria-label="{escape(told)}" '
@@ -359,7 +367,7 @@ def _dots(line: Line, x: Axis, y: Axis) -> str:
         if about and y.shows(b - line.spread[i]):
             top, foot = (_percent(1 - y.place(b + s * line.spread[i])) for s in (1, -1))
             parts.append(f'<line x1="{cx}" x2="{cx}" y1="{top}" y2="{foot}"/>')
-        tip = f"{line.name}, {number(a)} {x.name}: {number(b)}{about}"
+        tip = f"{line.name}, {f'{x.tell(a)} {x.name}'.strip()}: {number(b)}{about}"
         parts.append(f'<circle cx="{cx}" cy="{cy}" r="3.5"><title>{escape(tip)}</title></circle>')
     return f'<g class="{line.role}">{"".join(parts)}</g>'
 

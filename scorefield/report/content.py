@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from scorefield.base import BadInput
 from scorefield.config import Config, DataFacts
 from scorefield.nets.describe import Summary
+from scorefield.report.likelihood import Likelihood
 from scorefield.report.wording import compact, number, plus_minus, share
 from scorefield.tune import FittedGrid
 
@@ -129,6 +130,7 @@ class Content:
     evaluation: Evaluation | None = None
     contest: Contest | None = None
     grids: tuple[tuple[str, FittedGrid], ...] = ()
+    likelihood: Likelihood | None = None
 
     @property
     def finished(self) -> bool:

@@ -17,7 +17,19 @@ from itertools import pairwise
 import numpy as np
 
 import scorefield
-from scorefield.report.charts import Axis, Line, Mark, axis, bar, chart, heat, ladder, smooth
+from scorefield.report import likelihood
+from scorefield.report.charts import (
+    Axis,
+    Line,
+    Mark,
+    axis,
+    bar,
+    chart,
+    figure,
+    heat,
+    ladder,
+    smooth,
+)
 from scorefield.report.content import (
     BUCKET,
     Contender,
@@ -51,11 +63,13 @@ def page(content: Content) -> str:
         f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
     name = escape(content.name)
-    links = "".join(f'<li><a href="#{key}">{title}</a></li>' for key, title, _ in SECTIONS)
+    sections = [(key, title, section(content)) for key, title, section in SECTIONS]
+    sections = [filled for filled in sections if filled[2]]
+    links = "".join(f'<li><a href="#{key}">{title}</a></li>' for key, title, _ in sections)
     body = "".join(
         f'<section id="{key}" aria-labelledby="{key}-title"><h2 id="{key}-title">{title}</h2>'
-        f"{section(content)}</section>\n"
-        for key, title, section in SECTIONS
+        f"{inside}</section>\n"
+        for key, title, inside in sections
     )
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -231,7 +245,7 @@ def _curve(
     plot = chart(lines, x, y, told=told, marks=marks, height=height, right=72)
     if y.log:
         about += ", log scale"
-    return _figure(title, about, plot, wide)
+    return figure(title, about, plot, wide)
 
 
 def _noise(c: Content) -> str:
@@ -264,7 +278,7 @@ def _profiles(images: np.ndarray, losses: np.ndarray, middles: list[float]) -> s
     y = axis("loss", [v for line in lines for v in line.y])
     about = "at each noise level" + (", log scale" if y.log else "")
     told = "Loss against the log signal-to-noise ratio, in each quarter of the training"
-    return _figure("Loss", about, chart(lines, x, y, told=told, height=280, right=96))
+    return figure("Loss", about, chart(lines, x, y, told=told, height=280, right=96))
 
 
 def _map(images: np.ndarray, losses: np.ndarray, middles: list[float]) -> str:
@@ -276,7 +290,7 @@ def _map(images: np.ndarray, losses: np.ndarray, middles: list[float]) -> str:
     y = axis("log SNR", [rows[0][0], rows[-1][1]], log=False, tight=True, tell=number)
     told = "Loss of each noise level over the training"
     drawn = heat(edges, rows, values, x, y, told=told, height=280)
-    return _figure("Loss over training", "log signal-to-noise ratio, upwards cleaner", drawn)
+    return figure("Loss over training", "log signal-to-noise ratio, upwards cleaner", drawn)
 
 
 def _means(losses: np.ndarray) -> np.ndarray:
@@ -345,7 +359,7 @@ def _versus(
     room = 16 + 8 * max(map(len, names))
     told = f"{title} against network calls for {', '.join(k.name for k, _ in curves)}"
     plot = chart(lines, x, y, told=told, marks=marks, height=320, right=room)
-    return [_figure(title, about, plot)]
+    return [figure(title, about, plot)]
 
 
 def _apart(x: Axis, values: Iterable[float]) -> tuple[float, ...]:
@@ -378,6 +392,10 @@ def _contest_table(contenders: Sequence[Contender]) -> str:
         f'<div class="table" tabindex="0"><table><thead><tr><th scope="col">solver</th>{head}</tr>'
         f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _likelihood(c: Content) -> str:
+    return likelihood.section(c.likelihood, c.images_seen) if c.likelihood else ""
 
 
 def _grids(c: Content) -> str:
@@ -437,13 +455,6 @@ def _setting(s: Setting) -> str:
     )
 
 
-def _figure(title: str, about: str, content: str, wide: bool = False) -> str:
-    return (
-        f"<figure{' class=wide' * wide}><figcaption><b>{escape(title)}</b> "
-        f"<span>{escape(about)}</span></figcaption>{content}</figure>"
-    )
-
-
 def _image(picture: Picture, about: str) -> str:
     content = base64.b64encode(picture.png).decode()
     return (
@@ -469,6 +480,7 @@ SECTIONS: list[tuple[str, str, Section]] = [
     ("noise", "Noise levels", _noise),
     ("solvers", "Solvers", _solvers),
     ("grids", "Fitted grids", _grids),
+    ("likelihood", "Likelihood", _likelihood),
     ("configuration", "Configuration", _configuration),
 ]
-"""(anchor, title, what fills it), in the order of the page."""
+"""(anchor, title, what fills it), in the order of the page; what has no words is left out."""

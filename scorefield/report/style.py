@@ -122,6 +122,10 @@ COLOURS
   background: linear-gradient(to right, var(--faint), var(--accent));
 }
 
+.key { list-style: none; margin: .4rem 0 0 46px; padding: 0; font-size: .8125rem; }
+.key { color: var(--muted); }
+.key svg { display: inline-block; vertical-align: middle; margin-right: .3rem; }
+
 .film { max-width: 46rem; }
 .film .strip {
   display: flex; gap: 1rem; overflow-x: auto; scroll-snap-type: x mandatory; padding-bottom: .5rem;

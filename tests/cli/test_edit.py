@@ -11,9 +11,10 @@ from PIL import Image
 from scorefield.base import BadInput, Level
 from scorefield.cli import edit as command
 from scorefield.config import build_levels
+from scorefield.data.given import input_picture
 from scorefield.denoise import Denoiser
 from scorefield.denoise.exact import Gaussian
-from scorefield.editing import edit, input_picture, known, reencode
+from scorefield.editing import edit, known, reencode
 from scorefield.process import Cosine, Flow
 from scorefield.run import generate, open_run
 from scorefield.solve import DDIM, Restart, trajectory
@@ -237,10 +238,10 @@ def test_encoding_needs_no_chance(trained, picture, tmp_path, capfd):
 @pytest.mark.parametrize(
     "words, fact",
     [
-        (["--input", "none.png"], "no file none.png"),
+        (["--input", "none.png"], "--input none.png: there is no such file"),
         (["--strength", "2"], "--strength is 2"),
         (["--labels", "12"], "--labels has 12"),
-        (["--mask", "none.png"], "Give --mask a picture"),
+        (["--mask", "none.png"], "--mask none.png: there is no such file"),
         (["--mask", "{black}"], "False everywhere"),
         (["--source", "3"], "without --encode"),
         (["--encode", "--solver", "ddim"], "--encode and --solver"),
@@ -263,7 +264,7 @@ def test_a_larger_picture_is_resized_and_an_oblong_model_is_not_guessed_at(tmp_p
     Image.new("RGB", (40, 20), (255, 0, 0)).save(tmp_path / "red.png")
     assert input_picture(tmp_path / "red.png", (3, 8, 8))[0, :, 0, 0].tolist() == [1, -1, -1]
     assert input_picture(tmp_path / "red.png", (1, 20, 40)).shape == (1, 1, 20, 40)
-    with pytest.raises(BadInput, match="40 x 20 pixels and the model 10 x 8"):
+    with pytest.raises(BadInput, match="40 x 20 pixels, not 10 x 8"):
         input_picture(tmp_path / "red.png", (3, 8, 10))
     with pytest.raises(BadInput, match=r"samples of shape \(2,\)"):
         input_picture(tmp_path / "red.png", (2,))

@@ -14,8 +14,8 @@ FLAGS = {
         --data.name --data.path --data.size --data.channels
         --net.name --net.width --net.blocks --net.multipliers --net.attention --net.norm --net.patch
         --net.heads --net.features --net.dropout --net.checkpoint --net.no-checkpoint
-        --objective.kind --objective.schedule --objective.view --objective.weight --objective.times
-        --objective.dropout
+        --objective.kind --objective.schedule --objective.cleanest --objective.view
+        --objective.weight --objective.times --objective.dropout
         --sample.solver --sample.steps --sample.grid --sample.guidance
     """,
     "sample": """

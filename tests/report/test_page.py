@@ -22,6 +22,7 @@ from scorefield.nets.describe import Summary
 from scorefield.recipes import recipes
 from scorefield.report import charts, content, page, style
 from scorefield.report.content import Content, read_contest, read_evaluation, read_log, read_picture
+from scorefield.report.likelihood import Counted, Levels, Likelihood, Outcome, Strangers
 from tests.report import chromium
 
 HOSTILE = "</title><script>document.title='taken'</script><img src=x onerror=alert(1)>\"'&"
@@ -89,6 +90,23 @@ def facts(*classes: str) -> DataFacts:
     return DataFacts("digits", (1, 8, 8), classes or ("0", "1"), Scaling((8.0,), (8.0,)), 0.75)
 
 
+def likelihood(text: str = "test") -> Likelihood:
+    """Four methods, the levels of two bounds and three histograms; `text` as a set's name."""
+    methods = ("flow", "elbo", "vlb", "bound")
+    outcomes = [
+        Outcome(m, 46080, text, 359, 1.8 + i / 20, 0.02, None if i == 1 else 0.01, 130.0, text)
+        for i, m in enumerate(methods)
+    ]
+    edges = tuple(float(v) for v in range(-8, 9))
+    levels = [Levels(m, edges, tuple(0.02 * k for k in range(16)), 0.003, 0.33)
+              for m in ("elbo", "vlb")]  # fmt: skip
+    counts = [(0, 3, 9, 2), (1, 4, 8, 1), (0, 0, 1, 13)]
+    sets = [Counted(name, 14, 1.8, 0.01, c, None if name != text else 0.98)
+            for name, c in zip(("train", "test ", text), counts)]  # fmt: skip
+    strangers = Strangers("vlb", 46080, (1.5, 1.7, 1.9, 2.1, 2.3), tuple(sets))
+    return Likelihood(tuple(outcomes), tuple(levels), strangers)
+
+
 def empty(**changes) -> Content:
     usual = recipes["digits"]()
     return Content(
@@ -113,6 +131,7 @@ def full(text: str = "digits") -> Content:
         evaluation=read_evaluation(evaluated(text), "eval.json"),
         contest=read_contest(solvers, "compare.json", read_picture(0, png(9, 900), "x")),
         grids=((text, grid(text)),),  # type: ignore[arg-type] a light stand-in
+        likelihood=likelihood(text),
     )  # fmt: skip
 
 

@@ -1,0 +1,347 @@
+"""`scorefield likelihood RUN`."""
+
+import csv
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+
+import scorefield
+from scorefield.base import BadInput, Seeded, unknown
+from scorefield.base.level import Level
+from scorefield.bits import Bits, Dequantise, How, Method, begins, cell_of, measure, usual
+from scorefield.cli.encode import label_for
+from scorefield.cli.options import Switch, at_least, device, note, parse, say
+from scorefield.data import Data, datasets, load
+from scorefield.data.given import read_examples
+from scorefield.report import write_png
+from scorefield.report.likelihood import Counted, Strangers, drawn, histogram
+from scorefield.run import Run, build_solver, data_of, open_run
+from scorefield.train import check_place, write_bytes, write_json
+
+MADE = ("shuffled", "inverted", "noise")
+"""Sets made of the test split: positions in another order, signs turned, and noise."""
+MOST = 500
+"""Examples of a set that are measured unless --n says otherwise."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How likely are data under a run: bits a dimension, per example and on average with errors.
+    Writes RUN/likelihood/METHOD.json and METHOD.csv; with --against a histogram too.
+
+    examples:
+      scorefield likelihood runs/digits
+      scorefield likelihood runs/digits --method vlb --data train --n 200
+      scorefield likelihood runs/digits --trace exact --n 20 --out bits.csv
+      scorefield likelihood runs/digits --method vlb --against shuffled
+
+    methods:
+      flow   log p of the probability flow, from the trace of its Jacobian
+      elbo   the bound of the chain of reverse steps
+      vlb    the same for infinitely many steps
+      bound  the bound of stochastic control, which has no decoder
+
+    Data with levels (pictures of 8 bits, the digits' 17 levels) are dequantised for flow and bound;
+    elbo and vlb have a decoder that gives each level its probability.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder that `scorefield train` wrote."""
+    data: str = "test"
+    """test, train, shuffled, inverted, noise, the name of another set, a picture or an .npz."""
+    method: str = "flow"
+    """flow, elbo, vlb or bound."""
+    trace: str | None = None
+    """exact, or a count of probes (default: exact in up to 16 dimensions, else 1)."""
+    n: int | None = None
+    """Examples, spread evenly over the set (default: all, at most 500)."""
+    dequantise: Literal["uniform", "truncated", "none"] | None = None
+    """Where in its level's cell an example lies: anywhere (uniform), as the model's own noise would
+    have it (truncated, for flow), or none (default: by method)."""
+    draws: int = 2
+    """How often each example is measured, for its standard error."""
+    solver: str = "rk4"
+    """flow: deterministic solver, one-step, multistep or adaptive."""
+    steps: int | None = None
+    """flow: solver steps (default: 16, or 4 for an adaptive solver)."""
+    guidance: float = 1.0
+    """Scale of classifier-free guidance; 1 is none."""
+    unconditional: Switch = False
+    """Without the examples' classes and other conditions."""
+    average: float | None = None
+    """Length of an average of the weights that scorefield ema made (default: that of training)."""
+    against: str | None = None
+    """Another set to tell from the data, named as for --data: draws train, test and this one."""
+    batch: int = 64
+    """Examples at a time; bounds memory."""
+    out: Path | None = None
+    """The .csv of single examples (default: RUN/likelihood/METHOD.csv)."""
+    json: Switch = False
+    """Print one JSON object instead of text."""
+
+
+class Set(NamedTuple):
+    """Examples in the units of the model, their conditions if the run's network knows such, and
+    their places in the set, which are their seeds."""
+
+    name: str
+    x0: Tensor
+    cond: dict[str, Tensor] | None
+    index: Tensor
+
+
+def main(argv: list[str]) -> int:
+    options = parse(Options, "likelihood", argv)
+    for flag in ("n", "draws", "steps", "batch"):
+        at_least(f"--{flag}", getattr(options, flag))
+    out = options.out or options.run / "likelihood" / f"{options.method}.csv"
+    if out.suffix != ".csv" or out.is_dir():
+        raise BadInput(f"--out is {out}.", "Give the name of a .csv file.")
+    run = open_run(options.run, options.average)
+    data = data_of(run)
+    cell = cell_of(data)
+    how = _how(options, cell)
+    folder = options.run / "likelihood"
+    check_place(folder, "RUN")
+    check_place(out)
+    names = [options.data]
+    if options.against is not None:
+        names = list(dict.fromkeys(("train", "test", options.against)))
+        if options.data != "test":
+            raise BadInput("--against measures train, test and the other set.", "Leave --data out.")
+        if len(names) < 3:
+            raise BadInput(f"--against is {options.against}.", "Name another set than the run's.")
+    sets = [_set(name, run, data, cell, options) for name in names]
+    bare = [s.name for s in sets if data.test.cond and s.cond is None]
+    if options.unconditional or bare:
+        sets = [s._replace(cond=None) for s in sets]
+    if bare and not options.unconditional and not options.json:
+        note(f"'{bare[0]}' has not the run's conditions: measured without")
+
+    denoiser = run.denoiser.to(device())
+    found: dict[str, Bits] = {}
+    for s in sets:
+        found[s.name] = measure(
+            denoiser, s.x0, how, cell=cell, cond=s.cond, seeds=s.index, batch=options.batch,
+            progress=not options.json,
+        )  # fmt: skip
+    main_set = next(s for s in sets if s.name == options.data)
+    unit = _unit(cell, how)
+    result = _result(run, options, how, main_set, found[main_set.name], cell, unit)
+    strangers = None
+    if options.against is not None:
+        strangers = _strangers(how.method, run.images_seen, found)
+        picture = drawn(strangers, unit)
+    write_bytes(out, _csv(sets, found))
+    if strangers:
+        write_json(folder / "against.json", _plain(strangers))
+        write_png(picture, folder / "against.png")
+        result["against"] = {s.name: {"mean": s.mean, "error": s.error, "below": s.below}
+                             for s in strangers.sets}  # fmt: skip
+    write_json(folder / f"{how.method}.json", result)
+    say(result, _text(result, out, folder), options.json)
+    return 0
+
+
+def _how(options: Options, cell: float | None) -> How:
+    methods = ("flow", "elbo", "vlb", "bound")
+    if options.method not in methods:
+        raise unknown("method", options.method, methods)
+    method: Method = options.method  # type: ignore[assignment] it is one of them
+    for flag, value in (("solver", options.solver != "rk4"), ("steps", options.steps is not None)):
+        if value and method != "flow":
+            raise BadInput(f"--{flag} is of the flow, and the method is {method}.", "Leave it out.")
+    if method in ("elbo", "vlb") and options.trace is not None:
+        raise BadInput(f"the {method} has no trace.", "Leave --trace out.")
+    if method == "flow" and build_solver(options.solver).stochastic:
+        raise BadInput(f"the solver {options.solver} is stochastic.", "Use rk4, heun or ddim.")
+    trace: Literal["exact"] | int | None = None
+    if options.trace == "exact":
+        trace = "exact"
+    elif options.trace is not None:
+        if not options.trace.isdecimal() or int(options.trace) < 1:
+            raise BadInput(
+                f"--trace is '{options.trace}'.", "Write exact, or a number of probes from 1 on."
+            )
+        trace = int(options.trace)
+    place: Dequantise | None = usual(method, cell)
+    if options.dequantise is not None:
+        place = None if options.dequantise == "none" else options.dequantise
+    if place and cell is None:
+        raise BadInput("the run's data are continuous.", "Leave --dequantise out.")
+    return How(method, trace, place, options.draws, options.solver, options.steps, options.guidance)
+
+
+def _set(name: str, run: Run, data: Data, cell: float | None, options: Options) -> Set:
+    """The set of that name, its examples on the levels of the run's data if those have levels."""
+    if name in ("train", "test", *MADE):
+        split = data.train if name == "train" else data.test
+        index = _spread(len(split), options.n)
+        x0, cond = data.batch(split, index)
+        x0 = _made(name, x0, index, cell)
+    elif name in datasets:
+        other = load(name)
+        if other.shape != data.shape:
+            raise BadInput(
+                f"the examples of '{name}' have shape {other.shape}, the run's {data.shape}.",
+                "Name a set of the same shape.",
+            )
+        index = _spread(len(other.test), options.n)
+        x0, cond = other.batch(other.test, index)
+        cond = cond if other.classes == data.classes else {}
+    else:
+        file = Path(name)
+        if not file.suffix:
+            raise unknown("data", name, ["train", "test", *MADE, *datasets])
+        flag = "--against" if name == options.against else "--data"
+        x0, own = read_examples(file, run.facts.shape, run.facts.scaling, flag)
+        own = label_for(None, own, len(x0), data.classes)
+        index = _spread(len(x0), options.n)
+        x0, cond = x0[index], {} if own is None else {"label": own[index]}
+    if cell:
+        x0 = ((x0 + 1) / cell).round().mul(cell).sub(1).clamp(-1, 1)
+    known = cond.keys() == data.test.cond.keys()
+    return Set(name, x0, cond if cond and known else None, index)
+
+
+def _spread(count: int, n: int | None) -> Tensor:
+    """Indices of n of `count` examples, evenly."""
+    n = min(count, n or MOST)
+    return torch.arange(n) * count // n
+
+
+def _made(name: str, x0: Tensor, index: Tensor, cell: float | None) -> Tensor:
+    if name == "inverted":
+        return -x0
+    clean, noisy = Level.of(1.0, 0.0), Level.of(0.0, 1.0)
+    z = Seeded(index)(x0, noisy, clean)
+    if name == "noise":
+        return 2 * torch.special.ndtr(z) - 1 if cell else z
+    if name == "shuffled":
+        return x0.flatten(1).gather(1, z.flatten(1).argsort(1)).view_as(x0)
+    return x0
+
+
+def _unit(cell: float | None, how: How) -> str:
+    levels = cell and (how.dequantise or how.method in ("elbo", "vlb"))
+    return "bits a dimension" if levels else "bits a dimension, of a density in the data's units"
+
+
+def _result(
+    run: Run, options: Options, how: How, data: Set, bits: Bits, cell: float | None, unit: str
+) -> dict[str, Any]:
+    parts = bits.parts
+    return {
+        "run": str(options.run),
+        "images_seen": run.images_seen,
+        "average": options.average,
+        "method": how.method,
+        "data": data.name,
+        "n": len(bits),
+        "dims": bits.dims,
+        "unit": unit,
+        "mean": bits.mean,
+        "error": bits.error,
+        "chance": bits.chance,
+        "nats": float(bits.nats.mean()),
+        "how": _words(how, bits.dims, cell),
+        "dequantise": how.dequantise,
+        "trace": how.traces(bits.dims) if how.method in ("flow", "bound") else None,
+        "draws": how.draws,
+        "guidance": how.guidance,
+        "conditional": data.cond is not None,
+        "cell": cell,
+        "begins": begins(run.schedule, cell) if how.dequantise != "uniform" else None,
+        "calls": bits.calls,
+        "seconds": round(bits.seconds, 3),
+        "parts": parts and {
+            "prior": parts.prior, "decoder": parts.decoder, "units": parts.units,
+            "cells": list(parts.cells), "edges": list(parts.edges),
+        },
+        "versions": {"scorefield": scorefield.__version__, "torch": torch.__version__},
+    }  # fmt: skip
+
+
+def _words(how: How, dims: int, cell: float | None) -> str:
+    """How it was measured, in words."""
+    words = []
+    if how.method in ("flow", "bound"):
+        trace = how.traces(dims)
+        probes = f"{trace} probe{'s' * (trace != 1)}"
+        words.append("exact trace" if trace == "exact" else probes)
+    if how.method == "flow":
+        words.append(f"{how.flow_steps} steps of {how.solver}")
+    if how.dequantise:
+        words.append(f"{how.dequantise} dequantisation")
+    elif cell and how.method in ("elbo", "vlb"):
+        words.append("a decoder of levels")
+    words.append(f"{how.draws} draw{'s' * (how.draws > 1)} of each")
+    return ", ".join(words)
+
+
+def _strangers(method: str, images_seen: int, found: dict[str, Bits]) -> Strangers:
+    each = {name: bits.each.double().numpy() for name, bits in found.items()}
+    edges, counts = histogram(each)
+    sets = tuple(
+        Counted(name, len(bits), bits.mean, bits.error, tuple(counts[name].tolist()),
+                None if name in ("train", "test") else _below(each["test"], each[name]))
+        for name, bits in found.items()
+    )  # fmt: skip
+    return Strangers(method, images_seen, tuple(edges.tolist()), sets)
+
+
+def _below(test: np.ndarray, other: np.ndarray) -> float:
+    """Share of pairs in which the test example costs less, ties half (the area under the curve of
+    a detector of strangers)."""
+    rank = np.searchsorted(np.sort(test), other), np.searchsorted(np.sort(test), other, "right")
+    return float(np.mean([r.mean() for r in rank]) / len(test))
+
+
+def _plain(found: Strangers) -> dict[str, Any]:
+    return {
+        "method": found.method,
+        "images_seen": found.images_seen,
+        "edges": list(found.edges),
+        "sets": [s._asdict() for s in found.sets],
+    }
+
+
+def _csv(sets: list[Set], found: dict[str, Bits]) -> bytes:
+    """A row for each example; the standard error is empty where it is not known."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("set", "index", "label", "bits_per_dim", "stderr", "nats"))
+    for s in sets:
+        bits = found[s.name]
+        errors = (bits.stderr / (bits.dims * math.log(2))).tolist()
+        label = (s.cond or {}).get("label")
+        labels = [""] * len(bits) if label is None else label.tolist()
+        for i, label, b, e, nats in zip(
+            s.index.tolist(), labels, bits.each.tolist(), errors, bits.nats.tolist()
+        ):
+            told = f"{e:.6g}" if math.isfinite(e) else ""
+            rows.writerow((s.name, i, label, f"{b:.6g}", told, f"{nats:.8g}"))
+    return text.getvalue().encode()
+
+
+def _text(r: dict[str, Any], out: Path, folder: Path) -> str:
+    error = "" if r["error"] is None else f" ± {r['error']:.2g}"
+    chance = "" if r["chance"] is None else f", of which chance {r['chance']:.2g}"
+    lines = [
+        f"{r['run']}, {r['data']}: {r['n']} examples, {r['method']} ({r['how']})",
+        f"{r['mean']:.4f}{error} {r['unit']}{chance}; {r['nats']:.1f} nats an example",
+        f"{r['calls']:.0f} network calls an example, {r['seconds']:.1f} s",
+    ]
+    for name, s in r.get("against", {}).items():
+        spread = "" if s["error"] is None else f" ± {s['error']:.2g}"
+        below = "" if s["below"] is None else f"   above test in {s['below']:.1%} of pairs"
+        lines.append(f"  {name:<12}{s['mean']:.4f}{spread}{below}")
+    files = f"written: {out}, {folder / r['method']}.json"
+    return "\n".join([*lines, files + (f", {folder / 'against.png'}" * ("against" in r))])

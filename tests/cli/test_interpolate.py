@@ -1,0 +1,98 @@
+"""`scorefield interpolate`: strips between pictures, and along what tells classes apart."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import scorefield.cli.interpolate as command
+from scorefield.base import BadInput
+from scorefield.data import load
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def ends(tmp_path):
+    """Two files of two digits each."""
+    x = load("digits").test.x.numpy()
+    for name, some in (("a", x[:2]), ("b", x[2:4])):
+        np.savez(tmp_path / f"{name}.npz", x=some)
+    return tmp_path / "a.npz", tmp_path / "b.npz"
+
+
+def strip(run, tmp_path, *words) -> np.ndarray:
+    out = tmp_path / "strip.npz"
+    assert command.main([str(run), *(str(w) for w in words), "--out", str(out), "--json"]) == 0
+    with np.load(out, allow_pickle=False) as archive:
+        return archive["x"]
+
+
+def test_the_ends_are_the_pictures(run, ends, tmp_path, capfd):
+    x = strip(run, tmp_path, "--from", ends[0], "--to", ends[1], "--between", 3)
+    said = json.loads(capfd.readouterr().out)
+    assert (said["strips"], said["pictures"], said["mode"]) == (2, 5, "slerp")
+    assert said["round_trip_rms"] < 1e-3
+    rows = x.reshape(2, 5, 1, 8, 8)
+    first, last = (np.load(file)["x"] for file in ends)
+    assert np.abs(rows[:, 0] - first).max() < 0.05
+    assert np.abs(rows[:, -1] - last).max() < 0.05
+
+
+def test_an_arc_is_no_line(run, ends, tmp_path):
+    words = ("--from", ends[0], "--to", ends[1], "--between", 1)
+    arc, line = (strip(run, tmp_path, *words, "--mode", m) for m in ("slerp", "lerp"))
+    middle = slice(1, None, 3)
+    assert np.abs(arc[middle] - line[middle]).max() > 0.05
+    assert np.abs(arc[::3] - line[::3]).max() < 1e-3
+
+
+def test_a_strip_is_drawn(run, tmp_path, capfd):
+    x = load("digits").test.x.numpy()
+    for name, picture in (("a", x[0, 0]), ("b", x[1, 0])):
+        Image.fromarray((picture * 15).astype(np.uint8)).save(tmp_path / f"{name}.png")
+    words = ["--from", str(tmp_path / "a.png"), "--to", str(tmp_path / "b.png")]
+    out = tmp_path / "new" / "strip.png"
+    assert command.main([str(run), *words, "--between", "4", "--out", str(out)]) == 0
+    assert "1 x 6 pictures" in capfd.readouterr().out
+    image = Image.open(out)
+    assert image.width > 5 * image.height
+
+
+def test_along_an_attribute(run, ends, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "ATTRIBUTE", 6)
+    words = ("--from", ends[0], "--between", 1, "--attribute", "8,3")
+    x = strip(run, tmp_path, *words, "--strength", 2).reshape(2, 3, 64)
+    assert np.abs(x[:, 0] - np.load(ends[0])["x"].reshape(2, 64)).max() < 0.05
+    assert np.abs(x[:, 2] - x[:, 0]).max() > 0.5
+    still = strip(run, tmp_path, *words, "--strength", 0).reshape(2, 3, 64)
+    assert np.abs(still[:, 2] - still[:, 0]).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    "words, fact",
+    [
+        (("--from", "A"), "needs one of --to and --attribute"),
+        (("--from", "A", "--to", "B", "--attribute", "8,3"), "needs one of"),
+        (("--from", "gone.png", "--to", "B"), "--from gone.png: there is no such file"),
+        (("--from", "A", "--to", "gone.png"), "--to gone.png: there is no such file"),
+        (("--from", "A", "--to", "ONE"), "--from has 2 examples and --to 1"),
+        (("--from", "A", "--attribute", "8"), "--attribute is 8"),
+        (("--from", "A", "--attribute", "8,8"), "--attribute is 8,8"),
+        (("--from", "A", "--attribute", "8,77"), "--labels has 77"),
+        (("--from", "A", "--to", "B", "--between", "0"), "--between is 0"),
+        (("--from", "A", "--to", "B", "--out", "s.gif"), "--out is s.gif"),
+        (("--from", "A", "--to", "B", "--out", "a.npz/s.png"), "lies below"),
+        (("--from", "A", "--to", "B", "--mode", "cubic"), "mode"),
+        (("--from", "A", "--to", "B", "--solver", "ddpm"), "not a fixed function"),
+    ],
+)
+def test_what_cannot_be_is_refused(run, ends, tmp_path, monkeypatch, words, fact):
+    monkeypatch.chdir(tmp_path)
+    np.savez(tmp_path / "one.npz", x=np.load(ends[0])["x"][:1])
+    files = {"A": ends[0], "B": ends[1], "ONE": tmp_path / "one.npz"}
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(BadInput, match=fact):
+        command.main([str(run), *(str(files.get(w, w)) for w in words)])
+    assert sorted(tmp_path.rglob("*")) == before
