@@ -22,6 +22,19 @@ from scorefield.guide import (
     rescale,
     threshold,
 )
+from scorefield.guide.inverse import (
+    DDRM,
+    DPS,
+    RePaint,
+    diffpir,
+    dps,
+    mmps,
+    pigdm,
+    replacement,
+    tmpd,
+    twisted,
+)
+from scorefield.guide.operators import OPERATORS
 from scorefield.measure import agreement, frechet_report, memorisation, precision_recall
 from scorefield.nets import MLP, DiT, UNet
 from scorefield.objective import (
@@ -156,6 +169,19 @@ guides = {
     "chain": chain,
     "carried": carried,
 }
+operators = {name: entry.build for name, entry in OPERATORS.items()}
+inverse = {
+    "replacement": replacement,
+    "dps": dps,
+    "pigdm": pigdm,
+    "mmps": mmps,
+    "tmpd": tmpd,
+    "diffpir": diffpir,
+    "repaint": RePaint,
+    "dps-published": DPS,
+    "ddrm": DDRM,
+    "twisted": twisted,
+}
 weights = {
     "simple": lambda: _weight.snr,
     "snr": lambda: _weight.snr,
@@ -196,9 +222,11 @@ __all__ = [
     "datasets",
     "grids",
     "guides",
+    "inverse",
     "measures",
     "networks",
     "objectives",
+    "operators",
     "schedules",
     "solvers",
     "times",

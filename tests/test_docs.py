@@ -43,6 +43,18 @@ def test_the_worked_solver_of_the_guide_is_ddim():
     assert torch.equal(mine, theirs)
 
 
+def test_the_restoration_of_the_page_on_inverse_problems_agrees_with_y():
+    """Seen pixels of N(0, 1) data are known to .05, hidden ones are drawn anew."""
+    names: dict = {}
+    exec(blocks("docs/inverse.md")[0], names)
+    found, y = names["found"], names["A"].picture(names["y"])
+    hidden = torch.zeros(8, 8, dtype=torch.bool)
+    hidden[2:6, 2:6] = True
+    assert found.shape == (16, 1, 8, 8)
+    assert (found - y)[..., ~hidden].square().mean().sqrt() < 0.1
+    assert 0.8 < found[..., hidden].std() < 1.2
+
+
 @pytest.mark.parametrize(
     "page", ["README.md", *sorted(p.name for p in (ROOT / "docs").glob("*.md"))]
 )

@@ -16,9 +16,11 @@ SINGULAR = {
     "datasets": "dataset",
     "grids": "grid",
     "guides": "guide",
+    "inverse": "inverse",
     "measures": "measure",
     "networks": "network",
     "objectives": "objective",
+    "operators": "operator",
     "schedules": "schedule",
     "solvers": "solver",
     "times": "times",
@@ -39,7 +41,8 @@ class Options:
     """
 
     kind: Annotated[str, tyro.conf.Positional]
-    """solver, schedule, grid, guide, weight, times, network, dataset, measure or objective."""
+    """solver, schedule, grid, guide, inverse (methods for inverse problems), operator, weight,
+    times, network, dataset, measure or objective."""
     name: Annotated[str, tyro.conf.Positional]
     """Its name (see scorefield catalogue)."""
     json: Switch = False

@@ -107,7 +107,8 @@ def input_picture(
         ) from error
     if pixels.shape[:2] != (height, width):
         raise BadInput(
-            f"{flag} {path} has {pixels.shape[1]} x {pixels.shape[0]} pixels, not {width} x {height}.",
+            f"{flag} {path} has {pixels.shape[1]} x {pixels.shape[0]} pixels, not {width} x "
+            f"{height}.",
             "Resize it first.",
         )
     x = torch.from_numpy(pixels.copy()).reshape(1, height, width, channels).permute(0, 3, 1, 2)

@@ -1,0 +1,113 @@
+"""What was measured, and the two moments of x0 given x that every method starts from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
+from scorefield.guide.operators import Linear, Operator
+from scorefield.guide.scales import checked
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """`y = A(x0) + noise_std n`; y `(B, ...)`, or `(1, ...)` for all samples alike.
+
+    `noise_std >= 0` is a number or one per sample; 0 is an exact measurement.
+    """
+
+    operator: Operator
+    y: Tensor
+    noise_std: float | Tensor = 0.0
+
+    def __post_init__(self) -> None:
+        if bool((checked(self.noise_std, "noise_std") < 0).any()):
+            raise BadInput(f"noise_std is {self.noise_std}.", "Give 0 or more.")
+        zeros = wide(self.y).new_zeros(1, *self.operator.shape)
+        rows = tuple(self.operator(zeros).shape[1:])
+        if tuple(self.y.shape[1:]) != rows:
+            raise BadInput(
+                f"y has shape {tuple(self.y.shape)}.",
+                f"The operator gives (B, {', '.join(map(str, rows))}), one for each sample or 1.",
+            )
+
+    @property
+    def linear(self) -> Linear:
+        """The operator, if it is linear."""
+        if isinstance(self.operator, Linear):
+            return self.operator
+        raise BadInput("the method needs a linear operator.", "Use dps, by autograd.")
+
+    def residual(self, denoised: Tensor) -> Tensor:
+        """`y - A D`."""
+        if len(self.y) not in (1, len(denoised)):
+            raise BadInput(
+                f"{len(self.y)} measurements meet {len(denoised)} samples.",
+                "Give one for each sample, or one for all.",
+            )
+        return self.y.to(denoised) - self.operator(denoised)
+
+    @property
+    def noise(self) -> Tensor:
+        """The variance of the noise, a float64 leaf."""
+        return checked(self.noise_std, "noise_std") ** 2
+
+
+def measure(operator: Operator, x0: Tensor, noise_std: float, noise: Noise) -> Tensor:
+    """`y = A(x0) + noise_std n`, n of each sample's own seed.
+
+    >>> from scorefield.base import Zero
+    >>> from scorefield.guide.operators import Pool
+    >>> measure(Pool((1, 2, 2), 2), torch.ones(1, 1, 2, 2), 0.1, Zero())
+    tensor([[[[1.]]]])
+    """
+    y = operator(x0)
+    return y + noise_std * noise(y, Level.of(1.0, 0.0), Level.of(0.0, 1.0))
+
+
+class Moments(NamedTuple):
+    """D, and `covariance(v) = C v` of x0 given x, by a vector-Jacobian product of D (eq. 2)."""
+
+    denoised: Tensor
+    covariance: Callable[[Tensor], Tensor]
+
+
+NO_SIGNAL = 1e-3
+"""alpha/sigma in pure noise, where `sigma^2/alpha dD/dx` is 0/0 but has a limit."""
+
+
+def moments(denoise: Denoise, x: Tensor, level: Level, cond: Cond | None) -> Moments:
+    """`E[x0 | x]` and `Cov[x0 | x] = (sigma^2/alpha) (dD/dx)^T` (eq. 2), at least in float32."""
+    alpha = torch.where(level.alpha > 0, level.alpha, NO_SIGNAL * level.sigma)
+    gain = like(level.sigma**2 / alpha, x)
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        graph = denoise(x, Level(alpha, level.sigma), cond)
+    denoised = wide(graph.detach())
+
+    def covariance(v: Tensor) -> Tensor:
+        if not graph.requires_grad:
+            return torch.zeros_like(denoised)
+        (slope,) = torch.autograd.grad(graph, x, v.to(graph), retain_graph=True, allow_unused=True)
+        return torch.zeros_like(denoised) if slope is None else wide(slope * gain)
+
+    return Moments(denoised, covariance)
+
+
+def wide(x: Tensor) -> Tensor:
+    """x in float32 at least: what sums, transforms and gradients need."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def prior_variance(level: Level, sigma_data: float) -> Tensor:
+    """`r^2 = s^2 sigma^2 / (alpha^2 s^2 + sigma^2)`, Var[x0 | x] of N(0, s^2 I) data (eq. 6)."""
+    s2 = sigma_data**2
+    return s2 * level.sigma**2 / (level.alpha**2 * s2 + level.sigma**2)
+
+
+def ratio(a: Tensor, b: Tensor) -> Tensor:
+    """`a / b`, 0 where both are 0: an exact measurement on clean data asks for no more."""
+    return torch.where(b > 0, a / torch.where(b > 0, b, 1.0), 0.0)

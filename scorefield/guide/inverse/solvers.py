@@ -1,0 +1,231 @@
+"""Methods that are more than a guide: they choose a step's noise, or its moves."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like, quotient
+from scorefield.guide.inverse.measurement import Measurement, wide
+from scorefield.guide.operators import Operator
+from scorefield.solve import DDPM, Info, Solver, State
+from scorefield.solve.langevin import below
+from scorefield.solve.transfer import affine
+
+
+@dataclass(frozen=True, eq=False)
+class DPS:
+    """Diffusion posterior sampling as published: a solver's step, then a step of fixed length.
+
+        x_there = step(x) - scale grad_x |y - A(D(x))|
+
+    The gradient of the norm, not of a likelihood: its share of a step does not shrink with the
+    step, so twice the steps pull twice as far; published for 1000 steps of DDPM, scale .3 to 1.
+    For a pull that follows the noise use the guide `dps`. One call with its gradient.
+
+    Source: Chung et al. 2023, "Diffusion posterior sampling for general noisy inverse problems",
+    algorithm 1 with their step size.
+    """
+
+    operator: Operator
+    y: Tensor
+    scale: float = 1.0
+    solver: Solver = field(default_factory=DDPM)
+
+    def __post_init__(self) -> None:
+        Measurement(self.operator, self.y)
+
+    @property
+    def order(self) -> int:
+        return 1
+
+    @property
+    def evals(self) -> int:
+        return self.solver.evals
+
+    @property
+    def stochastic(self) -> bool:
+        return self.solver.stochastic
+
+    @property
+    def adaptive(self) -> bool:
+        return self.solver.adaptive
+
+    def init(self, x: Tensor) -> Any:
+        return self.solver.init(x)
+
+    def step(
+        self,
+        denoise: Denoise,
+        state: Any,
+        here: Level,
+        there: Level,
+        noise: Noise,
+        cond: Cond | None = None,
+    ) -> tuple[Any, Info]:
+        slopes = []
+
+        def seen(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
+            if slopes:
+                return denoise(x, level, cond)
+            with torch.enable_grad():
+                x = x.detach().requires_grad_()
+                denoised = denoise(x, level, cond)
+                away = self.y.to(wide(denoised)) - self.operator(wide(denoised))
+                norm = torch.linalg.vector_norm(away.flatten(1), dim=1)
+                slopes.append(torch.autograd.grad(norm.sum(), x)[0])
+            return denoised.detach()
+
+        state, info = self.solver.step(seen, state, here, there, noise, cond)
+        return state._replace(x=state[0] - self.scale * slopes[0]), info
+
+
+@dataclass(frozen=True, eq=False)
+class DDRM:
+    """Denoising diffusion restoration: in the singular coordinates each number has its own noise.
+
+    With `c = V^T D`, `b = U^T y / s` of deviation `e = noise_std / s`, z fresh noise:
+
+        s = 0:                  x = alpha c + sigma (sqrt(1 - eta^2) eps + eta z)
+        sigma/alpha <  e:       x = alpha c + sigma (sqrt(1 - eta^2) (b - c) / e + eta z)
+        sigma/alpha >= e:       x = alpha (c + mix (b - c)) + sqrt(sigma^2 - (alpha mix e)^2) z
+
+    at the level reached; eps is that of x in the first. No gradient; one call. The values that y
+    tells do not depend on x but through D, so any start is forgotten. Right at each level in law
+    only for point masses of data; eta .85 and mix 1 are the paper's.
+
+    Source: Kawar et al. 2022, "Denoising diffusion restoration models".
+    """
+
+    operator: Operator
+    y: Tensor
+    noise_std: float | Tensor = 0.0
+    eta: float = 0.85
+    mix: float = 1.0
+    order = 1
+    evals = 1
+    stochastic = True
+    adaptive = False
+
+    def __post_init__(self) -> None:
+        linear = Measurement(self.operator, self.y, self.noise_std).linear
+        if not (0 <= self.eta <= 1 and 0 <= self.mix <= 1):
+            raise BadInput(f"eta is {self.eta} and mix {self.mix}.", "Use numbers from 0 to 1.")
+        spectrum = linear.spectrum or linear.dense().spectrum
+        object.__setattr__(self, "_spectrum", spectrum)
+
+    def init(self, x: Tensor) -> State:
+        return State(x)
+
+    def step(
+        self,
+        denoise: Denoise,
+        state: Any,
+        here: Level,
+        there: Level,
+        noise: Noise,
+        cond: Cond | None = None,
+    ) -> tuple[State, Info]:
+        (x,) = state
+        denoised = denoise(x, here, cond)
+        wider = wide(denoised)
+        singular, forward, backward, lift, _ = self._spectrum  # type: ignore[attr-defined]
+        s = singular.to(wider).expand_as(wider)
+        told = s > 0
+        c = forward(wider)
+        b = torch.where(told, lift(self.y.to(wider)) / torch.where(told, s, 1.0), c)
+        std = torch.as_tensor(self.noise_std, dtype=torch.float64)
+        e = like(std, wider) / torch.where(told, s, 1.0)
+        a, sigma = there.like(wider)
+        away = (forward(wide(x)) - here.like(wider).alpha * c) / here.like(wider).sigma
+        rough = told & (sigma < a * e)
+        kept = torch.where(rough, (b - c) / torch.where(rough, e, 1.0), away)
+        rest = a * c + sigma * (1 - self.eta**2) ** 0.5 * kept
+        fine = told & ~rough
+        mean = torch.where(fine, a * (c + self.mix * (b - c)), rest)
+        spread = (sigma**2 - (a * self.mix * e) ** 2).clamp(min=0).sqrt()
+        spread = torch.where(fine, spread, self.eta * sigma)
+        z = forward(wide(noise(x, here, there)))
+        return State(backward(mean + spread * z).to(x.dtype)), Info(denoised)
+
+
+@dataclass(frozen=True, eq=False)
+class RePaint:
+    """A step; then what was measured is put in at the level reached; then up again, and down.
+
+        x_there <- x_there + A^+ (alpha y + sigma A z - A x_there)
+
+    `times` rounds of it, each but the last followed by the forward process back up to `here`, so
+    that the rest can agree with what was put in. times=1 is Song et al.'s replacement. For exact
+    measurements. For a mask, z stands for the noise of the known pixels. Steps to clean data have
+    one round. `times` calls a step for one-step solvers, stochastic or not; each draws anew.
+
+    Source: Lugmayr et al. 2022, "RePaint: inpainting using denoising diffusion probabilistic
+    models", algorithm 1 with jump length 1.
+    """
+
+    operator: Operator
+    y: Tensor
+    times: int = 5
+    solver: Solver = field(default_factory=DDPM)
+    stochastic = True
+    order = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_linear", Measurement(self.operator, self.y).linear)
+        if self.times < 1:
+            raise BadInput(f"times is {self.times}.", "Make at least one round.")
+
+    @property
+    def evals(self) -> int:
+        return self.times * self.solver.evals
+
+    @property
+    def adaptive(self) -> bool:
+        return self.solver.adaptive
+
+    def init(self, x: Tensor) -> Any:
+        return self.solver.init(x)
+
+    def step(
+        self,
+        denoise: Denoise,
+        state: Any,
+        here: Level,
+        there: Level,
+        noise: Noise,
+        cond: Cond | None = None,
+    ) -> tuple[Any, Info]:
+        a = quotient(here.alpha, there.alpha)
+        climb = (here.sigma**2 - a**2 * there.sigma**2).clamp(min=0).sqrt()
+        again = like(there.sigma > 0, state[0]).bool()
+        after, info = self.solver.step(denoise, state, here, there, noise, cond)
+        after = self._put_in(after, noise, there, 0)
+        for k in range(1, self.times if again.any() else 1):
+            up = affine(after[0], a, noise(after[0], below(there, 3 * k), here), climb)
+            anew = _Anew(noise, 3 * k + 1)
+            begun = state._replace(x=torch.where(again, up, state[0]))
+            after, info = self.solver.step(denoise, begun, here, there, anew, cond)
+            after = self._put_in(after, noise, there, 3 * k)
+        return after, info
+
+    def _put_in(self, state: Any, noise: Noise, there: Level, k: int) -> Any:
+        x = wide(state[0])
+        linear = self._linear  # type: ignore[attr-defined]
+        alpha, sigma = there.like(x)
+        z = noise(x, below(there, k + 2), there)
+        told = linear.pseudoinverse(self.y.to(x)) * alpha
+        own = linear.pseudoinverse(linear(x - sigma * z))
+        return state._replace(x=(x + told - own).to(state[0].dtype))
+
+
+@dataclass(frozen=True)
+class _Anew:
+    """The noise of a repeated step: other draws for the same intervals."""
+
+    noise: Noise
+    k: int
+
+    def __call__(self, x: Tensor, here: Level, there: Level) -> Tensor:
+        return self.noise(x, below(here, self.k), there)

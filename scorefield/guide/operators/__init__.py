@@ -1,0 +1,68 @@
+"""Measurements `y = A(x0) + noise`: operators with exact adjoints.
+
+An operator maps x0 `(B, *shape)` to y, and `adjoint` back, with
+
+    <A x, y> = <x, A^T y>                                                                (eq. 1)
+
+to the last digits. Where A has its singular value decomposition in closed form,
+
+    A = U diag(s) V^T,                                                                   (eq. 2)
+
+`spectrum` holds it as functions: V is a Hartley transform for blurs and k-space, a Householder
+reflection for block means and grey, the identity for masks, dense for a matrix. What the methods
+ask of an operator is `A^T (v A A^T + w I)^-1`: by eq. 2, or by conjugate gradients.
+"""
+
+from scorefield.guide.operators.gradients import conjugate_gradients
+from scorefield.guide.operators.linear import (
+    Function,
+    Linear,
+    Matrix,
+    Nonlinear,
+    Operator,
+    Spectrum,
+    clipped,
+    magnitude,
+)
+from scorefield.guide.operators.named import OPERATORS, operator
+from scorefield.guide.operators.pictures import (
+    Blur,
+    Fourier,
+    Grey,
+    Mask,
+    Pool,
+    box,
+    gaussian_blur,
+    hartley,
+    masked_fourier,
+    motion_blur,
+    random_mask,
+)
+from scorefield.guide.operators.projections import Radon, gaussian_projection
+
+__all__ = [
+    "OPERATORS",
+    "Blur",
+    "Fourier",
+    "Function",
+    "Grey",
+    "Linear",
+    "Mask",
+    "Matrix",
+    "Nonlinear",
+    "Operator",
+    "Pool",
+    "Radon",
+    "Spectrum",
+    "box",
+    "clipped",
+    "conjugate_gradients",
+    "gaussian_blur",
+    "gaussian_projection",
+    "hartley",
+    "magnitude",
+    "masked_fourier",
+    "motion_blur",
+    "operator",
+    "random_mask",
+]

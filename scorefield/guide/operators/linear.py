@@ -1,0 +1,239 @@
+"""What a measurement operator is: linear with an exact adjoint, or any differentiable map."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput
+from scorefield.guide.operators.gradients import conjugate_gradients
+
+Map = Callable[[Tensor], Tensor]
+LARGEST_DENSE = 4096
+
+
+class Spectrum(NamedTuple):
+    """`A = U diag(s) V^T` as functions; coefficients are like x0, `singular >= 0` like one of them.
+
+    `forward` is V^T, `backward` V; `lift` is U^T, put where the singular values stand and 0 where
+    they are 0, and `drop` its adjoint U.
+    """
+
+    singular: Tensor
+    forward: Map
+    backward: Map
+    lift: Map
+    drop: Map
+
+
+class Linear(ABC):
+    """A linear operator on batches: `A(x0) -> y` for x0 `(B, *shape)`, and its exact adjoint.
+
+    Tensors of the operator follow x in dtype and device. `rows` is the shape of one y.
+    """
+
+    shape: tuple[int, ...]
+
+    @abstractmethod
+    def __call__(self, x0: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def adjoint(self, y: Tensor) -> Tensor:
+        """`A^T y`, with `<A x, y> = <x, A^T y>` to the last digits."""
+
+    @property
+    def spectrum(self) -> Spectrum | None:
+        """The singular value decomposition if it has a closed form."""
+        return None
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """The shape of one y."""
+        return tuple(self(torch.zeros(1, *self.shape)).shape[1:])
+
+    def pullback(self, x0: Tensor, v: Tensor) -> Tensor:
+        """`(dA/dx0)^T v`: the adjoint, wherever x0 is."""
+        return self.adjoint(v)
+
+    def solve(self, v: Tensor, data: Tensor, noise: Tensor) -> Tensor:
+        """`(data A A^T + noise I)^-1 v`, variances `()` or `(B, 1, .., 1)`; 0 where that has none.
+
+        Closed form with a spectrum, else at most 200 conjugate gradients: to the precision of v
+        unless noise is far below what data A A^T says.
+        """
+        if self.spectrum is None:
+            return conjugate_gradients(lambda p: data * self(self.adjoint(p)) + noise * p, v)
+        singular, _, _, lift, drop = self.spectrum
+        total = _beside(data, self.shape) * singular.to(v) ** 2 + _beside(noise, self.shape)
+        return drop(torch.where(total > 0, lift(v) / total, 0.0))
+
+    def pseudoinverse(self, y: Tensor) -> Tensor:
+        """`A^+ y`: the least squares solution of the smallest norm."""
+        return self.adjoint(self.solve(y, y.new_ones(()), y.new_zeros(())))
+
+    def picture(self, y: Tensor) -> Tensor:
+        """y to look at: itself if it is a picture, else `A^+ y`."""
+        return y if y.ndim == 4 else self.pseudoinverse(y)
+
+    def dense(self) -> "Matrix":
+        """The same operator as a matrix, for as many as 4096 unknowns."""
+        size = torch.Size(self.shape).numel()
+        if size > LARGEST_DENSE:
+            raise BadInput(
+                f"{type(self).__name__} on {size} unknowns has no singular values in closed form.",
+                f"Use a method that needs none (mmps, diffpir), or at most {LARGEST_DENSE}.",
+            )
+        basis = torch.eye(size, dtype=torch.float64).view(size, *self.shape)
+        return Matrix(self(basis).flatten(1).T, self.shape, self.rows)
+
+
+def _beside(variance: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A variance `()` or `(B, 1, .., 1)` beside coefficients `(B, *shape)`."""
+    return variance.reshape(-1, *(1,) * len(shape)) if variance.ndim else variance
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix(Linear):
+    """`y = M x0` for any dense `matrix (m, d)`; x0 `(B, *shape)` is read as a vector of d numbers.
+
+    >>> total = Matrix(torch.ones(1, 3), (3,))
+    >>> total(torch.tensor([[1.0, 2.0, 3.0]])), total.adjoint(torch.ones(1, 1))
+    (tensor([[6.]]), tensor([[1., 1., 1.]]))
+    """
+
+    matrix: Tensor
+    shape: tuple[int, ...]
+    out: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        size = torch.Size(self.shape).numel()
+        if self.matrix.ndim != 2 or self.matrix.shape[1] != size:
+            raise BadInput(
+                f"a matrix {tuple(self.matrix.shape)} does not act on {self.shape}.",
+                f"Give (m, {size}).",
+            )
+
+    def __call__(self, x0: Tensor) -> Tensor:
+        return (x0.flatten(1) @ self.matrix.to(x0).T).view(-1, *self.rows)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return (y.flatten(1) @ self.matrix.to(y)).view(-1, *self.shape)
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        return self.out or (len(self.matrix),)
+
+    @cached_property
+    def _svd(self) -> tuple[Tensor, Tensor, Tensor]:
+        u, s, vh = torch.linalg.svd(self.matrix.double(), full_matrices=True)
+        singular = s.new_zeros(len(vh))
+        singular[: len(s)] = torch.where(s > s[:1] * len(vh) * 1e-15, s, 0.0)
+        return u, singular, vh
+
+    @property
+    def spectrum(self) -> Spectrum:
+        u, singular, vh = self._svd
+        kept = min(self.matrix.shape)
+
+        def lift(y: Tensor) -> Tensor:
+            found = y.flatten(1) @ u[:, :kept].to(y)
+            return torch.nn.functional.pad(found, (0, len(vh) - kept)).view(-1, *self.shape)
+
+        def drop(c: Tensor) -> Tensor:
+            return (c.flatten(1)[:, :kept] @ u[:, :kept].to(c).T).view(-1, *self.rows)
+
+        return Spectrum(
+            singular.view(self.shape),
+            lambda x: (x.flatten(1) @ vh.to(x).T).view(-1, *self.shape),
+            lambda c: (c.flatten(1) @ vh.to(c)).view(-1, *self.shape),
+            lift,
+            drop,
+        )
+
+    def solve(self, v: Tensor, data: Tensor, noise: Tensor) -> Tensor:
+        u, singular, _ = self._svd
+        squares = torch.nn.functional.pad(
+            singular[: len(u)] ** 2, (0, max(0, len(u) - len(singular)))
+        )
+        total = _beside(data, (1,)) * squares.to(v) + _beside(noise, (1,))
+        c = v.flatten(1) @ u.to(v)
+        return (torch.where(total > 0, c / total, 0.0) @ u.to(v).T).view_as(v)
+
+
+@dataclass(frozen=True, eq=False)
+class Function(Linear):
+    """A user's own linear function of x0 `(B, *shape)`; its adjoint is its vector-Jacobian product.
+
+    Refused with the measured defect if `f(2a - b)` is not `2 f(a) - f(b)`.
+
+    >>> steps = Function(lambda x: x[:, 1:] - x[:, :-1], (3,))
+    >>> steps.adjoint(torch.tensor([[1.0, 0.0]]))
+    tensor([[-1., 1., 0.]])
+    """
+
+    function: Map
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        rng = torch.Generator().manual_seed(0)
+        a, b = torch.randn(2, 1, *self.shape, generator=rng, dtype=torch.float64)
+        expected = 2 * self.function(a) - self.function(b)
+        defect = float((self.function(2 * a - b) - expected).norm() / expected.norm())
+        if not defect < 1e-5:
+            raise BadInput(
+                f"the function is not linear: f(2a - b) is {defect:.2g} off 2 f(a) - f(b).",
+                "Give a linear one, or use Nonlinear with method dps.",
+            )
+
+    def __call__(self, x0: Tensor) -> Tensor:
+        return self.function(x0)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return _vjp(self.function, y.new_zeros(len(y), *self.shape), y)
+
+
+@dataclass(frozen=True, eq=False)
+class Nonlinear:
+    """Any differentiable `y = f(x0)`, its derivative by autograd; for the method dps.
+
+    >>> square = Nonlinear(torch.square, (1,))
+    >>> square.pullback(torch.tensor([[3.0]]), torch.ones(1, 1))
+    tensor([[6.]])
+    """
+
+    function: Map
+    shape: tuple[int, ...]
+
+    def __call__(self, x0: Tensor) -> Tensor:
+        return self.function(x0)
+
+    def pullback(self, x0: Tensor, v: Tensor) -> Tensor:
+        """`(df/dx0)^T v`."""
+        return _vjp(self.function, x0, v)
+
+    def picture(self, y: Tensor) -> Tensor:
+        """y itself: it has no inverse."""
+        return y
+
+
+def clipped(shape: tuple[int, ...], gain: float = 2.0) -> Nonlinear:
+    """Overexposure: `clip(gain x0, -1, 1)`. Where it clips, its derivative says nothing."""
+    return Nonlinear(lambda x: (gain * x).clamp(-1, 1), shape)
+
+
+def magnitude(shape: tuple[int, ...]) -> Nonlinear:
+    """Phase retrieval: the modulus of the orthonormal Fourier transform."""
+    return Nonlinear(lambda x: torch.fft.rfft2(x, norm="ortho").abs(), shape)
+
+
+Operator = Linear | Nonlinear
+
+
+def _vjp(function: Map, at: Tensor, v: Tensor) -> Tensor:
+    with torch.enable_grad():
+        at = at.detach().requires_grad_()
+        return torch.autograd.grad(function(at), at, v)[0]

@@ -1,0 +1,343 @@
+"""Operators on pictures `(B, C, H, W)` whose singular values have a closed form."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput
+from scorefield.guide.operators.linear import Linear, Spectrum
+
+LUMA = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True, eq=False)
+class Mask(Linear):
+    """The numbers of x0 where `known (*shape)` is True, in order: y is `(B, m)`.
+
+    >>> first = Mask(torch.tensor([True, False]))
+    >>> first(torch.tensor([[3.0, 5.0]])), first.adjoint(torch.tensor([[3.0]]))
+    (tensor([[3.]]), tensor([[3., 0.]]))
+    """
+
+    known: Tensor
+
+    def __post_init__(self) -> None:
+        if self.known.dtype != torch.bool or not self.known.any():
+            raise BadInput(
+                f"the mask has dtype {self.known.dtype} and {int(self.known.sum())} known numbers.",
+                "Give booleans, True where x0 is measured, at least one.",
+            )
+
+    @property
+    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        return tuple(self.known.shape)
+
+    def __call__(self, x0: Tensor) -> Tensor:
+        return x0[:, self.known.to(x0.device)]
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        out = y.new_zeros(len(y), *self.shape)
+        out[:, self.known.to(y.device)] = y
+        return out
+
+    @cached_property
+    def spectrum(self) -> Spectrum:  # type: ignore[override]
+        return Spectrum(self.known.double(), _same, _same, self.adjoint, self.__call__)
+
+
+def box(shape: tuple[int, ...], top: int, left: int, height: int, width: int) -> Mask:
+    """Everything but a box of pixels: inpainting."""
+    _picture(shape)
+    inside = min(top, left) >= 0 and top + height <= shape[1] and left + width <= shape[2]
+    if height < 1 or width < 1 or not inside:
+        raise BadInput(
+            f"the box {top},{left},{height},{width} is not inside a picture of {shape[1:]}.",
+            "Give TOP,LEFT,HEIGHT,WIDTH in pixels.",
+        )
+    known = torch.ones(shape, dtype=torch.bool)
+    known[:, top : top + height, left : left + width] = False
+    return Mask(known)
+
+
+def random_mask(shape: tuple[int, ...], missing: float, seed: int = 0) -> Mask:
+    """A share `missing` of the pixels (of a vector: numbers) is not seen: random inpainting."""
+    if not 0 < missing < 1:
+        raise BadInput(f"the missing share is {missing:g}.", "Give a number between 0 and 1.")
+    places = shape[1:] if len(shape) == 3 else shape
+    size = torch.Size(places).numel()
+    order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
+    known = torch.ones(size, dtype=torch.bool)
+    known[order[: min(size - 1, round(missing * size))]] = False
+    return Mask(known.view(places).expand(shape).contiguous())
+
+
+@dataclass(frozen=True, eq=False)
+class Pool(Linear):
+    """Means of `factor x factor` blocks: super-resolution. Singular values 1/factor.
+
+    >>> Pool((1, 2, 2), 2)(torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]]))
+    tensor([[[[3.]]]])
+    """
+
+    shape: tuple[int, ...]
+    factor: int
+
+    def __post_init__(self) -> None:
+        _picture(self.shape)
+        k = self.factor
+        if k < 1 or self.shape[1] % k or self.shape[2] % k:
+            raise BadInput(
+                f"blocks of {k} do not tile a picture of {self.shape[1:]}.",
+                "Give a factor that divides height and width.",
+            )
+
+    def __call__(self, x0: Tensor) -> Tensor:
+        return self._blocks(x0).mean(-1)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        k2 = self.factor**2
+        return self._picture((y / k2)[..., None].expand(*y.shape, k2))
+
+    @cached_property
+    def spectrum(self) -> Spectrum:  # type: ignore[override]
+        k = self.factor
+        direction = torch.full((k * k,), 1 / k, dtype=torch.float64)
+        singular = self._blocks(torch.zeros(1, *self.shape, dtype=torch.float64))
+        singular[..., 0] = 1 / k
+
+        def turned(x: Tensor) -> Tensor:
+            return self._picture(_reflect(self._blocks(x), direction))
+
+        return Spectrum(
+            self._picture(singular)[0],
+            turned,
+            turned,
+            lambda y: self._picture(_first(y, k * k)),
+            lambda c: self._blocks(c)[..., 0],
+        )
+
+    def _blocks(self, x: Tensor) -> Tensor:
+        """`(B, C, H/k, W/k, k*k)`."""
+        k, (c, h, w) = self.factor, self.shape
+        x = x.reshape(-1, c, h // k, k, w // k, k).movedim(3, 4)
+        return x.reshape(-1, c, h // k, w // k, k * k)
+
+    def _picture(self, blocks: Tensor) -> Tensor:
+        k, (c, h, w) = self.factor, self.shape
+        x = blocks.reshape(-1, c, h // k, w // k, k, k).movedim(4, 3)
+        return x.reshape(-1, c, h, w)
+
+
+@dataclass(frozen=True, eq=False)
+class Grey(Linear):
+    """A weighted sum of the channels, `(B, 3, H, W) -> (B, 1, H, W)`: colourisation.
+
+    One singular value, the norm of the weights; the default is the luma of ITU-R BT.601.
+    """
+
+    shape: tuple[int, ...]
+    weights: tuple[float, ...] = LUMA
+
+    def __post_init__(self) -> None:
+        _picture(self.shape)
+        if self.shape[0] != len(self.weights):
+            raise BadInput(
+                f"grey of {len(self.weights)} channels meets a picture of {self.shape[0]}.",
+                "Give a colour picture, or one weight for each channel.",
+            )
+
+    @property
+    def _weights(self) -> Tensor:
+        return torch.tensor(self.weights, dtype=torch.float64)
+
+    def __call__(self, x0: Tensor) -> Tensor:
+        return (x0 * self._weights.to(x0).view(-1, 1, 1)).sum(1, keepdim=True)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return y * self._weights.to(y).view(-1, 1, 1)
+
+    @cached_property
+    def spectrum(self) -> Spectrum:  # type: ignore[override]
+        norm = self._weights.norm()
+        singular = torch.zeros(self.shape, dtype=torch.float64)
+        singular[0] = norm
+
+        def turned(x: Tensor) -> Tensor:
+            return _reflect(x.movedim(1, -1), self._weights / norm).movedim(-1, 1)
+
+        return Spectrum(
+            singular,
+            turned,
+            turned,
+            lambda y: _first(y[:, 0], len(self.weights)).movedim(-1, 1),
+            lambda c: c[:, :1],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Blur(Linear):
+    """Circular convolution with a kernel that half a turn leaves alone: `A = V diag(h) V^T`.
+
+    V is the Hartley transform, h the kernel's Fourier transform, which is real by that symmetry;
+    singular values |h|, with its sign in U. `kernel (H, W)` has its centre at (0, 0).
+    """
+
+    shape: tuple[int, ...]
+    kernel: Tensor
+
+    def __post_init__(self) -> None:
+        _picture(self.shape)
+        turned = self.kernel.flip((0, 1)).roll((1, 1), (0, 1))
+        if self.kernel.shape != self.shape[1:] or not torch.allclose(turned, self.kernel):
+            raise BadInput(
+                f"the kernel {tuple(self.kernel.shape)} is not symmetric about (0, 0), or not "
+                f"{self.shape[1:]}.",
+                "Give one of the picture's size with kernel[-i, -j] = kernel[i, j].",
+            )
+
+    @cached_property
+    def _response(self) -> Tensor:
+        return torch.fft.fft2(self.kernel.double()).real
+
+    def __call__(self, x0: Tensor) -> Tensor:
+        return hartley(self._response.to(x0) * hartley(x0))
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self(y)
+
+    @cached_property
+    def spectrum(self) -> Spectrum:  # type: ignore[override]
+        response = self._response
+        size = response.abs().expand(self.shape)
+        sign = torch.where(response < 0, -1.0, 1.0)
+        return Spectrum(
+            torch.where(size > 1e-12 * size.max(), size, 0.0),
+            hartley,
+            hartley,
+            lambda y: sign.to(y) * hartley(y),
+            lambda c: hartley(sign.to(c) * c),
+        )
+
+
+def gaussian_blur(shape: tuple[int, ...], width: float) -> Blur:
+    """Blur by a Gaussian of standard deviation `width` pixels, circular, of sum 1."""
+    _picture(shape)
+    if not width > 0:
+        raise BadInput(f"the blur is {width:g} pixels wide.", "Give a positive width.")
+    rows, columns = (_around(n) for n in shape[1:])
+    kernel = torch.exp(-(rows[:, None] ** 2 + columns**2) / (2 * width**2))
+    return Blur(shape, kernel / kernel.sum())
+
+
+def motion_blur(shape: tuple[int, ...], length: float, angle: float) -> Blur:
+    """Blur along a centred segment of `length` pixels at `angle` degrees from the rows, circular.
+
+    A pixel's share is that of the segment inside it, by 64 points a pixel of length.
+    """
+    _picture(shape)
+    if not length >= 1:
+        raise BadInput(f"the motion is {length:g} pixels long.", "Give 1 or more.")
+    turn, points = math.radians(angle), 64 * math.ceil(length)
+    along = ((torch.arange(points, dtype=torch.float64) + 0.5) / points - 0.5) * length
+    row = (-math.sin(turn) * along).round().long() % shape[1]
+    column = (math.cos(turn) * along).round().long() % shape[2]
+    kernel = torch.zeros(shape[1:], dtype=torch.float64)
+    kernel.index_put_((row, column), torch.ones_like(along), accumulate=True)
+    kernel = kernel + kernel.flip((0, 1)).roll((1, 1), (0, 1))
+    return Blur(shape, kernel / kernel.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Fourier(Linear):
+    """Some of k-space, in real numbers: `y = (Hartley x0)[:, known]`, y `(B, m)`: MRI.
+
+    `Re F - Im F` at k and -k carries both parts of `F(k)`, and is orthonormal. `known (H, W)`
+    must therefore hold -k with each k; all singular values are 1.
+    """
+
+    shape: tuple[int, ...]
+    known: Tensor
+
+    def __post_init__(self) -> None:
+        _picture(self.shape)
+        paired = self.known.flip((0, 1)).roll((1, 1), (0, 1))
+        if self.known.shape != self.shape[1:] or not torch.equal(paired, self.known):
+            raise BadInput(
+                "the frequencies do not come in pairs k, -k, or are not of the picture's size.",
+                f"Give booleans {self.shape[1:]} with known[-i, -j] = known[i, j].",
+            )
+
+    @cached_property
+    def _mask(self) -> Mask:
+        return Mask(self.known.expand(self.shape).contiguous())
+
+    def __call__(self, x0: Tensor) -> Tensor:
+        return self._mask(hartley(x0))
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return hartley(self._mask.adjoint(y))
+
+    @cached_property
+    def spectrum(self) -> Spectrum:  # type: ignore[override]
+        return self._mask.spectrum._replace(forward=hartley, backward=hartley)
+
+
+def masked_fourier(shape: tuple[int, ...], acceleration: float, seed: int = 0) -> Fourier:
+    """One in `acceleration` columns of k-space, the lowest of them and random ones, in pairs."""
+    _picture(shape)
+    width = shape[2]
+    if not 1 <= acceleration <= width:
+        raise BadInput(
+            f"acceleration {acceleration:g} leaves none of {width} columns.",
+            f"Give 1 to {width}.",
+        )
+    rng = torch.Generator().manual_seed(seed)
+    target, far = width / acceleration, width // 2
+    lowest = torch.arange(1, far + 1)[: int(target / 6)]
+    rest = torch.arange(len(lowest) + 1, far + 1)
+    order = torch.cat([lowest, rest[torch.randperm(len(rest), generator=rng)]])
+    columns = torch.zeros(width, dtype=torch.bool)
+    columns[0] = True
+    for k in order.tolist():
+        if columns.sum() + 1 >= target:
+            break
+        columns[[k, -k]] = True
+    return Fourier(shape, columns.expand(shape[1:]).contiguous())
+
+
+def hartley(x: Tensor) -> Tensor:
+    """The orthonormal Hartley transform of the last two axes, `Re F - Im F`: its own inverse."""
+    f = torch.fft.fft2(x, norm="ortho")
+    return f.real - f.imag
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
+def _first(y: Tensor, count: int) -> Tensor:
+    """y as the first of `count` coefficients, the others 0, on a new last axis."""
+    return torch.nn.functional.pad(y[..., None], (0, count - 1))
+
+
+def _reflect(x: Tensor, direction: Tensor) -> Tensor:
+    """Householder's reflection of the last axis that exchanges the first axis and `direction`."""
+    normal = direction.clone()
+    normal[0] -= 1
+    if not normal.any():
+        return x
+    normal = (normal / normal.norm()).to(x)
+    return x - 2 * (x @ normal)[..., None] * normal
+
+
+def _around(n: int) -> Tensor:
+    """Distance of each of n places on a circle from place 0, with sign."""
+    return torch.fft.fftfreq(n, 1 / n, dtype=torch.float64)
+
+
+def _picture(shape: tuple[int, ...]) -> None:
+    if len(shape) != 3:
+        raise BadInput(f"a sample of shape {shape} is no picture.", "Give (C, H, W).")

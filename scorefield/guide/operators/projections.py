@@ -1,0 +1,83 @@
+"""Operators without a picture's structure: tomography and random projections."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput
+from scorefield.guide.operators.linear import Linear, Matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Radon(Linear):
+    """Parallel-beam line integrals at `angles` equal turns of half a circle: CT.
+
+    Each pixel is a point at its centre, shared by linear interpolation between the two bins of
+    width 1 that it falls between; y `(B, C, angles, bins)` is divided by `sqrt(H W)`, so that its
+    numbers are of order 1. The matrix is sparse; the adjoint reads the same entries across: exact.
+    """
+
+    shape: tuple[int, ...]
+    angles: int
+
+    def __post_init__(self) -> None:
+        if len(self.shape) != 3 or self.angles < 1:
+            raise BadInput(
+                f"a Radon transform at {self.angles} angles of a sample {self.shape}.",
+                "Give at least one angle and a picture (C, H, W).",
+            )
+
+    @property
+    def bins(self) -> int:
+        return math.ceil(math.hypot(*self.shape[1:])) + 2
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        return (self.shape[0], self.angles, self.bins)
+
+    @cached_property
+    def _sparse(self) -> Tensor:
+        height, width = self.shape[1:]
+        turn = torch.arange(self.angles, dtype=torch.float64) * math.pi / self.angles
+        i = torch.arange(height, dtype=torch.float64) - (height - 1) / 2
+        j = torch.arange(width, dtype=torch.float64) - (width - 1) / 2
+        place = turn.cos()[:, None, None] * j + turn.sin()[:, None, None] * i[:, None]
+        place = place.flatten(1) + (self.bins - 1) / 2
+        low = place.floor()
+        row = torch.arange(self.angles)[:, None] * self.bins + low.long()
+        column = torch.arange(height * width).expand_as(row)
+        index = torch.stack([torch.cat([row, row + 1], 1), torch.cat([column, column], 1)])
+        share = torch.cat([1 - (place - low), place - low], 1) / math.sqrt(height * width)
+        size = (self.angles * self.bins, height * width)
+        made = torch.sparse_coo_tensor(
+            index.flatten(1), share.flatten(), size, check_invariants=True
+        )
+        return made.coalesce()
+
+    @cached_property
+    def _across(self) -> Tensor:
+        return self._sparse.t().coalesce()
+
+    def __call__(self, x0: Tensor) -> Tensor:
+        return _product(self._sparse, x0.flatten(2)).view(-1, *self.rows)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return _product(self._across, y.flatten(2)).view(-1, *self.shape)
+
+
+def _product(sparse: Tensor, x: Tensor) -> Tensor:
+    """`M x` for each `(B, C, n)`."""
+    return torch.sparse.mm(sparse.to(x), x.flatten(0, 1).T).T.contiguous()
+
+
+def gaussian_projection(shape: tuple[int, ...], count: int, seed: int = 0) -> Matrix:
+    """`count` random sums of all numbers of x0, weights N(0, 1/count): compressed sensing."""
+    size = torch.Size(shape).numel()
+    if not 1 <= count <= size:
+        raise BadInput(f"{count} projections of {size} numbers.", f"Give 1 to {size}.")
+    rng = torch.Generator().manual_seed(seed)
+    matrix = torch.randn(count, size, generator=rng, dtype=torch.float64) / math.sqrt(count)
+    return Matrix(matrix, shape)

@@ -1,0 +1,99 @@
+"""`scorefield restore`: what it writes, that it agrees with y, and what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from scorefield.cli.restore import FILES, psnr
+
+pytestmark = pytest.mark.slow
+BOX = ("--operator", "box:2,2,4,4")
+
+
+@pytest.mark.parametrize(
+    "operator, method",
+    [("box:2,2,4,4", "pigdm"), ("pool:2", "diffpir"), ("blur:1", "ddrm"), ("radon:6", "dps")],
+)
+def test_it_writes_pictures_arrays_and_figures(cli, run, tmp_path, operator, method):
+    out = tmp_path / "restored"
+    words = ("--operator", operator, "--method", method, "--input", "test:3", "--n", 3)
+    code, said, err = cli("restore", run, *words, "--steps", 4, "--out", out, "--json")
+    assert code == 0, err
+    told = json.loads(said)
+    assert told == json.loads((out / "restore.json").read_text())
+    assert told["n"] == 3
+    assert {f.name for f in out.iterdir()} == {*FILES, "restore.npz", "restore.json"}
+    arrays = np.load(out / "restore.npz", allow_pickle=False)
+    x = torch.from_numpy(arrays["x"])
+    truth = torch.from_numpy(arrays["truth"])
+    assert x.shape == (3, 1, 8, 8)
+    scale = 8  # digits run from 0 to 16
+    assert told["rms"] == pytest.approx(float((x / scale - 1 - truth).square().mean().sqrt()), 1e-3)
+    again = cli("restore", run, *words, "--steps", 4, "--out", tmp_path / "b", "--json")
+    assert again.code == 0
+    assert (np.load(tmp_path / "b" / "restore.npz")["x"] == arrays["x"]).all()  # the same seeds
+
+
+def test_what_was_seen_stays(cli, run, tmp_path):
+    """An exact measurement by a mask: every restoration has the seen pixels to the last bit."""
+    out = tmp_path / "r"
+    words = ("--input", "test:0", "--noise", 0, "--method", "replacement", "--n", 2, "--steps", 3)
+    assert cli("restore", run, *BOX, *words, "--out", out).code == 0
+    arrays = np.load(out / "restore.npz")
+    seen = np.ones((8, 8), bool)
+    seen[2:6, 2:6] = False
+    x0 = arrays["x"] / 8 - 1
+    assert np.abs(x0 - arrays["truth"])[:, :, seen].max() < 1e-5
+    assert np.abs(x0 - arrays["truth"])[:, :, ~seen].max() > 0.1
+
+
+def test_a_measurement_as_it_came(cli, run, tmp_path):
+    np.savez(tmp_path / "y.npz", y=np.zeros((1, 4, 4), np.float32))
+    Image.new("L", (4, 4), 127).save(tmp_path / "y.png")
+    for name in ("y.npz", "y.png"):
+        out = tmp_path / f"from-{name}"
+        words = ("--measured", tmp_path / name, "--n", 2, "--steps", 2, "--out", out, "--json")
+        code, said, err = cli("restore", run, "--operator", "pool:2", *words)
+        assert code == 0, err
+        assert "psnr" not in json.loads(said)
+        assert "truth" not in np.load(out / "restore.npz")
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (("--operator", "boks:2,2,4,4", "--input", "test:0"), "boks"),
+        (("--operator", "box:2,2", "--input", "test:0"), "box:2,2,4,4"),
+        (("--operator", "box:6,6,4,4", "--input", "test:0"), "not inside a picture"),
+        ((*BOX, "--input", "test:99999"), "Write test:0 to test:"),
+        ((*BOX, "--input", "none.png"), "none.png: there is no such file"),
+        (BOX, "needs one of --input and --measured"),
+        ((*BOX, "--input", "test:0", "--noise", "-1"), "--noise is -1"),
+        ((*BOX, "--input", "test:0", "--method", "magic"), "magic"),
+        ((*BOX, "--input", "test:0", "--labels", "1,2"), "--labels names 2 classes"),
+        ((*BOX, "--input", "test:0", "--steps", "0"), "--steps is 0"),
+        ((*BOX, "--input", "test:0", "--method", "ddrm", "--solver", "ddim"), "a solver itself"),
+        (("--operator", "clip:2", "--input", "test:0", "--method", "pigdm"), "linear operator"),
+    ],
+)
+def test_bad_input_is_one_sentence(refused, run, words, said):
+    assert said in refused("restore", run, *words)
+
+
+def test_a_damaged_measurement_is_refused(refused, run, tmp_path):
+    np.savez(tmp_path / "a.npz", y=np.zeros((1, 3, 3), np.float32))
+    np.savez(tmp_path / "b.npz", x=np.zeros((1, 4, 4), np.float32))
+    np.savez(tmp_path / "c.npz", y=np.full((1, 4, 4), np.nan, np.float32))
+    for name, said in (("a", "shape"), ("b", "no array y"), ("c", "not finite")):
+        words = ("--operator", "pool:2", "--measured", tmp_path / f"{name}.npz")
+        assert said in refused("restore", run, *words)
+
+
+def test_psnr():
+    """A tenth of the range 2 everywhere is 20 dB; an exact picture is bounded."""
+    truth = torch.zeros(1, 1, 4, 4)
+    assert psnr(truth + 0.2, truth) == pytest.approx(20)
+    assert psnr(truth, truth) > 100
