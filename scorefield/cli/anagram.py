@@ -10,10 +10,19 @@ from torch import Tensor
 
 from scorefield import catalogue
 from scorefield.base import BadInput, Cond, Denoise, Seeded
-from scorefield.cli.options import Switch, at_least, device, labels_of, parse, say, seeds_of
+from scorefield.cli.options import (
+    Switch,
+    at_least,
+    device,
+    labels_of,
+    parse,
+    say,
+    seeds_of,
+    settings_for,
+)
 from scorefield.guide import Part, View, anagram, hybrid, view
 from scorefield.report import picture, write_png
-from scorefield.run import Run, build_grid, build_solver, open_run, progress_bar, settings_of
+from scorefield.run import Run, build_grid, build_solver, open_run, progress_bar
 from scorefield.solve import trajectory
 from scorefield.train import check_place
 
@@ -77,13 +86,7 @@ def main(argv: list[str]) -> int:
     if out.suffix != ".png":
         raise BadInput(f"--out is {out}.", "Give a name that ends in .png.")
     check_place(out)
-    settings = settings_of(
-        run,
-        steps=options.steps,
-        solver=options.solver,
-        grid=options.grid,
-        guidance=options.guidance,
-    )
+    settings = settings_for(run, options)
     scale = settings["guidance"] if options.labels else 1.0
     shown = catalogue.guides["cfg"](scale)(run.denoiser.to(device()))
     x0 = _sample(run, guide(shown), seeds, settings)

@@ -9,11 +9,20 @@ import torch
 import tyro
 
 from scorefield.base import BadInput
-from scorefield.cli.options import Switch, at_least, device, labels_of, parse, say, seeds_of
+from scorefield.cli.options import (
+    Switch,
+    at_least,
+    device,
+    labels_of,
+    parse,
+    say,
+    seeds_of,
+    settings_for,
+)
 from scorefield.data.given import input_mask, input_picture
 from scorefield.editing import MASKED, edit, masked, reencode
 from scorefield.report import picture, write_npz, write_png
-from scorefield.run import open_conditions, open_run, settings_of
+from scorefield.run import open_conditions, open_run
 from scorefield.train import check_place
 
 ROW = 12
@@ -92,13 +101,7 @@ def main(argv: list[str]) -> int:
     if n is options.seeds is None:
         n = len(labels) if options.encode and labels else 1 if options.encode else 8
     seeds = seeds_of(n, options.seeds)
-    settings = settings_of(
-        run,
-        steps=options.steps,
-        solver=options.solver,
-        grid=options.grid,
-        guidance=options.guidance,
-    )
+    settings = settings_for(run, options)
     if not isinstance(settings["grid"], str):
         raise BadInput(
             "--grid is a fitted one, which begins at pure noise.",

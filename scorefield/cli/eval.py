@@ -12,10 +12,19 @@ import tyro
 
 import scorefield
 from scorefield.base import BadInput
-from scorefield.cli.options import Switch, at_least, device, note, note_guidance, parse, say
+from scorefield.cli.options import (
+    Switch,
+    at_least,
+    device,
+    note,
+    note_guidance,
+    parse,
+    say,
+    settings_for,
+)
 from scorefield.data import Data
 from scorefield.measure import Judge, evaluate, train_judge
-from scorefield.run import data_of, generate, open_run, settings_of
+from scorefield.run import data_of, generate, open_run
 from scorefield.train import (
     check_place,
     load_weights,
@@ -68,13 +77,7 @@ def main(argv: list[str]) -> int:
     at_least("--steps", options.steps)
     check_place(options.run, "RUN")
     classes = run.facts.classes
-    settings = settings_of(
-        run,
-        steps=options.steps,
-        solver=options.solver,
-        grid=options.grid,
-        guidance=options.guidance,
-    )
+    settings = settings_for(run, options)
     if classes:
         note_guidance(settings["grid"], settings["guidance"])
     data = data_of(run)

@@ -118,6 +118,14 @@ def at_least(flag: str, value: int | None, least: int = 1) -> None:
         raise BadInput(f"{flag} is {value}.", f"Give at least {least}.")
 
 
+def settings_for(run: Any, options: Any) -> dict[str, Any]:
+    """How to sample: what the flags --steps, --solver, --grid and --guidance say, else the run."""
+    from scorefield.run import settings_of
+
+    names = ("steps", "solver", "grid", "guidance")
+    return settings_of(run, **{name: getattr(options, name) for name in names})
+
+
 def device() -> str:
     """Where to sample: the accelerator, if there is one."""
     import torch

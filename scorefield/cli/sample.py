@@ -24,11 +24,12 @@ from scorefield.cli.options import (
     parse,
     say,
     seeds_of,
+    settings_for,
 )
 from scorefield.guide.classifier import classifier
 from scorefield.noisy import NoisyClassifier, open_classifier
 from scorefield.report import Pieces, picture, write_npz, write_pictures, write_png
-from scorefield.run import Run, open_conditions, open_run, settings_of
+from scorefield.run import Run, open_conditions, open_run
 from scorefield.train import check_place
 
 
@@ -167,13 +168,7 @@ def _read(options: Options) -> Request:
     rows = None if cond is None else len(next(iter(cond.values())))
     seeds = seeds_of(rows if options.n is options.seeds is None else options.n, options.seeds)
     n, labels = len(seeds), _labels(options, run, cond)
-    settings = settings_of(
-        run,
-        steps=options.steps,
-        solver=options.solver,
-        grid=options.grid,
-        guidance=options.guidance,
-    )
+    settings = settings_for(run, options)
     target = options.out or options.run / "samples" / f"{n}-seeds.png"
     _check_target(target)
     noisy = guide = guided = None
