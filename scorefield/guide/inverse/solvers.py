@@ -11,7 +11,51 @@ from scorefield.guide.inverse.measurement import Measurement, wide
 from scorefield.guide.operators import Operator
 from scorefield.solve import DDPM, Info, Solver, State
 from scorefield.solve.langevin import below
-from scorefield.solve.transfer import affine
+from scorefield.solve.transfer import affine, transfer
+
+
+@dataclass(frozen=True)
+class Renewed:
+    """DDIM with a constant share of fresh noise, however short the step.
+
+        x_there = alpha D + sigma (sqrt(1 - share) eps + sqrt(share) z),   eps that of x
+
+    No law of a diffusion but on a point: in many steps the noise is renewed again and again, the
+    samples follow D and lose spread. What was measured and what was not come to agree sooner for
+    it. share = 1 keeps nothing of x but D. DiffPIR's walk, with their zeta for the share.
+
+    Source: Zhu et al. 2023, "Denoising diffusion models for plug-and-play image restoration".
+    """
+
+    share: float = 0.3
+    order = 1
+    evals = 1
+    stochastic = True
+    adaptive = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise BadInput(f"share is {self.share}.", "Use a number above 0, at most 1; or DDIM.")
+
+    def init(self, x: Tensor) -> State:
+        return State(x)
+
+    def step(
+        self,
+        denoise: Denoise,
+        state: State,
+        here: Level,
+        there: Level,
+        noise: Noise,
+        cond: Cond | None = None,
+    ) -> tuple[State, Info]:
+        (x,) = state
+        denoised = denoise(x, here, cond)
+        kept = Level(there.alpha, (1 - self.share) ** 0.5 * there.sigma)
+        keep, gain = transfer(here, kept)
+        moved = affine(x, keep, denoised, gain)
+        fresh = self.share**0.5 * like(there.sigma, x)
+        return State(moved + fresh * noise(x, here, there)), Info(denoised)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +147,7 @@ class DDRM:
     noise_std: float | Tensor = 0.0
     eta: float = 0.85
     mix: float = 1.0
+    sigma_data: float = 1.0
     order = 1
     evals = 1
     stochastic = True
@@ -132,11 +177,11 @@ class DDRM:
         wider = wide(denoised)
         singular, forward, backward, lift, _ = self._spectrum  # type: ignore[attr-defined]
         s = singular.to(wider).expand_as(wider)
-        told = s > 0
+        std = like(torch.as_tensor(self.noise_std, dtype=torch.float64), wider)
+        told = self.sigma_data * s > std
         c = forward(wider)
         b = torch.where(told, lift(self.y.to(wider)) / torch.where(told, s, 1.0), c)
-        std = torch.as_tensor(self.noise_std, dtype=torch.float64)
-        e = like(std, wider) / torch.where(told, s, 1.0)
+        e = std / torch.where(told, s, 1.0)
         a, sigma = there.like(wider)
         away = (forward(wide(x)) - here.like(wider).alpha * c) / here.like(wider).sigma
         rough = told & (sigma < a * e)
