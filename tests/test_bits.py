@@ -13,6 +13,8 @@ from scorefield.denoise import Denoiser, Gaussian
 from scorefield.likelihood import flow_log_prob, path, sde_bound, truncated_normal
 from scorefield.process import EDM, VP, Cosine, DiscreteVP
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 DIMS = 3
 

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SLOW = ("torch.distributed.tensor", "matplotlib", "sklearn", "datasets", "accelerate", "PIL")
 
 

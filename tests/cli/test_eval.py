@@ -66,6 +66,7 @@ def test_the_judge_sees_about_as_many_examples_of_any_set(monkeypatch, tmp_path)
     assert asked == [30, 30, 4, 2]
 
 
+@pytest.mark.slow
 def test_eval_of_points_needs_no_judge(cli, tmp_path):
     words = [
         "--net.width",

@@ -13,6 +13,8 @@ from scorefield.process import VP, grids
 from scorefield.solve import DDPM, Heun, sample, trajectory
 from tests.laws.walks import Counted, cat, close
 
+pytestmark = pytest.mark.slow
+
 ONE = torch.ones(1, 1, dtype=torch.float64)
 PLUS = Gaussian(ONE[0], ONE)
 BOTH = Mixture(torch.cat((ONE, -ONE)), ONE.expand(2, 1, 1), torch.ones(2).double())
