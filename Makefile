@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: quickstart test check lint quick bench-step bench-solvers bench-train bench-recipes docs clean
+.PHONY: quickstart test check lint quick bench-step bench-solvers bench-train bench-recipes bench-restore docs clean
 .DELETE_ON_ERROR:
 
 quickstart: .venv/installed
@@ -44,9 +44,14 @@ bench-train: .venv/installed
 bench-recipes: .venv/installed
 	$(BIN)/python -m benchmarks.recipes $(ARGS)
 
+# make bench-restore ARGS="runs/digits runs/fashion --peer .../python"
+bench-restore: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.restore $(ARGS)
+
 docs: .venv/installed
 	$(BIN)/python docs/pictures.py
 	OMP_NUM_THREADS=1 $(BIN)/python docs/pictures_training.py
+	OMP_NUM_THREADS=1 $(BIN)/python docs/pictures_guidance.py
 	OMP_NUM_THREADS=1 $(BIN)/python -m docs.solvers
 
 .venv/installed: pyproject.toml constraints.txt

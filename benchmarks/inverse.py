@@ -161,7 +161,7 @@ METHODS = {
     "draws": lambda p, seed: posterior(p).draw(SAMPLES, 10**6 + seed),
     "posterior's D": exact,
     "DiffPIR": guided(diffpir),
-    "DDRM": walked(lambda a, p: DDRM(a, p.y, p.noise_std)),
+    "DDRM": walked(lambda a, p: DDRM(a, p.y, p.noise_std, sigma_data=11.0)),
     "DPS as published": walked(lambda a, p: DPS(a, p.y, solver=DDIM(1.0))),
     "DPS": guided(dps, sigma_data=11.0),
     "PiGDM": guided(pigdm, sigma_data=11.0),

@@ -15,13 +15,15 @@ from scorefield.base import BadInput, Cond, Seeded, unknown
 from scorefield.cli.options import Switch, at_least, device, labels_of, parse, say, seeds_of
 from scorefield.config import build_levels
 from scorefield.data.given import read_arrays, read_examples
-from scorefield.guide.inverse import METHODS, measure, restore
+from scorefield.guide.inverse import METHODS, Renewed, measure, restore
 from scorefield.guide.operators import Operator, operator
 from scorefield.report import picture, write_npz, write_png
 from scorefield.run import Run, build_solver, data_of, open_run
 from scorefield.train import check_place, write_json
 
-METHOD, STEPS = "pigdm", 100
+METHOD, STEPS = "dps", 100
+RENEWED = ("dps", "mmps", "pigdm", "tmpd")
+"""The guides that are best with a constant share of fresh noise."""
 MEASURING = 2**32
 """Added to a seed for the noise of the measurement, which is none of the sampler's."""
 FILES = ("sheet.png", "measurement.png", "restorations.png", "mean.png", "deviation.png")
@@ -64,7 +66,7 @@ class Options:
     steps: int = STEPS
     """Solver steps."""
     solver: str | None = None
-    """Solver of the methods that are guides (default: DDIM with fresh noise, eta 1)."""
+    """Solver of the methods that are guides (default: DDIM with a share of fresh noise)."""
     grid: str | None = None
     """Noise levels visited (default: the run's; see scorefield catalogue grids)."""
     labels: str | None = None
@@ -96,6 +98,8 @@ def main(argv: list[str]) -> int:
         if len(label) != 1:
             raise BadInput(f"--labels names {len(label)} classes.", "Give that of the picture.")
     solver = None if options.solver is None else build_solver(options.solver)
+    if solver is None and options.method in RENEWED:
+        solver = Renewed()
     levels = build_levels(options.grid or run.config.sample.grid, run.schedule, options.steps)
     out = options.out or options.run / "restore"
     if out.exists() and not out.is_dir():

@@ -11,8 +11,8 @@ and with x0 given x taken for a Gaussian of mean D and covariance V,
     D_y = D + C A^T (A V A^T + noise_std^2 I)^-1 (y - A D).                              (eq. 4)
 
 The methods differ in V: C itself is `mmps`, its row sums `tmpd`, `r^2 I` is `pigdm`, and `dps` has
-`r^2 I` in place of all of `A V A^T`. `diffpir` has `(sigma/alpha)^2 I` for V and also for C, which
-spares it the gradient:
+a multiple of I in place of all of `A V A^T`. `diffpir` has `(sigma/alpha)^2 I` for V and also for
+C, which spares it the gradient:
 
     D_y = D + V A^T (A V A^T + noise_std^2 I)^-1 (y - A D).                              (eq. 5)
 
@@ -27,7 +27,7 @@ Gaussian data; `twisted` weighs a population so that it is, whatever the data.
 from scorefield.guide.inverse.linear import diffpir, dps, mmps, pigdm, replacement, tmpd
 from scorefield.guide.inverse.measurement import Measurement, Moments, measure, moments
 from scorefield.guide.inverse.restoring import METHODS, restore
-from scorefield.guide.inverse.solvers import DDRM, DPS, RePaint
+from scorefield.guide.inverse.solvers import DDRM, DPS, Renewed, RePaint
 from scorefield.guide.inverse.twisted import moment_twist, prior_twist, twisted
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "Measurement",
     "Moments",
     "RePaint",
+    "Renewed",
     "diffpir",
     "dps",
     "measure",

@@ -34,24 +34,39 @@ def _by_moments(pull: Pull) -> Guide:
 
 
 def dps(
-    operator: Operator, y: Tensor, noise_std: float | Tensor = 0.0, sigma_data: float = 1.0
+    operator: Operator,
+    y: Tensor,
+    noise_std: float | Tensor = 0.0,
+    sigma_data: float | None = None,
 ) -> Guide:
     """Diffusion posterior sampling, its clean form: the gradient of a likelihood that is stated.
 
-        D_y = D + C A'^T (y - A(D)) / (noise_std^2 + r^2),   p(y|x) = N(y; A(D), (..) I)
+        D_y = D + C g / v,   g = A'^T e,   e = y - A(D),   p(y|x) = N(y; A(D), v I)
 
-    with C of eq. 2, A' the derivative of A at D and r^2 of eq. 6: `sigma_data^2` bounds the data's
-    variance. As published (`DPS`) it has no likelihood but a step. Any operator. Exact for N(0,
-    sigma_data^2 I) data if A A^T = I, else too cautious where A shrinks. One call, one gradient.
+    with C of eq. 2 and A' the derivative of A at D. With `sigma_data`, a bound of the data's
+    deviation, v is that of N(0, sigma_data^2 I) data along e,
+
+        v = noise_std^2 + r^2 |g|^2 / |e|^2,   r^2 of eq. 6:
+
+    exact for such data if A A^T = c I. Without it the m numbers of e say what v is, and that of
+    sigma_data = 1 counts as one number more: v = max(noise_std^2, (|e|^2 + v_1) / (m + 1)). Data
+    are nearer to one another than N(0, I), and this knows. Any operator. One call, one gradient. As
+    published (`DPS`) it has no likelihood but a step.
 
     Source: Chung et al. 2023, "Diffusion posterior sampling for general noisy inverse problems".
     """
     seen = Measurement(operator, y, noise_std)
 
     def pull(denoised: Tensor, covariance: Callable[[Tensor], Tensor], level: Level) -> Tensor:
-        away = operator.pullback(denoised, seen.residual(denoised))
-        total = seen.noise + prior_variance(level, sigma_data)
-        return covariance(away) * like(ratio(torch.ones_like(total), total), denoised)
+        away = seen.residual(denoised)
+        slope = operator.pullback(denoised, away)
+        square, led = (v.flatten(1).double().square().sum(1) for v in (away, slope))
+        noise, data = seen.noise.to(square), prior_variance(level, sigma_data or 1.0).to(square)
+        total = noise + data * ratio(led, square)
+        if sigma_data is None:
+            total = torch.maximum(noise, (square + total) / (away[0].numel() + 1))
+        step = covariance(slope)
+        return step * like(ratio(torch.ones_like(total), total), denoised)
 
     return _by_moments(pull)
 
@@ -139,9 +154,9 @@ def diffpir(
         D_y = argmin |y - A x0|^2 / noise_std^2 + weight |x0 - D|^2 / r^2,   r = sigma/alpha
             = D + A^T (A A^T + weight noise_std^2 / r^2 I)^-1 (y - A D)
 
-    No gradient of the denoiser. Under `DDIM(eta)` it is the published method with its share of
-    fresh noise zeta = eta^2 (1 - q^2) in place of a constant. Not exact for any but flat priors:
-    as if x0 given x had variance r^2 / weight. At noise_std = 0 it is `replacement`.
+    No gradient of the denoiser. Under `Renewed(zeta)` it is the published method, and so `restore`
+    runs it. Not exact for any but flat priors: as if x0 given x had variance r^2 / weight. At
+    noise_std = 0 it is `replacement`.
 
     Source: Zhu et al. 2023, "Denoising diffusion models for plug-and-play image restoration".
     """
@@ -166,13 +181,28 @@ def diffpir(
     return guide
 
 
-def replacement(operator: Operator, y: Tensor) -> Guide:
-    """What is measured replaces what D says of it: `D_y = D + A^+ (y - A D)`.
+def replacement(operator: Operator, y: Tensor, noise_std: float | Tensor = 0.0) -> Guide:
+    """What is measured replaces what D says of it, as far as it is above the noise.
 
-    For exact measurements; the samples agree with y, but the rest of D has not been told of it, so
-    for no data but independent ones is the law right. `RePaint` lets the parts agree.
+        D_y = D + A^T (A A^T + noise_std^2 I)^-1 (y - A D)
+
+    At noise_std = 0 `D + A^+ (y - A D)`: the samples agree with y. Noise damps what would be
+    divided by a small singular value, as if data had variance 1. The rest of D has not been told of
+    y, so for no data but independent ones is the law right. `RePaint` lets the parts agree.
 
     Source: Wang, Yu and Zhang 2023, "Zero-shot image restoration using denoising diffusion
     null-space model"; for masks Song et al. 2021.
     """
-    return diffpir(operator, y, 0.0)
+    seen = Measurement(operator, y, noise_std)
+    a = seen.linear
+
+    def guide(denoise: Denoise) -> Denoise:
+        def guided(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
+            denoised = wide(denoise(x, level, cond))
+            away = seen.residual(denoised)
+            found = a.solve(away, away.new_ones(()), like(seen.noise, away))
+            return (denoised + a.adjoint(found)).to(x.dtype)
+
+        return guided
+
+    return guide

@@ -7,13 +7,13 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Guide, Level, Seeded, unknown
 from scorefield.guide.inverse.linear import diffpir, dps, mmps, pigdm, replacement, tmpd
-from scorefield.guide.inverse.solvers import DDRM, DPS, RePaint
+from scorefield.guide.inverse.solvers import DDRM, DPS, Renewed, RePaint
 from scorefield.guide.inverse.twisted import twisted
 from scorefield.guide.operators import Operator
 from scorefield.solve import DDIM, Solver, sample
 
 GUIDES: dict[str, Callable[..., Guide]] = {
-    "replacement": lambda operator, y, noise_std: replacement(operator, y),
+    "replacement": replacement,
     "dps": dps,
     "pigdm": pigdm,
     "mmps": lambda operator, y, noise_std, steps=3: mmps(operator, y, noise_std, steps),
@@ -21,7 +21,9 @@ GUIDES: dict[str, Callable[..., Guide]] = {
     "diffpir": diffpir,
 }
 SOLVERS: dict[str, Callable[..., Solver]] = {
-    "repaint": lambda operator, y, noise_std, **more: RePaint(operator, y, **more),
+    "repaint": lambda operator, y, noise_std, **more: RePaint(
+        operator, y, noise_std=noise_std, **more
+    ),
     "dps-published": lambda operator, y, noise_std, **more: DPS(operator, y, **more),
     "ddrm": DDRM,
     "twisted": twisted,
@@ -45,9 +47,10 @@ def restore(
 ) -> Tensor:
     """One restoration of `y (1, ...)` or `(n, ...)` for each of n seeds: `(n, *shape)`.
 
-    `solver` runs the guides (default DDIM(eta=1)); the methods that are solvers take it as their
-    own option if they wrap one. `mmps` makes 3 conjugate gradients, as networks want; steps=None
-    makes them all. The particles of `twisted` are the seeds unless said otherwise.
+    `solver` runs the guides (default DDIM(eta=1), for diffpir Renewed()); the methods that are
+    solvers take it as their own option if they wrap one. `mmps` makes 3 conjugate gradients, as
+    networks want; steps=None makes them all. The particles of `twisted` are the seeds unless said
+    otherwise.
     `options` are the method's. x has the dtype and device of y.
 
     >>> import torch
@@ -61,7 +64,7 @@ def restore(
     """
     if method not in METHODS:
         raise unknown("method", method, METHODS)
-    walker = solver or DDIM(1.0)
+    walker = solver or (Renewed() if method == "diffpir" else DDIM(1.0))
     if method in GUIDES:
         denoise = GUIDES[method](operator, y, noise_std, **options)(denoise)
     else:

@@ -27,7 +27,7 @@ class Renewed:
     Source: Zhu et al. 2023, "Denoising diffusion models for plug-and-play image restoration".
     """
 
-    share: float = 0.3
+    share: float = 0.6
     order = 1
     evals = 1
     stochastic = True
@@ -136,8 +136,10 @@ class DDRM:
         sigma/alpha >= e:       x = alpha (c + mix (b - c)) + sqrt(sigma^2 - (alpha mix e)^2) z
 
     at the level reached; eps is that of x in the first. No gradient; one call. The values that y
-    tells do not depend on x but through D, so any start is forgotten. Right at each level in law
-    only for point masses of data; eta .85 and mix 1 are the paper's.
+    tells do not depend on x but through D, so any start is forgotten. A number with e above
+    `sigma_data`, a bound of the data's deviation, counts as untold (s = 0): its y is noise, which
+    would come again at every step. Right at each level in law only for point masses of data; eta
+    .85 and mix 1 are the paper's.
 
     Source: Kawar et al. 2022, "Denoising diffusion restoration models".
     """
@@ -199,12 +201,14 @@ class DDRM:
 class RePaint:
     """A step; then what was measured is put in at the level reached; then up again, and down.
 
-        x_there <- x_there + A^+ (alpha y + sigma A z - A x_there)
+        x_there <- x_there + W (alpha y + sigma A z - A x_there),
+        W = A^T (A A^T + noise_std^2 I)^-1,   A^+ at noise_std = 0
 
     `times` rounds of it, each but the last followed by the forward process back up to `here`, so
-    that the rest can agree with what was put in. times=1 is Song et al.'s replacement. For exact
-    measurements. For a mask, z stands for the noise of the known pixels. Steps to clean data have
-    one round. `times` calls a step for one-step solvers, stochastic or not; each draws anew.
+    that the rest can agree with what was put in. times=1 is Song et al.'s replacement. Made for
+    exact measurements: noise_std only damps what would be divided by a small singular value. For a
+    mask, z stands for the noise of the known pixels. Steps to clean data have one round. `times`
+    calls a step for one-step solvers, stochastic or not; each draws anew.
 
     Source: Lugmayr et al. 2022, "RePaint: inpainting using denoising diffusion probabilistic
     models", algorithm 1 with jump length 1.
@@ -214,11 +218,13 @@ class RePaint:
     y: Tensor
     times: int = 5
     solver: Solver = field(default_factory=DDPM)
+    noise_std: float | Tensor = 0.0
     stochastic = True
     order = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_linear", Measurement(self.operator, self.y).linear)
+        object.__setattr__(self, "_seen", Measurement(self.operator, self.y, self.noise_std))
+        object.__setattr__(self, "_linear", self._seen.linear)  # type: ignore[attr-defined]
         if self.times < 1:
             raise BadInput(f"times is {self.times}.", "Make at least one round.")
 
@@ -260,9 +266,10 @@ class RePaint:
         linear = self._linear  # type: ignore[attr-defined]
         alpha, sigma = there.like(x)
         z = noise(x, below(there, k + 2), there)
-        told = linear.pseudoinverse(self.y.to(x)) * alpha
-        own = linear.pseudoinverse(linear(x - sigma * z))
-        return state._replace(x=(x + told - own).to(state[0].dtype))
+        away = alpha * self.y.to(x) - linear(x - sigma * z)
+        noise = like(self._seen.noise, x)  # type: ignore[attr-defined]
+        told = linear.adjoint(linear.solve(away, x.new_ones(()), noise))
+        return state._replace(x=(x + told).to(state[0].dtype))
 
 
 @dataclass(frozen=True)

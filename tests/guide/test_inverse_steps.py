@@ -1,0 +1,123 @@
+"""What the methods do in one step: fresh noise, the variance of DPS, what counts as measured."""
+
+import math
+
+import pytest
+import torch
+
+from benchmarks.restore import energy, psnr, ssim
+from scorefield.base import BadInput, Level, Seeded
+from scorefield.denoise import Gaussian
+from scorefield.guide.inverse import DDRM, Renewed, RePaint, dps, moments, replacement
+from scorefield.guide.operators import Matrix
+from scorefield.solve import DDIM, DDPM, Solver
+
+HERE, THERE = Level.of(0.6, 0.8), Level.of(0.8, 0.6)
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def stepped(solver: Solver, denoise, x: torch.Tensor) -> torch.Tensor:
+    state, _ = solver.step(denoise, solver.init(x), HERE, THERE, Seeded(range(len(x))))
+    return state[0]
+
+
+def test_renewed_has_the_levels_law_for_a_point():
+    """Data at m: x of law N(alpha m, sigma^2) stays so, with every share; and a share of 1 forgets
+    x where DDIM(1) does not."""
+    m, n = normal(1, 3), 20_000
+    x = 0.6 * m + 0.8 * normal(n, 3, seed=1)
+
+    def point(x, level, cond=None):
+        return m.expand_as(x)
+
+    for share in (0.3, 1.0):
+        found = stepped(Renewed(share), point, x)
+        assert torch.allclose(found.mean(0), 0.8 * m[0], atol=4 * 0.6 / math.sqrt(n))
+        assert torch.allclose(found.var(0), torch.full((3,), 0.36).double(), rtol=0.04)
+    assert torch.allclose(stepped(Renewed(1.0), point, x), stepped(Renewed(1.0), point, 5 * x))
+    assert not torch.allclose(stepped(DDIM(1.0), point, x), stepped(DDIM(1.0), point, 5 * x))
+    with pytest.raises(BadInput, match="share is 0"):
+        Renewed(0.0)
+
+
+def defect(a: torch.Tensor) -> float:
+    """Of dps, told the data's deviation 1.7, from the posterior's denoiser."""
+    data, y = Gaussian(torch.zeros(5).double(), 1.7**2 * torch.eye(5).double()), normal(1, 3)
+    gain = data.cov @ a.T @ torch.linalg.inv(a @ data.cov @ a.T + 0.09 * torch.eye(3).double())
+    truth = Gaussian((gain @ y[0]), data.cov - gain @ a @ data.cov)
+    x = normal(4, 5, seed=3)
+    found = dps(Matrix(a, (5,)), y, 0.3, sigma_data=1.7)(data.denoise)(x, HERE, None)
+    return float((found - truth.denoise(x, HERE)).abs().max())
+
+
+def test_dps_is_exact_if_all_rows_shrink_alike():
+    q = torch.linalg.qr(normal(5, 3))[0].T
+    assert defect(0.5 * q) < 1e-10
+    assert defect(torch.tensor([1.0, 0.5, 0.2]).double()[:, None] * q) > 0.01
+
+
+def test_dps_reads_the_variance_from_the_residual():
+    """By hand, where the residual is large and where the noise is; not if sigma_data is told."""
+    data, y = Gaussian(torch.zeros(4).double(), torch.eye(4).double()), 3 * normal(1, 2)
+    a, x = Matrix(torch.eye(4).double()[:2], (4,)), normal(3, 4, seed=2)
+    denoised, covariance = moments(data.denoise, x, HERE, None)
+    away = y - denoised[:, :2]
+    slope = torch.nn.functional.pad(away, (0, 2))
+    for noise_std in (0.1, 30.0):
+        first = noise_std**2 + 0.8**2  # r^2 is .64 at this level
+        v = ((away**2).sum(1) + first) / 3
+        v = v.clamp(min=noise_std**2)[:, None]
+        found = dps(a, y, noise_std)(data.denoise)(x, HERE, None)
+        assert torch.allclose(found, denoised + covariance(slope) / v)
+    told = dps(a, y, 0.1, sigma_data=1.0)(data.denoise)(x, HERE, None)
+    assert not torch.allclose(told, dps(a, y, 0.1)(data.denoise)(x, HERE, None), atol=1e-2)
+
+
+def test_ddrm_leaves_out_what_is_noise():
+    """A number of error 10 counts if data may be as large, else y does not matter."""
+    a = Matrix(torch.diag(torch.tensor([1.0, 0.01])).double(), (2,))
+    data, x, y = (
+        Gaussian(torch.zeros(2).double(), torch.eye(2).double()),
+        normal(3, 2),
+        normal(1, 2),
+    )
+    other = y + torch.tensor([[0.0, 1.0]])
+    kept = [stepped(DDRM(a, v, 0.1), data.denoise, x) for v in (y, other)]
+    assert torch.equal(kept[0], kept[1])
+    wide = [stepped(DDRM(a, v, 0.1, sigma_data=20.0), data.denoise, x) for v in (y, other)]
+    assert not torch.allclose(wide[0], wide[1], atol=1e-3)
+
+
+def test_noise_damps_what_a_small_singular_value_would_divide():
+    a = Matrix(torch.diag(torch.tensor([1.0, 1e-4])).double(), (2,))
+    data, x, y = (
+        Gaussian(torch.zeros(2).double(), torch.eye(2).double()),
+        normal(3, 2),
+        normal(1, 2),
+    )
+    found = replacement(a, y, 0.1)(data.denoise)(x, HERE, None)
+    away = y - data.denoise(x, HERE) @ a.matrix.T
+    expected = data.denoise(x, HERE) + away * torch.tensor([1 / 1.01, 1e-4 / (1e-8 + 0.01)])
+    assert torch.allclose(found, expected)
+    assert float(stepped(RePaint(a, y, 1, DDPM(), 0.1), data.denoise, x).abs().max()) < 10
+    assert float(stepped(RePaint(a, y, 1), data.denoise, x).abs().max()) > 100
+
+
+def test_the_benchmark_s_measures():
+    """Closed forms, of constant pictures; and draws of the right law have a lower energy score than
+    their mean repeated, unlike in PSNR."""
+    one, two = torch.full((1, 1, 12, 12), 0.5), torch.full((1, 1, 12, 12), -0.25)
+    c1 = 0.01**2  # as intensities in [0, 1] they are 3/4 and 3/8
+    expected = (2 * 0.75 * 0.375 + c1) / (0.75**2 + 0.375**2 + c1)
+    assert float(ssim(one, two)) == pytest.approx(expected, abs=1e-4)
+    assert float(ssim(one[..., :8, :8], two[..., :8, :8])) == pytest.approx(expected, abs=1e-4)
+    noise = normal(1, 1, 12, 12).float()
+    assert float(ssim(noise, noise)) == pytest.approx(1.0)
+    assert float(ssim(noise, normal(1, 1, 12, 12, seed=1).float())) < 0.3
+    assert psnr(one, one - 0.2) == pytest.approx(20.0, abs=1e-4)
+    truth, sets = normal(400, 8), normal(400, 4, 8, seed=1)
+    assert energy(sets, truth) < energy(torch.zeros_like(sets), truth)
+    assert psnr(torch.zeros_like(truth), truth) > psnr(sets[:, 0], truth)
