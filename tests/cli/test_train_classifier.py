@@ -14,6 +14,8 @@ from scorefield.nets.classifier import Classifier
 from scorefield.noisy import NoisyClassifier, keep_classifier, open_classifier, train_classifier
 from scorefield.run import data_of, generate, open_run
 
+pytestmark = pytest.mark.slow
+
 SHORT = ["--images", "512", "--width", "8", "--blocks", "1"]
 
 

@@ -25,6 +25,8 @@ from scorefield.solve import sample
 from tests.laws.truths import EIGHT, two_classes
 from tests.laws.walks import CLEAN, PURE, Counted, close
 
+pytestmark = pytest.mark.slow
+
 SCALE = torch.tensor([0.0, 1.0, 2.5, 7.0])
 SHARE = torch.tensor([0.0, 0.3, 0.7, 1.0])
 WEIGHT = torch.tensor([-1.0, 0.0, 0.5, 2.0])

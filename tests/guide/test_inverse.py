@@ -29,6 +29,8 @@ from scorefield.guide.operators import Mask, Matrix, Nonlinear, operator
 from scorefield.process import EDM, VP, Flow, grids
 from scorefield.solve import DDIM, DDPM, Heun, sample, trajectory
 
+pytestmark = pytest.mark.slow
+
 D, ROWS = 32, 12
 
 

@@ -12,6 +12,8 @@ from scorefield.process import VP, grids
 from scorefield.solve import DDPM, sample, trajectory
 from tests.laws.walks import Counted, cat, close
 
+pytestmark = pytest.mark.slow
+
 MEAN = torch.tensor([0.5, -0.3], dtype=torch.float64)
 COV = torch.tensor([[1.0, 0.6], [0.6, 0.5]], dtype=torch.float64)
 DATA = Gaussian(MEAN, COV)

@@ -7,6 +7,8 @@ from tests.laws import dtypes
 from tests.laws.batches import FirstLevelOnly, check_step_of_cat
 from tests.laws.entries import SOLVERS
 
+pytestmark = pytest.mark.slow
+
 every_solver = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
 
 
