@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import Cond, Denoise, Level, Seeded
+from scorefield.cli.restore import psnr
 from scorefield.config import build_levels
 from scorefield.guide import threshold
 from scorefield.guide.inverse import METHODS, Renewed, measure, restore
@@ -204,12 +205,6 @@ def quality(x0: Tensor, c: Case) -> Row:
         "failed": int(far.sum()),
         "samples": len(x0),
     }
-
-
-def psnr(x0: Tensor, truth: Tensor) -> float:
-    """Peak signal to noise, dB, of pictures in [-1, 1]: the mean over pictures."""
-    mse = (x0 - truth).flatten(1).square().mean(1)
-    return float((10 * (4 / mse.clamp(min=1e-12)).log10()).mean())
 
 
 def energy(sets: Tensor, truth: Tensor) -> float:

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import torch
 import tyro
-from torch import Tensor
 
 from scorefield import catalogue
-from scorefield.base import BadInput, Cond, Denoise, Seeded
+from scorefield.base import BadInput, Cond
 from scorefield.cli.options import (
+    FEW,
     Switch,
     at_least,
     device,
@@ -20,10 +20,9 @@ from scorefield.cli.options import (
     seeds_of,
     settings_for,
 )
-from scorefield.guide import Part, View, anagram, hybrid, view
+from scorefield.guide import Part, View, anagram, chain, hybrid, view
 from scorefield.report import picture, write_png
-from scorefield.run import Run, build_grid, build_solver, open_run, progress_bar
-from scorefield.solve import trajectory
+from scorefield.run import Run, generate, open_run
 from scorefield.train import check_place
 
 
@@ -70,7 +69,7 @@ def main(argv: list[str]) -> int:
     options = parse(Options, "anagram", argv)
     run = open_run(options.run)
     at_least("--steps", options.steps)
-    seeds = seeds_of(8 if options.n is None and options.seeds is None else options.n, options.seeds)
+    seeds = seeds_of(options.n, options.seeds, FEW)
     if len(run.facts.shape) != 3:
         raise BadInput(
             f"{options.run} makes points of {run.facts.shape[0]} numbers.", "Views are of pictures."
@@ -88,8 +87,15 @@ def main(argv: list[str]) -> int:
     check_place(out)
     settings = settings_for(run, options)
     scale = settings["guidance"] if options.labels else 1.0
-    shown = catalogue.guides["cfg"](scale)(run.denoiser.to(device()))
-    x0 = _sample(run, guide(shown), seeds, settings)
+    guided = chain(catalogue.guides["cfg"](scale), guide)
+    x0 = generate(
+        run.denoiser.to(device()),
+        **settings,
+        seeds=seeds,
+        batch=len(seeds),
+        guide=guided,
+        progress=True,
+    )
     rows = torch.cat([look(x0) for look in looks])
     write_png(picture(rows, len(seeds)), out)
     names = [v.name for v in views]
@@ -124,16 +130,3 @@ def _guide(views: list[View | Part], shape: tuple[int, ...], conds: list[Cond | 
     if parts:
         return hybrid(parts, shape, conds), [lambda x: x, *(p.project for p in parts)]
     return anagram(whole, shape, conds), [v.forward for v in whole]
-
-
-@torch.no_grad()
-def _sample(run: Run, denoise: Denoise, seeds: list[int], settings: dict) -> Tensor:
-    solver = build_solver(settings["solver"])
-    levels, solver = build_grid(settings["grid"], run.schedule, settings["steps"], solver)
-    noise = Seeded(seeds)
-    x = noise.start(run.facts.shape, levels, device=device())
-    with progress_bar(len(levels.sigma) - 1, True, "step") as bar:
-        for state, _ in trajectory(solver, denoise, x, levels, noise):
-            x = state[0]
-            bar.update()
-    return x.cpu()

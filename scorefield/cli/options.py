@@ -17,6 +17,8 @@ from scorefield.base.errors import BadInput, unknown
 T = TypeVar("T")
 
 LARGEST_LIST = 10_000_000
+FEW = 8
+"""Samples of the commands whose picture shows each of them large."""
 
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """A flag that is there or not, without a --no- twin."""
@@ -96,14 +98,14 @@ def labels_of(text: str, classes: Sequence[str]) -> list[int]:
     return found
 
 
-def seeds_of(n: int | None, text: str | None) -> list[int]:
-    """Seeds from --n and --seeds: one per sample; by default 0 to n-1, and 100 of them.
+def seeds_of(n: int | None, text: str | None, default: int = 100) -> list[int]:
+    """Seeds from --n and --seeds: one per sample; by default 0 to n-1, and `default` of them.
 
     >>> seeds_of(None, "3,5"), seeds_of(2, None)
     ([3, 5], [0, 1])
     """
     at_least("--n", n)
-    seeds = list(range(100 if n is None else n)) if text is None else numbers(text, "--seeds")
+    seeds = list(range(default if n is None else n)) if text is None else numbers(text, "--seeds")
     if n is not None and len(seeds) != n:
         raise BadInput(
             f"--seeds has {len(seeds)} seeds and --n asks for {n} samples.",

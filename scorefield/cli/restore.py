@@ -12,7 +12,7 @@ from torch import Tensor
 
 from scorefield import catalogue
 from scorefield.base import BadInput, Cond, Seeded, unknown
-from scorefield.cli.options import Switch, at_least, device, labels_of, parse, say, seeds_of
+from scorefield.cli.options import FEW, Switch, at_least, device, labels_of, parse, say, seeds_of
 from scorefield.config import build_levels
 from scorefield.data.given import read_arrays, read_examples
 from scorefield.guide.inverse import METHODS, Renewed, measure, restore
@@ -85,7 +85,7 @@ def main(argv: list[str]) -> int:
     options = parse(Options, "restore", argv)
     run = open_run(options.run)
     at_least("--steps", options.steps)
-    seeds = seeds_of(8 if options.n is None and options.seeds is None else options.n, options.seeds)
+    seeds = seeds_of(options.n, options.seeds, FEW)
     if options.method not in METHODS:
         raise unknown("method", options.method, METHODS)
     a = operator(options.operator, tuple(run.facts.shape))

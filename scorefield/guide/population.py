@@ -73,7 +73,7 @@ class Population:
                 f"{len(x)} samples are not groups of {self.particles} particles.",
                 "Give a multiple of `particles`: each group is one population.",
             )
-        even = torch.zeros(len(x), dtype=wide(x), device=x.device)
+        even = torch.zeros(len(x), dtype=wide_dtype(x), device=x.device)
         return Particles(x, even, even, even + self.particles)
 
     def kernel(self, here: Level, there: Level) -> tuple[Tensor, Tensor, Tensor]:
@@ -183,7 +183,7 @@ class Twisted(Population):
             last = self.log_psi(denoised, denoised, there, cond)
             log_psi = last.where(clean.to(x.device), log_psi)
             pull = pull.where(~like(clean, x).bool(), 0.0)
-        return denoised, log_psi.to(wide(x)), pull
+        return denoised, log_psi.to(wide_dtype(x)), pull
 
 
 def log_ratio(drift: Tensor, z: Tensor) -> Tensor:
@@ -192,11 +192,11 @@ def log_ratio(drift: Tensor, z: Tensor) -> Tensor:
     >>> log_ratio(torch.ones(1, 2), torch.tensor([[0.0, 1.0]]))  # q drew (1, 2) from N(1, I)
     tensor([-2.])
     """
-    drift, z = drift.flatten(1).to(wide(z)), z.flatten(1).to(wide(z))
+    drift, z = drift.flatten(1).to(wide_dtype(z)), z.flatten(1).to(wide_dtype(z))
     return -(drift * (z + drift / 2)).sum(1)
 
 
-def wide(x: Tensor) -> torch.dtype:
+def wide_dtype(x: Tensor) -> torch.dtype:
     """The dtype of x's weights: its own, or float32 if that is narrower."""
     return torch.promote_types(x.dtype, torch.float32)
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
-from scorefield.guide.population import Population, wide
+from scorefield.guide.population import Population, wide_dtype
 from scorefield.guide.scales import checked
 from scorefield.solve import Info
 from scorefield.solve.transfer import affine
@@ -100,7 +100,11 @@ class Tilted(Population):
         z = noise(x, here, there)
         x = affine(x, keep, denoised, gain).addcmul(like(spread, x), z)
 
-        k = (like(torch.where(spread > 0, gain / spread, 0.0), x) * apart).flatten(1).to(wide(x))
+        k = (
+            (like(torch.where(spread > 0, gain / spread, 0.0), x) * apart)
+            .flatten(1)
+            .to(wide_dtype(x))
+        )
         along, square = (k * z.flatten(1)).sum(1), k.square().sum(1)
         l_there = l_here + along + (b - 0.5) * square
         log_weight = log_weight + b_there * l_there - b * l_here - b * (along + b * square / 2)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
 from scorefield.guide.operators import Linear, Operator
+from scorefield.guide.population import wide_dtype
 from scorefield.guide.scales import checked
 
 
@@ -99,7 +100,7 @@ def moments(denoise: Denoise, x: Tensor, level: Level, cond: Cond | None) -> Mom
 
 def wide(x: Tensor) -> Tensor:
     """x in float32 at least: what sums, transforms and gradients need."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return x.to(wide_dtype(x))
 
 
 def prior_variance(level: Level, sigma_data: float) -> Tensor:
