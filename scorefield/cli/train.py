@@ -15,7 +15,7 @@ from scorefield.config import Config
 from scorefield.recipes import recipes
 from scorefield.report import picture, write_png
 from scorefield.run import fit, generate, recipe, repeat_labels, stored_config
-from scorefield.train import Folder, Progress, processes
+from scorefield.train import Folder, Progress, keep_freed_memory, processes
 
 USAGE = """usage: scorefield train RECIPE [--out DIR] [--images N] [--resume] [--seed S] ...
 
@@ -112,6 +112,7 @@ def _train(options: Options) -> int:
         if step.images // every > before // every or step.images >= training.images:
             _preview(step, config, out)
 
+    keep_freed_memory()
     began = time.monotonic()
     before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
     try:

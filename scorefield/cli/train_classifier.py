@@ -10,7 +10,7 @@ import tyro
 from scorefield.cli.options import Switch, at_least, device, note, parse, say
 from scorefield.noisy import Step, keep_classifier, train_classifier
 from scorefield.run import data_of, open_run, progress_bar
-from scorefield.train import check_place
+from scorefield.train import check_place, keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ def main(argv: list[str]) -> int:
     check_place(options.run / "classifier.json", "RUN")
     data = data_of(run)
     run.denoiser.to(device())
+    keep_freed_memory()
     shown = sys.stderr.isatty() or not options.json
     with progress_bar(options.images, shown, "img") as bar:
 

@@ -23,6 +23,7 @@ from scorefield.train.checkpoint import (
 )
 from scorefield.train.ema import EMA, Power, WarmUp
 from scorefield.train.launch import processes
+from scorefield.train.memory import keep_freed_memory
 from scorefield.train.order import order
 from scorefield.train.posthoc import coefficients, combine
 from scorefield.train.settings import Training
@@ -46,6 +47,7 @@ __all__ = [
     "coefficients",
     "combine",
     "fit",
+    "keep_freed_memory",
     "load_checkpoint",
     "load_weights",
     "order",

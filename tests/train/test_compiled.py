@@ -14,6 +14,24 @@ COST = 3.0 * describe(NET, (2,)).flops_per_sample
 HOUR = int(compiled.HOUR["cpu"] / COST)
 
 
+@pytest.fixture(autouse=True)
+def wherever_it_pays(monkeypatch, request):
+    if "pays" not in request.function.__name__:
+        monkeypatch.setattr(compiled, "pays", compiled.HOUR.__contains__)
+
+
+@pytest.mark.parametrize("units", [True, False])
+def test_on_a_processor_it_pays_with_matrix_units(monkeypatch, units):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": units}, raising=False)
+    found = compiled.long_run(Training(images=2 * HOUR), NET, (2,), "cpu")
+    assert (found is not None) == units
+
+
+def test_it_pays_on_no_processor_that_an_older_torch_does_not_tell(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert compiled.long_run(Training(images=2 * HOUR), NET, (2,), "cpu") is None
+
+
 def test_runs_of_an_hour_compile_and_shorter_ones_do_not():
     assert compiled.long_run(Training(images=HOUR // 2), NET, (2,), "cpu") is None
     flops = compiled.long_run(Training(images=2 * HOUR), NET, (2,), "cpu")

@@ -1,0 +1,22 @@
+"""What a step frees, kept for the next."""
+
+import ctypes
+
+TRIM, MAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+NEVER, LARGE = -1, 2**30
+
+
+def keep_freed_memory() -> bool:
+    """Have the C library keep the memory that is freed for what is asked for next.
+
+    A step of training frees its activations, which else go back to the system and are taken again
+    page by page in the next: on processors 10 to 20% of the step of a U-Net. It holds for the whole
+    process and for blocks below 1 GiB; a process then keeps about its largest size.
+
+    Returns whether it was taken: the C library must be glibc.
+    """
+    try:
+        tune = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(tune(TRIM, NEVER)) and bool(tune(MAP, LARGE))

@@ -1,0 +1,47 @@
+"""Freed memory is kept for the next step: it is not taken from the system again."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+STEPS = """
+import resource
+import torch
+from scorefield.train import keep_freed_memory
+
+torch.set_num_threads(1)
+kept = {keep}
+
+
+def step():
+    held = [torch.ones(2**24) for _ in range(2)]  # 64 MiB each: left alone, always given back
+    return sum(float(x[0]) for x in held)
+
+
+step(), step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    step()
+print(kept, (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 5)
+"""
+
+
+def faults(keep: str) -> tuple[bool, float]:
+    code = STEPS.format(keep=keep)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    kept, count = done.stdout.split()
+    return kept == "True", float(count)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_a_step_takes_no_pages_again() -> None:
+    kept, count = faults("keep_freed_memory()")
+    assert kept
+    assert count < 100  # of 32,768 pages of 4 KiB
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep more")
+def test_without_it_a_step_takes_its_pages_again() -> None:
+    assert faults("False")[1] > 10_000
