@@ -57,6 +57,8 @@ class NetConfig:
     """unet: resolutions with self-attention; 0 is full size, None the deepest."""
     norm: Literal["group", "layer", "rms"] = "group"
     """unet: over groups of channels and all pixels, or over the channels of each pixel."""
+    norms: Literal[1, 2] = 2
+    """unet: normalisations in a residual block; with 1 a step is about 10% shorter."""
     patch: int = 2
     """dit: pixels of a side of a patch."""
     heads: int = 4
@@ -179,7 +181,8 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
         "dropout": net.dropout,
     }
     if name == "unet":
-        options |= {"multipliers": net.multipliers, "attention": net.attention, "norm": net.norm}
+        options |= {"multipliers": net.multipliers, "attention": net.attention}
+        options |= {"norm": net.norm, "norms": net.norms}
     if name == "dit":
         options |= {"patch": net.patch, "heads": net.heads}
     if name != "mlp":

@@ -2,7 +2,8 @@
 
 The learning rate ends with the run, so its length in images must fill the time: the pace measured
 beforehand times the time, less 3%. It is measured twice, the second time at the length that the
-first gave, for what a recipe does may depend on its length.
+first gave, for what a recipe does may depend on its length. A whole recipe has its own length: then
+the pace tells how long it takes.
 """
 
 import dataclasses
@@ -19,6 +20,7 @@ import scorefield
 from benchmarks.rivals.race import Clock, Job, keep_samples, serve
 from scorefield.config import Config, DataFacts, build_denoiser
 from scorefield.run import generate, recipe
+from scorefield.train import keep_freed_memory
 
 FILLED = 0.97
 TRIED = 8.0
@@ -40,6 +42,7 @@ def run(job: Job, clock: Clock, images: int, enough: Callable[[], bool] = lambda
         last = step.images >= step.total
         over = clock.tick(step.images, step.average.state_dict, last) or enough()
 
+    keep_freed_memory()  # as `scorefield train` does
     scorefield.fit(config(job, images), progress=False, watch=watch, stop=lambda: over)
 
 
@@ -49,9 +52,12 @@ def pace(job: Job) -> dict[str, Any]:
         clock = Clock(job["clock"], math.inf)
         run(job, clock, images, lambda clock=clock: clock.stepped >= TRIED)
         found = clock.pace()
+        if job["whole"]:
+            break
         left = max(TRIED, job["seconds"] - found["start"])
         images = math.ceil(FILLED * found["rate"] * left)
-    return found | {"images": images}
+    whole = {"seconds": found["start"] + images / found["rate"]} if job["whole"] else {}
+    return found | {"images": images} | whole
 
 
 def train(job: Job, clock: Clock) -> dict[str, Any]:

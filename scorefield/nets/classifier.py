@@ -69,7 +69,7 @@ class _Pictures(nn.Module):
             for before, after in pairwise(channels)
         )
         self.levels = nn.ModuleList(
-            nn.ModuleList(Block(c, c, 4 * width, None, "group", 0.0) for _ in range(blocks))
+            nn.ModuleList(Block(c, c, 4 * width, None, "group", 2, 0.0) for _ in range(blocks))
             for c in channels
         )
         self.norm = channel_norm("group", channels[-1])

@@ -82,6 +82,7 @@ def test_F_has_the_shape_of_x_from_any_patch(shape, patch):
 
 KINDS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
     ((1, 8, 8), {}),
+    ((1, 8, 8), {"norms": 1}),
     ((1, 8, 8), {"patch": 2}),
     ((2,), {}),
 ]
@@ -327,7 +328,10 @@ def rebuild_law(net, config, path, shape):
 @pytest.mark.parametrize(
     "shape, options",
     [
-        ((1, 8, 8), {"attention": (0, 2), "norm": "rms", "classes": 10, "checkpoint": True}),
+        (
+            (1, 8, 8),
+            {"attention": (0, 2), "norm": "rms", "norms": 1, "classes": 10, "checkpoint": True},
+        ),
         ((1, 8, 12), {"patch": 4, "heads": 4, "features": "fourier", "out_channels": 2}),
         ((2,), {"vector": 3, "features": "fourier", "out_channels": 4}),
     ],
@@ -569,6 +573,7 @@ def test_describing_leaves_the_network_and_the_chance_alone():
         ({"attention": (3,)}, "levels are 0..2"),
         ({"attention": (-1,)}, "levels are 0..2"),
         ({"norm": "gruop"}, "Did you mean 'group'"),
+        ({"norms": 3}, "norms is 3"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"classes": 0}, "classes is 0"),
         ({"width": 40, "attention": (0,), "head_dim": 13}, "do not split into 3 heads"),
