@@ -2,13 +2,17 @@
 
 Every U-Net has 32, 64 and 64 channels at 28, 14 and 7 pixels and .47 to .56 GFLOP a picture; a
 batch is 64. Training is forward, backward, fused AdamW and a moving average; sampling is a forward
-pass. A package is shown under the best of its variants (benchmarks/networks/driver.py). Packages
-run in processes of their own, under the interpreters that have them, and take turns:
+pass. A package is shown under the best of its variants (benchmarks/networks/driver.py). Ours has
+the network of the recipe of Fashion-MNIST, and once more rms for group norm, the one to compile
+where compilers are quick; `scorefield train` has the C library keep freed memory, and so have we
+here, and in a section of its own all packages. They run in processes of their own, under the
+interpreters that have them, and take turns.
 
     python -m benchmarks.train --compile --peer azula=.../python --peer diffusers=.../python
     SCOREFIELD_PEERS="azula=.../python lucidrains=.../python" make bench-train
 
 The interpreter at hand is tried for a peer that is not named; one that is not found is left out.
+What was measured stays in `--work`, a file for each setting, and a second call goes on from there.
 """
 
 import argparse
@@ -22,7 +26,7 @@ from collections import defaultdict
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from tqdm import tqdm
@@ -31,12 +35,16 @@ from benchmarks.networks.driver import BATCH, CAST, COMPILED, EAGER
 
 PACKAGES = {
     "scorefield": "scorefield",
+    "scorefield-rms": "scorefield",
     "azula": "azula",
     "diffusers": "diffusers",
     "smalldiffusion": "smalldiffusion",
     "lucidrains": "denoising_diffusion_pytorch",
 }
-"""Name of the file in benchmarks/networks -> module that must be there. Ours is first."""
+"""Name of the file in benchmarks/networks, and its argument -> module that must be there."""
+OURS = ("scorefield", "scorefield-rms")
+KEPT = {"MALLOC_TRIM_THRESHOLD_": str(2**31 - 1), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
+"""What `scorefield.train.keep_freed_memory` asks of the C library."""
 TASKS = {"training": True, "sampling": False}
 PASSES = {"training": 3, "sampling": 1}
 """A backward pass costs about two forward ones."""
@@ -55,17 +63,30 @@ def interpreters(named: list[str]) -> dict[str, str]:
     return {name: given.get(name, here.get(name, sys.executable)) for name in PACKAGES}
 
 
+class Setting(NamedTuple):
+    threads: int
+    kept: bool = False
+    """Whether every package keeps freed memory, not ours alone."""
+
+    def __str__(self) -> str:
+        threads = "One thread" if self.threads == 1 else f"{self.threads} threads"
+        return threads + (", freed memory kept by all" if self.kept else "")
+
+
 class Worker:
     """A package as a process that answers one request at a time."""
 
-    def __init__(self, name: str, python: str, threads: int) -> None:
+    def __init__(self, name: str, python: str, setting: Setting) -> None:
+        module, *options = name.split("-")
         self.process = subprocess.Popen(
-            [python, "-m", f"benchmarks.networks.{name}"],
+            [python, "-m", f"benchmarks.networks.{module}", *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"},
+            env=os.environ
+            | {"OMP_NUM_THREADS": str(setting.threads), "OMP_WAIT_POLICY": "passive"}
+            | (KEPT if setting.kept else {}),
         )
         self.name, self.about = name, self._answer()
 
@@ -75,8 +96,8 @@ class Worker:
         line = self.process.stdout.readline()
         if line:
             return json.loads(line)
-        said = self.process.stderr.read().strip().splitlines() or ["it ended without a word"]
-        return {"package": self.name, "left out": said[-1]}
+        words = self.process.stderr.read().strip().splitlines() or ["it ended without a word"]
+        return {"left out": words[-1]}
 
     def ask(self, variant: str, train: bool) -> Row:
         assert self.process.stdin
@@ -102,12 +123,17 @@ def peak(dtype: torch.dtype) -> float:
     return 2 * 1024**3 / min(seconds) / 1e9
 
 
-def measured(
-    pythons: dict[str, str], threads: int, rounds: int, compiled: bool
-) -> tuple[list[Row], list[Row], dict[str, list[float]]]:
+def said(name: str, about: Row) -> str:
+    if "left out" in about:
+        return f"{name}: left out, {about['left out']}"
+    size = f"{about['gflop']:.3f} GFLOP, {about['parameters']:,} parameters"
+    return f"{name} {about['version']}: {size}"
+
+
+def measured(pythons: dict[str, str], setting: Setting, rounds: int, compiled: bool) -> Row:
     """Rows with a time a round, what the packages are, and the peaks of each round."""
-    torch.set_num_threads(threads)
-    workers = [Worker(name, python, threads) for name, python in pythons.items()]
+    torch.set_num_threads(setting.threads)
+    workers = [Worker(name, python, setting) for name, python in pythons.items()]
     able = [worker for worker in workers if "gflop" in worker.about]
     variants = {"training": [*EAGER], "sampling": [*EAGER, *CAST]}
     seconds: dict[tuple[str, str, str], list[float]] = defaultdict(list)
@@ -119,7 +145,7 @@ def measured(
         for worker in able
     ]
     failed = set()
-    for turn in tqdm(range(rounds), desc=f"{threads} threads", unit="round", leave=False):
+    for turn in tqdm(range(rounds), desc=str(setting), unit="round", leave=False):
         peaks["f32"].append(peak(torch.float32))
         peaks["bf16"].append(peak(torch.bfloat16))
         for task, variant, worker in tqdm(turns, desc=f"round {turn + 1}", leave=False):
@@ -135,11 +161,16 @@ def measured(
         worker.close()
     gflop = {worker.name: worker.about["gflop"] for worker in able}
     rows = [
-        {"name": name, "task": task, "variant": variant, "threads": threads, "seconds": found}
+        {"name": name, "task": task, "variant": variant, "seconds": found}
         | {"gflop": gflop[name], "compiled": variant in COMPILED}
         for (name, task, variant), found in seconds.items()
     ]
-    return rows, [worker.about for worker in workers], peaks
+    machine = (
+        f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores, "
+        f"torch {torch.__version__}; {rounds} rounds; load {os.getloadavg()[1]:.1f} at the end"
+    )
+    about = [machine, *(said(worker.name, worker.about) for worker in workers)]
+    return {"title": str(setting), "about": about, "peaks": peaks, "rows": rows}
 
 
 # --- tables ---------------------------------------------------------------------------------------
@@ -168,7 +199,7 @@ def table(head: list[str], lines: list[list[str]]) -> str:
 
 def compared(rows: list[Row], top: float) -> str:
     """A line a package at its best, and how ours stands to it in the work done a second."""
-    own = next(row for row in rows if row["name"] == "scorefield")
+    own = max((row for row in rows if row["name"] in OURS), key=work)
     head = ["package", "GFLOP / image", "variant", "images/s", "over rounds", "GFLOP/s"]
     lines = []
     for row in rows:
@@ -192,44 +223,39 @@ def every(rows: list[Row]) -> str:
     )
 
 
-def text(report: Row) -> str:
+def section(found: Row) -> str:
+    top = {name: max(values) for name, values in found["peaks"].items()}
     parts = [
+        f"## {found['title']}",
+        "\n".join(f"- {line}" for line in found["about"]),
+        f"Peak: {top['bf16']:.0f} GFLOP/s in bfloat16 "
+        f"({min(found['peaks']['bf16']):.0f} in the worst round), {top['f32']:.0f} in float32.",
+    ]
+    for task in TASKS:
+        rows = [row for row in found["rows"] if row["task"] == task]
+        eager = [row for row in rows if not row["compiled"]]
+        parts += [f"### {task.capitalize()}, without compilation"]
+        parts += [compared(best(eager), top["bf16"])]
+        if len(eager) < len(rows):
+            parts += [f"### {task.capitalize()}, with compilation where it is quicker"]
+            parts += [compared(best(rows), top["bf16"])]
+        parts += [f"<details><summary>Every variant</summary>\n\n{every(rows)}\n\n</details>"]
+    return "\n\n".join(parts)
+
+
+def text(sections: list[Row]) -> str:
+    head = [
         "# Networks: images a second",
         "Made by `make bench-train`. " + " ".join((__doc__ or "").split("\n\n")[1].split()) + " "
-        "Times are the processor's where one thread runs, else the clock's, the median of "
-        f"{report['rounds']} rounds in which packages take turns; seed 0. A GFLOP is 10^9 "
-        "floating-point operations of products and convolutions, by torch's counter; a step of "
-        "training counts as three forward passes. Peak is the best of the products of two "
-        "1024 x 1024 matrices in bfloat16.",
-        "\n".join(f"- {line}" for line in report["about"]),
+        "Times are the processor's where one thread runs, else the clock's, the median of rounds; "
+        "seed 0. A GFLOP is 10^9 floating-point operations of products "
+        "and convolutions, by torch's counter; a step of training counts as three forward passes. "
+        "Peak is the best of the products of two 1024 x 1024 matrices in bfloat16.",
     ]
-    for threads, peaks in report["peaks"].items():
-        title = "one thread" if threads == 1 else f"{threads} threads"
-        top = {name: max(values) for name, values in peaks.items()}
-        parts.append(
-            f"## {title.capitalize()}\n\nPeak: {top['bf16']:.0f} GFLOP/s in bfloat16 "
-            f"({min(peaks['bf16']):.0f} in the worst round), {top['f32']:.0f} in float32."
-        )
-        for task in TASKS:
-            rows = [r for r in report["rows"] if (r["threads"], r["task"]) == (threads, task)]
-            eager = [row for row in rows if not row["compiled"]]
-            parts += [f"### {task.capitalize()}, without compilation"]
-            parts += [compared(best(eager), top["bf16"])]
-            if len(eager) < len(rows):
-                parts += [f"### {task.capitalize()}, with compilation where it is quicker"]
-                parts += [compared(best(rows), top["bf16"])]
-            parts += [f"<details><summary>Every variant</summary>\n\n{every(rows)}\n\n</details>"]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*head, *map(section, sections)]) + "\n"
 
 
 # --- the command ----------------------------------------------------------------------------------
-
-
-def said(about: Row) -> str:
-    if "left out" in about:
-        return f"{about['package']}: left out, {about['left out']}"
-    size = f"{about['gflop']:.3f} GFLOP, {about['parameters']:,} parameters"
-    return f"{about['package']} {about['version']}: {size}"
 
 
 def main() -> None:
@@ -239,25 +265,20 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--compile", action="store_true", help="compiled too: minutes a package")
-    parser.add_argument("--json", action="store_true", help="print the measurements, write nothing")
+    parser.add_argument("--work", type=Path, default=Path("runs/bench-train"))
     args = parser.parse_args()
     pythons = {name: p for name, p in interpreters(args.peer).items() if name in args.only}
-    rows, packages, peaks = [], [], {}
-    for threads in args.threads:
-        found, packages, peaks[threads] = measured(pythons, threads, args.rounds, args.compile)
-        rows += found
-    about = [
-        f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores, "
-        f"torch {torch.__version__}; load {os.getloadavg()[1]:.1f} at the end",
-        *map(said, packages),
-    ]
-    report = {"about": about, "rounds": args.rounds, "peaks": peaks, "rows": rows}
-    if args.json:
-        print(json.dumps(report))
-        return
-    print(text(report))
+    settings = [Setting(threads) for threads in args.threads] + [Setting(1, kept=True)]
+    args.work.mkdir(parents=True, exist_ok=True)
+    for setting in settings:
+        path = args.work / f"{setting}.json"
+        if not path.exists():
+            found = measured(pythons, setting, args.rounds, args.compile and setting == (1, False))
+            path.write_text(json.dumps(found), encoding="utf-8")
+    page = text([json.loads((args.work / f"{s}.json").read_text("utf-8")) for s in settings])
+    print(page)
     OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(text(report), encoding="utf-8")
+    OUT.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":
