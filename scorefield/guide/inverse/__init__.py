@@ -26,7 +26,7 @@ Gaussian data; `twisted` weighs a population so that it is, whatever the data.
 
 from scorefield.guide.inverse.linear import diffpir, dps, mmps, pigdm, replacement, tmpd
 from scorefield.guide.inverse.measurement import Measurement, Moments, measure, moments
-from scorefield.guide.inverse.restoring import METHODS, restore
+from scorefield.guide.inverse.restoring import METHODS, restoration, restore
 from scorefield.guide.inverse.solvers import DDRM, DPS, Renewed, RePaint
 from scorefield.guide.inverse.twisted import moment_twist, prior_twist, twisted
 
@@ -47,6 +47,7 @@ __all__ = [
     "pigdm",
     "prior_twist",
     "replacement",
+    "restoration",
     "restore",
     "tmpd",
     "twisted",

@@ -70,7 +70,7 @@ class Linear(ABC):
         """
         if self.spectrum is None:
             if torch.Size(self.shape).numel() <= SMALL_DENSE:
-                return self._matrix.solve(v, data, noise)
+                return self.dense().solve(v, data, noise)
             return conjugate_gradients(lambda p: data * self(self.adjoint(p)) + noise * p, v)
         singular, _, _, lift, drop = self.spectrum
         total = _beside(data, self.shape) * singular.to(v) ** 2 + _beside(noise, self.shape)
@@ -84,12 +84,12 @@ class Linear(ABC):
         """y to look at: itself if it is a picture, else `A^+ y`."""
         return y if y.ndim == 4 else self.pseudoinverse(y)
 
-    @cached_property
-    def _matrix(self) -> "Matrix":
-        return self.dense()
-
     def dense(self) -> "Matrix":
-        """The same operator as a matrix, for as many as 4096 unknowns."""
+        """The same operator as a matrix, made once, for as many as 4096 unknowns."""
+        return self._dense
+
+    @cached_property
+    def _dense(self) -> "Matrix":
         size = torch.Size(self.shape).numel()
         if size > LARGEST_DENSE:
             raise BadInput(
