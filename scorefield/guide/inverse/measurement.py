@@ -56,6 +56,10 @@ class Measurement:
         """The variance of the noise, a float64 leaf."""
         return checked(self.noise_std, "noise_std") ** 2
 
+    def noise_beside(self, level: Level) -> Tensor:
+        """`noise_std^2 / r^2`, r^2 of eq. 6 for data of variance 1: huge where x is clean."""
+        return self.noise / prior_variance(level, 1.0).clamp(min=1e-12)
+
 
 def measure(operator: Operator, x0: Tensor, noise_std: float, noise: Noise) -> Tensor:
     """`y = A(x0) + noise_std n`, n of each sample's own seed.

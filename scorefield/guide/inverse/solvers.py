@@ -218,11 +218,11 @@ class RePaint:
     """A step; then what was measured is put in at the level reached; then up again, and down.
 
         x_there <- x_there + W (alpha y + sigma A z - A x_there),
-        W = A^T (A A^T + noise_std^2 I)^-1,   A^+ at noise_std = 0
+        W = A^T (A A^T + noise_std^2 / r^2 I)^-1,   A^+ at noise_std = 0,   r^2 of eq. 6 for s = 1
 
     `times` rounds of it, each but the last followed by the forward process back up to `here`, so
     that the rest can agree with what was put in. times=1 is Song et al.'s replacement. Made for
-    exact measurements: noise_std only damps what would be divided by a small singular value. For a
+    exact measurements: with noise_std, y is put in as far as the level hides its noise. For a
     mask, z stands for the noise of the known pixels. Steps to clean data have one round. `times`
     calls a step for one-step solvers, stochastic or not; each draws anew.
 
@@ -283,7 +283,7 @@ class RePaint:
         alpha, sigma = there.like(x)
         z = noise(x, below(there, k + 2), there)
         away = alpha * self.y.to(x) - linear(x - sigma * z)
-        noise = like(self._seen.noise, x)  # type: ignore[attr-defined]
+        noise = like(self._seen.noise_beside(there), x)  # type: ignore[attr-defined]
         told = linear.adjoint(linear.solve(away, x.new_ones(()), noise))
         return state._replace(x=(x + told).to(state[0].dtype))
 
