@@ -286,7 +286,7 @@ PAIRS = {
 
 
 def own(run: Run) -> dict[str, Method]:
-    paths, cool = ("vp-root", "uniform-t"), (1.0, 0.8)
+    paths, cool = ("vp-root", "uniform-t"), (1.0, 0.9)
     tries = {
         "dps": grid(share=(None,)) + grid(share=(0.6, 1.0), temperature=cool),
         "mmps": grid(share=(None, 0.6, 1.0)),
