@@ -149,12 +149,16 @@ def test_noise_damps_what_a_small_singular_value_would_divide():
     )
     found = replacement(a, y, 0.1)(data.denoise)(x, HERE, None)
     away = y - data.denoise(x, HERE) @ a.matrix.T
-    noise = 0.01 / 0.8**2  # r^2 is sigma^2 / (alpha^2 + sigma^2)
+    noise = 0.01 / (0.8**2 + 0.01)  # r^2 is sigma^2 / (alpha^2 + sigma^2)
     expected = away * torch.tensor([1 / (1 + noise), 1e-4 / (1e-8 + noise)])
     assert torch.allclose(found, data.denoise(x, HERE) + expected)
-    nearly = Level.of(1.0, 1e-4)  # clean data are left alone by a noisy y, not by an exact one
-    assert torch.allclose(replacement(a, y, 0.1)(data.denoise)(x, nearly, None), x, atol=1e-3)
-    assert not torch.allclose(replacement(a, y)(data.denoise)(x, nearly, None), x, atol=0.1)
+    nearly = Level.of(1.0, 1e-6)  # of clean data a noisy y is half of it, an exact one all
+    for noise_std, share in ((0.1, 0.5), (0.0, 1.0)):
+        found = replacement(a, y, noise_std)(data.denoise)(x, nearly, None)
+        assert torch.allclose(found[:, 0], x[:, 0] + share * (y[0, 0] - x[:, 0]), atol=1e-4)
+    assert torch.allclose(
+        replacement(a, y, 0.1)(data.denoise)(x, nearly, None)[:, 1], x[:, 1], atol=1e-3
+    )
     assert float(stepped(RePaint(a, y, 1, DDPM(), 0.1), data.denoise, x).abs().max()) < 10
     assert float(stepped(RePaint(a, y, 1), data.denoise, x).abs().max()) > 100
 

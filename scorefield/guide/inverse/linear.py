@@ -184,9 +184,9 @@ def diffpir(
 def replacement(operator: Operator, y: Tensor, noise_std: float | Tensor = 0.0) -> Guide:
     """What is measured replaces what D says of it, as far as it is above the noise.
 
-        D_y = D + A^T (A A^T + noise_std^2 / r^2 I)^-1 (y - A D)
+        D_y = D + A^T (A A^T + c I)^-1 (y - A D),   c = noise_std^2 / (r^2 + noise_std^2)
 
-    At noise_std = 0 `D + A^+ (y - A D)`: the samples agree with y. Noise of y counts for as much as
+    At noise_std = 0 `D + A^+ (y - A D)`: the samples agree with y. Noise of y counts beside what
     the level leaves open, r^2 of eq. 6 for data of variance 1: so what a small singular value
     divides is not put in anew at a level that does not hide it. The rest of D has not been told of
     y, so for no data but independent ones is the law right. `RePaint` lets the parts agree.

@@ -57,8 +57,9 @@ class Measurement:
         return checked(self.noise_std, "noise_std") ** 2
 
     def noise_beside(self, level: Level) -> Tensor:
-        """`noise_std^2 / r^2`, r^2 of eq. 6 for data of variance 1: huge where x is clean."""
-        return self.noise / prior_variance(level, 1.0).clamp(min=1e-12)
+        """`n^2 / (r^2 + n^2)`, n = noise_std, r^2 of eq. 6 for data of variance 1: what n^2 is beside
+        what D leaves open, which is at least n^2 once D was told of y."""
+        return ratio(self.noise, prior_variance(level, 1.0) + self.noise)
 
 
 def measure(operator: Operator, x0: Tensor, noise_std: float, noise: Noise) -> Tensor:

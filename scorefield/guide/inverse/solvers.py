@@ -218,7 +218,7 @@ class RePaint:
     """A step; then what was measured is put in at the level reached; then up again, and down.
 
         x_there <- x_there + W (alpha y + sigma A z - A x_there),
-        W = A^T (A A^T + noise_std^2 / r^2 I)^-1,   A^+ at noise_std = 0,   r^2 of eq. 6 for s = 1
+        W = A^T (A A^T + c I)^-1,   c = noise_std^2 / (r^2 + noise_std^2),   r^2 of eq. 6, s = 1
 
     `times` rounds of it, each but the last followed by the forward process back up to `here`, so
     that the rest can agree with what was put in. times=1 is Song et al.'s replacement. Made for
