@@ -57,8 +57,8 @@ class Measurement:
         return checked(self.noise_std, "noise_std") ** 2
 
     def noise_beside(self, level: Level) -> Tensor:
-        """`n^2 / (r^2 + n^2)`, n = noise_std, r^2 of eq. 6 for data of variance 1: what n^2 is beside
-        what D leaves open, which is at least n^2 once D was told of y."""
+        """`n^2 / (r^2 + n^2)`, n = noise_std: the noise of y beside what D leaves open, which is
+        r^2 of eq. 6 for data of variance 1, and at least n^2 once D was told of y."""
         return ratio(self.noise, prior_variance(level, 1.0) + self.noise)
 
 
