@@ -7,9 +7,9 @@ PSNR on other held-out pictures, operator by operator.
 
     python -m benchmarks.restore SMALL LARGE --peer ENV/bin/python    # docs/benchmarks/restore.md
 
-SMALL and LARGE are run folders; the second takes the settings of the first, but for those that
-depend on the size. ENV has deepinv and torch. What was finished stays in `--work`, and a second
-call goes on from there. Without a peer ours run alone.
+SMALL and LARGE are run folders; the second takes the settings of the first, but for DPS, DiffPIR
+and DDRM, which choose anew. ENV has deepinv and torch. What was finished stays in `--work`, and a
+second call goes on from there. Without a peer ours run alone.
 """
 
 import argparse
@@ -61,7 +61,7 @@ class Setup(NamedTuple):
 
 SMALL = ("box:2,2,4,4", "random:.5", "pool:2", "blur:1.0", "radon:6", "fourier:2")
 LARGE = ("box:8,8,12,12", "random:.5", "pool:2", "blur:1.0", "radon:12", "fourier:4")
-SETUPS = {8: Setup(SMALL, 50, 16, 4, (12, 2)), 28: Setup(LARGE, 50, 4, 2, (3, 1))}
+SETUPS = {8: Setup(SMALL, 50, 16, 4, (12, 2)), 28: Setup(LARGE, 50, 8, 2, (4, 1))}
 """By the side of the pictures."""
 
 
@@ -114,9 +114,9 @@ Restore = Callable[[Counted, Case, int, Knobs], Tensor]
 class Method(NamedTuple):
     restore: Restore
     tries: list[Knobs]
-    """Settings to choose from; the first is the default."""
-    sized: bool = False
-    """Whether the best setting depends on how many numbers y has."""
+    """Settings to choose from."""
+    anew: bool = False
+    """Whether they are chosen anew on the second run."""
 
 
 def setup(run: Run) -> Setup:
@@ -145,7 +145,7 @@ def race(
     """Choose each method's settings, restore, measure: a row in `work` for method and operator.
 
     `settings`: the work of a run of small pictures, whose settings are taken for the same kind of
-    operator, but for methods that are `sized`.
+    operator, but for methods that choose `anew`.
     """
     work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
@@ -156,7 +156,7 @@ def race(
             path = work / f"{who} {name} {text}.json"
             if path.exists():
                 continue
-            if settings and not method.sized:
+            if settings and not method.anew:
                 (known,) = settings.glob(f"{who} {name} {text.partition(':')[0]}:*.json")
                 knobs = json.loads(known.read_text(encoding="utf-8"))["knobs"]
             else:
@@ -164,6 +164,7 @@ def race(
                 knobs = method.tries[max(range(len(tried)), key=tried.__getitem__)]
             row, x0 = measured(run, method, real, s.calls, knobs)
             row |= {"who": who, "method": name, "operator": text, "knobs": knobs}
+            row["tries"] = len(method.tries)
             np.save(path.with_suffix(".npy"), x0.numpy(), allow_pickle=False)
             path.write_text(json.dumps(row), encoding="utf-8")
             print(
@@ -261,8 +262,8 @@ class Own:
         path, limit = options.pop("grid", self.run.config.sample.grid), options.pop("limit", None)
         walk = None
         if "share" in options:
-            share = options.pop("share")
-            walk = DDIM(1.0) if share is None else Renewed(share)
+            share, warm = options.pop("share"), options.pop("temperature", 1.0)
+            walk = DDIM(1.0) if share is None else Renewed(share, warm)
         clipped = denoise if limit is None else threshold(limit=limit)(denoise)
         if self.name == "repaint":
             calls = calls // options["times"]
@@ -274,28 +275,6 @@ class Own:
         )
 
 
-def own(run: Run) -> dict[str, Method]:
-    paths = ("vp-root", "uniform-t")
-    tries = {
-        "dps": grid(share=(None, 0.6, 1.0)),
-        "mmps": grid(share=(None, 0.6, 1.0)),
-        "tmpd": grid(share=(None, 0.6, 1.0)),
-        "pigdm": grid(share=(None, 0.6, 1.0), sigma_data=(0.5, 0.3)),
-        "diffpir": grid(share=(0.6, 1.0), weight=(1.0, 0.5), limit=(None, 1.0)),
-        "replacement": grid(share=(None, 1.0)),
-        "ddrm": grid(eta=(0.85, 1.0), grid=paths, limit=(None, 1.0)),
-        "repaint": grid(times=(5, 2)),
-        "dps-published": grid(scale=(1.0, 0.5, 2.0), grid=paths),
-        "twisted": grid(sigma_data=(0.5,)),
-    }
-    assert set(tries) == set(METHODS)
-    return {
-        name: Method(Own(run, name), tries[name], sized=name == "dps-published") for name in tries
-    }
-
-
-# --- the page -------------------------------------------------------------------------------------
-
 PAIRS = {
     "DPS": ("dps", "dps-published"),
     "DiffPIR": ("diffpir",),
@@ -305,6 +284,30 @@ PAIRS = {
 }
 """The peer's methods, which it has under the last of these names, and ours."""
 
+
+def own(run: Run) -> dict[str, Method]:
+    paths, cool = ("vp-root", "uniform-t"), (1.0, 0.9)
+    tries = {
+        "dps": grid(share=(None,)) + grid(share=(0.6, 1.0), temperature=cool),
+        "mmps": grid(share=(None, 0.6, 1.0)),
+        "tmpd": grid(share=(None, 0.6, 1.0)),
+        "pigdm": grid(share=(None, 0.6, 1.0), sigma_data=(0.5, 0.3)),
+        "diffpir": grid(
+            share=(1.0,), weight=(0.5,), temperature=cool, limit=(None, 1.0), grid=paths
+        ),
+        "replacement": grid(share=(None, 1.0)),
+        "ddrm": grid(temperature=cool, limit=(None, 1.0), grid=paths),
+        "repaint": grid(times=(5, 2)),
+        "dps-published": grid(scale=(1.0, 2.0, 3.0), grid=paths),
+        "twisted": grid(sigma_data=(0.5,)),
+    }
+    assert set(tries) == set(METHODS)
+    both = [name for title in ("DPS", "DiffPIR", "DDRM") for name in PAIRS[title]]
+    return {name: Method(Own(run, name), tries[name], anew=name in both) for name in tries}
+
+
+# --- the page -------------------------------------------------------------------------------------
+
 COLUMNS = {
     "PSNR": ("psnr", ".2f"),
     "of the mean": ("psnr_of_mean", ".2f"),
@@ -313,6 +316,7 @@ COLUMNS = {
     "misfit": ("misfit", ".2f"),
     "deviation": ("deviation", ".3f"),
     "failed": ("failed", "d"),
+    "tries": ("tries", ".0f"),
     "calls": ("calls", ".0f"),
     "products": ("products", ".0f"),
     "seconds": ("seconds", ".1f"),
@@ -322,7 +326,7 @@ HEAD = """# Restorations by trained models
 Made by `make bench-restore`. Held-out pictures, measured with noise of deviation {noise} (data lie
 in [-1, 1]), restored by the unconditional denoiser of a run, in as many network calls for each
 method. Methods choose among a few settings of their own, operator by operator, by the PSNR on other
-held-out pictures; so do the peer's. Both start from pure noise of seeds of their own.
+held-out pictures, and so do the peer's: `tries` is how many. Both have seeds of their own.
 
 PSNR is that of a sample, then that of the mean of a picture's samples; SSIM (Wang et al. 2004) of a
 sample, 11 x 11 Gaussian windows, 7 x 7 uniform for 8 x 8 pictures. The energy score
@@ -332,7 +336,8 @@ over that of the noise: 1 is right. Deviation is that of a picture's samples fro
 sample with a number beyond {far:g} has failed. Calls of the network and its vector-Jacobian
 products are per sample, counted in the denoiser that both sides call; seconds are processor time
 for all samples on one thread. `share` is that of `Renewed`; without it DDIM(eta=1);
-`limit` clips D to the data's range, as the peer's DPS and DiffPIR do. {machine}
+`temperature` is a factor of the fresh noise, 1/sqrt(2) in the peer's DDRM; `limit` clips D to the
+data's range, as the peer's DPS and DiffPIR do. {machine}
 """
 
 
@@ -377,7 +382,7 @@ def against(rows: list[Row]) -> str:
 
 def section(run: Run, name: str, work: Path, first: str) -> str:
     s, rows = setup(run), rows_of(work)
-    taken = "" if name == first else f" for the published DPS of both sides, else those of {first}"
+    taken = "" if name == first else f" for DPS, DiffPIR and DDRM, else those of {first}"
     size = " x ".join(map(str, run.facts.shape))
     parts = [
         f"## {name}, {size}\n\n{s.pictures} pictures, {s.samples} samples of each, {s.calls} "

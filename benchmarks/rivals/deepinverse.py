@@ -121,10 +121,12 @@ METHODS = {
         restored(dps),
         grid(guidance=("norm",), weight=(30.0, 100.0, 300.0, 1000.0))
         + grid(guidance=("annealed",), weight=(3.0, 10.0)),
-        sized=True,
+        anew=True,
     ),
-    "diffpir": Method(restored(diffpir), grid(lambda_=(7.0, 2.0, 0.5), zeta=(0.3, 1.0))),
-    "ddrm": Method(restored(ddrm), grid(eta=(0.85, 1.0), first=(1.0, 5.0, 20.0))),
+    "diffpir": Method(
+        restored(diffpir), grid(lambda_=(7.0, 2.0, 0.5, 0.2), zeta=(0.3, 1.0)), anew=True
+    ),
+    "ddrm": Method(restored(ddrm), grid(eta=(0.85, 1.0, 0.7), first=(1.0, 5.0, 20.0)), anew=True),
     "pigdm": Method(restored(guided(PiGDMDataFidelity)), grid(weight=(1.0, 2.0, 4.0, 8.0))),
     "mmps": Method(restored(guided(MomentMatchingDataFidelity)), grid(weight=(1.0, 2.0))),
 }

@@ -15,10 +15,11 @@ from scorefield.base import BadInput, Cond, Seeded, unknown
 from scorefield.cli.options import FEW, Switch, at_least, device, labels_of, parse, say, seeds_of
 from scorefield.config import build_levels
 from scorefield.data.given import read_arrays, read_examples
-from scorefield.guide.inverse import METHODS, Renewed, measure, restore
+from scorefield.guide.inverse import METHODS, Renewed, measure, restoration
 from scorefield.guide.operators import Operator, operator
+from scorefield.guide.population import Particles
 from scorefield.report import picture, write_npz, write_png
-from scorefield.run import Run, build_solver, data_of, open_run
+from scorefield.run import Run, build_solver, data_of, open_run, progress_bar
 from scorefield.train import check_place, write_json
 
 METHOD, STEPS = "dps", 100
@@ -110,7 +111,7 @@ def main(argv: list[str]) -> int:
     if cond is not None:
         denoise = catalogue.guides["cfg"](options.guidance)(denoise)
     began = time.monotonic()
-    found = restore(
+    walk = restoration(
         denoise,
         a,
         y.to(device()),
@@ -120,8 +121,15 @@ def main(argv: list[str]) -> int:
         seeds,
         cond=cond,
         solver=solver,
-        progress=not options.json,
-    ).cpu()
+    )
+    state, sizes = None, []
+    with torch.no_grad(), progress_bar(options.steps, not options.json, "step") as bar:
+        for state, _ in walk:
+            bar.update()
+            if isinstance(state, Particles):
+                sizes.append(float(state.ess[0]))
+    assert state is not None
+    found = state[0].cpu()
     seconds = time.monotonic() - began
     if not found.isfinite().all():
         raise BadInput(
@@ -129,6 +137,9 @@ def main(argv: list[str]) -> int:
             "Take more --steps or another --method.",
         )
     figures = _figures(found, a, y, truth)
+    if isinstance(state, Particles):
+        figures["effective"] = {"least": min(sizes), "mean": sum(sizes) / len(sizes)}
+        figures["log_evidence"] = float(state.log_evidence[0])
     _write(out, run, found, a, y, truth)
     result = {
         "run": str(options.run),
@@ -255,5 +266,11 @@ def _text(r: dict[str, Any]) -> str:
         lines.append(
             f"from the truth {r['rms']:.3f} RMS, {r['psnr']:.1f} dB each, "
             f"{r['psnr_of_mean']:.1f} dB their mean"
+        )
+    if "effective" in r:
+        sizes = r["effective"]
+        lines.append(
+            f"effective sample size {sizes['mean']:.1f} of {r['n']}, at least "
+            f"{sizes['least']:.1f}; log p(y) {r['log_evidence']:.1f}"
         )
     return "\n".join(lines)

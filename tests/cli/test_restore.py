@@ -92,6 +92,26 @@ def test_a_damaged_measurement_is_refused(refused, run, tmp_path):
         assert said in refused("restore", run, *words)
 
 
+def test_a_population_tells_its_size_and_the_evidence(cli, run, tmp_path):
+    """Five particles: an effective size from 1 to 5, and less evidence for a y that none explains;
+    the other methods have neither."""
+    y = {"near": np.zeros((1, 4, 4), np.float32), "far": np.full((1, 4, 4), 9, np.float32)}
+    said = {}
+    for name, value in y.items():
+        np.savez(tmp_path / f"{name}.npz", y=value)
+        words = ("--operator", "pool:2", "--measured", tmp_path / f"{name}.npz", "--noise", 0.5)
+        more = ("--n", 5, "--steps", 4, "--out", tmp_path / name, "--json")
+        code, out, err = cli("restore", run, *words, "--method", "twisted", *more)
+        assert code == 0, err
+        said[name] = json.loads(out)
+        assert 1 <= said[name]["effective"]["least"] <= said[name]["effective"]["mean"] <= 5
+    assert said["far"]["log_evidence"] < said["near"]["log_evidence"] - 100
+    code, out, _ = cli("restore", run, *words, "--method", "twisted", *more[:-1])
+    assert "effective sample size" in out
+    assert "log p(y)" in out
+    assert "effective" not in json.loads(cli("restore", run, *words, *more).out)
+
+
 def test_psnr():
     """A tenth of the range 2 everywhere is 20 dB; an exact picture is bounded."""
     truth = torch.zeros(1, 1, 4, 4)

@@ -251,20 +251,25 @@ def test_published_dps_is_a_step_and_a_gradient():
 
 def test_ddrm_has_the_levels_law_for_a_point():
     """Data at one point m: at every level x is N(alpha m, sigma^2) where y tells nothing, and where
-    it does, of variance sigma^2 - (alpha mix e)^2: y's own noise makes up the rest."""
+    it does, of variance sigma^2 - (alpha k e)^2: y's own noise makes up the rest."""
     m = normal(1, 4)
     a = Mask(torch.tensor([True, True, False, False]))
     y = a(m)
-    solver = DDRM(a, y, 0.5, eta=0.85)
-    x = 3 * m + 2 * normal(20_000, 4, seed=8)
     here, there = Level.of(1.0, 2.0), Level.of(1.0, 1.0)
     x = m + 2 * normal(20_000, 4, seed=8)
-    state, _ = solver.step(
-        lambda x, level, cond: m.expand_as(x), solver.init(x), here, there, Seeded(range(20_000))
-    )
-    expected = torch.tensor([0.75, 0.75, 1.0, 1.0]).double()
-    assert torch.allclose((state.x - m).var(0), expected, atol=0.04)  # 4 standard errors
-    assert torch.allclose(state.x.mean(0), m[0], atol=0.03)
+    for mix, k in ((1.0, 1.0), (0.5, 0.5), (None, 4 / 4.25)):
+        solver = DDRM(a, y, 0.5, eta=0.85, mix=mix)
+        state, _ = solver.step(
+            lambda x, level, cond: m.expand_as(x),
+            solver.init(x),
+            here,
+            there,
+            Seeded(range(20_000)),
+        )
+        told = 1 - (0.5 * k) ** 2
+        expected = torch.tensor([told, told, 1.0, 1.0]).double()
+        assert torch.allclose((state.x - m).var(0), expected, atol=0.04)  # 4 standard errors
+        assert torch.allclose(state.x.mean(0), m[0], atol=0.03)
 
 
 def test_nonlinear_dps_finds_what_was_squared():

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from benchmarks.restore import energy, psnr, ssim
-from scorefield.base import BadInput, Level, Seeded
+from scorefield.base import BadInput, Level, Seeded, Zero
 from scorefield.denoise import Gaussian
 from scorefield.guide.inverse import DDRM, Renewed, RePaint, dps, moments, replacement
-from scorefield.guide.operators import Matrix
+from scorefield.guide.operators import Mask, Matrix
 from scorefield.solve import DDIM, DDPM, Solver
 
 HERE, THERE = Level.of(0.6, 0.8), Level.of(0.8, 0.6)
@@ -41,6 +41,55 @@ def test_renewed_has_the_levels_law_for_a_point():
     assert not torch.allclose(stepped(DDIM(1.0), point, x), stepped(DDIM(1.0), point, 5 * x))
     with pytest.raises(BadInput, match="share is 0"):
         Renewed(0.0)
+
+
+def test_temperature_takes_fresh_noise_away():
+    """Data at 0, x of the level's law: the variance reached is 1 - share (1 - T^2) of sigma^2."""
+    n = 20_000
+    x = 0.8 * normal(n, 3, seed=1)
+
+    def point(x, level, cond=None):
+        return torch.zeros_like(x)
+
+    for share, temperature in ((0.6, 0.5), (1.0, 0.8), (1.0, 0.0)):
+        found = stepped(Renewed(share, temperature), point, x).var(0)
+        expected = 0.36 * (1 - share * (1 - temperature**2))
+        assert torch.allclose(found, torch.full((3,), expected).double(), rtol=0.04)
+    y = torch.zeros(1, 3).double()
+    seen = Mask(torch.tensor([True, True, True]))
+    still = stepped(DDRM(seen, y, 0.1, temperature=0.0), point, x)
+    assert float(still.abs().max()) == 0.0
+    assert float(stepped(DDRM(seen, y, 0.1), point, x).std()) == pytest.approx(0.6, rel=0.02)
+    with pytest.raises(BadInput, match="temperature is 1.5"):
+        Renewed(0.6, 1.5)
+    with pytest.raises(BadInput, match="temperature is -1"):
+        DDRM(seen, y, 0.1, temperature=-1.0)
+
+
+def test_ddrm_takes_the_probable_share_of_y():
+    """Without noise in a step, by hand: alpha (c + k (y - c)), k = r^2 / (r^2 + e^2), r = .8/.6;
+    the number that y does not tell is alpha c + sigma sqrt(1 - eta^2) eps. A stated mix is another
+    share, and below its noise (sigma = .6 < alpha e) the published pull towards y."""
+    c, x, y = normal(1, 3), normal(4, 3, seed=2), normal(1, 2, seed=3)
+    seen, noise_std = Mask(torch.tensor([True, True, False])), 1.0
+
+    def found(**options) -> torch.Tensor:
+        solver = DDRM(seen, y, noise_std, sigma_data=2.0, eta=0.8, **options)
+        state, _ = solver.step(
+            lambda x, level, cond: c.expand_as(x), solver.init(x), HERE, THERE, Zero()
+        )
+        return state[0]
+
+    r2 = (0.8 / 0.6) ** 2
+    told = 0.8 * (c[:, :2] + r2 / (r2 + 1) * (y - c[:, :2]))
+    rest = 0.8 * c[:, 2] + 0.6 * 0.6 * (x[:, 2] - 0.6 * c[0, 2]) / 0.8
+    assert torch.allclose(found()[:, :2], told.expand(4, 2))
+    assert torch.allclose(found()[:, 2], rest)
+    assert not torch.allclose(found(mix=1.0)[:, :2], told.expand(4, 2), atol=0.01)
+    rough = 0.8 * c[:, :2] + 0.6 * 0.6 * (y - c[:, :2])
+    assert torch.allclose(found(mix=1.0)[:, :2], rough.expand(4, 2))
+    noise_std = 0.5  # now sigma >= alpha e
+    assert torch.allclose(found(mix=1.0)[:, :2], 0.8 * y.expand(4, 2))
 
 
 def defect(a: torch.Tensor) -> float:
@@ -100,8 +149,16 @@ def test_noise_damps_what_a_small_singular_value_would_divide():
     )
     found = replacement(a, y, 0.1)(data.denoise)(x, HERE, None)
     away = y - data.denoise(x, HERE) @ a.matrix.T
-    expected = data.denoise(x, HERE) + away * torch.tensor([1 / 1.01, 1e-4 / (1e-8 + 0.01)])
-    assert torch.allclose(found, expected)
+    noise = 0.01 / (0.8**2 + 0.01)  # r^2 is sigma^2 / (alpha^2 + sigma^2)
+    expected = away * torch.tensor([1 / (1 + noise), 1e-4 / (1e-8 + noise)])
+    assert torch.allclose(found, data.denoise(x, HERE) + expected)
+    nearly = Level.of(1.0, 1e-6)  # of clean data a noisy y is half of it, an exact one all
+    for noise_std, share in ((0.1, 0.5), (0.0, 1.0)):
+        found = replacement(a, y, noise_std)(data.denoise)(x, nearly, None)
+        assert torch.allclose(found[:, 0], x[:, 0] + share * (y[0, 0] - x[:, 0]), atol=1e-4)
+    assert torch.allclose(
+        replacement(a, y, 0.1)(data.denoise)(x, nearly, None)[:, 1], x[:, 1], atol=1e-3
+    )
     assert float(stepped(RePaint(a, y, 1, DDPM(), 0.1), data.denoise, x).abs().max()) < 10
     assert float(stepped(RePaint(a, y, 1), data.denoise, x).abs().max()) > 100
 

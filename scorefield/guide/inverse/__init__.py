@@ -12,7 +12,7 @@ and with x0 given x taken for a Gaussian of mean D and covariance V,
 
 The methods differ in V: C itself is `mmps`, its row sums `tmpd`, `r^2 I` is `pigdm`, and `dps` has
 a multiple of I in place of all of `A V A^T`. `diffpir` has `(sigma/alpha)^2 I` for V and also for
-C, which spares it the gradient:
+C, which spares it the gradient, and `replacement` `(r^2 + noise_std^2) I`:
 
     D_y = D + V A^T (A V A^T + noise_std^2 I)^-1 (y - A D).                              (eq. 5)
 
@@ -26,7 +26,7 @@ Gaussian data; `twisted` weighs a population so that it is, whatever the data.
 
 from scorefield.guide.inverse.linear import diffpir, dps, mmps, pigdm, replacement, tmpd
 from scorefield.guide.inverse.measurement import Measurement, Moments, measure, moments
-from scorefield.guide.inverse.restoring import METHODS, restore
+from scorefield.guide.inverse.restoring import METHODS, restoration, restore
 from scorefield.guide.inverse.solvers import DDRM, DPS, Renewed, RePaint
 from scorefield.guide.inverse.twisted import moment_twist, prior_twist, twisted
 
@@ -47,6 +47,7 @@ __all__ = [
     "pigdm",
     "prior_twist",
     "replacement",
+    "restoration",
     "restore",
     "tmpd",
     "twisted",

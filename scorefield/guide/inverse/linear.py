@@ -184,10 +184,11 @@ def diffpir(
 def replacement(operator: Operator, y: Tensor, noise_std: float | Tensor = 0.0) -> Guide:
     """What is measured replaces what D says of it, as far as it is above the noise.
 
-        D_y = D + A^T (A A^T + noise_std^2 I)^-1 (y - A D)
+        D_y = D + A^T (A A^T + c I)^-1 (y - A D),   c = noise_std^2 / (r^2 + noise_std^2)
 
-    At noise_std = 0 `D + A^+ (y - A D)`: the samples agree with y. Noise damps what would be
-    divided by a small singular value, as if data had variance 1. The rest of D has not been told of
+    At noise_std = 0 `D + A^+ (y - A D)`: the samples agree with y. Noise of y counts beside what
+    the level leaves open, r^2 of eq. 6 for data of variance 1: so what a small singular value
+    divides is not put in anew at a level that does not hide it. The rest of D has not been told of
     y, so for no data but independent ones is the law right. `RePaint` lets the parts agree.
 
     Source: Wang, Yu and Zhang 2023, "Zero-shot image restoration using denoising diffusion
@@ -200,7 +201,7 @@ def replacement(operator: Operator, y: Tensor, noise_std: float | Tensor = 0.0) 
         def guided(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
             denoised = wide(denoise(x, level, cond))
             away = seen.residual(denoised)
-            found = a.solve(away, away.new_ones(()), like(seen.noise, away))
+            found = a.solve(away, away.new_ones(()), like(seen.noise_beside(level), away))
             return (denoised + a.adjoint(found)).to(x.dtype)
 
         return guided

@@ -56,6 +56,11 @@ class Measurement:
         """The variance of the noise, a float64 leaf."""
         return checked(self.noise_std, "noise_std") ** 2
 
+    def noise_beside(self, level: Level) -> Tensor:
+        """`n^2 / (r^2 + n^2)`, n = noise_std: the noise of y beside what D leaves open, which is
+        r^2 of eq. 6 for data of variance 1, and at least n^2 once D was told of y."""
+        return ratio(self.noise, prior_variance(level, 1.0) + self.noise)
+
 
 def measure(operator: Operator, x0: Tensor, noise_std: float, noise: Noise) -> Tensor:
     """`y = A(x0) + noise_std n`, n of each sample's own seed.

@@ -1,7 +1,7 @@
 """One call for every method: from a measurement to restorations."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -10,7 +10,7 @@ from scorefield.guide.inverse.linear import diffpir, dps, mmps, pigdm, replaceme
 from scorefield.guide.inverse.solvers import DDRM, DPS, Renewed, RePaint
 from scorefield.guide.inverse.twisted import twisted
 from scorefield.guide.operators import Operator
-from scorefield.solve import DDIM, Solver, sample
+from scorefield.solve import DDIM, Info, Solver, sample, trajectory
 
 GUIDES: dict[str, Callable[..., Guide]] = {
     "replacement": replacement,
@@ -62,6 +62,49 @@ def restore(
     >>> restore(unit.denoise, seen, y, 0.0, "replacement", levels, [7])
     tensor([[1., 0.]])
     """
+    w = _walk(denoise, operator, y, noise_std, method, levels, seeds, solver, options)
+    return sample(w.solver, w.denoise, w.x, levels, w.noise, cond, progress)
+
+
+def restoration(
+    denoise: Denoise,
+    operator: Operator,
+    y: Tensor,
+    noise_std: float,
+    method: str,
+    levels: Level,
+    seeds: Sequence[int],
+    *,
+    cond: Cond | None = None,
+    solver: Solver | None = None,
+    **options: Any,
+) -> Iterator[tuple[Any, Info]]:
+    """The steps of `restore`, (state, info) after each; of `twisted` with weights and evidence.
+
+    Gradients flow as the caller's mode says.
+    """
+    w = _walk(denoise, operator, y, noise_std, method, levels, seeds, solver, options)
+    return trajectory(w.solver, w.denoise, w.x, levels, w.noise, cond)
+
+
+class _Walk(NamedTuple):
+    solver: Solver
+    denoise: Denoise
+    x: Tensor
+    noise: Seeded
+
+
+def _walk(
+    denoise: Denoise,
+    operator: Operator,
+    y: Tensor,
+    noise_std: float,
+    method: str,
+    levels: Level,
+    seeds: Sequence[int],
+    solver: Solver | None,
+    options: dict[str, Any],
+) -> _Walk:
     if method not in METHODS:
         raise unknown("method", method, METHODS)
     walker = solver or (Renewed() if method == "diffpir" else DDIM(1.0))
@@ -77,4 +120,4 @@ def restore(
         walker = SOLVERS[method](operator, y, noise_std, **options)
     noise = Seeded(seeds)
     x = noise.start(operator.shape, levels, dtype=y.dtype, device=y.device)
-    return sample(walker, denoise, x, levels, noise, cond, progress)
+    return _Walk(walker, denoise, x, noise)

@@ -14,6 +14,8 @@ from scorefield.guide.operators.gradients import conjugate_gradients
 
 Map = Callable[[Tensor], Tensor]
 LARGEST_DENSE = 4096
+SMALL_DENSE = 1024
+"""Unknowns up to which one decomposition is cheaper than conjugate gradients at every step."""
 
 
 class Spectrum(NamedTuple):
@@ -62,10 +64,13 @@ class Linear(ABC):
     def solve(self, v: Tensor, data: Tensor, noise: Tensor) -> Tensor:
         """`(data A A^T + noise I)^-1 v`, variances `()` or `(B, 1, .., 1)`; 0 where that has none.
 
-        Closed form with a spectrum, else at most 200 conjugate gradients: to the precision of v
-        unless noise is far below what data A A^T says.
+        Closed form with a spectrum, and as a matrix, decomposed once, for as many as 1024 unknowns.
+        Else at most 200 conjugate gradients: to the precision of v unless noise is far below what
+        data A A^T says.
         """
         if self.spectrum is None:
+            if torch.Size(self.shape).numel() <= SMALL_DENSE:
+                return self.dense().solve(v, data, noise)
             return conjugate_gradients(lambda p: data * self(self.adjoint(p)) + noise * p, v)
         singular, _, _, lift, drop = self.spectrum
         total = _beside(data, self.shape) * singular.to(v) ** 2 + _beside(noise, self.shape)
@@ -80,7 +85,11 @@ class Linear(ABC):
         return y if y.ndim == 4 else self.pseudoinverse(y)
 
     def dense(self) -> "Matrix":
-        """The same operator as a matrix, for as many as 4096 unknowns."""
+        """The same operator as a matrix, made once, for as many as 4096 unknowns."""
+        return self._dense
+
+    @cached_property
+    def _dense(self) -> "Matrix":
         size = torch.Size(self.shape).numel()
         if size > LARGEST_DENSE:
             raise BadInput(
