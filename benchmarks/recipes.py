@@ -92,7 +92,7 @@ def race(job: Job, work: Path, pythons: dict[str, str], in_turn: bool) -> None:
         path = work / name / "job.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         known = read(path) if path.exists() else job
-        if {**known, **LATER} != {**job, **LATER}:
+        if {"whole": False, **known, **LATER} != {**job, **LATER}:
             raise SystemExit(f"{path.parent} holds another race: give another --work.")
         write(path, known)
     together("pace", "pace.json", work, pythons, in_turn)
@@ -279,7 +279,8 @@ def main() -> None:
     data = load(args.recipe, path=args.path)
     if not 2 * BLOCKS <= args.samples <= len(data.test):
         raise SystemExit(f"--samples is {args.samples}: give {2 * BLOCKS} to {len(data.test)}.")
-    work = args.work or Path("runs/bench-recipes", "quick" if args.quick else args.recipe)
+    name = title({"recipe": args.recipe, "whole": args.whole})
+    work = args.work or Path("runs/bench-recipes", "quick" if args.quick else name)
     work.mkdir(parents=True, exist_ok=True)
     pictures = (work / "pictures.npy").resolve()
     np.save(pictures, data.pixels(whole(data, data.train)).numpy(), allow_pickle=False)
@@ -313,8 +314,9 @@ def main() -> None:
         + f" of training, {job['clock']} time; {args.samples} samples at each mark; "
         f"judge right on {accuracy:.1%} of the test split",
     ]
+    unlimited = {"seconds": None, "shares": args.shares[:-1]} if args.whole else {}
     report = {
-        "job": job | {"path": None, "pictures": None},
+        "job": job | {"path": None, "pictures": None} | unlimited,
         "about": about,
         "racers": {who: read(work / who / "marks.json")["about"] for who in pythons},
         "rows": [row for who in pythons for row in measured(work, who, data, judge)],

@@ -3,7 +3,7 @@
 Every U-Net has 32, 64 and 64 channels at 28, 14 and 7 pixels and .47 to .56 GFLOP a picture; a
 batch is 64. Training is forward, backward, fused AdamW and a moving average; sampling is a forward
 pass. A package is shown under the best of its variants (benchmarks/networks/driver.py). Ours has
-the network of the recipe of Fashion-MNIST, and once more rms for group norm, the one to compile
+the blocks of the recipe of Fashion-MNIST, and once more rms for group norm, the one to compile
 where compilers are quick; `scorefield train` has the C library keep freed memory, and so have we
 here, and in a section of its own all packages. They run in processes of their own, under the
 interpreters that have them, and take turns.
@@ -261,20 +261,23 @@ def text(sections: list[Row]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON")
-    parser.add_argument("--only", nargs="+", choices=PACKAGES, default=list(PACKAGES))
+    parser.add_argument("--without", nargs="+", choices=[*PACKAGES][1:], default=[])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--compile", action="store_true", help="compiled too: minutes a package")
+    parser.add_argument("--compile", action="store_true", help="on one thread: minutes a package")
     parser.add_argument("--work", type=Path, default=Path("runs/bench-train"))
     args = parser.parse_args()
-    pythons = {name: p for name, p in interpreters(args.peer).items() if name in args.only}
+    pythons = {name: p for name, p in interpreters(args.peer).items() if name not in args.without}
     settings = [Setting(threads) for threads in args.threads] + [Setting(1, kept=True)]
     args.work.mkdir(parents=True, exist_ok=True)
     for setting in settings:
-        path = args.work / f"{setting}.json"
+        path, compiled = args.work / f"{setting}.json", args.compile and setting == (1, False)
+        asked = {"packages": [*pythons], "rounds": args.rounds, "compiled": compiled}
         if not path.exists():
-            found = measured(pythons, setting, args.rounds, args.compile and setting == (1, False))
+            found = {"asked": asked} | measured(pythons, setting, args.rounds, compiled)
             path.write_text(json.dumps(found), encoding="utf-8")
+        elif json.loads(path.read_text("utf-8"))["asked"] != asked:
+            raise SystemExit(f"{path} holds another measurement: give another --work.")
     page = text([json.loads((args.work / f"{s}.json").read_text("utf-8")) for s in settings])
     print(page)
     OUT.parent.mkdir(parents=True, exist_ok=True)

@@ -58,7 +58,7 @@ class NetConfig:
     norm: Literal["group", "layer", "rms"] = "group"
     """unet: over groups of channels and all pixels, or over the channels of each pixel."""
     norms: Literal[1, 2] = 2
-    """unet: normalisations in a residual block; with 1 a step is about 10% shorter."""
+    """unet: normalisations in a residual block; with 1 a step is about 5% shorter."""
     patch: int = 2
     """dit: pixels of a side of a patch."""
     heads: int = 4

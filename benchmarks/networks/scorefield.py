@@ -1,4 +1,4 @@
-"""scorefield: UNet as the recipe of Fashion-MNIST has it, one norm a block and no attention."""
+"""scorefield: UNet with one norm a block and no attention, as in the recipe of Fashion-MNIST."""
 
 import sys
 

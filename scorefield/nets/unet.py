@@ -34,7 +34,7 @@ class UNet(nn.Module):
     norm: "group" (over groups of 16 or 8 channels and all pixels), "layer" or "rms" (over the
     channels of each pixel); none of them looks across samples. On processors "rms" is quick only
     when compiled. norms: how many of them a residual block has (`Block`); a step of training is
-    about 10% shorter with 1. out_channels: channels of F, those of x by default. features: how the
+    about 5% shorter with 1. out_channels: channels of F, those of x by default. features: how the
     noise is told (see Embedding). checkpoint: in training, compute each block again in the backward
     pass instead of keeping its activations.
 

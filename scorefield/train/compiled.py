@@ -13,15 +13,16 @@ HOUR = {"cpu": 4e14, "cuda": 2e17}
 """FLOP from which a run takes about an hour: eager on one core, at 0.1 TFLOP/s, or on a GPU."""
 
 
-def pays(kind: str) -> bool:
+def pays(training: Training, kind: str) -> bool:
     """Whether compiled networks are the quicker ones on this kind of device.
 
-    On processors only where convolutions are so quick that the rest counts: those with matrix units
-    (AMX). Without, at 0.7 of the peak, the U-Net trains at .9 of its eager speed when compiled.
+    On processors only where convolutions are so quick that the rest counts: in bfloat16 with matrix
+    units (AMX). Without, at 0.7 of the peak, the U-Net trains at .9 of its eager speed when
+    compiled.
     """
     if kind == "cpu":
         told = getattr(torch.cpu, "get_capabilities", dict)()
-        return bool(told.get("amx_bf16"))
+        return training.precision == "bf16" and bool(told.get("amx_bf16"))
     return kind in HOUR
 
 
@@ -31,7 +32,7 @@ def long_run(training: Training, net: nn.Module, shape: tuple[int, ...], kind: s
     A function of settings, network and machine, never of a clock: a resumed run must decide as the
     first did. A step costs about 3 forward passes.
     """
-    size = measured(net, shape) if pays(kind) else None
+    size = measured(net, shape) if pays(training, kind) else None
     if not size:
         return None
     total = 3.0 * size.flops_per_sample * training.images

@@ -3,7 +3,7 @@
 import ctypes
 
 TRIM, MAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
-NEVER, LARGE = -1, 2**30
+NEVER, LARGE, OLD = -1, 2**30, 2**25
 
 
 def keep_freed_memory() -> bool:
@@ -11,7 +11,8 @@ def keep_freed_memory() -> bool:
 
     A step of training frees its activations, which else go back to the system and are taken again
     page by page in the next: on processors 10 to 20% of the step of a U-Net. It holds for the whole
-    process and for blocks below 1 GiB; a process then keeps about its largest size.
+    process and for blocks below 1 GiB (32 MiB where glibc is older than 2.35); a process then keeps
+    about its largest size.
 
     Returns whether it was taken: the C library must be glibc.
     """
@@ -19,4 +20,4 @@ def keep_freed_memory() -> bool:
         tune = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    return bool(tune(TRIM, NEVER)) and bool(tune(MAP, LARGE))
+    return bool(tune(MAP, LARGE) or tune(MAP, OLD)) and bool(tune(TRIM, NEVER))

@@ -39,7 +39,7 @@ class Training:
     """Arithmetic of the network: bf16 halves memory and is faster where the hardware has it."""
     compile: bool | None = None
     """Compile the network (about a minute, then faster); None compiles long runs only,
-    and on processors only where they have matrix units (AMX)."""
+    and on processors only in bf16 with matrix units (AMX)."""
     checkpoint_every: int = 50_000
     """Images between checkpoints."""
     log_every: int = 0

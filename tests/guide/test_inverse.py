@@ -255,9 +255,15 @@ def test_ddrm_has_the_levels_law_for_a_point():
     m = normal(1, 4)
     a = Mask(torch.tensor([True, True, False, False]))
     y = a(m)
-    here, there = Level.of(1.0, 2.0), Level.of(1.0, 1.0)
+    here = Level.of(1.0, 2.0)
     x = m + 2 * normal(20_000, 4, seed=8)
-    for mix, k in ((1.0, 1.0), (0.5, 0.5), (None, 4 / 4.25)):
+    near, far = Level.of(1.0, 1.0), Level.of(1.0, 0.2)  # far: more than halved, y's noise is all
+    for mix, k, there in (
+        (1.0, 1.0, near),
+        (0.5, 0.5, near),
+        (None, 4 / 4.25, near),
+        (None, 0, far),
+    ):
         solver = DDRM(a, y, 0.5, eta=0.85, mix=mix)
         state, _ = solver.step(
             lambda x, level, cond: m.expand_as(x),
@@ -266,9 +272,10 @@ def test_ddrm_has_the_levels_law_for_a_point():
             there,
             Seeded(range(20_000)),
         )
-        told = 1 - (0.5 * k) ** 2
-        expected = torch.tensor([told, told, 1.0, 1.0]).double()
-        assert torch.allclose((state.x - m).var(0), expected, atol=0.04)  # 4 standard errors
+        variance = float(there.sigma) ** 2
+        told = variance - (0.5 * k) ** 2 if k else 0.0
+        expected = torch.tensor([told, told, variance, variance]).double()
+        assert torch.allclose((state.x - m).var(0), expected, atol=0.04 * variance)  # 4 errors
         assert torch.allclose(state.x.mean(0), m[0], atol=0.03)
 
 

@@ -59,7 +59,11 @@ def test_temperature_takes_fresh_noise_away():
     seen = Mask(torch.tensor([True, True, True]))
     still = stepped(DDRM(seen, y, 0.1, temperature=0.0), point, x)
     assert float(still.abs().max()) == 0.0
-    assert float(stepped(DDRM(seen, y, 0.1), point, x).std()) == pytest.approx(0.6, rel=0.02)
+    k = (0.8 / 0.6) ** 2 / ((0.8 / 0.6) ** 2 + 0.1**2)
+    spread = (0.36 - (0.8 * k * 0.1) ** 2) ** 0.5
+    for temperature in (1.0, 0.5):
+        found = stepped(DDRM(seen, y, 0.1, temperature=temperature), point, x).std()
+        assert float(found) == pytest.approx(temperature * spread, rel=0.02)
     with pytest.raises(BadInput, match="temperature is 1.5"):
         Renewed(0.6, 1.5)
     with pytest.raises(BadInput, match="temperature is -1"):
@@ -160,6 +164,12 @@ def test_noise_damps_what_a_small_singular_value_would_divide():
         replacement(a, y, 0.1)(data.denoise)(x, nearly, None)[:, 1], x[:, 1], atol=1e-3
     )
     assert float(stepped(RePaint(a, y, 1, DDPM(), 0.1), data.denoise, x).abs().max()) < 10
+    before = DDPM().step(data.denoise, DDPM().init(x), HERE, THERE, Zero())[0].x
+    after = RePaint(a, y, 1, DDPM(), 0.1)
+    after = after.step(data.denoise, after.init(x), HERE, THERE, Zero())[0].x
+    shares = [(after - before)[:, 0], (0.8 * y[0, 0] - before[:, 0])]
+    assert torch.allclose(shares[0], shares[1] / (1 + 0.01 / (0.36 + 0.01)))
+    assert not torch.allclose(shares[0], shares[1] / (1 + 0.01), atol=1e-3)
     assert float(stepped(RePaint(a, y, 1), data.denoise, x).abs().max()) > 100
 
 

@@ -170,6 +170,27 @@ def test_blocks_start_as_the_identity(shape, options):
         assert torch.equal(net.encoders[0][0](x, torch.randn(3, 64)), x)
 
 
+def residual_law(block, x, emb):
+    """One norm: x + conv2(silu(conv1(norm(x) (1 + scale) + shift))), the norm over 16 channels."""
+    scale, shift = block.modulation(emb)[:, :, None, None].chunk(2, dim=1)
+    spread, mean = torch.var_mean(x, dim=(1, 2, 3), correction=0, keepdim=True)
+    told = (x - mean) / (spread + 1e-5).sqrt() * (1 + scale) + shift
+    by_hand = x + block.conv2(torch.nn.functional.silu(block.conv1(told)))
+    assert torch.allclose(block(x, emb), by_hand, atol=1e-5)
+
+
+@pytest.mark.parametrize("norms", [1, 2])
+def test_one_norm_is_the_residual_by_hand_and_two_are_not(norms):
+    net = perturbed(UNet((1, 8, 8), width=16, multipliers=(1,), attention=(), norms=norms))
+    x, emb = torch.randn(3, 16, 8, 8), torch.randn(3, 64)
+    block = next(iter(next(iter(net.encoders.children())).children()))
+    if norms == 1:
+        residual_law(block, x, emb)
+    else:
+        with pytest.raises(AssertionError):
+            residual_law(block, x, emb)
+
+
 def test_twin_a_usual_modulation_fails():
     net = build((1, 8, 8), patch=2)
     net.blocks[1].modulation.reset_parameters()

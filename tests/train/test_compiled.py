@@ -14,24 +14,28 @@ COST = 3.0 * describe(NET, (2,)).flops_per_sample
 HOUR = int(compiled.HOUR["cpu"] / COST)
 
 
-@pytest.fixture(autouse=True)
-def wherever_it_pays(monkeypatch, request):
-    if "pays" not in request.function.__name__:
-        monkeypatch.setattr(compiled, "pays", compiled.HOUR.__contains__)
+@pytest.fixture
+def everywhere(monkeypatch):
+    """A machine on which compiled networks are the quicker ones."""
+    monkeypatch.setattr(compiled, "pays", lambda training, kind: kind in compiled.HOUR)
 
 
 @pytest.mark.parametrize("units", [True, False])
-def test_on_a_processor_it_pays_with_matrix_units(monkeypatch, units):
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_on_a_processor_it_pays_in_bf16_with_matrix_units(monkeypatch, units, precision):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": units}, raising=False)
-    found = compiled.long_run(Training(images=2 * HOUR), NET, (2,), "cpu")
-    assert (found is not None) == units
+    training = Training(images=2 * HOUR, precision=precision)
+    found = compiled.long_run(training, NET, (2,), "cpu")
+    assert (found is not None) == (units and precision == "bf16")
 
 
 def test_it_pays_on_no_processor_that_an_older_torch_does_not_tell(monkeypatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    assert compiled.long_run(Training(images=2 * HOUR), NET, (2,), "cpu") is None
+    training = Training(images=2 * HOUR, precision="bf16")
+    assert compiled.long_run(training, NET, (2,), "cpu") is None
 
 
+@pytest.mark.usefixtures("everywhere")
 def test_runs_of_an_hour_compile_and_shorter_ones_do_not():
     assert compiled.long_run(Training(images=HOUR // 2), NET, (2,), "cpu") is None
     flops = compiled.long_run(Training(images=2 * HOUR), NET, (2,), "cpu")
@@ -40,6 +44,7 @@ def test_runs_of_an_hour_compile_and_shorter_ones_do_not():
     assert compiled.long_run(Training(images=2 * HOUR), NET, (2,), "mps") is None
 
 
+@pytest.mark.usefixtures("everywhere")
 def test_the_rule_asks_no_clock(monkeypatch):
     import time
 
@@ -49,6 +54,7 @@ def test_the_rule_asks_no_clock(monkeypatch):
     assert len(answers) == 1
 
 
+@pytest.mark.usefixtures("everywhere")
 @pytest.mark.parametrize(
     "compile, images, calls, lines",
     [(None, 2 * HOUR, 1, 1), (None, 100, 0, 0), (True, 100, 1, 0), (False, 2 * HOUR, 0, 0)],
@@ -65,6 +71,7 @@ def test_what_is_asked_for_is_done_and_long_runs_say_so(monkeypatch, compile, im
     assert net._compiled_call_impl is None
 
 
+@pytest.mark.usefixtures("everywhere")
 def test_a_network_that_cannot_be_counted_stays_as_it_is():
     class Asks(torch.nn.Module):
         def __init__(self):
@@ -79,6 +86,7 @@ def test_a_network_that_cannot_be_counted_stays_as_it_is():
     assert not compiled.begin(lambda x, noise, cond: x, training, (2,), "cpu", print)
 
 
+@pytest.mark.usefixtures("everywhere")
 def test_quickstart_stays_eager():
     net = UNet((1, 8, 8), width=24, multipliers=(1, 2), blocks=2, classes=10)
     assert compiled.long_run(Training(images=100_000), net, (1, 8, 8), "cpu") is None

@@ -136,7 +136,8 @@ class DDRM:
 
     With `c = V^T D`, `b = U^T y / s` of deviation `e = noise_std / s`, z fresh noise:
 
-        told by y (e < sigma_data):  x = alpha (c + k (b - c)) + sqrt(sigma^2 - (alpha k e)^2) z
+        told by y (e < sigma_data):  x = alpha (c + k (b - c)) + spread z,
+                                     spread^2 = max(0, sigma^2 - (alpha k e)^2)
         else:                        x = alpha c + sigma (sqrt(1 - eta^2) eps + eta z)
 
     at the level reached; eps is that of x. What y tells does not depend on x but through D, so any
@@ -149,7 +150,8 @@ class DDRM:
     sigma >= alpha e; below, `x = alpha c + sigma (sqrt(1 - eta^2) (b - c) / e + eta z)`. No
     gradient; one call. A number with e above `sigma_data`, a bound of the data's deviation, is
     noise that would come again at every step, so it counts as untold. `temperature` is a factor of
-    z, as in `Renewed`. Right at each level in law only for point masses of data.
+    z, as in `Renewed`. Right in law only for point masses of data, at each level that hides the
+    noise put in (sigma >= alpha k e): in steps that do not halve r.
 
     Source: Kawar et al. 2022, "Denoising diffusion restoration models": eta .85 and mix 1.
     """
@@ -283,8 +285,8 @@ class RePaint:
         alpha, sigma = there.like(x)
         z = noise(x, below(there, k + 2), there)
         away = alpha * self.y.to(x) - linear(x - sigma * z)
-        noise = like(self._seen.noise_beside(there), x)  # type: ignore[attr-defined]
-        told = linear.adjoint(linear.solve(away, x.new_ones(()), noise))
+        beside = like(self._seen.noise_beside(there), x)  # type: ignore[attr-defined]
+        told = linear.adjoint(linear.solve(away, x.new_ones(()), beside))
         return state._replace(x=(x + told).to(state[0].dtype))
 
 

@@ -15,7 +15,8 @@ from scorefield.guide.operators.gradients import conjugate_gradients
 Map = Callable[[Tensor], Tensor]
 LARGEST_DENSE = 4096
 SMALL_DENSE = 1024
-"""Unknowns up to which one decomposition is cheaper than conjugate gradients at every step."""
+"""Numbers of x0 and of y up to which one decomposition is cheaper than many solutions by conjugate
+gradients."""
 
 
 class Spectrum(NamedTuple):
@@ -64,12 +65,12 @@ class Linear(ABC):
     def solve(self, v: Tensor, data: Tensor, noise: Tensor) -> Tensor:
         """`(data A A^T + noise I)^-1 v`, variances `()` or `(B, 1, .., 1)`; 0 where that has none.
 
-        Closed form with a spectrum, and as a matrix, decomposed once, for as many as 1024 unknowns.
-        Else at most 200 conjugate gradients: to the precision of v unless noise is far below what
-        data A A^T says.
+        Closed form with a spectrum, and as a matrix, decomposed once, for as many as 1024 unknowns
+        and numbers of y. Else at most 200 conjugate gradients: to the precision of v unless noise
+        is far below what data A A^T says.
         """
         if self.spectrum is None:
-            if torch.Size(self.shape).numel() <= SMALL_DENSE:
+            if max(torch.Size(shape).numel() for shape in (self.shape, self.rows)) <= SMALL_DENSE:
                 return self.dense().solve(v, data, noise)
             return conjugate_gradients(lambda p: data * self(self.adjoint(p)) + noise * p, v)
         singular, _, _, lift, drop = self.spectrum
@@ -97,7 +98,7 @@ class Linear(ABC):
                 f"Use a method that needs none (mmps, diffpir), or at most {LARGEST_DENSE}.",
             )
         basis = torch.eye(size, dtype=torch.float64).view(size, *self.shape)
-        return Matrix(self(basis).flatten(1).T, self.shape, self.rows)
+        return Matrix(self(basis).detach().flatten(1).T, self.shape, self.rows)
 
 
 def _beside(variance: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -169,8 +170,8 @@ class Matrix(Linear):
             singular[: len(u)] ** 2, (0, max(0, len(u) - len(singular)))
         )
         total = _beside(data, (1,)) * squares.to(v) + _beside(noise, (1,))
-        c = v.flatten(1) @ u.to(v)
-        return (torch.where(total > 0, c / total, 0.0) @ u.to(v).T).view_as(v)
+        u = u.to(v)
+        return (torch.where(total > 0, v.flatten(1) @ u / total, 0.0) @ u.T).view_as(v)
 
 
 @dataclass(frozen=True, eq=False)
