@@ -12,8 +12,8 @@ FLAGS = {
         --ema --ema-lengths --snapshot-every --precision --compile --checkpoint-every --log-every
         --trackers --seed
         --data.name --data.path --data.size --data.channels
-        --net.name --net.width --net.blocks --net.multipliers --net.attention --net.norm --net.patch
-        --net.heads --net.features --net.dropout --net.checkpoint --net.no-checkpoint
+        --net.name --net.width --net.blocks --net.multipliers --net.attention --net.norm --net.norms
+        --net.patch --net.heads --net.features --net.dropout --net.checkpoint --net.no-checkpoint
         --objective.kind --objective.schedule --objective.cleanest --objective.view
         --objective.weight --objective.times --objective.dropout
         --sample.solver --sample.steps --sample.grid --sample.guidance
