@@ -219,6 +219,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
             )
         axis.axhline(rows[0]["floor"], color="tab:green", linewidth=1, label="real data")
         axis.set(xscale="log", yscale="log", xlabel=label)
+        axis.tick_params(which="minor", labelsize=6)
         axis.grid(alpha=0.25, which="both")
     axes[0].set_ylabel("Frechet distance in the judge's features")
     axes[0].legend(fontsize=8)
