@@ -1,7 +1,7 @@
 """The only loop: a solver walks down a grid of levels."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -77,7 +77,6 @@ def trajectory(
         yield state, info
 
 
-@torch.no_grad()
 def sample(
     solver: Solver,
     denoise: Denoise,
@@ -97,10 +96,16 @@ def sample(
     tensor([[1.2000]])
     """
     steps = trajectory(solver, denoise, x, levels, noise, cond)
+    return last(steps, len(levels.sigma) - 1, progress)
+
+
+@torch.no_grad()
+def last(steps: Iterable[tuple[Any, Info]], count: int, progress: bool) -> Tensor:
+    """The last x of `count` steps, without gradients."""
     if progress:
         from tqdm import tqdm
 
-        steps = tqdm(steps, total=len(levels.sigma) - 1, unit="step")
+        steps = tqdm(steps, total=count, unit="step")
     ((state, _),) = deque(steps, maxlen=1)
     return state[0]
 

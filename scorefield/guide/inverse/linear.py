@@ -33,6 +33,23 @@ def _by_moments(pull: Pull) -> Guide:
     return guide
 
 
+def _by_variances(seen: Measurement, variances: Callable[[Level], tuple[Tensor, Tensor]]) -> Guide:
+    """D + v A^T (v A A^T + w I)^-1 (y - A D): eq. 5 for V = v I, (v, w) up to a factor."""
+    a = seen.linear
+
+    def guide(denoise: Denoise) -> Denoise:
+        def guided(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
+            denoised = wide(denoise(x, level, cond))
+            away = seen.residual(denoised)
+            data, noise = variances(level)
+            found = a.solve(away, like(data, away), like(noise, away))
+            return (denoised + a.adjoint(found) * like(data, denoised)).to(x.dtype)
+
+        return guided
+
+    return guide
+
+
 def dps(
     operator: Operator,
     y: Tensor,
@@ -161,24 +178,15 @@ def diffpir(
     Source: Zhu et al. 2023, "Denoising diffusion models for plug-and-play image restoration".
     """
     seen = Measurement(operator, y, noise_std)
-    a = seen.linear
 
-    def guide(denoise: Denoise) -> Denoise:
-        def guided(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
-            denoised = wide(denoise(x, level, cond))
-            away = seen.residual(denoised)
-            # data = c r^2 and noise = c weight noise_std^2 with c that keeps both finite
-            data, noise = level.sigma**2, weight * level.alpha**2 * seen.noise
-            total = data + noise
-            share = ratio(data, total)
-            rest = torch.where(total > 0, 1 - share, 1.0)
-            shares = like(share, away), like(rest, away)
-            pull = a.adjoint(a.solve(away, *shares)) * like(share, denoised)
-            return (denoised + pull).to(x.dtype)
+    def variances(level: Level) -> tuple[Tensor, Tensor]:
+        # data = c r^2 and noise = c weight noise_std^2 with c that keeps both finite
+        data, noise = level.sigma**2, weight * level.alpha**2 * seen.noise
+        total = data + noise
+        share = ratio(data, total)
+        return share, torch.where(total > 0, 1 - share, 1.0)
 
-        return guided
-
-    return guide
+    return _by_variances(seen, variances)
 
 
 def replacement(operator: Operator, y: Tensor, noise_std: float | Tensor = 0.0) -> Guide:
@@ -195,15 +203,5 @@ def replacement(operator: Operator, y: Tensor, noise_std: float | Tensor = 0.0) 
     null-space model"; for masks Song et al. 2021.
     """
     seen = Measurement(operator, y, noise_std)
-    a = seen.linear
-
-    def guide(denoise: Denoise) -> Denoise:
-        def guided(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
-            denoised = wide(denoise(x, level, cond))
-            away = seen.residual(denoised)
-            found = a.solve(away, away.new_ones(()), like(seen.noise_beside(level), away))
-            return (denoised + a.adjoint(found)).to(x.dtype)
-
-        return guided
-
-    return guide
+    one = torch.ones((), dtype=torch.float64)
+    return _by_variances(seen, lambda level: (one, seen.noise_beside(level)))

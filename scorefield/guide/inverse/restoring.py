@@ -1,7 +1,7 @@
 """One call for every method: from a measurement to restorations."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
@@ -10,7 +10,8 @@ from scorefield.guide.inverse.linear import diffpir, dps, mmps, pigdm, replaceme
 from scorefield.guide.inverse.solvers import DDRM, DPS, Renewed, RePaint
 from scorefield.guide.inverse.twisted import twisted
 from scorefield.guide.operators import Operator
-from scorefield.solve import DDIM, Info, Solver, sample, trajectory
+from scorefield.solve import DDIM, Info, Solver, trajectory
+from scorefield.solve.loop import last
 
 GUIDES: dict[str, Callable[..., Guide]] = {
     "replacement": replacement,
@@ -62,8 +63,10 @@ def restore(
     >>> restore(unit.denoise, seen, y, 0.0, "replacement", levels, [7])
     tensor([[1., 0.]])
     """
-    w = _walk(denoise, operator, y, noise_std, method, levels, seeds, solver, options)
-    return sample(w.solver, w.denoise, w.x, levels, w.noise, cond, progress)
+    steps = restoration(
+        denoise, operator, y, noise_std, method, levels, seeds, cond=cond, solver=solver, **options
+    )
+    return last(steps, len(levels.sigma) - 1, progress)
 
 
 def restoration(
@@ -83,28 +86,6 @@ def restoration(
 
     Gradients flow as the caller's mode says.
     """
-    w = _walk(denoise, operator, y, noise_std, method, levels, seeds, solver, options)
-    return trajectory(w.solver, w.denoise, w.x, levels, w.noise, cond)
-
-
-class _Walk(NamedTuple):
-    solver: Solver
-    denoise: Denoise
-    x: Tensor
-    noise: Seeded
-
-
-def _walk(
-    denoise: Denoise,
-    operator: Operator,
-    y: Tensor,
-    noise_std: float,
-    method: str,
-    levels: Level,
-    seeds: Sequence[int],
-    solver: Solver | None,
-    options: dict[str, Any],
-) -> _Walk:
     if method not in METHODS:
         raise unknown("method", method, METHODS)
     walker = solver or (Renewed() if method == "diffpir" else DDIM(1.0))
@@ -120,4 +101,4 @@ def _walk(
         walker = SOLVERS[method](operator, y, noise_std, **options)
     noise = Seeded(seeds)
     x = noise.start(operator.shape, levels, dtype=y.dtype, device=y.device)
-    return _Walk(walker, denoise, x, noise)
+    return trajectory(walker, denoise, x, levels, noise, cond)
