@@ -96,14 +96,15 @@ class Seeded:
     ) -> Tensor:
         """The noise that sample i starts from, `sigma z` at the first of `levels`: `(B, *shape)`.
 
-        `shape` is that of one sample; the shape of the whole batch, `(B, D)` or `(B, C, H, W)`,
-        is understood too. The draw belongs to the interval from pure noise to the first level.
+        `shape` is that of one sample, `(D,)`, `(C, L)`, `(C, H, W)` or `(C, D, H, W)`; B is the
+        number of seeds, and of a batch's shape `x.shape[1:]` is meant. The draw belongs to the
+        interval from pure noise to the first level.
+
+        >>> Seeded([7]).start((1, 64), Level.of(0.0, 1.0)).shape  # a series of one channel
+        torch.Size([1, 1, 64])
         """
-        batch = len(self.seeds)
-        if len(shape) in (2, 4) and shape[0] == batch:
-            shape = shape[1:]
         first = levels.at(0) if levels.sigma.ndim else levels
-        x = torch.empty(batch, *shape, dtype=dtype, device=device)
+        x = torch.empty(len(self.seeds), *shape, dtype=dtype, device=device)
         return self(x, Level.of(0.0, 1.0), first) * first.like(x).sigma
 
     def _keys(self, here: Level, there: Level) -> np.ndarray:

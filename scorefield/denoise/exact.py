@@ -26,6 +26,17 @@ def _leaf(v: Tensor, x: Tensor) -> Tensor:
     return v.to(x).reshape(-1, 1)
 
 
+def _rows(x: Tensor, dims: int) -> Tensor:
+    """x as `(B, dims)`, or BadInput if its samples are not of that many numbers."""
+    rows = x.flatten(1) if x.ndim > 1 else x[:, None]
+    if rows.shape[1] != dims:
+        raise BadInput(
+            f"x {tuple(x.shape)} has {rows.shape[1]} numbers a sample, the data {dims}.",
+            f"Give x (B, ...) with {dims} numbers a sample.",
+        )
+    return rows
+
+
 @dataclass(frozen=True, eq=False)
 class Mixture:
     """Gaussian mixture data: `means (K, D)`, full `covs (K, D, D)`, `weights (K,)` (eqs. 6, 7).
@@ -78,14 +89,14 @@ class Mixture:
 
     def denoise(self, x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
         """`D(x) = E[x0 | x]` (eq. 7)."""
-        y, gain, log_w = self._project(x.flatten(1), level)
+        y, gain, log_w = self._project(_rows(x, self.means.shape[1]), level)
         mean = self.means.to(y) + torch.einsum("bke,kde->bkd", gain * y, self._bases.to(y))
         return torch.einsum("bk,bkd->bd", log_w.softmax(-1), mean).view_as(x).to(x)
 
     def log_prob(self, x: Tensor, level: Level | None = None) -> Tensor:
         """`log p(x)` in nats `(B,)` at a level (eq. 6); `None`: of the data itself."""
         level = Level.of(1.0, 0.0) if level is None else level
-        return self._project(x.flatten(1), level)[2].logsumexp(-1).to(x)
+        return self._project(_rows(x, self.means.shape[1]), level)[2].logsumexp(-1).to(x)
 
     def sample(self, n: int, seed: int | None = None) -> Tensor:
         """`(n, D)` draws of the data, in the means' dtype."""
@@ -149,7 +160,8 @@ class DataSet:
 
     def _logits(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor, Tensor]:
         """`-||x - alpha x0_i||^2 / (2 sigma^2)` `(B, N)` less its largest, that, and sigma."""
-        wide, points = x.flatten(1).double(), self.x0.flatten(1).to(x.device, torch.float64)
+        points = self.x0.flatten(1).to(x.device, torch.float64)
+        wide = _rows(x, points.shape[1]).double()
         alpha, sigma = (_leaf(v, wide) for v in level)
         square = ((points**2).sum(1) * alpha - 2 * wide @ points.T) * alpha
         nearest = square.amin(1, keepdim=True)

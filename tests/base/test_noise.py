@@ -359,14 +359,34 @@ def test_start_is_the_draw_from_pure_noise_scaled():
     assert torch.equal(x, Seeded([4, 5]).start((3,), grid.at(0), dtype=torch.float64))
 
 
-def test_start_of_a_batch_shape_is_that_of_a_sample_shape():
+SHAPES = [(), (3,), (1, 16), (3, 16), (1, 4, 4), (3, 4, 4), (1, 2, 3, 4), (3, 2, 3, 4)]
+"""A number, vectors, series, pictures and volumes, of one channel and of three."""
+
+
+def check_start(start, shape, n) -> None:
+    """Shaped `(n, *shape)` whatever n, and sample i the same as alone."""
     level = Level.of(0.0, 1.0)
-    noise = Seeded(range(16))
-    assert torch.equal(noise.start((2,), level), noise.start((16, 2), level))
-    assert torch.equal(noise.start((3, 8, 8), level), noise.start((16, 3, 8, 8), level))
-    assert noise.start((3, 8, 8), level).shape == (16, 3, 8, 8)
-    assert noise.start((16,), level).shape == (16, 16)
-    assert noise.start((16, 8, 8), level).shape == (16, 16, 8, 8)
+    x = start(Seeded(range(n)), shape, level)
+    assert x.shape == (n, *shape)
+    for i in range(n):
+        assert torch.equal(x[i : i + 1], start(Seeded([i]), shape, level))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("n", range(1, 5))
+def test_start_takes_the_shape_of_one_sample(shape, n):
+    check_start(Seeded.start, shape, n)
+
+
+@pytest.mark.parametrize("shape", [s for s in SHAPES if len(s) in (2, 4)], ids=str)
+def test_a_planted_guess(shape):
+    """Shapes of two or four axes whose first is the number of seeds, read as a batch's."""
+
+    def guessing(noise, shape, level):
+        return noise.start(shape[1:] if shape[0] == len(noise) else shape, level)
+
+    with pytest.raises(AssertionError):
+        check_start(guessing, shape, shape[0])
 
 
 def test_start_per_sample_levels():

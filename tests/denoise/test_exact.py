@@ -219,6 +219,22 @@ def test_points_at_clean_data_off_the_support(dtype, far):
     assert torch.equal(found, points[1:])
 
 
+@pytest.mark.parametrize("data", [PLANE, POINTS, NORMAL], ids=lambda d: type(d).__name__)
+def test_samples_of_other_sizes_are_refused(data):
+    """A batch's shape given to `Seeded.start` for a sample's makes (4, 4, 2)."""
+    x, level = torch.zeros(4, 4, 2).double(), Level.of(0.6, 0.8)
+    for f in (data.denoise, data.log_prob):
+        with pytest.raises(BadInput, match=r"x \(4, 4, 2\) has 8 numbers a sample, the data 2"):
+            f(x, level)
+
+
+def test_one_number_is_not_summed_over():
+    """The twin of a size-1 axis that broadcasts: sixteen numbers are no sample of N(0, 1)."""
+    unit = Gaussian(f64(0.0), f64([1.0]))
+    with pytest.raises(BadInput, match="16 numbers a sample, the data 1"):
+        unit.log_prob(torch.ones(2, 16).double(), Level.of(0.6, 0.8))
+
+
 def test_no_density_without_noise():
     with pytest.raises(BadInput, match="no density"):
         POINTS.log_prob(POINTS.x0)
