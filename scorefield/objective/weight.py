@@ -2,7 +2,8 @@
 
 The error of eps is snr times that of x0, so a paper's weight on the error of eps stands here
 times snr, and one on the error of the score times `alpha^2/sigma^4`. All are defined at every
-noisy level; at pure noise, where snr is 0, all but `unit`, `EDMWeight` and `truncated_snr` are 0.
+noisy level; at pure noise, where snr is 0, `unit`, `EDMWeight` and `truncated_snr` are not 0, nor
+are `VLB` and `Likelihood` on a chain that ends there, whose snr still falls in its last step.
 """
 
 from collections.abc import Callable
@@ -140,6 +141,8 @@ class Likelihood:
 
     def __call__(self, level: Level) -> Tensor:
         t = self.schedule.inverse(level.logsnr).clamp(EARLIEST, 1.0)
+        # alpha ~ sqrt(1 - t) at the end of such a chain: its slope from the side that has one
+        t = torch.where(level.alpha > 0, t, t - 1e-9)
         (a, s), (da, ds) = rates(self.schedule, t)[:2]
         return a * (a * ds - da * s) / s**3
 

@@ -51,6 +51,18 @@ def steps(chain: DiscreteVP) -> torch.Tensor:
     return torch.arange(1, chain.steps + 1, dtype=torch.float64) / chain.steps
 
 
+def test_the_weights_of_a_chain_that_ends_in_pure_noise():
+    """snr falls by abar_{T-1} in the last step: T L_{T-1} has that weight, and its limit too."""
+    chain = CHAINS["zero"]
+    pure, before = chain(torch.tensor(1.0)), float(chain.abar[-2])
+    assert float(pure.alpha) == 0
+    assert float(VLB(chain)(pure)) == pytest.approx(before / (1 - before) / 2)
+    # -dsnr/dt at abar = 0, where abar falls by `before` in 1/T; 1e-9 from the end
+    assert float(Likelihood(chain)(pure)) == pytest.approx(chain.steps * before / 2, rel=1e-6)
+    for schedule in (Flow(), Cosine()):
+        assert float(Likelihood(schedule)(schedule(torch.tensor(1.0)))) == pytest.approx(0, abs=1e-8)
+
+
 def kl_of_step(chain: DiscreteVP, k: int, variance: str) -> float:
     """E KL(q(x_{k-1} | x_k, x0) || p(x_{k-1} | x_k)) on N(0, STD^2), p with the exact D: from the
     chain's own kernels by Gaussian conditioning, with no formula of ours."""
