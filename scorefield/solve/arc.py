@@ -129,25 +129,30 @@ def _weights(ages: Tensor, here: Level, there: Level) -> Weights:
 
 def _adams(lam: Tensor, there: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """For slopes at `lam (rows, k+1)`, newest first: w `(rows,)` of the one here in the step that
-    led here; the lag's `(rows, k)` of those before it; and P's `(rows, k)` in the step there."""
+    led here; the lag's `(rows, k)` of those before it; and P's `(rows, k)` in the step there.
+
+    While all slopes since the start are at hand, w and the lag are of the whole way since then, in
+    the share that the oldest slope has in Q.
+    """
     theta, older = angle_clock(lam), noisier(lam)
     here, gaps = theta[:, 0], theta.diff(dim=1)
     step, last = here - there, torch.where(older[:, 0], gaps[:, 0], 0.0)
     far = FAR * torch.arange(1, lam.shape[1] + 1, dtype=lam.dtype)
     before = torch.where(older, theta[:, 1:], far[1:])
     absent = far[0].expand_as(here)
-    nodes = torch.cat(
-        (
-            torch.column_stack((here, before)),
-            torch.column_stack((absent, before)),
-            torch.column_stack((absent, here, before[:, :-1])),
-        )
-    )
     led = _fade(last, gaps[:, 1:], older[:, 1:])
     leads = _fade(step, gaps[:, :-1], older[:, :-1])
-    starts, ends = torch.cat((here + last, here + last, here)), torch.cat((here, here, there))
-    q, p, ahead = _integral(nodes, torch.cat((led, led, leads)), starts, ends).chunk(3)
-    return q[:, 0], (q - p)[:, 1:], ahead[:, 1:]
+    start = torch.where(older, theta[:, 1:], here[:, None]).amax(1)
+    young = older[:, 0] & ~older[:, -1]
+    oldest = (2 * torch.where(older[:, 1:], led, 1.0).amin(1) - 1).clamp(min=0) * young
+    q, p = torch.column_stack((here, before)), torch.column_stack((absent, before))
+    nodes = (q, p, torch.column_stack((absent, here, before[:, :-1])), q, p)
+    shares = torch.cat((led, led, leads, led, led))
+    starts = torch.cat((here + last, here + last, here, start, start))
+    sums = _integral(torch.cat(nodes), shares, starts, torch.cat((here, here, there, here, here)))
+    q, p, ahead, q_all, p_all = sums.chunk(5)
+    late = torch.lerp(q - p, q_all - p_all, oldest[:, None])
+    return late[:, 0], late[:, 1:], ahead[:, 1:]
 
 
 def _fade(step: Tensor, gaps: Tensor, there: Tensor) -> Tensor:
@@ -196,8 +201,12 @@ class ExpArc:
         if self.form not in ("eps", "x0"):
             raise BadInput(f"form is {self.form!r}.", 'Use "eps" or "x0".')
 
+    @property
+    def _weigh(self) -> Interpolated:
+        return Interpolated(self.form, angle_clock, 2, "always")
+
     def init(self, x: Tensor) -> Any:
-        return begin(x, 3)
+        return begin(x, 3, forms=len(self._weigh.forms))
 
     def step(
         self,
@@ -208,5 +217,4 @@ class ExpArc:
         noise: Noise,
         cond: Cond | None = None,
     ) -> tuple[Any, Info]:
-        weigh = Interpolated(self.form, angle_clock, 2, "always")
-        return advance(self.form, weigh, denoise, state, here, there, cond)
+        return advance(self._weigh, denoise, state, here, there, cond)

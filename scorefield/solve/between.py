@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import Level
-from scorefield.solve.transfer import affine
+from scorefield.solve.transfer import affine, deep
 
 
 def at_angle(here: Level, there: Level, angle: Tensor, share: float) -> Level:
@@ -16,11 +16,12 @@ def at_angle(here: Level, there: Level, angle: Tensor, share: float) -> Level:
 
 
 def at_share(here: Level, there: Level, share: float) -> Level:
-    """The level that share of the way in `log(alpha/sigma)`; for this, pure noise and clean data
-    stand at ratios e^700 and e^-700, so that no level is NaN."""
+    """The level that share of the way in `log(alpha/sigma)`; from DEEP in noise, in `alpha/sigma`,
+    the clock of D there. Clean data stands at ratio e^-700, so that no level is NaN."""
     start, end = (level.ratio.log().clamp(-700, 700) for level in (here, there))
-    log_ratio = torch.lerp(start, end, share)
-    return at_angle(here, there, log_ratio.exp().atan(), share)
+    ratio = torch.lerp(start, end, share).exp()
+    signal = torch.lerp((-start).exp(), (-end).exp(), share)
+    return at_angle(here, there, torch.where(deep(here), 1 / signal, ratio).atan(), share)
 
 
 def eps_of(x: Tensor, denoised: Tensor, level: Level) -> Tensor:

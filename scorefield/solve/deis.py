@@ -41,7 +41,7 @@ class DEIS:
         return self.k + 1
 
     def init(self, x: Tensor) -> Any:
-        return begin(x, self.k)
+        return begin(x, self.k, forms=2)
 
     def step(
         self,
@@ -53,4 +53,4 @@ class DEIS:
         cond: Cond | None = None,
     ) -> tuple[Any, Info]:
         weigh = Interpolated("eps", vp_clock, self.k)
-        return advance("eps", weigh, denoise, state, here, there, cond)
+        return advance(weigh, denoise, state, here, there, cond)

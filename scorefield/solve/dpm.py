@@ -8,7 +8,7 @@ from torch import Tensor
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
 from scorefield.solve.between import at_share, eps_of
 from scorefield.solve.loop import Info, State
-from scorefield.solve.transfer import affine, transfer
+from scorefield.solve.transfer import affine, deep, transfer
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,13 @@ class DPMSolver:
                   w = held at 2h/3 - 2 sigma_w phi(2h/3) (eps_u - eps),
                   x_there = held - (3/2) sigma_there phi(h) (eps_w - eps)
 
-    `held` is the step with eps held (eq. 1; order 1, DDIM), `phi(h) = (e^h - 1)/h - 1`. A step from
-    pure noise or to clean data has infinite h and is `held`; if all are, only one call is made.
+    `held` is the step with eps held (eq. 1; order 1, DDIM), `phi(h) = (e^h - 1)/h - 1`. A step to
+    clean data has infinite h and is `held`; if all are, only one call is made. From DEEP in noise,
+    where h grows without end, u and w lie at these shares of y = alpha/sigma, and the rules are the
+    midpoint's and Heun's of third order for `d(x/sigma)/dy = D`:
+
+        order 2:  x_there = keep x + gain D_u
+        order 3:  w = keep_w x + gain_w D_u,   x_there = keep x + gain (D + 3 D_w) / 4       (eq. 1)
 
     Use it to compare with others' results: of methods without a memory `midpoint` and `rk4` are
     nearer.
@@ -59,24 +64,33 @@ class DPMSolver:
             keep, gain = transfer(here, to)
             return affine(x, keep, denoised, gain)
 
-        inner = (here.alpha > 0) & (there.sigma > 0)
+        inner = there.sigma > 0
         if self.order == 1 or not inner.any():
             return State(held(there)), Info(denoised)
-        h = torch.where(inner, (there.logsnr - here.logsnr) / 2, 0.0)
-        eps = eps_of(x, denoised, here)
-        first = at_share(here, there, 1 / self.order)
+        far = deep(here)
+        h = torch.where(inner & ~far, (there.logsnr - here.logsnr) / 2, 0.0)
+
+        def moved(to: Level, weight: Tensor, change: Tensor, share: float, ahead: Tensor) -> Tensor:
+            """held + weight change; from DEEP, held + share gain (D_ahead - D)."""
+            step = like(weight, x) * change
+            if far.any():
+                gain = like(share * transfer(here, to)[1], x)
+                step = torch.where(like(far, x) > 0, gain * (ahead - denoised), step)
+            return held(to) + torch.where(like(inner, x) > 0, step, 0.0)
+
+        eps, first = eps_of(x, denoised, here), at_share(here, there, 1 / self.order)
         u = held(first)
-        change = eps_of(u, denoise(u, first, cond), first) - eps
+        ahead = denoise(u, first, cond)
+        change = eps_of(u, ahead, first) - eps
         if self.order == 2:
-            weight = -there.sigma * torch.expm1(h)
-        else:
-            second = at_share(here, there, 2 / 3)
-            w = held(second) - like(2 * second.sigma * _phi(2 * h / 3), x) * change
-            change = eps_of(w, denoise(w, second, cond), second) - eps
-            weight = -1.5 * there.sigma * _phi(h)
-        moved = held(there)
-        moved = torch.where(like(inner, x) > 0, moved.addcmul(like(weight, x), change), moved)
-        return State(moved), Info(denoised)
+            x_there = moved(there, -there.sigma * torch.expm1(h), change, 1, ahead)
+            return State(x_there), Info(denoised)
+        second = at_share(here, there, 2 / 3)
+        w = moved(second, -2 * second.sigma * _phi(2 * h / 3), change, 1, ahead)
+        ahead = denoise(w, second, cond)
+        change = eps_of(w, ahead, second) - eps
+        x_there = moved(there, -1.5 * there.sigma * _phi(h), change, 3 / 4, ahead)
+        return State(x_there), Info(denoised)
 
 
 def _phi(h: Tensor) -> Tensor:

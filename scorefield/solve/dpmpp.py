@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
 from scorefield.solve.between import at_share
-from scorefield.solve.interpolate import log_clock
+from scorefield.solve.interpolate import EVEN, NOISY, log_clock
 from scorefield.solve.loop import Info, State
 from scorefield.solve.multistep import Interpolated, advance, begin
 from scorefield.solve.transfer import affine, transfer
@@ -18,7 +18,7 @@ from scorefield.solve.transfer import affine, transfer
 class History(NamedTuple):
     """x, the last denoised estimate, and `lam = log(alpha/sigma)` `(B,)` where it was made.
 
-    A sample with no past has lam = -inf: infinitely far back, its estimate weighs nothing.
+    A sample with no past has lam = +inf: it was never here, and its estimate weighs nothing.
     """
 
     x: Tensor
@@ -28,15 +28,19 @@ class History(NamedTuple):
     @classmethod
     def begin(cls, x: Tensor) -> "History":
         """A run that has not begun."""
-        lam = torch.full((len(x),), -math.inf, dtype=torch.float64)
+        lam = torch.full((len(x),), math.inf, dtype=torch.float64)
         return cls(x, torch.zeros_like(x), lam)
 
     def pace(self, here: Level, there: Level) -> tuple[Tensor, Tensor]:
         """lam here and the weight `h / (2 h_last)` of `D - D_last`, 0 where h or 1/h_last is
-        infinite; both `(B,)`."""
+        infinite; both `(B,)`. In noise, where steps in `alpha/sigma = e^lam` are EVEN, h is such a
+        step."""
         batch = len(self.lam)
         lam, after = ((v.logsnr / 2).to(self.lam).expand(batch) for v in (here, there))
         weight = (after - lam) / (2 * (lam - self.lam))
+        y, y_there, y_last = lam.exp(), after.exp(), self.lam.exp()
+        even = (self.lam < -math.log(NOISY)) & (y_there - y <= EVEN * (y - y_last))
+        weight = torch.where(even, (y_there - y) / (2 * (y - y_last)), weight)
         return lam.clone(), torch.where(weight.isfinite(), weight, 0.0)
 
 
@@ -118,7 +122,7 @@ class DPMSolverPP3M:
         cond: Cond | None = None,
     ) -> tuple[Any, Info]:
         weigh = Interpolated("x0", log_clock, 2)
-        return advance("x0", weigh, denoise, state, here, there, cond)
+        return advance(weigh, denoise, state, here, there, cond)
 
 
 @dataclass(frozen=True)
@@ -127,8 +131,8 @@ class DPMSolverPP2S:
 
         u = held at half of the step in lam;   x_there = rho x + (alpha_there - alpha_here rho) D_u
 
-    A step from pure noise or to clean data has no middle and takes D for D_u (eq. 1); if all are
-    such, one call is made.
+    A step to clean data has no middle and takes D for D_u (eq. 1); if all are such, one call is
+    made. From DEEP in noise the middle is that of `alpha/sigma`.
 
     Use it to compare with others' results: of methods of two calls without a memory `midpoint` is
     nearer.
@@ -154,7 +158,7 @@ class DPMSolverPP2S:
         (x,) = state
         denoised = denoise(x, here, cond)
         keep, gain = transfer(here, there)
-        inner = (here.alpha > 0) & (there.sigma > 0)
+        inner = there.sigma > 0
         if not inner.any():
             return State(affine(x, keep, denoised, gain)), Info(denoised)
         middle = at_share(here, there, 1 / 2)

@@ -46,4 +46,4 @@ class GradientEstimation:
         cond: Cond | None = None,
     ) -> tuple[Any, Info]:
         weigh = HeldMean(((1.0, 0.0), (self.gamma, 1 - self.gamma)))
-        return advance("eps", weigh, denoise, state, here, there, cond)
+        return advance(weigh, denoise, state, here, there, cond)

@@ -9,7 +9,7 @@ from torch import Tensor
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like, quotient
 from scorefield.solve.between import eps_of
 from scorefield.solve.loop import Info, State
-from scorefield.solve.transfer import affine, transfer
+from scorefield.solve.transfer import affine, deep, transfer
 
 MOST_CHURN = math.sqrt(2) - 1
 """At most as much noise is added as there is (Karras et al.: more is no longer a small step)."""
@@ -23,10 +23,14 @@ class Heun:
         x_there = x' + (sigma_there - alpha_there ratio_here) (eps' - eps) / 2
 
     Its clock suits steps that change ratio by small factors; a grid whose first steps jump over
-    decades (uniform t on a chain that ends in almost no signal) needs many of them.
+    decades (uniform t on a chain that ends in almost no signal) needs many of them. From DEEP in
+    noise, where ratio_here would throw x out of scale, the trapezoid is that of
+    `d(x/sigma)/d(1/ratio) = D`:
 
-    A step to clean data or from pure noise, where the trapezoid has no second end, is the Euler
-    step; if no sample of the batch needs the second call, it is not made.
+        x_there = x' + (alpha_there - alpha_here rho) (D' - D) / 2
+
+    A step to clean data, where the trapezoid has no second end, is the Euler step; if no sample of
+    the batch needs the second call, it is not made.
 
     With churn > 0 a step that has both ends first goes back up by the share `churn` of its own
     length in log ratio, at most by the factor sqrt(2), where s_min <= ratio_here <= s_max:
@@ -84,9 +88,9 @@ class Heun:
         cond: Cond | None = None,
     ) -> tuple[State, Info]:
         (x,) = state
-        inner = (here.alpha > 0) & (there.sigma > 0)
+        inner = there.sigma > 0
         if self.stochastic:
-            up = self._up(here, there, inner)
+            up = self._up(here, there, inner & (here.alpha > 0))
             added = (up.sigma**2 - here.sigma**2).sqrt() * self.s_noise
             x, here = x.addcmul(like(added, x), noise(x, here, there)), up
         denoised = denoise(x, here, cond)
@@ -94,9 +98,13 @@ class Heun:
         euler = affine(x, keep, denoised, gain)
         if not inner.any():
             return State(euler), Info(denoised)
-        half = torch.where(inner, (there.sigma - there.alpha * here.ratio) / 2, 0.0)
-        change = eps_of(euler, denoise(euler, there, cond), there) - eps_of(x, denoised, here)
-        return State(euler + like(half, x) * change), Info(denoised)
+        ahead, far = denoise(euler, there, cond), deep(here)
+        half = torch.where(inner & ~far, (there.sigma - there.alpha * here.ratio) / 2, 0.0)
+        change = eps_of(euler, ahead, there) - eps_of(x, denoised, here)
+        moved = euler + like(half, x) * change
+        if far.any():
+            moved = moved + like(torch.where(inner & far, gain / 2, 0.0), x) * (ahead - denoised)
+        return State(moved), Info(denoised)
 
     def _up(self, here: Level, there: Level, inner: Tensor) -> Level:
         """Where a step that may churn begins."""

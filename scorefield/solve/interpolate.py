@@ -18,19 +18,34 @@ sigma/alpha by a factor e, and no cancellation in short ones, which closed forms
 
 An absent value is a node FAR away. There its polynomial is 0 and its factor in the others is 1 to
 the last bit, so that samples with pasts of different lengths share one formula.
+
+Deep in noise l runs off to -inf, and eps says nothing of D. There every method follows D in the
+angle, with y = alpha/sigma for the measure:
+
+    x_there/sigma_there = x/sigma + int D dy,   D a polynomial in atan(1/y)               (eq. 3a)
+
+which is finite from pure noise (y = 0) on, where D is a value like any other. As long as all values
+since a run's start are at hand, a new one corrects the whole way since then.
 """
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
+
+from scorefield.solve.transfer import DEEP
 
 Form = Literal["x0", "eps"]
 Clock = Callable[[Tensor], Tensor]
 
 FAR = 1e100
+NOISY, EVEN = 10.0, 1.2
+"""Eq. 3a holds from pure noise to DEEP, and on to this sigma/alpha where a step in the angle is at
+most EVEN times the last one: steps that grow want the method's own clock."""
 _nodes, _shares = np.polynomial.legendre.leggauss(8)
 POINTS, SHARES = torch.from_numpy(_nodes / 2 + 0.5), torch.from_numpy(_shares / 2)
 OTHERS = [
@@ -67,10 +82,18 @@ def noisier(lam: Tensor) -> Tensor:
 
 
 def present(lam: Tensor) -> Tensor:
-    """Which of the values at `lam (B, K)`, newest first, have a place in `lam`: the first, and the
-    noisier ones short of pure noise."""
-    past = noisier(lam) & (lam[:, 1:] > -torch.inf)
-    return torch.cat((torch.ones_like(past[:, :1]), past), 1)
+    """Which of the values at `lam (B, K)`, newest first, have a place in a polynomial: the first,
+    and those made in more noise than all after them."""
+    return torch.cat((torch.ones_like(lam[:, :1], dtype=torch.bool), noisier(lam)), 1)
+
+
+def noisy(lam: Tensor, there: Tensor, after: Tensor) -> Tensor:
+    """Samples `(B,)` whose step from lam to after, with the values that are `there (B, K)`, lies in
+    noise: they follow eq. 3a."""
+    most = torch.where(there, lam, torch.inf).amin(1)
+    y, y_there = lam.exp(), after.exp()
+    even = there[:, 1] & (y_there - y[:, 0] <= EVEN * (y[:, 0] - y[:, 1]))
+    return (most < -math.log(DEEP)) | even & (most < -math.log(NOISY))
 
 
 def warmed(clock: Clock, there: Tensor) -> Clock:
@@ -122,8 +145,51 @@ def corrected(clock: Clock, nodes: Tensor, lam: Tensor, h: Tensor) -> tuple[Tens
     `(f_0 - sum_j L_j(s_0) f_j) prod_j (s - s_j)/(s_0 - s_j)`; c integrates the product with
     `e^(l - l_here)` over the last step, from `lam - h` to lam.
     """
+    product, foretold = newton(nodes, clock(lam[:, None] + h[:, None] * (POINTS - 1)))
+    return h * ((h[:, None] * (POINTS - 1)).exp() * SHARES * product).sum(1), foretold
+
+
+def newton(nodes: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+    """`prod_j (s - s_j)/(s_0 - s_j)` over all nodes but the first, at `s (B, Q)`; and `L_j(s_0)`
+    `(B, K-1)` of their polynomial at the first."""
     older = nodes[:, 1:]
-    s = clock(lam[:, None] + h[:, None] * (POINTS - 1))
     product = ((s[..., None] - older[:, None]) / (nodes[:, :1] - older)[:, None]).prod(-1)
-    c = h * ((h[:, None] * (POINTS - 1)).exp() * SHARES * product).sum(1)
-    return c, lagrange(older, nodes[:, :1])[:, 0]
+    return product, lagrange(older, nodes[:, :1])[:, 0]
+
+
+def in_noise(
+    lam: Tensor, there: Tensor, after: Tensor, count: int, always: bool, m: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Weights `(B, K)` of D at `lam`, newest first, in eq. 3a with the measure `d(y^m)`: of the
+    first `count` in the step from lam to `after (B,)`, per unit of alpha_there; and of all in the
+    correction that the first brings, per unit of alpha_here. Each row sums to 0.
+
+    While a value is not `there` the correction is of all the way since the oldest; after that, and
+    only if it is made `always`, of the last step.
+    """
+    nodes = place(angle_clock, lam, there)
+    y, y_after = (m * lam).exp(), (m * after).exp()
+    points, measure = powers(y[:, 0], y_after)
+    ahead = (measure[:, None] @ lagrange(nodes[:, :count], angle(points, m)))[:, 0]
+    ahead = pad(ahead / y_after[:, None], (0, lam.shape[1] - count))
+    ahead[:, 0] = -ahead[:, 1:].sum(1)
+    full = there[:, -1]
+    start = torch.where(full, y[:, 1], torch.where(there, y, torch.inf).amin(1))
+    points, measure = powers(start, y[:, 0])
+    product, foretold = newton(nodes, angle(points, m))
+    late = there[:, 1] & (~full | always)
+    c = torch.where(late, (measure * product).sum(1) / y[:, 0], 0.0)[:, None]
+    return ahead, c * torch.cat((torch.ones_like(c), -foretold), 1)
+
+
+def powers(start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+    """Points `(B, Q)` from start to end `(B,)` and their weights in an integral: Gauss-Legendre's
+    in log(1 + y), which is y towards noise and its logarithm towards data."""
+    low, high = start.log1p()[:, None], end.log1p()[:, None]
+    points = torch.expm1(low + (high - low) * POINTS)
+    return points, (high - low) * (1 + points) * SHARES
+
+
+def angle(power: Tensor, m: float) -> Tensor:
+    """`atan(1/y)` of `y^m`."""
+    return (1 / power ** (1 / m)).atan()

@@ -37,7 +37,7 @@ class LMS:
         return self.k
 
     def init(self, x: Tensor) -> Any:
-        return begin(x, self.k - 1)
+        return begin(x, self.k - 1, forms=2)
 
     def step(
         self,
@@ -49,4 +49,4 @@ class LMS:
         cond: Cond | None = None,
     ) -> tuple[Any, Info]:
         weigh = Interpolated("eps", ratio_clock, self.k - 1)
-        return advance("eps", weigh, denoise, state, here, there, cond)
+        return advance(weigh, denoise, state, here, there, cond)

@@ -5,16 +5,19 @@ from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from scorefield.base import Cond, Denoise, Level
 from scorefield.solve.interpolate import (
     Clock,
     Form,
     corrected,
+    in_noise,
+    noisy,
     place,
     predicted,
     present,
@@ -24,16 +27,17 @@ from scorefield.solve.loop import Info
 from scorefield.solve.transfer import transfer
 
 PAST = [
-    namedtuple(f"Past{k}", ("x", *(f"past{j}" for j in range(1, k + 1)), "lam")) for k in range(6)
+    namedtuple(f"Past{k}", ("x", *(f"past{j}" for j in range(1, k + 1)), "lam")) for k in range(7)
 ]
 """`Past3(x, past1, past2, past3, lam)`: x, the last values of D, eps or a slope, newest first, and
-`lam = log(alpha/sigma)` `(B, 3)` where each was made; +inf where a sample has no past."""
+`lam = log(alpha/sigma)` `(B, 3)` where each was made; +inf where a sample has no past. A method
+that stores both D and eps has those of D first, at the same places."""
 
 
-def begin(x: Tensor, values: int) -> Any:
-    """The state of a run that has not begun, with room for so many past values."""
+def begin(x: Tensor, values: int, forms: int = 1) -> Any:
+    """The state of a run that has not begun, with room for so many past values of each form."""
     lam = torch.full((len(x), values), math.inf, dtype=torch.float64)
-    return PAST[values](x, *(torch.zeros_like(x) for _ in range(values)), lam)
+    return PAST[values * forms](x, *(torch.zeros_like(x) for _ in range(values * forms)), lam)
 
 
 @dataclass(frozen=True)
@@ -92,40 +96,47 @@ def _known(
     return tuple(tuple(float(w) for w in sums) for sums in weights), tuple(lam[0].tolist())
 
 
-Weigh = Callable[[Interval, Level, Level], Tensor]
-"""Weights `(rows, K+1)` of f_0 (the value here) and the K past ones, to be added to the step that
-holds f_0: each row sums to 0."""
+class Weigh(Protocol):
+    """What is particular to a method: the `forms` of its values, and `(rows, K+1)` weights of f_0
+    (the value here) and the K past ones for each form, to be added to the step that holds f_0: each
+    row sums to 0."""
+
+    @property
+    def forms(self) -> tuple[Form, ...]: ...
+
+    def __call__(self, step: Interval, here: Level, there: Level) -> tuple[Tensor, ...]: ...
 
 
 def advance(
-    form: Form,
-    weigh: Weigh,
-    denoise: Denoise,
-    state: Any,
-    here: Level,
-    there: Level,
-    cond: Cond | None,
+    weigh: Weigh, denoise: Denoise, state: Any, here: Level, there: Level, cond: Cond | None
 ) -> tuple[Any, Info]:
     """`x_there = rho x + (alpha_there - alpha_here rho) D + sum_j w_j f_j`, f = D or eps."""
     x, *past, ages = state
     denoised = denoise(x, here, cond)
-    (value, move), ages = planned(exponential, ages, here, there, form, weigh)
-    now = denoised if form == "x0" else combine((x, denoised), value)
+    (value, move), ages = planned(exponential, ages, here, there, weigh)
+    count, stored = ages.shape[1], []
+    for k, form in enumerate(weigh.forms):
+        now = denoised if form == "x0" else combine((x, denoised), value)
+        stored += [now, *past[k * count : (k + 1) * count - 1]]
     moved = combine((x, denoised, *past), move)
-    return type(state)(moved, now, *past[:-1], ages), Info(denoised)
+    return type(state)(moved, *stored, ages), Info(denoised)
 
 
-def exponential(ages: Tensor, here: Level, there: Level, form: Form, weigh: Weigh) -> Weights:
-    """Of x and D in f_0; and of x, D and the past values in x_there."""
+def exponential(ages: Tensor, here: Level, there: Level, weigh: Weigh) -> Weights:
+    """Of x and D in eps; and of x, D and the past values in x_there."""
     lam, after = timeline(ages, here, there)
     now = lam[:, 0]
     h = torch.where(now.isfinite() & after.isfinite(), after - now, 0.0)
-    w = weigh(Interval(lam, present(lam), h), here, there)
-    w = torch.where(h[:, None] > 0, w, 0.0)
-    keep, gain = transfer(here, there)
     per_sigma = 1 / torch.where(here.sigma > 0, here.sigma, 1.0)
-    value = (0.0, 1.0) if form == "x0" else (per_sigma, -here.alpha * per_sigma)
-    return value, (keep + w[:, 0] * value[0], gain + w[:, 0] * value[1], *w[:, 1:].unbind(1))
+    eps = (per_sigma, -here.alpha * per_sigma)
+    keep, gain = transfer(here, there)
+    past = []
+    for form, w in zip(weigh.forms, weigh(Interval(lam, present(lam), h), here, there)):
+        w = torch.where(h[:, None] > 0, w, 0.0)
+        value = (0.0, 1.0) if form == "x0" else eps
+        keep, gain = keep + w[:, 0] * value[0], gain + w[:, 0] * value[1]
+        past += w[:, 1:].unbind(1)
+    return eps, (keep, gain, *past)
 
 
 def combine(tensors: tuple[Tensor, ...], weights: tuple[Tensor | float, ...]) -> Tensor:
@@ -153,6 +164,9 @@ class Interpolated:
     `correct` adds, to the x that a step starts from, the correction that the value made there
     allows: "start" while the past is too short for the degree, which a start of lower order would
     otherwise cap at order 2; "always" at every step (a corrector, which raises the order by one).
+
+    In noise it is a polynomial through D in the angle (eq. 3a), so that a method of eps keeps
+    values of D beside it.
     """
 
     form: Form
@@ -160,24 +174,44 @@ class Interpolated:
     degree: int
     correct: Literal["start", "always"] = "start"
 
-    def __call__(self, step: Interval, here: Level, there: Level) -> Tensor:
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        return ("x0",) if self.form == "x0" else ("x0", "eps")
+
+    def __call__(self, step: Interval, here: Level, there: Level) -> tuple[Tensor, ...]:
+        after = step.lam[:, 0] + step.h
+        early = noisy(step.lam, step.present, after)[:, None]
+        first = own = torch.zeros_like(step.lam)
+        if early.any():
+            always, kept = self.correct == "always", here.alpha * transfer(here, there)[0]
+            ahead, late = in_noise(step.lam, step.present, after, self.degree + 1, always)
+            first = torch.where(early, column(there.alpha) * ahead + column(kept) * late, 0.0)
+        if not early.all():
+            own = torch.where(early, 0.0, self._in_clock(step, here, there))
+        return (first + own,) if self.form == "x0" else (first, own)
+
+    def _in_clock(self, step: Interval, here: Level, there: Level) -> Tensor:
         lam, h = step.lam[:, 0], step.h
         clock = warmed(self.clock, step.present)
         nodes = place(clock, step.lam, step.present)
         scale = there.alpha if self.form == "x0" else there.sigma
         count = self.degree + 1
-        w = scale.expand(len(h))[:, None] * predicted(self.form, clock, nodes[:, :count], lam, h)
+        w = column(scale) * predicted(self.form, clock, nodes[:, :count], lam, h)
         w[:, 0] = -w[:, 1:].sum(1)
+        w = pad(w, (0, nodes.shape[1] - count))
         behind = step.present[:, 1]
         if self.correct == "start":
             behind = behind & ~step.present[:, -1]
             if not behind.any():
                 return w
         last = torch.where(behind, lam - step.lam[:, 1], 0.0)
-        c, ahead = corrected(clock, nodes, lam, last)
+        c, foretold = corrected(clock, nodes, lam, last)
         # D_0 - sum L_j D_j = -(sigma/alpha) (eps_0 - sum L_j eps_j), as x is the same in both
         unit = here.alpha if self.form == "x0" else -here.sigma
-        keep = transfer(here, there)[0]
-        c = torch.where(behind, c * unit * keep, 0.0)[:, None]
-        w = torch.nn.functional.pad(w, (0, nodes.shape[1] - count))
-        return w + c * torch.cat((torch.ones_like(c), -ahead), 1)
+        c = torch.where(behind, c * unit * transfer(here, there)[0], 0.0)[:, None]
+        return w + c * torch.cat((torch.ones_like(c), -foretold), 1)
+
+
+def column(leaf: Tensor) -> Tensor:
+    """A `()` or `(rows,)` leaf as `(1, 1)` or `(rows, 1)`."""
+    return leaf.reshape(-1, 1)

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
 from scorefield.solve.between import at_angle, eps_of
-from scorefield.solve.interpolate import present
+from scorefield.solve.interpolate import Form, present
 from scorefield.solve.loop import Info
 from scorefield.solve.multistep import Interval, Weights, advance, begin, planned, timeline
-from scorefield.solve.transfer import affine, transfer
+from scorefield.solve.transfer import affine, deep, transfer
 
 ADAMS = (
     (1.0, 0.0, 0.0, 0.0),
@@ -20,6 +20,7 @@ ADAMS = (
     (55 / 24, -59 / 24, 37 / 24, -9 / 24),
 )
 """Adams-Bashforth weights of evenly spaced values, newest first, by how many there are."""
+LONG = 40.0
 
 
 def unbroken(present: Tensor) -> Tensor:
@@ -33,13 +34,14 @@ class HeldMean:
     number of values that a sample has in an unbroken past."""
 
     rows: tuple[tuple[float, ...], ...]
+    forms: tuple[Form, ...] = ("eps",)
 
-    def __call__(self, step: Interval, here: Level, there: Level) -> Tensor:
+    def __call__(self, step: Interval, here: Level, there: Level) -> tuple[Tensor]:
         rows = torch.tensor(self.rows, dtype=torch.float64)
         b = rows[unbroken(step.present) - 1][:, : step.present.shape[1]]
         b[:, 0] -= 1
         span = there.sigma - there.alpha * here.ratio  # alpha_there (r_there - r_here)
-        return span.expand(len(b))[:, None] * b
+        return (span.expand(len(b))[:, None] * b,)
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class IPNDM:
         noise: Noise,
         cond: Cond | None = None,
     ) -> tuple[Any, Info]:
-        return advance("eps", HeldMean(ADAMS), denoise, state, here, there, cond)
+        return advance(HeldMean(ADAMS), denoise, state, here, there, cond)
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,10 @@ class PNDM:
         eps_bar = (eps + 2 eps_2 + 2 eps_3 + eps_4) / 6, held over the step
 
     The middle is that of the angle atan(sigma/alpha). A step begins the past anew after a repeated
-    level. Steps from pure noise and to clean data are plain. The order is that of the steps that
-    follow, `evals` are theirs and `start_evals` those of the first three. A first step that divides
-    sigma/alpha by more than about 40 throws x out of scale: one mean of eps is held over all of it.
+    level. Steps to clean data are plain, and so are those from DEEP in noise or that divide
+    sigma/alpha by more than LONG: one mean of eps, held over such a step, throws x out of scale.
+    The order is that of the steps that follow, `evals` are theirs and `start_evals` those of the
+    first three.
 
     Use it to reproduce PNDM, with 20 calls or more: the first three steps alone take twelve.
     """
@@ -140,6 +143,6 @@ class PNDM:
 def _young(ages: Tensor, here: Level, there: Level) -> Weights:
     """1 for samples that take a pseudo Runge-Kutta step, 0 for the others."""
     lam, _ = timeline(ages, here, there)
-    inner = ((here.alpha > 0) & (there.sigma > 0)).to(lam.device)
-    young = (unbroken(present(lam)) < 4) & inner
+    short = (here.ratio <= LONG * there.ratio) & (there.sigma > 0) & ~deep(here)
+    young = (unbroken(present(lam)) < 4) & short.to(lam.device)
     return ((young.to(lam),),)

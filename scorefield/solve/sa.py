@@ -11,7 +11,9 @@ from torch.nn.functional import pad
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, unknown
 from scorefield.solve.interpolate import (
     corrected,
+    in_noise,
     log_clock,
+    noisy,
     place,
     predicted,
     present,
@@ -100,35 +102,46 @@ class SASolver:
         moved = combine((x, denoised, *past, *z), move)
         return type(state)(moved, denoised, *past[:-1], ages), Info(denoised)
 
-    def _weights(self, lam: Tensor, after: Tensor, kept: Tensor, alpha: Tensor) -> Tensor:
-        """Weights `(rows, p+1)` of the values of D at `lam`, newest first, beyond D held; `kept` is
-        what the step leaves of a correction per unit of alpha_here.
+    def _weights(self, lam: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights `(rows, p+1)` of the values of D at `lam`, newest first, beyond D held: in the
+        step per unit of alpha_there, in the correction of its start per unit of alpha_here.
 
         `e^(m l) dl` is `e^l dl` in a time m l, in which the clock is that of l.
         """
         m, now = 1 + self.tau**2, lam[:, 0]
         h = torch.where(now.isfinite() & after.isfinite(), after - now, 0.0)
         there = present(lam)
+        early = noisy(lam, there, now + h)[:, None]
+        ahead = late = torch.zeros_like(lam)
+        if early.any():
+            ahead, late = in_noise(lam, there, now + h, self.p, self.corrector, m)
+        if not early.all():
+            own = self._in_clock(lam, there, h)
+            ahead, late = (torch.where(early, *pair) for pair in zip((ahead, late), own))
+        moves = h[:, None] > 0
+        return torch.where(moves, ahead, 0.0), torch.where(moves, late, 0.0)
+
+    def _in_clock(self, lam: Tensor, there: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        m, now = 1 + self.tau**2, lam[:, 0]
         plain = warmed(CLOCKS[self.clock], there)
         nodes = place(plain, lam, there)
 
         def clock(time: Tensor) -> Tensor:
             return plain(time / m)
 
-        w = predicted("x0", clock, nodes[:, : self.p], m * now, m * h)
-        w = pad(alpha.expand(len(h))[:, None] * w, (0, 1))
-        w[:, 0] = -w[:, 1:].sum(1)
+        ahead = pad(predicted("x0", clock, nodes[:, : self.p], m * now, m * h), (0, 1))
+        ahead[:, 0] = -ahead[:, 1:].sum(1)
         behind = there[:, 1] if self.corrector else there[:, 1] & ~there[:, -1]
         last = torch.where(behind, now - lam[:, 1], 0.0)
-        c, ahead = corrected(clock, nodes, m * now, m * last)
-        c = torch.where(behind, c * kept, 0.0)[:, None]
-        w = w + c * torch.cat((torch.ones_like(c), -ahead), 1)
-        return torch.where(h[:, None] > 0, w, 0.0)
+        c, foretold = corrected(clock, nodes, m * now, m * last)
+        c = torch.where(behind, c, 0.0)[:, None]
+        return ahead, c * torch.cat((torch.ones_like(c), -foretold), 1)
 
 
 def _plan(ages: Tensor, here: Level, there: Level, solver: SASolver) -> Weights:
     """Of x, D, the past values and the noise in x_there."""
     lam, after = timeline(ages, here, there)
     keep, gain, spread = reverse(here, there, solver.tau)
-    w = solver._weights(lam, after, here.alpha * keep, there.alpha)
-    return ((keep, gain + w[:, 0], *w[:, 1:].unbind(1), spread),)
+    ahead, late = solver._weights(lam, after)
+    w = there.alpha * ahead.T + here.alpha * keep * late.T
+    return ((keep, gain + w[0], *w[1:], spread),)

@@ -5,6 +5,15 @@ from torch import Tensor
 
 from scorefield.base import Level, like, quotient, ratios
 
+DEEP = 200.0
+"""Levels of more noise than this, in sigma/alpha, lie beyond those where published runs begin (157
+at most, the last of the linear chain). There methods leave clocks that have no end in noise."""
+
+
+def deep(level: Level) -> Tensor:
+    """Whether a level is pure noise or near it, beyond DEEP."""
+    return level.sigma > DEEP * level.alpha
+
 
 def transfer(here: Level, there: Level) -> tuple[Tensor, Tensor]:
     """(keep, gain) of `x_there = keep x + gain D`: the flow if D did not change (eq. 1)."""

@@ -55,4 +55,4 @@ class UniPC:
     ) -> tuple[Any, Info]:
         correct = "always" if self.corrector else "start"
         weigh = Interpolated("x0", log_clock, self.p - 1, correct)
-        return advance("x0", weigh, denoise, state, here, there, cond)
+        return advance(weigh, denoise, state, here, there, cond)

@@ -12,11 +12,30 @@ from torch import Tensor
 from scorefield.base import Cond, Denoise, Level, Noise
 from scorefield.solve import DEIS, Info
 from scorefield.solve.dpmpp import DPMSolverPP3M
-from scorefield.solve.interpolate import log_clock, place, predicted, present, vp_clock, warmed
-from scorefield.solve.multistep import Interval, advance
+from scorefield.solve.interpolate import (
+    Form,
+    log_clock,
+    place,
+    predicted,
+    present,
+    vp_clock,
+    warmed,
+)
+from scorefield.solve.multistep import Interval, advance, begin
 from tests.laws.order import check_order, order_on_eight
 
 pytestmark = pytest.mark.slow
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """A planted formula in the place of a method's weights."""
+
+    forms: tuple[Form, ...]
+    weigh: Callable[[Interval, Level, Level], Tensor]
+
+    def __call__(self, step: Interval, here: Level, there: Level) -> tuple[Tensor]:
+        return (self.weigh(step, here, there),)
 
 
 @dataclass(frozen=True)
@@ -35,7 +54,7 @@ class Newton3M(DPMSolverPP3M):
         noise: Noise,
         cond: Cond | None = None,
     ) -> tuple[Any, Info]:
-        return advance("x0", self.weigh, denoise, state, here, there, cond)
+        return advance(Weighed(("x0",), self.weigh), denoise, state, here, there, cond)
 
     def weigh(self, step: Interval, here: Level, there: Level) -> Tensor:
         h, (h1, h2) = step.h, (-step.lam.diff()).unbind(1)
@@ -78,7 +97,10 @@ class Shifted(DEIS):
             shifted[:, 0] -= there.sigma * w.sum(1)
             return shifted
 
-        return advance("eps", weigh, denoise, state, here, there, cond)
+        return advance(Weighed(("eps",), weigh), denoise, state, here, there, cond)
+
+    def init(self, x: Tensor) -> Any:
+        return begin(x, self.k)
 
 
 def test_3m_takes_twice_the_second_difference():

@@ -32,8 +32,8 @@ noisy = {name: solver for name, solver in SOLVERS.items() if solver.stochastic}
 class Unstretched(SASolver):
     """The flow's weights on the SDE: e^l for e^(m l)."""
 
-    def _weights(self, lam, after, kept, alpha):
-        return SASolver(self.p, self.corrector, 0.0, self.clock)._weights(lam, after, kept, alpha)
+    def _weights(self, lam, after):
+        return SASolver(self.p, self.corrector, 0.0, self.clock)._weights(lam, after)
 
 
 @dataclass(frozen=True)
