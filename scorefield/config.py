@@ -167,7 +167,7 @@ class DataFacts:
             data.scaling,
             sigma_data,
             data.conditions,
-            data.present,
+            data.present or None,
         )
 
 

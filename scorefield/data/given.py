@@ -119,6 +119,8 @@ def input_picture(
             f"{width} x {height}.",
             "Resize it first.",
         )
+    if found.lost:
+        warnings.warn(f"{flag} {path} has {found.lost}.", stacklevel=3)
     levels, own = _levels(found, scaling, f"{flag} {path}")
     x = torch.from_numpy(levels.copy()).reshape(1, height, width, channels).permute(0, 3, 1, 2)
     return own.encode(x)
@@ -133,8 +135,7 @@ def _levels(found: Picture, scaling: Scaling, where: str) -> tuple[np.ndarray, S
     if high <= 255:
         full = full_scale(found.peak)
         warnings.warn(
-            f"{where} has levels up to {found.peak}, and the run's data 8 bits: 0..{full} of it "
-            "are taken as black to white.",
+            f"{where} has levels up to {found.peak}: 0..{full} are taken as black to white.",
             stacklevel=4,
         )
         return found.on(full), Scaling.range(0, full)

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image, Transpose
 
 IN_FLIGHT = 512  # pictures decoded ahead of the one being stored
+MOVING = ("AVIF", "GIF", "PNG", "TIFF", "WEBP")
+"""Formats whose frames are pictures of their own, not previews or layers of one."""
+FRAMES = "several frames, of which the first is read"
+BITS = "colours of more than 8 bits, of which 8 are read (PNG and TIFF are read whole)"
 LUMA = (0.299, 0.587, 0.114)
 """Of red, green and blue in grey (ITU-R 601)."""
 
@@ -50,14 +54,14 @@ class Picture(NamedTuple):
     """A picture of `levels` (H, W) if grey or (H, W, 3).
 
     uint8, or of a file of more bits float32 in the file's own levels up to `peak`, times how opaque
-    they are; `clear` (H, W) is then the share of white that shines through. `coarse`: the file has
-    more bits than could be read.
+    they are; `clear` (H, W) is then the share of white that shines through. `lost` says what of the
+    file was not read.
     """
 
     levels: np.ndarray
     peak: int = 255
     clear: np.ndarray | None = None
-    coarse: bool = False
+    lost: str = ""
 
     @property
     def is_deep(self) -> bool:
@@ -89,9 +93,11 @@ def read_picture(source: Path | bytes, size: int | None, channels: int | None) -
 
     with open_picture(source) as opened:
         raw = raw_mode(opened)
+        several = opened.format in MOVING and getattr(opened, "is_animated", False)
         if opened.mode.startswith("I") or raw in LOW_BYTES:
             levels, clear = read_deep(opened, raw, lambda: open_picture(source))
-            return _deep(levels, clear, turn_of(opened), size, channels)
+            deep = _deep(levels, clear, turn_of(opened), size, channels)
+            return deep._replace(lost=FRAMES if several else "")
         if size is not None:
             # JPEG only: decode at the smallest power-of-two fraction that leaves Lanczos a factor
             # of two, which is far faster for photographs.
@@ -103,7 +109,7 @@ def read_picture(source: Path | bytes, size: int | None, channels: int | None) -
         picture = picture.convert({1: "L", 3: "RGB"}[channels])
     if size is not None:
         picture = ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
-    return Picture(np.asarray(picture), coarse=";16" in raw)
+    return Picture(np.asarray(picture), lost=FRAMES if several else BITS if ";16" in raw else "")
 
 
 def open_picture(source: Path | bytes) -> "Image":
@@ -232,7 +238,7 @@ class _Pile:
         self.all_grey, self.peak = True, 0
         self.shallow: list[bool] = []
         self.clear: dict[int, np.ndarray] = {}
-        self.coarse: list[str] = []
+        self.lost: dict[str, list[str]] = {}
 
     def add(self, number: int, name: str, picture: Picture) -> None:
         levels = picture.levels if picture.levels.ndim == 3 else picture.levels[..., None]
@@ -253,8 +259,8 @@ class _Pile:
             levels = np.rint(levels)
         if picture.clear is not None:
             self.clear[row] = picture.clear
-        if picture.coarse:
-            self.coarse.append(name)
+        if picture.lost:
+            self.lost.setdefault(picture.lost, []).append(name)
         self.x[row] = levels.transpose(2, 0, 1)
         self.kept.append(number)
         self.names.append(name)
@@ -263,11 +269,10 @@ class _Pile:
 
     def whole(self, grey: bool) -> Stack:
         """All of them on one scale; in one channel if they are grey and `grey` says so."""
-        if self.coarse:
+        for what, names in self.lost.items():
+            some = ", ".join(names[:5]) + ", ..." * (len(names) > 5)
             warnings.warn(
-                f"{len(self.coarse)} of the pictures in {self.where} have colours of more than 8 "
-                f"bits, of which 8 are read: {self.coarse[0]}; PNG and TIFF are read whole.",
-                stacklevel=6,
+                f"{len(names)} of the pictures in {self.where} have {what}: {some}.", stacklevel=6
             )
         x, full = self.x[: len(self.kept)], 255
         if grey and self.all_grey:

@@ -364,7 +364,7 @@ class Data:
     @property
     def absent(self) -> list[str]:
         """The names of those that have none."""
-        present = set(self.present)
+        present = set(self.present or range(len(self.classes)))
         return [name for k, name in enumerate(self.classes) if k not in present]
 
     @property

@@ -67,15 +67,6 @@ def test_the_gap_is_said_and_a_class_in_it_only_if_asked_for(cli, far, tmp_path)
     assert "no training example" not in cli(*words).err
 
 
-def test_a_run_of_before_that_did_not_say_has_all_its_classes(cli, far, tmp_path):
-    old = shutil.copytree(far, tmp_path / "old")
-    content = json.loads((old / "config.json").read_text())
-    del content["data"]["present"], content["data"]["scaling"]["constant"]
-    (old / "config.json").write_text(json.dumps(content))
-    assert cli("sample", old, "--n", 3, "--out", tmp_path / "a.npz").code == 0
-    assert arrays(tmp_path / "a.npz")["y"].tolist() == [0, 1, 2]
-
-
 def test_encoded_and_decoded_the_digits_are_there(cli, far, tmp_path):
     given = arrays(far.parent / "far.npz")["x"][:20]
     np.savez(tmp_path / "given.npz", x=given)
@@ -101,6 +92,21 @@ def test_likelihoods_about_a_far_mean_are_those_about_0(cli, tmp_path):
         words = ("--data", tmp_path / f"{name}.npz", "--n", 20, "--json")
         found.append(json.loads(cli("likelihood", run, *words).out)["nats"])
     assert found[1] == pytest.approx(found[0], abs=1e-4)
+
+
+def test_a_run_goes_on_in_its_own_units(cli, refused, tmp_path):
+    """The network has learned them: other rows of the same kind of data may not move them."""
+    file, x = tmp_path / "a.npz", 1e7 + np.random.RandomState(0).randn(400, 2)
+    np.savez(file, x=x)
+    run = made(tmp_path / "run", "npz", "--data.path", file)
+    before = json.loads((run / "config.json").read_text())["data"]
+    words = ("train", "npz", "--out", run, "--resume", "--images")
+    np.savez(file, x=x[:300])
+    assert cli(*words, 96).code == 0
+    after = json.loads((run / "config.json").read_text())["data"]
+    assert (after["scaling"], after["sigma_data"]) == (before["scaling"], before["sigma_data"])
+    np.savez(file, x=x - 5e6)
+    assert "those that the run was trained on about 1e+07" in refused(*words, 128)
 
 
 # -- pictures
@@ -136,14 +142,15 @@ def test_restore_takes_the_truth_in_the_run_s_levels(cli, scans, tmp_path):
     np.testing.assert_allclose(truth, np.asarray(Image.open(scan)) / 4095 * 2 - 1, atol=1e-6)
 
 
-def test_a_run_made_with_another_map_is_not_measured_on_these_data(cli, refused, scans, tmp_path):
-    old = shutil.copytree(scans, tmp_path / "old")
-    content = json.loads((old / "config.json").read_text())
-    content["data"]["scaling"] = {"offset": [127.5], "scale": [127.5]}
-    (old / "config.json").write_text(json.dumps(content))
-    assert cli("sample", old, "--n", 2, "--out", tmp_path / "a.npz").code == 0
-    said = refused("eval", old, "--n", 4)
-    assert "the data lie about 2047.5 with the scale 2047.5, those that the run was trained" in said
+def test_a_run_is_not_measured_on_pictures_of_another_white(cli, refused, scans, tmp_path):
+    folder = shutil.copytree(scans.parent / "in", tmp_path / "in")
+    words = ("folder", "--data.path", folder, "--net.multipliers", 1)
+    run = made(tmp_path / "run", *words)
+    for file in folder.iterdir():
+        Image.fromarray(np.asarray(Image.open(file)) * np.uint16(16)).save(file)
+    assert cli("sample", run, "--n", 2, "--out", tmp_path / "a.npz").code == 0
+    said = refused("eval", run, "--n", 4)
+    assert "the data lie about 32767.5 with the scale 32767.5, those that the run was" in said
 
 
 def test_a_csv_is_sampled_in_its_own_digits(cli, tmp_path, monkeypatch):

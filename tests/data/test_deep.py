@@ -187,6 +187,19 @@ def test_depth_that_is_lost_is_said():
         assert stack(ppm).x.dtype == np.uint8
 
 
+@pytest.mark.parametrize("kind, deep", [("GIF", False), ("PNG", False), ("TIFF", True)])
+def test_frames_that_are_not_read_are_said(tmp_path: Path, kind: str, deep: bool):
+    dtype = np.uint16 if deep else np.uint8
+    frames = [Image.fromarray(np.full((4, 4), 40 * k + 9, dtype)) for k in range(3)]
+    file = tmp_path / f"scan.{kind.lower()}"
+    frames[0].save(file, kind, save_all=True, append_images=frames[1:])
+    with pytest.warns(UserWarning, match="1 of the pictures in here have several frames.*: scan"):
+        found = stack_pictures([("scan", file)], 1, None, None, "here")
+    assert found.x[0, 0, 0, 0] == 9
+    with pytest.warns(UserWarning, match="--input .* has several frames, of which the first"):
+        input_picture(file, (1, 4, 4))
+
+
 def folder_of(place: Path, peak: int, count: int = 6) -> Data:
     place.mkdir()
     for i in range(count):
@@ -245,9 +258,7 @@ def test_an_input_of_8_bits_keeps_its_black_and_white(tmp_path: Path):
 
 def test_a_deep_input_to_a_run_of_8_bits_has_its_own_white_which_is_said(tmp_path: Path):
     (tmp_path / "scan.png").write_bytes(grey([[0, 3000]]))
-    with pytest.warns(
-        UserWarning, match=r"levels up to 3000, and the run's data 8 bits: 0\.\.4095"
-    ):
+    with pytest.warns(UserWarning, match=r"levels up to 3000: 0\.\.4095 are taken as black"):
         x0 = input_picture(tmp_path / "scan.png", (1, 1, 2))
     assert x0.flatten().tolist() == pytest.approx([-1, 2 * 3000 / 4095 - 1])
 
