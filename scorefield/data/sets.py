@@ -114,9 +114,11 @@ class Scaling:
         return x0.float()
 
     def encode_alike(self, u: Tensor, where: str) -> Tensor:
-        """x0 of a batch u (B, D) that is of the data's kind: BadInput for another value of a
-        constant coordinate."""
+        """x0 of a batch u, (B, D) or pictures, that is of the data's kind: BadInput for another
+        value of a constant coordinate, which vectors may have."""
         x0, index = self.encode(u), list(self.constant)
+        if not index:
+            return x0
         value = torch.tensor(self.offset, dtype=torch.float64)[index]
         wrong = (x0[:, index].abs() > SAME * value.abs()).nonzero()
         if len(wrong):

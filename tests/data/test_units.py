@@ -131,6 +131,13 @@ def test_examples_that_are_given_keep_theirs(tmp_path: Path):
     digits_law(lambda _: read_examples(tmp_path / "given.npz", (2,), scaling)[0], u)
 
 
+def test_pictures_that_are_given_are_in_the_data_s_units(tmp_path: Path):
+    u = np.random.RandomState(0).randint(0, 1024, (3, 1, 4, 4))
+    np.savez(tmp_path / "given.npz", x=u)
+    x0, _ = read_examples(tmp_path / "given.npz", (1, 4, 4), Scaling.range(0, 1023))
+    np.testing.assert_allclose(x0.numpy(), u / 1023 * 2 - 1, atol=1e-6)
+
+
 def written_law(decode: Encode, u: np.ndarray) -> None:
     """What is written differs from u by a millionth of a deviation, and what x0 itself rounds."""
     x0 = torch.from_numpy(standard(u)).float()
