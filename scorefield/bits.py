@@ -286,6 +286,13 @@ def measure(
             f"{tuple(denoiser.shape) or 'none'}.",
             "Give examples of the shape that the model was trained on.",
         )
+    if denoiser.scaling and (constant := denoiser.scaling.constant):
+        value = denoiser.scaling.offset[constant[0]]
+        raise BadInput(
+            f"coordinate {constant[0]} of the data is {value:.6g} in every example, so that their "
+            "density is infinite.",
+            "Train without the constant coordinates to measure likelihoods.",
+        )
     seeds = Seeded(range(len(x0)) if seeds is None else seeds).seeds
     if len(seeds) != len(x0) or not len(x0):
         raise BadInput(f"{len(x0)} examples and {len(seeds)} seeds.", "Give one per example.")

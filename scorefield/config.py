@@ -132,6 +132,13 @@ class DataFacts:
     scaling: Scaling
     sigma_data: float
     conditions: Conditions = Conditions()
+    present: tuple[int, ...] | None = None
+    """The classes that have a training example; None in runs of versions that did not say."""
+
+    @property
+    def drawn(self) -> tuple[int, ...]:
+        """The classes that are sampled unless asked otherwise."""
+        return tuple(range(len(self.classes))) if self.present is None else self.present
 
     @property
     def told_alone(self) -> tuple[str, ...]:
@@ -140,16 +147,28 @@ class DataFacts:
 
     @classmethod
     def of(cls, data: Data) -> "DataFacts":
-        """Read off the data; sigma_data is the deviation of (at most 10,000) training examples."""
+        """Read off the data; sigma_data is the deviation of (at most 10,000) training examples, in
+        the coordinates that are not constant."""
         some = torch.arange(min(len(data.train), 10_000))
         x0 = data.batch(data.train, some)[0]
-        sigma_data = round(float(x0.std(correction=0)), 6)
+        if constant := set(data.scaling.constant):
+            x0 = x0[:, [i for i in range(x0.shape[1]) if i not in constant]]
+        deviation = float(x0.std(correction=0)) if x0.numel() else 0.0
+        sigma_data = round(deviation, 6) or deviation
         if not sigma_data > 0:
             raise BadInput(
                 f"the {len(data.train)} training examples of '{data.name}' are all one value.",
                 "Give data that vary.",
             )
-        return cls(data.name, data.shape, data.classes, data.scaling, sigma_data, data.conditions)
+        return cls(
+            data.name,
+            data.shape,
+            data.classes,
+            data.scaling,
+            sigma_data,
+            data.conditions,
+            data.present or None,
+        )
 
 
 def build_schedule(o: ObjectiveConfig) -> Schedule:

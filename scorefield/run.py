@@ -109,6 +109,10 @@ def fit(
         check_folder(folder, config, resume)
     data = config.load_data()
     facts = DataFacts.of(data)
+    if folder and resume and folder.has_checkpoint:  # the network is made for its first units
+        _, before = stored(folder)
+        data = data.in_units_of(before.scaling)
+        facts = dataclasses.replace(facts, scaling=before.scaling, sigma_data=before.sigma_data)
     denoiser = build_denoiser(config, facts)
     objective = build_objective(config, facts, cast(Schedule, denoiser.schedule))
     team = processes()
@@ -117,6 +121,8 @@ def fit(
     if seen >= config.training.images and folder:
         return open_run(folder.path).denoiser
     path = folder.path if folder else None
+    if team.is_main_process and data.remark:
+        say(data.remark)
 
     def tell(line: str) -> None:
         bar.clear()
@@ -170,7 +176,7 @@ def check_folder(folder: Folder, config: Config, resume: bool) -> None:
                 f"{folder.path} has a checkpoint but no config.json.", "Restore the file."
             )
         return
-    stored = stored_config(folder)
+    begun = stored_config(folder)
     if not folder.has_checkpoint:
         return
     if not resume:
@@ -179,8 +185,8 @@ def check_folder(folder: Folder, config: Config, resume: bool) -> None:
         )
     now = config.training
     free = ("images", "checkpoint_every", "log_every", "trackers", "compile")
-    training = dataclasses.replace(stored.training, **{name: getattr(now, name) for name in free})
-    before = dataclasses.replace(stored, sample=config.sample, training=training)
+    training = dataclasses.replace(begun.training, **{name: getattr(now, name) for name in free})
+    before = dataclasses.replace(begun, sample=config.sample, training=training)
     if before != config:
         name, old, new = _difference(before, config)
         raise BadInput(
@@ -190,13 +196,14 @@ def check_folder(folder: Folder, config: Config, resume: bool) -> None:
         )
 
 
-def _stored(folder: Folder) -> tuple[Config, DataFacts]:
+def stored(folder: Folder) -> tuple[Config, DataFacts]:
+    """The configuration and the facts of its data that a run folder was started with."""
     return from_json(folder.config(), str(folder.config_path))
 
 
 def stored_config(folder: Folder) -> Config:
     """The configuration that a run folder was started with."""
-    return _stored(folder)[0]
+    return stored(folder)[0]
 
 
 def _difference(a: object, b: object, prefix: str = "") -> tuple[str, object, object]:
@@ -218,7 +225,7 @@ def open_run(path: str | Path, average: float | None = None) -> Run:
     """
     folder = Folder(Path(path))
     folder.check_run()
-    config, facts = _stored(folder)
+    config, facts = stored(folder)
     (weights,), images_seen = folder.load("ema")
     source = folder.path / "ema.safetensors"
     if average is not None:
@@ -264,7 +271,7 @@ def data_of(run: Run) -> Data:
             f"was trained on {facts.shape} and {len(facts.classes)}.",
             "Give the data that the run was trained on.",
         )
-    return data
+    return data.in_units_of(facts.scaling)
 
 
 def open_conditions(run: Run, path: Path, flag: str = "--conditions") -> dict[str, Tensor]:

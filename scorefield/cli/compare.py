@@ -68,7 +68,7 @@ class Options:
     guidance: float | None = None
     """Scale of classifier-free guidance; 1 is none (default: the run's)."""
     labels: str | None = None
-    """Classes, repeated in turn: 0-9, 3,5 or names. Default: all of them."""
+    """Classes, repeated in turn: 0-9, 3,5 or names. Default: all that the data have."""
     seeds: str | None = None
     """Seeds, one per sample: 0-99 or 1,2,7 (default: 0 to n-1)."""
     out: Path | None = None
@@ -100,7 +100,7 @@ def main(argv: list[str]) -> int:
     if len(seeds) < 2:
         raise BadInput("one sample is asked for.", "Give --n or --seeds of at least 2.")
     labels = labels_of(options.labels, classes) if options.labels is not None else None
-    labels = labels or list(range(len(classes))) or None
+    labels = labels or (list(run.facts.drawn) if classes else None)
     catalogue.guides["cfg"](guidance)
     if labels:
         note_guidance(grid, guidance)

@@ -14,12 +14,15 @@ from scorefield.cli.options import (
     at_least,
     device,
     labels_of,
+    note_absent,
+    note_depth,
     parse,
     say,
     seeds_of,
     settings_for,
 )
-from scorefield.data.given import input_mask, input_picture
+from scorefield.data.given import input_picture
+from scorefield.data.masks import input_mask
 from scorefield.editing import MASKED, edit, masked, reencode
 from scorefield.report import picture, write_npz, write_png
 from scorefield.run import open_conditions, open_run
@@ -53,7 +56,8 @@ class Options:
     """How much is made anew: 0 returns the picture, 1 samples without it (default: 0.6; 1 with
     --mask or --encode)."""
     mask: Path | None = None
-    """A picture that is white where the other may change, black where it is kept."""
+    """A picture that is white where the other may change, black where it is kept; or one of 0 and
+    1, strokes on a transparent layer, an .npy of bools."""
     labels: str | None = None
     """Classes to make of it, in turn: 0-9, 3,5 or names (default: none is told)."""
     conditions: Path | None = None
@@ -90,9 +94,10 @@ def main(argv: list[str]) -> int:
     strength = options.strength
     if strength is None:
         strength = 1.0 if options.mask or options.encode else 0.6
-    x0 = input_picture(options.input, shape)
+    x0 = input_picture(options.input, shape, scaling=run.facts.scaling)
     mask = None if options.mask is None else input_mask(options.mask, shape)
     labels = None if options.labels is None else labels_of(options.labels, classes)
+    note_absent(labels, run.facts)
     cond = None if options.conditions is None else open_conditions(run, options.conditions)
     source = None
     if options.source is not None:
@@ -111,6 +116,7 @@ def main(argv: list[str]) -> int:
     if target.suffix not in (".png", ".npz") or target.is_dir():
         raise BadInput(f"--out is {target}.", "Give a name that ends in .png or .npz.")
     check_place(target)
+    note_depth(run.facts, target)
 
     denoiser, began = run.denoiser.to(device()), time.monotonic()
     told = {"labels": labels, "cond": cond, "progress": not options.json}

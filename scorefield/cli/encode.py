@@ -112,7 +112,7 @@ def _decode(run: Run, way: "Way", options: Options) -> int:
             "with their logsnr.",
             "Give a file that scorefield encode wrote.",
         )
-    z = shaped(arrays["z"], run.facts.shape, f"z in {options.decode}")
+    z = shaped(arrays["z"], run.facts.shape, f"z in {options.decode}").float()
     own = arrays.get("y")
     label = None if own is None else torch.from_numpy(own.astype(np.int64))
     label = label_for(options.label, label, len(z), run.facts.classes)

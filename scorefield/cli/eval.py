@@ -24,7 +24,7 @@ from scorefield.cli.options import (
 )
 from scorefield.data import Data
 from scorefield.measure import Judge, evaluate, train_judge
-from scorefield.run import data_of, generate, open_run
+from scorefield.run import data_of, generate, open_run, repeat_labels
 from scorefield.train import (
     check_place,
     load_weights,
@@ -81,7 +81,7 @@ def main(argv: list[str]) -> int:
     if classes:
         note_guidance(settings["grid"], settings["guidance"])
     data = data_of(run)
-    labels = torch.arange(options.n) % len(classes) if classes else None
+    labels = repeat_labels(run.facts.drawn, options.n, len(classes)) if classes else None
     cond = None
     if run.facts.conditions.keys:  # there are no others to ask for than those of real examples
         _, cond = data.batch(data.test, torch.arange(options.n) % len(data.test))

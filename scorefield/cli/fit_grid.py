@@ -85,7 +85,7 @@ def main(argv: list[str]) -> int:
     guidance = settings.guidance if options.guidance is None else options.guidance
     cond = None
     if classes and not options.unconditional:
-        every = list(range(len(classes)))
+        every = run.facts.drawn
         chosen = every if options.labels is None else labels_of(options.labels, classes)
         cond = {"label": repeat_labels(chosen, starts, len(classes)).to(device())}
     elif options.labels is not None:

@@ -8,6 +8,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
@@ -141,6 +142,21 @@ def note_guidance(grid: Any, guidance: float) -> None:
     if hasattr(grid, "guidance") and grid.guidance != guidance:
         at = "without classes" if grid.guidance is None else f"at guidance {grid.guidance:g}"
         note(f"the grid was fitted {at}, guidance is {guidance:g}")
+
+
+def note_absent(labels: Sequence[int] | None, facts: Any) -> None:
+    """Say so where a class is asked for of which the model has seen no example."""
+    absent = sorted(set(labels or ()) - set(facts.drawn))
+    if absent:
+        names = ", ".join(str(facts.classes[k]) for k in absent[:5]) + ", ..." * (len(absent) > 5)
+        note(f"no training example was of class {names}: the model does not know what that is")
+
+
+def note_depth(facts: Any, target: Path) -> None:
+    """Say so where a picture is written with fewer levels than the data have."""
+    white = facts.scaling.offset[0] + facts.scaling.scale[0]
+    if target.suffix != ".npz" and len(facts.shape) == 3 and white > 255:
+        note(f"a .png has 8 bits, the data levels up to {white:g}, which an .npz keeps")
 
 
 def say(result: dict[str, Any], text: str, as_json: bool) -> None:

@@ -20,6 +20,8 @@ from scorefield.cli.options import (
     at_least,
     labels_of,
     note,
+    note_absent,
+    note_depth,
     note_guidance,
     parse,
     say,
@@ -73,7 +75,7 @@ class Options:
     """Noise levels visited (default: the run's; see scorefield catalogue grids), or the name of a
     grid that scorefield fit-grid wrote, which brings its steps, solver and guidance."""
     labels: str | None = None
-    """Classes, repeated in turn: 0-9, 3,5 or names. Default: all of them."""
+    """Classes, repeated in turn: 0-9, 3,5 or names. Default: all that the data have."""
     conditions: Path | None = None
     """An .npz file of conditions, whose rows are repeated in turn."""
     unconditional: Switch = False
@@ -123,6 +125,8 @@ def _sample(options: Options, team: Team) -> int:
     job, target = request.job, request.target
     if team.is_main and job.labels and job.guide is None:
         note_guidance(job.settings["grid"], job.settings["guidance"])
+    if team.is_main:
+        note_depth(job.run.facts, target)
     if team.is_main and job.shards < team.size:
         note(f"{job.shards} shards for {team.size} processes: a smaller --batch shares the work")
     job.run.denoiser.to(team.device)
@@ -249,10 +253,12 @@ def _labels(options: Options, run: Run, cond: Cond | None) -> list[int] | None:
             raise BadInput(
                 f"--labels was given, and {options.conditions} holds classes.", "Give one."
             )
-        return labels_of(options.labels, classes)
+        labels = labels_of(options.labels, classes)
+        note_absent(labels, run.facts)
+        return labels
     if cond is not None and "label" in cond:
         return None
-    return list(range(len(classes))) or None
+    return list(run.facts.drawn) or None
 
 
 def _check_target(target: Path) -> None:

@@ -14,7 +14,7 @@ from scorefield.cli.options import Switch, note, parse, say
 from scorefield.config import Config
 from scorefield.recipes import recipes
 from scorefield.report import picture, write_png
-from scorefield.run import fit, generate, recipe, repeat_labels, stored_config
+from scorefield.run import fit, generate, recipe, repeat_labels, stored, stored_config
 from scorefield.train import Folder, Progress, keep_freed_memory, processes
 
 USAGE = """usage: scorefield train RECIPE [--out DIR] [--images N] [--resume] [--seed S] ...
@@ -149,7 +149,7 @@ def _preview(step: Progress, config: Config, out: Path) -> None:
     target = out / "samples" / f"{step.images:09d}.png"
     told = getattr(denoiser.net, "config", {})
     more = any(told.get(key) for key in ("vector", "image", "tokens", "vocabulary"))
-    labels = None if more else range(len(denoiser.classes)) or None
+    labels = None if more else stored(Folder(out))[1].drawn or None
     n = PREVIEW if len(denoiser.shape) == 3 else 2000
     try:
         x0 = generate(
@@ -164,4 +164,4 @@ def _preview(step: Progress, config: Config, out: Path) -> None:
     except BadInput as error:  # the training itself may yet be well
         return note(f"no picture at {step.images:,} images: {error}")
     many = None if labels is None else repeat_labels(labels, n, len(denoiser.classes))
-    write_png(picture(x0, min(10, len(denoiser.classes) or 10), many), target)
+    write_png(picture(x0, min(10, len(labels or ()) or 10), many), target)

@@ -28,10 +28,10 @@ def npz(path: str, channels: int | None = None) -> Data:
     - (N, H, W) are grey pictures.
     - (N, a, b, c) are pictures. The colour axis is a or c: the one of 1 to 4 entries, or, with
       `channels`, the one of that many. If both or neither fit, that is an error.
-    uint8 pictures stay as they are, 0..255 onto [-1, 1]; any other real type becomes float32,
-    pictures with the training minimum and maximum onto -1 and 1. `y` are class indices (N,); the
-    other conditions are those of `condition`. Without `x_test` a tenth is held out. Nothing pickled
-    is ever read.
+    uint8 pictures stay as they are, 0..255 onto [-1, 1]; other pictures have the training minimum
+    and maximum put onto -1 and 1. Means are taken away in the file's own precision (`finite`). `y`
+    are class indices (N,); the other conditions are those of `condition`. Without `x_test` a tenth
+    is held out. Nothing pickled is ever read.
     """
     found = read_npz(Path(path), "--data.path")
     x_name = _examples_name(path, found)
@@ -63,8 +63,9 @@ def npz(path: str, channels: int | None = None) -> Data:
         train = split_at(x, label, slice(None), more)
         more_test = _conditions(found, "_test", path, x_test)
         test = split_at(x_test, label_test, slice(None), more_test)
-    scaling = scaling_of(train.x)
-    return Data("npz", train, test, classes, scaling, conditions_of(train.cond, test.cond))
+    scaling, said = scaling_of(train.x), conditions_of(train.cond, test.cond)
+    train, test = train.kept(scaling, said), test.kept(scaling, said)
+    return Data("npz", train, test, classes, scaling, said)
 
 
 def _conditions(
@@ -136,7 +137,8 @@ def _examples_name(path: str, found: dict[str, np.ndarray]) -> str:
 
 
 def examples(array: np.ndarray, where: str, channels: int | None = None) -> np.ndarray:
-    """An array as uint8 or float32 pictures (N, C, H, W) or float32 vectors (N, D); see `npz`."""
+    """An array as pictures (N, C, H, W), uint8 or `finite`, or `finite` vectors (N, D); see
+    `npz`."""
     if array.dtype.kind not in "biuf":
         raise BadInput(f"{where} is of type {array.dtype}.", "Give real numbers.")
     if array.ndim not in (2, 3, 4) or 0 in array.shape[1:]:

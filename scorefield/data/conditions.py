@@ -13,6 +13,8 @@ from scorefield.data.sets import EIGHT_BIT, Conditions, Scaling
 
 KINDS = ("vector", "image", "tokens")
 LARGEST_VOCABULARY = 1_000_000
+LARGEST = 1e100
+"""A number of the data may have: its square is one yet."""
 
 
 def condition(
@@ -20,8 +22,8 @@ def condition(
 ) -> np.ndarray:
     """An array as the condition `key` of examples of `shape`, in the data's own units.
 
-    vector: (N, d) or (N,), float32. image: (N, H, W), (N, C', H, W) or (N, H, W, C'), the H and W
-    of the examples; uint8, or float32 of any range. tokens: integer ids (N, L) as int64, or
+    vector: (N, d) or (N,), `finite`. image: (N, H, W), (N, C', H, W) or (N, H, W, C'), the H and W
+    of the examples; uint8, or of any range and `finite`. tokens: integer ids (N, L) as int64, or
     features (N, L, d) as float32.
     """
     if array.dtype.kind not in "biuf":
@@ -40,7 +42,7 @@ def condition(
             "Give integer ids (N, L), or features (N, L, d) of a text encoder.",
         )
     if not ids:
-        return finite(array, where)
+        return finite(array, where, float(np.finfo(np.float32).max)).astype(np.float32, copy=False)
     low, high = (int(array.min()), int(array.max())) if len(array) else (0, 0)
     if low < 0 or high >= LARGEST_VOCABULARY:
         raise BadInput(
@@ -67,18 +69,33 @@ def _image(array: np.ndarray, where: str, shape: tuple[int, ...]) -> np.ndarray:
     return np.ascontiguousarray(pictures)
 
 
-def finite(array: np.ndarray, where: str) -> np.ndarray:
-    """As contiguous float32, refused if a value is not finite."""
+def finite(array: np.ndarray, where: str, largest: float = LARGEST) -> np.ndarray:
+    """As contiguous float32 if its type is no wider, else as float64, from which the scaling may
+    take the mean away before anything is lost.
+
+    Refused if a value is not finite or beyond `largest`, and if float64 itself cannot tell apart
+    what the array can: integers over 2^53, or longer floats, that lie close together.
+    """
+    kept = np.float32 if np.can_cast(array.dtype, np.float32) else np.float64
     with np.errstate(over="ignore"):
-        values = np.ascontiguousarray(array, dtype=np.float32)
-    bad = ~np.isfinite(values)
+        values = np.ascontiguousarray(array, dtype=kept)
+    bad = ~(np.abs(values) <= min(largest, float(np.finfo(kept).max)))
     if bad.any():
         first = tuple(int(i[0]) for i in np.nonzero(bad))
         raise BadInput(
             f"{where}: {int(bad.sum())} of {values.size} values are NaN, infinite or beyond "
-            f"float32, the first at index {first}.",
+            f"{largest:.2g}, the first at index {first}.",
             "Remove those examples or fill in their values.",
         )
+    if kept == np.float64 and array.dtype != np.float64 and len(array) > 1:
+        rounded = np.spacing(np.abs(values).max(axis=0))
+        spread = (array - array.min(axis=0)).max(axis=0).astype(np.float64)
+        if ((spread > 0) & (rounded > 1e-6 * spread) & (rounded >= 1)).any():
+            raise BadInput(
+                f"{where} has values up to {np.abs(values).max():.9g} in steps that float64 cannot "
+                "tell apart.",
+                "Subtract a common value first.",
+            )
     return values
 
 
@@ -149,7 +166,10 @@ def read_conditions(
         told = ", ".join(f"{count} of {key}" for key, count in rows.items()) or "nothing"
         raise BadInput(f"'{path}' has {told}.", "Give one row of each for every sample.")
     conditions.check(cond, str(path))
-    return conditions.encode(cond)
+    encoded = conditions.encode(cond)
+    if "vector" in cond and (scaling := conditions.vector_scaling):
+        encoded["vector"] = scaling.encode_alike(cond["vector"], f"'vector' in '{path}'")
+    return encoded
 
 
 def _labels(array: np.ndarray, classes: int, where: str) -> np.ndarray:

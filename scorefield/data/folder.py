@@ -7,11 +7,11 @@ import numpy as np
 
 from scorefield.base import BadInput
 from scorefield.data.pictures import stack_pictures, suffixes
-from scorefield.data.sets import EIGHT_BIT, Data, split_at, split_off
+from scorefield.data.sets import Data, Scaling, split_at, split_off
 
 
 def folder(path: str, size: int | None = None, channels: int | None = None) -> Data:
-    """The pictures under the folder `path`, uint8 (1 or 3, H, W).
+    """The pictures under the folder `path`, (1 or 3, H, W): uint8, or int32 if some have more bits.
 
     The class of a picture is the name of its sub-folder (the first, if nested); a folder without
     sub-folders is unlabelled. Sub-folders `train` and `test` (or `val`) are the two splits, each
@@ -30,7 +30,7 @@ def folder(path: str, size: int | None = None, channels: int | None = None) -> D
     test_files = [] if test_root is None else _picture_files(test_root)
     files = train_files + test_files
     names = [file.relative_to(root).as_posix() for file in files]
-    x, kept = stack_pictures(zip(names, files), len(files), size, channels, f"'{path}'")
+    x, kept, full = stack_pictures(zip(names, files), len(files), size, channels, f"'{path}'")
 
     tops = [_class_name(file, train_root) for file in train_files]
     if test_root is not None:
@@ -41,7 +41,7 @@ def folder(path: str, size: int | None = None, channels: int | None = None) -> D
     else:
         train = split_at(x, label, np.flatnonzero(kept < len(train_files)))
         test = split_at(x, label, np.flatnonzero(kept >= len(train_files)))
-    return Data("folder", train, test, classes, EIGHT_BIT)
+    return Data("folder", train, test, classes, Scaling.range(0, full))
 
 
 def _split_folders(root: Path) -> tuple[Path, Path | None]:

@@ -1,5 +1,6 @@
-"""What a person hands to a command: examples, a picture, a mask, arrays."""
+"""What a person hands to a command: examples, a picture, arrays."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,8 +10,10 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.data.arrays import DAMAGE, examples
-from scorefield.data.pictures import read_picture, suffixes
-from scorefield.data.sets import Scaling
+from scorefield.data.conditions import finite
+from scorefield.data.deep import full_scale
+from scorefield.data.pictures import Picture, read_picture, reason_of, suffixes
+from scorefield.data.sets import EIGHT_BIT, Scaling
 
 BEYOND = 1.5
 """Pictures lie in [-1, 1]; samples may reach beyond, other units reach further."""
@@ -34,13 +37,13 @@ def read_examples(
                 f"{flag} {file} holds {', '.join(arrays) or 'nothing'}, and no array x.",
                 "Name the examples x.",
             )
-        x = shaped(arrays["x"], shape, f"x in {file}")
-        x0 = scaling.encode(x)
+        where = f"x in {file}"
+        x0 = scaling.encode_alike(shaped(arrays["x"], shape, where), where)
         own = arrays["y"] if "y" in arrays else arrays.get("label")
         if own is not None and own.dtype.kind in "iu":
             label = torch.from_numpy(own.astype(np.int64))
     elif file.suffix.lower() in suffixes():
-        x0 = input_picture(file, shape, flag, fit)
+        x0 = input_picture(file, shape, flag, fit, scaling)
     else:
         kinds = "a picture or an .npz" if len(shape) == 3 else "an .npz: the run's data are vectors"
         raise BadInput(f"{flag} {file} ends in '{file.suffix}'.", f"Give {kinds}.")
@@ -59,10 +62,7 @@ def shaped(array: np.ndarray, shape: Sequence[int], where: str) -> Tensor:
     """The examples of an array, `(N, *shape)`."""
     if array.shape[1:] == tuple(shape) and array.dtype.kind in "biuf" and len(array):
         # nothing to guess, as with few pixels a side `examples` would have to
-        found = array.astype(np.uint8 if array.dtype == np.uint8 else np.float32)
-        if not np.isfinite(found).all():
-            raise BadInput(f"{where} has values that are not finite.", "Leave those out.")
-        return torch.from_numpy(found)
+        return torch.from_numpy(array if array.dtype == np.uint8 else finite(array, where))
     found = examples(array, where, shape[0] if len(shape) == 3 and array.ndim == 4 else None)
     if found.shape[1:] != tuple(shape) or not len(found):
         raise BadInput(
@@ -87,10 +87,18 @@ def read_arrays(file: Path, flag: str) -> dict[str, np.ndarray]:
 
 
 def input_picture(
-    path: Path, shape: Sequence[int], flag: str = "--input", fit: bool = True
+    path: Path,
+    shape: Sequence[int],
+    flag: str = "--input",
+    fit: bool = True,
+    scaling: Scaling = EIGHT_BIT,
 ) -> Tensor:
     """A picture file as x0 `(1, C, H, W)` in [-1, 1]. With `fit` a square model has the file's
-    middle square resized; else, and for other shapes, the file must be of the model's size."""
+    middle square resized; else, and for other shapes, the file must be of the model's size.
+
+    Levels of more than 8 bits are those of the run's data, by their `scaling`, if those have more
+    too; else 0 to the white of the file's own bits goes onto [-1, 1] (`full_scale`), as 0..255 do.
+    """
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise BadInput(
             f"the model makes samples of shape {tuple(shape)}.",
@@ -100,21 +108,40 @@ def input_picture(
     if not path.is_file():
         raise BadInput(f"{flag} {path}: there is no such file.", "Give a picture.")
     try:
-        pixels = read_picture(path, height if fit and height == width else None, channels)
+        found = read_picture(path, height if fit and height == width else None, channels)
     except Exception as error:  # whatever the picture library raises of a damaged file
         raise BadInput(
-            f"{flag} {path} cannot be read as a picture.", "Give a whole one."
+            f"{flag} {path} cannot be read as a picture ({reason_of(error)}).", "Give a whole one."
         ) from error
-    if pixels.shape[:2] != (height, width):
+    if found.levels.shape[:2] != (height, width):
         raise BadInput(
-            f"{flag} {path} has {pixels.shape[1]} x {pixels.shape[0]} pixels, not {width} x "
-            f"{height}.",
+            f"{flag} {path} has {found.levels.shape[1]} x {found.levels.shape[0]} pixels, not "
+            f"{width} x {height}.",
             "Resize it first.",
         )
-    x = torch.from_numpy(pixels.copy()).reshape(1, height, width, channels).permute(0, 3, 1, 2)
-    return x.float() / 127.5 - 1
+    if found.lost:
+        warnings.warn(f"{flag} {path} has {found.lost}.", stacklevel=3)
+    levels, own = _levels(found, scaling, f"{flag} {path}")
+    x = torch.from_numpy(levels.copy()).reshape(1, height, width, channels).permute(0, 3, 1, 2)
+    return own.encode(x)
 
 
-def input_mask(path: Path, shape: Sequence[int]) -> Tensor:
-    """A picture file as a mask `(H, W)`: True where it is lighter than middle grey."""
-    return input_picture(path, (1, *shape[1:]), "--mask")[0, 0] > 0
+def _levels(found: Picture, scaling: Scaling, where: str) -> tuple[np.ndarray, Scaling]:
+    """A picture's levels, and the map of them to the model's units."""
+    if not found.is_deep:
+        return found.levels, EIGHT_BIT
+    (offset, *_), (scale, *_) = scaling.offset, scaling.scale
+    high = offset + scale
+    if high <= 255:
+        full = full_scale(found.peak)
+        warnings.warn(
+            f"{where} has levels up to {found.peak}: 0..{full} are taken as black to white.",
+            stacklevel=4,
+        )
+        return found.on(full), Scaling.range(0, full)
+    if found.peak > (high if high == full_scale(min(high, 65535)) else offset + BEYOND * scale):
+        raise BadInput(
+            f"{where} has levels up to {found.peak}, the run's data go to {high:g}.",
+            "Give a picture in the units of the data that the run was trained on.",
+        )
+    return found.on(round(high)), scaling

@@ -8,8 +8,8 @@ import numpy as np
 
 from scorefield.base import BadInput
 from scorefield.data.arrays import classes_of, examples, scaling_of
-from scorefield.data.pictures import stack_pictures
-from scorefield.data.sets import Data, split_at, split_off
+from scorefield.data.pictures import Stack, stack_pictures
+from scorefield.data.sets import Conditions, Data, Scaling, split_at, split_off
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -27,7 +27,7 @@ def huggingface(path: str, size: int | None = None, channels: int | None = None)
       or a tenth of `train`.
     - An image column makes pictures, by the rules of `pictures.read_picture`. Without one, a
       single column of equally long lists of numbers, or else all columns of numbers together,
-      make float32 vectors, standardised.
+      make vectors, standardised.
     - A column named `label` or `labels`, or the only ClassLabel column, is the class; text labels
       are numbered in alphabetical order.
     """
@@ -35,8 +35,9 @@ def huggingface(path: str, size: int | None = None, channels: int | None = None)
     label_column = _label_column(parts[0])
     image_column = _image_column(parts[0], path)
     _same_columns(parts, path)
+    full = None
     if image_column is not None:
-        x, kept = _pictures(parts, image_column, size, channels, path)
+        x, kept, full = _pictures(parts, image_column, size, channels, path)
     else:
         x, kept = _vectors(parts, label_column, size, channels, path)
 
@@ -49,7 +50,9 @@ def huggingface(path: str, size: int | None = None, channels: int | None = None)
     else:
         train = split_at(x, label, np.flatnonzero(kept < len(parts[0])))
         test = split_at(x, label, np.flatnonzero(kept >= len(parts[0])))
-    return Data("huggingface", train, test, classes, scaling_of(train.x))
+    scaling = scaling_of(train.x) if full is None else Scaling.range(0, full)
+    train, test = (split.kept(scaling, Conditions()) for split in (train, test))
+    return Data("huggingface", train, test, classes, scaling)
 
 
 def _splits(path: str) -> "dict[str, Dataset]":
@@ -135,7 +138,7 @@ def _image_column(part: "Dataset", path: str) -> str | None:
 
 def _pictures(
     parts: "list[Dataset]", column: str, size: int | None, channels: int | None, path: str
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Stack:
     count = sum(len(part) for part in parts)
     return stack_pictures(_files(parts, column), count, size, channels, f"'{path}'")
 
@@ -176,7 +179,11 @@ def _vectors(
             "lists of numbers, and none of numbers.",
             "Save an image column, one column of lists, or columns of numbers.",
         )
-    tables = [part.select_columns(lists or columns).with_format("numpy")[:] for part in parts]
+    # by itself the format makes float32 of float64
+    tables = [
+        part.select_columns(lists or columns).with_format("numpy", dtype=np.float64)[:]
+        for part in parts
+    ]
     if lists:
         where = f"the column '{lists[0]}' of '{path}'"
         cells = [table[lists[0]] for table in tables]

@@ -1,4 +1,9 @@
-"""Picture files to one uint8 tensor: the rules that a folder and a Hugging Face set share."""
+"""Picture files to one tensor of levels: the rules that a folder and a Hugging Face set share.
+
+Levels are 0..255, or, where a file has more than 8 bits, its own: 16-bit files hold the 1024, 4096,
+16384 or 65536 levels of whatever made them and do not say which. The largest level of a whole set
+does (`full_scale`), and 0..full goes onto [-1, 1] for every picture of it.
+"""
 
 import os
 import warnings
@@ -8,16 +13,23 @@ from functools import cache, partial
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from scorefield.base import BadInput
+from scorefield.data.deep import LOW_BYTES, full_scale, raw_mode, read_deep
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL.Image import Image, Transpose
 
 IN_FLIGHT = 512  # pictures decoded ahead of the one being stored
+MOVING = ("AVIF", "GIF", "PNG", "TIFF", "WEBP")
+"""Formats whose frames are pictures of their own, not previews or layers of one."""
+FRAMES = "several frames, of which the first is read"
+BITS = "colours of more than 8 bits, of which 8 are read (PNG and TIFF are read whole)"
+LUMA = (0.299, 0.587, 0.114)
+"""Of red, green and blue in grey (ITU-R 601)."""
 
 
 @cache
@@ -38,33 +50,77 @@ def suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, name in known.items() if name in formats())
 
 
-def read_picture(source: Path | bytes, size: int | None, channels: int | None) -> np.ndarray:
-    """One picture as uint8, (H, W) if grey or (H, W, 3).
+class Picture(NamedTuple):
+    """A picture of `levels` (H, W) if grey or (H, W, 3).
 
-    The EXIF orientation is applied, transparency is laid on white, 16-bit levels v become
-    round(v / 257), CMYK and palettes become RGB; of several frames the first is read and colour
-    profiles are ignored. With `size` the shortest side is resized to it (Lanczos, antialiased)
-    and the middle square kept. `channels` 1 or 3 forces grey or RGB; None keeps what the file has.
+    uint8, or of a file of more bits float32 in the file's own levels up to `peak`, times how opaque
+    they are; `clear` (H, W) is then the share of white that shines through. `lost` says what of the
+    file was not read.
+    """
+
+    levels: np.ndarray
+    peak: int = 255
+    clear: np.ndarray | None = None
+    lost: str = ""
+
+    @property
+    def is_deep(self) -> bool:
+        return self.levels.dtype != np.uint8
+
+    def on(self, full: int) -> np.ndarray:
+        """Whole levels of 0..full as int32, full being white: a deep file's as they are, those of
+        8 bits spread out."""
+        if not self.is_deep:
+            return np.rint(self.levels * (full / 255)).astype(np.int32)
+        levels = self.levels
+        if self.clear is not None:
+            clear = self.clear if levels.ndim == 2 else self.clear[..., None]
+            levels = levels + full * clear
+        return np.rint(levels).astype(np.int32)
+
+
+def read_picture(source: Path | bytes, size: int | None, channels: int | None) -> Picture:
+    """One picture; its levels are uint8 unless the file has more bits.
+
+    The EXIF orientation is applied, transparency is laid on white, CMYK and palettes become RGB; of
+    several frames the first is read and colour profiles are ignored. With `size` the shortest side
+    is resized to it (Lanczos, antialiased) and the middle square kept. `channels` 1 or 3 forces
+    grey or RGB; None keeps what the file has. Of more than 8 bits are read grey pictures, and the
+    colours of PNG and TIFF; of other files' colours Pillow gives 8.
     Raises whatever Pillow does for a file it cannot read.
     """
     from PIL import Image, ImageOps
 
-    file = BytesIO(source) if isinstance(source, bytes) else source
-    with Image.open(file, formats=formats()) as opened:
+    with open_picture(source) as opened:
+        raw = raw_mode(opened)
+        several = opened.format in MOVING and getattr(opened, "is_animated", False)
+        if opened.mode.startswith("I") or raw in LOW_BYTES:
+            levels, clear = read_deep(opened, raw, lambda: open_picture(source))
+            deep = _deep(levels, clear, turn_of(opened), size, channels)
+            return deep._replace(lost=FRAMES if several else "")
         if size is not None:
             # JPEG only: decode at the smallest power-of-two fraction that leaves Lanczos a factor
             # of two, which is far faster for photographs.
             opened.draft(None, (2 * size, 2 * size))
         opened.load()
-        picture = _eight_bit(_upright(opened))
+        turn = turn_of(opened)
+        picture = _on_white(opened if turn is None else opened.transpose(turn))
     if channels is not None:
         picture = picture.convert({1: "L", 3: "RGB"}[channels])
     if size is not None:
         picture = ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
-    return np.asarray(picture)
+    return Picture(np.asarray(picture), lost=FRAMES if several else BITS if ";16" in raw else "")
 
 
-def _upright(picture: "Image") -> "Image":
+def open_picture(source: Path | bytes) -> "Image":
+    """The file, its pixels not yet read, in one of `formats`."""
+    from PIL import Image
+
+    return Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=formats())
+
+
+def turn_of(opened: "Image") -> "Transpose | None":
+    """By which a picture that has been read is shown as its EXIF orientation says."""
     # ImageOps.exif_transpose also rewrites the EXIF block, and fails on blocks with odd tags.
     from PIL import ExifTags
     from PIL.Image import Transpose
@@ -78,28 +134,66 @@ def _upright(picture: "Image") -> "Image":
         7: Transpose.TRANSVERSE,
         8: Transpose.ROTATE_90,
     }
-    orientation = picture.getexif().get(ExifTags.Base.Orientation)
-    return picture.transpose(turns[orientation]) if orientation in turns else picture
+    return turns.get(opened.getexif().get(ExifTags.Base.Orientation, 1))
 
 
-def _eight_bit(picture: "Image") -> "Image":
-    """Mode L or RGB."""
+def _on_white(picture: "Image") -> "Image":
+    """Of 8 bits, mode L or RGB."""
     from PIL import Image
 
-    mode = picture.mode
-    if mode == "F":
+    if picture.mode == "F":
         raise ValueError("floating-point pixels have no fixed range")
-    if mode.startswith("I"):
-        levels = np.asarray(picture).astype(np.int64)
-        if levels.min() < 0 or levels.max() > 65535:
-            raise ValueError("32-bit integer pixels have no fixed range")
-        return Image.fromarray(((levels + 128) // 257).astype(np.uint8))
-    grey = mode in ("1", "L", "LA")
-    if "A" in picture.getbands() or "transparency" in picture.info:
+    grey = picture.mode in ("1", "L", "LA")
+    if has_alpha(picture):
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture)
     return picture.convert("L" if grey else "RGB")
+
+
+def has_alpha(picture: "Image") -> bool:
+    """Whether parts of it may be transparent."""
+    return "A" in picture.getbands() or "transparency" in picture.info
+
+
+def _deep(
+    levels: np.ndarray, clear: np.ndarray | None, turn: "Transpose | None", size: int | None,
+    channels: int | None,
+) -> Picture:  # fmt: skip
+    """Turned, resized and made grey or colour, in float32."""
+    seen = levels if clear is None else levels[clear < 1]
+    peak = int(seen.max(initial=0))
+    if channels == 1 and levels.ndim == 3:
+        levels = levels @ np.array(LUMA, np.float32)
+    if clear is not None:
+        levels = levels * (1 - clear if levels.ndim == 2 else 1 - clear[..., None])
+        clear = _plane(clear, turn, size).clip(0, 1)
+    if levels.ndim == 3:
+        levels = np.stack([_plane(levels[..., k], turn, size) for k in range(3)], axis=-1)
+    else:
+        levels = _plane(levels, turn, size)
+        if channels == 3:
+            levels = np.repeat(levels[..., None], 3, axis=-1)
+    return Picture(levels.clip(0, peak), peak, clear)  # Lanczos goes beyond both ends
+
+
+def _plane(values: np.ndarray, turn: "Transpose | None", size: int | None) -> np.ndarray:
+    from PIL import Image, ImageOps
+
+    plane = Image.fromarray(np.ascontiguousarray(values, np.float32))
+    plane = plane if turn is None else plane.transpose(turn)
+    if size is not None:
+        plane = ImageOps.fit(plane, (size, size), Image.Resampling.LANCZOS)
+    return np.asarray(plane)
+
+
+class Stack(NamedTuple):
+    """The pictures x (N, C, H, W), which of the sources they are, and the level that is white:
+    x is uint8 of 0..255, or int32 of 0..full where files of more bits are among them."""
+
+    x: np.ndarray
+    kept: np.ndarray
+    full: int
 
 
 def stack_pictures(
@@ -108,8 +202,8 @@ def stack_pictures(
     size: int | None,
     channels: int | None,
     where: str,
-) -> tuple[np.ndarray, np.ndarray]:
-    """(x, kept): the pictures (N, C, H, W) uint8, and which of the `count` named sources they are.
+) -> Stack:
+    """The pictures of the `count` named sources.
 
     C is `channels`, or by default 1 if every picture is grey, else 3. Unreadable ones are left out
     with a warning that names them. Errors: none is readable; `size` is None and sizes differ.
@@ -121,40 +215,83 @@ def stack_pictures(
             f"pictures cannot be read with {channels} channels.",
             "Give --data.channels 1 (grey) or 3 (RGB).",
         )
-    x = np.empty((0, 0, 0, 0), dtype=np.uint8)
-    kept: list[int] = []
+    pile = _Pile(count, channels, where)
     broken: list[tuple[str, Exception]] = []
-    first = ""
-    all_grey = True
     read = partial(read_picture, size=size, channels=channels)
     for number, (name, picture) in enumerate(_in_threads(read, sources)):
         if isinstance(picture, Exception):
             broken.append((name, picture))
-            continue
-        height, width = picture.shape[:2]
-        if not kept:
-            first = name
-            x = np.empty((count, channels or 3, height, width), dtype=np.uint8)
-        elif (height, width) != x.shape[2:]:
+        else:
+            pile.add(number, name, picture)
+    _report(broken, count, where)
+    return pile.whole(grey=channels is None)
+
+
+class _Pile:
+    """Pictures of one size as they come; those of more bits wait for the white of them all."""
+
+    def __init__(self, count: int, channels: int | None, where: str) -> None:
+        self.count, self.channels, self.where = count, channels or 3, where
+        self.x = np.empty((0, 0, 0, 0), dtype=np.uint8)
+        self.kept: list[int] = []
+        self.names: list[str] = []
+        self.all_grey, self.peak = True, 0
+        self.shallow: list[bool] = []
+        self.clear: dict[int, np.ndarray] = {}
+        self.lost: dict[str, list[str]] = {}
+
+    def add(self, number: int, name: str, picture: Picture) -> None:
+        levels = picture.levels if picture.levels.ndim == 3 else picture.levels[..., None]
+        height, width = levels.shape[:2]
+        row = len(self.kept)
+        if not row:
+            self.x = np.empty((self.count, self.channels, height, width), dtype=np.uint8)
+        elif (height, width) != self.x.shape[2:]:
+            first = f"{self.names[0]} is {self.x.shape[3]}x{self.x.shape[2]}"
             raise BadInput(
-                f"the pictures in {where} differ in size: {first} is {x.shape[3]}x{x.shape[2]} "
-                f"and {name} is {width}x{height}.",
+                f"the pictures in {self.where} differ in size: {first} and {name} is "
+                f"{width}x{height}.",
                 "Give --data.size to resize the shortest side and keep the middle square.",
             )
-        x[len(kept)] = picture if picture.ndim == 2 else picture.transpose(2, 0, 1)
-        kept.append(number)
-        all_grey &= picture.ndim == 2
-    _report(broken, count, where)
-    x = x[: len(kept)]
-    if channels is None and all_grey:
-        x = x[:, :1].copy()
-    return x, np.array(kept)
+        if picture.is_deep:
+            self.x = self.x.astype(np.int32, copy=False)
+            self.peak = max(self.peak, picture.peak)
+            levels = np.rint(levels)
+        if picture.clear is not None:
+            self.clear[row] = picture.clear
+        if picture.lost:
+            self.lost.setdefault(picture.lost, []).append(name)
+        self.x[row] = levels.transpose(2, 0, 1)
+        self.kept.append(number)
+        self.names.append(name)
+        self.shallow.append(not picture.is_deep)
+        self.all_grey &= picture.levels.ndim == 2
+
+    def whole(self, grey: bool) -> Stack:
+        """All of them on one scale; in one channel if they are grey and `grey` says so."""
+        for what, names in self.lost.items():
+            some = ", ".join(names[:5]) + ", ..." * (len(names) > 5)
+            warnings.warn(
+                f"{len(names)} of the pictures in {self.where} have {what}: {some}.", stacklevel=6
+            )
+        x, full = self.x[: len(self.kept)], 255
+        if grey and self.all_grey:
+            x = x[:, :1].copy()
+        if x.dtype != np.uint8:
+            full = full_scale(self.peak)
+            for row in np.flatnonzero(self.shallow):
+                x[row] = np.rint(x[row] * (full / 255))
+            for row, clear in self.clear.items():
+                x[row] += np.rint(full * clear).astype(np.int32)
+        return Stack(
+            x.astype(np.uint8, copy=False) if full == 255 else x, np.array(self.kept), full
+        )
 
 
 def _in_threads(
-    read: Callable[[Path | bytes], np.ndarray], sources: Iterable[tuple[str, Path | bytes]]
-) -> Iterator[tuple[str, np.ndarray | Exception]]:
-    def attempt(source: Path | bytes) -> np.ndarray | Exception:
+    read: Callable[[Path | bytes], Picture], sources: Iterable[tuple[str, Path | bytes]]
+) -> Iterator[tuple[str, Picture | Exception]]:
+    def attempt(source: Path | bytes) -> Picture | Exception:
         try:
             return read(source)
         except Exception as error:  # Pillow's parsers raise almost anything on a damaged file
@@ -168,17 +305,23 @@ def _in_threads(
             yield from zip(names, pool.map(attempt, files))
 
 
-def _report(broken: list[tuple[str, Exception]], count: int, where: str) -> None:
+def reason_of(error: Exception) -> str:
+    """Why a picture could not be read."""
     from PIL import UnidentifiedImageError
 
+    # Pillow's own sentence for this one names a buffer in memory.
+    if isinstance(error, UnidentifiedImageError):
+        return "no known picture format"
+    return str(error) or type(error).__name__
+
+
+def _report(broken: list[tuple[str, Exception]], count: int, where: str) -> None:
     if not broken:
         if count == 0:
             raise BadInput(f"there are no pictures in {where}.", "Give --data.path another place.")
         return
     name, error = broken[0]
-    # Pillow's own sentence for this one names a buffer in memory.
-    unknown_kind = isinstance(error, UnidentifiedImageError)
-    reason = "no known picture format" if unknown_kind else str(error) or type(error).__name__
+    reason = reason_of(error)
     if len(broken) == count:
         raise BadInput(
             f"none of the {count} pictures in {where} can be read ({name}: {reason}).",

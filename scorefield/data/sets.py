@@ -1,8 +1,10 @@
 """What a data set is: examples in their own units, the map to the model's units, two splits."""
 
 import math
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -12,6 +14,12 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 
+FAR = 12.0
+"""Deviations of a value from 0 up to which float32 keeps it within 1e-6 of a deviation: 2^-24 of
+(12 + 4) deviations, the 4 being how far data lie from their own mean."""
+SAME = 1e-6
+"""Part of a constant coordinate's value that another file's rounding may have moved it by."""
+
 
 @dataclass(frozen=True)
 class Scaling:
@@ -20,19 +28,26 @@ class Scaling:
         x0 = (u - offset) / scale,        u = offset + scale x0
 
     `offset` and `scale` hold one number, or one per channel (pictures) or coordinate (vectors);
-    they act along axis 1 of a batch. In float32, decode(encode(u)) returns u to within
-    2e-7 (|offset| + |u|): exactly, after rounding, for 8-bit pictures. Data whose spread is under
-    1e-6 of its mean lose it to that rounding; subtract the mean before saving them.
+    they act along axis 1 of a batch. The coordinates `constant` have one value in all the data,
+    their offset: x0 is 0 there, and u the offset whatever x0 is.
+
+    x0 is float32. u is kept and written in `unit_dtype`: float64 where float32 would lose digits,
+    as of a small deviation about a far mean. So decode(encode(u)) is u to within 2e-6 of `scale`,
+    and exactly, after rounding, for pictures of 8 and 16 bits.
 
     >>> pixels = Scaling((127.5,), (127.5,))
     >>> pixels.encode(torch.tensor([[0, 255]], dtype=torch.uint8))
     tensor([[-1.,  1.]])
     >>> pixels.decode(torch.tensor([[-1.0, 1.0]]))
     tensor([[  0., 255.]])
+    >>> far = Scaling((1e9,), (1.0,))
+    >>> far.decode(far.encode(torch.tensor([[1e9 + 0.5]], dtype=torch.float64))).item() - 1e9
+    0.5
     """
 
     offset: tuple[float, ...]
     scale: tuple[float, ...]
+    constant: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.offset or len(self.offset) != len(self.scale):
@@ -47,55 +62,101 @@ class Scaling:
                 f"the scales {self.scale} are not all positive and finite.",
                 "Use 1 for a constant coordinate.",
             )
+        if not all(0 <= index < len(self.offset) for index in self.constant):
+            raise BadInput(
+                f"the constant coordinates are {self.constant} of {len(self.offset)}.",
+                f"Number them from 0 to {len(self.offset) - 1}.",
+            )
 
     @classmethod
     def range(cls, low: float, high: float) -> Self:
         """[low, high] onto [-1, 1]; a single value (low = high) onto 0.
 
         >>> Scaling.range(0, 16)
-        Scaling(offset=(8.0,), scale=(8.0,))
+        Scaling(offset=(8.0,), scale=(8.0,), constant=())
         """
-        return cls(((low + high) / 2,), ((high - low) / 2 if high > low else 1.0,))
+        return cls((low / 2 + high / 2,), (high / 2 - low / 2 if high > low else 1.0,))
 
     @classmethod
     def standardise(cls, u: Tensor) -> Self:
-        """Mean 0 and standard deviation 1 in each coordinate of u (N, D); a constant one keeps
-        scale 1.
+        """Mean 0 and standard deviation 1 in each coordinate of u (N, D); one that has a single
+        value is constant, with scale 1.
 
         >>> Scaling.standardise(torch.tensor([[1.0, 7.0], [5.0, 7.0]]))
-        Scaling(offset=(3.0, 7.0), scale=(2.0, 1.0))
+        Scaling(offset=(3.0, 7.0), scale=(2.0, 1.0), constant=(1,))
         """
         exact = u.double()
-        std = exact.std(dim=0, correction=0)
-        constant = (exact == exact[:1]).all(dim=0)  # rounding can leave std tiny, not 0
-        mean = torch.where(constant, exact[0], exact.mean(dim=0))
+        first, apart = exact[0], exact - exact[:1]  # from the first one: a far mean costs no digits
+        most = apart.abs().amax(dim=0)
+        constant = most == 0
+        unit = torch.where(constant, 1.0, most)  # squares of what is tiny or huge have no place
+        std = (apart / unit).std(dim=0, correction=0) * unit
         return cls(
-            tuple(mean.tolist()), tuple(torch.where(constant, torch.ones_like(std), std).tolist())
+            tuple((first + apart.mean(dim=0)).tolist()),
+            tuple(torch.where(constant, 1.0, std).tolist()),
+            tuple(constant.nonzero().flatten().tolist()),
         )
+
+    @cached_property
+    def unit_dtype(self) -> torch.dtype:
+        """Of u: float32 where that moves no value by more than 1e-6 of its scale, else float64."""
+        near = all(abs(a) <= FAR * s for i, (a, s) in enumerate(zip(self.offset, self.scale))
+                   if i not in self.constant)  # fmt: skip
+        exact = all(self.offset[i] == float(np.float32(self.offset[i])) for i in self.constant)
+        return torch.float32 if near and exact else torch.float64
 
     def encode(self, u: Tensor) -> Tensor:
         """x0 (float32) of a batch u (B, C, H, W) or (B, D) of any real type."""
-        x0 = u.to(torch.float32, copy=True)  # then in place: one buffer, three times as fast
-        return x0.sub_(_along_axis_1(self.offset, u)).div_(_along_axis_1(self.scale, u))
+        wide = u.dtype in (torch.float64, torch.int64)
+        x0 = u.to(torch.float64 if wide else self.unit_dtype, copy=True)
+        # in place: one buffer, three times as fast
+        x0.sub_(_along_axis_1(self.offset, x0)).div_(_along_axis_1(self.scale, x0))
+        return x0.float()
+
+    def encode_alike(self, u: Tensor, where: str) -> Tensor:
+        """x0 of a batch u, (B, D) or pictures, that is of the data's kind: BadInput for another
+        value of a constant coordinate, which vectors may have."""
+        x0, index = self.encode(u), list(self.constant)
+        if not index:
+            return x0
+        value = torch.tensor(self.offset, dtype=torch.float64)[index]
+        wrong = (x0[:, index].abs() > SAME * value.abs()).nonzero()
+        if len(wrong):
+            row, k = wrong[0].tolist()
+            raise BadInput(
+                f"coordinate {index[k]} of {where} is {float(u[row, index[k]]):.9g}, and in all "
+                f"data that the model was trained on {float(value[k]):.9g}.",
+                f"Give {float(value[k]):.9g} there.",
+            )
+        x0[:, index] = 0
+        return x0
 
     def decode(self, x0: Tensor) -> Tensor:
-        """The batch x0 in the data's own units (float32)."""
-        u = x0.to(torch.float32, copy=True)
-        return u.mul_(_along_axis_1(self.scale, x0)).add_(_along_axis_1(self.offset, x0))
+        """The batch x0 in the data's own units (`unit_dtype`)."""
+        u = x0.to(self.unit_dtype, copy=True)
+        offset, index = _along_axis_1(self.offset, u), list(self.constant)
+        u.mul_(_along_axis_1(self.scale, u)).add_(offset)
+        u[:, index] = offset[index]
+        return u
 
     def to_json(self) -> dict[str, list[float]]:
-        return {"offset": list(self.offset), "scale": list(self.scale)}
+        return {
+            "offset": list(self.offset),
+            "scale": list(self.scale),
+            "constant": list(self.constant),
+        }
 
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> Self:
         return cls(
             tuple(float(value) for value in saved["offset"]),
             tuple(float(value) for value in saved["scale"]),
+            tuple(int(index) for index in saved.get("constant", ())),
         )
 
 
 def _along_axis_1(values: tuple[float, ...], like: Tensor) -> Tensor:
-    column = torch.tensor(values, dtype=torch.float32, device=like.device)
+    column = torch.tensor(values, dtype=like.dtype, device=like.device)
     return column.view(-1, *[1] * (like.ndim - 2))
 
 
@@ -141,6 +202,16 @@ class Conditions:
             for key, value in cond.items()
         }
 
+    def kept(self, cond: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Conditions in the types that they are kept in."""
+        scalings = {"vector": self.vector_scaling, "image": self.image_scaling}
+        return {
+            key: value.to(scaling.unit_dtype)
+            if (scaling := scalings.get(key)) and value.dtype == torch.float64
+            else value
+            for key, value in cond.items()
+        }
+
     def check(self, cond: Mapping[str, Tensor], where: str) -> None:
         """Raise BadInput for conditions of other sizes."""
         strange = sorted(cond.keys() - {"label", *self.keys})
@@ -177,8 +248,9 @@ class Conditions:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Examples in their own units: x uint8 pictures (N, C, H, W), float32 pictures or float32
-    vectors (N, D), and their conditions, each (N, ...), in their own units too."""
+    """Examples in their own units: x pictures (N, C, H, W) or vectors (N, D), and their conditions,
+    each (N, ...), in their own units too. Pictures of 8 bits are uint8, those of more bits int32,
+    all other numbers float32, or float64 where that would lose digits (`Scaling.unit_dtype`)."""
 
     x: Tensor
     cond: dict[str, Tensor] = field(default_factory=dict)
@@ -193,6 +265,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def kept(self, scaling: Scaling, conditions: Conditions) -> "Split":
+        """The same in the types that its numbers are kept in."""
+        x = self.x.to(scaling.unit_dtype) if self.x.dtype == torch.float64 else self.x
+        return Split(x, conditions.kept(self.cond))
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,6 +314,13 @@ class Data:
                 f"{sorted(self.train.cond)} and the test split {sorted(self.test.cond)}.",
                 "Give both splits the same conditions.",
             )
+        if len(absent := self.absent):
+            some = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
+            warnings.warn(
+                f"'{self.name}' has no training example of {len(absent)} of its "
+                f"{len(self.classes)} classes: {some}. Samples are of the others unless asked for.",
+                stacklevel=4,
+            )
         for split in (self.train, self.test):
             self.conditions.check(split.cond, f"'{self.name}'")
         if len(self.scaling.scale) not in (1, self.shape[0]):
@@ -254,6 +338,44 @@ class Data:
     @property
     def is_image(self) -> bool:
         return len(self.shape) == 3
+
+    def in_units_of(self, scaling: Scaling) -> "Data":
+        """The data with the scaling that a run was trained in, if theirs is that but for rounding
+        or another draw: within a tenth of a deviation. Else BadInput."""
+        if scaling == self.scaling:
+            return self
+        (mean, own), (mean_here, own_here) = (
+            torch.tensor((units.offset, units.scale), dtype=torch.float64)
+            for units in (scaling, self.scaling)
+        )
+        apart = (mean - mean_here).abs() / own + (own_here / own).log().abs()
+        if (apart > 0.1).any():
+            raise BadInput(
+                f"the data lie about {_few(mean_here)} with the scale {_few(own_here)}, those that "
+                f"the run was trained on about {_few(mean)} with {_few(own)}.",
+                "Give the data that the run was trained on, or train anew.",
+            )
+        return replace(self, scaling=scaling)
+
+    @cached_property
+    def present(self) -> tuple[int, ...]:
+        """The classes that have a training example."""
+        label = self.train.cond.get("label")
+        return () if label is None else tuple(label.unique().tolist())
+
+    @property
+    def absent(self) -> list[str]:
+        """The names of those that have none."""
+        present = set(self.present or range(len(self.classes)))
+        return [name for k, name in enumerate(self.classes) if k not in present]
+
+    @property
+    def remark(self) -> str | None:
+        """What a person should know of how they are read."""
+        if not self.is_image or self.train.x.dtype != torch.int32:
+            return None
+        white = f"{2 * self.scaling.scale[0]:g}"
+        return f"pictures of more than 8 bits: black is 0 and white {white} in all of them"
 
     def batch(self, split: Split, index: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The examples of `split` at `index` (B,), as x0 (B, *shape) float32, and their conditions,
@@ -276,6 +398,10 @@ class Data:
             )
         levels = (x0.float() + 1).mul(127.5).round().clamp(0, 255)
         return levels.nan_to_num(nan=0.0).to(torch.uint8)
+
+
+def _few(values: Tensor) -> str:
+    return ", ".join(f"{value:.6g}" for value in values[:3].tolist()) + ", ..." * (len(values) > 3)
 
 
 def hold_out(label: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:

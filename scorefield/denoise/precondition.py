@@ -130,6 +130,9 @@ class Denoiser(nn.Module):
         if self.variance:
             out, share = self._halves(out, x)
         denoised = like(c_skip, x) * x + like(c_out, x) * out
+        if self.scaling and self.scaling.constant:  # x0 is 0 there, and so is its mean
+            constant = torch.tensor(self.scaling.constant, device=x.device)
+            denoised = denoised.index_fill(1, constant, 0.0)
         if not moments:
             return denoised
         if share is None:

@@ -98,7 +98,7 @@ def test_the_picture_rules_are_those_of_a_folder(tmp_path: Path):
     with pytest.warns(UserWarning, match="3 of the 5 .*c.png, .*gone.png, row 4"):
         data = read(tmp_path / "saved", size=2)
     assert data.shape == (1, 2, 2)
-    assert torch.cat([data.train.x, data.test.x]).unique().tolist() == [255]
+    assert torch.cat([data.train.x, data.test.x]).unique().tolist() == [65535]
     with pytest.raises(BadInput, match="a.png is 4x4 and b.png is 8x4"):
         read(tmp_path / "saved")
 
