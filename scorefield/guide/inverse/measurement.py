@@ -56,10 +56,13 @@ class Measurement:
         """The variance of the noise, a float64 leaf."""
         return checked(self.noise_std, "noise_std") ** 2
 
-    def noise_beside(self, level: Level) -> Tensor:
-        """`n^2 / (r^2 + n^2)`, n = noise_std: the noise of y beside what D leaves open, which is
-        r^2 of eq. 6 for data of variance 1, and at least n^2 once D was told of y."""
-        return ratio(self.noise, prior_variance(level, 1.0) + self.noise)
+    def pull(self, away: Tensor, data: Tensor, noise: Tensor) -> Tensor:
+        """`V A^T (A V A^T + noise I)^-1 away` for V = data I, from leaves; at data = noise = 0 its
+        limit for noise = 0, the pseudoinverse."""
+        total, a = data + noise, self.linear
+        told, rest = torch.where(total > 0, ratio(data, total), 1.0), ratio(noise, total)
+        found = a.adjoint(a.solve(away, like(told, away), like(rest, away)))
+        return like(told, found) * found
 
 
 def measure(operator: Operator, x0: Tensor, noise_std: float, noise: Noise) -> Tensor:
