@@ -89,13 +89,16 @@ NO_SIGNAL = 1e-3
 
 
 def moments(denoise: Denoise, x: Tensor, level: Level, cond: Cond | None) -> Moments:
-    """`E[x0 | x]` and `Cov[x0 | x] = (sigma^2/alpha) (dD/dx)^T` (eq. 2), at least in float32."""
+    """`E[x0 | x]` and `Cov[x0 | x] = (sigma^2/alpha) (dD/dx)^T` (eq. 2), at least in float32.
+
+    In pure noise the covariance is that of a level beside it, for one more call.
+    """
     alpha = torch.where(level.alpha > 0, level.alpha, NO_SIGNAL * level.sigma)
     gain = like(level.sigma**2 / alpha, x)
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         graph = denoise(x, Level(alpha, level.sigma), cond)
-    denoised = wide(graph.detach())
+    denoised = wide((denoise(x, level, cond) if (level.alpha == 0).any() else graph).detach())
 
     def covariance(v: Tensor) -> Tensor:
         if not graph.requires_grad:
