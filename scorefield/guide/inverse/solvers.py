@@ -76,6 +76,7 @@ class DPS:
 
     The gradient of the norm, not of a likelihood: its share of a step does not shrink with the
     step, so twice the steps pull twice as far; published for 1000 steps of DDPM, scale .3 to 1.
+    Nor does it know the noise of y: however large that is, samples are pulled to y.
     For a pull that follows the noise use the guide `dps`. One call with its gradient.
 
     Source: Chung et al. 2023, "Diffusion posterior sampling for general noisy inverse problems",

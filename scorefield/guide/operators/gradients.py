@@ -97,8 +97,8 @@ def _say_short(left: Tensor, b: Tensor) -> None:
     if worst > SOLVED:
         warnings.warn(
             f"A solution with {b[0].numel()} numbers stopped at a relative residual of "
-            f"{worst:.1e}, since A has very small singular values. State a noise_std that is not "
-            "too small, or use a method that needs no inverse (dps, mmps).",
+            f"{worst:.1e}, since A has very small singular values. Give the measurement more "
+            "noise, or use a method that needs no inverse (dps, mmps).",
             stacklevel=4,
         )
 

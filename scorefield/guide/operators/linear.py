@@ -264,7 +264,7 @@ class Nonlinear:
         """`(df/dx0)^T v`."""
         return _vjp(self.function, x0, v)
 
-    def picture(self, y: Tensor) -> Tensor:
+    def picture(self, y: Tensor, noise_std: float = 0.0) -> Tensor:
         """y itself: it has no inverse."""
         return y
 
