@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +26,8 @@ from scorefield.train import check_place, write_json
 METHOD, STEPS = "dps", 100
 RENEWED = ("dps", "mmps", "pigdm", "tmpd")
 """The guides that are best with a constant share of fresh noise."""
+FAR = 2.0
+"""A restoration with a number beyond this has failed; data end at 1."""
 MEASURING = 2**32
 """Added to a seed for the noise of the measurement, which is none of the sampler's."""
 FILES = ("sheet.png", "measurement.png", "restorations.png", "mean.png", "deviation.png")
@@ -94,6 +97,11 @@ def main(argv: list[str]) -> int:
         raise BadInput(f"--noise is {options.noise}.", "Give a standard deviation, 0 or more.")
     truth, y = _given(options, run, a, seeds[0])
     label = None
+    if options.labels is None and options.guidance != 1:
+        raise BadInput(
+            f"--guidance {options.guidance:g} is given without --labels.",
+            "Name the class of the picture with --labels, or leave it out.",
+        )
     if options.labels is not None:
         label = labels_of(options.labels, run.facts.classes)
         if len(label) != 1:
@@ -137,10 +145,18 @@ def main(argv: list[str]) -> int:
             "Take more --steps or another --method.",
         )
     figures = _figures(found, a, y, truth)
+    figures["failed"] = failed(found)
+    if figures["failed"]:
+        warnings.warn(
+            f"{figures['failed']} of {len(found)} restorations have a number beyond {FAR:g}, where "
+            f"data end at 1: {options.method} in {options.steps} steps has failed. Take more "
+            "--steps, or another --method such as ddrm or diffpir.",
+            stacklevel=2,
+        )
     if isinstance(state, Particles):
         figures["effective"] = {"least": min(sizes), "mean": sum(sizes) / len(sizes)}
         figures["log_evidence"] = float(state.log_evidence[0])
-    _write(out, run, found, a, y, truth)
+    _write(out, run, found, a, y, truth, options.noise)
     result = {
         "run": str(options.run),
         "operator": options.operator,
@@ -222,6 +238,11 @@ def _figures(found: Tensor, a: Operator, y: Tensor, truth: Tensor | None) -> dic
     return figures
 
 
+def failed(x0: Tensor) -> int:
+    """How many restorations `(n, ...)` have a number beyond `FAR`."""
+    return int((x0.flatten(1).abs().amax(1) > FAR).sum())
+
+
 def psnr(x0: Tensor, truth: Tensor) -> float:
     """Peak signal to noise, dB, of pictures in [-1, 1]: the mean over pictures."""
     mse = (x0 - truth).flatten(1).square().mean(1)
@@ -229,17 +250,25 @@ def psnr(x0: Tensor, truth: Tensor) -> float:
 
 
 def _write(
-    out: Path, run: Run, found: Tensor, a: Operator, y: Tensor, truth: Tensor | None
+    out: Path,
+    run: Run,
+    found: Tensor,
+    a: Operator,
+    y: Tensor,
+    truth: Tensor | None,
+    noise_std: float,
 ) -> None:
+    """The arrays and, of pictures, y, the restorations, their mean and deviation."""
     mean = found.mean(0, keepdim=True)
     spread = found.std(0, keepdim=True) if len(found) > 1 else torch.zeros_like(mean)
     arrays = {"x": run.facts.scaling.decode(found), "y": y, "mean": mean, "deviation": spread}
     write_npz(arrays if truth is None else {**arrays, "truth": truth}, out / "restore.npz")
     if found.ndim != 4:
         return
+    seen = a.picture(y, noise_std)
     # 0 is black and the largest deviation that values in [-1, 1] can have, 1, is white
     shown = {
-        "measurement.png": a.picture(y),
+        "measurement.png": seen,
         "restorations.png": found,
         "mean.png": mean,
         "deviation.png": 2 * spread - 1,
@@ -248,8 +277,7 @@ def _write(
         write_png(picture(x), out / name)
     size = found.shape[1:]
     row = [
-        torch.nn.functional.interpolate(x, size[1:])
-        for x in (a.picture(y), mean, shown["deviation.png"])
+        torch.nn.functional.interpolate(x, size[1:]) for x in (seen, mean, shown["deviation.png"])
     ]
     sheet = [*([] if truth is None else [truth]), *(x.expand(1, *size) for x in row), found]
     write_png(picture(torch.cat(sheet)), out / FILES[0])

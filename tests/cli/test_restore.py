@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from scorefield.cli.restore import FILES, psnr
+from scorefield.cli.restore import FILES, failed, psnr
 
 pytestmark = pytest.mark.slow
 BOX = ("--operator", "box:2,2,4,4")
@@ -75,6 +75,8 @@ def test_a_measurement_as_it_came(cli, run, tmp_path):
         ((*BOX, "--input", "test:0", "--method", "magic"), "magic"),
         ((*BOX, "--input", "test:0", "--labels", "1,2"), "--labels names 2 classes"),
         ((*BOX, "--input", "test:0", "--steps", "0"), "--steps is 0"),
+        ((*BOX, "--input", "test:0", "--guidance", "3"), "--guidance 3 is given without --labels"),
+        ((*BOX, "--input", "test:0", "--noise", "0", "--method", "twisted"), "(noise 0.0)"),
         ((*BOX, "--input", "test:0", "--method", "ddrm", "--solver", "ddim"), "a solver itself"),
         (("--operator", "clip:2", "--input", "test:0", "--method", "pigdm"), "linear operator"),
     ],
@@ -110,6 +112,23 @@ def test_a_population_tells_its_size_and_the_evidence(cli, run, tmp_path):
     assert "effective sample size" in out
     assert "log p(y)" in out
     assert "effective" not in json.loads(cli("restore", run, *words, *more).out)
+
+
+def test_a_failed_restoration_is_told(cli, run, tmp_path):
+    """DPS of an exact measurement in too few steps leaves the data's range by far and says so in
+    one sentence; DDRM does not, and says nothing."""
+    words = (*BOX, "--input", "test:0", "--noise", 0, "--n", 2, "--steps", 5, "--out", tmp_path)
+    code, said, err = cli("restore", run, *words, "--json")
+    assert code == 0
+    told = json.loads(said)
+    assert told["failed"] == failed(
+        torch.from_numpy(np.load(tmp_path / "restore.npz")["x"]) / 8 - 1
+    )
+    assert f"{told['failed']} of 2 restorations have a number beyond 2" in err
+    assert told["failed"] > 0
+    code, said, err = cli("restore", run, *words, "--method", "ddrm", "--json")
+    assert json.loads(said)["failed"] == 0
+    assert "restorations" not in err
 
 
 def test_psnr():

@@ -105,6 +105,21 @@ def test_pigdm_is_exact_on_isotropic_data():
     assert defect(pigdm(SEEN, Y, 0.3), data, A, Y, 0.3) > 0.05
 
 
+def test_replacement_is_exact_on_isotropic_data():
+    """And at n = 0 the pseudoinverse; not with another deviation, nor with eq. 5's V that once was
+    `(r^2 + noise_std^2) I`."""
+    data = prior(variance=1.7**2)
+    assert defect(replacement(SEEN, Y, 0.3, sigma_data=1.7), data, A, Y, 0.3) < 1e-10
+    assert defect(replacement(SEEN, Y, 0.3), data, A, Y, 0.3) > 0.05
+    level, x = Level.of(0.6, 0.8), normal(4, D)
+    r2 = 1.7**2 * 0.8**2 / (0.6**2 * 1.7**2 + 0.8**2)
+    more = replacement(SEEN, Y, 0.3 * (r2 / (r2 + 0.09)) ** 0.5, sigma_data=1.7)
+    truth = posterior(data, A, Y, 0.3).denoise(x, level)
+    assert not torch.allclose(more(data.denoise)(x, level, None), truth, atol=1e-3)
+    exact = replacement(SEEN, Y)(data.denoise)(x, level, None)
+    assert torch.allclose(exact @ A.T, Y.expand(4, -1))
+
+
 def test_dps_is_exact_if_also_the_rows_are_orthonormal():
     data, q = prior(variance=1.7**2), torch.linalg.qr(A.T)[0].T
     assert defect(dps(Matrix(q, (D,)), Y, 0.3, sigma_data=1.7), data, q, Y, 0.3) < 1e-10
@@ -137,8 +152,9 @@ def test_the_covariance_is_the_posterior_s():
     cov = torch.linalg.inv(torch.linalg.inv(data.cov) + 0.6**2 / 0.8**2 * eye(D))
     covariance = moments(data.denoise, normal(D, D), level, None).covariance
     assert torch.allclose(covariance(eye(D)), cov, atol=1e-10)
-    at_noise = moments(data.denoise, normal(D, D), Level.of(0.0, 1.0), None).covariance(eye(D))
-    assert torch.allclose(at_noise, data.cov, atol=1e-4)
+    pure = moments(data.denoise, normal(D, D), Level.of(0.0, 1.0), None)
+    assert torch.allclose(pure.covariance(eye(D)), data.cov, atol=1e-4)
+    assert torch.equal(pure.denoised, data.mean.expand(D, D))  # not that of the level beside it
 
 
 LEVELS = {

@@ -145,6 +145,7 @@ def test_ddrm_leaves_out_what_is_noise():
 
 
 def test_noise_damps_what_a_small_singular_value_would_divide():
+    """By hand: each singular value's share of y is that of r^2 s^2 beside the noise."""
     a = Matrix(torch.diag(torch.tensor([1.0, 1e-4])).double(), (2,))
     data, x, y = (
         Gaussian(torch.zeros(2).double(), torch.eye(2).double()),
@@ -153,24 +154,54 @@ def test_noise_damps_what_a_small_singular_value_would_divide():
     )
     found = replacement(a, y, 0.1)(data.denoise)(x, HERE, None)
     away = y - data.denoise(x, HERE) @ a.matrix.T
-    noise = 0.01 / (0.8**2 + 0.01)  # r^2 is sigma^2 / (alpha^2 + sigma^2)
-    expected = away * torch.tensor([1 / (1 + noise), 1e-4 / (1e-8 + noise)])
+    r2 = 0.8**2  # sigma^2 / (alpha^2 + sigma^2)
+    expected = away * torch.tensor([r2 / (r2 + 0.01), 1e-4 * r2 / (1e-8 * r2 + 0.01)])
     assert torch.allclose(found, data.denoise(x, HERE) + expected)
-    nearly = Level.of(1.0, 1e-6)  # of clean data a noisy y is half of it, an exact one all
-    for noise_std, share in ((0.1, 0.5), (0.0, 1.0)):
+    nearly = Level.of(1.0, 1e-6)  # near clean data a noisy y says nothing more, an exact one all
+    for noise_std, share in ((0.1, 0.0), (0.0, 1.0)):
         found = replacement(a, y, noise_std)(data.denoise)(x, nearly, None)
         assert torch.allclose(found[:, 0], x[:, 0] + share * (y[0, 0] - x[:, 0]), atol=1e-4)
-    assert torch.allclose(
-        replacement(a, y, 0.1)(data.denoise)(x, nearly, None)[:, 1], x[:, 1], atol=1e-3
-    )
+        clean = replacement(a, y, noise_std)(data.denoise)(x, Level.of(1.0, 0.0), None)
+        assert torch.allclose(clean[:, 0], x[:, 0] + share * (y[0, 0] - x[:, 0]))
     assert float(stepped(RePaint(a, y, 1, DDPM(), 0.1), data.denoise, x).abs().max()) < 10
-    before = DDPM().step(data.denoise, DDPM().init(x), HERE, THERE, Zero())[0].x
-    after = RePaint(a, y, 1, DDPM(), 0.1)
-    after = after.step(data.denoise, after.init(x), HERE, THERE, Zero())[0].x
-    shares = [(after - before)[:, 0], (0.8 * y[0, 0] - before[:, 0])]
-    assert torch.allclose(shares[0], shares[1] / (1 + 0.01 / (0.36 + 0.01)))
-    assert not torch.allclose(shares[0], shares[1] / (1 + 0.01), atol=1e-3)
     assert float(stepped(RePaint(a, y, 1), data.denoise, x).abs().max()) > 100
+
+
+def test_repaint_draws_anew_what_y_tells():
+    """Without chance, by hand: (I - K) x + K alpha D_y, K = r^2 s^2 / (r^2 s^2 + n^2) of each
+    number at the level reached, where the step is the solver's under D_y."""
+    a = Matrix(torch.diag(torch.tensor([1.0, 0.3])).double(), (2,))
+    data = Gaussian(torch.zeros(2).double(), 4 * torch.eye(2).double())
+    x, y, n, s = normal(3, 2), normal(1, 2), 0.5, 2.0
+    told = replacement(a, y, n, s)(data.denoise)
+    before = DDPM().step(told, DDPM().init(x), HERE, THERE, Zero())[0].x
+    solver = RePaint(a, y, 1, DDPM(), n, s)
+    after = solver.step(data.denoise, solver.init(x), HERE, THERE, Zero())[0].x
+    r2 = s**2 * 0.36 / (0.64 * s**2 + 0.36)
+    k = r2 * torch.tensor([1, 0.09]).double()
+    k = k / (k + n**2)
+    assert torch.allclose(after, (1 - k) * before + k * 0.8 * told(x, HERE, None))
+
+
+@pytest.mark.parametrize("a", [1.0, 0.3])
+@pytest.mark.parametrize("noise_std", [0.2, 1.0, 5.0])
+def test_repaint_leaves_the_law_given_y(a, noise_std):
+    """x of the level's law given y, redrawn at the same level with D of that x, has that law: mean
+    and variance of 40,000 within five errors. With K alpha y in place of K alpha x0, what it was
+    before, not. s = 1.5."""
+    s, y, count = 1.5, torch.full((1, 1), 2.0).double(), 40_000
+    v = 1 / (1 / s**2 + a**2 / noise_std**2)
+    mean, spread = THERE.alpha * v * a * y / noise_std**2, THERE.alpha**2 * v + THERE.sigma**2
+    x = mean + spread.sqrt() * normal(count, 1)
+    data = Gaussian(torch.zeros(1).double(), s**2 * torch.eye(1).double())
+    operator = Matrix(torch.full((1, 1), a).double(), (1,))
+    solver = RePaint(operator, y, 1, noise_std=noise_std, sigma_data=s)
+    told = replacement(operator, y, noise_std, s)(data.denoise)(x, THERE, None)
+    found = solver._drawn_anew(solver.init(x), told, Seeded(range(count)), THERE, 0).x
+    assert abs(float(found.mean() - mean)) < 5 * float((spread / count) ** 0.5)
+    assert float(found.var() / spread) == pytest.approx(1.0, abs=5 * (2 / count) ** 0.5)
+    wrong = solver._drawn_anew(solver.init(x), y / a + 0 * x, Seeded(range(count)), THERE, 0).x
+    assert noise_std > 1 or abs(float(wrong.mean() - mean)) > 5 * float((spread / count) ** 0.5)
 
 
 def test_the_benchmark_s_measures():

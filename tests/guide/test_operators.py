@@ -1,6 +1,7 @@
 """Operators: exact adjoints, singular values, solves, and what the text form refuses."""
 
 import math
+import warnings
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from scorefield.base import BadInput
 from scorefield.guide.operators import (
+    Blur,
     Function,
     Linear,
     Mask,
@@ -136,19 +138,168 @@ def test_solve(name, data, noise):
 
 def test_small_operators_are_decomposed_and_large_ones_are_not(monkeypatch):
     """A Radon transform has no closed form: by its matrix, decomposed once, as by conjugate
-    gradients; one that is too large for a matrix never asks for it."""
+    gradients; one that is too large for a matrix, or whose matrix is too much work, never asks
+    for it."""
     a, v, one = built("radon:7", (1, 9, 8)), normal(3, 1, 7, 15), torch.ones(()).double()
     found = a.solve(v, one, 0.1 * one)
     assert "_dense" in vars(a)
-    monkeypatch.setattr("scorefield.guide.operators.linear.SMALL_DENSE", 0)
-    assert torch.allclose(found, a.solve(v, one, 0.1 * one), rtol=1e-8, atol=1e-8)
-    assert not torch.allclose(found, a.solve(v, one, 0.2 * one), atol=0.01)
+    monkeypatch.setattr("scorefield.guide.operators.linear.MOST_WORK", 0)
+    large = built("radon:7", (1, 9, 8))
+    assert torch.allclose(found, large.solve(v, one, 0.1 * one), rtol=1e-8, atol=1e-8)
+    assert not torch.allclose(found, large.solve(v, one, 0.2 * one), atol=0.01)
     monkeypatch.undo()
-    for large in (built("radon:2", (1, 33, 33)), built("radon:80", (1, 9, 8))):  # x0, then y
-        v = normal(1, *large.rows)
-        found = large.solve(v, one, one)
-        assert torch.allclose(large(large.adjoint(found)) + found, v, rtol=1e-8, atol=1e-8)
-        assert "_dense" not in vars(large)
+    monkeypatch.setattr("scorefield.guide.operators.linear.LARGEST_DENSE", 1024)
+    for many in (large, built("radon:2", (1, 33, 33))):
+        v = normal(1, *many.rows)
+        found = many.solve(v, one, one)
+        assert torch.allclose(many(many.adjoint(found)) + found, v, rtol=1e-8, atol=1e-8)
+        assert "_dense" not in vars(many)
+
+
+@pytest.mark.parametrize(
+    "text, shape", [("radon:6", (1, 40, 40)), ("radon:5", (3, 32, 32)), ("project:40", (3, 36, 36))]
+)
+@pytest.mark.parametrize("dtype, close", [(torch.float64, 1e-10), (torch.float32, 1e-4)], ids=str)
+def test_pseudoinverse_of_more_than_1024_numbers(text, shape, dtype, close):
+    """`A A^+ y = y` for y in A's range; and for any y what is left is orthogonal to it. In float32
+    singular values below 1e-7 of the number of unknowns count as 0. 200 conjugate gradients, as it
+    once was, leave more than .01 of the Radon transform."""
+    a = built(text, shape)
+    y = a(normal(1, *shape)).to(dtype)
+    assert float((a(a.pseudoinverse(y)) - y).norm() / y.norm()) < close
+    if dtype == torch.float64:
+        y = normal(1, *a.rows, seed=4)
+        left = y - a(a.pseudoinverse(y))
+        assert float(a.adjoint(left).norm() / y.norm()) < close
+    if text == "radon:6" and dtype == torch.float64:
+        y = a(normal(1, *shape))
+        short = conjugate_gradients(lambda p: a(a.adjoint(p)), y, 200)
+        assert float((a(a.adjoint(short)) - y).norm() / y.norm()) > 1e-3
+
+
+def test_an_iterative_solution_says_where_it_stops(monkeypatch):
+    """Of a large operator with singular values from 1 to 1e-6 there is a warning; from 1 to .1
+    there is none, and the result is that of the matrix, whether y is in the range or not, of exact
+    and of noisy measurements in one batch."""
+    monkeypatch.setattr("scorefield.guide.operators.linear.LARGEST_DENSE", 8)
+    steep = torch.logspace(0, -6, 300).double()
+    hard = Function(lambda x: x * steep.to(x), (300,))
+    monkeypatch.setattr("scorefield.guide.operators.gradients.MOST_STEPS", 40)
+    with pytest.warns(UserWarning, match="300 numbers stopped at a relative residual of"):
+        hard.pseudoinverse(normal(1, 300))
+    with pytest.warns(UserWarning, match="stopped at a relative residual"):
+        hard.solve(normal(1, 300), torch.ones(()).double(), torch.tensor(1e-9).double())
+    monkeypatch.undo()
+    monkeypatch.setattr("scorefield.guide.operators.linear.LARGEST_DENSE", 8)
+    u, v = (torch.linalg.qr(normal(12, 12, seed=k))[0] for k in (1, 2))
+    whole = Matrix(u[:, :9] * torch.linspace(1, 0.1, 9).double() @ v[:, :9].T, (12,))
+    easy = Function(lambda x: x @ whole.matrix.to(x).T, (12,))
+    y, one = normal(3, 12, seed=3), torch.ones(()).double()
+    noise = torch.tensor([0.0, 0.3, 0.0]).double()[:, None]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = easy.adjoint(easy.solve(y, 2 * one, noise))
+        single = easy.pseudoinverse(y.float())
+        assert single.dtype == torch.float32
+        assert torch.allclose(single.double(), whole.pseudoinverse(y), atol=1e-4)
+    assert torch.allclose(found, whole.adjoint(whole.solve(y, 2 * one, noise)), atol=1e-8)
+    right = torch.linalg.pinv(whole.matrix, rtol=1e-10) @ y[0] / 2
+    assert torch.allclose(found[0], right, atol=1e-8)
+    assert not torch.allclose(found[1], right, atol=0.1)
+
+
+def test_a_rank_is_told_in_the_dtype_of_the_matrix_or_of_y():
+    """Rank 3 rounded to float32: the other singular values are rounding, 1e-8 of the first, and
+    count as 0, as matrix_rank says; taken for values they make the result 4 times as large as x.
+    The same for y in float32 seen through a float64 operator."""
+    exact = normal(20, 3) @ normal(3, 30)
+    poor = Matrix(exact.float(), (30,))
+    x = normal(2, 30)
+    for a, y in ((poor, poor(x)), (poor, poor(x).float()), (Matrix(exact, (30,)), poor(x).float())):
+        assert int((a.spectrum.singular > 0).sum()) == torch.linalg.matrix_rank(a.matrix) == 3
+        found = a.pseudoinverse(y)
+        right = (torch.linalg.pinv(exact, rtol=1e-6) @ y.double().mT).mT
+        assert torch.allclose(found.double(), right, atol=1e-4)
+        assert float(found.norm()) <= 1.001 * float(x.norm())
+    wild = torch.linalg.pinv(poor.matrix.double(), rtol=1e-15) @ poor(x).float().double().mT
+    assert float(wild.norm()) > 3 * float(x.norm())
+    blur = built("blur:2", (1, 32, 32))
+    smooth = blur(normal(1, 1, 32, 32))
+    assert float(blur.pseudoinverse(smooth.float()).norm()) < 40
+    with pytest.raises(BadInput, match="does not tell its rank"):
+        Matrix(exact.bfloat16(), (30,))
+
+
+@pytest.mark.parametrize("width", [0.05, 0.3, 0.5, 0.8, 1.0, 1.7, 2.5])
+def test_a_blur_is_as_wide_as_it_says(width):
+    """Sum 1, no number negative, variance width^2 on each axis; the response is that of the line:
+    by theta's sum over the line, cosines of its offsets. Sampled at the pixels the Gaussian of .3
+    has .0077 of .09, that of .5 .215 of .25: such a kernel fails."""
+
+    def variances(kernel: torch.Tensor) -> list[float]:
+        away = (torch.fft.fftfreq(n, 1 / n).double() ** 2 for n in kernel.shape)
+        return [float((kernel.sum(1 - i) * d2).sum()) for i, d2 in enumerate(away)]
+
+    shape = (1, 40, 33)
+    a = operator(f"blur:{width}", shape)
+    assert isinstance(a, Blur)
+    assert variances(a.kernel) == pytest.approx([width**2] * 2, rel=1e-9)
+    assert float(a.kernel.min()) >= 0
+    assert float(a.kernel.sum()) == pytest.approx(1.0, abs=1e-14)
+    line = a.kernel.sum(1)[:20] if width < 2 else None
+    if line is not None:
+        w = 2 * math.pi * torch.fft.fftfreq(40, dtype=torch.float64)
+        n = torch.arange(1, 20, dtype=torch.float64)
+        response = line[0] + 2 * (line[1:, None] * torch.cos(n[:, None] * w)).sum(0)
+        assert a.spectrum.singular[0, :, 0] == pytest.approx(response, abs=1e-12)
+        low = float(-2 * a.spectrum.singular[0, 1, 0].log() / w[1] ** 2)
+        assert low == pytest.approx(width**2, rel=2e-2)
+    offsets = torch.fft.fftfreq(40, 1 / 40).double()
+    sampled = torch.exp(-(offsets**2) / (2 * width**2))
+    sampled = sampled / sampled.sum()
+    off = abs(float((sampled * offsets**2).sum()) - width**2)
+    assert (off > 1e-5 * width**2) == (width < 1)
+
+
+def test_a_wide_blur_wraps():
+    """The kernel of the line, summed over the turns around a circle of 7, and for ever wider ones
+    the mean."""
+    a = operator("blur:5", (1, 7, 7))
+    n = torch.arange(-200, 201)
+    line = torch.exp(-(n.double() ** 2) / 50)
+    circle = torch.zeros(7).double().index_add_(0, n % 7, line / line.sum())
+    assert isinstance(a, Blur)
+    assert torch.allclose(a.kernel.sum(1), circle, atol=1e-14)
+    mean = operator("blur:1e9", (1, 7, 7))
+    x = normal(1, 1, 7, 7)
+    assert torch.allclose(mean(x), x.mean().expand_as(x), atol=1e-14)
+
+
+@pytest.mark.parametrize("length, angle", [(1, 0), (2, 0), (3, 90), (3.5, 45), (4, 30), (6, 200)])
+def test_a_motion_is_the_share_of_the_segment(length, angle):
+    """Against a million points of the segment; and one of another length fails."""
+
+    def counted(length: float) -> torch.Tensor:
+        t = ((torch.arange(10**6).double() + 0.5) / 10**6 - 0.5) * length
+        row = (-math.sin(math.radians(angle)) * t).round().long() % 9
+        column = (math.cos(math.radians(angle)) * t).round().long() % 11
+        kernel = torch.zeros(9, 11).double()
+        return kernel.index_put_((row, column), torch.full_like(t, 1e-6), accumulate=True)
+
+    kernel = motion_blur((1, 9, 11), length, angle).kernel
+    assert torch.allclose(kernel, counted(length), atol=2e-6)
+    assert not torch.allclose(kernel, counted(length + 0.5), atol=1e-2) or length == 1
+    assert float(kernel.sum()) == pytest.approx(1.0, abs=1e-14)
+
+
+@pytest.mark.parametrize("width", [7, 8, 28, 33, 64])
+def test_acceleration_is_the_share_of_the_columns(width):
+    """Within a column, and all of them at 1: by pairs one cannot come nearer."""
+    for acceleration in (1.0, 1.5, 2.0, 3.0, 5.0):
+        a = operator(f"fourier:{acceleration}", (1, 4, width))
+        columns = int(a.known[0].sum())  # type: ignore[union-attr]
+        assert abs(columns - width / acceleration) <= 1
+        assert acceleration > 1 or columns == width
 
 
 @EACH

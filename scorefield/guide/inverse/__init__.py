@@ -12,7 +12,7 @@ and with x0 given x taken for a Gaussian of mean D and covariance V,
 
 The methods differ in V: C itself is `mmps`, its row sums `tmpd`, `r^2 I` is `pigdm`, and `dps` has
 a multiple of I in place of all of `A V A^T`. `diffpir` has `(sigma/alpha)^2 I` for V and also for
-C, which spares it the gradient, and `replacement` `(r^2 + noise_std^2) I` with s = 1:
+C, which spares it the gradient, and so `replacement` with `r^2 I`:
 
     D_y = D + V A^T (A V A^T + noise_std^2 I)^-1 (y - A D).                              (eq. 5)
 

@@ -35,15 +35,13 @@ def _by_moments(pull: Pull) -> Guide:
 
 def _by_variances(seen: Measurement, variances: Callable[[Level], tuple[Tensor, Tensor]]) -> Guide:
     """D + v A^T (v A A^T + w I)^-1 (y - A D): eq. 5 for V = v I, (v, w) up to a factor."""
-    a = seen.linear
+    seen.linear  # noqa: B018
 
     def guide(denoise: Denoise) -> Denoise:
         def guided(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
             denoised = wide(denoise(x, level, cond))
-            away = seen.residual(denoised)
-            data, noise = variances(level)
-            found = a.solve(away, like(data, away), like(noise, away))
-            return (denoised + a.adjoint(found) * like(data, denoised)).to(x.dtype)
+            told = seen.pull(seen.residual(denoised), *variances(level))
+            return (denoised + told).to(x.dtype)
 
         return guided
 
@@ -178,30 +176,24 @@ def diffpir(
     Source: Zhu et al. 2023, "Denoising diffusion models for plug-and-play image restoration".
     """
     seen = Measurement(operator, y, noise_std)
-
-    def variances(level: Level) -> tuple[Tensor, Tensor]:
-        # data = c r^2 and noise = c weight noise_std^2 with c that keeps both finite
-        data, noise = level.sigma**2, weight * level.alpha**2 * seen.noise
-        total = data + noise
-        share = ratio(data, total)
-        return share, torch.where(total > 0, 1 - share, 1.0)
-
-    return _by_variances(seen, variances)
+    return _by_variances(seen, lambda level: (level.sigma**2, weight * level.alpha**2 * seen.noise))
 
 
-def replacement(operator: Operator, y: Tensor, noise_std: float | Tensor = 0.0) -> Guide:
-    """What is measured replaces what D says of it, as far as it is above the noise.
+def replacement(
+    operator: Operator, y: Tensor, noise_std: float | Tensor = 0.0, sigma_data: float = 1.0
+) -> Guide:
+    """What is measured replaces what D says of it, as far as y knows better than D.
 
-        D_y = D + A^T (A A^T + c I)^-1 (y - A D),   c = noise_std^2 / (r^2 + noise_std^2)
+        D_y = D + r^2 A^T (r^2 A A^T + noise_std^2 I)^-1 (y - A D),   r^2 of eq. 6
 
-    At noise_std = 0 `D + A^+ (y - A D)`: the samples agree with y. Noise of y counts beside what
-    the level leaves open, r^2 of eq. 6 for data of variance 1: so what a small singular value
-    divides is not put in anew at a level that does not hide it. The rest of D has not been told of
-    y, so for no data but independent ones is the law right. `RePaint` lets the parts agree.
+    At noise_std = 0 `D + A^+ (y - A D)`: the samples agree with y. With noise the mean of x0 given
+    x and y if D leaves r^2 open in every direction, so exact for N(0, sigma_data^2 I) data and any
+    A; the more noise the nearer to D. No gradient of the denoiser, so a direction that y does not
+    tell of is not told of y either, and on data whose numbers depend on one another the law is not
+    right. `RePaint` lets the parts agree.
 
     Source: Wang, Yu and Zhang 2023, "Zero-shot image restoration using denoising diffusion
-    null-space model"; for masks Song et al. 2021.
+    null-space model", whose noisy form is another; for masks Song et al. 2021.
     """
     seen = Measurement(operator, y, noise_std)
-    one = torch.ones((), dtype=torch.float64)
-    return _by_variances(seen, lambda level: (one, seen.noise_beside(level)))
+    return _by_variances(seen, lambda level: (prior_variance(level, sigma_data), seen.noise))

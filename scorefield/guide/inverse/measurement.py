@@ -56,10 +56,13 @@ class Measurement:
         """The variance of the noise, a float64 leaf."""
         return checked(self.noise_std, "noise_std") ** 2
 
-    def noise_beside(self, level: Level) -> Tensor:
-        """`n^2 / (r^2 + n^2)`, n = noise_std: the noise of y beside what D leaves open, which is
-        r^2 of eq. 6 for data of variance 1, and at least n^2 once D was told of y."""
-        return ratio(self.noise, prior_variance(level, 1.0) + self.noise)
+    def pull(self, away: Tensor, data: Tensor, noise: Tensor) -> Tensor:
+        """`V A^T (A V A^T + noise I)^-1 away` for V = data I, from leaves; at data = noise = 0 its
+        limit for noise = 0, the pseudoinverse."""
+        total, a = data + noise, self.linear
+        told, rest = torch.where(total > 0, ratio(data, total), 1.0), ratio(noise, total)
+        found = a.adjoint(a.solve(away, like(told, away), like(rest, away)))
+        return like(told, found) * found
 
 
 def measure(operator: Operator, x0: Tensor, noise_std: float, noise: Noise) -> Tensor:
@@ -86,13 +89,16 @@ NO_SIGNAL = 1e-3
 
 
 def moments(denoise: Denoise, x: Tensor, level: Level, cond: Cond | None) -> Moments:
-    """`E[x0 | x]` and `Cov[x0 | x] = (sigma^2/alpha) (dD/dx)^T` (eq. 2), at least in float32."""
+    """`E[x0 | x]` and `Cov[x0 | x] = (sigma^2/alpha) (dD/dx)^T` (eq. 2), at least in float32.
+
+    In pure noise the covariance is that of a level beside it, for one more call.
+    """
     alpha = torch.where(level.alpha > 0, level.alpha, NO_SIGNAL * level.sigma)
     gain = like(level.sigma**2 / alpha, x)
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         graph = denoise(x, Level(alpha, level.sigma), cond)
-    denoised = wide(graph.detach())
+    denoised = wide((denoise(x, level, cond) if (level.alpha == 0).any() else graph).detach())
 
     def covariance(v: Tensor) -> Tensor:
         if not graph.requires_grad:

@@ -7,11 +7,16 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like, quotient
-from scorefield.guide.inverse.measurement import Measurement, wide
+from scorefield.guide.inverse.linear import replacement
+from scorefield.guide.inverse.measurement import Measurement, prior_variance, wide
 from scorefield.guide.operators import Operator
+from scorefield.guide.operators.linear import counted
 from scorefield.solve import DDPM, Info, Solver, State
 from scorefield.solve.langevin import below
 from scorefield.solve.transfer import affine, transfer
+
+DRAWS = 6
+"""Draws of a round of `RePaint`."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class DPS:
 
     The gradient of the norm, not of a likelihood: its share of a step does not shrink with the
     step, so twice the steps pull twice as far; published for 1000 steps of DDPM, scale .3 to 1.
+    Nor does it know the noise of y: however large that is, samples are pulled to y.
     For a pull that follows the noise use the guide `dps`. One call with its gradient.
 
     Source: Chung et al. 2023, "Diffusion posterior sampling for general noisy inverse problems",
@@ -192,7 +198,7 @@ class DDRM:
         denoised = denoise(x, here, cond)
         wider = wide(denoised)
         singular, forward, backward, lift, _ = self._spectrum  # type: ignore[attr-defined]
-        s = singular.to(wider).expand_as(wider)
+        s = counted(singular, wider).expand_as(wider)
         std = like(torch.as_tensor(self.noise_std, dtype=torch.float64), wider)
         told = self.sigma_data * s > std
         c = forward(wider)
@@ -217,16 +223,26 @@ class DDRM:
 
 @dataclass(frozen=True, eq=False)
 class RePaint:
-    """A step; then what was measured is put in at the level reached; then up again, and down.
+    """A step; then what was measured is drawn anew at the level reached; then up again, and down.
 
-        x_there <- x_there + W (alpha y + sigma A z - A x_there),
-        W = A^T (A A^T + c I)^-1,   c = noise_std^2 / (r^2 + noise_std^2),   r^2 of eq. 6, s = 1
+    The step's D is that of `replacement`, D_y with its covariance r^2 (I - K), where
+
+        K = r^2 A^T (r^2 A A^T + noise_std^2 I)^-1 A,   r^2 of eq. 6,
+
+    is the share of each direction that y tells. What it tells is drawn anew, and the rest kept:
+
+        x0 ~ N(D_y, r^2 (I - K)),
+        x_there <- (I - K) x_there + K alpha x0 + sigma (2 K - K^2)^(1/2) z.
+
+    Without noise K is a projection and this `x_there <- (I - K) x_there + K (alpha y + sigma z)`,
+    the published replacement of the known pixels; with ever more noise K is 0, and it is the
+    solver alone. It leaves the law of x_there given y as it is if x0 given x and y is
+    N(D_y, r^2 (I - K)): exact in small steps for N(0, sigma_data^2 I) data and any A.
 
     `times` rounds of it, each but the last followed by the forward process back up to `here`, so
-    that the rest can agree with what was put in. times=1 is Song et al.'s replacement. Made for
-    exact measurements: with noise_std, y is put in as far as the level hides its noise. For a
-    mask, z stands for the noise of the known pixels. Steps to clean data have one round. `times`
-    calls a step for one-step solvers, stochastic or not; each draws anew.
+    that the rest can agree with what was put in. times=1 is Song et al.'s replacement. Steps to
+    clean data have one round. `times` calls a step for one-step solvers, stochastic or not; each
+    draws anew.
 
     Source: Lugmayr et al. 2022, "RePaint: inpainting using denoising diffusion probabilistic
     models", algorithm 1 with jump length 1.
@@ -237,12 +253,14 @@ class RePaint:
     times: int = 5
     solver: Solver = field(default_factory=DDPM)
     noise_std: float | Tensor = 0.0
+    sigma_data: float = 1.0
     stochastic = True
     order = 1
 
     def __post_init__(self) -> None:
+        told = replacement(self.operator, self.y, self.noise_std, self.sigma_data)
         object.__setattr__(self, "_seen", Measurement(self.operator, self.y, self.noise_std))
-        object.__setattr__(self, "_linear", self._seen.linear)  # type: ignore[attr-defined]
+        object.__setattr__(self, "_guide", told)
         if self.times < 1:
             raise BadInput(f"times is {self.times}.", "Make at least one round.")
 
@@ -269,25 +287,32 @@ class RePaint:
         a = quotient(here.alpha, there.alpha)
         climb = (here.sigma**2 - a**2 * there.sigma**2).clamp(min=0).sqrt()
         again = like(there.sigma > 0, state[0]).bool()
-        after, info = self.solver.step(denoise, state, here, there, noise, cond)
-        after = self._put_in(after, noise, there, 0)
-        for k in range(1, self.times if again.any() else 1):
-            up = affine(after[0], a, noise(after[0], below(there, 3 * k), here), climb)
-            anew = _Anew(noise, 3 * k + 1)
+        told = self._guide(denoise)  # type: ignore[attr-defined]
+        after, info = self.solver.step(told, state, here, there, noise, cond)
+        after = self._drawn_anew(after, info.denoised, noise, there, 0)
+        for k in range(DRAWS, DRAWS * self.times if again.any() else 1, DRAWS):
+            up = affine(after[0], a, noise(after[0], below(there, k), here), climb)
+            anew = _Anew(noise, k + 1)
             begun = state._replace(x=torch.where(again, up, state[0]))
-            after, info = self.solver.step(denoise, begun, here, there, anew, cond)
-            after = self._put_in(after, noise, there, 3 * k)
+            after, info = self.solver.step(told, begun, here, there, anew, cond)
+            after = self._drawn_anew(after, info.denoised, noise, there, k)
         return after, info
 
-    def _put_in(self, state: Any, noise: Noise, there: Level, k: int) -> Any:
-        x = wide(state[0])
-        linear = self._linear  # type: ignore[attr-defined]
+    def _drawn_anew(self, state: Any, told: Tensor, noise: Noise, there: Level, k: int) -> Any:
+        x, seen = wide(state[0]), self._seen  # type: ignore[attr-defined]
+        open_, error = prior_variance(there, self.sigma_data), seen.noise
         alpha, sigma = there.like(x)
-        z = noise(x, below(there, k + 2), there)
-        away = alpha * self.y.to(x) - linear(x - sigma * z)
-        beside = like(self._seen.noise_beside(there), x)  # type: ignore[attr-defined]
-        told = linear.adjoint(linear.solve(away, x.new_ones(()), beside))
-        return state._replace(x=(x + told).to(state[0].dtype))
+        fresh = (noise(x, below(there, k + i), there) for i in (2, 3))
+        inner, z = (wide(v) for v in fresh)
+        rows = x.new_zeros(len(x), *seen.y.shape[1:])
+        first, second = (noise(rows, below(there, k + i), there) for i in (4, 5))
+        std = like(error.sqrt(), rows)
+        inner = like(open_.sqrt(), x) * inner
+        x0 = wide(told) + inner - seen.pull(seen.linear(inner) + std * first, open_, error)
+        # sigma/r and the noise that K (alpha x0 + sigma z) lacks, of covariance 2 sigma^2 K (I - K)
+        over = like((there.alpha**2 + (there.sigma / self.sigma_data) ** 2).sqrt(), rows)
+        away = seen.linear(alpha * x0 + sigma * z - x) + 2**0.5 * over * std * second
+        return state._replace(x=(x + seen.pull(away, open_, error)).to(state[0].dtype))
 
 
 @dataclass(frozen=True)

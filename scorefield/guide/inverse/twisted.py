@@ -94,8 +94,8 @@ def _noisy(operator: Operator, y: Tensor, noise_std: float | Tensor) -> Measurem
     seen = Measurement(operator, y, noise_std)
     if not bool((seen.noise > 0).all()):
         raise BadInput(
-            f"noise_std is {noise_std}: an exact measurement has no density to weigh with.",
-            "Give a small positive noise_std, or use another method.",
+            f"an exact measurement (noise {noise_std}) has no density for twisted to weigh with.",
+            "Give a small positive noise, or use another method.",
         )
     return seen
 

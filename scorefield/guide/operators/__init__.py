@@ -10,8 +10,8 @@ to the last digits. Where A has its singular value decomposition in closed form,
 
 `spectrum` holds it as functions: V is a Hartley transform for blurs and k-space, a Householder
 reflection for block means and grey, the identity for masks, dense for a matrix. What the methods
-ask of an operator is `A^T (v A A^T + w I)^-1`: by eq. 2, as a small matrix, or by conjugate
-gradients.
+ask of an operator is `A^T (v A A^T + w I)^-1`: by eq. 2, as a matrix that is decomposed once, or by
+conjugate gradients, which warn if they stop before it is found.
 """
 
 from scorefield.guide.operators.gradients import conjugate_gradients

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.guide.operators.gradients import conjugate_gradients
+from scorefield.guide.operators.gradients import conjugate_gradients, least_squares
 
 Map = Callable[[Tensor], Tensor]
 LARGEST_DENSE = 4096
-SMALL_DENSE = 1024
-"""Numbers of x0 and of y up to which one decomposition is cheaper than many solutions by conjugate
-gradients."""
+MOST_WORK = 2.5e10
+"""Products of a decomposition that is made once rather than solving anew by conjugate gradients:
+as for 4096 unknowns and 2400 numbers of y, half a minute."""
 
 
 class Spectrum(NamedTuple):
@@ -65,29 +65,47 @@ class Linear(ABC):
     def solve(self, v: Tensor, data: Tensor, noise: Tensor) -> Tensor:
         """`(data A A^T + noise I)^-1 v`, variances `()` or `(B, 1, .., 1)`; 0 where that has none.
 
-        Closed form with a spectrum, and as a matrix, decomposed once, for as many as 1024 unknowns
-        and numbers of y. Else at most 200 conjugate gradients: to the precision of v unless noise
-        is far below what data A A^T says.
+        Closed form with a spectrum, and as a matrix, decomposed once, for as many as 4096 unknowns
+        and `MOST_WORK`. Else by conjugate gradients in float64, with a warning if more than 1e-6
+        of v, or at noise = 0 of `A^T v`, is left after 1000 of them; there w is determined up to
+        what A^T makes 0. Singular values below the precision of v count as 0 (`counted`).
         """
-        if self.spectrum is None:
-            if max(torch.Size(shape).numel() for shape in (self.shape, self.rows)) <= SMALL_DENSE:
-                return self.dense().solve(v, data, noise)
-            return conjugate_gradients(lambda p: data * self(self.adjoint(p)) + noise * p, v)
-        singular, _, _, lift, drop = self.spectrum
-        total = _beside(data, self.shape) * singular.to(v) ** 2 + _beside(noise, self.shape)
-        return drop(torch.where(total > 0, lift(v) / total, 0.0))
+        if self.spectrum is not None:
+            singular, _, _, lift, drop = self.spectrum
+            squares = counted(singular, v) ** 2
+            total = _beside(data, self.shape) * squares + _beside(noise, self.shape)
+            return drop(torch.where(total > 0, lift(v) / total, 0.0))
+        if self._decomposed:
+            return self.dense().solve(v, data, noise)
+        exact, data, noise = v.double(), data.double(), noise.double()
+        if bool((noise > 0).all()):
+            return conjugate_gradients(
+                lambda p: data * self(self.adjoint(p)) + noise * p, exact
+            ).to(v)
+        some = data > 0
+        scale = torch.where(some, data, 1.0)
+        found = least_squares(self, exact, noise / scale) / scale
+        alone = torch.where(noise > 0, exact / torch.where(noise > 0, noise, 1.0), 0.0)
+        return torch.where(some, found, alone).to(v)
 
     def pseudoinverse(self, y: Tensor) -> Tensor:
         """`A^+ y`: the least squares solution of the smallest norm."""
         return self.adjoint(self.solve(y, y.new_ones(()), y.new_zeros(())))
 
-    def picture(self, y: Tensor) -> Tensor:
-        """y to look at: itself if it is a picture, else `A^+ y`."""
-        return y if y.ndim == 4 else self.pseudoinverse(y)
+    def picture(self, y: Tensor, noise_std: float = 0.0) -> Tensor:
+        """y to look at: itself if it is a picture, else `A^T (A A^T + noise_std^2 I)^-1 y`."""
+        if y.ndim == 4:
+            return y
+        return self.adjoint(self.solve(y, y.new_ones(()), y.new_full((), noise_std**2)))
 
     def dense(self) -> "Matrix":
         """The same operator as a matrix, made once, for as many as 4096 unknowns."""
         return self._dense
+
+    @cached_property
+    def _decomposed(self) -> bool:
+        d, m = (torch.Size(shape).numel() for shape in (self.shape, self.rows))
+        return d <= LARGEST_DENSE and m * d * min(m, d) <= MOST_WORK
 
     @cached_property
     def _dense(self) -> "Matrix":
@@ -99,6 +117,14 @@ class Linear(ABC):
             )
         basis = torch.eye(size, dtype=torch.float64).view(size, *self.shape)
         return Matrix(self(basis).detach().flatten(1).T, self.shape, self.rows)
+
+
+def counted(singular: Tensor, v: Tensor, size: int = 0) -> Tensor:
+    """Singular values in v's dtype, 0 where v's rounding outweighs what they say: below
+    `eps max(m, d)` of the largest, eps of v's dtype or of float32 if v is narrower."""
+    least = torch.finfo(torch.promote_types(v.dtype, torch.float32)).eps
+    least = least * max(size, singular.numel()) * singular.max()
+    return torch.where(singular > least, singular, 0.0).to(v)
 
 
 def _beside(variance: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -126,6 +152,11 @@ class Matrix(Linear):
                 f"a matrix {tuple(self.matrix.shape)} does not act on {self.shape}.",
                 f"Give (m, {size}).",
             )
+        if self.matrix.is_floating_point() and torch.finfo(self.matrix.dtype).bits < 32:
+            raise BadInput(
+                f"a matrix of {self.matrix.dtype} does not tell its rank.",
+                "Give it in float32 or float64; x0 and y may have any dtype.",
+            )
 
     def __call__(self, x0: Tensor) -> Tensor:
         return (x0.flatten(1) @ self.matrix.to(x0).T).view(-1, *self.rows)
@@ -139,25 +170,33 @@ class Matrix(Linear):
 
     @cached_property
     def _svd(self) -> tuple[Tensor, Tensor, Tensor]:
-        u, s, vh = torch.linalg.svd(self.matrix.double(), full_matrices=True)
-        singular = s.new_zeros(len(vh))
-        singular[: len(s)] = torch.where(s > s[:1] * len(vh) * 1e-15, s, 0.0)
-        return u, singular, vh
+        """u `(m, k)`, s `(k,)`, vh `(k, d)` with k = min(m, d); a singular value that is no more
+        than the rounding of the matrix in its own dtype is 0."""
+        u, s, vh = torch.linalg.svd(self.matrix.double(), full_matrices=False)
+        own = self.matrix if self.matrix.is_floating_point() else u
+        return u, counted(s, own, max(self.matrix.shape)).double(), vh
 
-    @property
-    def spectrum(self) -> Spectrum:
-        u, singular, vh = self._svd
-        kept = min(self.matrix.shape)
+    @cached_property
+    def _basis(self) -> Tensor:
+        """vh and, below it, an orthonormal basis of the rest, `(d, d)`."""
+        vh = self._svd[2]
+        whole = torch.linalg.qr(vh.T, mode="complete").Q
+        return torch.cat([vh, whole[:, len(vh) :].T])
+
+    @cached_property
+    def spectrum(self) -> Spectrum:  # type: ignore[override]
+        (u, s, _), vh = self._svd, self._basis
+        kept = len(s)
 
         def lift(y: Tensor) -> Tensor:
-            found = y.flatten(1) @ u[:, :kept].to(y)
+            found = y.flatten(1) @ u.to(y)
             return torch.nn.functional.pad(found, (0, len(vh) - kept)).view(-1, *self.shape)
 
         def drop(c: Tensor) -> Tensor:
-            return (c.flatten(1)[:, :kept] @ u[:, :kept].to(c).T).view(-1, *self.rows)
+            return (c.flatten(1)[:, :kept] @ u.to(c).T).view(-1, *self.rows)
 
         return Spectrum(
-            singular.view(self.shape),
+            torch.nn.functional.pad(s, (0, len(vh) - kept)).view(self.shape),
             lambda x: (x.flatten(1) @ vh.to(x).T).view(-1, *self.shape),
             lambda c: (c.flatten(1) @ vh.to(c)).view(-1, *self.shape),
             lift,
@@ -165,13 +204,13 @@ class Matrix(Linear):
         )
 
     def solve(self, v: Tensor, data: Tensor, noise: Tensor) -> Tensor:
-        u, singular, _ = self._svd
-        squares = torch.nn.functional.pad(
-            singular[: len(u)] ** 2, (0, max(0, len(u) - len(singular)))
-        )
-        total = _beside(data, (1,)) * squares.to(v) + _beside(noise, (1,))
-        u = u.to(v)
-        return (torch.where(total > 0, v.flatten(1) @ u / total, 0.0) @ u.T).view_as(v)
+        u, s, _ = self._svd
+        told, rest = u.to(v), _beside(noise, (1,))
+        total = _beside(data, (1,)) * counted(s, v, max(self.matrix.shape)) ** 2 + rest
+        flat = v.flatten(1)
+        inside = flat @ told
+        outside = torch.where(rest > 0, (flat - inside @ told.T) / rest, 0.0)
+        return (outside + torch.where(total > 0, inside / total, 0.0) @ told.T).view_as(v)
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,7 +264,7 @@ class Nonlinear:
         """`(df/dx0)^T v`."""
         return _vjp(self.function, x0, v)
 
-    def picture(self, y: Tensor) -> Tensor:
+    def picture(self, y: Tensor, noise_std: float = 0.0) -> Tensor:
         """y itself: it has no inverse."""
         return y
 

@@ -61,6 +61,20 @@ class Radon(Linear):
     def _across(self) -> Tensor:
         return self._sparse.t().coalesce()
 
+    @cached_property
+    def _of_a_channel(self) -> "Radon":
+        return Radon((1, *self.shape[1:]), self.angles)
+
+    def solve(self, v: Tensor, data: Tensor, noise: Tensor) -> Tensor:
+        channels = self.shape[0]
+        if channels == 1:
+            return super().solve(v, data, noise)
+        data, noise = (
+            w.repeat_interleave(channels, 0) if w.ndim and len(w) > 1 else w for w in (data, noise)
+        )
+        alone = v.reshape(-1, 1, *self.rows[1:])
+        return self._of_a_channel.solve(alone, data, noise).view_as(v)
+
     def __call__(self, x0: Tensor) -> Tensor:
         return _product(self._sparse, x0.flatten(2)).view(-1, *self.rows)
 
