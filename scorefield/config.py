@@ -132,6 +132,7 @@ class DataFacts:
     scaling: Scaling
     sigma_data: float
     conditions: Conditions = Conditions()
+    edition: int = 1
 
     @property
     def told_alone(self) -> tuple[str, ...]:
@@ -149,7 +150,8 @@ class DataFacts:
                 f"the {len(data.train)} training examples of '{data.name}' are all one value.",
                 "Give data that vary.",
             )
-        return cls(data.name, data.shape, data.classes, data.scaling, sigma_data, data.conditions)
+        own = (data.name, data.shape, data.classes, data.scaling)
+        return cls(*own, sigma_data, data.conditions, data.edition)
 
 
 def build_schedule(o: ObjectiveConfig) -> Schedule:
