@@ -27,7 +27,7 @@ def digits_in_file() -> tuple[torch.Tensor, np.ndarray]:
     from sklearn.datasets import load_digits
 
     pictures, label = load_digits(return_X_y=True)
-    return torch.from_numpy(pictures), label
+    return torch.from_numpy(pictures), np.asarray(label)
 
 
 def halves(rows: int, test: int) -> tuple[np.ndarray, np.ndarray]:
