@@ -86,10 +86,25 @@ class ObjectiveConfig:
     """What the network predicts: x0, eps, score, v, flow or edm."""
     weight: str = "edm"
     """Weight of each noise level (scorefield catalogue weights)."""
-    times: str = "lognormal"
-    """Which noise levels are trained how often (scorefield catalogue times)."""
+    times: str = "auto"
+    """Which noise levels are trained how often (scorefield catalogue times); auto is covering, but
+    antithetic for variational, and lognormal where pure noise says nothing: eps, score, sliced."""
     dropout: float = 0.1
     """Share of samples that learn without their condition (for guidance)."""
+
+    @property
+    def law(self) -> str:
+        """The law of times, "auto" resolved.
+
+        >>> ObjectiveConfig().law, ObjectiveConfig(view="eps").law
+        ('covering', 'lognormal')
+        """
+        if self.times != "auto":
+            return self.times
+        if self.kind == "variational":
+            return "antithetic"
+        undefined = self.view in ("eps", "score") or self.kind == "sliced"
+        return "lognormal" if undefined else "covering"
 
 
 @dataclass(frozen=True)
@@ -221,7 +236,7 @@ def _sizes(said: Conditions, name: str) -> dict[str, int]:
 def build_objective(config: Config, facts: DataFacts, schedule: Schedule) -> Criterion:
     """The objective that the settings name, on the denoiser's schedule, which it may train."""
     o = config.objective
-    times = catalogue.times[o.times]()
+    times = catalogue.times[o.law]()
     if o.kind == "variational":
         return Variational(schedule, times, o.dropout)  # type: ignore[arg-type] checked there
     given = {"edm": facts.sigma_data, "vlb": schedule, "likelihood": schedule}
@@ -237,7 +252,7 @@ def check(config: Config) -> None:
         ("schedule", o.schedule, catalogue.schedules),
         ("view", o.view, views),
         ("weight", o.weight, catalogue.weights),
-        ("law of times", o.times, catalogue.times),
+        ("law of times", o.law, catalogue.times),
         ("solver", sample.solver, catalogue.solvers),
         ("grid", sample.grid, catalogue.grids),
     ):
@@ -264,9 +279,9 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
             "objective trains the schedule learned, and no other may.",
             "Give --objective.kind variational --objective.schedule learned, or neither.",
         )
-    if o.kind == "variational" and o.times not in UNBIASED:
+    if o.kind == "variational" and o.law not in UNBIASED:
         raise BadInput(
-            f"--objective.times {o.times} does not keep the variational bound's expectation.",
+            f"--objective.times {o.law} does not keep the variational bound's expectation.",
             f"Use one of {', '.join(UNBIASED)}.",
         )
     for flag, value in (("kind", o.kind), ("weight", o.weight)):
@@ -281,7 +296,7 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
             "the sliced objective differentiates twice, which compiled networks cannot.",
             "Leave --compile out.",
         )
-    catalogue.times[o.times]()(schedule, 1, torch.Generator())  # a level that is not there raises
+    catalogue.times[o.law]()(schedule, 1, torch.Generator())  # a level that is not there raises
 
 
 def build_levels(grid: str, schedule: Schedule, steps: int, start: float = 1.0) -> Level:
