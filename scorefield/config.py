@@ -168,6 +168,28 @@ class DataFacts:
         own = (data.name, data.shape, data.classes, data.scaling)
         return cls(*own, sigma_data, data.conditions, data.edition)
 
+    def check(self, data: Data) -> None:
+        """Raise BadInput unless a run of these facts was trained on `data`."""
+        same = data.shape == self.shape and data.classes == self.classes
+        if same and data.conditions != self.conditions:
+            raise BadInput(
+                f"the data's conditions are not those that the run was trained on: "
+                f"{data.conditions}.",
+                "Give the data that the run was trained on.",
+            )
+        if not same:
+            raise BadInput(
+                f"the data have shape {data.shape} and {len(data.classes)} classes, those that the "
+                f"run was trained on {self.shape} and {len(self.classes)}.",
+                "Give the data that the run was trained on.",
+            )
+        if data.edition != self.edition:
+            raise BadInput(
+                f"the run was trained on edition {self.edition} of '{data.name}', and edition "
+                f"{data.edition} holds out other examples, which the run has seen.",
+                "Train it anew to measure it; it can be sampled as it is.",
+            )
+
 
 def build_schedule(o: ObjectiveConfig) -> Schedule:
     """The schedule that an objective names, with its defaults but for the cleanest level."""

@@ -110,7 +110,7 @@ def fit(
     data = config.load_data()
     facts = DataFacts.of(data)
     if folder and folder.has_checkpoint:
-        check_data(data, _stored(folder)[1])
+        _stored(folder)[1].check(data)
     denoiser = build_denoiser(config, facts)
     objective = build_objective(config, facts, cast(Schedule, denoiser.schedule))
     team = processes()
@@ -254,30 +254,8 @@ def build_solver(solver: str | Solver) -> Solver:
 def data_of(run: Run) -> Data:
     """The data that the run was trained on, or BadInput if they are other data by now."""
     data = run.config.load_data()
-    check_data(data, run.facts)
+    run.facts.check(data)
     return data
-
-
-def check_data(data: Data, facts: DataFacts) -> None:
-    """Raise BadInput unless these are the data of those facts."""
-    same = data.shape == facts.shape and data.classes == facts.classes
-    if same and data.conditions != facts.conditions:
-        raise BadInput(
-            f"the data's conditions are not those that the run was trained on: {data.conditions}.",
-            "Give the data that the run was trained on.",
-        )
-    if not same:
-        raise BadInput(
-            f"the data have shape {data.shape} and {len(data.classes)} classes, those that the run "
-            f"was trained on {facts.shape} and {len(facts.classes)}.",
-            "Give the data that the run was trained on.",
-        )
-    if data.edition != facts.edition:
-        raise BadInput(
-            f"the run was trained on edition {facts.edition} of '{data.name}', and edition "
-            f"{data.edition} holds out other examples, which the run has seen.",
-            "Train it anew to measure it; it can be sampled as it is.",
-        )
 
 
 def open_conditions(run: Run, path: Path, flag: str = "--conditions") -> dict[str, Tensor]:
