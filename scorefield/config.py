@@ -86,10 +86,25 @@ class ObjectiveConfig:
     """What the network predicts: x0, eps, score, v, flow or edm."""
     weight: str = "edm"
     """Weight of each noise level (scorefield catalogue weights)."""
-    times: str = "lognormal"
-    """Which noise levels are trained how often (scorefield catalogue times)."""
+    times: str = "auto"
+    """Which noise levels are trained how often (scorefield catalogue times); auto is covering, but
+    antithetic for variational, and lognormal where pure noise says nothing: eps, score, sliced."""
     dropout: float = 0.1
     """Share of samples that learn without their condition (for guidance)."""
+
+    @property
+    def law(self) -> str:
+        """The law of times, "auto" resolved.
+
+        >>> ObjectiveConfig().law, ObjectiveConfig(view="eps").law
+        ('covering', 'lognormal')
+        """
+        if self.times != "auto":
+            return self.times
+        if self.kind == "variational":
+            return "antithetic"
+        undefined = self.view in ("eps", "score") or self.kind == "sliced"
+        return "lognormal" if undefined else "covering"
 
 
 @dataclass(frozen=True)
@@ -132,6 +147,7 @@ class DataFacts:
     scaling: Scaling
     sigma_data: float
     conditions: Conditions = Conditions()
+    edition: int = 1
     present: tuple[int, ...] | None = None
     """The classes that have a training example; None in runs of versions that did not say."""
 
@@ -160,15 +176,30 @@ class DataFacts:
                 f"the {len(data.train)} training examples of '{data.name}' are all one value.",
                 "Give data that vary.",
             )
-        return cls(
-            data.name,
-            data.shape,
-            data.classes,
-            data.scaling,
-            sigma_data,
-            data.conditions,
-            data.present or None,
-        )
+        own = (data.name, data.shape, data.classes, data.scaling)
+        return cls(*own, sigma_data, data.conditions, data.edition, data.present or None)
+
+    def check(self, data: Data) -> None:
+        """Raise BadInput unless a run of these facts was trained on `data`."""
+        same = data.shape == self.shape and data.classes == self.classes
+        if same and data.conditions != self.conditions:
+            raise BadInput(
+                f"the data's conditions are not those that the run was trained on: "
+                f"{data.conditions}.",
+                "Give the data that the run was trained on.",
+            )
+        if not same:
+            raise BadInput(
+                f"the data have shape {data.shape} and {len(data.classes)} classes, those that the "
+                f"run was trained on {self.shape} and {len(self.classes)}.",
+                "Give the data that the run was trained on.",
+            )
+        if data.edition != self.edition:
+            raise BadInput(
+                f"the run was trained on edition {self.edition} of '{data.name}', and edition "
+                f"{data.edition} holds out other examples, which the run has seen.",
+                "Train it anew to measure it; it can be sampled as it is.",
+            )
 
 
 def build_schedule(o: ObjectiveConfig) -> Schedule:
@@ -238,7 +269,7 @@ def _sizes(said: Conditions, name: str) -> dict[str, int]:
 def build_objective(config: Config, facts: DataFacts, schedule: Schedule) -> Criterion:
     """The objective that the settings name, on the denoiser's schedule, which it may train."""
     o = config.objective
-    times = catalogue.times[o.times]()
+    times = catalogue.times[o.law]()
     if o.kind == "variational":
         return Variational(schedule, times, o.dropout)  # type: ignore[arg-type] checked there
     given = {"edm": facts.sigma_data, "vlb": schedule, "likelihood": schedule}
@@ -254,7 +285,7 @@ def check(config: Config) -> None:
         ("schedule", o.schedule, catalogue.schedules),
         ("view", o.view, views),
         ("weight", o.weight, catalogue.weights),
-        ("law of times", o.times, catalogue.times),
+        ("law of times", o.law, catalogue.times),
         ("solver", sample.solver, catalogue.solvers),
         ("grid", sample.grid, catalogue.grids),
     ):
@@ -281,9 +312,9 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
             "objective trains the schedule learned, and no other may.",
             "Give --objective.kind variational --objective.schedule learned, or neither.",
         )
-    if o.kind == "variational" and o.times not in UNBIASED:
+    if o.kind == "variational" and o.law not in UNBIASED:
         raise BadInput(
-            f"--objective.times {o.times} does not keep the variational bound's expectation.",
+            f"--objective.times {o.law} does not keep the variational bound's expectation.",
             f"Use one of {', '.join(UNBIASED)}.",
         )
     for flag, value in (("kind", o.kind), ("weight", o.weight)):
@@ -298,7 +329,7 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
             "the sliced objective differentiates twice, which compiled networks cannot.",
             "Leave --compile out.",
         )
-    catalogue.times[o.times]()(schedule, 1, torch.Generator())  # a level that is not there raises
+    catalogue.times[o.law]()(schedule, 1, torch.Generator())  # a level that is not there raises
 
 
 def build_levels(grid: str, schedule: Schedule, steps: int, start: float = 1.0) -> Level:

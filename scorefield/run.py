@@ -109,10 +109,12 @@ def fit(
         check_folder(folder, config, resume)
     data = config.load_data()
     facts = DataFacts.of(data)
-    if folder and resume and folder.has_checkpoint:  # the network is made for its first units
+    if folder and folder.has_checkpoint:
         _, before = stored(folder)
-        data = data.in_units_of(before.scaling)
-        facts = dataclasses.replace(facts, scaling=before.scaling, sigma_data=before.sigma_data)
+        before.check(data)
+        if resume:  # the network is made for its first units
+            data = data.in_units_of(before.scaling)
+            facts = dataclasses.replace(facts, scaling=before.scaling, sigma_data=before.sigma_data)
     denoiser = build_denoiser(config, facts)
     objective = build_objective(config, facts, cast(Schedule, denoiser.schedule))
     team = processes()
@@ -258,20 +260,9 @@ def build_solver(solver: str | Solver) -> Solver:
 
 def data_of(run: Run) -> Data:
     """The data that the run was trained on, or BadInput if they are other data by now."""
-    data, facts = run.config.load_data(), run.facts
-    same = data.shape == facts.shape and data.classes == facts.classes
-    if same and data.conditions != facts.conditions:
-        raise BadInput(
-            f"the data's conditions are not those that the run was trained on: {data.conditions}.",
-            "Give the data that the run was trained on.",
-        )
-    if not same:
-        raise BadInput(
-            f"the data have shape {data.shape} and {len(data.classes)} classes, those that the run "
-            f"was trained on {facts.shape} and {len(facts.classes)}.",
-            "Give the data that the run was trained on.",
-        )
-    return data.in_units_of(facts.scaling)
+    data = run.config.load_data()
+    run.facts.check(data)
+    return data.in_units_of(run.facts.scaling)
 
 
 def open_conditions(run: Run, path: Path, flag: str = "--conditions") -> dict[str, Tensor]:

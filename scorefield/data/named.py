@@ -41,7 +41,7 @@ def load(
 
     >>> data = load("digits")
     >>> data.shape, len(data.train), len(data.test)
-    ((1, 8, 8), 1438, 359)
+    ((1, 8, 8), 1415, 382)
     """
     name = name_or_path
     if name not in datasets:

@@ -277,7 +277,8 @@ class Data:
     """A data set: a training and a held-out split, class names, and the scaling to model units.
 
     Pictures are scaled to [-1, 1]. `cond["label"]` (N,) int64 indexes `classes`; data without
-    labels have `cond = {}` and `classes = ()`. `conditions` says what else is in `cond`.
+    labels have `cond = {}` and `classes = ()`. `conditions` says what else is in `cond`. `edition`
+    counts how often the set's splits have changed: what was trained on one is measured on that one.
     """
 
     name: str
@@ -286,6 +287,7 @@ class Data:
     classes: tuple[str, ...]
     scaling: Scaling
     conditions: Conditions = Conditions()
+    edition: int = 1
 
     def __post_init__(self) -> None:
         for part, split in (("training", self.train), ("test", self.test)):
@@ -410,7 +412,9 @@ def hold_out(label: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray
     Class k gives its share n_k * fraction to the test split, rounded so that the total is right
     (largest remainders first) and no class gives its only example; the test split has at least 1.
     The split depends on `label` and `fraction` alone, so runs with different seeds are judged on
-    the same examples.
+    the same examples. It is random: right for independent examples. Frames of one film or patients
+    with several scans leave near copies of held-out examples in training; give such data a test
+    split of their own.
 
     >>> train, test = hold_out(np.array([0] * 10 + [1] * 20), fraction=0.1)
     >>> len(train), int((test < 10).sum()), int((test >= 10).sum())

@@ -31,6 +31,7 @@ class Judge(nn.Module):
 
     `judge(x0) -> logits (B, classes)`; `judge.features(x0) -> (B, features)`, the last layer but
     one before its nonlinearity. `Judge(**judge.config)` builds the same network, untrained.
+    `version` is the edition of the data that it was trained on: figures of two are not compared.
 
     >>> judge = Judge((1, 8, 8), classes=10)
     >>> judge(torch.zeros(2, 1, 8, 8)).shape, judge.features(torch.zeros(2, 1, 8, 8)).shape
@@ -139,7 +140,7 @@ def train_judge(
     K, n, device = len(data.classes), len(data.train), data.train.x.device
     with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global state
         torch.default_generator.manual_seed(seed)
-        judge = Judge(data.shape, K, name=f"{data.name}-judge")
+        judge = Judge(data.shape, K, name=f"{data.name}-judge", version=data.edition)
     judge.to(device)
     optimizer = torch.optim.AdamW(judge.parameters(), LEARNING_RATE, weight_decay=0.05)
     steps = epochs * ceil(n / BATCH)

@@ -5,12 +5,21 @@
 
 A ratio of 1 says that samples lie as far from the training set as unseen real examples do; near 0,
 the model copies. Above 1 the samples are merely far from the data: read it beside precision.
-`near` is the share of samples no farther from the training set than the nearest 1% of held-out
-examples, so 0.01 is what real data gets; it notices a few copies that leave the mean alone.
+`near` is the share of samples as near to the training set as the nearest 1% of held-out examples;
+it notices a few copies that leave the mean alone. With L_j of the m held-out distances below
+d(sample_j) and E_j equal to it, the rank of a new real example's distance among all m + 1, ties in
+random order and less a uniform part of one, is uniform on (0, m + 1), so that
+
+    near = mean_j clamp((q (m + 1) - L_j) / (E_j + 1), 0, 1),      q = max(1%, 1/(m + 1))
+
+has the expectation q on real data, for every m and any ties (the smoothed p-value of Vovk,
+Gammerman and Shafer, Algorithmic Learning in a Random World, 2005, section 2.2). Fewer than 99
+held-out examples cannot tell 1%: q, which is `near_real`, is then the share of one of them.
 Blind to copies that were shifted or recoloured: look at the pairs in `suspects`, `neighbours`.
 """
 
 from dataclasses import dataclass
+from math import ceil
 
 import torch
 from torch import Tensor
@@ -19,7 +28,8 @@ from scorefield.base import BadInput
 from scorefield.measure.blocks import BLOCK, Progress, blocks
 from scorefield.measure.checks import check_rows, check_same_shape
 
-NEAR_QUANTILE = 0.01
+ONE_IN = 100
+"""Of held-out examples is near."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +38,8 @@ class Memorisation:
 
     `suspects`: indices of the samples nearest to the training set, nearest first; `neighbours`:
     the training examples they resemble; `suspect_distances`: how nearly. `ratio` is None when every
-    held-out example also occurs in the training set.
+    held-out example also occurs in the training set. `near_real` is what `near` is on real data,
+    and `near_threshold` the largest distance that it counts.
     """
 
     ratio: float | None
@@ -39,6 +50,7 @@ class Memorisation:
     suspects: tuple[int, ...]
     neighbours: tuple[int, ...]
     suspect_distances: tuple[float, ...]
+    near_real: float = 1 / ONE_IN
 
 
 def memorisation(
@@ -55,6 +67,8 @@ def memorisation(
     >>> found = memorisation(torch.tensor([[1.0], [10.0]]), train, torch.tensor([[2.0], [8.0]]))
     >>> found.ratio, found.near, found.suspects, found.neighbours
     (0.25, 1.0, (1, 0), (1, 0))
+    >>> round(found.near_real, 4)  # of two held-out examples and a third real one, each is nearest
+    0.3333
     """
     check_rows("samples", samples)
     check_rows("training examples", train)
@@ -66,17 +80,22 @@ def memorisation(
     d, neighbour = nearest(samples.flatten(1), train.flatten(1), progress)
     d_real, _ = nearest(held_out.flatten(1), train.flatten(1), progress)
     mean, mean_real = d.mean().item(), d_real.mean().item()
-    threshold = d_real.sort().values[int(NEAR_QUANTILE * len(d_real))]
+    ranks = len(d_real) + 1
+    counted = max(ranks / ONE_IN, 1)
+    ordered = d_real.sort().values
+    below = torch.searchsorted(ordered, d)
+    equal = torch.searchsorted(ordered, d, right=True) - below
     worst = d.argsort(stable=True)[:suspects]
     return Memorisation(
         ratio=mean / mean_real if mean_real > 0 else None,
         distance=mean,
         held_out_distance=mean_real,
-        near=(d <= threshold).double().mean().item(),
-        near_threshold=threshold.item(),
+        near=((counted - below.double()) / (equal + 1)).clamp(0, 1).mean().item(),
+        near_threshold=ordered[ceil(counted) - 1].item(),
         suspects=tuple(worst.tolist()),
         neighbours=tuple(neighbour[worst].tolist()),
         suspect_distances=tuple(d[worst].tolist()),
+        near_real=counted / ranks,
     )
 
 

@@ -18,6 +18,7 @@ from scorefield.objective.loss import Chance, Criterion, Loss, Objective, plain
 from scorefield.objective.sliced import Sliced
 from scorefield.objective.times import (
     Antithetic,
+    Covering,
     Fixed,
     Geometric,
     LogitNormal,
@@ -46,6 +47,7 @@ __all__ = [
     "Adaptive",
     "Antithetic",
     "Chance",
+    "Covering",
     "Criterion",
     "EDMWeight",
     "Fixed",

@@ -75,6 +75,38 @@ class LogNormal:
         return schedule.inverse(-2 * log_ratio).clamp(EARLIEST, 1.0)
 
 
+DEEPEST = 10.0
+"""log(sigma/alpha) from which on a network is told one level: `denoise.NOISE_RANGE`."""
+
+
+@dataclass(frozen=True)
+class Covering:
+    """`law` for most draws; for a `share` of them log(sigma/alpha) ~ U(0, 12), in which all beyond
+    the schedule's first level t = 1, or beyond 10, is that level.
+
+    Every sample begins at t = 1 and its first steps are taken near it, where the laws of the
+    literature hardly draw: 7 in a million of `LogNormal()` lie below logsnr -8. D is the mean of
+    the data there, which is learned quickly, and anything where it is not taught. The views eps and
+    score and the sliced loss say nothing of it at pure noise: they need a schedule that keeps some
+    signal, or another law.
+    """
+
+    law: Times = LogNormal()
+    share: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise BadInput(f"share is {self.share}.", "Use 0 < share < 1.")
+
+    def __call__(self, schedule: Schedule, n: int, rng: torch.Generator) -> Tensor:
+        log_ratio = 1.2 * DEEPEST * _draw(torch.rand, n, rng)
+        noisy = schedule.inverse(-2 * log_ratio).clamp(EARLIEST, 1.0)
+        noisy = torch.where(log_ratio < DEEPEST, noisy, 1.0)
+        return torch.where(
+            _draw(torch.rand, n, rng) < self.share, noisy, self.law(schedule, n, rng)
+        )
+
+
 @dataclass(frozen=True)
 class LogitNormal(LogNormal):
     """`u = sigmoid(N(mean, std^2))` with u = sigma/(alpha + sigma), the time of the straight path

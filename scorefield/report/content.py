@@ -250,12 +250,14 @@ def _evaluation(r: Mapping[str, Any]) -> Evaluation:
         named = [f"{name} ({share(c['share'])})" for name, c in classes if c["share"] < 1]
         weakest = f"Weakest classes: {', '.join(named[:5])}." if named else ""
     if near["ratio"] is not None:
+        nearest = share(near.get("near_real", 0.01))  # files of before it was written: about 1%
         measures.append(
             Measure("Distance to training data", near["ratio"], number(near["ratio"]), 1.0, "1",
                     max(1.25, 1.1 * near["ratio"]), "",
                     "Mean distance from a sample to the nearest training example, over that of "
-                    "held-out data. Copies would bring it towards 0. As near as the nearest 1% of "
-                    f"held-out examples: {share(near['near'])} of samples.")
+                    "held-out data. Copies would bring it towards 0. As near as the nearest "
+                    f"{nearest} of held-out examples: {share(near['near'])} of samples, where real "
+                    f"data get {nearest}.")
         )  # fmt: skip
     how = (
         f"{r['n_samples']:,} samples of {r['solver']}, {r['steps']} steps on {_grid_name(r)}, "

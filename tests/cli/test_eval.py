@@ -33,10 +33,10 @@ def test_eval_of_pictures(cli, run, quick_judge):
     assert said == json.loads((run / "eval.json").read_text())
     assert said["versions"] == {"scorefield": scorefield.__version__, "torch": torch.__version__}
     assert said["judge"]["name"] == "digits-judge"
-    assert said["judge"]["version"] == 1
+    assert said["judge"]["version"] == 2
     assert 0 <= said["judge"]["accuracy"] <= 1
     assert said["network_calls"] == 2 * 2  # two steps, guided
-    assert said["feature_space"].startswith("digits-judge v1")
+    assert said["feature_space"].startswith("digits-judge v2")
     assert said["frechet"]["floor"] > 0
     assert {"precision_recall_real", "agreement_real", "memorisation"} <= said.keys()
     assert (said["n_samples"], said["images_seen"]) == (40, 128)
@@ -114,3 +114,15 @@ def test_eval_against_other_data_is_refused(refused, tmp_path, cli, tiny):
     assert cli("train", "npz", *words, "--images", 32).code == 0
     np.savez(tmp_path / "x.npz", x=rng.integers(0, 255, (30, 9, 9), dtype=np.uint8))
     assert "the data have shape (1, 9, 9)" in refused("eval", tmp_path / "run", "--n", 4)
+
+
+def test_a_run_on_an_earlier_split_is_sampled_but_not_measured_or_resumed(cli, refused, run):
+    config = json.loads((run / "config.json").read_text())
+    assert config["data"].pop("edition") == 2
+    (run / "config.json").write_text(json.dumps(config))
+    assert cli("sample", run, "--n", 2, "--out", run / "x.npz").code == 0
+    for words in (
+        ("eval", run, "--n", 4),
+        ("train", "digits", "--out", run, "--resume", "--images", 192),
+    ):
+        assert "edition 1 of 'digits', and edition 2 holds out other" in refused(*words)

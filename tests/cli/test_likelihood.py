@@ -39,7 +39,7 @@ def test_files_and_their_content(said, run):
     assert {p.name for p in folder.iterdir()} == {"vlb.json", "vlb.csv"}
     assert result == json.loads((folder / "vlb.json").read_text())
     rows = list(csv.DictReader((folder / "vlb.csv").open()))
-    assert [int(r["index"]) for r in rows] == [k * 359 // 6 for k in range(6)]
+    assert [int(r["index"]) for r in rows] == [k * 382 // 6 for k in range(6)]
     each = torch.tensor([float(r["bits_per_dim"]) for r in rows], dtype=torch.float64)
     assert float(each.mean()) == pytest.approx(result["mean"], abs=1e-4)
     assert float(each.std()) / 6**0.5 == pytest.approx(result["error"], rel=1e-3)
@@ -51,14 +51,14 @@ def test_files_and_their_content(said, run):
     assert whole == pytest.approx(result["mean"], abs=1e-4)
     test = load("digits").test
     assert [int(r["label"]) for r in rows] == [
-        int(test.cond["label"][k * 359 // 6]) for k in range(6)
+        int(test.cond["label"][k * 382 // 6]) for k in range(6)
     ]
 
 
 def test_it_is_what_python_measures(said, run):
     result = said("--method", "bound", "--n", 20, "--draws", 1, "--batch", 8, "--json")
     opened, data = open_run(run), load("digits")
-    index = torch.arange(20) * 359 // 20
+    index = torch.arange(20) * 382 // 20
     x0, cond = data.batch(data.test, index)
     how = How("bound", dequantise="truncated")
     found = measure(opened.denoiser, x0, how, cell=0.125, cond=cond, seeds=index)

@@ -41,7 +41,7 @@ def confidence(judge: Judge, x0: Tensor) -> float:
 @pytest.mark.slow
 def test_a_quarter_of_the_training_already_reads_digits(judged):
     data, judge, report = judged
-    assert report.accuracy >= 0.96  # 0.98 to 0.99 over seeds; the slow test holds the full training
+    assert report.accuracy >= 0.92  # 0.94 to 0.95 over seeds, in hands that it has not seen
     assert report.low < report.accuracy < report.high
     assert (report.n_train, report.n_test, report.epochs) == (len(data.train), len(data.test), 8)
     x0, cond = data.batch(data.test, torch.arange(len(data.test)))
@@ -78,7 +78,7 @@ def test_config_rebuilds_the_judge(judged):
     twin.load_state_dict(judge.state_dict())
     x0 = held_out(data)[:5]
     assert torch.equal(twin(x0), judge(x0))
-    assert (twin.name, twin.version, twin.shape) == ("digits-judge", 1, (1, 8, 8))
+    assert (twin.name, twin.version, twin.shape) == ("digits-judge", 2, (1, 8, 8))
     assert judge.features(x0).shape == (5, 64)
     assert torch.equal(judge.head(judge.features(x0)), judge(x0))
 
@@ -149,4 +149,4 @@ def test_bad_input():
 @pytest.mark.parametrize("seed", range(5))
 def test_full_training_reads_digits(seed):
     _, report = train_judge(load("digits"), seed=seed)
-    assert report.accuracy >= 0.985  # measured 0.997 at each of these seeds
+    assert report.accuracy >= 0.965  # measured 0.976 to 0.990 at these seeds, in hands not seen

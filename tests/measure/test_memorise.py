@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -100,7 +101,52 @@ def test_data_full_of_duplicates_has_no_ratio():
     found = memorisation(same + 1, same, same)
     assert found.ratio is None
     assert found.near == 0
-    assert memorisation(same, same, same).near == 1
+    alike = memorisation(same, same, same)
+    assert alike.near == pytest.approx(alike.near_real)  # as real data, which are all copies
+
+
+def distances(kind: str, n: int) -> Tensor:
+    """n positions (n, 1), which are their distances from training data at 0."""
+    rng = torch.Generator().manual_seed(n)
+    if kind == "distinct":
+        return torch.randperm(n, generator=rng)[:, None] + 1.0
+    return torch.randint(0, 3 if kind == "tied" else n, (n, 1), generator=rng).double()
+
+
+def real_data_get_what_it_says(measure: Measure, kind: str, m: int) -> None:
+    """Of m + 1 real examples any may be the new one: the mean of `near` over them, exactly."""
+    pool, train = distances(kind, m + 1), torch.zeros(2, 1)
+    rest = ~torch.eye(m + 1, dtype=torch.bool)
+    found = [measure(pool[i].expand(2, 1), train, pool[rest[i]]) for i in range(m + 1)]
+    real = {one.near_real for one in found}
+    assert len(real) == 1
+    assert sum(one.near for one in found) / (m + 1) == pytest.approx(real.pop(), rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["distinct", "some tied", "tied"])
+@pytest.mark.parametrize("m", [2, 3, 50, 98, 99, 100, 101, 382])
+def test_real_data_get_what_it_says(kind, m):
+    real_data_get_what_it_says(memorisation, kind, m)
+
+
+@pytest.mark.parametrize("m, real", [(2, 1 / 3), (98, 1 / 99), (99, 0.01), (382, 0.01)])
+def test_one_percent_where_the_held_out_can_tell_it(m, real):
+    found = memorisation(distances("distinct", 5), torch.zeros(2, 1), distances("distinct", m))
+    assert found.near_real == pytest.approx(real)
+
+
+def by_a_threshold(samples: Tensor, train: Tensor, held_out: Tensor) -> Memorisation:
+    """Planted: samples no farther than the floor(.01 m)-th held-out example from the nearest."""
+    d, d_real = (memorise_module.nearest(x, train)[0] for x in (samples, held_out))
+    threshold = d_real.sort().values[int(0.01 * len(d_real))]
+    found = memorisation(samples, train, held_out)
+    return replace(found, near=(d <= threshold).double().mean().item(), near_real=0.01)
+
+
+@pytest.mark.parametrize("kind, m", [("distinct", 50), ("distinct", 382), ("some tied", 100)])
+def test_a_threshold_is_not_what_it_says(kind, m):
+    with pytest.raises(AssertionError):
+        real_data_get_what_it_says(by_a_threshold, kind, m)
 
 
 def test_bad_input():
