@@ -16,7 +16,7 @@ Map = Callable[[Tensor], Tensor]
 LARGEST_DENSE = 4096
 MOST_WORK = 2.5e10
 """Products of a decomposition that is made once rather than solving anew by conjugate gradients:
-as for 4096 unknowns and 2400 numbers of y, half a minute."""
+as for 4096 unknowns and 2400 numbers of y."""
 
 
 class Spectrum(NamedTuple):
