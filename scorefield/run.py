@@ -371,7 +371,8 @@ def generate(
 
     `grid` is a name or a fitted grid, which brings its own `steps` and `solver`; with a name they
     default to 20 of "arc". `seeds` defaults to 0..n-1 and n to their count, or that of the rows of
-    `cond`, or 16. `batch` bounds memory and changes no sample by more than rounding.
+    `cond`, or 16. `batch` bounds memory. It and n change nothing in a sample of up
+    to 1,024 numbers, and only the rounding of a larger one: 1e-5 of its size (in float32).
 
     `labels` are class indices and `cond` other conditions in the model's units (or all of them);
     the rows of either are repeated in turn up to n. Without both, samples are unconditional.
@@ -402,7 +403,7 @@ def generate(
     conditional = catalogue.guides["cfg"](guidance)
     guided = conditional(denoiser) if told else denoiser
     guided = guide(guided) if guide else guided
-    where = next(denoiser.parameters())
+    where = next(denoiser.parameters(), torch.empty(0))
     done = []
     with progress_bar(-(-n // batch) * (len(levels.sigma) - 1), progress, "step") as bar:
         for i in range(0, n, batch):

@@ -67,7 +67,8 @@ class Seeded:
             seeds = torch.as_tensor(seeds if isinstance(seeds, Tensor) else list(seeds))
         except (OverflowError, RuntimeError, ValueError) as error:
             raise BadInput(f"seeds do not fit 64 bits: {error}.", "Use -2^63 to 2^63-1.") from error
-        if seeds.ndim != 1 or seeds.is_floating_point() or seeds.dtype == torch.bool:
+        whole = not seeds.is_floating_point() or not seeds.numel()  # [] has a dtype of its own
+        if seeds.ndim != 1 or not whole or seeds.dtype == torch.bool:
             raise BadInput(
                 f"seeds have shape {tuple(seeds.shape)} and dtype {seeds.dtype}.",
                 "Give one integer per sample: Seeded(range(16)).",
@@ -83,7 +84,7 @@ class Seeded:
                 f"{len(x)} samples meet {len(self.seeds)} seeds.", "Give one seed per sample."
             )
         wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-        z = torch.from_numpy(normals(self._keys(here, there), x[0].numel(), wide == torch.float64))
+        z = torch.from_numpy(normals(self._keys(here, there), math.prod(x.shape[1:]), wide == torch.float64))
         return z.view(x.shape).to(x)
 
     def start(

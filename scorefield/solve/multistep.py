@@ -78,7 +78,8 @@ def planned(
     for all batches that walk the same grid: they cost more than the sums of a small batch.
     """
     leaves = (*here, *there)
-    if any(v.ndim or v.requires_grad for v in leaves) or not bool((ages == ages[:1]).all()):
+    numbers = len(ages) > 0 and not any(v.ndim or v.requires_grad for v in leaves)
+    if not (numbers and bool((ages == ages[:1]).all())):
         lam, _ = timeline(ages, here, there)
         return plan(ages, here, there, *options), aged(lam, len(ages))
     row = tuple(ages[0].tolist())
