@@ -18,8 +18,11 @@ def classifier(log_prob: LogProb, scale: float | Tensor = 1.0) -> Guide:
 
     At scale 1 with the exact log_prob this is the conditional denoiser. The classifier must know
     noisy x: one trained on clean pictures has no use here. `scale` may be `(B,)`: one per sample.
-    At pure noise (alpha = 0), where x says nothing of c, and on clean data the denoiser is left
-    as it is. One call of the denoiser, one of log_prob with its gradient; the result can be
+    At pure noise x says nothing of c, yet the term has a limit, `E[x0|c] - E[x0]`: the gradient
+    falls like alpha. It is taken where alpha is sqrt(eps) sigma, so log_prob must be right to first
+    order in alpha, as a mixture's and `scorefield.noisy`'s are by construction; the gradient of a
+    network's free logits is multiplied by sigma/alpha without bound. On clean data the denoiser is
+    left as it is. One call of the denoiser, one of log_prob with its gradient; the result can be
     differentiated in x.
 
     >>> unit = lambda x, level, cond: level.like(x).alpha * x  # N(0, 1) data, VP levels
@@ -31,7 +34,8 @@ def classifier(log_prob: LogProb, scale: float | Tensor = 1.0) -> Guide:
 
     def guide(denoise: Denoise) -> Denoise:
         def guided(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
-            pull = tilt(slope(log_prob, x, level, cond), level)
+            at = heard(level, x)
+            pull = tilt(slope(log_prob, x, at, cond), at)
             return torch.addcmul(denoise(x, level, cond), each(strength, x), pull)
 
         return guided
@@ -49,10 +53,23 @@ def slope(log_prob: LogProb, x: Tensor, level: Level, cond: Cond | None) -> Tens
 
 
 def tilt(slope: Tensor, level: Level) -> Tensor:
-    """What a likelihood adds to D: `(sigma^2/alpha) grad log p(y|x)`, and 0 at pure noise.
+    """What a likelihood adds to D: `(sigma^2/alpha) grad log p(y|x)`, for alpha > 0.
 
-    >>> tilt(torch.ones(1, 1), Level.of(0.0, 1.0)), tilt(torch.ones(1, 1), Level.of(0.5, 1.0))
-    (tensor([[0.]]), tensor([[2.]]))
+    >>> tilt(torch.ones(1, 1), Level.of(0.5, 1.0))
+    tensor([[2.]])
     """
-    gain = torch.where(level.alpha > 0, level.sigma**2 / level.alpha, 0.0)
-    return like(gain, slope) * slope
+    return like(level.sigma**2 / level.alpha, slope) * slope
+
+
+def heard(level: Level, x: Tensor) -> Level:
+    """The level, with at least the signal that shows in x's dtype: `alpha >= sqrt(eps) sigma`.
+
+    In pure noise `(sigma^2/alpha) grad` is 0/0. It tends to a limit with an error of order
+    alpha/sigma, and rounding adds eps sigma/alpha: here both are alike, 1.5e-8 in float64 and
+    3.5e-4 in float32 (and narrower, where a log_prob had better compute in float32).
+
+    >>> heard(Level.of(0.0, 1.0), torch.zeros(1)).alpha
+    tensor(0.0003, dtype=torch.float64)
+    """
+    least = torch.finfo(torch.promote_types(x.dtype, torch.float32)).eps ** 0.5
+    return Level(torch.maximum(level.alpha, least * level.sigma), level.sigma)

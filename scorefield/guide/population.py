@@ -114,7 +114,9 @@ class Twisted(Population):
         w  = w psi(x_there) / psi(x_here) p(x_there | x_here) / q(x_there | x_here)
 
     s_1 is s at variance 1, where D' is that of Wu et al.; narrower steps are pulled less, or else
-    they would leave p's reach: at variance 0 the evidence's deviation halves by it.
+    they would leave p's reach: at variance 0 the evidence's deviation halves by it. The step out of
+    pure noise is not pulled: the pull's limit is that of a Jacobian of order alpha, of which a
+    network knows nothing, times 1/alpha. The weights make up for it.
 
     `log_psi(x, denoised, level, cond) -> (B,)` may use x, D and, for its Jacobian, the graph from x
     to D. At noisy levels it is any guess of `log p(y | x)`: the better, the larger the effective
@@ -179,6 +181,7 @@ class Twisted(Population):
             (slope,) = torch.autograd.grad(log_psi.sum(), x)
         denoised, log_psi, pull = denoised.detach(), log_psi.detach(), tilt(slope, here)
         pull = pull * like(wider(here, there) ** (self.variance - 1), pull)
+        pull = pull.where(like(here.alpha > 0, x).bool(), 0.0)
         if clean.any():
             last = self.log_psi(denoised, denoised, there, cond)
             log_psi = last.where(clean.to(x.device), log_psi)
