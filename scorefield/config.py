@@ -15,7 +15,7 @@ from scorefield.data import Conditions, Data, Scaling, load
 from scorefield.denoise import Denoiser, views
 from scorefield.objective import Criterion, Variational
 from scorefield.process import Schedule
-from scorefield.train import Training
+from scorefield.train import Folder, Training
 
 SCHEMA = 1
 """Version of `config.json`; a higher one was written by a newer Scorefield."""
@@ -25,6 +25,10 @@ UNBIASED = ("uniform", "stratified", "antithetic", "adaptive")
 
 SMALLEST_ALPHA = 1e-4
 """D = (x - sigma eps)/alpha turns float32's 6e-8 into at most 1e-3 of a unit at this alpha."""
+
+
+SAME = 1e-3
+"""Deviations by which the scaling of the same data may differ: rounding, another version."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,35 @@ class DataFacts:
     def told_alone(self) -> tuple[str, ...]:
         """The classes, where a class is all that a sample can be told."""
         return () if self.conditions.keys else tuple(self.classes)
+
+    def check_same(self, now: "DataFacts") -> None:
+        """Raise BadInput if data are not those that a run was trained on, by their facts."""
+        remedy = "Give the data that the run was trained on."
+        if (now.shape, len(now.classes)) != (self.shape, len(self.classes)):
+            raise BadInput(
+                f"the data have shape {now.shape} and {len(now.classes)} classes, those that the "
+                f"run was trained on {self.shape} and {len(self.classes)}.",
+                remedy,
+            )
+        if now.classes != self.classes:
+            new, old = next(pair for pair in zip(now.classes, self.classes) if pair[0] != pair[1])
+            raise BadInput(f"the data have a class '{new}' where the run has '{old}'.", remedy)
+        if now.conditions != self.conditions:
+            raise BadInput(
+                "the data's conditions are not those that the run was trained on: "
+                f"{now.conditions}.",
+                remedy,
+            )
+        units = self.scaling.scale
+        for name in ("offset", "scale"):
+            old, new = getattr(self.scaling, name), getattr(now.scaling, name)
+            for a, b, unit in zip(old, new, units, strict=True):
+                if abs(b - a) > SAME * unit:
+                    raise BadInput(
+                        f"the data's {name} is {b:.6g}, that of the data that the run was trained "
+                        f"on is {a:.6g}.",
+                        remedy,
+                    )
 
     @classmethod
     def of(cls, data: Data) -> "DataFacts":
@@ -299,6 +332,14 @@ def to_json(config: Config, facts: DataFacts) -> dict[str, Any]:
     }
 
 
+def resumed_json(stored: dict[str, Any], config: Config) -> dict[str, Any]:
+    """The content of `config.json` of a run that goes on under `config`: what gives the weights
+    their meaning stays as it was written, to the letter."""
+    now = dataclasses.asdict(config)
+    free = {group: now[group] for group in ("training", "sample")}
+    return {**stored, "config": {**stored["config"], **free}}
+
+
 def from_json(content: dict[str, Any], source: str) -> tuple[Config, DataFacts]:
     """Settings from the content of `config.json`, or BadInput that names the field at fault."""
     schema = content.get("schema")
@@ -351,3 +392,51 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     elif type(value) is kind:
         return value
     raise BadInput(f"{where} is {value!r}.", f"It must be {getattr(kind, '__name__', kind)}.")
+
+
+def check_folder(folder: Folder, config: Config, resume: bool) -> None:
+    """Raise BadInput unless a run of `config` can begin, or go on, in the folder.
+
+    A run without a checkpoint has nothing to lose, so another may begin in its place.
+    """
+    folder.check_kept()
+    if not folder.has_config:
+        if folder.has_checkpoint:
+            raise BadInput(
+                f"{folder.path} has a checkpoint but no config.json.", "Restore the file."
+            )
+        return
+    stored, _ = stored_settings(folder)
+    if not folder.has_checkpoint:
+        return
+    if not resume:
+        raise BadInput(
+            f"{folder.path} already holds a run.", "Go on with --resume, or give another --out."
+        )
+    now = config.training
+    free = ("images", "checkpoint_every", "log_every", "trackers", "compile")
+    training = dataclasses.replace(stored.training, **{name: getattr(now, name) for name in free})
+    before = dataclasses.replace(stored, sample=config.sample, training=training)
+    if before != config:
+        name, old, new = _difference(before, config)
+        raise BadInput(
+            f"{folder.path} was started with --{name.removeprefix('training.')} {old}, "
+            f"now it is {new}.",
+            "Resume with the same settings, or start anew in another --out.",
+        )
+
+
+def stored_settings(folder: Folder) -> tuple[Config, DataFacts]:
+    """The configuration that a run folder was started with, and the facts of its data."""
+    return from_json(folder.config(), str(folder.config_path))
+
+
+def _difference(a: object, b: object, prefix: str = "") -> tuple[str, object, object]:
+    """The first field in which two configurations differ, and its two values."""
+    for name in (f.name for f in dataclasses.fields(a)):  # type: ignore[arg-type]
+        x, y = getattr(a, name), getattr(b, name)
+        if x != y:
+            if dataclasses.is_dataclass(x):
+                return _difference(x, y, f"{prefix}{name}.")
+            return prefix + name, x, y
+    raise ValueError("equal configurations do not differ")

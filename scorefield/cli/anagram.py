@@ -15,6 +15,7 @@ from scorefield.cli.options import (
     at_least,
     device,
     labels_of,
+    out_file,
     parse,
     say,
     seeds_of,
@@ -23,7 +24,6 @@ from scorefield.cli.options import (
 from scorefield.guide import Part, View, anagram, chain, hybrid, view
 from scorefield.report import picture, write_png
 from scorefield.run import Run, generate, open_run
-from scorefield.train import check_place
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,7 @@ def main(argv: list[str]) -> int:
         for label in labels
     ]
     guide, looks = _guide(views, run.facts.shape, conds)
-    out = options.out or options.run / "samples" / "anagram.png"
-    if out.suffix != ".png":
-        raise BadInput(f"--out is {out}.", "Give a name that ends in .png.")
-    check_place(out)
+    out = out_file(options.out or options.run / "samples" / "anagram.png", ".png")
     settings = settings_for(run, options)
     scale = settings["guidance"] if options.labels else 1.0
     guided = chain(catalogue.guides["cfg"](scale), guide)

@@ -21,6 +21,7 @@ from scorefield.cli.options import (
     note,
     note_guidance,
     numbers,
+    out_folder,
     parse,
     say,
     seeds_of,
@@ -30,7 +31,7 @@ from scorefield.measure.compare import Quality, Yardstick
 from scorefield.report import write_png
 from scorefield.report.curves import POINTS, SHOWN, curves, strips
 from scorefield.run import data_of, open_grid, open_run, repeat_labels, settings_of
-from scorefield.train import check_place, write_json
+from scorefield.train import write_json
 from scorefield.tune import FittedGrid
 
 SOLVERS = ("ddim", "dpmpp2m", "unipc2", "arc", "sde-dpmpp2m")
@@ -105,7 +106,7 @@ def main(argv: list[str]) -> int:
     if labels:
         note_guidance(grid, guidance)
     out = options.out or options.run / "compare"
-    _check_folder(out)
+    out_folder(out, *FILES)
 
     data = data_of(run)
     shown = sys.stderr.isatty() or not options.json
@@ -135,21 +136,11 @@ def main(argv: list[str]) -> int:
     }
     for picture, name in zip(pictures, FILES):
         write_png(picture, out / name)
-    write_json(out / FILES[-1], result)
+    result = write_json(out / FILES[-1], result)
     say(result, _table(str(options.run), found), options.json)
     if not options.json:
         note(f"written: {', '.join(str(out / name) for name in FILES)}")
     return 0
-
-
-def _check_folder(out: Path) -> None:
-    """Refuse before the work is done, not after."""
-    check_place(out)
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"--out {out} is a file.", "Give a folder.")
-    for name in FILES:
-        if (out / name).is_dir():
-            raise BadInput(f"{out / name} is a folder.", "Give another --out.")
 
 
 def _table(run: str, found: Comparison) -> str:

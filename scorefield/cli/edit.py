@@ -14,6 +14,7 @@ from scorefield.cli.options import (
     at_least,
     device,
     labels_of,
+    out_file,
     parse,
     say,
     seeds_of,
@@ -23,7 +24,6 @@ from scorefield.data.given import input_mask, input_picture
 from scorefield.editing import MASKED, edit, masked, reencode
 from scorefield.report import picture, write_npz, write_png
 from scorefield.run import open_conditions, open_run
-from scorefield.train import check_place
 
 ROW = 12
 """Pictures in a row, at most."""
@@ -108,9 +108,7 @@ def main(argv: list[str]) -> int:
             "Give a grid of scorefield catalogue grids.",
         )
     target = options.out or options.run / "samples" / f"edit-{options.input.stem}.png"
-    if target.suffix not in (".png", ".npz") or target.is_dir():
-        raise BadInput(f"--out is {target}.", "Give a name that ends in .png or .npz.")
-    check_place(target)
+    out_file(target, ".png", ".npz")
 
     denoiser, began = run.denoiser.to(device()), time.monotonic()
     told = {"labels": labels, "cond": cond, "progress": not options.json}

@@ -17,13 +17,13 @@ from scorefield.base import BadInput, Seeded, unknown
 from scorefield.base.level import Level
 from scorefield.bits import Bits, Dequantise, How, Method, begins, cell_of, measure, usual
 from scorefield.cli.encode import label_for
-from scorefield.cli.options import Switch, at_least, device, note, parse, say
+from scorefield.cli.options import Switch, at_least, device, note, out_file, parse, say
 from scorefield.data import Data, datasets, load
 from scorefield.data.given import read_examples
 from scorefield.report import write_png
 from scorefield.report.likelihood import Counted, Strangers, drawn, histogram
 from scorefield.run import Run, build_solver, data_of, open_run
-from scorefield.train import check_place, write_bytes, write_json
+from scorefield.train import claim, write_bytes, write_json
 
 MADE = ("shuffled", "inverted", "noise")
 """Sets made of the test split: positions in another order, signs turned, and noise."""
@@ -102,15 +102,14 @@ def main(argv: list[str]) -> int:
     for flag in ("n", "draws", "steps", "batch"):
         at_least(f"--{flag}", getattr(options, flag))
     out = options.out or options.run / "likelihood" / f"{options.method}.csv"
-    if out.suffix != ".csv" or out.is_dir():
-        raise BadInput(f"--out is {out}.", "Give the name of a .csv file.")
     run = open_run(options.run, options.average)
     data = data_of(run)
     cell = cell_of(data)
     how = _how(options, cell)
     folder = options.run / "likelihood"
-    check_place(folder, "RUN")
-    check_place(out)
+    files = [f"{how.method}.json"] + ["against.json", "against.png"] * (options.against is not None)
+    claim(*(folder / name for name in files), flag="RUN")
+    out_file(out, ".csv")
     names = [options.data]
     if options.against is not None:
         names = list(dict.fromkeys(("train", "test", options.against)))
@@ -145,7 +144,7 @@ def main(argv: list[str]) -> int:
         write_png(picture, folder / "against.png")
         result["against"] = {s.name: {"mean": s.mean, "error": s.error, "below": s.below}
                              for s in strangers.sets}  # fmt: skip
-    write_json(folder / f"{how.method}.json", result)
+    result = write_json(folder / f"{how.method}.json", result)
     say(result, _text(result, out, folder), options.json)
     return 0
 

@@ -8,11 +8,13 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
 
 from scorefield.base.errors import BadInput, unknown
+from scorefield.train import claim
 
 T = TypeVar("T")
 
@@ -143,6 +145,28 @@ def note_guidance(grid: Any, guidance: float) -> None:
         note(f"the grid was fitted {at}, guidance is {guidance:g}")
 
 
+def out_file(out: Path, *suffixes: str) -> Path:
+    """Where a file of one of these kinds goes, tried before any work is done.
+
+    Raises BadInput if it is of another kind, or cannot be written.
+    """
+    if out.suffix not in suffixes:
+        raise BadInput(f"--out is {out}.", f"Give a name that ends in {' or '.join(suffixes)}.")
+    claim(out)
+    return out
+
+
+def out_folder(out: Path, *names: str) -> Path:
+    """Where a folder goes, tried with the names of its files before any work is done.
+
+    Raises BadInput if it is a file, or if they cannot be written.
+    """
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"--out {out} is a file.", "Give a folder.")
+    claim(*(out / name for name in names))
+    return out
+
+
 def say(result: dict[str, Any], text: str, as_json: bool) -> None:
     """Print a result for a person, or as one JSON object for a machine."""
     print(json.dumps(result, allow_nan=False) if as_json else text)
@@ -150,4 +174,5 @@ def say(result: dict[str, Any], text: str, as_json: bool) -> None:
 
 def note(text: str) -> None:
     """A line for a person, out of the way of what a machine reads."""
-    print(text, file=sys.stderr)
+    with contextlib.suppress(OSError):  # one that nobody can read is no reason to stop
+        print(text, file=sys.stderr)

@@ -5,17 +5,19 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import tyro
 
 from scorefield.base import BadInput
+from scorefield.cli.ending import stop_now
 from scorefield.cli.options import Switch, note, parse, say
-from scorefield.config import Config
+from scorefield.config import Config, stored_settings
 from scorefield.recipes import recipes
 from scorefield.report import picture, write_png
-from scorefield.run import fit, generate, recipe, repeat_labels, stored_config
-from scorefield.train import Folder, Progress, keep_freed_memory, processes
+from scorefield.run import fit, generate, recipe, repeat_labels
+from scorefield.train import Elsewhere, Folder, Progress, keep_freed_memory, processes
 
 USAGE = """usage: scorefield train RECIPE [--out DIR] [--images N] [--resume] [--seed S] ...
 
@@ -65,15 +67,20 @@ def main(argv: list[str]) -> int:
         out = _value_of("--out", flags, out)
         started = _resumed(name, started, Folder(out), flags)
     options = parse(Options, f"train {name}", flags, Options(started, out))
-    return _train(options)
+    try:
+        return _train(options)
+    except Elsewhere:
+        return 2
 
 
 def _resumed(name: str, started: Config, folder: Folder, flags: list[str]) -> Config:
     """The settings that the folder's run was started with, or those of the recipe."""
+    folder.check_kept()
     if not folder.has_checkpoint:
         note(f"{folder.path} has no checkpoint: a new run starts there.")
+    if not folder.has_config:
         return started
-    stored = stored_config(folder)
+    stored, _ = stored_settings(folder)
     asked = _value_of("--data.name", flags, started.data.name)
     if stored.data.name != str(asked):
         raise BadInput(
@@ -95,13 +102,17 @@ def _value_of(flag: str, flags: list[str], default: Any) -> Any:
 
 def _train(options: Options) -> int:
     config, out = options.config, options.out
-    asked_to_stop = []
+    asked_to_stop, began_to_step = [], []
 
-    def ask(signum, frame) -> None:
-        if asked_to_stop:
-            raise KeyboardInterrupt
+    def ask(signum: int, frame: FrameType | None) -> None:
+        if asked_to_stop or not began_to_step:  # before the first step there is nothing to keep
+            stop_now(signum, frame)
         asked_to_stop.append(signum)
         note("\nstopping after this step, with a checkpoint (once more: at once)")
+
+    def stop() -> bool:
+        began_to_step[:] = [True]
+        return bool(asked_to_stop)
 
     training, last = config.training, []
 
@@ -122,7 +133,7 @@ def _train(options: Options) -> int:
             resume=options.resume,
             progress=sys.stderr.isatty() or not options.json,
             watch=watch,
-            stop=lambda: bool(asked_to_stop),
+            stop=stop,
             say=note,
         )
     finally:

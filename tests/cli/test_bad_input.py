@@ -300,7 +300,7 @@ def exchange(run):
         (pickle, "ema.safetensors is a pickle"),
         (exchange, "ema.safetensors is not the file"),
         (lambda run: (run / "ema.safetensors").unlink(), "ema.safetensors is missing"),
-        (lambda run: (run / "state.json").unlink(), "no checkpoint yet"),
+        (lambda run: (run / "state.json").unlink(), "but its state.json is missing"),
         (lambda run: (run / "state.json").write_text("{}"), "state.json has images_seen None"),
         (lambda run: (run / "state.json").write_text("{"), "state.json cannot be read"),
         (lambda run: (run / "config.json").unlink(), "no config.json"),
