@@ -78,8 +78,9 @@ def _failed(error: BaseException) -> int:
 
 def _of_system(error: OSError) -> str:
     what = error.strerror or str(error)
-    where = error.filename or "reading or writing"
-    return f"{where}: {what}. Check the place, its rights and the room on its disk."
+    if error.filename is None:  # of a stream that was open already
+        return f"the output cannot be written: {what}. Give it a place with room."
+    return f"{error.filename}: {what}. Check the place, its rights and the room on its disk."
 
 
 def _said(text: str, code: int) -> int:
@@ -97,6 +98,5 @@ def _flushed(code: int) -> int:
         except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             if stream is sys.stdout and not isinstance(error, BrokenPipeError):
-                why = error.strerror or error
-                code = _said(f"error: cannot write to stdout: {why}. Give it another place.", 2)
+                code = _said(f"error: {_of_system(error)}", 2)
     return code
