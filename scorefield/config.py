@@ -200,10 +200,15 @@ def build_schedule(o: ObjectiveConfig) -> Schedule:
     return catalogue.schedules[o.schedule](gamma_0=-o.cleanest)
 
 
+def network_name(net: NetConfig, facts: DataFacts) -> str:
+    """The network's name in the catalogue, found by the data where it is auto."""
+    return net.name if net.name != "auto" else ("unet" if len(facts.shape) == 3 else "mlp")
+
+
 def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
     """A fresh network with its preconditioning; its weights come from the run's seed."""
-    net, image = config.net, len(facts.shape) == 3
-    name = net.name if net.name != "auto" else ("unet" if image else "mlp")
+    net = config.net
+    name = network_name(net, facts)
     variance = config.objective.kind == "hybrid"
     options: dict[str, Any] = {
         "width": net.width,
@@ -330,6 +335,46 @@ def to_json(config: Config, facts: DataFacts) -> dict[str, Any]:
         "config": dataclasses.asdict(config),
         "data": dataclasses.asdict(facts),
     }
+
+
+READ_BY = {
+    "multipliers": ("unet",),
+    "attention": ("unet",),
+    "norm": ("unet",),
+    "norms": ("unet",),
+    "patch": ("dit",),
+    "heads": ("dit",),
+    "checkpoint": ("unet", "dit"),
+}
+"""Networks that read a setting which not all read."""
+
+
+def check_used(config: Config, usual: Config, facts: DataFacts) -> None:
+    """Raise BadInput for a setting that is neither the usual one nor the default, and that what
+    was chosen does not read."""
+    net, o, default = config.net, config.objective, Config()
+    name, pictures = network_name(net, facts), len(facts.shape) == 3
+    if (name == "mlp") == pictures:
+        raise BadInput(
+            f"--net.name {name} does not read data of the shape {facts.shape}.",
+            f"Use {'unet or dit' if pictures else 'mlp'}.",
+        )
+    untold = "the data have no classes or other conditions" * (
+        not facts.classes and not facts.conditions.keys
+    )
+    unread = {
+        f"net.{field}": f"it is of {' and '.join(nets)}, and the network is {name}"
+        for field, nets in READ_BY.items() if name not in nets
+    }  # fmt: skip
+    if o.kind == "variational":
+        unread["objective.weight"] = "the variational objective has no weight to choose"
+    if untold:
+        unread |= {"objective.dropout": untold, "sample.guidance": untold}
+    for path, why in unread.items():
+        group, field = path.split(".")
+        value, *free = (getattr(getattr(c, group), field) for c in (config, usual, default))
+        if value not in free:
+            raise BadInput(f"--{path} {value} does nothing: {why}.", "Leave it out.")
 
 
 def resumed_json(stored: dict[str, Any], config: Config) -> dict[str, Any]:

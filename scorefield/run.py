@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from scorefield import catalogue
-from scorefield.base import BadInput, Cond, Guide, Level, Seeded, unknown
+from scorefield.base import BadInput, Cond, Denoise, Guide, Level, Seeded, unknown
 from scorefield.config import (
     Config,
     DataFacts,
@@ -22,6 +22,7 @@ from scorefield.config import (
     build_objective,
     check,
     check_folder,
+    check_used,
     resumed_json,
     stored_settings,
     to_json,
@@ -155,7 +156,9 @@ def _begin(folder: Folder | None, config: Config, resume: bool) -> tuple[Data, D
     if folder and seen:
         stored = stored_settings(folder)[1]
         stored.check_same(facts)
-        facts = stored
+        return data, stored, seen
+    name = config.data.name
+    check_used(config, recipes[name]() if name in recipes else Config(), facts)
     return data, facts, seen
 
 
@@ -368,9 +371,11 @@ def generate(
             noise = Seeded(noise_seeds[i : i + batch])
             x = noise.start(denoiser.shape, levels, dtype=where.dtype, device=where.device)
             some = rows_of(told, i, i + len(noise), where.device) if told else None
-            for state, _ in trajectory(method, guided, x, levels, noise, some):
+            walk = _watched(guided, levels, bar) if method.adaptive and progress else guided
+            before = bar.n
+            for k, (state, _) in enumerate(trajectory(method, walk, x, levels, noise, some), 1):
                 x = state[0]
-                bar.update()
+                bar.update(before + k - bar.n)
             done.append(x.cpu())
     x0 = torch.cat(done)
     bad = (~x0.flatten(1).isfinite().all(1)).nonzero()
@@ -382,6 +387,23 @@ def generate(
             "Take more steps, a smaller guidance or another solver; else the training diverged.",
         )
     return x0
+
+
+def _watched(denoise: Denoise, levels: Level, bar: "tqdm") -> Denoise:
+    """The denoiser, which moves a bar of steps by the level that it is called at: within the steps
+    of a solver that takes as many of its own as it needs. The slowest sample counts."""
+    edges = torch.atan2(levels.sigma, levels.alpha).tolist()
+    before = bar.n
+
+    def call(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
+        angle = float(torch.atan2(level.sigma, level.alpha).max())
+        k = sum(edge > angle for edge in edges) - 1  # between edges k and k + 1
+        if 0 <= k < len(edges) - 1:
+            done = k + (edges[k] - angle) / (edges[k] - edges[k + 1])
+            bar.update(max(0.0, round(before + done, 2) - bar.n))
+        return denoise(x, level, cond)
+
+    return call
 
 
 def told_of(

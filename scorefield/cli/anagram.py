@@ -13,6 +13,7 @@ from scorefield.cli.options import (
     FEW,
     Switch,
     at_least,
+    check_guided,
     device,
     labels_of,
     out_file,
@@ -76,6 +77,7 @@ def main(argv: list[str]) -> int:
         )
     views = [view(name.strip(), run.facts.shape) for name in options.views.split(",")]
     labels = _labels(options, run, len(views))
+    check_guided(options.guidance, options.labels is not None)
     conds: list[Cond | None] = [
         None if label is None else {"label": torch.full((len(seeds),), label, device=device())}
         for label in labels

@@ -16,7 +16,9 @@ from scorefield.cli.eval import judge_of
 from scorefield.cli.options import (
     Switch,
     at_least,
+    check_guided,
     device,
+    idle,
     labels_of,
     note,
     note_guidance,
@@ -103,6 +105,9 @@ def main(argv: list[str]) -> int:
     labels = labels_of(options.labels, classes) if options.labels is not None else None
     labels = labels or list(range(len(classes))) or None
     catalogue.guides["cfg"](guidance)
+    check_guided(options.guidance, bool(labels))
+    if all("@" in solver for solver in solvers):
+        idle("--grid", options.grid, "each of the solvers names its own")
     if labels:
         note_guidance(grid, guidance)
     out = options.out or options.run / "compare"

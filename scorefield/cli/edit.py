@@ -12,6 +12,7 @@ from scorefield.base import BadInput
 from scorefield.cli.options import (
     Switch,
     at_least,
+    check_guided,
     device,
     labels_of,
     out_file,
@@ -92,8 +93,14 @@ def main(argv: list[str]) -> int:
         strength = 1.0 if options.mask or options.encode else 0.6
     x0 = input_picture(options.input, shape)
     mask = None if options.mask is None else input_mask(options.mask, shape)
+    if mask is not None and not mask.any():
+        raise BadInput(
+            f"--mask {options.mask} is black everywhere.",
+            "Make it white where the picture may change.",
+        )
     labels = None if options.labels is None else labels_of(options.labels, classes)
     cond = None if options.conditions is None else open_conditions(run, options.conditions)
+    check_guided(options.guidance, bool(labels or cond))
     source = None
     if options.source is not None:
         source = {"label": torch.tensor(labels_of(options.source, classes)[:1])}

@@ -15,6 +15,7 @@ from scorefield.base import BadInput
 from scorefield.cli.options import (
     Switch,
     at_least,
+    check_guided,
     device,
     note,
     note_guidance,
@@ -79,6 +80,7 @@ def main(argv: list[str]) -> int:
     claim(options.run / "eval.json", options.run / "judge.json", flag="RUN")
     classes = run.facts.classes
     settings = settings_for(run, options)
+    check_guided(options.guidance, bool(classes or run.facts.conditions.keys))
     if classes:
         note_guidance(settings["grid"], settings["guidance"])
     data = data_of(run)

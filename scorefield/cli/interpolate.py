@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.cli.encode import SOLVER, STEPS, Way, label_for, round_trip
-from scorefield.cli.options import Switch, at_least, labels_of, note, out_file, parse, say
+from scorefield.cli.options import Switch, at_least, idle, labels_of, note, out_file, parse, say
 from scorefield.data.given import read_examples
 from scorefield.likelihood import direction, lerp, slerp
 from scorefield.report import picture, write_npz, write_png
@@ -69,6 +69,10 @@ def main(argv: list[str]) -> int:
     at_least("--between", options.between)
     if (options.end is None) == (options.attribute is None):
         raise BadInput("interpolate needs one of --to and --attribute.", "Give one of them.")
+    if options.attribute is None:
+        idle("--strength", options.strength, "it is of --attribute", 1.0)
+    else:
+        idle("--mode", options.mode, "a direction is added straight", "slerp")
     out_file(options.out, ".png", ".npz")
     run = open_run(options.run, options.average)
     way = Way.of(run, options.solver, options.steps, 256, not options.json)

@@ -17,7 +17,16 @@ from scorefield.base import BadInput, Seeded, unknown
 from scorefield.base.level import Level
 from scorefield.bits import Bits, Dequantise, How, Method, begins, cell_of, measure, usual
 from scorefield.cli.encode import label_for
-from scorefield.cli.options import Switch, at_least, device, note, out_file, parse, say
+from scorefield.cli.options import (
+    Switch,
+    at_least,
+    check_guided,
+    device,
+    note,
+    out_file,
+    parse,
+    say,
+)
 from scorefield.data import Data, datasets, load
 from scorefield.data.given import read_examples
 from scorefield.report import write_png
@@ -27,6 +36,7 @@ from scorefield.train import claim, write_bytes, write_json
 
 MADE = ("shuffled", "inverted", "noise")
 """Sets made of the test split: positions in another order, signs turned, and noise."""
+SOLVER = "rk4"
 MOST = 500
 """Examples of a set that are measured unless --n says otherwise."""
 
@@ -67,8 +77,8 @@ class Options:
     have it (truncated, for flow), or none (default: by method)."""
     draws: int = 2
     """How often each example is measured, for its standard error."""
-    solver: str = "rk4"
-    """flow: deterministic solver, one-step, multistep or adaptive."""
+    solver: str | None = None
+    """flow: deterministic solver, one-step, multistep or adaptive (default: rk4)."""
     steps: int | None = None
     """flow: solver steps (default: 16, or 4 for an adaptive solver)."""
     guidance: float = 1.0
@@ -121,6 +131,7 @@ def main(argv: list[str]) -> int:
     bare = [s.name for s in sets if data.test.cond and s.cond is None]
     if options.unconditional or bare:
         sets = [s._replace(cond=None) for s in sets]
+    check_guided(options.guidance, any(s.cond is not None for s in sets))
     if bare and not options.unconditional and not options.json:
         note(f"'{bare[0]}' has not the run's conditions: measured without")
 
@@ -154,12 +165,12 @@ def _how(options: Options, cell: float | None) -> How:
     if options.method not in methods:
         raise unknown("method", options.method, methods)
     method: Method = options.method  # type: ignore[assignment] it is one of them
-    for flag, value in (("solver", options.solver != "rk4"), ("steps", options.steps is not None)):
-        if value and method != "flow":
+    for flag in ("solver", "steps"):
+        if getattr(options, flag) is not None and method != "flow":
             raise BadInput(f"--{flag} is of the flow, and the method is {method}.", "Leave it out.")
     if method in ("elbo", "vlb") and options.trace is not None:
         raise BadInput(f"the {method} has no trace.", "Leave --trace out.")
-    if method == "flow" and build_solver(options.solver).stochastic:
+    if method == "flow" and build_solver(options.solver or SOLVER).stochastic:
         raise BadInput(f"the solver {options.solver} is stochastic.", "Use rk4, heun or ddim.")
     trace: Literal["exact"] | int | None = None
     if options.trace == "exact":
@@ -175,7 +186,8 @@ def _how(options: Options, cell: float | None) -> How:
         place = None if options.dequantise == "none" else options.dequantise
     if place and cell is None:
         raise BadInput("the run's data are continuous.", "Leave --dequantise out.")
-    return How(method, trace, place, options.draws, options.solver, options.steps, options.guidance)
+    solver = options.solver or SOLVER
+    return How(method, trace, place, options.draws, solver, options.steps, options.guidance)
 
 
 def _set(name: str, run: Run, data: Data, cell: float | None, options: Options) -> Set:

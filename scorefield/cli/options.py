@@ -145,6 +145,19 @@ def note_guidance(grid: Any, guidance: float) -> None:
         note(f"the grid was fitted {at}, guidance is {guidance:g}")
 
 
+def idle(flag: str, value: Any, why: str, usual: Any = None) -> None:
+    """Raise BadInput for a flag that was given, other than as `usual`, and would do nothing."""
+    if value is not None and value != usual:
+        shown = f"{value:g}" if isinstance(value, float) else value
+        raise BadInput(f"{flag} {shown} does nothing: {why}.", "Leave it out.")
+
+
+def check_guided(guidance: float | None, told: bool) -> None:
+    """Raise BadInput for a --guidance where no condition is told to be guided to."""
+    if not told:
+        idle("--guidance", guidance, "samples are told no class or other condition", 1.0)
+
+
 def out_file(out: Path, *suffixes: str) -> Path:
     """Where a file of one of these kinds goes, tried before any work is done.
 

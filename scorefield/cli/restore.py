@@ -16,6 +16,7 @@ from scorefield.cli.options import (
     FEW,
     Switch,
     at_least,
+    check_guided,
     device,
     labels_of,
     out_folder,
@@ -108,6 +109,7 @@ def main(argv: list[str]) -> int:
         label = labels_of(options.labels, run.facts.classes)
         if len(label) != 1:
             raise BadInput(f"--labels names {len(label)} classes.", "Give that of the picture.")
+    check_guided(options.guidance, label is not None)
     solver = None if options.solver is None else build_solver(options.solver)
     if solver is None and options.method in RENEWED:
         solver = Renewed()

@@ -16,6 +16,8 @@ from scorefield.bulk import Job, fill
 from scorefield.cli.options import (
     Switch,
     at_least,
+    check_guided,
+    idle,
     labels_of,
     note,
     note_guidance,
@@ -168,6 +170,10 @@ def _read(options: Options) -> Request:
     settings = settings_for(run, options)
     target = options.out or options.run / "samples" / f"{n}-seeds.png"
     _check_target(target, seeds, n > options.batch)
+    if target.suffix != ".png":
+        idle("--columns", options.columns, f"{target} is no picture")
+    if options.guide == "cfg":
+        check_guided(options.guidance, bool(labels or cond))
     noisy = guide = guided = None
     if options.guide == "classifier":
         noisy = open_classifier(options.run)

@@ -3,7 +3,7 @@
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -66,11 +66,26 @@ def main(argv: list[str]) -> int:
     if "--resume" in flags:
         out = _value_of("--out", flags, out)
         started = _resumed(name, started, Folder(out), flags)
-    options = parse(Options, f"train {name}", flags, Options(started, out))
     try:
-        return _train(options)
+        return _train(parse(Options, f"train {name}", flags, Options(started, out)))
     except Elsewhere:
         return 2
+    except BadInput as error:
+        raise _of_flag(error) from error
+
+
+def _of_flag(error: BadInput) -> BadInput:
+    """The error of a setting by the name of its flag: `lr is nan` is said of `--lr`."""
+    word, _, rest = error.fact.partition(" is ")
+    flags = {"condition dropout": "objective.dropout", "guidance scale": "sample.guidance"}
+    for group in ("sample", "net", "training"):
+        kind = type(getattr(Config(), group))
+        before = "" if group == "training" else f"{group}."
+        flags |= {field.name: f"{before}{field.name}" for field in fields(kind)}
+    word = word.removeprefix("the ")
+    if not rest or word not in flags:
+        return error
+    return BadInput(f"--{flags[word].replace('_', '-')} is {rest}", error.remedy)
 
 
 def _resumed(name: str, started: Config, folder: Folder, flags: list[str]) -> Config:
