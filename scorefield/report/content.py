@@ -310,7 +310,7 @@ def _contest(r: Mapping[str, Any], strips: Picture | None) -> Contest:
         cells = sorted((c for c in r["cells"] if c["name"] == name), key=lambda c: c["steps"])
         points = tuple(_point(c) for c in cells if c["failure"] is None)
         failed = tuple(f"{c['steps']} steps: {c['failure']}" for c in cells if c["failure"])
-        contenders.append(Contender(name, any(c["stochastic"] for c in cells), points, failed))
+        contenders.append(Contender(str(name), any(c["stochastic"] for c in cells), points, failed))
     flow = r["reference"]["quality"]
     guided = ", two for each guided step" if r["calls_per_eval"] == 2 else ""
     return Contest(
