@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -29,61 +29,12 @@ from scorefield import __version__
 from scorefield.base import BadInput, Cond, Guide, Seeded
 from scorefield.config import to_json
 from scorefield.run import Run, generate, progress_bar, repeat_labels, rows_of
-from scorefield.train import processes, read_json, read_tensors, write_json, write_tensors
+from scorefield.train import Team, read_json, read_tensors, write_json, write_tensors
 from scorefield.train.checkpoint.files import to_bytes
-
-T = TypeVar("T")
 
 FLAGS = ("n", "seeds", "labels", "conditions", "steps", "solver", "grid", "guidance", "guide")
 FLAGS += ("batch",)
 """What of a job is chosen on the command line, by the names of its flags."""
-
-
-class Elsewhere(BadInput):
-    """Another process of the team has failed, and it is that one which says why."""
-
-
-class Team:
-    """The processes that make a job together: one, or those that `torchrun` or `accelerate launch`
-    started. `rank` is this one's number among `size`, `device` where it computes."""
-
-    def __init__(self) -> None:
-        state = processes()
-        self.rank, self.size, self.device = state.process_index, state.num_processes, state.device
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this is the process that prints and writes the result."""
-        return self.rank == 0
-
-    def gather(self, value: Tensor) -> Tensor:
-        """The value of every process in order of rank, `(size, *value.shape)`.
-
-        Raises BadInput if one of them is gone.
-        """
-        from accelerate.utils import gather
-
-        try:
-            return gather(value[None].to(self.device)).cpu()  # type: ignore[union-attr] a tensor
-        except RuntimeError as error:
-            raise BadInput(
-                "another process of this job has ended.",
-                "The same command goes on from the shards that are there.",
-            ) from error
-
-    def together(self, action: Callable[[], T]) -> T:
-        """Do something in every process. If it raises BadInput in some, all stop: the first of
-        those raises it, the others raise Elsewhere."""
-        try:
-            value, problem = action(), None
-        except BadInput as error:
-            value, problem = None, error
-        failed = self.gather(torch.tensor(int(problem is not None))).nonzero().flatten().tolist()
-        if problem and failed[0] == self.rank:
-            raise problem
-        if failed:
-            raise Elsewhere(f"process {failed[0]} has failed.", "It says why.")
-        return value  # type: ignore[return-value] no problem, so there is a value
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from scorefield.data import Conditions, Data, Scaling, load
 from scorefield.denoise import Denoiser, views
 from scorefield.objective import Criterion, Variational
 from scorefield.process import Schedule
-from scorefield.train import Training
+from scorefield.train import Folder, Training
 
 SCHEMA = 1
 """Version of `config.json`; a higher one was written by a newer Scorefield."""
@@ -25,6 +25,10 @@ UNBIASED = ("uniform", "stratified", "antithetic", "adaptive")
 
 SMALLEST_ALPHA = 1e-4
 """D = (x - sigma eps)/alpha turns float32's 6e-8 into at most 1e-3 of a unit at this alpha."""
+
+
+SAME = 1e-3
+"""Deviations by which the scaling of the same data may differ: rounding, another version."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +165,46 @@ class DataFacts:
         """The classes, where a class is all that a sample can be told."""
         return () if self.conditions.keys else tuple(self.classes)
 
+    def same(self, data: Data) -> Data:
+        """The data that a run of these facts was trained on, in its own units; or BadInput."""
+        self.check_same(DataFacts.of(data))
+        return data.in_units_of(self.scaling)
+
+    def check_same(self, now: "DataFacts") -> None:
+        """Raise BadInput if data are not those that a run was trained on, by their facts."""
+        remedy = "Give the data that the run was trained on."
+        if (now.shape, len(now.classes)) != (self.shape, len(self.classes)):
+            raise BadInput(
+                f"the data have shape {now.shape} and {len(now.classes)} classes, those that the "
+                f"run was trained on {self.shape} and {len(self.classes)}.",
+                remedy,
+            )
+        if now.classes != self.classes:
+            new, old = next(pair for pair in zip(now.classes, self.classes) if pair[0] != pair[1])
+            raise BadInput(f"the data have a class '{new}' where the run has '{old}'.", remedy)
+        if now.conditions != self.conditions:
+            raise BadInput(
+                "the data's conditions are not those that the run was trained on: "
+                f"{now.conditions}.",
+                remedy,
+            )
+        if now.edition != self.edition:
+            raise BadInput(
+                f"the run was trained on edition {self.edition} of '{self.name}', and edition "
+                f"{now.edition} holds out other examples, which the run has seen.",
+                "Train it anew to measure it; it can be sampled as it is.",
+            )
+        units = self.scaling.scale
+        for name in ("offset", "scale"):
+            old, new = getattr(self.scaling, name), getattr(now.scaling, name)
+            for a, b, unit in zip(old, new, units, strict=True):
+                if abs(b - a) > SAME * unit:
+                    raise BadInput(
+                        f"the data's {name} is {b:.6g}, that of the data that the run was trained "
+                        f"on is {a:.6g}.",
+                        remedy,
+                    )
+
     @classmethod
     def of(cls, data: Data) -> "DataFacts":
         """Read off the data; sigma_data is the deviation of (at most 10,000) training examples, in
@@ -179,28 +223,6 @@ class DataFacts:
         own = (data.name, data.shape, data.classes, data.scaling)
         return cls(*own, sigma_data, data.conditions, data.edition, data.present or None)
 
-    def check(self, data: Data) -> None:
-        """Raise BadInput unless a run of these facts was trained on `data`."""
-        same = data.shape == self.shape and data.classes == self.classes
-        if same and data.conditions != self.conditions:
-            raise BadInput(
-                f"the data's conditions are not those that the run was trained on: "
-                f"{data.conditions}.",
-                "Give the data that the run was trained on.",
-            )
-        if not same:
-            raise BadInput(
-                f"the data have shape {data.shape} and {len(data.classes)} classes, those that the "
-                f"run was trained on {self.shape} and {len(self.classes)}.",
-                "Give the data that the run was trained on.",
-            )
-        if data.edition != self.edition:
-            raise BadInput(
-                f"the run was trained on edition {self.edition} of '{data.name}', and edition "
-                f"{data.edition} holds out other examples, which the run has seen.",
-                "Train it anew to measure it; it can be sampled as it is.",
-            )
-
 
 def build_schedule(o: ObjectiveConfig) -> Schedule:
     """The schedule that an objective names, with its defaults but for the cleanest level."""
@@ -217,10 +239,15 @@ def build_schedule(o: ObjectiveConfig) -> Schedule:
     return catalogue.schedules[o.schedule](gamma_0=-o.cleanest)
 
 
+def network_name(net: NetConfig, facts: DataFacts) -> str:
+    """The network's name in the catalogue, found by the data where it is auto."""
+    return net.name if net.name != "auto" else ("unet" if len(facts.shape) == 3 else "mlp")
+
+
 def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
     """A fresh network with its preconditioning; its weights come from the run's seed."""
-    net, image = config.net, len(facts.shape) == 3
-    name = net.name if net.name != "auto" else ("unet" if image else "mlp")
+    net = config.net
+    name = network_name(net, facts)
     variance = config.objective.kind == "hybrid"
     options: dict[str, Any] = {
         "width": net.width,
@@ -349,6 +376,54 @@ def to_json(config: Config, facts: DataFacts) -> dict[str, Any]:
     }
 
 
+READ_BY = {
+    "multipliers": ("unet",),
+    "attention": ("unet",),
+    "norm": ("unet",),
+    "norms": ("unet",),
+    "patch": ("dit",),
+    "heads": ("dit",),
+    "checkpoint": ("unet", "dit"),
+}
+"""Networks that read a setting which not all read."""
+
+
+def check_used(config: Config, usual: Config, facts: DataFacts) -> None:
+    """Raise BadInput for a setting that is neither the usual one nor the default, and that what
+    was chosen does not read."""
+    net, o, default = config.net, config.objective, Config()
+    name, pictures = network_name(net, facts), len(facts.shape) == 3
+    if (name == "mlp") == pictures:
+        raise BadInput(
+            f"--net.name {name} does not read data of the shape {facts.shape}.",
+            f"Use {'unet or dit' if pictures else 'mlp'}.",
+        )
+    untold = "the data have no classes or other conditions" * (
+        not facts.classes and not facts.conditions.keys
+    )
+    unread = {
+        f"net.{field}": f"it is of {' and '.join(nets)}, and the network is {name}"
+        for field, nets in READ_BY.items() if name not in nets
+    }  # fmt: skip
+    if o.kind == "variational":
+        unread["objective.weight"] = "the variational objective has no weight to choose"
+    if untold:
+        unread |= {"objective.dropout": untold, "sample.guidance": untold}
+    for path, why in unread.items():
+        group, field = path.split(".")
+        value, *free = (getattr(getattr(c, group), field) for c in (config, usual, default))
+        if value not in free:
+            raise BadInput(f"--{path} {value} does nothing: {why}.", "Leave it out.")
+
+
+def resumed_json(stored: dict[str, Any], config: Config) -> dict[str, Any]:
+    """The content of `config.json` of a run that goes on under `config`: what gives the weights
+    their meaning stays as it was written, to the letter."""
+    now = dataclasses.asdict(config)
+    free = {group: now[group] for group in ("training", "sample")}
+    return {**stored, "config": {**stored["config"], **free}}
+
+
 def from_json(content: dict[str, Any], source: str) -> tuple[Config, DataFacts]:
     """Settings from the content of `config.json`, or BadInput that names the field at fault."""
     schema = content.get("schema")
@@ -401,3 +476,51 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     elif type(value) is kind:
         return value
     raise BadInput(f"{where} is {value!r}.", f"It must be {getattr(kind, '__name__', kind)}.")
+
+
+def check_folder(folder: Folder, config: Config, resume: bool) -> None:
+    """Raise BadInput unless a run of `config` can begin, or go on, in the folder.
+
+    A run without a checkpoint has nothing to lose, so another may begin in its place.
+    """
+    folder.check_kept()
+    if not folder.has_config:
+        if folder.has_checkpoint:
+            raise BadInput(
+                f"{folder.path} has a checkpoint but no config.json.", "Restore the file."
+            )
+        return
+    stored, _ = stored_settings(folder)
+    if not folder.has_checkpoint:
+        return
+    if not resume:
+        raise BadInput(
+            f"{folder.path} already holds a run.", "Go on with --resume, or give another --out."
+        )
+    now = config.training
+    free = ("images", "checkpoint_every", "log_every", "trackers", "compile")
+    training = dataclasses.replace(stored.training, **{name: getattr(now, name) for name in free})
+    before = dataclasses.replace(stored, sample=config.sample, training=training)
+    if before != config:
+        name, old, new = _difference(before, config)
+        raise BadInput(
+            f"{folder.path} was started with --{name.removeprefix('training.')} {old}, "
+            f"now it is {new}.",
+            "Resume with the same settings, or start anew in another --out.",
+        )
+
+
+def stored_settings(folder: Folder) -> tuple[Config, DataFacts]:
+    """The configuration that a run folder was started with, and the facts of its data."""
+    return from_json(folder.config(), str(folder.config_path))
+
+
+def _difference(a: object, b: object, prefix: str = "") -> tuple[str, object, object]:
+    """The first field in which two configurations differ, and its two values."""
+    for name in (f.name for f in dataclasses.fields(a)):  # type: ignore[arg-type]
+        x, y = getattr(a, name), getattr(b, name)
+        if x != y:
+            if dataclasses.is_dataclass(x):
+                return _difference(x, y, f"{prefix}{name}.")
+            return prefix + name, x, y
+    raise ValueError("equal configurations do not differ")

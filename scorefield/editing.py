@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from scorefield import catalogue
-from scorefield.base import BadInput, Cond, Denoise, Guide, Seeded, Zero
+from scorefield.base import BadInput, Cond, Denoise, Guide, Level, Seeded, Zero
 from scorefield.config import build_levels
 from scorefield.denoise import Denoiser
 from scorefield.process import Schedule
@@ -93,7 +93,7 @@ def edit(
     if strength == 0:
         return _rows(x0, 0, len(noise))
     method = build_solver(solver or (MASKED if mask is not None else DEFAULT.solver))
-    levels = build_levels(grid, cast(Schedule, denoiser.schedule), steps, strength)
+    levels = _levels(denoiser, grid, steps, strength)
     guided = catalogue.guides["cfg"](guidance)(denoiser) if told else denoiser
 
     def walk(i: int, stop: int, step: Callable[[], object]) -> Tensor:
@@ -141,7 +141,7 @@ def reencode(
     _checked(denoiser, x0, strength, None)
     if strength == 0:
         return x0.clone()
-    levels = build_levels(grid, cast(Schedule, denoiser.schedule), steps, strength)
+    levels = _levels(denoiser, grid, steps, strength)
     guided = catalogue.guides["cfg"](guidance)(denoiser) if told else denoiser
     count = len(levels.sigma) - 1
 
@@ -156,6 +156,19 @@ def reencode(
         return x
 
     return _in_batches(walk, len(x0), batch, count, progress)
+
+
+def _levels(denoiser: Denoiser, grid: str, steps: int, strength: float) -> Level:
+    schedule = cast(Schedule, denoiser.schedule)
+    try:
+        return build_levels(grid, schedule, steps, strength)
+    except BadInput as error:
+        if strength > schedule.floor:
+            raise
+        raise BadInput(
+            f"strength is {strength:g}, and the last noisy level is at {schedule.floor:g}.",
+            "Give more, or 0, which returns the input.",
+        ) from error
 
 
 def _in_batches(

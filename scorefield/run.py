@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from scorefield import catalogue
-from scorefield.base import BadInput, Cond, Guide, Level, Seeded, unknown
+from scorefield.base import BadInput, Cond, Denoise, Guide, Level, Seeded, unknown
 from scorefield.config import (
     Config,
     DataFacts,
@@ -21,7 +21,10 @@ from scorefield.config import (
     build_levels,
     build_objective,
     check,
-    from_json,
+    check_folder,
+    check_used,
+    resumed_json,
+    stored_settings,
     to_json,
 )
 from scorefield.data import Data
@@ -34,9 +37,9 @@ from scorefield.solve import Solver, trajectory
 from scorefield.train import (
     Folder,
     Progress,
+    Team,
     Training,
     load_weights,
-    processes,
     read_json,
     read_tensors,
 )
@@ -104,48 +107,60 @@ def fit(
     config = recipe(config) if isinstance(config, str) else config
     config = dataclasses.replace(config, training=_replaced(config.training, training))
     check(config)
-    folder = None if out is None else Folder(Path(out))
+    folder, team = None if out is None else Folder(Path(out)), Team()
+    with ExitStack() as held:
+        if folder:
+            team.together(lambda: _hold(folder, team, held))
+        data, facts, seen = team.together(lambda: _begin(folder, config, resume))
+        if seen >= config.training.images and folder:
+            return open_run(folder.path).denoiser
+        if team.is_main and data.remark:
+            say(data.remark)
+        denoiser = build_denoiser(config, facts)
+        objective = build_objective(config, facts, cast(Schedule, denoiser.schedule))
+        path = folder.path if folder else None
+
+        def tell(line: str) -> None:
+            bar.clear()
+            say(line)
+
+        steps = train(denoiser, objective, data, config.training, path, resume, stop, tell)
+        writes = folder if folder and team.is_main else None
+        if writes and not seen:
+            writes.keep_config(to_json(config, facts))
+        average = denoiser
+        with closing(steps), progress_bar(config.training.images, progress, "img", seen) as bar:
+            for step in steps:
+                if writes and seen:  # the checkpoint was whole: the settings are its now
+                    writes.keep_config(resumed_json(writes.config(), config))
+                    seen = 0
+                average = step.average
+                bar.set_postfix_str(postfix(step), refresh=False)
+                bar.update(min(step.images, step.total) - bar.n)
+                if watch and team.is_main:
+                    watch(step)
+        return average.eval()
+
+
+def _hold(folder: Folder, team: Team, held: ExitStack) -> None:
+    """Keep other trainings out of the folder; the main process does it for all."""
+    folder.check_new()
+    if team.is_main:
+        held.enter_context(folder.alone())
+
+
+def _begin(folder: Folder | None, config: Config, resume: bool) -> tuple[Data, DataFacts, int]:
+    """The data, the facts of them that the run goes by, and the images that it has seen."""
     if folder:
         check_folder(folder, config, resume)
     data = config.load_data()
-    facts = DataFacts.of(data)
-    if folder and folder.has_checkpoint:
-        _, before = stored(folder)
-        before.check(data)
-        if resume:  # the network is made for its first units
-            data = data.in_units_of(before.scaling)
-            facts = dataclasses.replace(facts, scaling=before.scaling, sigma_data=before.sigma_data)
-    denoiser = build_denoiser(config, facts)
-    objective = build_objective(config, facts, cast(Schedule, denoiser.schedule))
-    team = processes()
-    team.wait_for_everyone()  # before one of them makes the folder that the others checked
-    seen = folder.images_seen() if folder and resume else 0
-    if seen >= config.training.images and folder:
-        return open_run(folder.path).denoiser
-    path = folder.path if folder else None
-    if team.is_main_process and data.remark:
-        say(data.remark)
-
-    def tell(line: str) -> None:
-        bar.clear()
-        say(line)
-
-    steps = train(denoiser, objective, data, config.training, path, resume, stop, tell)
-    content = to_json(config, facts) if folder and team.is_main_process else None
-    if folder and content and not seen:
-        folder.keep_config(content)
-    average = denoiser
-    with closing(steps), progress_bar(config.training.images, progress, "img", seen) as bar:
-        for step in steps:
-            if folder and content and seen:  # the checkpoint was whole: the settings are its now
-                folder.keep_config(content)
-                seen = 0
-            average = step.average
-            bar.set_postfix_str(postfix(step), refresh=False)
-            bar.update(min(step.images, step.total) - bar.n)
-            if watch and team.is_main_process:
-                watch(step)
-    return average.eval()
+    facts, seen = DataFacts.of(data), folder.images_seen() if folder and resume else 0
+    if folder and seen:
+        before = stored_settings(folder)[1]
+        return before.same(data), before, seen
+    name = config.data.name
+    check_used(config, recipes[name]() if name in recipes else Config(), facts)
+    return data, facts, seen
 
 
 def postfix(step: Progress) -> str:
@@ -166,59 +181,6 @@ def _replaced(training: Training, changes: dict[str, Any]) -> Training:
     return dataclasses.replace(training, **changes)
 
 
-def check_folder(folder: Folder, config: Config, resume: bool) -> None:
-    """Raise BadInput unless a run of `config` can begin, or go on, in the folder.
-
-    A run without a checkpoint has nothing to lose, so another may begin in its place.
-    """
-    folder.check_new()
-    if not folder.has_config:
-        if folder.has_checkpoint:
-            raise BadInput(
-                f"{folder.path} has a checkpoint but no config.json.", "Restore the file."
-            )
-        return
-    begun = stored_config(folder)
-    if not folder.has_checkpoint:
-        return
-    if not resume:
-        raise BadInput(
-            f"{folder.path} already holds a run.", "Go on with --resume, or give another --out."
-        )
-    now = config.training
-    free = ("images", "checkpoint_every", "log_every", "trackers", "compile")
-    training = dataclasses.replace(begun.training, **{name: getattr(now, name) for name in free})
-    before = dataclasses.replace(begun, sample=config.sample, training=training)
-    if before != config:
-        name, old, new = _difference(before, config)
-        raise BadInput(
-            f"{folder.path} was started with --{name.removeprefix('training.')} {old}, "
-            f"now it is {new}.",
-            "Resume with the same settings, or start anew in another --out.",
-        )
-
-
-def stored(folder: Folder) -> tuple[Config, DataFacts]:
-    """The configuration and the facts of its data that a run folder was started with."""
-    return from_json(folder.config(), str(folder.config_path))
-
-
-def stored_config(folder: Folder) -> Config:
-    """The configuration that a run folder was started with."""
-    return stored(folder)[0]
-
-
-def _difference(a: object, b: object, prefix: str = "") -> tuple[str, object, object]:
-    """The first field in which two configurations differ, and its two values."""
-    for field in dataclasses.fields(a):  # type: ignore[arg-type]
-        x, y = getattr(a, field.name), getattr(b, field.name)
-        if x != y:
-            if dataclasses.is_dataclass(x):
-                return _difference(x, y, f"{prefix}{field.name}.")
-            return prefix + field.name, x, y
-    raise ValueError("equal configurations do not differ")
-
-
 def open_run(path: str | Path, average: float | None = None) -> Run:
     """Read a run folder whole, or raise BadInput that says what is wrong with it.
 
@@ -227,7 +189,7 @@ def open_run(path: str | Path, average: float | None = None) -> Run:
     """
     folder = Folder(Path(path))
     folder.check_run()
-    config, facts = stored(folder)
+    config, facts = stored_settings(folder)
     (weights,), images_seen = folder.load("ema")
     source = folder.path / "ema.safetensors"
     if average is not None:
@@ -240,6 +202,7 @@ def open_run(path: str | Path, average: float | None = None) -> Run:
         weights = read_tensors(source)
     denoiser = build_denoiser(config, facts)
     load_weights(denoiser, weights, source)
+    folder.check_meaning(source)
     denoiser.eval().requires_grad_(False)
     return Run(folder.path, config, facts, denoiser, images_seen)
 
@@ -260,9 +223,7 @@ def build_solver(solver: str | Solver) -> Solver:
 
 def data_of(run: Run) -> Data:
     """The data that the run was trained on, or BadInput if they are other data by now."""
-    data = run.config.load_data()
-    run.facts.check(data)
-    return data.in_units_of(run.facts.scaling)
+    return run.facts.same(run.config.load_data())
 
 
 def open_conditions(run: Run, path: Path, flag: str = "--conditions") -> dict[str, Tensor]:
@@ -410,9 +371,11 @@ def generate(
             noise = Seeded(noise_seeds[i : i + batch])
             x = noise.start(denoiser.shape, levels, dtype=where.dtype, device=where.device)
             some = rows_of(told, i, i + len(noise), where.device) if told else None
-            for state, _ in trajectory(method, guided, x, levels, noise, some):
+            walk = _watched(guided, levels, bar) if method.adaptive and progress else guided
+            before = bar.n
+            for k, (state, _) in enumerate(trajectory(method, walk, x, levels, noise, some), 1):
                 x = state[0]
-                bar.update()
+                bar.update(before + k - bar.n)
             done.append(x.cpu())
     x0 = torch.cat(done)
     bad = (~x0.flatten(1).isfinite().all(1)).nonzero()
@@ -424,6 +387,23 @@ def generate(
             "Take more steps, a smaller guidance or another solver; else the training diverged.",
         )
     return x0
+
+
+def _watched(denoise: Denoise, levels: Level, bar: "tqdm") -> Denoise:
+    """The denoiser, which moves a bar of steps by the level that it is called at: within the steps
+    of a solver that takes as many of its own as it needs. The slowest sample counts."""
+    edges = torch.atan2(levels.sigma, levels.alpha).tolist()
+    before = bar.n
+
+    def call(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
+        angle = float(torch.atan2(level.sigma, level.alpha).max())
+        k = sum(edge > angle for edge in edges) - 1  # between edges k and k + 1
+        if 0 <= k < len(edges) - 1:
+            done = k + (edges[k] - angle) / (edges[k] - edges[k + 1])
+            bar.update(max(0.0, round(before + done, 2) - bar.n))
+        return denoise(x, level, cond)
+
+    return call
 
 
 def told_of(

@@ -12,10 +12,11 @@ from torch import Tensor
 
 import scorefield.bulk
 from scorefield.base import BadInput
-from scorefield.bulk import Elsewhere, Job, Team, fill, spans
+from scorefield.bulk import Job, fill, spans
 from scorefield.cli.options import numbers
 from scorefield.config import DataFacts, build_denoiser
 from scorefield.run import Run, generate, recipe
+from scorefield.train import Elsewhere, Team
 
 SETTINGS = {"steps": 2, "solver": "dpmpp2m", "grid": "vp-root", "guidance": 1.5}
 N, BATCH, SHARDS = 17, 4, 5

@@ -84,7 +84,9 @@ class Seeded:
                 f"{len(x)} samples meet {len(self.seeds)} seeds.", "Give one seed per sample."
             )
         wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-        z = torch.from_numpy(normals(self._keys(here, there), math.prod(x.shape[1:]), wide == torch.float64))
+        z = torch.from_numpy(
+            normals(self._keys(here, there), math.prod(x.shape[1:]), wide == torch.float64)
+        )
         return z.view(x.shape).to(x)
 
     def start(

@@ -13,8 +13,10 @@ from scorefield.cli.options import (
     FEW,
     Switch,
     at_least,
+    check_guided,
     device,
     labels_of,
+    out_file,
     parse,
     say,
     seeds_of,
@@ -23,7 +25,6 @@ from scorefield.cli.options import (
 from scorefield.guide import Part, View, anagram, chain, hybrid, view
 from scorefield.report import picture, write_png
 from scorefield.run import Run, generate, open_run
-from scorefield.train import check_place
 
 
 @dataclass(frozen=True)
@@ -76,15 +77,13 @@ def main(argv: list[str]) -> int:
         )
     views = [view(name.strip(), run.facts.shape) for name in options.views.split(",")]
     labels = _labels(options, run, len(views))
+    check_guided(options.guidance, options.labels is not None)
     conds: list[Cond | None] = [
         None if label is None else {"label": torch.full((len(seeds),), label, device=device())}
         for label in labels
     ]
     guide, looks = _guide(views, run.facts.shape, conds)
-    out = options.out or options.run / "samples" / "anagram.png"
-    if out.suffix != ".png":
-        raise BadInput(f"--out is {out}.", "Give a name that ends in .png.")
-    check_place(out)
+    out = out_file(options.out or options.run / "samples" / "anagram.png", ".png")
     settings = settings_for(run, options)
     scale = settings["guidance"] if options.labels else 1.0
     guided = chain(catalogue.guides["cfg"](scale), guide)

@@ -16,11 +16,14 @@ from scorefield.cli.eval import judge_of
 from scorefield.cli.options import (
     Switch,
     at_least,
+    check_guided,
     device,
+    idle,
     labels_of,
     note,
     note_guidance,
     numbers,
+    out_folder,
     parse,
     say,
     seeds_of,
@@ -30,7 +33,7 @@ from scorefield.measure.compare import Quality, Yardstick
 from scorefield.report import write_png
 from scorefield.report.curves import POINTS, SHOWN, curves, strips
 from scorefield.run import data_of, open_grid, open_run, repeat_labels, settings_of
-from scorefield.train import check_place, write_json
+from scorefield.train import write_json
 from scorefield.tune import FittedGrid
 
 SOLVERS = ("ddim", "dpmpp2m", "unipc2", "arc", "sde-dpmpp2m")
@@ -102,10 +105,13 @@ def main(argv: list[str]) -> int:
     labels = labels_of(options.labels, classes) if options.labels is not None else None
     labels = labels or (list(run.facts.drawn) if classes else None)
     catalogue.guides["cfg"](guidance)
+    check_guided(options.guidance, bool(labels))
+    if all("@" in solver for solver in solvers):
+        idle("--grid", options.grid, "each of the solvers names its own")
     if labels:
         note_guidance(grid, guidance)
     out = options.out or options.run / "compare"
-    _check_folder(out)
+    out_folder(out, *FILES)
 
     data = data_of(run)
     shown = sys.stderr.isatty() or not options.json
@@ -135,21 +141,11 @@ def main(argv: list[str]) -> int:
     }
     for picture, name in zip(pictures, FILES):
         write_png(picture, out / name)
-    write_json(out / FILES[-1], result)
+    result = write_json(out / FILES[-1], result)
     say(result, _table(str(options.run), found), options.json)
     if not options.json:
         note(f"written: {', '.join(str(out / name) for name in FILES)}")
     return 0
-
-
-def _check_folder(out: Path) -> None:
-    """Refuse before the work is done, not after."""
-    check_place(out)
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"--out {out} is a file.", "Give a folder.")
-    for name in FILES:
-        if (out / name).is_dir():
-            raise BadInput(f"{out / name} is a folder.", "Give another --out.")
 
 
 def _table(run: str, found: Comparison) -> str:

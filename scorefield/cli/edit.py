@@ -12,10 +12,12 @@ from scorefield.base import BadInput
 from scorefield.cli.options import (
     Switch,
     at_least,
+    check_guided,
     device,
     labels_of,
     note_absent,
     note_depth,
+    out_file,
     parse,
     say,
     seeds_of,
@@ -26,7 +28,6 @@ from scorefield.data.masks import input_mask
 from scorefield.editing import MASKED, edit, masked, reencode
 from scorefield.report import picture, write_npz, write_png
 from scorefield.run import open_conditions, open_run
-from scorefield.train import check_place
 
 ROW = 12
 """Pictures in a row, at most."""
@@ -96,9 +97,15 @@ def main(argv: list[str]) -> int:
         strength = 1.0 if options.mask or options.encode else 0.6
     x0 = input_picture(options.input, shape, scaling=run.facts.scaling)
     mask = None if options.mask is None else input_mask(options.mask, shape)
+    if mask is not None and not mask.any():
+        raise BadInput(
+            f"--mask {options.mask} is black everywhere.",
+            "Make it white where the picture may change.",
+        )
     labels = None if options.labels is None else labels_of(options.labels, classes)
     note_absent(labels, run.facts)
     cond = None if options.conditions is None else open_conditions(run, options.conditions)
+    check_guided(options.guidance, bool(labels or cond))
     source = None
     if options.source is not None:
         source = {"label": torch.tensor(labels_of(options.source, classes)[:1])}
@@ -113,9 +120,7 @@ def main(argv: list[str]) -> int:
             "Give a grid of scorefield catalogue grids.",
         )
     target = options.out or options.run / "samples" / f"edit-{options.input.stem}.png"
-    if target.suffix not in (".png", ".npz") or target.is_dir():
-        raise BadInput(f"--out is {target}.", "Give a name that ends in .png or .npz.")
-    check_place(target)
+    out_file(target, ".png", ".npz")
     note_depth(run.facts, target)
 
     denoiser, began = run.denoiser.to(device()), time.monotonic()

@@ -9,7 +9,15 @@ import tyro
 from scorefield.base import BadInput
 from scorefield.cli.options import Switch, note, parse, say
 from scorefield.run import open_run, progress_bar
-from scorefield.train import Power, check_place, coefficients, combine, snapshots, write_tensors
+from scorefield.train import (
+    Folder,
+    Power,
+    claim,
+    coefficients,
+    combine,
+    snapshots,
+    write_tensors,
+)
 
 ROUGH = 0.05
 """Relative error of a profile from which a warning is due: it is then another average."""
@@ -55,12 +63,12 @@ def main(argv: list[str]) -> int:
         )
     have = [s for s in found if s.images <= images]
     target = run.path / "averages" / f"{options.length}.safetensors"
-    check_place(target, "RUN")
+    claim(target, flag="RUN")
     x, error = coefficients([(s.images, s.length) for s in have], (images, options.length))
     averaged = [name for name, _ in run.denoiser.named_parameters()]
     with progress_bar(len(have), not options.json, "snapshot") as bar:
         average = combine(have, x, averaged, bar.update)
-    write_tensors(target, average)
+    write_tensors(target, average, Folder(run.path).meaning())
     result = {
         "out": str(target),
         "length": options.length,

@@ -15,6 +15,7 @@ from scorefield.base import BadInput
 from scorefield.cli.options import (
     Switch,
     at_least,
+    check_guided,
     device,
     note,
     note_guidance,
@@ -26,7 +27,8 @@ from scorefield.data import Data
 from scorefield.measure import Judge, evaluate, train_judge
 from scorefield.run import data_of, generate, open_run, repeat_labels
 from scorefield.train import (
-    check_place,
+    claim,
+    digest_tensors,
     load_weights,
     read_json,
     read_tensors,
@@ -75,9 +77,10 @@ def main(argv: list[str]) -> int:
     run = open_run(options.run, options.average)
     at_least("--n", options.n, 2)
     at_least("--steps", options.steps)
-    check_place(options.run, "RUN")
+    claim(options.run / "eval.json", options.run / "judge.json", flag="RUN")
     classes = run.facts.classes
     settings = settings_for(run, options)
+    check_guided(options.guidance, bool(classes or run.facts.conditions.keys))
     if classes:
         note_guidance(settings["grid"], settings["guidance"])
     data = data_of(run)
@@ -119,13 +122,36 @@ def main(argv: list[str]) -> int:
         "versions": {"scorefield": scorefield.__version__, "torch": torch.__version__},
         **evaluate(x0, labels if judge else None, data, judge).to_json(),
     }
-    write_json(options.run / "eval.json", result)
+    target = options.run / "eval.json"
+    kept = _fuller(target, result)
+    result = result if kept else write_json(target, result)
     say(result, _table(result), options.json)
     if data.is_image and not judge:
         note("no labels, so no judge: pixels compared as they are, which says little of pictures")
-    if not options.json:
-        note(f"written: {options.run / 'eval.json'}")
+    if kept:
+        note(f"not written: {target} stays, with {kept:,} samples of the same weights")
+    elif not options.json:
+        note(f"written: {target}")
     return 0
+
+
+def _fuller(target: Path, result: dict[str, Any]) -> int | None:
+    """The count of samples of an evaluation that is to stay: one of the same weights, of more
+    samples. What another holds that gives way is said."""
+    if not target.exists():
+        return None
+    try:
+        before = read_json(target)
+        count, name = int(before["n_samples"]), f"{before['solver']}, {before['steps']} steps"
+        same = all(before[key] == result[key] for key in ("images_seen", "average"))
+    except (BadInput, KeyError, TypeError, ValueError):
+        note(f"{target} could not be read: it is replaced")
+        return None
+    if same and count > result["n_samples"]:
+        return count
+    at = f"{before['images_seen']:,} images"
+    note(f"replaced: {count:,} samples of the weights at {at} ({name})")
+    return None
 
 
 def judge_of(folder: Path, data: Data, progress: bool = False) -> tuple[Judge, float]:
@@ -141,11 +167,18 @@ def judge_of(folder: Path, data: Data, progress: bool = False) -> tuple[Judge, f
                 f"{facts} does not describe a judge.", "Delete it: a new judge is trained then."
             ) from error
         load_weights(judge, read_tensors(weights), weights)
+        now = digest_tensors(judge.state_dict())
+        if content.get("weights", now) != now:
+            raise BadInput(
+                f"{weights} is not the judge that {facts} describes.",
+                "Delete both: a new judge is trained then.",
+            )
         return judge.eval().requires_grad_(False), accuracy
     epochs = max(2, min(30, LOOKS // len(data.train)))
     judge, report = train_judge(data, epochs=epochs, progress=_epochs if progress else None)
     write_tensors(weights, judge.state_dict())
-    write_json(facts, {"config": judge.config, **dataclasses.asdict(report)})
+    about = {"config": judge.config, "weights": digest_tensors(judge.state_dict())}
+    write_json(facts, {**about, **dataclasses.asdict(report)})
     return judge, report.accuracy
 
 

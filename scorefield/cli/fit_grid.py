@@ -14,9 +14,18 @@ import tyro
 
 from scorefield import catalogue
 from scorefield.base import BadInput
-from scorefield.cli.options import Switch, at_least, device, labels_of, note, parse, say
+from scorefield.cli.options import (
+    Switch,
+    at_least,
+    check_guided,
+    device,
+    labels_of,
+    note,
+    parse,
+    say,
+)
 from scorefield.run import build_solver, open_run, progress_bar, repeat_labels
-from scorefield.train import check_place, write_json
+from scorefield.train import claim, write_json
 from scorefield.tune import FittedGrid, Progress
 from scorefield.tune import fit_grid as fit
 
@@ -78,7 +87,7 @@ def main(argv: list[str]) -> int:
             f"--name is '{name}'.", "Use letters, digits and -, and no name of another grid."
         )
     target = options.run / "grids" / f"{name}.json"
-    check_place(target, "RUN")
+    claim(target, flag="RUN")
     method = build_solver(solver)
     numbers = max(1, torch.Size(denoiser.shape).numel())
     starts = options.starts or min(256, max(16, NUMBERS // numbers))
@@ -90,6 +99,7 @@ def main(argv: list[str]) -> int:
         cond = {"label": repeat_labels(chosen, starts, len(classes)).to(device())}
     elif options.labels is not None:
         labels_of(options.labels, classes)  # which refuses: the model has none
+    check_guided(options.guidance, cond is not None)
     denoise, schedule = denoiser.to(device()), run.schedule
     with _bar(not options.json) as watch:
         fitted = fit(

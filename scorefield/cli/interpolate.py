@@ -10,12 +10,11 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.cli.encode import SOLVER, STEPS, Way, label_for, round_trip
-from scorefield.cli.options import Switch, at_least, labels_of, note, parse, say
+from scorefield.cli.options import Switch, at_least, idle, labels_of, note, out_file, parse, say
 from scorefield.data.given import read_examples
 from scorefield.likelihood import direction, lerp, slerp
 from scorefield.report import picture, write_npz, write_png
 from scorefield.run import Run, data_of, open_run
-from scorefield.train import check_place
 
 ATTRIBUTE = 200
 """Training examples of each class that a direction is the difference of, at most."""
@@ -70,9 +69,11 @@ def main(argv: list[str]) -> int:
     at_least("--between", options.between)
     if (options.end is None) == (options.attribute is None):
         raise BadInput("interpolate needs one of --to and --attribute.", "Give one of them.")
-    if options.out.suffix not in (".png", ".npz") or options.out.is_dir():
-        raise BadInput(f"--out is {options.out}.", "Give the name of a .png or an .npz file.")
-    check_place(options.out)
+    if options.attribute is None:
+        idle("--strength", options.strength, "it is of --attribute", 1.0)
+    else:
+        idle("--mode", options.mode, "a direction is added straight", "slerp")
+    out_file(options.out, ".png", ".npz")
     run = open_run(options.run, options.average)
     way = Way.of(run, options.solver, options.steps, 256, not options.json)
     shape, scaling = run.facts.shape, run.facts.scaling

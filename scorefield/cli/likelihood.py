@@ -17,16 +17,26 @@ from scorefield.base import BadInput, Seeded, unknown
 from scorefield.base.level import Level
 from scorefield.bits import Bits, Dequantise, How, Method, begins, cell_of, measure, usual
 from scorefield.cli.encode import label_for
-from scorefield.cli.options import Switch, at_least, device, note, parse, say
+from scorefield.cli.options import (
+    Switch,
+    at_least,
+    check_guided,
+    device,
+    note,
+    out_file,
+    parse,
+    say,
+)
 from scorefield.data import Data, datasets, load
 from scorefield.data.given import read_examples
 from scorefield.report import write_png
 from scorefield.report.likelihood import Counted, Strangers, drawn, histogram
 from scorefield.run import Run, build_solver, data_of, open_run
-from scorefield.train import check_place, write_bytes, write_json
+from scorefield.train import claim, write_bytes, write_json
 
 MADE = ("shuffled", "inverted", "noise")
 """Sets made of the test split: positions in another order, signs turned, and noise."""
+SOLVER = "rk4"
 MOST = 500
 """Examples of a set that are measured unless --n says otherwise."""
 
@@ -67,8 +77,8 @@ class Options:
     have it (truncated, for flow), or none (default: by method)."""
     draws: int = 2
     """How often each example is measured, for its standard error."""
-    solver: str = "rk4"
-    """flow: deterministic solver, one-step, multistep or adaptive."""
+    solver: str | None = None
+    """flow: deterministic solver, one-step, multistep or adaptive (default: rk4)."""
     steps: int | None = None
     """flow: solver steps (default: 16, or 4 for an adaptive solver)."""
     guidance: float = 1.0
@@ -102,15 +112,14 @@ def main(argv: list[str]) -> int:
     for flag in ("n", "draws", "steps", "batch"):
         at_least(f"--{flag}", getattr(options, flag))
     out = options.out or options.run / "likelihood" / f"{options.method}.csv"
-    if out.suffix != ".csv" or out.is_dir():
-        raise BadInput(f"--out is {out}.", "Give the name of a .csv file.")
     run = open_run(options.run, options.average)
     data = data_of(run)
     cell = cell_of(data)
     how = _how(options, cell)
     folder = options.run / "likelihood"
-    check_place(folder, "RUN")
-    check_place(out)
+    files = [f"{how.method}.json"] + ["against.json", "against.png"] * (options.against is not None)
+    claim(*(folder / name for name in files), flag="RUN")
+    out_file(out, ".csv")
     names = [options.data]
     if options.against is not None:
         names = list(dict.fromkeys(("train", "test", options.against)))
@@ -122,6 +131,7 @@ def main(argv: list[str]) -> int:
     bare = [s.name for s in sets if data.test.cond and s.cond is None]
     if options.unconditional or bare:
         sets = [s._replace(cond=None) for s in sets]
+    check_guided(options.guidance, any(s.cond is not None for s in sets))
     if bare and not options.unconditional and not options.json:
         note(f"'{bare[0]}' has not the run's conditions: measured without")
 
@@ -145,7 +155,7 @@ def main(argv: list[str]) -> int:
         write_png(picture, folder / "against.png")
         result["against"] = {s.name: {"mean": s.mean, "error": s.error, "below": s.below}
                              for s in strangers.sets}  # fmt: skip
-    write_json(folder / f"{how.method}.json", result)
+    result = write_json(folder / f"{how.method}.json", result)
     say(result, _text(result, out, folder), options.json)
     return 0
 
@@ -155,12 +165,12 @@ def _how(options: Options, cell: float | None) -> How:
     if options.method not in methods:
         raise unknown("method", options.method, methods)
     method: Method = options.method  # type: ignore[assignment] it is one of them
-    for flag, value in (("solver", options.solver != "rk4"), ("steps", options.steps is not None)):
-        if value and method != "flow":
+    for flag in ("solver", "steps"):
+        if getattr(options, flag) is not None and method != "flow":
             raise BadInput(f"--{flag} is of the flow, and the method is {method}.", "Leave it out.")
     if method in ("elbo", "vlb") and options.trace is not None:
         raise BadInput(f"the {method} has no trace.", "Leave --trace out.")
-    if method == "flow" and build_solver(options.solver).stochastic:
+    if method == "flow" and build_solver(options.solver or SOLVER).stochastic:
         raise BadInput(f"the solver {options.solver} is stochastic.", "Use rk4, heun or ddim.")
     trace: Literal["exact"] | int | None = None
     if options.trace == "exact":
@@ -176,7 +186,8 @@ def _how(options: Options, cell: float | None) -> How:
         place = None if options.dequantise == "none" else options.dequantise
     if place and cell is None:
         raise BadInput("the run's data are continuous.", "Leave --dequantise out.")
-    return How(method, trace, place, options.draws, options.solver, options.steps, options.guidance)
+    solver = options.solver or SOLVER
+    return How(method, trace, place, options.draws, solver, options.steps, options.guidance)
 
 
 def _set(name: str, run: Run, data: Data, cell: float | None, options: Options) -> Set:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 import tyro
 
 from scorefield.base.errors import BadInput, unknown
+from scorefield.train import claim
 
 T = TypeVar("T")
 
@@ -159,6 +160,41 @@ def note_depth(facts: Any, target: Path) -> None:
         note(f"a .png has 8 bits, the data levels up to {white:g}, which an .npz keeps")
 
 
+def idle(flag: str, value: Any, why: str, usual: Any = None) -> None:
+    """Raise BadInput for a flag that was given, other than as `usual`, and would do nothing."""
+    if value is not None and value != usual:
+        shown = f"{value:g}" if isinstance(value, float) else value
+        raise BadInput(f"{flag} {shown} does nothing: {why}.", "Leave it out.")
+
+
+def check_guided(guidance: float | None, told: bool) -> None:
+    """Raise BadInput for a --guidance where no condition is told to be guided to."""
+    if not told:
+        idle("--guidance", guidance, "samples are told no class or other condition", 1.0)
+
+
+def out_file(out: Path, *suffixes: str) -> Path:
+    """Where a file of one of these kinds goes, tried before any work is done.
+
+    Raises BadInput if it is of another kind, or cannot be written.
+    """
+    if out.suffix not in suffixes:
+        raise BadInput(f"--out is {out}.", f"Give a name that ends in {' or '.join(suffixes)}.")
+    claim(out)
+    return out
+
+
+def out_folder(out: Path, *names: str) -> Path:
+    """Where a folder goes, tried with the names of its files before any work is done.
+
+    Raises BadInput if it is a file, or if they cannot be written.
+    """
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"--out {out} is a file.", "Give a folder.")
+    claim(*(out / name for name in names))
+    return out
+
+
 def say(result: dict[str, Any], text: str, as_json: bool) -> None:
     """Print a result for a person, or as one JSON object for a machine."""
     print(json.dumps(result, allow_nan=False) if as_json else text)
@@ -166,4 +202,5 @@ def say(result: dict[str, Any], text: str, as_json: bool) -> None:
 
 def note(text: str) -> None:
     """A line for a person, out of the way of what a machine reads."""
-    print(text, file=sys.stderr)
+    with contextlib.suppress(OSError):  # one that nobody can read is no reason to stop
+        print(text, file=sys.stderr)

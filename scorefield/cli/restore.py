@@ -13,7 +13,18 @@ from torch import Tensor
 
 from scorefield import catalogue
 from scorefield.base import BadInput, Cond, Seeded, unknown
-from scorefield.cli.options import FEW, Switch, at_least, device, labels_of, parse, say, seeds_of
+from scorefield.cli.options import (
+    FEW,
+    Switch,
+    at_least,
+    check_guided,
+    device,
+    labels_of,
+    out_folder,
+    parse,
+    say,
+    seeds_of,
+)
 from scorefield.config import build_levels
 from scorefield.data.given import read_arrays, read_examples
 from scorefield.guide.inverse import METHODS, Renewed, measure, restoration
@@ -21,7 +32,7 @@ from scorefield.guide.operators import Operator, operator
 from scorefield.guide.population import Particles
 from scorefield.report import picture, write_npz, write_png
 from scorefield.run import Run, build_solver, data_of, open_run, progress_bar
-from scorefield.train import check_place, write_json
+from scorefield.train import write_json
 
 METHOD, STEPS = "dps", 100
 RENEWED = ("dps", "mmps", "pigdm", "tmpd")
@@ -106,14 +117,12 @@ def main(argv: list[str]) -> int:
         label = labels_of(options.labels, run.facts.classes)
         if len(label) != 1:
             raise BadInput(f"--labels names {len(label)} classes.", "Give that of the picture.")
+    check_guided(options.guidance, label is not None)
     solver = None if options.solver is None else build_solver(options.solver)
     if solver is None and options.method in RENEWED:
         solver = Renewed()
     levels = build_levels(options.grid or run.config.sample.grid, run.schedule, options.steps)
-    out = options.out or options.run / "restore"
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"--out {out} is a file.", "Give a folder.")
-    check_place(out)
+    out = out_folder(options.out or options.run / "restore", *FILES, "restore.npz", "restore.json")
 
     denoise, cond = run.denoiser.to(device()), _cond(label, len(seeds))
     if cond is not None:
@@ -169,7 +178,7 @@ def main(argv: list[str]) -> int:
         "seconds": round(seconds, 3),
         "out": str(out),
     }
-    write_json(out / "restore.json", result)
+    result = write_json(out / "restore.json", result)
     say(result, _text(result), options.json)
     return 0
 

@@ -1,10 +1,8 @@
 """`scorefield sample RUN`."""
 
 import glob
-import signal
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,10 +12,12 @@ import tyro
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Guide
-from scorefield.bulk import Elsewhere, Job, Team, fill
+from scorefield.bulk import Job, fill
 from scorefield.cli.options import (
     Switch,
     at_least,
+    check_guided,
+    idle,
     labels_of,
     note,
     note_absent,
@@ -32,7 +32,7 @@ from scorefield.guide.classifier import classifier
 from scorefield.noisy import NoisyClassifier, open_classifier
 from scorefield.report import Pieces, picture, write_npz, write_pictures, write_png
 from scorefield.run import Run, open_conditions, open_run
-from scorefield.train import check_place
+from scorefield.train import Elsewhere, Team, claim
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,7 @@ def main(argv: list[str]) -> int:
     options = parse(Options, "sample", argv)
     team = Team()
     try:
-        with _sigterm_as_ctrl_c():
-            return _sample(options, team)
+        return _sample(options, team)
     except Elsewhere:
         return 2
 
@@ -174,7 +173,11 @@ def _read(options: Options) -> Request:
     n, labels = len(seeds), _labels(options, run, cond)
     settings = settings_for(run, options)
     target = options.out or options.run / "samples" / f"{n}-seeds.png"
-    _check_target(target)
+    _check_target(target, seeds, n > options.batch)
+    if target.suffix != ".png":
+        idle("--columns", options.columns, f"{target} is no picture")
+    if options.guide == "cfg":
+        check_guided(options.guidance, bool(labels or cond))
     noisy = guide = guided = None
     if options.guide == "classifier":
         noisy = open_classifier(options.run)
@@ -207,18 +210,6 @@ def _classified(
 
 def _parts(target: Path) -> Path:
     return target.with_name(f"{target.name}.parts")
-
-
-@contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    def stop(signum, frame) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _note_resumed(done: int, job: Job) -> None:
@@ -261,17 +252,15 @@ def _labels(options: Options, run: Run, cond: Cond | None) -> list[int] | None:
     return list(run.facts.drawn) or None
 
 
-def _check_target(target: Path) -> None:
+def _check_target(target: Path, seeds: list[int], bulk: bool) -> None:
     """Refuse before the work is done, not after."""
-    if target.suffix not in (".png", ".npz", ""):
-        raise BadInput(
-            f"--out ends in {target.suffix}.", "Use .png, .npz, or a folder for single pictures."
-        )
-    if target.suffix and target.is_dir():
-        raise BadInput(f"--out {target} is a folder.", "Give a file name, or one without suffix.")
+    if target.suffix not in (".png", ".npz", "") or target.name in ("", ".."):
+        raise BadInput(f"--out is {target}.", "Use .png, .npz, or a folder for single pictures.")
     if not target.suffix and target.is_file():
         raise BadInput(f"--out {target} is a file without .png or .npz.", "Give another name.")
-    check_place(target)
+    claim(target if target.suffix else target / f"{seeds[0]:06d}.png")
+    if bulk:
+        claim(_parts(target) / "job.json")
 
 
 def _sweep(target: Path) -> None:

@@ -3,19 +3,21 @@
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import tyro
 
 from scorefield.base import BadInput
+from scorefield.cli.ending import stop_now
 from scorefield.cli.options import Switch, note, parse, say
-from scorefield.config import Config
+from scorefield.config import Config, stored_settings
 from scorefield.recipes import recipes
 from scorefield.report import picture, write_png
-from scorefield.run import fit, generate, recipe, repeat_labels, stored, stored_config
-from scorefield.train import Folder, Progress, keep_freed_memory, processes
+from scorefield.run import fit, generate, recipe, repeat_labels
+from scorefield.train import Elsewhere, Folder, Progress, keep_freed_memory, processes
 
 USAGE = """usage: scorefield train RECIPE [--out DIR] [--images N] [--resume] [--seed S] ...
 
@@ -64,16 +66,36 @@ def main(argv: list[str]) -> int:
     if "--resume" in flags:
         out = _value_of("--out", flags, out)
         started = _resumed(name, started, Folder(out), flags)
-    options = parse(Options, f"train {name}", flags, Options(started, out))
-    return _train(options)
+    try:
+        return _train(parse(Options, f"train {name}", flags, Options(started, out)))
+    except Elsewhere:
+        return 2
+    except BadInput as error:
+        raise _of_flag(error) from error
+
+
+def _of_flag(error: BadInput) -> BadInput:
+    """The error of a setting by the name of its flag: `lr is nan` is said of `--lr`."""
+    word, _, rest = error.fact.partition(" is ")
+    flags = {"condition dropout": "objective.dropout", "guidance scale": "sample.guidance"}
+    for group in ("sample", "net", "training"):
+        kind = type(getattr(Config(), group))
+        before = "" if group == "training" else f"{group}."
+        flags |= {field.name: f"{before}{field.name}" for field in fields(kind)}
+    word = word.removeprefix("the ")
+    if not rest or word not in flags:
+        return error
+    return BadInput(f"--{flags[word].replace('_', '-')} is {rest}", error.remedy)
 
 
 def _resumed(name: str, started: Config, folder: Folder, flags: list[str]) -> Config:
     """The settings that the folder's run was started with, or those of the recipe."""
+    folder.check_kept()
     if not folder.has_checkpoint:
         note(f"{folder.path} has no checkpoint: a new run starts there.")
+    if not folder.has_config:
         return started
-    stored = stored_config(folder)
+    stored, _ = stored_settings(folder)
     asked = _value_of("--data.name", flags, started.data.name)
     if stored.data.name != str(asked):
         raise BadInput(
@@ -95,13 +117,17 @@ def _value_of(flag: str, flags: list[str], default: Any) -> Any:
 
 def _train(options: Options) -> int:
     config, out = options.config, options.out
-    asked_to_stop = []
+    asked_to_stop, began_to_step = [], []
 
-    def ask(signum, frame) -> None:
-        if asked_to_stop:
-            raise KeyboardInterrupt
+    def ask(signum: int, frame: FrameType | None) -> None:
+        if asked_to_stop or not began_to_step:  # before the first step there is nothing to keep
+            stop_now(signum, frame)
         asked_to_stop.append(signum)
         note("\nstopping after this step, with a checkpoint (once more: at once)")
+
+    def stop() -> bool:
+        began_to_step[:] = [True]
+        return bool(asked_to_stop)
 
     training, last = config.training, []
 
@@ -122,7 +148,7 @@ def _train(options: Options) -> int:
             resume=options.resume,
             progress=sys.stderr.isatty() or not options.json,
             watch=watch,
-            stop=lambda: bool(asked_to_stop),
+            stop=stop,
             say=note,
         )
     finally:
@@ -149,7 +175,7 @@ def _preview(step: Progress, config: Config, out: Path) -> None:
     target = out / "samples" / f"{step.images:09d}.png"
     told = getattr(denoiser.net, "config", {})
     more = any(told.get(key) for key in ("vector", "image", "tokens", "vocabulary"))
-    labels = None if more else stored(Folder(out))[1].drawn or None
+    labels = None if more else stored_settings(Folder(out))[1].drawn or None
     n = PREVIEW if len(denoiser.shape) == 3 else 2000
     try:
         x0 = generate(

@@ -10,7 +10,7 @@ import tyro
 from scorefield.cli.options import Switch, at_least, device, note, parse, say
 from scorefield.noisy import Step, keep_classifier, train_classifier
 from scorefield.run import data_of, open_run, progress_bar
-from scorefield.train import check_place, keep_freed_memory
+from scorefield.train import claim, keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def main(argv: list[str]) -> int:
     for flag in ("images", "width", "blocks"):
         at_least(f"--{flag}", getattr(options, flag))
     run = open_run(options.run)
-    check_place(options.run / "classifier.json", "RUN")
+    claim(options.run / "classifier.safetensors", options.run / "classifier.json", flag="RUN")
     data = data_of(run)
     run.denoiser.to(device())
     keep_freed_memory()

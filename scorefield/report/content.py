@@ -131,6 +131,8 @@ class Content:
     contest: Contest | None = None
     grids: tuple[tuple[str, FittedGrid], ...] = ()
     likelihood: Likelihood | None = None
+    left_out: tuple[str, ...] = ()
+    """What files of the folder could not be read, and why."""
 
     @property
     def finished(self) -> bool:
@@ -180,6 +182,13 @@ def _figure(value: object) -> float:
         return math.nan
 
 
+def real(value: Any) -> float:
+    """A finite number of JSON, or ValueError."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is no number")
+    return float(value)
+
+
 def read_picture(images: int, content: bytes, source: str) -> Picture:
     """A picture and its size, or BadInput if it is no PNG."""
     if content[:8] != PNG or len(content) < 24:
@@ -191,14 +200,16 @@ def read_evaluation(content: Mapping[str, Any], source: str) -> Evaluation:
     """The content of `eval.json`, or BadInput if something is missing."""
     try:
         return _evaluation(content)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BadInput(
             f"{source} does not hold what `scorefield eval` writes.", "Measure again, or delete it."
         ) from error
 
 
 def _evaluation(r: Mapping[str, Any]) -> Evaluation:
-    frechet, near = r["frechet"], r["memorisation"]
+    near = r["memorisation"]
+    names = ("value", "value_std", "floor", "floor_std")
+    frechet = {**r["frechet"], **{name: real(r["frechet"][name]) for name in names}}
     spread, floor_spread = (
         (max(0.0, v - s), v + s)
         for v, s in (
@@ -227,15 +238,16 @@ def _evaluation(r: Mapping[str, Any]) -> Evaluation:
         ("precision", "Share of samples that lie among real examples: can they be believed?"),
         ("recall", "Share of real examples that lie among samples: is nothing left out?"),
     ):
-        model, real = r["precision_recall"][key], r["precision_recall_real"][key]
+        model, floor = real(r["precision_recall"][key]), real(r["precision_recall_real"][key])
         measures.append(
-            Measure(key.capitalize(), model, share(model), real, share(real), max(1.0, model, real),
-                    _points(model - real), words)
+            Measure(key.capitalize(), model, share(model), floor, share(floor),
+                    max(1.0, model, floor), _points(model - floor), words)
         )  # fmt: skip
     weakest = ""
     if r["agreement"]:
-        total, real = r["agreement"]["total"], (r["agreement_real"] or {}).get("total")
-        floor = real and real["share"]
+        total = {key: real(r["agreement"]["total"][key]) for key in ("share", "low", "high")}
+        held_out = (r["agreement_real"] or {}).get("total")
+        floor = None if held_out is None else real(held_out["share"])
         words = "Share of samples that a judge sees as the class that was asked for, with its 95% "
         words += "interval."
         if r["judge"]:
@@ -246,18 +258,21 @@ def _evaluation(r: Mapping[str, Any]) -> Evaluation:
                     "" if floor is None else _points(total["share"] - floor), words,
                     (total["low"], total["high"]))
         )  # fmt: skip
-        classes = sorted(r["agreement"]["per_class"].items(), key=lambda c: c[1]["share"])
-        named = [f"{name} ({share(c['share'])})" for name, c in classes if c["share"] < 1]
+        per_class = r["agreement"]["per_class"].items()
+        asked = [(name, real(c["share"])) for name, c in per_class if c]  # few ask for few
+        classes = sorted(asked, key=lambda c: c[1])
+        named = [f"{name} ({share(right)})" for name, right in classes if right < 1]
         weakest = f"Weakest classes: {', '.join(named[:5])}." if named else ""
     if near["ratio"] is not None:
-        nearest = share(near.get("near_real", 0.01))  # files of before it was written: about 1%
+        nearest = share(real(near.get("near_real", 0.01)))  # 1%: files of before it was told
+        ratio = real(near["ratio"])
         measures.append(
-            Measure("Distance to training data", near["ratio"], number(near["ratio"]), 1.0, "1",
-                    max(1.25, 1.1 * near["ratio"]), "",
+            Measure("Distance to training data", ratio, number(ratio), 1.0, "1",
+                    max(1.25, 1.1 * ratio), "",
                     "Mean distance from a sample to the nearest training example, over that of "
                     "held-out data. Copies would bring it towards 0. As near as the nearest "
-                    f"{nearest} of held-out examples: {share(near['near'])} of samples, where real "
-                    f"data get {nearest}.")
+                    f"{nearest} of held-out examples: {share(real(near['near']))} of samples, "
+                    f"where real data get {nearest}.")
         )  # fmt: skip
     how = (
         f"{r['n_samples']:,} samples of {r['solver']}, {r['steps']} steps on {_grid_name(r)}, "
@@ -284,7 +299,7 @@ def read_contest(content: Mapping[str, Any], source: str, strips: Picture | None
     """The content of `compare.json`, or BadInput if something is missing."""
     try:
         return _contest(content, strips)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BadInput(
             f"{source} does not hold what `scorefield compare` writes.",
             "Compare again, or delete it.",
@@ -297,15 +312,15 @@ def _contest(r: Mapping[str, Any], strips: Picture | None) -> Contest:
         cells = sorted((c for c in r["cells"] if c["name"] == name), key=lambda c: c["steps"])
         points = tuple(_point(c) for c in cells if c["failure"] is None)
         failed = tuple(f"{c['steps']} steps: {c['failure']}" for c in cells if c["failure"])
-        contenders.append(Contender(name, any(c["stochastic"] for c in cells), points, failed))
-    real, flow = r["real"], r["reference"]["quality"]
+        contenders.append(Contender(str(name), any(c["stochastic"] for c in cells), points, failed))
+    flow = r["reference"]["quality"]
     guided = ", two for each guided step" if r["calls_per_eval"] == 2 else ""
     return Contest(
         int(r["images_seen"]),
         tuple(contenders),
-        real and (real["frechet"], real["frechet_std"]),
-        flow and flow["frechet"],
-        r["reference"]["error"],
+        _frechet(r["real"]),
+        None if flow is None else real(flow["frechet"]),
+        real(r["reference"]["error"]),
         f"{r['n']:,} samples of each from the same seeds, guidance {r['guidance']:g}. Calls are "
         f"those of the network for a sample{guided}. Frechet distance of {r['frechet_n']:,} "
         f"samples in {r['feature_space']}.",
@@ -315,14 +330,23 @@ def _contest(r: Mapping[str, Any], strips: Picture | None) -> Contest:
 
 def _point(cell: Mapping[str, Any]) -> Point:
     distance, quality = cell["distance"], cell["quality"]
-    agreement = quality and quality["agreement"]
+    agreement = None if quality is None else quality["agreement"]
+    steps, calls = int(cell["steps"]), real(cell["calls"])
+    if steps < 1 or calls <= 0:
+        raise ValueError("no step, or no call")
     return Point(
-        cell["steps"],
-        cell["calls"],
-        distance and (distance["mean"], distance["stderr"]),
-        quality and (quality["frechet"], quality["frechet_std"]),
-        agreement and agreement["share"],
+        steps,
+        calls,
+        None if distance is None else (real(distance["mean"]), real(distance["stderr"])),
+        _frechet(quality),
+        None if agreement is None else real(agreement["share"]),
     )
+
+
+def _frechet(quality: Mapping[str, Any] | None) -> tuple[float, float] | None:
+    if quality is None:
+        return None
+    return real(quality["frechet"]), real(quality["frechet_std"])
 
 
 class Setting(NamedTuple):

@@ -96,14 +96,14 @@ def read_likelihood(folder: Path) -> Likelihood | None:
                 outcomes.append(_outcome(content))
                 if content["parts"] is not None and method != "bound":  # with levels of its own
                     levels.append(_levels(content))
-            except (KeyError, TypeError, ValueError, IndexError) as error:
+            except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
                 raise _damaged(file) from error
     file = folder / "against.json"
     if file.exists():
         content = read_json(file)
         try:
             strangers = _strangers(content)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise _damaged(file) from error
     return Likelihood(tuple(outcomes), tuple(levels), strangers) if outcomes else None
 

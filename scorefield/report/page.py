@@ -90,7 +90,7 @@ def page(content: Content) -> str:
 <h1>{name}</h1>
 <p class="lead">{escape(headline(content))}</p>
 {_facts(content)}
-</header>
+{_left_out(content)}</header>
 <nav aria-label="Sections"><ol>{links}</ol></nav>
 <main>
 {body}</main>
@@ -138,6 +138,10 @@ def _facts(c: Content) -> str:
         for name, value, about in facts
     )
     return f'<dl class="facts">{items}</dl>'
+
+
+def _left_out(c: Content) -> str:
+    return "".join(f'<p class="about next">Left out: {escape(why)}</p>\n' for why in c.left_out)
 
 
 def _samples(c: Content) -> str:

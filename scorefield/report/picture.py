@@ -83,8 +83,10 @@ def _scatter(x0: Tensor, labels: Tensor | None) -> "Image":
     figure = Figure(figsize=(5, 5), dpi=120, layout="tight")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    colour = None if labels is None else labels.cpu().numpy()
-    axes.scatter(points[:, 0], points[:, 1], s=3, c=colour, cmap=matplotlib.colormaps["tab10"])
+    by_label = {}
+    if labels is not None:
+        by_label = {"c": labels.cpu().numpy(), "cmap": matplotlib.colormaps["tab10"]}
+    axes.scatter(points[:, 0], points[:, 1], s=3, **by_label)
     axes.set_aspect("equal")
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

@@ -11,7 +11,8 @@ from scorefield.train.checkpoint import (
     Folder,
     Log,
     Snapshot,
-    check_place,
+    claim,
+    digest_tensors,
     load_checkpoint,
     read_json,
     read_tensors,
@@ -22,7 +23,7 @@ from scorefield.train.checkpoint import (
     write_tensors,
 )
 from scorefield.train.ema import EMA, Power, WarmUp
-from scorefield.train.launch import processes
+from scorefield.train.launch import Elsewhere, Team, processes
 from scorefield.train.memory import keep_freed_memory
 from scorefield.train.order import order
 from scorefield.train.posthoc import coefficients, combine
@@ -34,18 +35,21 @@ from scorefield.train.trainer import Diverged, Progress, fit
 __all__ = [
     "Diverged",
     "EMA",
+    "Elsewhere",
     "Folder",
     "Log",
     "Power",
     "Progress",
     "Snapshot",
+    "Team",
     "TrainState",
     "Training",
     "WarmUp",
-    "check_place",
+    "claim",
     "check_trackers",
     "coefficients",
     "combine",
+    "digest_tensors",
     "fit",
     "keep_freed_memory",
     "load_checkpoint",

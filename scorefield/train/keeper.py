@@ -26,6 +26,7 @@ class Keeper:
         self.training, self.saved, self.accelerator = training, images, accelerator
         self.meter = Meter(images, training.log_every)
         self.run = run if accelerator.is_main_process else None
+        self.meaning = Folder(self.run).meaning() if self.run else None
         if self.run:
             drop_snapshots(self.run, images)
         self.log = Log(self.run, images)
@@ -50,7 +51,7 @@ class Keeper:
         parts = state.parts()
         if self.run:
             self._write_row()
-            Folder(self.run).save(parts, state.images_seen)
+            Folder(self.run).save(parts, state.images_seen, self.meaning)
         self.saved = state.images_seen
 
     def close(self) -> None:
@@ -68,7 +69,8 @@ class Keeper:
     def _snapshot(self, state: TrainState) -> None:
         if self.run:
             for length, power in state.powers.items():
-                save_snapshot(self.run, state.images_seen, length, power.average.state_dict())
+                weights = power.average.state_dict()
+                save_snapshot(self.run, state.images_seen, length, weights, self.meaning)
 
     def _write_row(self) -> None:
         row = self.meter.row(self.accelerator.device)

@@ -48,6 +48,7 @@ class TrainState(NamedTuple):
         modules = {"model": self.model, **{name: e.average for name, e in averages.items()}}
         for name, module in modules.items():
             load_weights(module, parts[name], folder.path / f"{name}.safetensors")
+        folder.check_meaning(folder.path / "model.safetensors")
         if memory:
             self.objective.recall(parts["objective"])
         return self._replace(images_seen=images_seen), parts["optimizer"]

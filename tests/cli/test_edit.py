@@ -242,7 +242,7 @@ def test_encoding_needs_no_chance(trained, picture, tmp_path, capfd):
         (["--strength", "2"], "--strength is 2"),
         (["--labels", "12"], "--labels has 12"),
         (["--mask", "none.png"], "--mask none.png: there is no such file"),
-        (["--mask", "{black}"], "False everywhere"),
+        (["--mask", "{black}"], "is black everywhere"),
         (["--source", "3"], "without --encode"),
         (["--encode", "--solver", "ddim"], "--encode and --solver"),
         (["--n", "0"], "--n is 0"),

@@ -11,6 +11,7 @@ import scorefield.cli.eval as command
 from scorefield.data import load
 from scorefield.measure import Judge, train_judge
 from scorefield.measure import judge as judging
+from scorefield.train import read_json, write_json
 
 
 @pytest.fixture
@@ -47,6 +48,24 @@ def test_eval_of_pictures(cli, run, quick_judge):
     for word in ("Frechet distance", "precision", "recall", "class agreement", "accuracy"):
         assert word in out
     assert "eval.json" in err
+
+
+def test_the_fuller_evaluation_stays(cli, run, quick_judge):
+    """Of the same weights; one of others, or of as many samples, gives way and is named."""
+    assert cli("eval", run, "--n", 20).code == 0
+    before = (run / "eval.json").read_bytes()
+    code, out, err = cli("eval", run, "--n", 2, "--json")
+    assert (code, json.loads(out)["n_samples"]) == (0, 2)
+    assert (run / "eval.json").read_bytes() == before
+    assert "eval.json stays, with 20 samples of the same weights" in err
+
+    err = cli("eval", run, "--n", 20, "--solver", "ddim").err
+    assert "replaced: 20 samples of the weights at 128 images (arc, 2 steps)" in err
+    assert read_json(run / "eval.json")["solver"] == "ddim"
+
+    write_json(run / "eval.json", {**read_json(run / "eval.json"), "images_seen": 64})
+    assert "weights at 64 images" in cli("eval", run, "--n", 2).err
+    assert read_json(run / "eval.json")["n_samples"] == 2
 
 
 def test_the_judge_sees_about_as_many_examples_of_any_set(monkeypatch, tmp_path):

@@ -2,11 +2,15 @@
 
 import json
 import re
+from functools import partial
 
 import pytest
 
+import scorefield.cli.eval as measuring
 import scorefield.cli.report as command
 from scorefield.cli.report import read_run
+from scorefield.measure import train_judge
+from scorefield.train import write_json
 
 
 @pytest.fixture
@@ -112,6 +116,31 @@ def _damaged_measures(run):
     return run
 
 
+def _altered_measures(run):
+    """A digit that another hand, or a bit that flipped, turned into another."""
+    write_json(run / "eval.json", {"n_samples": 1000})
+    text = (run / "eval.json").read_text()
+    (run / "eval.json").write_text(text.replace("1000", "1001"))
+    return run
+
+
+def _measures_a_folder(run):
+    (run / "eval.json").mkdir()
+    return run
+
+
+def _log_a_folder(run):
+    (run / "log.jsonl").unlink()
+    (run / "log.jsonl").mkdir()
+    return run
+
+
+def _damaged_likelihood(run):
+    (run / "likelihood").mkdir()
+    (run / "likelihood" / "vlb.json").write_text("{")
+    return run
+
+
 def _damaged_picture(run):
     next(run.glob("samples/0*.png")).write_bytes(b"no picture")
     return run
@@ -136,10 +165,6 @@ def _damaged_grid(run):
         (_is_a_file, "is a file, not a run folder"),
         (_no_settings, "no config.json"),
         (_damaged_settings, "config.json"),
-        (_damaged_measures, "eval.json does not hold"),
-        (_damaged_picture, "is not a PNG"),
-        (_damaged_comparison, "compare.json does not hold"),
-        (_damaged_grid, "x.json"),
     ],
 )
 def test_what_is_no_run_is_refused_in_a_sentence(run, damage, word):
@@ -149,6 +174,37 @@ def test_what_is_no_run_is_refused_in_a_sentence(run, damage, word):
         command.main([str(damage(run))])
     assert "\n" not in str(told.value)
     assert not (run / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    "damage, word",
+    [
+        (_damaged_measures, "eval.json does not hold"),
+        (_altered_measures, "eval.json does not hold what it was written with"),
+        (_measures_a_folder, "eval.json"),
+        (_log_a_folder, "log.jsonl"),
+        (_damaged_picture, "is not a PNG"),
+        (_damaged_comparison, "compare.json does not hold"),
+        (_damaged_grid, "x.json"),
+        (_damaged_likelihood, "vlb.json"),
+    ],
+)
+def test_a_file_that_cannot_be_read_costs_its_own_part(report, run, damage, word):
+    _, err = report(damage(run))
+    html = (run / "report.html").read_text()
+    assert err.count("left out: ") == 1 == html.count("Left out: ")
+    assert word in err
+    assert "Trained on 128 images" in html
+    assert 'id="configuration"' in html
+
+
+def test_a_measurement_of_few_samples_has_its_section(cli, run, report, monkeypatch):
+    """Two samples of ten classes ask for two of them: the others have no share."""
+    quick = partial(train_judge, epochs=1)
+    monkeypatch.setattr(measuring, "train_judge", lambda data, **settings: quick(data))
+    assert cli("eval", run, "--n", 2).code == 0
+    assert "left out" not in report(run)[1]
+    assert "2 samples of arc" in (run / "report.html").read_text()
 
 
 def test_the_output_must_be_a_file_that_can_be_written(run, tmp_path):

@@ -65,7 +65,8 @@ def test_a_folder_with_a_run_is_not_trained_over(refused, run):
 
 
 def test_a_run_without_checkpoint_may_be_started_over(cli, run, tiny):
-    (run / "state.json").unlink()
+    for part in ("state.json", "model.safetensors", "ema.safetensors", "optimizer.safetensors"):
+        (run / part).unlink()
     words = ("train", "digits", "--out", run, *tiny)
     assert cli(*words).code == 0
     assert images_seen(run) == 128

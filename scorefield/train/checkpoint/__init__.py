@@ -1,8 +1,9 @@
 """What training keeps on disk: safetensors, JSON and JSON lines, written whole or not at all."""
 
 from scorefield.train.checkpoint.commit import load_checkpoint, save_checkpoint
+from scorefield.train.checkpoint.digest import digest_tensors
 from scorefield.train.checkpoint.files import (
-    check_place,
+    claim,
     read_json,
     read_tensors,
     write_bytes,
@@ -22,7 +23,8 @@ __all__ = [
     "Folder",
     "Log",
     "Snapshot",
-    "check_place",
+    "claim",
+    "digest_tensors",
     "drop_snapshots",
     "load_checkpoint",
     "read_json",

@@ -13,7 +13,6 @@ with any other digest is damaged, and is refused.
 """
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 from torch import Tensor
 
 from scorefield.base import BadInput
+from scorefield.train.checkpoint.digest import digest
 from scorefield.train.checkpoint.files import (
     RESTORE,
     Tensors,
@@ -36,18 +36,21 @@ from scorefield.train.checkpoint.files import (
 )
 
 
-def save_checkpoint(run: Path, parts: Mapping[str, Tensors], state: Mapping[str, Any]) -> None:
-    """Commit `parts` (name -> tensors) and `state` (JSON) to the folder `run` as one checkpoint.
+def save_checkpoint(
+    run: Path, parts: Mapping[str, Tensors], state: Mapping[str, Any], meaning: str | None = None
+) -> None:
+    """Commit `parts` (name -> tensors) and `state` (JSON) to the folder `run` as one checkpoint,
+    the parts marked with their `meaning`.
 
     Raises BadInput if it cannot be written; the last checkpoint is then whole, and nothing else
     is left.
     """
     _finish(run)
-    digests = {}
+    digests, marks = {}, None if meaning is None else {"meaning": meaning}
     try:
         for name, tensors in parts.items():
-            content = to_bytes(tensors)
-            digests[name] = hashlib.sha256(content).hexdigest()
+            content = to_bytes(tensors, marks)
+            digests[name] = digest(content)
             write_bytes(_next(run, name), content)
         write_json(run / "state.json", {**state, "sha256": digests})
     except BadInput:
@@ -95,7 +98,7 @@ def _finish(run: Path) -> None:
     digests = load_state(run)["sha256"] if (run / "state.json").exists() else {}
     for path in waiting:
         name = path.name.removesuffix(".safetensors.next")
-        if hashlib.sha256(read_bytes(path)).hexdigest() == digests.get(name):
+        if digest(read_bytes(path)) == digests.get(name):
             _move(run, [name])
 
 
@@ -108,12 +111,12 @@ def _move(run: Path, names: list[str]) -> None:
     sync_folder(run)
 
 
-def _load_part(run: Path, name: str, digest: object) -> dict[str, Tensor]:
+def _load_part(run: Path, name: str, wanted: object) -> dict[str, Tensor]:
     path = _part(run, name)
     for candidate in (path, _next(run, name)):
         with contextlib.suppress(BadInput):
             content = read_bytes(candidate)
-            if hashlib.sha256(content).hexdigest() == digest:
+            if digest(content) == wanted:
                 return from_bytes(candidate, content)
     if not path.exists():
         raise BadInput(f"{path} is missing.", RESTORE)

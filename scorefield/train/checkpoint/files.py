@@ -13,8 +13,21 @@ from safetensors.torch import save as bytes_from_tensors
 from torch import Tensor
 
 from scorefield.base import BadInput
+from scorefield.train.checkpoint.digest import (
+    digest_tensors,
+    marks_of,
+    sealed,
+    to_header,
+    unsealed,
+)
 
 Tensors = Mapping[str, Tensor]
+
+BLOCK = 4096
+"""Bytes that a disk must have room for before any work is done."""
+
+LONGEST_HEADER = 100_000_000
+"""Of a safetensors file, by its definition."""
 
 RESTORE = "Restore the file, or train again in another folder."
 
@@ -27,7 +40,7 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
     untouched and nothing half-written is left. A rename lasts through a power cut once the folder
     is synced too (`sync_folder`).
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
@@ -41,6 +54,10 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError):
             raise unwritable(path, error) from error
         raise
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -68,24 +85,53 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def check_place(path: Path, flag: str = "--out") -> None:
-    """Raise BadInput if a file or folder cannot be made at `path`, before any work is done."""
-    above = path
+def claim(*paths: Path, flag: str = "--out") -> None:
+    """Raise BadInput unless a file can be written at each path, before any work is done.
+
+    It is tried: a block goes into a file beside it, or where its folder will be made, and is taken
+    away again. A full disk, a name too long, rights and devices are found so.
+    """
+    for path in paths:
+        try:
+            _try(path, flag)
+        except OSError as error:
+            raise BadInput(
+                f"{flag} {path} cannot be written: {error.strerror or error}.",
+                "Give another place, on a disk with room.",
+            ) from error
+
+
+def _try(path: Path, flag: str) -> None:
+    if path.is_dir():
+        raise BadInput(f"{flag} {path} is a folder.", "Give the name of a file.")
+    if path.exists() and not path.is_file():
+        raise BadInput(f"{flag} {path} is a device or a pipe.", "Give the name of a file.")
+    above, temporary = path.parent, _temporary(path)
     while not above.exists() and above != above.parent:
         above = above.parent
-    if not above.is_dir() and above != path:
+    if not above.is_dir():
         raise BadInput(f"{flag} {path} lies below {above}, a file.", "Give another place.")
-    if not os.access(above, os.W_OK):
-        raise BadInput(f"{flag} {path}: {above} cannot be written.", "Give another place.")
+    for part in temporary.relative_to(above).parts:
+        with contextlib.suppress(FileNotFoundError):
+            os.lstat(above / part)  # which refuses a name too long
+    probe = above / temporary.name
+    try:
+        probe.write_bytes(bytes(BLOCK))
+    finally:
+        probe.unlink(missing_ok=True)
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically; NaN and infinity are refused."""
-    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+def write_json(path: Path, content: Mapping[str, Any], seal: bool = True) -> dict[str, Any]:
+    """Write a JSON object atomically, with its digest, or without one if people may edit it; NaN
+    and infinity are refused. Returns what was written."""
+    whole = sealed(content) if seal else dict(content)
+    write_bytes(path, (json.dumps(whole, indent=2, allow_nan=False) + "\n").encode())
+    return whole
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object, or raise BadInput that names the file."""
+    """Read a JSON object, without its digest, or raise BadInput that names the file: also if it
+    was altered."""
     try:
         content = json.loads(read_bytes(path))
     except (ValueError, RecursionError) as error:
@@ -94,12 +140,14 @@ def read_json(path: Path) -> dict[str, Any]:
         raise BadInput(f"{path} cannot be read as JSON: {error}.", RESTORE) from error
     if not isinstance(content, dict):
         raise BadInput(f"{path} does not hold a JSON object.", RESTORE)
-    return content
+    return unsealed(content, path)
 
 
-def write_tensors(path: Path, tensors: Tensors) -> None:
-    """Write named tensors as safetensors, atomically."""
-    write_bytes(path, to_bytes(tensors))
+def write_tensors(path: Path, tensors: Tensors, meaning: str | None = None) -> None:
+    """Write named tensors as safetensors, atomically, marked with their digest and with that of the
+    settings that give them a meaning."""
+    marks = {"sha256": digest_tensors(tensors), **({} if meaning is None else {"meaning": meaning})}
+    write_bytes(path, to_bytes(tensors, marks))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -117,15 +165,27 @@ def read_bytes(path: Path) -> bytes:
         ) from error
 
 
-def to_bytes(tensors: Tensors) -> bytes:
+def meaning_of(path: Path) -> str | None:
+    """The digest of the settings that a safetensors file was written under, if it carries one."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(8)
+            head += file.read(min(int.from_bytes(head, "little"), LONGEST_HEADER))
+    except OSError:
+        return None
+    return marks_of(head).get("meaning")
+
+
+def to_bytes(tensors: Tensors, marks: Mapping[str, str] | None = None) -> bytes:
     """Named tensors, from any device, as the content of a safetensors file."""
-    return bytes_from_tensors({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
+    whole = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    return bytes_from_tensors(whole, to_header(marks or {}))
 
 
 def from_bytes(path: Path, content: bytes) -> dict[str, Tensor]:
     """The tensors of a safetensors file whose content was read from `path`."""
     try:
-        return tensors_from_bytes(content)
+        tensors = tensors_from_bytes(content)
     except SafetensorError as error:
         if content[:2] == b"PK" or content[:1] == b"\x80":
             raise BadInput(
@@ -135,3 +195,10 @@ def from_bytes(path: Path, content: bytes) -> dict[str, Tensor]:
         raise BadInput(
             f"{path} is truncated or not a safetensors file: {error}.", RESTORE
         ) from error
+    mark = marks_of(content).get("sha256")
+    if mark is not None and mark != digest_tensors(tensors):
+        raise BadInput(
+            f"{path} does not hold the tensors that it was written with: it was altered.",
+            "Restore it, or delete it and make it again.",
+        )
+    return tensors

@@ -14,6 +14,7 @@ likelihood/, restore/  what these commands found
 samples/               pictures             eval.json, judge.*  what `scorefield eval` found
 """
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,14 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.train.checkpoint.commit import load_checkpoint, load_state, save_checkpoint
-from scorefield.train.checkpoint.files import Tensors, check_place, read_json, write_json
+from scorefield.train.checkpoint.digest import digest_json
+from scorefield.train.checkpoint.files import Tensors, claim, meaning_of, read_json, write_json
+from scorefield.train.checkpoint.lock import alone
+
+WEIGHTS = ("model", "ema", "optimizer")
+"""Parts that every checkpoint has."""
+FREE = ("training", "sample", "data")
+"""Groups of settings that may change under trained weights."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +57,39 @@ class Folder:
 
     def keep_config(self, content: dict[str, Any]) -> None:
         """Write `config.json`, and with it the folder if it is not there."""
-        write_json(self.config_path, content)
+        write_json(self.config_path, content, seal=False)
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Hold the folder for one training, and make it if it is not there (see `lock`)."""
+        return alone(self.path)
+
+    def meaning(self) -> str | None:
+        """The digest of what of `config.json` the weights mean nothing without: network, objective
+        and facts of the data. Training may be prolonged, samples made otherwise and data moved."""
+        if not self.has_config:
+            return None
+        content = self.config()
+        config = {k: v for k, v in content["config"].items() if k not in FREE}
+        return digest_json({"config": config, "data": content["data"]})
+
+    def check_meaning(self, weights: Path) -> None:
+        """Raise BadInput if a file of weights was written under another meaning. Files of earlier
+        versions do not say under which."""
+        mark = meaning_of(weights)
+        if mark is not None and mark != self.meaning():
+            raise BadInput(
+                f"{self.config_path} is not what {weights.name} was trained with: its network, "
+                "objective or data were changed.",
+                "Restore the file, or train anew in another folder.",
+            )
 
     def images_seen(self) -> int:
         """Of the last checkpoint; 0 without one."""
         return load_state(self.path)["images_seen"] if self.has_checkpoint else 0
 
-    def save(self, parts: dict[str, Tensors], images_seen: int) -> None:
-        """Commit a checkpoint."""
-        save_checkpoint(self.path, parts, {"images_seen": images_seen})
+    def save(self, parts: dict[str, Tensors], images_seen: int, meaning: str | None = None) -> None:
+        """Commit a checkpoint, of weights that were trained under this `meaning`."""
+        save_checkpoint(self.path, parts, {"images_seen": images_seen}, meaning)
 
     def load(self, *names: str) -> tuple[list[dict[str, Tensor]], int]:
         """The named parts of the last checkpoint, in order, and its images seen."""
@@ -68,7 +100,7 @@ class Folder:
         """Raise BadInput if no run folder can be made here."""
         if self.path.exists() and not self.path.is_dir():
             raise BadInput(f"--out {self.path} is a file.", "Give a folder for the run.")
-        check_place(self.path)
+        claim(self.path / "state.json", self.path / "log.jsonl", self.path / "samples" / "0.png")
 
     def check_begun(self) -> None:
         """Raise BadInput unless a run was begun here, with or without a checkpoint yet."""
@@ -82,7 +114,20 @@ class Folder:
     def check_run(self) -> None:
         """Raise BadInput unless there is a run with a checkpoint here."""
         self.check_begun()
+        self.check_kept()
         if not self.has_checkpoint:
             raise BadInput(
                 f"{self.path} has no checkpoint yet.", "Train on with --resume until the first one."
             )
+
+    def check_kept(self) -> None:
+        """Raise BadInput if the folder has weights and `state.json`, which vouches for them, is
+        lost: what would begin anew there would write over them."""
+        if self.has_checkpoint:
+            return
+        for name in WEIGHTS:
+            if (self.path / f"{name}.safetensors").exists():
+                raise BadInput(
+                    f"{self.path} has {name}.safetensors, but its state.json is missing.",
+                    "Restore that file, or train in another folder.",
+                )

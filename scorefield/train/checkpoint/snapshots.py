@@ -28,9 +28,11 @@ def snapshots(run: Path) -> list[Snapshot]:
     return sorted(Snapshot(int(m[1]), float(m[2]), p) for m, p in found if m)
 
 
-def save_snapshot(run: Path, images: int, length: float, tensors: Tensors) -> None:
+def save_snapshot(
+    run: Path, images: int, length: float, tensors: Tensors, meaning: str | None = None
+) -> None:
     """Write one, whole or not at all."""
-    write_tensors(run / "snapshots" / f"{images:09d}-{length}.safetensors", tensors)
+    write_tensors(run / "snapshots" / f"{images:09d}-{length}.safetensors", tensors, meaning)
 
 
 def drop_snapshots(run: Path, images: int) -> None:

@@ -1,0 +1,76 @@
+"""Digests that files carry of themselves, so that a change of one bit is seen when they are read.
+
+A JSON object has its own under `digest`. A safetensors file has marks in its header: `sha256`, of
+its tensors, and `meaning`, of the settings without which its numbers say nothing. Files that carry
+none, of an earlier version or made by hand, are read as they are.
+"""
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput
+
+SEAL, MARKS = "digest", "scorefield"
+
+
+def digest(content: bytes) -> str:
+    """SHA-256, hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def digest_json(content: Any) -> str:
+    """Of a JSON value, whatever the order of its keys and the blanks between them.
+
+    >>> digest_json({"a": 1, "b": [2.0]}) == digest_json({"b": (2.0,), "a": 1})
+    True
+    """
+    return digest(json.dumps(content, sort_keys=True, allow_nan=False).encode())
+
+
+def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Of names, types, shapes and numbers, whatever their order and device."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object with its digest as the last key."""
+    bare = {key: value for key, value in content.items() if key != SEAL}
+    return {**bare, SEAL: digest_json(bare)}
+
+
+def unsealed(content: Mapping[str, Any], source: object) -> dict[str, Any]:
+    """The object without its digest. Raises BadInput if it was written with another content."""
+    bare = {key: value for key, value in content.items() if key != SEAL}
+    if SEAL in content and content[SEAL] != digest_json(bare):
+        raise BadInput(
+            f"{source} does not hold what it was written with: it was altered.",
+            "Restore it, or delete it and make it again.",
+        )
+    return bare
+
+
+def to_header(marks: Mapping[str, str]) -> dict[str, str] | None:
+    """Marks as the metadata of a safetensors file: one key, since it keeps no order of several."""
+    return {MARKS: json.dumps(marks, sort_keys=True)} if marks else None
+
+
+def marks_of(content: bytes) -> dict[str, str]:
+    """The marks of a safetensors file that begins so; none where it carries none."""
+    try:
+        (length,) = struct.unpack("<Q", content[:8])
+        header = json.loads(content[8 : 8 + length])
+        marks = json.loads(header["__metadata__"][MARKS])
+    except (struct.error, ValueError, KeyError, TypeError):
+        return {}
+    return marks if isinstance(marks, dict) else {}
