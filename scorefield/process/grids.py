@@ -20,11 +20,11 @@ from scorefield.process.schedules import VP, Schedule
 Spacing = Literal["leading", "trailing", "linspace"]
 
 CLEAN = Level.of(1.0, 0.0)
-DEEP, NOISIEST, FEW = -12.0, -8.0, 50
-"""A first level with logsnr below DEEP cannot be spread from, with alpha = 0 not at all. A grid
-begins there and is spread from NOISIEST (ratio 55) on: measured on the digits model, ten steps from
--8 have half the error of ten from -12. The step between the two holds D, at an error of the square
-or cube of its length in alpha/sigma: from FEW steps on that falls as steps^(-3/2)."""
+DEEP, NOISIEST = -12.0, -6.25
+"""A clock of `alpha/sigma` that has no end in pure noise cannot be spread from there, nor usefully
+from a first level with logsnr below DEEP. It is then spread from NOISIEST (ratio 23), and what it
+has of alpha/sigma there is taken away again, less and less down the grid: the first level is where
+it should be, the first steps are even in alpha/sigma and shrink with the steps like all others."""
 
 
 def uniform_t(
@@ -136,7 +136,8 @@ def vp_root(
 
     On every schedule t is read off `sigma/alpha`. p=1 is `uniform_t` on VP; larger p moves levels
     from noise towards data. For `Arc` at 5 to 20 steps on mixtures in 1 to 32 dimensions 2.25 is
-    the best compromise of 2, 2.25, 2.5, 3 and 3.5 (docs/arc.md).
+    the best compromise of 2, 2.25, 2.5, 3 and 3.5 (docs/arc.md). With no `stop` the step to clean
+    data is no shorter in `t^(1/p)` than the others: a floor far below them would leave a gap.
 
     >>> from scorefield.process import VP
     >>> t = VP().inverse(vp_root(VP(), 3, stop=1e-3).logsnr)
@@ -153,6 +154,7 @@ def vp_root(
         stop,
         lambda logsnr: clock.inverse(logsnr) ** (1 / p),
         lambda value: clock(value**p).logsnr,
+        even=True,
     )
 
 
@@ -218,10 +220,12 @@ def _spread(
     stop: float | None,
     forth: Callable[[Tensor], Tensor],
     back: Callable[[Tensor], Tensor],
+    even: bool = False,
 ) -> Level:
     """Levels in equal steps of `forth(logsnr)`, exact at both ends.
 
     The first level is always the schedule at `start`, even where its logsnr is too low to spread.
+    `even`: with no `stop`, the last noisy level is one such step or more from clean data, at 0.
     """
     _check(steps, start, stop)
     count = steps if stop is None else steps + 1
@@ -233,16 +237,19 @@ def _spread(
             f"start t={start:g} is not above the last noisy level t={end:g}.",
             "Start later, or give a stop.",
         )
-    first, last = ends.logsnr.tolist()
-    noisiest = NOISIEST - 3 * math.log(max(1.0, steps / FEW))
-    if first < min(DEEP, noisiest):
-        first = max(first, min(noisiest, last + noisiest))
+    begun, last = ends.logsnr.tolist()
+    first = begun if begun >= DEEP else max(begun, min(NOISIEST, last + NOISIEST))
     top, bottom = forth(torch.tensor([first, last], dtype=torch.float64))
     if not math.isfinite(float(bottom)):
         raise BadInput("the grid cannot be spread to clean data.", "Give a stop > 0 or None.")
-    value = top + torch.linspace(0, 1, max(count, 2), dtype=torch.float64)[:count] * (bottom - top)
-    between = schedule(schedule.inverse(back(value[1:-1])))
-    levels = join([ends.at(0), between, ends.at(1)][: 3 if count > 1 else 1])
+    lowest = torch.maximum(bottom, top / steps) if even and stop is None else bottom
+    share = torch.linspace(0, 1, max(count, 2), dtype=torch.float64)[1:]
+    signal = (back(top + share * (lowest - top)) / 2).exp()
+    signal = signal - (math.exp(first / 2) - math.exp(begun / 2)) * (1 - share)
+    noisy = schedule(schedule.inverse(2 * signal.log()))
+    if lowest == bottom:
+        noisy = join([noisy.at(slice(0, -1)), ends.at(1)])
+    levels = join([ends.at(0), noisy]) if count > 1 else ends.at(slice(0, 1))
     return join([levels, CLEAN]) if stop is None else levels
 
 

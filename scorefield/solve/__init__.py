@@ -29,7 +29,7 @@ from scorefield.solve.heun import Heun
 from scorefield.solve.inverse import encode
 from scorefield.solve.langevin import PredictorCorrector, annealed_langevin, langevin
 from scorefield.solve.lms import LMS
-from scorefield.solve.loop import Info, Solver, State, sample, trajectory
+from scorefield.solve.loop import Info, Solver, State, sample, start_order, trajectory
 from scorefield.solve.parallel import Parallel, parallel
 from scorefield.solve.pndm import IPNDM, PNDM
 from scorefield.solve.restart import Restart
@@ -76,5 +76,6 @@ __all__ = [
     "langevin",
     "parallel",
     "sample",
+    "start_order",
     "trajectory",
 ]

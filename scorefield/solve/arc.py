@@ -144,7 +144,8 @@ def _adams(lam: Tensor, there: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     leads = _fade(step, gaps[:, :-1], older[:, :-1])
     start = torch.where(older, theta[:, 1:], here[:, None]).amax(1)
     young = older[:, 0] & ~older[:, -1]
-    oldest = (2 * torch.where(older[:, 1:], led, 1.0).amin(1) - 1).clamp(min=0) * young
+    first = _fade(gaps.amax(1), gaps[:, :1], older[:, :1])[:, 0]
+    oldest = (2 * torch.where(older[:, 1:], led, 1.0).amin(1) - 1).clamp(min=0) * first * young
     q, p = torch.column_stack((here, before)), torch.column_stack((absent, before))
     nodes = (q, p, torch.column_stack((absent, here, before[:, :-1])), q, p)
     shares = torch.cat((led, led, leads, led, led))

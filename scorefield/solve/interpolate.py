@@ -43,7 +43,7 @@ Form = Literal["x0", "eps"]
 Clock = Callable[[Tensor], Tensor]
 
 FAR = 1e100
-NOISY, EVEN = 10.0, 1.2
+NOISY, EVEN, UNEVEN = 10.0, 1.2, 5 / 2
 """Eq. 3a holds from pure noise to DEEP, and on to this sigma/alpha where a step in the angle is at
 most EVEN times the last one: steps that grow want the method's own clock."""
 _nodes, _shares = np.polynomial.legendre.leggauss(8)
@@ -164,8 +164,9 @@ def in_noise(
     first `count` in the step from lam to `after (B,)`, per unit of alpha_there; and of all in the
     correction that the first brings, per unit of alpha_here. Each row sums to 0.
 
-    While a value is not `there` the correction is of all the way since the oldest; after that, and
-    only if it is made `always`, of the last step.
+    While a value is not `there` the correction is of all the way since the oldest, unless a step of
+    it was more than UNEVEN times the last one: a polynomial through values near each other means
+    nothing far from them. Else, and once all are there if it is made `always`, of the last step.
     """
     nodes = place(angle_clock, lam, there)
     y, y_after = (m * lam).exp(), (m * after).exp()
@@ -174,7 +175,9 @@ def in_noise(
     ahead = pad(ahead / y_after[:, None], (0, lam.shape[1] - count))
     ahead[:, 0] = -ahead[:, 1:].sum(1)
     full = there[:, -1]
-    start = torch.where(full, y[:, 1], torch.where(there, y, torch.inf).amin(1))
+    gaps = torch.where(there[:, 1:], y[:, :-1] - y[:, 1:], 0.0)
+    whole = ~full & (gaps.amax(1) <= UNEVEN * gaps[:, 0])
+    start = torch.where(whole, torch.where(there, y, torch.inf).amin(1), y[:, 1])
     points, measure = powers(start, y[:, 0])
     product, foretold = newton(nodes, angle(points, m))
     late = there[:, 1] & (~full | always)

@@ -1,0 +1,110 @@
+"""Every deterministic solver from pure noise, from deep in noise, and from the middle."""
+
+import pytest
+import torch
+
+from scorefield.base import Level, Zero
+from scorefield.denoise import Mixture
+from scorefield.process import EDM, Cosine, Flow, grids
+from scorefield.solve import DEIS, PNDM, Arc, Heun, UniPC, sample, start_order
+from tests.laws import beginnings
+from tests.laws.beginnings import BEGINNINGS, middle, spread
+from tests.laws.entries import DETERMINISTIC, FROM_PURE_NOISE
+from tests.laws.truths import GAUSSIAN, gaussian_flow
+
+SOLVERS = {name: solver for name, solver in DETERMINISTIC.items() if not solver.adaptive}
+EVEN = {name: of for name, of in BEGINNINGS.items() if name != "edm(5000)"}  # even in t, that is
+# even in sigma, its first steps are the longest in signal
+HELD = ("ipndm4", "ipndm4(k=2)", "ipndm4(k=3)", "pndm", "ge(gamma=1.5)")
+"""Weights of even spacing: from pure noise on even levels their error falls like h^2 log(1/h)."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_order_from_the_first_level_on(solver):
+    method = SOLVERS[solver]
+    beginnings.check_beginning(method, spread("uniform-logsnr"), method.order)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("solver", [name for name, s in SOLVERS.items() if s.order < 6])
+def test_order_from_the_first_level_on_with_the_default_grid(solver):
+    """Order 6 is at 4e-11 there, where the order of its start shows: the default's test below."""
+    method = SOLVERS[solver]
+    beginnings.check_beginning(method, spread("vp-root"), method.order)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("solver", [name for name in SOLVERS if name not in HELD])
+def test_order_on_even_levels_from_pure_noise(solver):
+    method = SOLVERS[solver]
+    beginnings.check_beginning(method, spread("uniform-t"), start_order(method), names=EVEN)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_order_from_the_middle_on(solver):
+    method = SOLVERS[solver]
+    beginnings.check_beginning(method, middle, start_order(method), 80, {"vp": BEGINNINGS["vp"]})
+
+
+def fails(*args):
+    with pytest.raises(AssertionError, match="measured"):
+        beginnings.check_beginning(*args)
+
+
+def test_a_planted_leap():
+    fails(DEIS(3), beginnings.leap, 4, 160, FROM)
+
+
+def test_a_planted_forgetting():
+    fails(beginnings.Forgetful(), spread("uniform-t"), 3, 160, FROM)
+
+
+def test_a_planted_published_trapezoid():
+    deep = {"cosine betas": BEGINNINGS["cosine betas"]}
+    fails(beginnings.Published(), spread("vp-root"), 2, 20, deep)
+
+
+@pytest.mark.parametrize("solver", [Arc(), DEIS(), UniPC(3)], ids=str)
+def test_an_order_above_3_is_not_that_of_a_start_in_the_middle(solver):
+    """What `start_order` says of a memory is so: the declared order is not reached there."""
+    fails(solver, middle, solver.order, 80, {"vp": BEGINNINGS["vp"]})
+
+
+FROM = {name: BEGINNINGS[name] for name in FROM_PURE_NOISE}
+
+
+@pytest.mark.parametrize("schedule", [Flow(), Cosine(), *FROM_PURE_NOISE.values()], ids=repr)
+def test_the_default_at_400_calls(schedule):
+    """Under 1e-8 at the last noisy level, also with a mode far off."""
+    far = Mixture(
+        torch.tensor([[0.0, 0.0], [12.0, -3.0]]).double(),
+        torch.stack([torch.eye(2), 0.2 * torch.eye(2)]).double(),
+        torch.tensor([0.6, 0.4]).double(),
+    )
+    x = torch.randn(16, 2, generator=torch.Generator().manual_seed(0)).double()
+
+    def end(steps: int):
+        return sample(Arc(), far.denoise, x, grids.vp_root(schedule, steps, stop=0.05), Zero())
+
+    levels = grids.vp_root(schedule, 400, stop=0.05)
+    z = torch.tensor([[0.3, -1.2, 0.5], [-0.8, 0.1, 2.0]]).double()
+    off = sample(Arc(), GAUSSIAN.denoise, z, levels, Zero())
+    off = off - gaussian_flow(z, levels.at(0), levels.at(-1))
+    assert float(off.abs().max()) < 1e-9
+    assert float((end(400) - end(800)).square().mean().sqrt()) < 1e-8
+
+
+@pytest.mark.parametrize("solver", [PNDM(), Heun(), *SOLVERS.values()], ids=str)
+@pytest.mark.parametrize("schedule", [EDM(sigma_max=5e3), BEGINNINGS["cosine betas"][0]], ids=repr)
+def test_a_very_deep_first_level_is_nearly_pure_noise(schedule, solver):
+    """At 20 steps the run from there and the one from alpha = 0 end at the same place, to what is
+    left of signal in the first level and of the first step."""
+    levels = grids.vp_root(schedule, 20)
+    z = torch.tensor([[0.3, -1.2, 0.5], [-0.8, 0.1, 2.0]]).double()
+    deep = sample(solver, GAUSSIAN.denoise, z * levels.sigma[0], levels, Zero())
+    alpha, sigma = levels
+    pure = Level(torch.cat((0 * alpha[:1], alpha[1:])), sigma)
+    same = sample(solver, GAUSSIAN.denoise, z * sigma[0], pure, Zero())
+    assert float((deep - same).abs().max()) < 0.02
