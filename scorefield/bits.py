@@ -14,6 +14,7 @@ and the bounds `elbo` and `vlb` do without q: their decoder gives each level its
 cell is `1 / scale` wide in the units of the model (`Scaling`). Continuous data have a density, here
 that of u in the data's own units: scaling data by 2 costs one bit a number.
 
+The flow begins where samplers do, at N(0, sigma^2 I), and its density is that of what they draw.
 The model is asked from the first level of noise on that leaves the cells apart, half a cell being
 `SHARP` deviations: below it the data have no more to say, and a model that was never trained there
 would have the word. Uniform dequantisation has to go below, to the floor of the schedule.
@@ -42,6 +43,7 @@ from scorefield.likelihood import (
     gaussian,
     path,
     sde_bound,
+    start_log_prob,
     truncated_normal,
     uniform,
     vlb,
@@ -64,7 +66,7 @@ CELLS = 64
 STEPS = 16
 """Of the flow's solver; of an adaptive one, which chooses its own, 4."""
 ROUGH = 1e-3
-"""Bits a number: from here on what the two ends of a flow are off on average is worth a warning."""
+"""Bits a number: from here on what the end of a flow is off on average is worth a warning."""
 SMALL = 16
 """Numbers of an example up to which the trace is exact unless asked otherwise."""
 
@@ -390,7 +392,7 @@ class _One:
                 flow = flow_log_prob(
                     self.denoise, x, self.schedule, trace, cond=cond, noise=noise, t=t,
                     solver=build_solver(how.solver), floor=how.floor,
-                    levels=path(self.schedule, how.flow_steps, t),
+                    levels=path(self.schedule, how.flow_steps, t), prior=start_log_prob,
                 )  # fmt: skip
             known = how.dequantise is None  # else where in the cell x lies is chance too
             error = flow.stderr if known else torch.full_like(flow.stderr, math.nan)
@@ -432,15 +434,16 @@ def _calls(how: How) -> int:
     """Network calls a draw, planned: an adaptive solver takes as many as it takes."""
     if how.method != "flow":
         return CELLS + 1
-    return how.flow_steps * build_solver(how.solver).evals + 16
+    return how.flow_steps * build_solver(how.solver).evals + 7
 
 
 def _warn_rough(ends: float) -> None:
-    """Where the ends of the flow are known roughly only, so many bits a number."""
+    """Where the end of the flow is known roughly only, so many bits a number."""
     if ends > ROUGH:
         warnings.warn(
-            f"beyond the two ends of the schedule the flow is extrapolated, and about {ends:.1g} "
-            "bits a dimension rough. --floor leaves out the clean end; --method vlb has a decoder.",
+            f"between the schedule's last level and clean data the flow is extrapolated, and about "
+            f"{ends:.1g} bits a dimension rough. --floor stops at that level; --method vlb has a "
+            "decoder.",
             stacklevel=3,
         )
 

@@ -115,8 +115,9 @@ def flow_log_prob(
 
     prior: the log density at the noisiest level. By default a schedule that ends in pure noise has
     that of pure noise, for any velocity; else what is left to it is read off the denoiser (eq. 8),
-    a posterior mean, and log_prob estimates the density of the data. With `start_log_prob`, the law
-    that samplers start from, it is the density of what they draw.
+    a posterior mean, and log_prob estimates the density of the data. It is read in the middle of
+    the noise, where in many dimensions a trained network has seen nothing. With `start_log_prob`,
+    the law that samplers start from, log_prob is the density of what they draw.
 
     With `create_graph` log_prob can be differentiated, in x and in the denoiser's weights; memory
     then grows with the number of calls. Warns (`Rough`) where an end is off by more than 1e-4 nats

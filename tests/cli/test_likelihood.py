@@ -55,6 +55,22 @@ def test_files_and_their_content(said, run):
     ]
 
 
+def test_the_floor(said, run):
+    """Uniform dequantisation goes to clean data, unless it stops at the last level."""
+    uniform = ("--dequantise", "uniform", "--draws", 1, "--steps", 4)
+    clean, floor = said(*uniform, *FEW), said(*uniform, "--floor", *FEW)
+    assert (clean["floor"], floor["floor"]) == (False, True)
+    assert floor["calls"] == clean["calls"] - 4
+    assert "from the floor" in floor["how"]
+    assert clean["mean"] != floor["mean"]
+    for words, told in (
+        (("--floor",), "begins at a noisy level"),
+        (("--method", "vlb", "--floor"), "--floor is of the flow"),
+    ):
+        with pytest.raises(BadInput, match=told):
+            main([str(run), *words])
+
+
 def test_it_is_what_python_measures(said, run):
     result = said("--method", "bound", "--n", 20, "--draws", 1, "--batch", 8, "--json")
     opened, data = open_run(run), load("digits")

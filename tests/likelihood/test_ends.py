@@ -285,11 +285,11 @@ class TestOrders:
         assert self.to_data() > 5.5  # the sixth power of r, with a small factor; then the eighth
 
     def test_to_noise(self):
-        assert self.to_noise() > 6.5  # eighth power of rho; a spread not isotropic: q^4
+        assert self.to_noise() > 8.5  # ninth power of rho
 
     def test_a_weight_too_much_is_its_twin(self, monkeypatch):
-        monkeypatch.setattr(ends, "CLEAN", ends.FEWER)
         monkeypatch.setattr(ends, "NOISY", ends.CLEAN)
+        monkeypatch.setattr(ends, "CLEAN", ends.FEWER)
         assert self.to_data() < 5
         assert self.to_noise() < 6
 
