@@ -17,7 +17,8 @@ that of u in the data's own units: scaling data by 2 costs one bit a number.
 The flow begins where samplers do, at N(0, sigma^2 I), and its density is that of what they draw.
 The model is asked from the first level of noise on that leaves the cells apart, half a cell being
 `SHARP` deviations: below it the data have no more to say, and a model that was never trained there
-would have the word. Uniform dequantisation has to go below, to the floor of the schedule.
+would have the word. Uniform dequantisation has to go below, to the floor of the schedule: the flow
+gives the density there, of the model that samples down to the floor and no further.
 """
 
 import math
@@ -78,8 +79,8 @@ class How:
     `steps` and `solver` are of the flow, None for 16 of "rk4". `trace`, of flow and bound: "exact",
     a count of probes, or None for exact in up to 16 dimensions and else one. `dequantise`: None
     takes data as they are. `draws`: how often each example is measured, with chance of its own.
-    `floor`, of the flow: the density of data with the noise of the schedule's last level, where
-    nothing is extrapolated.
+    `floor`, of the flow of data as they are: their density with the noise of the schedule's last
+    level, where nothing is extrapolated.
     """
 
     method: Method = "flow"
@@ -109,10 +110,10 @@ class How:
                 f"the {self.method} has no truncated dequantisation.",
                 "Use none, as its decoder gives each level a probability, or uniform.",
             )
-        if self.floor and (self.method != "flow" or self.dequantise == "truncated"):
+        if self.floor and (self.method != "flow" or self.dequantise):
             raise BadInput(
                 f"the {self.method}, {self.dequantise or 'not'} dequantised, has no clean end.",
-                "Leave the floor out: it is of the flow of data as they are or uniform.",
+                "Leave the floor out: it is of the flow of data as they are.",
             )
 
     @property
@@ -391,7 +392,8 @@ class _One:
                 warnings.simplefilter("ignore", Rough)  # said once for all batches
                 flow = flow_log_prob(
                     self.denoise, x, self.schedule, trace, cond=cond, noise=noise, t=t,
-                    solver=build_solver(how.solver), floor=how.floor,
+                    solver=build_solver(how.solver),
+                    floor=how.floor or how.dequantise == "uniform",
                     levels=path(self.schedule, how.flow_steps, t), prior=start_log_prob,
                 )  # fmt: skip
             known = how.dequantise is None  # else where in the cell x lies is chance too

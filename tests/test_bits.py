@@ -148,7 +148,9 @@ def test_the_floor_is_data_with_the_last_levels_noise():
     assert float((found.each - truth(x0)).abs().max()) > 0.05  # the twin: clean data
 
 
-@pytest.mark.parametrize("how", [{"method": "vlb"}, {"dequantise": "truncated"}])
+@pytest.mark.parametrize(
+    "how", [{"method": "vlb"}, {"dequantise": "truncated"}, {"dequantise": "uniform"}]
+)
 def test_the_floor_is_of_the_flow_from_clean_data(how):
     with pytest.raises(BadInput, match="has no clean end"):
         How(**how, floor=True)

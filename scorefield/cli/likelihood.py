@@ -189,10 +189,10 @@ def _how(options: Options, cell: float | None) -> How:
         place = None if options.dequantise == "none" else options.dequantise
     if place and cell is None:
         raise BadInput("the run's data are continuous.", "Leave --dequantise out.")
-    if options.floor and place == "truncated":
+    if options.floor and place:
         raise BadInput(
-            "truncated dequantisation begins at a noisy level, and never at clean data.",
-            "Leave --floor out, or use --dequantise uniform.",
+            f"{place} dequantisation begins at a noisy level, and never at clean data.",
+            "Leave --floor out, or use --dequantise none.",
         )
     return How(
         method, trace, place, options.draws, options.solver or SOLVER, options.steps,

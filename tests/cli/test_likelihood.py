@@ -56,9 +56,10 @@ def test_files_and_their_content(said, run):
 
 
 def test_the_floor(said, run):
-    """Uniform dequantisation goes to clean data, unless it stops at the last level."""
-    uniform = ("--dequantise", "uniform", "--draws", 1, "--steps", 4)
-    clean, floor = said(*uniform, *FEW), said(*uniform, "--floor", *FEW)
+    """Data as they are go to clean data, unless they stop at the last level; uniform ones do."""
+    plain = ("--dequantise", "none", "--draws", 1, "--steps", 4)
+    clean, floor = said(*plain, *FEW), said(*plain, "--floor", *FEW)
+    assert said("--dequantise", "uniform", *plain[2:], *FEW)["calls"] == floor["calls"]
     assert (clean["floor"], floor["floor"]) == (False, True)
     assert floor["calls"] == clean["calls"] - 4
     assert "from the floor" in floor["how"]
