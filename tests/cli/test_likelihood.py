@@ -212,7 +212,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(run, words, fact):
     [
         ({"x": np.zeros((2, 1, 9, 9))}, "the shape 2 x 1 x 9 x 9, the run's examples 1 x 8 x 8"),
         ({"x": np.full((2, 1, 8, 8), 255.0)}, "values from 255 to 255, the run's data go"),
-        ({"x": np.full((2, 1, 8, 8), np.nan)}, "not finite"),
+        ({"x": np.full((2, 1, 8, 8), np.nan)}, "NaN, infinite"),
         ({"z": np.zeros((2, 1, 8, 8))}, "holds z, and no array x"),
         ({"x": np.zeros((0, 1, 8, 8))}, "shape"),
         ({"x": np.array(["a", "b"])}, "type"),
