@@ -14,13 +14,16 @@ and the bounds `elbo` and `vlb` do without q: their decoder gives each level its
 cell is `1 / scale` wide in the units of the model (`Scaling`). Continuous data have a density, here
 that of u in the data's own units: scaling data by 2 costs one bit a number.
 
+The flow begins where samplers do, at N(0, sigma^2 I), and its density is that of what they draw.
 The model is asked from the first level of noise on that leaves the cells apart, half a cell being
 `SHARP` deviations: below it the data have no more to say, and a model that was never trained there
-would have the word. Uniform dequantisation has to go below, to the floor of the schedule.
+would have the word. Uniform dequantisation has to go below, to the floor of the schedule: the flow
+gives the density there, of the model that samples down to the floor and no further.
 """
 
 import math
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
@@ -35,11 +38,13 @@ from scorefield.denoise import Denoiser
 from scorefield.likelihood import (
     Bound,
     Discretised,
+    Rough,
     elbo,
     flow_log_prob,
     gaussian,
     path,
     sde_bound,
+    start_log_prob,
     truncated_normal,
     uniform,
     vlb,
@@ -61,6 +66,8 @@ CELLS = 64
 """Of logsnr, in each of which every example meets one level (elbo, vlb, bound)."""
 STEPS = 16
 """Of the flow's solver; of an adaptive one, which chooses its own, 4."""
+ROUGH = 1e-3
+"""Bits a number: from here on what the end of a flow is off on average is worth a warning."""
 SMALL = 16
 """Numbers of an example up to which the trace is exact unless asked otherwise."""
 
@@ -72,6 +79,8 @@ class How:
     `steps` and `solver` are of the flow, None for 16 of "rk4". `trace`, of flow and bound: "exact",
     a count of probes, or None for exact in up to 16 dimensions and else one. `dequantise`: None
     takes data as they are. `draws`: how often each example is measured, with chance of its own.
+    `floor`, of the flow of data as they are: their density with the noise of the schedule's last
+    level, where nothing is extrapolated.
     """
 
     method: Method = "flow"
@@ -81,6 +90,7 @@ class How:
     solver: str = "rk4"
     steps: int | None = None
     guidance: float = 1.0
+    floor: bool = False
 
     def __post_init__(self) -> None:
         for kind, name, names in (
@@ -99,6 +109,11 @@ class How:
             raise BadInput(
                 f"the {self.method} has no truncated dequantisation.",
                 "Use none, as its decoder gives each level a probability, or uniform.",
+            )
+        if self.floor and (self.method != "flow" or self.dequantise):
+            raise BadInput(
+                f"the {self.method}, {self.dequantise or 'not'} dequantised, has no clean end.",
+                "Leave the floor out: it is of the flow of data as they are.",
             )
 
     @property
@@ -315,7 +330,7 @@ def measure(
             given = cond and {key: leaf[some].to(where.device) for key, leaf in cond.items()}
             found.append(one.often(x0[some].to(where), seeds[some], given))
         bar.total = rows
-    nats, stderr, parts = (torch.cat(v) for v in zip(*(f[:3] for f in found)))
+    nats, stderr, parts, ends = (torch.cat(v) for v in zip(*(f[:4] for f in found)))
     units = _scale(denoiser, x0) if cell is None else 0.0
     bad = int((~nats.isfinite()).sum())
     if bad:
@@ -323,7 +338,8 @@ def measure(
             f"the likelihoods of {bad} of {len(x0)} examples are not finite.",
             "Take more steps or another solver; else the training diverged.",
         )
-    dims, edges = x0[0].numel(), found[0][3]
+    dims, edges = x0[0].numel(), found[0][4]
+    _warn_rough(float(ends.mean()) / (dims * math.log(2)))
     share = -1 / (dims * math.log(2))
     told = None
     if edges is not None:
@@ -344,18 +360,21 @@ class _One:
 
     def often(
         self, x0: Tensor, seeds: Tensor, cond: Cond | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """log p `(B,)`, its error over the draws or probes, its parts `(B, P)`, edges or None."""
-        each, errors, parts, edges = zip(*(self(x0, seeds, k, cond) for k in range(self.how.draws)))
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
+        """log p `(B,)`, its error over the draws or probes, its parts `(B, P)`, what its ends are
+        off `(B,)`, edges or None."""
+        drawn = (self(x0, seeds, k, cond) for k in range(self.how.draws))
+        each, errors, parts, ends, edges = zip(*drawn)
         nats = torch.stack(each)
         error = errors[0]
         if self.how.draws > 1:
             error = nats.std(0) / math.sqrt(self.how.draws)
-        return nats.mean(0), error, torch.stack(parts).mean(0), edges[0]
+        parts, ends = (torch.stack(v).mean(0) for v in (parts, ends))
+        return nats.mean(0), error, parts, ends, edges[0]
 
     def __call__(
         self, x0: Tensor, seeds: Tensor, draw: int, cond: Cond | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
         """The draw of that number. Its place within the cell has a seed of its own: probes that
         are drawn like it would be the signs of where in the cell x lies."""
         place, noise = (Seeded(seeds + (2 * draw + k << 32)) for k in (1, 0))
@@ -369,19 +388,23 @@ class _One:
             x, log_q = truncated_normal(x0, cell, level, place)
         trace = how.traces(x0[0].numel())
         if how.method == "flow":
-            flow = flow_log_prob(
-                self.denoise, x, self.schedule, trace, cond=cond, solver=build_solver(how.solver),
-                t=t, noise=noise, levels=path(self.schedule, how.flow_steps, t),
-            )  # fmt: skip
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Rough)  # said once for all batches
+                flow = flow_log_prob(
+                    self.denoise, x, self.schedule, trace, cond=cond, noise=noise, t=t,
+                    solver=build_solver(how.solver),
+                    floor=how.floor or how.dequantise == "uniform",
+                    levels=path(self.schedule, how.flow_steps, t), prior=start_log_prob,
+                )  # fmt: skip
             known = how.dequantise is None  # else where in the cell x lies is chance too
             error = flow.stderr if known else torch.full_like(flow.stderr, math.nan)
-            return flow.log_prob - log_q, error, log_q[:, None], None
+            return flow.log_prob - log_q, error, log_q[:, None], flow.ends, None
         if how.method == "bound":
             found = self._control(x, trace, cond, noise, t)
         else:
             found = self._steps(x, cond, noise)
         parts = torch.column_stack((-found.prior, -found.terms, -found.decoder, -log_q))
-        return found.log_prob - log_q, found.stderr, parts, found.edges
+        return found.log_prob - log_q, found.stderr, parts, torch.zeros_like(log_q), found.edges
 
     def _control(
         self, x: Tensor, trace: Literal["exact"] | int, cond: Cond | None, noise: Seeded, t: float
@@ -413,7 +436,18 @@ def _calls(how: How) -> int:
     """Network calls a draw, planned: an adaptive solver takes as many as it takes."""
     if how.method != "flow":
         return CELLS + 1
-    return how.flow_steps * build_solver(how.solver).evals + 6
+    return how.flow_steps * build_solver(how.solver).evals + 7
+
+
+def _warn_rough(ends: float) -> None:
+    """Where the end of the flow is known roughly only, so many bits a number."""
+    if ends > ROUGH:
+        warnings.warn(
+            f"between the schedule's last level and clean data the flow is extrapolated, and about "
+            f"{ends:.1g} bits a dimension rough. --floor stops at that level; --method vlb has a "
+            "decoder.",
+            stacklevel=3,
+        )
 
 
 def _scale(denoiser: Denoiser, x0: Tensor) -> float:

@@ -1,6 +1,7 @@
 """Bits a number: known truths, units, errors, and that batches and order change nothing."""
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -10,8 +11,14 @@ from scorefield.base import BadInput, Level, Seeded
 from scorefield.bits import Beyond, How, begins, cell_of, chain, measure, usual
 from scorefield.data import Data, Scaling, Split, load
 from scorefield.denoise import Denoiser, Gaussian
-from scorefield.likelihood import flow_log_prob, path, sde_bound, truncated_normal
-from scorefield.process import EDM, VP, Cosine, DiscreteVP
+from scorefield.likelihood import (
+    flow_log_prob,
+    path,
+    sde_bound,
+    start_log_prob,
+    truncated_normal,
+)
+from scorefield.process import EDM, VP, Cosine, DiscreteVP, Learned
 
 pytestmark = pytest.mark.slow
 
@@ -130,6 +137,44 @@ def test_example_i_is_the_same_alone():
     alone = measure(model(), x0[5:6], how, cell=0.25, seeds=[5])
     torch.testing.assert_close(whole.nats[5:6], alone.nats, atol=1e-3, rtol=0)
     assert (alone.error, len(alone)) == (None, 1)
+
+
+def test_the_floor_is_data_with_the_last_levels_noise():
+    x0, schedule = normal(10), EDM(0.2, 80.0)
+    how = How("flow", "exact", steps=64, floor=True)
+    found = measure(model(schedule=schedule), x0, how)
+    wider = (0.5**2 + 0.2**2) ** 0.5
+    torch.testing.assert_close(found.each, truth(x0, wider), atol=2e-3, rtol=0)
+    assert float((found.each - truth(x0)).abs().max()) > 0.05  # the twin: clean data
+
+
+@pytest.mark.parametrize(
+    "how", [{"method": "vlb"}, {"dequantise": "truncated"}, {"dequantise": "uniform"}]
+)
+def test_the_floor_is_of_the_flow_from_clean_data(how):
+    with pytest.raises(BadInput, match="has no clean end"):
+        How(**how, floor=True)
+
+
+def test_rough_ends_are_said_once():
+    x0 = normal(8, 0.01)
+    with pytest.warns(UserWarning, match="bits a dimension rough") as said:
+        measure(model(0.01, VP()), x0, How("flow", "exact"), batch=2)
+    assert [str(w.message)[:45] for w in said] == ["between the schedule's last level and clean d"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        measure(model(0.5, VP()), normal(8), How("flow", "exact"), batch=2)
+
+
+def test_the_flow_is_of_what_samplers_draw():
+    """Not of data: where signal is left at the noisiest level, a model starts without it."""
+    x0, schedule = normal(6), Learned(gamma_1=2.0)
+    levels = path(schedule, 16)
+    given = {"levels": levels, "prior": start_log_prob}
+    by_hand = flow_log_prob(model(), x0, schedule, **given).log_prob
+    found = measure(model(schedule=schedule), x0, How("flow", "exact"))
+    torch.testing.assert_close(found.nats, by_hand, atol=1e-3, rtol=0)
+    assert float((found.each - truth(x0)).abs().max()) > 0.01
 
 
 def test_the_place_in_the_cell_is_not_the_probe():

@@ -81,6 +81,9 @@ class Options:
     """flow: deterministic solver, one-step, multistep or adaptive (default: rk4)."""
     steps: int | None = None
     """flow: solver steps (default: 16, or 4 for an adaptive solver)."""
+    floor: Switch = False
+    """flow: the density of data with the noise of the schedule's last level, not extrapolated to
+    clean data."""
     guidance: float = 1.0
     """Scale of classifier-free guidance; 1 is none."""
     unconditional: Switch = False
@@ -165,8 +168,8 @@ def _how(options: Options, cell: float | None) -> How:
     if options.method not in methods:
         raise unknown("method", options.method, methods)
     method: Method = options.method  # type: ignore[assignment] it is one of them
-    for flag in ("solver", "steps"):
-        if getattr(options, flag) is not None and method != "flow":
+    for flag in ("solver", "steps", "floor"):
+        if getattr(options, flag) and method != "flow":
             raise BadInput(f"--{flag} is of the flow, and the method is {method}.", "Leave it out.")
     if method in ("elbo", "vlb") and options.trace is not None:
         raise BadInput(f"the {method} has no trace.", "Leave --trace out.")
@@ -186,8 +189,15 @@ def _how(options: Options, cell: float | None) -> How:
         place = None if options.dequantise == "none" else options.dequantise
     if place and cell is None:
         raise BadInput("the run's data are continuous.", "Leave --dequantise out.")
-    solver = options.solver or SOLVER
-    return How(method, trace, place, options.draws, solver, options.steps, options.guidance)
+    if options.floor and place:
+        raise BadInput(
+            f"{place} dequantisation begins at a noisy level, and never at clean data.",
+            "Leave --floor out, or use --dequantise none.",
+        )
+    return How(
+        method, trace, place, options.draws, options.solver or SOLVER, options.steps,
+        options.guidance, options.floor,
+    )  # fmt: skip
 
 
 def _set(name: str, run: Run, data: Data, cell: float | None, options: Options) -> Set:
@@ -267,6 +277,7 @@ def _result(
         "trace": how.traces(bits.dims) if how.method in ("flow", "bound") else None,
         "draws": how.draws,
         "guidance": how.guidance,
+        "floor": how.floor,
         "conditional": data.cond is not None,
         "cell": cell,
         "begins": begins(run.schedule, cell) if how.dequantise != "uniform" else None,
@@ -288,7 +299,7 @@ def _words(how: How, dims: int, cell: float | None) -> str:
         probes = f"{trace} probe{'s' * (trace != 1)}"
         words.append("exact trace" if trace == "exact" else probes)
     if how.method == "flow":
-        words.append(f"{how.flow_steps} steps of {how.solver}")
+        words.append(f"{how.flow_steps} steps of {how.solver}" + how.floor * " from the floor")
     if how.dequantise:
         words.append(f"{how.dequantise} dequantisation")
     elif cell and how.method in ("elbo", "vlb"):

@@ -25,36 +25,48 @@ places. The mirror's denoiser is
 
 and a solver that walks down there walks up here, multistep, adaptive or whatever it is.
 
-Data have no noise and levels have. Between the two y = x/alpha moves, in `s = (sigma/alpha)^2`,
-with the slope `(y - D) / 2s` and log p(y) with `(d - alpha tr J) / 2s`, both smooth down to s = 0
-where the data have a density. Their values at s and 2s are a step of second order in s:
+The two ends lie beyond the levels that a model has seen. Between data and the first noisy level
+y = x/alpha moves, in `r = sigma/alpha`, with the slope eps_hat,
 
-    y(s) = y(0) + s (3 k_1 - k_2) / 2.                                                  (eq. 6)
+    dy/dr = (y - D) / r,   d log p(y)/dr = -(d - alpha tr J) / r,                       (eq. 6)
 
-At the other end, with `w = x/sigma` held and `rho = alpha/sigma`, Bayes gives
+finite at r = 0 for any smooth velocity; that of a posterior mean is odd in r, and 0 there. Slopes
+at 1, 4/3, 5/3 and 2 times the first level's r are extrapolated to 0 as a + b r + c r^3 + e r^5, and
+what r^2 or r^7 would add is an estimate of the error. Where r is not small beside the data's own
+spread, no slope from there on says what the density of clean data is.
 
-    log p(x) = log N(x; 0, sigma^2 I) + int_0^rho [w.D - rho |D|^2 - sigma tr J] drho,  (eq. 7)
+At the other end w = x/sigma moves in `rho = alpha/sigma` with D,
 
-an integral over levels noisier than any that a model has seen, extrapolated from its integrand at
-1, 2, 3 and 4 rho (Adams's weights). The error is of the fifth power of rho |x0|.
+    dw/drho = D,   d log p(w)/drho = -sigma tr J,                                       (eq. 7)
+
+to N(0, I) at rho = 0, if the schedule gets there. Where it ends before, a posterior mean tells the
+density at its last level. D gives a score, which leads from x to a centre alpha b, b about the mean
+of the data; and there, by Bayes's rule, with q = rho^2 the spread that is left about b,
+
+    log p(x) = log N(0; 0, sigma^2 I) + int_0^1 (x - alpha b).score(alpha b + u (x - alpha b)) du
+               - 1/2 int_0^q E[|x0 - b|^2 | x = alpha b] dq.                            (eq. 8)
+
+The first integral is Gauss's and Kronrod's, at this level. The second is over noisier ones, and
+extrapolated from 1, 5/4, 3/2 and 7/4 q: of an isotropic Gaussian of variance v the spread is
+`d v / (1 + q v)`, and what is extrapolated is the difference from that with the same value at q.
 
 Levels. A density is not the probability of a picture with finitely many levels. With x drawn about
 the picture from q,
 
-    log P(x0) >= E_q [log p(x) - log q(x | x0)],                                        (eq. 8)
+    log P(x0) >= E_q [log p(x) - log q(x | x0)],                                        (eq. 9)
 
 with q uniform on the bin (Theis et al. 2016) or a normal truncated to it, the model's own noise,
 
-    -E log q = d [log(sigma sqrt(2 pi e) Z) - tau phi(tau) / Z],                        (eq. 9)
+    -E log q = d [log(sigma sqrt(2 pi e) Z) - tau phi(tau) / Z],                        (eq. 10)
 
 tau half the bin in units of sigma/alpha and Z = 2 Phi(tau) - 1.
 
 Bounds. For a chain of levels, for infinitely many, and for the controlled process (lam = logsnr):
 
-    log p(x0) >= -L_T - sum_k KL(q(x_{k-1} | x_k, x0) || p(x_{k-1} | x_k)) - L_0       (eq. 10)
-    log p(x0) >= -L_T - 1/2 int E |eps - eps_hat|^2 dlam - L_0                         (eq. 11)
+    log p(x0) >= -L_T - sum_k KL(q(x_{k-1} | x_k, x0) || p(x_{k-1} | x_k)) - L_0       (eq. 11)
+    log p(x0) >= -L_T - 1/2 int E |eps - eps_hat|^2 dlam - L_0                         (eq. 12)
     log p(x0) >= E log p(x_1) + int d f dt
-                 + int E [(d - alpha tr J) - |eps_hat|^2 / 2] dlam                     (eq. 12)
+                 + int E [(d - alpha tr J) - |eps_hat|^2 / 2] dlam                     (eq. 13)
 
 Both KL arguments of a step are laws of x_{k-1} given x_k. The KL of the forward kernel
 q(x_k | x_{k-1}) to p compares laws of different variables and is half a nat a step off.
@@ -64,8 +76,9 @@ from scorefield.likelihood.bound import sde_bound, vlb
 from scorefield.likelihood.decoder import Discretised, gaussian
 from scorefield.likelihood.dequantise import Dequantised, bits_per_dim, truncated_normal, uniform
 from scorefield.likelihood.elbo import elbo
+from scorefield.likelihood.ends import start_log_prob
 from scorefield.likelihood.estimate import Bound
-from scorefield.likelihood.flow import FlowLogProb, flow_log_prob, path, start_log_prob
+from scorefield.likelihood.flow import FlowLogProb, Rough, flow_log_prob, path
 from scorefield.likelihood.latent import direction, lerp, slerp
 
 __all__ = [
@@ -73,6 +86,7 @@ __all__ = [
     "Dequantised",
     "Discretised",
     "FlowLogProb",
+    "Rough",
     "bits_per_dim",
     "direction",
     "elbo",

@@ -32,7 +32,7 @@ def vlb(
     noise: Noise | None = None,
 ) -> Bound:
     """The bound of infinitely many steps (Kingma et al. 2021, "Variational diffusion models",
-    eqs. 11 and 15; here eq. 11).
+    eqs. 11 and 15; here eq. 12).
 
         log p(x0) >= -KL(q(x_1 | x0) || N(0, n^2 I)) - 1/2 int E |eps - eps_hat|^2 dlam
                      + E log p(x0 | x_first)
@@ -70,7 +70,7 @@ def sde_bound(
     noise: Noise | None = None,
 ) -> Bound:
     """The bound of stochastic control (Berner, Richter and Ullrich 2022, "An optimal control
-    perspective on diffusion-based generative modeling"; Huang, Lim and Courville 2021; eq. 12).
+    perspective on diffusion-based generative modeling"; Huang, Lim and Courville 2021; eq. 13).
 
         log p(x0) >= E [log N(x_1; 0, n^2 I) + int (d f - |u|^2 / 2 - g div u) dt],
                      u = g score = -g eps_hat / sigma,

@@ -1,4 +1,4 @@
-"""From a density to the probability of pictures with finitely many levels (eqs. 8 and 9)."""
+"""From a density to the probability of pictures with finitely many levels (eqs. 9 and 10)."""
 
 import math
 from typing import NamedTuple
@@ -13,7 +13,7 @@ CLEAN = Level.of(1.0, 0.0)
 
 class Dequantised(NamedTuple):
     """`x`, drawn from q(x | x0), and `log_q (B,)`, its log density in nats: the probability of the
-    levels x0 has `log P(x0) >= E[log p(x) - log_q]` (eq. 8)."""
+    levels x0 has `log P(x0) >= E[log p(x) - log_q]` (eq. 9)."""
 
     x: Tensor
     log_q: Tensor
@@ -40,11 +40,11 @@ def truncated_normal(x0: Tensor, width: float, level: Level, noise: Noise) -> De
     techniques for maximum likelihood estimation for diffusion ODEs", section 3.2).
 
         x = alpha x0 + sigma e,   e ~ N(0, 1) on [-tau, tau],   tau = alpha width / (2 sigma)
-        E log_q = -d [log(sigma sqrt(2 pi e) Z) - tau phi(tau) / Z],   Z = 2 Phi(tau) - 1   (eq. 9)
+        E log_q = -d [log(sigma sqrt(2 pi e) Z) - tau phi(tau) / Z],   Z = 2 Phi(tau) - 1   (eq. 10)
 
     This is how the model has seen data at the level: for small sigma there is no gap between
     training and evaluation, which uniform noise leaves. x goes with the density at the level:
-    `flow_log_prob(..., t=t)` at its time. log_q is that of the x drawn, eq. 9 its mean.
+    `flow_log_prob(..., t=t)` at its time. log_q is that of the x drawn, eq. 10 its mean.
     """
     _check(width)
     if not bool((level.sigma > 0).all()):

@@ -29,7 +29,7 @@ def elbo(
     draws: int = 2,
     noise: Noise | None = None,
 ) -> Bound:
-    """`log p(x0) >= -L_T - sum_k L_{k-1} - L_0` of the reverse steps down `levels` (eq. 10).
+    """`log p(x0) >= -L_T - sum_k L_{k-1} - L_0` of the reverse steps down `levels` (eq. 11).
 
         L_T = KL(q(x_T | x0) || N(0, n^2 I)),   n^2 = alpha_T^2 + sigma_T^2, 1 on a chain
         L_{k-1} = KL(q(x_{k-1} | x_k, x0) || p(x_{k-1} | x_k))

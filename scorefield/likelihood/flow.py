@@ -2,6 +2,7 @@
 through stochastic differential equations", section 4.3 and appendix D.2."""
 
 import math
+import warnings
 from collections import deque
 from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol
@@ -10,18 +11,21 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, Seeded, Zero, like
+from scorefield.likelihood.ends import End, from_data, start_log_prob, to_noise, to_pure
 from scorefield.likelihood.trace import Probe, Traced, draw_probes, exact_trace, probed_trace
 from scorefield.solve import RK, Solver, trajectory
 from scorefield.solve.loop import check
 
 NOISIEST = -12.0
-"""A path ends at this logsnr if its schedule goes on to less signal: eq. 7 takes the rest from
-alpha/sigma = 1/400."""
+"""A path ends at this logsnr, alpha/sigma = 1/400, if its schedule goes on to less signal: eq. 7 or
+eq. 8 takes the rest."""
 NOISY_ENOUGH = -4.0
-"""Eq. 7 is not used where there is more signal than this, alpha/sigma = 1/7."""
-
-NEAR_NOISE = (55 / 24, -59 / 24, 37 / 24, -9 / 24)
-"""Of the slopes at 1, 2, 3 and 4 times alpha/sigma in the integral from 0 to 1 times that."""
+"""Eq. 8 is not used where there is more signal than this, alpha/sigma = 1/7."""
+ROUGH = 1e-4
+"""nats: from here on an end's estimated error is worth a warning."""
+HIDDEN = 8.0
+"""Of `|x0 - b|^2 (alpha/sigma)^2` at the noisiest level. From here on a mode as far away as x0 may
+lie where eq. 8 does not see it: at the centre its weight falls by exp(-4)."""
 
 Prior = Callable[[Tensor, Level], Tensor]
 """`log p(x)` `(B,)` of x at a level: `start_log_prob`, or `log_prob` of an exact denoiser."""
@@ -38,13 +42,20 @@ class Schedule(Protocol):
     def inverse(self, logsnr: Tensor) -> Tensor: ...
 
 
+class Rough(UserWarning):
+    """An end of a flow is known roughly only."""
+
+
 class FlowLogProb(NamedTuple):
     """`log_prob (B,)` in nats; its `stderr (B,)` over the probes, 0 for the exact trace and nan for
-    one probe; and `latent`, like x: where the flow takes x, at the noisiest level of the path."""
+    one probe; `latent`, like x: where the flow takes x, at the noisiest level of the path; and
+    `ends (B,)`, an estimate in nats of what log_prob is off for want of levels beyond the path's
+    two ends. The steps between have an error of their own."""
 
     log_prob: Tensor
     stderr: Tensor
     latent: Tensor
+    ends: Tensor
 
 
 def path(schedule: Schedule, steps: int, t: float = 0.0) -> Level:
@@ -78,15 +89,18 @@ def flow_log_prob(
     solver: Solver | None = None,
     levels: Level | None = None,
     t: float = 0.0,
+    floor: bool = False,
     probe: Probe = "rademacher",
     noise: Noise | None = None,
     prior: Prior | None = None,
     create_graph: bool = False,
 ) -> FlowLogProb:
-    """`log p(x)` of x `(B, ...)` under the flow of a denoiser, in nats (eqs. 1 to 7).
+    """`log p(x)` of x `(B, ...)` under the flow of a denoiser, in nats (eqs. 1 to 8).
 
-    x is data, and `log_prob` the density of clean data. With t above 0, x is noisy and at that time
-    of the schedule, and the density is that of noisy data there.
+    x is data, and `log_prob` the density of clean data, extrapolated from the last level. With
+    `floor` it is that of data with this level's noise, `x0 + (sigma/alpha) eps`, at x: nothing is
+    extrapolated there. With t above 0, x is noisy and at that time of the schedule, and the density
+    is that of noisy data there.
 
     trace: "exact" takes a vector-Jacobian product for each number of a sample at every call of the
     denoiser; an int is a count of random probes of the law `probe`, the same along the whole path
@@ -95,16 +109,22 @@ def flow_log_prob(
 
     solver: any deterministic one, multistep and adaptive too: it walks up in the mirror (eq. 5).
     levels: noisiest first as for sampling, with noise at all of them. By default `RK()`, four calls
-    a step, on `path` of 64 steps, or of 4 for an adaptive solver: right to 1e-4 nats on mixtures in
-    up to 64 dimensions with deviations from .1 on. With t above 0, x is at the last level.
+    a step, on `path` of 64 steps, or of 4 for an adaptive solver: right to 1e-4 nats, where it
+    does not warn, on mixtures in up to 64 dimensions with deviations from .1 to 10, in one from .03
+    on. With t above 0, x is at the last level.
 
-    prior: the log density at the noisiest level. By default what is left to pure noise is read
-    off the denoiser there (eq. 7), and log_prob estimates the density of the data. With
-    `start_log_prob`, the law that samplers start from, it is the density of what they draw.
+    prior: the log density at the noisiest level. By default a schedule that ends in pure noise has
+    that of pure noise, for any velocity; else what is left to it is read off the denoiser (eq. 8),
+    a posterior mean, and log_prob estimates the density of the data. It is read in the middle of
+    the noise, where in many dimensions a trained network has seen nothing. With `start_log_prob`,
+    the law that samplers start from, log_prob is the density of what they draw.
 
     With `create_graph` log_prob can be differentiated, in x and in the denoiser's weights; memory
-    then grows with the number of calls. Raises BadInput for a stochastic solver, a denoiser without
-    a gradient, clean levels, and without a prior for a path that ends in too little noise.
+    then grows with the number of calls. Warns (`Rough`) where an end is off by more than 1e-4 nats
+    by its own estimate, `ends`: data with deviations under about ten times the last level's
+    sigma/alpha, or whose spread times the noisiest level's alpha/sigma is not small. Raises
+    BadInput for a stochastic solver, a denoiser without a gradient, clean levels, and without a
+    prior for a path that ends in too little noise.
 
     >>> from scorefield.denoise import Gaussian
     >>> from scorefield.process import VP
@@ -114,56 +134,79 @@ def flow_log_prob(
     """
     solver = RK() if solver is None else solver
     levels = path(schedule, 4 if solver.adaptive else 64, t) if levels is None else levels
-    _check(solver, levels, len(x), prior)
+    ends_pure = bool((levels.alpha[0] == 0).all())
+    levels = levels.at(slice(int(ends_pure), None))  # the step to pure noise is eq. 7's
+    _check(solver, levels, len(x), prior is None and not ends_pure)
+    pure = _beyond(schedule, levels.at(0), prior is None, ends_pure)
     first, last = levels.at(-1), levels.at(0)
-    traced = exact_trace(denoise, create_graph)
+    given, traced = cond, exact_trace(denoise, create_graph)
     if trace != "exact":
         noise = Seeded(range(len(x))) if noise is None else noise
         probes = draw_probes(x, trace, probe, noise, first, last)
-        cond, traced = {**(cond or {}), "probe": probes}, probed_trace(denoise, create_graph)
+        given, traced = {**(cond or {}), "probe": probes}, probed_trace(denoise, create_graph)
     with torch.set_grad_enabled(create_graph):
         nats = x.new_zeros(len(x), 1 if trace == "exact" else trace)
-        if t == 0:
-            x, nats = _from_data(traced, x, first, cond)
-        latent, gained = _ascend(solver, traced, x, levels, nats, cond)
-        if prior is None:
-            rest = _to_noise(traced, latent, last, cond)
+        clean = far = End(x, nats, nats[:, 0])
+        if t == 0 and floor:
+            wider = x[0].numel() * like(first.alpha.log(), nats)
+            clean = clean._replace(x=like(first.alpha, x) * x, nats=nats + wider)
+        elif t == 0:
+            clean = from_data(traced, x, first, given)
+        latent, gained = _ascend(solver, traced, clean.x, levels, clean.nats, given)
+        if pure is not None:
+            far = to_pure(traced, latent, last, pure, given)
+            latent = far.x if ends_pure else latent
+            known = start_log_prob if prior is None else prior
+            far = far._replace(nats=far.nats + known(far.x, pure)[:, None])
+        elif prior is not None:
+            far = far._replace(nats=prior(latent, last)[:, None])
         else:
-            rest = prior(latent, last)[:, None]
-        each = gained + rest
-    return FlowLogProb(each.mean(1), _stderr(each, trace == "exact"), latent)
+            far = to_noise(denoise, traced, latent, last, given)
+            x0 = x / like(first.alpha, x) if t else x
+            far = far._replace(error=far.error + _hidden(x0.detach(), far.x.detach(), last))
+        each = gained + far.nats
+    _warn_rough(clean.error, far.error, first, last)
+    ends = clean.error + far.error
+    return FlowLogProb(each.mean(1), _stderr(each, trace == "exact"), latent, ends)
 
 
-def start_log_prob(x: Tensor, level: Level) -> Tensor:
-    """`log N(x; 0, sigma^2 I)` `(B,)`: the law that `Seeded.start` draws from.
+def _beyond(schedule: Schedule, last: Level, bare: bool, ends_pure: bool) -> Level | None:
+    """The schedule's end if the path is taken on to it (eq. 7): pure noise without a prior, and
+    whatever lies beyond NOISIEST with one."""
+    end = schedule(torch.tensor(1.0, dtype=torch.float64))
+    end = Level(end.alpha.detach(), end.sigma.detach())
+    cut = float(last.logsnr.detach().max()) < NOISIEST + 1e-6
+    wanted = ends_pure or (float(end.alpha) == 0 if bare else cut)
+    noisier = bool((end.alpha * last.sigma < last.alpha * end.sigma).all())
+    return end if noisier and wanted else None
 
-    >>> start_log_prob(torch.zeros(1, 2), Level.of(0.0, 1.0))  # -log(2 pi)
-    tensor([-1.8379])
-    """
-    variance = level.sigma**2
-    square = x.flatten(1).square().sum(1)
-    return -(x[0].numel() * (2 * math.pi * variance).log().to(x) + square / variance.to(x)) / 2
+
+def _warn_rough(clean: Tensor, noisy: Tensor, first: Level, last: Level) -> None:
+    """Where an end's error is more than ROUGH."""
+    worst = [float(v.max()) if len(v) else 0.0 for v in (clean, noisy)]
+    noise, signal = (float(v.detach().max()) for v in (first.ratio, 1 / last.ratio))
+    if worst[0] > ROUGH:
+        warnings.warn(
+            f"the last level's noise, {noise:.2g}, is not small beside the "
+            f"data's spread: log_prob is off by about {worst[0]:.1g} nats. Set floor=True, or end "
+            "the levels nearer to data.",
+            Rough,
+            stacklevel=3,
+        )
+    if worst[1] > ROUGH:
+        warnings.warn(
+            f"the noisiest level's signal, {signal:.2g}, is not small beside "
+            f"1 over the data's spread: log_prob is off by about {worst[1]:.1g} nats. Give the "
+            "prior of that level, or begin the levels with more noise.",
+            Rough,
+            stacklevel=3,
+        )
 
 
-def _from_data(
-    traced: Traced, x0: Tensor, level: Level, cond: Cond | None
-) -> tuple[Tensor, Tensor]:
-    """x at the first noisy level, and `log p(x0) - log p(x)` `(B, S)` (eq. 6)."""
-    size, s = x0[0].numel(), level.ratio**2
-
-    def slopes(y: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-        """Of y and of log p(y), per unit of s."""
-        noisy = Level(level.alpha, level.alpha * s.sqrt())
-        alpha = like(level.alpha, y)
-        denoised, trace = traced(alpha * y, noisy, cond)
-        gain = (size - like(level.alpha, trace) * trace) / like(2 * s, trace)
-        return (y - denoised) / like(2 * s, y), gain
-
-    once, gain = slopes(x0, s)
-    twice, more = slopes(x0 - like(s, x0) * once, 2 * s)
-    y = x0 + like(s / 2, x0) * (3 * once - twice)
-    gained = like(s / 2, gain) * (3 * gain - more) + size * like(level.alpha.log(), gain)
-    return like(level.alpha, y) * y, gained
+def _hidden(x0: Tensor, centre: Tensor, last: Level) -> Tensor:
+    """What half of the data would be, log 2, where x0 is so far from the centre as to hide them."""
+    square = (x0 - centre).flatten(1).square().sum(1)
+    return (square > HIDDEN * like(last.ratio**2, square)).to(x0) * math.log(2)
 
 
 def _ascend(
@@ -192,18 +235,6 @@ def _ascend(
     return latent, scaled / like(last, nats) + size * like((last / first).log(), nats)
 
 
-def _to_noise(traced: Traced, x: Tensor, level: Level, cond: Cond | None) -> Tensor:
-    """`log p(x)` `(B, S)` at a level with little signal left (eq. 7)."""
-    rho = level.alpha / level.sigma
-    w = x / like(level.sigma, x)
-    total: Tensor | float = 0.0
-    for k, weight in enumerate(NEAR_NOISE, 1):
-        denoised, trace = traced(x, Level(k * level.alpha, level.sigma), cond)
-        pull = (denoised * (w - like(k * rho, x) * denoised)).flatten(1).sum(1, keepdim=True)
-        total = total + weight * (pull - like(level.sigma, trace) * trace)
-    return start_log_prob(x, level)[:, None] + like(rho, x.flatten(1)) * total
-
-
 def _stderr(each: Tensor, exact: bool) -> Tensor:
     """Of the mean of the columns `(B, S)`."""
     count = each.shape[1]
@@ -214,7 +245,7 @@ def _stderr(each: Tensor, exact: bool) -> Tensor:
     return each.std(1) / math.sqrt(count)
 
 
-def _check(solver: Solver, levels: Level, batch: int, prior: Prior | None) -> None:
+def _check(solver: Solver, levels: Level, batch: int, bare: bool) -> None:
     """Raise BadInput unless a deterministic solver can walk up the levels to a known density."""
     if solver.stochastic:
         name = type(solver).__name__
@@ -225,8 +256,8 @@ def _check(solver: Solver, levels: Level, batch: int, prior: Prior | None) -> No
             "the last level is clean data, where the flow begins at no noise.",
             "Give a grid with a stop, or none: path(schedule, steps).",
         )
-    noisiest = float(levels.at(0).logsnr.max())
-    if prior is None and noisiest > NOISY_ENOUGH:
+    noisiest = float(levels.at(0).logsnr.detach().max())
+    if bare and noisiest > NOISY_ENOUGH:
         raise BadInput(
             f"the noisiest level has logsnr {noisiest:.3g}: x is not nearly noise there.",
             f"Start from logsnr {NOISY_ENOUGH:g} or less, or give the prior of that level.",

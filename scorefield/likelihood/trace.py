@@ -60,13 +60,16 @@ def probed_trace(denoise: Denoise, graph: bool = False) -> Traced:
 
 
 def draw_probes(x: Tensor, count: int, probe: Probe, noise: Noise, here: Level, there: Level):
-    """`(B, S, D)` of zero mean and unit variance, independent: `E v . J v = tr J` (eq. 2)."""
+    """`(B, S, D)` with `E v v^T = I`, so that `E v . J v = tr J`, and `|v|^2 = D`, so that the
+    identity's trace is exact (eq. 2): signs, or a normal on its sphere."""
     if probe not in get_args(Probe):
         raise unknown("probe", probe, get_args(Probe))
     if not isinstance(count, int) or count < 1:
         raise BadInput(f"trace is {count!r}.", 'Use "exact", or a number of probes from 1 on.')
     z = noise(x.detach().new_empty(len(x), count, x[0].numel()), here, there)
-    return torch.where(z < 0, -1.0, 1.0).to(x) if probe == "rademacher" else z
+    if probe == "rademacher":
+        return torch.where(z < 0, -1.0, 1.0).to(x)
+    return z * (z.shape[2] / z.square().sum(2, keepdim=True)).sqrt()
 
 
 def _recorded(

@@ -41,8 +41,8 @@ FLAGS = {
     """,
     "train-classifier": "--help --images --width --blocks --seed --json",
     "likelihood": """
-        --help --data --method --trace --n --dequantise --draws --solver --steps --guidance
-        --unconditional --average --against --batch --out --json
+        --help --data --method --trace --n --dequantise --draws --solver --steps --floor
+        --guidance --unconditional --average --against --batch --out --json
     """,
     "encode": """
         --help --input --decode --out --label --steps --solver --average --batch --json

@@ -55,6 +55,23 @@ def test_files_and_their_content(said, run):
     ]
 
 
+def test_the_floor(said, run):
+    """Data as they are go to clean data, unless they stop at the last level; uniform ones do."""
+    plain = ("--dequantise", "none", "--draws", 1, "--steps", 4)
+    clean, floor = said(*plain, *FEW), said(*plain, "--floor", *FEW)
+    assert said("--dequantise", "uniform", *plain[2:], *FEW)["calls"] == floor["calls"]
+    assert (clean["floor"], floor["floor"]) == (False, True)
+    assert floor["calls"] == clean["calls"] - 4
+    assert "from the floor" in floor["how"]
+    assert clean["mean"] != floor["mean"]
+    for words, told in (
+        (("--floor",), "begins at a noisy level"),
+        (("--method", "vlb", "--floor"), "--floor is of the flow"),
+    ):
+        with pytest.raises(BadInput, match=told):
+            main([str(run), *words])
+
+
 def test_it_is_what_python_measures(said, run):
     result = said("--method", "bound", "--n", 20, "--draws", 1, "--batch", 8, "--json")
     opened, data = open_run(run), load("digits")
@@ -195,7 +212,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(run, words, fact):
     [
         ({"x": np.zeros((2, 1, 9, 9))}, "the shape 2 x 1 x 9 x 9, the run's examples 1 x 8 x 8"),
         ({"x": np.full((2, 1, 8, 8), 255.0)}, "values from 255 to 255, the run's data go"),
-        ({"x": np.full((2, 1, 8, 8), np.nan)}, "not finite"),
+        ({"x": np.full((2, 1, 8, 8), np.nan)}, "NaN, infinite"),
         ({"z": np.zeros((2, 1, 8, 8))}, "holds z, and no array x"),
         ({"x": np.zeros((0, 1, 8, 8))}, "shape"),
         ({"x": np.array(["a", "b"])}, "type"),

@@ -45,7 +45,7 @@ def test_truncated_normal(sigma):
     phi = math.exp(-(tau**2) / 2) / math.sqrt(2 * math.pi)
     variance = 1 - 2 * tau * phi / mass
     assert float(e.var()) == pytest.approx(variance, rel=0.05)
-    # log q is the density of the draw, and its mean the entropy of eq. 9
+    # log q is the density of the draw, and its mean the entropy of eq. 10
     density = -(e[:, 0] ** 2) / 2 - math.log(sigma * mass * math.sqrt(2 * math.pi))
     torch.testing.assert_close(log_q, density, atol=1e-9, rtol=0)
     entropy = math.log(sigma * math.sqrt(2 * math.pi * math.e) * mass) - tau * phi / mass
