@@ -21,11 +21,7 @@ from scorefield.config import (
     build_levels,
     build_objective,
     check,
-    check_folder,
     check_used,
-    resumed_json,
-    stored_settings,
-    to_json,
 )
 from scorefield.data import Data
 from scorefield.data.arrays import read_npz
@@ -34,6 +30,7 @@ from scorefield.denoise import Denoiser
 from scorefield.process import Schedule
 from scorefield.recipes import recipes
 from scorefield.solve import Solver, trajectory
+from scorefield.stored import check_folder, resumed_json, stored_settings, to_json
 from scorefield.train import (
     Folder,
     Progress,

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scorefield.config import Config, DataFacts, check, from_json, to_json
+from scorefield.config import Config, DataFacts, check
 from scorefield.data import Scaling
 from scorefield.recipes import recipes
+from scorefield.stored import from_json, to_json
 
 pytestmark = pytest.mark.slow
 
