@@ -1,6 +1,6 @@
 """What a run is made of: typed settings, and the objects that they stand for."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import torch
@@ -19,9 +19,6 @@ UNBIASED = ("uniform", "stratified", "antithetic", "adaptive")
 
 SMALLEST_ALPHA = 1e-4
 """D = (x - sigma eps)/alpha turns float32's 6e-8 into at most 1e-3 of a unit at this alpha."""
-
-SAME = 1e-3
-"""Deviations by which the scaling of the same data may differ: rounding, another version."""
 
 
 @dataclass(frozen=True)
@@ -158,14 +155,17 @@ class DataFacts:
         """The classes, where a class is all that a sample can be told."""
         return () if self.conditions.keys else tuple(self.classes)
 
-    def same(self, data: Data) -> Data:
-        """The data that a run of these facts was trained on, in its own units; or BadInput."""
-        self.check_same(DataFacts.of(data))
-        return data.in_units_of(self.scaling)
+    def same(self, data: Data, split: bool = True) -> Data:
+        """The data that a run of these facts was trained on, or another draw of them, in the run's
+        own units; with `split`, held out as they were. Or BadInput."""
+        self.check_same(data, split)
+        if (data.scaling, data.conditions) == (self.scaling, self.conditions):
+            return data
+        return replace(data, scaling=self.scaling, conditions=self.conditions)
 
-    def check_same(self, now: "DataFacts") -> None:
+    def check_same(self, now: Data, split: bool) -> None:
         """Raise BadInput if data are not those that a run was trained on, by their facts."""
-        remedy = "Give the data that the run was trained on."
+        remedy = "Give the data that the run was trained on, or train anew."
         if (now.shape, len(now.classes)) != (self.shape, len(self.classes)):
             raise BadInput(
                 f"the data have shape {now.shape} and {len(now.classes)} classes, those that the "
@@ -175,28 +175,30 @@ class DataFacts:
         if now.classes != self.classes:
             new, old = next(pair for pair in zip(now.classes, self.classes) if pair[0] != pair[1])
             raise BadInput(f"the data have a class '{new}' where the run has '{old}'.", remedy)
-        if now.conditions != self.conditions:
+        if now.conditions.sizes != self.conditions.sizes:
             raise BadInput(
-                "the data's conditions are not those that the run was trained on: "
-                f"{now.conditions}.",
+                f"the data come with {_told(now.conditions)}, those that the run was trained on "
+                f"with {_told(self.conditions)}.",
                 remedy,
             )
-        if now.edition != self.edition:
+        if split and now.edition != self.edition:
             raise BadInput(
                 f"the run was trained on edition {self.edition} of '{self.name}', and edition "
                 f"{now.edition} holds out other examples, which the run has seen.",
-                "Train it anew to measure it; it can be sampled as it is.",
+                "Train it anew to measure it or to go on; it can be sampled as it is.",
             )
-        units = self.scaling.scale
-        for name in ("offset", "scale"):
-            old, new = getattr(self.scaling, name), getattr(now.scaling, name)
-            for a, b, unit in zip(old, new, units, strict=True):
-                if abs(b - a) > SAME * unit:
-                    raise BadInput(
-                        f"the data's {name} is {b:.6g}, that of the data that the run was trained "
-                        f"on is {a:.6g}.",
-                        remedy,
-                    )
+        for what, own, new in (
+            ("data", self.scaling, now.scaling),
+            ("data's vectors", self.conditions.vector_scaling, now.conditions.vector_scaling),
+            ("data's images", self.conditions.image_scaling, now.conditions.image_scaling),
+        ):
+            if own and new and (k := own.apart(new)) is not None:
+                raise BadInput(
+                    f"the {what} lie about {new.offset[k]:.12g} with the scale {new.scale[k]:.6g}, "
+                    f"those that the run was trained on about {own.offset[k]:.12g} with "
+                    f"{own.scale[k]:.6g}.",
+                    remedy,
+                )
 
     @classmethod
     def of(cls, data: Data) -> "DataFacts":
@@ -215,6 +217,11 @@ class DataFacts:
             )
         own = (data.name, data.shape, data.classes, data.scaling)
         return cls(*own, sigma_data, data.conditions, data.edition, data.present or None)
+
+
+def _told(conditions: Conditions) -> str:
+    sizes = [f"{name} {size}" for name, size in conditions.sizes.items()]
+    return ", ".join(sizes) or "no conditions"
 
 
 def build_schedule(o: ObjectiveConfig) -> Schedule:
@@ -275,15 +282,13 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
 
 def _sizes(said: Conditions, name: str) -> dict[str, int]:
     """Those sizes of the data's conditions that a network is built with."""
-    names = ("vector", "image", "tokens", "vocabulary", "length")
-    sizes = {name: getattr(said, name) for name in names}
     unread = [key for key in said.keys if key != "vector"]
     if name == "mlp" and unread:
         raise BadInput(
             f"the data come with {unread[0]}, and an mlp reads labels and vectors only.",
             "Leave it out of the file, or give a vector instead, such as the mean of the tokens.",
         )
-    return {name: size for name, size in sizes.items() if size is not None}
+    return said.sizes
 
 
 def build_objective(config: Config, facts: DataFacts, schedule: Schedule) -> Criterion:

@@ -218,9 +218,10 @@ def build_solver(solver: str | Solver) -> Solver:
     return catalogue.solvers[solver]()
 
 
-def data_of(run: Run) -> Data:
-    """The data that the run was trained on, or BadInput if they are other data by now."""
-    return run.facts.same(run.config.load_data())
+def data_of(run: Run, split: bool = True) -> Data:
+    """The data that the run was trained on, or BadInput if they are other data by now; with
+    `split`, also if other examples are held out, which then measure nothing."""
+    return run.facts.same(run.config.load_data(), split)
 
 
 def open_conditions(run: Run, path: Path, flag: str = "--conditions") -> dict[str, Tensor]:
