@@ -27,8 +27,8 @@ from torch import Tensor
 
 from scorefield import __version__
 from scorefield.base import BadInput, Cond, Guide, Seeded
-from scorefield.config import to_json
 from scorefield.run import Run, generate, progress_bar, repeat_labels, rows_of
+from scorefield.stored import to_json
 from scorefield.train import Team, read_json, read_tensors, write_json, write_tensors
 from scorefield.train.checkpoint.files import to_bytes
 

@@ -1,9 +1,6 @@
-"""What a run is made of: typed settings, their JSON, and the objects that they stand for."""
+"""What a run is made of: typed settings, and the objects that they stand for."""
 
-import dataclasses
-import types
-import typing
-from dataclasses import MISSING, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import torch
@@ -15,20 +12,13 @@ from scorefield.data import Conditions, Data, Scaling, load
 from scorefield.denoise import Denoiser, views
 from scorefield.objective import Criterion, Variational
 from scorefield.process import Schedule
-from scorefield.train import Folder, Training
-
-SCHEMA = 1
-"""Version of `config.json`; a higher one was written by a newer Scorefield."""
+from scorefield.train import Training
 
 UNBIASED = ("uniform", "stratified", "antithetic", "adaptive")
 """Laws of times that leave the expectation of a uniform t."""
 
 SMALLEST_ALPHA = 1e-4
 """D = (x - sigma eps)/alpha turns float32's 6e-8 into at most 1e-3 of a unit at this alpha."""
-
-
-SAME = 1e-3
-"""Deviations by which the scaling of the same data may differ: rounding, another version."""
 
 
 @dataclass(frozen=True)
@@ -165,14 +155,17 @@ class DataFacts:
         """The classes, where a class is all that a sample can be told."""
         return () if self.conditions.keys else tuple(self.classes)
 
-    def same(self, data: Data) -> Data:
-        """The data that a run of these facts was trained on, in its own units; or BadInput."""
-        self.check_same(DataFacts.of(data))
-        return data.in_units_of(self.scaling)
+    def same(self, data: Data, split: bool = True) -> Data:
+        """The data that a run of these facts was trained on, or another draw of them, in the run's
+        own units; with `split`, held out as they were. Or BadInput."""
+        self.check_same(data, split)
+        if (data.scaling, data.conditions) == (self.scaling, self.conditions):
+            return data
+        return replace(data, scaling=self.scaling, conditions=self.conditions)
 
-    def check_same(self, now: "DataFacts") -> None:
+    def check_same(self, now: Data, split: bool) -> None:
         """Raise BadInput if data are not those that a run was trained on, by their facts."""
-        remedy = "Give the data that the run was trained on."
+        remedy = "Give the data that the run was trained on, or train anew."
         if (now.shape, len(now.classes)) != (self.shape, len(self.classes)):
             raise BadInput(
                 f"the data have shape {now.shape} and {len(now.classes)} classes, those that the "
@@ -182,28 +175,30 @@ class DataFacts:
         if now.classes != self.classes:
             new, old = next(pair for pair in zip(now.classes, self.classes) if pair[0] != pair[1])
             raise BadInput(f"the data have a class '{new}' where the run has '{old}'.", remedy)
-        if now.conditions != self.conditions:
+        if now.conditions.sizes != self.conditions.sizes:
             raise BadInput(
-                "the data's conditions are not those that the run was trained on: "
-                f"{now.conditions}.",
+                f"the data come with {_told(now.conditions)}, those that the run was trained on "
+                f"with {_told(self.conditions)}.",
                 remedy,
             )
-        if now.edition != self.edition:
+        if split and now.edition != self.edition:
             raise BadInput(
                 f"the run was trained on edition {self.edition} of '{self.name}', and edition "
                 f"{now.edition} holds out other examples, which the run has seen.",
-                "Train it anew to measure it; it can be sampled as it is.",
+                "Train it anew to measure it or to go on; it can be sampled as it is.",
             )
-        units = self.scaling.scale
-        for name in ("offset", "scale"):
-            old, new = getattr(self.scaling, name), getattr(now.scaling, name)
-            for a, b, unit in zip(old, new, units, strict=True):
-                if abs(b - a) > SAME * unit:
-                    raise BadInput(
-                        f"the data's {name} is {b:.6g}, that of the data that the run was trained "
-                        f"on is {a:.6g}.",
-                        remedy,
-                    )
+        for what, own, new in (
+            ("data", self.scaling, now.scaling),
+            ("data's vectors", self.conditions.vector_scaling, now.conditions.vector_scaling),
+            ("data's images", self.conditions.image_scaling, now.conditions.image_scaling),
+        ):
+            if own and new and (k := own.apart(new)) is not None:
+                raise BadInput(
+                    f"the {what} lie about {new.offset[k]:.12g} with the scale {new.scale[k]:.6g}, "
+                    f"those that the run was trained on about {own.offset[k]:.12g} with "
+                    f"{own.scale[k]:.6g}.",
+                    remedy,
+                )
 
     @classmethod
     def of(cls, data: Data) -> "DataFacts":
@@ -222,6 +217,11 @@ class DataFacts:
             )
         own = (data.name, data.shape, data.classes, data.scaling)
         return cls(*own, sigma_data, data.conditions, data.edition, data.present or None)
+
+
+def _told(conditions: Conditions) -> str:
+    sizes = [f"{name} {size}" for name, size in conditions.sizes.items()]
+    return ", ".join(sizes) or "no conditions"
 
 
 def build_schedule(o: ObjectiveConfig) -> Schedule:
@@ -282,15 +282,13 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
 
 def _sizes(said: Conditions, name: str) -> dict[str, int]:
     """Those sizes of the data's conditions that a network is built with."""
-    names = ("vector", "image", "tokens", "vocabulary", "length")
-    sizes = {name: getattr(said, name) for name in names}
     unread = [key for key in said.keys if key != "vector"]
     if name == "mlp" and unread:
         raise BadInput(
             f"the data come with {unread[0]}, and an mlp reads labels and vectors only.",
             "Leave it out of the file, or give a vector instead, such as the mean of the tokens.",
         )
-    return {name: size for name, size in sizes.items() if size is not None}
+    return said.sizes
 
 
 def build_objective(config: Config, facts: DataFacts, schedule: Schedule) -> Criterion:
@@ -367,15 +365,6 @@ def build_levels(grid: str, schedule: Schedule, steps: int, start: float = 1.0) 
         return catalogue.grids[grid](schedule, steps, start)
 
 
-def to_json(config: Config, facts: DataFacts) -> dict[str, Any]:
-    """The content of `config.json`."""
-    return {
-        "schema": SCHEMA,
-        "config": dataclasses.asdict(config),
-        "data": dataclasses.asdict(facts),
-    }
-
-
 READ_BY = {
     "multipliers": ("unet",),
     "attention": ("unet",),
@@ -414,113 +403,3 @@ def check_used(config: Config, usual: Config, facts: DataFacts) -> None:
         value, *free = (getattr(getattr(c, group), field) for c in (config, usual, default))
         if value not in free:
             raise BadInput(f"--{path} {value} does nothing: {why}.", "Leave it out.")
-
-
-def resumed_json(stored: dict[str, Any], config: Config) -> dict[str, Any]:
-    """The content of `config.json` of a run that goes on under `config`: what gives the weights
-    their meaning stays as it was written, to the letter."""
-    now = dataclasses.asdict(config)
-    free = {group: now[group] for group in ("training", "sample")}
-    return {**stored, "config": {**stored["config"], **free}}
-
-
-def from_json(content: dict[str, Any], source: str) -> tuple[Config, DataFacts]:
-    """Settings from the content of `config.json`, or BadInput that names the field at fault."""
-    schema = content.get("schema")
-    if type(schema) is not int or schema < 1:
-        raise BadInput(
-            f"{source} has schema {schema!r}.", "Give a folder that `scorefield train` wrote."
-        )
-    if schema > SCHEMA:
-        raise BadInput(
-            f"{source} has schema {schema}, this Scorefield reads up to {SCHEMA}.",
-            "Upgrade Scorefield: pip install -U scorefield.",
-        )
-    config = _read(Config, content.get("config"), f"{source}: config")
-    return config, _read(DataFacts, content.get("data"), f"{source}: data")
-
-
-def _read(kind: Any, value: Any, where: str) -> Any:
-    """`value` from JSON as the type `kind`, checked."""
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise BadInput(f"{where} is not an object.", "Restore the file.")
-        hints = typing.get_type_hints(kind)
-        if strange := sorted(value.keys() - hints.keys()):
-            raise BadInput(f"{where} has an unknown field '{strange[0]}'.", "Remove it.")
-        given = {k: _read(hints[k], v, f"{where}.{k}") for k, v in value.items()}
-        for f in dataclasses.fields(kind):
-            optional = f.default is not MISSING or f.default_factory is not MISSING
-            if f.name not in given and not optional:
-                raise BadInput(f"{where} has no field '{f.name}'.", "Restore the file.")
-        try:
-            return kind(**given)  # type: ignore[operator]
-        except BadInput as error:
-            raise BadInput(f"{where}: {error.fact}", error.remedy) from None
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in args:
-            return None
-        return _read(next(a for a in args if a is not type(None)), value, where)
-    if origin is tuple:
-        if isinstance(value, list):
-            return tuple(_read(args[0], v, where) for v in value)
-    elif origin is Literal:
-        if value in args:
-            return value
-    elif origin is dict:
-        if isinstance(value, dict):
-            return value
-    elif kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    elif type(value) is kind:
-        return value
-    raise BadInput(f"{where} is {value!r}.", f"It must be {getattr(kind, '__name__', kind)}.")
-
-
-def check_folder(folder: Folder, config: Config, resume: bool) -> None:
-    """Raise BadInput unless a run of `config` can begin, or go on, in the folder.
-
-    A run without a checkpoint has nothing to lose, so another may begin in its place.
-    """
-    folder.check_kept()
-    if not folder.has_config:
-        if folder.has_checkpoint:
-            raise BadInput(
-                f"{folder.path} has a checkpoint but no config.json.", "Restore the file."
-            )
-        return
-    stored, _ = stored_settings(folder)
-    if not folder.has_checkpoint:
-        return
-    if not resume:
-        raise BadInput(
-            f"{folder.path} already holds a run.", "Go on with --resume, or give another --out."
-        )
-    now = config.training
-    free = ("images", "checkpoint_every", "log_every", "trackers", "compile")
-    training = dataclasses.replace(stored.training, **{name: getattr(now, name) for name in free})
-    before = dataclasses.replace(stored, sample=config.sample, training=training)
-    if before != config:
-        name, old, new = _difference(before, config)
-        raise BadInput(
-            f"{folder.path} was started with --{name.removeprefix('training.')} {old}, "
-            f"now it is {new}.",
-            "Resume with the same settings, or start anew in another --out.",
-        )
-
-
-def stored_settings(folder: Folder) -> tuple[Config, DataFacts]:
-    """The configuration that a run folder was started with, and the facts of its data."""
-    return from_json(folder.config(), str(folder.config_path))
-
-
-def _difference(a: object, b: object, prefix: str = "") -> tuple[str, object, object]:
-    """The first field in which two configurations differ, and its two values."""
-    for name in (f.name for f in dataclasses.fields(a)):  # type: ignore[arg-type]
-        x, y = getattr(a, name), getattr(b, name)
-        if x != y:
-            if dataclasses.is_dataclass(x):
-                return _difference(x, y, f"{prefix}{name}.")
-            return prefix + name, x, y
-    raise ValueError("equal configurations do not differ")

@@ -21,11 +21,7 @@ from scorefield.config import (
     build_levels,
     build_objective,
     check,
-    check_folder,
     check_used,
-    resumed_json,
-    stored_settings,
-    to_json,
 )
 from scorefield.data import Data
 from scorefield.data.arrays import read_npz
@@ -34,6 +30,7 @@ from scorefield.denoise import Denoiser
 from scorefield.process import Schedule
 from scorefield.recipes import recipes
 from scorefield.solve import Solver, trajectory
+from scorefield.stored import check_folder, resumed_json, stored_settings, to_json
 from scorefield.train import (
     Folder,
     Progress,
@@ -221,9 +218,10 @@ def build_solver(solver: str | Solver) -> Solver:
     return catalogue.solvers[solver]()
 
 
-def data_of(run: Run) -> Data:
-    """The data that the run was trained on, or BadInput if they are other data by now."""
-    return run.facts.same(run.config.load_data())
+def data_of(run: Run, split: bool = True) -> Data:
+    """The data that the run was trained on, or BadInput if they are other data by now; with
+    `split`, also if other examples are held out, which then measure nothing."""
+    return run.facts.same(run.config.load_data(), split)
 
 
 def open_conditions(run: Run, path: Path, flag: str = "--conditions") -> dict[str, Tensor]:

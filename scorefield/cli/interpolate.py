@@ -127,7 +127,7 @@ def _direction(run: Run, way: Way, options: Options) -> Tensor:
         raise BadInput(
             f"--attribute is {options.attribute}.", "Give two classes, such as --attribute 8,3."
         )
-    data = data_of(run)
+    data = data_of(run, split=False)
     label = data.train.cond["label"]
     index = torch.cat([(label == k).nonzero().flatten()[:ATTRIBUTE] for k in pair])
     has = label[index] == pair[0]

@@ -10,7 +10,7 @@ import tyro
 
 from scorefield.base import BadInput
 from scorefield.cli.options import Switch, note, parse, say
-from scorefield.config import Config, build_denoiser, from_json
+from scorefield.config import Config, build_denoiser
 from scorefield.nets.describe import describe
 from scorefield.recipes import recipes
 from scorefield.report.content import (
@@ -27,6 +27,7 @@ from scorefield.report.content import (
 )
 from scorefield.report.likelihood import read_likelihood
 from scorefield.report.page import page
+from scorefield.stored import stored_settings
 from scorefield.train import Folder, claim, read_json, write_bytes
 from scorefield.tune import FittedGrid
 
@@ -94,7 +95,7 @@ def read_run(path: Path) -> Content:
     A file that cannot be read costs its own part of the page only; `left_out` says which and why.
     """
     folder = Folder(path)
-    config, facts = from_json(folder.config(), str(folder.config_path))
+    config, facts = stored_settings(folder)
     recipe = config.data.name
     side = Side()
     log = side.read(lambda: _log(path)) or Log()

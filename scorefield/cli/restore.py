@@ -108,11 +108,6 @@ def main(argv: list[str]) -> int:
         raise BadInput(f"--noise is {options.noise}.", "Give a standard deviation, 0 or more.")
     truth, y = _given(options, run, a, seeds[0])
     label = None
-    if options.labels is None and options.guidance != 1:
-        raise BadInput(
-            f"--guidance {options.guidance:g} is given without --labels.",
-            "Name the class of the picture with --labels, or leave it out.",
-        )
     if options.labels is not None:
         label = labels_of(options.labels, run.facts.classes)
         if len(label) != 1:

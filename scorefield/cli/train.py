@@ -13,10 +13,11 @@ import tyro
 from scorefield.base import BadInput
 from scorefield.cli.ending import stop_now
 from scorefield.cli.options import Switch, note, parse, say
-from scorefield.config import Config, stored_settings
+from scorefield.config import Config
 from scorefield.recipes import recipes
 from scorefield.report import picture, write_png
 from scorefield.run import fit, generate, recipe, repeat_labels
+from scorefield.stored import stored_settings
 from scorefield.train import Elsewhere, Folder, Progress, keep_freed_memory, processes
 
 USAGE = """usage: scorefield train RECIPE [--out DIR] [--images N] [--resume] [--seed S] ...

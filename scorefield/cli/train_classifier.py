@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
         at_least(f"--{flag}", getattr(options, flag))
     run = open_run(options.run)
     claim(options.run / "classifier.safetensors", options.run / "classifier.json", flag="RUN")
-    data = data_of(run)
+    data = data_of(run, split=False)  # it has a split of its own to be measured on
     run.denoiser.to(device())
     keep_freed_memory()
     shown = sys.stderr.isatty() or not options.json

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,7 +65,15 @@ def load(
             raise BadInput(
                 f"the data set '{name}' needs to know where it is.", f"Give --data.{key}."
             )
-    return datasets[name](**given, **({"seed": seed} if "seed" in takes else {}))
+    data = datasets[name](**given, **({"seed": seed} if "seed" in takes else {}))
+    if absent := data.absent:
+        some = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
+        warnings.warn(
+            f"'{name}' has no training example of {len(absent)} of its {len(data.classes)} "
+            f"classes: {some}. Samples are of the others unless asked for.",
+            stacklevel=2,
+        )
+    return data
 
 
 def _kind_of_path(text: str) -> str:

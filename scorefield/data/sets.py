@@ -1,9 +1,8 @@
 """What a data set is: examples in their own units, the map to the model's units, two splits."""
 
 import math
-import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Self
@@ -14,6 +13,8 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 
+APART = 0.1
+"""Deviations by which another draw of the same data may lie elsewhere or be wider."""
 FAR = 12.0
 """Deviations of a value from 0 up to which float32 keeps it within 1e-6 of a deviation: 2^-24 of
 (12 + 4) deviations, the 4 being how far data lie from their own mean."""
@@ -96,6 +97,26 @@ class Scaling:
             tuple(torch.where(constant, 1.0, std).tolist()),
             tuple(constant.nonzero().flatten().tolist()),
         )
+
+    def apart(self, other: "Scaling") -> int | None:
+        """The first coordinate in which the data of another scaling are others: more than `APART`
+        away, or another value where these have one. None for the same but for rounding, and for
+        another draw.
+
+        >>> Scaling((0.0, 1e7), (1.0, 2.0)).apart(Scaling((0.01, 1e7 + 1), (1.01, 2.0)))
+        1
+        """
+        if len(other.offset) != len(self.offset):
+            return 0
+        for k, (mean, own) in enumerate(zip(self.offset, self.scale)):
+            away = abs(other.offset[k] - mean)
+            if k in self.constant:
+                differs = k not in other.constant or away > SAME * abs(mean)
+            else:
+                differs = away / own + abs(math.log(other.scale[k] / own)) > APART
+            if differs:
+                return k
+        return None
 
     @cached_property
     def unit_dtype(self) -> torch.dtype:
@@ -181,6 +202,13 @@ class Conditions:
     length: int | None = None
     vector_scaling: Scaling | None = None
     image_scaling: Scaling | None = None
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Of those there are, by name."""
+        names = ("vector", "image", "tokens", "vocabulary", "length")
+        sizes = {name: getattr(self, name) for name in names}
+        return {name: size for name, size in sizes.items() if size is not None}
 
     @property
     def keys(self) -> list[str]:
@@ -316,13 +344,6 @@ class Data:
                 f"{sorted(self.train.cond)} and the test split {sorted(self.test.cond)}.",
                 "Give both splits the same conditions.",
             )
-        if len(absent := self.absent):
-            some = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
-            warnings.warn(
-                f"'{self.name}' has no training example of {len(absent)} of its "
-                f"{len(self.classes)} classes: {some}. Samples are of the others unless asked for.",
-                stacklevel=4,
-            )
         for split in (self.train, self.test):
             self.conditions.check(split.cond, f"'{self.name}'")
         if len(self.scaling.scale) not in (1, self.shape[0]):
@@ -340,24 +361,6 @@ class Data:
     @property
     def is_image(self) -> bool:
         return len(self.shape) == 3
-
-    def in_units_of(self, scaling: Scaling) -> "Data":
-        """The data with the scaling that a run was trained in, if theirs is that but for rounding
-        or another draw: within a tenth of a deviation. Else BadInput."""
-        if scaling == self.scaling:
-            return self
-        (mean, own), (mean_here, own_here) = (
-            torch.tensor((units.offset, units.scale), dtype=torch.float64)
-            for units in (scaling, self.scaling)
-        )
-        apart = (mean - mean_here).abs() / own + (own_here / own).log().abs()
-        if (apart > 0.1).any():
-            raise BadInput(
-                f"the data lie about {_few(mean_here)} with the scale {_few(own_here)}, those that "
-                f"the run was trained on about {_few(mean)} with {_few(own)}.",
-                "Give the data that the run was trained on, or train anew.",
-            )
-        return replace(self, scaling=scaling)
 
     @cached_property
     def present(self) -> tuple[int, ...]:
@@ -400,10 +403,6 @@ class Data:
             )
         levels = (x0.float() + 1).mul(127.5).round().clamp(0, 255)
         return levels.nan_to_num(nan=0.0).to(torch.uint8)
-
-
-def _few(values: Tensor) -> str:
-    return ", ".join(f"{value:.6g}" for value in values[:3].tolist()) + ", ..." * (len(values) > 3)
 
 
 def hold_out(label: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:

@@ -115,7 +115,8 @@ def test_settings_that_give_weights_their_meaning_are_not_changed(refused, run, 
     change(run, *edit)
     before = (run / "state.json").read_bytes()
     said = refused(*(word.replace("RUN", str(run)) for word in words.split()))
-    assert "is not what" in said or "the data have a class '8'" in said or "the data's" in said
+    other_data = ("the data have a class '8'", "the data lie about 8 ")
+    assert "is not what" in said or any(words in said for words in other_data)
     assert (run / "state.json").read_bytes() == before
 
 
@@ -200,7 +201,7 @@ def test_data_that_changed_are_not_trained_on(refused, tmp_path):
     assert main([str(word) for word in ("train", *words, *short)]) == 0
     write(3.0)
     said = refused("train", "npz", "--out", tmp_path / "run", "--resume", "--images", 128)
-    assert "the data's scale is" in said or "the data's offset is" in said
+    assert "the data lie about " in said
     write(1.0)
     assert main(["train", "npz", "--out", str(tmp_path / "run"), "--resume", "--images", "96"]) == 0
 

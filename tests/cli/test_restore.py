@@ -75,7 +75,7 @@ def test_a_measurement_as_it_came(cli, run, tmp_path):
         ((*BOX, "--input", "test:0", "--method", "magic"), "magic"),
         ((*BOX, "--input", "test:0", "--labels", "1,2"), "--labels names 2 classes"),
         ((*BOX, "--input", "test:0", "--steps", "0"), "--steps is 0"),
-        ((*BOX, "--input", "test:0", "--guidance", "3"), "--guidance 3 is given without --labels"),
+        ((*BOX, "--input", "test:0", "--guidance", "3"), "--guidance 3 does nothing"),
         ((*BOX, "--input", "test:0", "--noise", "0", "--method", "twisted"), "(noise 0.0)"),
         ((*BOX, "--input", "test:0", "--method", "ddrm", "--solver", "ddim"), "a solver itself"),
         (("--operator", "clip:2", "--input", "test:0", "--method", "pigdm"), "linear operator"),

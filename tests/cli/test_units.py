@@ -60,7 +60,7 @@ def test_samples_are_of_classes_that_exist_about_the_mean_with_the_constant(cli,
 
 def test_the_gap_is_said_and_a_class_in_it_only_if_asked_for(cli, far, tmp_path):
     code, _, err = cli("eval", far, "--n", 20)
-    assert (code, "no training example of 1 of its 3 classes: 0" in err) == (0, True)
+    assert (code, err.count("no training example of 1 of its 3 classes: 0")) == (0, 1)
     words = ("sample", far, "--n", 4, "--out", tmp_path / "a.npz")
     assert "no training example was of class 0" in cli(*words, "--labels", "0,1").err
     assert arrays(tmp_path / "a.npz")["y"].tolist() == [0, 1, 0, 1]
@@ -106,7 +106,7 @@ def test_a_run_goes_on_in_its_own_units(cli, refused, tmp_path):
     after = json.loads((run / "config.json").read_text())["data"]
     assert (after["scaling"], after["sigma_data"]) == (before["scaling"], before["sigma_data"])
     np.savez(file, x=x - 5e6)
-    assert "those that the run was trained on about 1e+07" in refused(*words, 128)
+    assert "those that the run was trained on about 9999999." in refused(*words, 128)
 
 
 # -- pictures

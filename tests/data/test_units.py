@@ -5,6 +5,7 @@ float64) and x0's own rounding (2^-24 of 4).
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Level
 from scorefield.bits import How, measure
-from scorefield.config import Config, DataFacts, build_denoiser, from_json, to_json
+from scorefield.config import Config, DataFacts, build_denoiser
 from scorefield.data import Conditions, Data, Scaling, Split, load
 from scorefield.data.arrays import read_npz
 from scorefield.data.conditions import read_conditions
 from scorefield.data.given import read_examples
 from scorefield.denoise import Denoiser
+from scorefield.stored import from_json, to_json
 
 Z = np.random.RandomState(0).randn(200, 2)
 MEANS = [0.0, 1e3, 1e7, 1e8, -1e12]
@@ -280,3 +282,61 @@ def test_classes_in_the_test_split_alone_are_not_drawn(tmp_path: Path):
     with pytest.warns(UserWarning, match="classes: 1"):
         found = read(tmp_path, x=Z, y=np.arange(200) % 2 * 2, x_test=Z[:3], y_test=[0, 1, 2])
     assert found.present == (0, 2)
+
+
+# -- a run's data, read again
+
+
+def read_again_law(same: Callable[[DataFacts, Data], Data], was: Data) -> None:
+    """Rounding of another version and another draw of the same data are no other data: they are
+    read in the run's units. What lies elsewhere is."""
+    facts, vector = DataFacts.of(was), was.conditions.vector_scaling
+    assert vector is not None
+    assert vector.constant == (1,)
+    rounded = Scaling(tuple(float(np.float32(v)) for v in vector.offset), vector.scale)
+    old = replace(facts, conditions=replace(facts.conditions, vector_scaling=rounded))
+    found = same(old, was)
+    assert (found.scaling, found.conditions) == (old.scaling, old.conditions)
+    moved = Scaling((vector.offset[0] + vector.scale[0], vector.offset[1]), vector.scale)
+    moved = replace(facts, conditions=replace(facts.conditions, vector_scaling=moved))
+    with pytest.raises(BadInput, match="the data's vectors lie about 300"):
+        same(moved, was)
+    bare = replace(facts, conditions=Conditions())
+    with pytest.raises(BadInput, match="come with vector 2, those .* with no conditions"):
+        same(bare, was)
+
+
+@pytest.fixture
+def conditioned(tmp_path: Path) -> Data:
+    vector = np.column_stack([300.1 + Z[:, 0], np.full(len(Z), 7.3)])
+    return read(tmp_path, x=Z, vector=vector)
+
+
+def test_a_run_s_data_are_known_again(conditioned: Data):
+    read_again_law(DataFacts.same, conditioned)
+
+
+def test_twin_scalings_to_the_last_bit_fail(conditioned: Data):
+    def same(facts: DataFacts, data: Data) -> Data:
+        if data.conditions != facts.conditions:
+            raise BadInput("the data's conditions are others.", "Give the same.")
+        return facts.same(data)
+
+    with pytest.raises(BadInput, match="conditions are others"):
+        read_again_law(same, conditioned)
+
+
+def test_another_value_of_a_constant_is_other_data():
+    own = Scaling((0.0, 7.3), (1.0, 1.0), constant=(1,))
+    assert own.apart(own) is None
+    assert own.apart(Scaling((0.0, 7.31), (1.0, 1.0), constant=(1,))) == 1
+    assert own.apart(Scaling((0.0, 7.3), (1.0, 1.0))) == 1
+    assert Scaling((0.0, 7.3), (1.0, 1.0)).apart(own) is None  # of before constants were noted
+    assert own.apart(Scaling((0.0,), (1.0,))) == 0
+
+
+def test_the_held_out_split_must_be_that_of_the_run_only_where_it_measures(conditioned: Data):
+    facts = replace(DataFacts.of(conditioned), edition=0)
+    with pytest.raises(BadInput, match="edition 0 of 'npz', and edition 1 holds out other"):
+        facts.same(conditioned)
+    assert facts.same(conditioned, split=False) is conditioned
