@@ -27,6 +27,8 @@ from scorefield.base import BadInput, Level, Seeded, Zero, like
 from scorefield.cli.explain import described, facts
 from scorefield.process import VP
 from scorefield.solve import Solver, sample
+from tests.laws import beginnings
+from tests.laws.entries import SCHEDULES
 from tests.laws.truths import EIGHT, eight_flow
 
 FIGURES, PAGE = (Path(__file__).with_suffix(end) for end in (".json", ".md"))
@@ -113,7 +115,22 @@ def measured(solvers: Entries) -> Figures:
     from tqdm import tqdm
 
     bar = tqdm(solvers.items(), unit="solver")
-    return {"real": real_to_real(), "solvers": {name: measure(make()) for name, make in bar}}
+    orders = orders_from_noise(solvers)
+    each = {name: measure(make()) for name, make in bar}
+    return {"real": real_to_real(), "solvers": each, "orders": orders}
+
+
+def orders_from_noise(solvers: Entries) -> dict[str, dict[str, float]]:
+    """By deterministic solver and schedule, the order of a run from the schedule's first level on;
+    and "middle", that of a run which begins there."""
+    every, vp = {**SCHEDULES, **beginnings.BEGINNINGS}, {"middle": VP()}
+    found = {}
+    for name, make in solvers.items():
+        if not (solver := make()).stochastic and not solver.adaptive:
+            slopes = beginnings.orders(solver, beginnings.spread("uniform-logsnr"), 160, every)
+            slopes |= beginnings.orders(solver, beginnings.middle, 80, vp)
+            found[name] = {key: round(slope, 2) for key, slope in slopes.items()}
+    return found
 
 
 def rounded(value: float) -> float:
@@ -151,6 +168,15 @@ Error: sliced Wasserstein-2 distance of {samples:,} samples to as many real ones
 directions. Between two sets of real samples it is **{mean}**, with a deviation of {spread}: figures
 about as low cannot be told from those of a perfect solver, nor from each other.
 """
+ORDERS = """\
+## Orders from the first level on
+
+The slope of the error in the step, from 160 to 320 steps of `uniform-logsnr` from a schedule's own
+first level to logsnr 6, against the flow of a Gaussian in closed form: from pure noise (alpha = 0),
+from deep in noise, or from where it begins. In the middle: from logsnr -1 on, as an edit begins, 80
+to 160 steps; a method with a memory has order 3 there at most (`scorefield.solve.start_order`), as
+is declared of it from pure noise on levels even in t, where the first steps are the longest.
+"""
 EQUATIONS = """\
 ## The numbered equations
 
@@ -181,6 +207,8 @@ def page(figures: Figures, solvers: Entries) -> str:
         overview({name: made[name] for name in flow}, known),
         CHANCE.format(samples=SAMPLES, directions=DIRECTIONS, mean=mean, spread=spread),
         overview({name: made[name] for name in chance}, known),
+        ORDERS,
+        orders_table({name: made[name] for name in flow}, figures["orders"]),
         EQUATIONS,
         *(f"From `{name}`:\n\n{body(sys.modules[name])}" for name in SHARED),
         "## Each solver",
@@ -191,6 +219,15 @@ def page(figures: Figures, solvers: Entries) -> str:
         earlier = first.setdefault(thing, name), first.setdefault(thing.__module__, name)
         parts.append(section(name, made[name], about[name], known[name], *earlier))
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def orders_table(solvers: Mapping[str, Solver], known: Mapping[str, Mapping[str, float]]) -> str:
+    schedules = list(next(iter(known.values())))
+    rows = [
+        [f"[`{name}`](#{name})", solvers[name].order, *(f"{slopes[key]:.2f}" for key in schedules)]
+        for name, slopes in known.items()
+    ]
+    return table(["solver", "declared", *schedules], rows)
 
 
 def overview(solvers: Mapping[str, Solver], known: Figures) -> str:

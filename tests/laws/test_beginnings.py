@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from scorefield.base import Level, Zero
+from scorefield.base import Zero
 from scorefield.denoise import Mixture
-from scorefield.process import EDM, Cosine, Flow, grids
-from scorefield.solve import DEIS, PNDM, Arc, Heun, UniPC, sample, start_order
+from scorefield.process import Cosine, Flow, grids
+from scorefield.solve import DEIS, Arc, UniPC, sample, start_order
 from tests.laws import beginnings
 from tests.laws.beginnings import BEGINNINGS, middle, spread
 from tests.laws.entries import DETERMINISTIC, FROM_PURE_NOISE
@@ -61,9 +61,21 @@ def test_a_planted_forgetting():
     fails(beginnings.Forgetful(), spread("uniform-t"), 3, 160, FROM)
 
 
-def test_a_planted_published_trapezoid():
-    deep = {"cosine betas": BEGINNINGS["cosine betas"]}
-    fails(beginnings.Published(), spread("vp-root"), 2, 20, deep)
+DEEP = pytest.mark.parametrize(
+    "schedule", [BEGINNINGS["edm(5000)"], BEGINNINGS["cosine betas"]], ids=["edm(5000)", "cosine"]
+)
+
+
+@DEEP
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_very_deep_first_level_is_nearly_pure_noise(schedule, solver):
+    beginnings.check_deep(SOLVERS[solver], schedule)
+
+
+@DEEP
+def test_a_planted_published_trapezoid(schedule):
+    with pytest.raises(AssertionError, match="deep"):
+        beginnings.check_deep(beginnings.Published(), schedule)
 
 
 @pytest.mark.parametrize("solver", [Arc(), DEIS(), UniPC(3)], ids=str)
@@ -94,17 +106,3 @@ def test_the_default_at_400_calls(schedule):
     off = off - gaussian_flow(z, levels.at(0), levels.at(-1))
     assert float(off.abs().max()) < 1e-9
     assert float((end(400) - end(800)).square().mean().sqrt()) < 1e-8
-
-
-@pytest.mark.parametrize("solver", [PNDM(), Heun(), *SOLVERS.values()], ids=str)
-@pytest.mark.parametrize("schedule", [EDM(sigma_max=5e3), BEGINNINGS["cosine betas"][0]], ids=repr)
-def test_a_very_deep_first_level_is_nearly_pure_noise(schedule, solver):
-    """At 20 steps the run from there and the one from alpha = 0 end at the same place, to what is
-    left of signal in the first level and of the first step."""
-    levels = grids.vp_root(schedule, 20)
-    z = torch.tensor([[0.3, -1.2, 0.5], [-0.8, 0.1, 2.0]]).double()
-    deep = sample(solver, GAUSSIAN.denoise, z * levels.sigma[0], levels, Zero())
-    alpha, sigma = levels
-    pure = Level(torch.cat((0 * alpha[:1], alpha[1:])), sigma)
-    same = sample(solver, GAUSSIAN.denoise, z * sigma[0], pure, Zero())
-    assert float((deep - same).abs().max()) < 0.02
