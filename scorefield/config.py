@@ -185,7 +185,7 @@ class DataFacts:
             raise BadInput(
                 f"the run was trained on edition {self.edition} of '{self.name}', and edition "
                 f"{now.edition} holds out other examples, which the run has seen.",
-                "Train it anew to measure it or to go on; it can be sampled as it is.",
+                "Train anew in another --out to measure or to go on; it can be sampled as it is.",
             )
         for what, own, new in (
             ("data", self.scaling, now.scaling),

@@ -10,8 +10,9 @@ from scorefield.base import BadInput
 from scorefield.config import Config, DataFacts
 from scorefield.train import Folder
 
-SCHEMA = 1
-"""Version of `config.json`; a higher one was written by a newer Scorefield."""
+SCHEMA = 2
+"""Version of `config.json`; a higher one was written by a newer Scorefield. 2: the data's edition,
+classes that are present, constant coordinates."""
 
 
 def to_json(config: Config, facts: DataFacts) -> dict[str, Any]:

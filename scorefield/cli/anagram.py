@@ -16,6 +16,7 @@ from scorefield.cli.options import (
     check_guided,
     device,
     labels_of,
+    note_absent,
     out_file,
     parse,
     say,
@@ -109,6 +110,7 @@ def _labels(options: Options, run: Run, count: int) -> list[int | None]:
     if options.labels is None:
         return [None] * count
     labels = labels_of(options.labels, run.facts.classes)
+    note_absent(labels, run.facts)
     if len(labels) != count:
         raise BadInput(
             f"--labels has {len(labels)} classes and --views {count} views.",

@@ -21,6 +21,7 @@ from scorefield.cli.options import (
     idle,
     labels_of,
     note,
+    note_absent,
     note_guidance,
     numbers,
     out_folder,
@@ -103,6 +104,7 @@ def main(argv: list[str]) -> int:
     if len(seeds) < 2:
         raise BadInput("one sample is asked for.", "Give --n or --seeds of at least 2.")
     labels = labels_of(options.labels, classes) if options.labels is not None else None
+    note_absent(labels, run.facts)
     labels = labels or (list(run.facts.drawn) if classes else None)
     catalogue.guides["cfg"](guidance)
     check_guided(options.guidance, bool(labels))

@@ -21,6 +21,7 @@ from scorefield.cli.options import (
     device,
     labels_of,
     note,
+    note_absent,
     parse,
     say,
 )
@@ -58,7 +59,7 @@ class Options:
     guidance: float | None = None
     """Scale of classifier-free guidance to fit for (default: the run's)."""
     labels: str | None = None
-    """Classes to fit on, in turn: 0-9, 3,5 or names. Default: all of them."""
+    """Classes to fit on, in turn: 0-9, 3,5 or names. Default: all that the data have."""
     unconditional: Switch = False
     """Fit without any class."""
     starts: int | None = None
@@ -96,6 +97,7 @@ def main(argv: list[str]) -> int:
     if classes and not options.unconditional:
         every = run.facts.drawn
         chosen = every if options.labels is None else labels_of(options.labels, classes)
+        note_absent(chosen, run.facts)
         cond = {"label": repeat_labels(chosen, starts, len(classes)).to(device())}
     elif options.labels is not None:
         labels_of(options.labels, classes)  # which refuses: the model has none

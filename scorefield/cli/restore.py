@@ -20,6 +20,7 @@ from scorefield.cli.options import (
     check_guided,
     device,
     labels_of,
+    note_absent,
     out_folder,
     parse,
     say,
@@ -112,6 +113,7 @@ def main(argv: list[str]) -> int:
         label = labels_of(options.labels, run.facts.classes)
         if len(label) != 1:
             raise BadInput(f"--labels names {len(label)} classes.", "Give that of the picture.")
+        note_absent(label, run.facts)
     check_guided(options.guidance, label is not None)
     solver = None if options.solver is None else build_solver(options.solver)
     if solver is None and options.method in RENEWED:

@@ -1,9 +1,9 @@
 """Draws in the class shares that were asked for.
 
 Samples come in the shares of their labels, often even to the last one, and so must the real data
-that they are held against: in uneven shares, by chance alone, 360 of 1438 real digits are at a
-Frechet distance of 1.1 from the test set, in even ones at 0.4, and a model that is worse than real
-data looks as good. Where nothing was asked for, all is of one class, 0.
+that they are held against: in uneven shares, by chance alone, 360 of 1438 real digits (of their
+first edition) are at a Frechet distance of 1.1 from the test set, in even ones at 0.4, and a model
+that is worse than real data looks as good. Where nothing was asked for, all is of one class, 0.
 """
 
 import torch

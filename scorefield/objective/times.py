@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
+from scorefield.denoise.precondition import NOISE_RANGE
 from scorefield.process import Schedule
 
 EARLIEST = 1e-5
@@ -75,10 +76,6 @@ class LogNormal:
         return schedule.inverse(-2 * log_ratio).clamp(EARLIEST, 1.0)
 
 
-DEEPEST = 10.0
-"""log(sigma/alpha) from which on a network is told one level: `denoise.NOISE_RANGE`."""
-
-
 @dataclass(frozen=True)
 class Covering:
     """`law` for most draws; for a `share` of them log(sigma/alpha) ~ U(0, 12), in which all beyond
@@ -99,9 +96,9 @@ class Covering:
             raise BadInput(f"share is {self.share}.", "Use 0 < share < 1.")
 
     def __call__(self, schedule: Schedule, n: int, rng: torch.Generator) -> Tensor:
-        log_ratio = 1.2 * DEEPEST * _draw(torch.rand, n, rng)
+        log_ratio = 1.2 * NOISE_RANGE * _draw(torch.rand, n, rng)
         noisy = schedule.inverse(-2 * log_ratio).clamp(EARLIEST, 1.0)
-        noisy = torch.where(log_ratio < DEEPEST, noisy, 1.0)
+        noisy = torch.where(log_ratio < NOISE_RANGE, noisy, 1.0)
         return torch.where(
             _draw(torch.rand, n, rng) < self.share, noisy, self.law(schedule, n, rng)
         )

@@ -226,7 +226,7 @@ def without(*keys):
 
 
 CONFIG = {
-    "newer schema": (setting("schema", 2), "schema 2.*Upgrade"),
+    "newer schema": (setting("schema", 3), "schema 3.*Upgrade"),
     "no schema": (without("schema"), "schema None"),
     "schema true": (setting("schema", True), "schema True"),
     "schema 0": (setting("schema", 0), "schema 0"),

@@ -108,7 +108,7 @@ def test_it_can_be_evaluated(cli, own, monkeypatch):
     assert code == 0, err
     said = json.loads(out)
     found = [said[name] for name in ("solver", "steps", "grid", "guidance", "network_calls")]
-    assert found == ["heun", 3, "own", 2.0, 2 * 4]  # no second call at pure noise and on clean data
+    assert found == ["heun", 3, "own", 2.0, 2 * 5]  # no second call on clean data
     assert "fitted at guidance 1.5, guidance is 2" in err
 
 

@@ -100,6 +100,10 @@ def test_fields_that_are_not_there_have_their_defaults():
     content = json.loads(json.dumps(to_json(Config(), facts)))
     del content["config"]["training"]["clip"], content["config"]["sample"]
     assert from_json(content, "config.json") == (Config(), facts)
+    content["schema"] = 1
+    del content["data"]["edition"], content["data"]["present"]
+    del content["data"]["scaling"]["constant"]
+    assert from_json(content, "config.json") == (Config(), facts)
 
 
 def test_a_recipe_is_a_value():

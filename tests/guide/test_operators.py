@@ -189,6 +189,11 @@ def test_an_iterative_solution_says_where_it_stops(monkeypatch):
         hard.pseudoinverse(normal(1, 300))
     with pytest.warns(UserWarning, match="stopped at a relative residual"):
         hard.solve(normal(1, 300), torch.ones(()).double(), torch.tensor(1e-9).double())
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("default")
+        for seed in range(8):  # as the steps of a sampler ask
+            hard.pseudoinverse(normal(1, 300, seed=seed))
+    assert len(said) <= 2
     monkeypatch.undo()
     monkeypatch.setattr("scorefield.guide.operators.linear.LARGEST_DENSE", 8)
     u, v = (torch.linalg.qr(normal(12, 12, seed=k))[0] for k in (1, 2))

@@ -25,7 +25,7 @@ from scorefield.objective import (
     Stratified,
     Uniform,
 )
-from scorefield.objective.times import DEEPEST, EARLIEST
+from scorefield.objective.times import EARLIEST
 from scorefield.process import EDM, VE, VP, Cosine, DiscreteVP, Flow, SubVP
 from scorefield.recipes import recipes
 
@@ -119,10 +119,6 @@ def test_planted_laws_of_the_literature_do_not_cover_pure_noise():
         for schedule in (Cosine(), VP()):
             with pytest.raises(AssertionError):
                 check_covers(law, schedule)
-
-
-def test_what_is_pure_noise_to_a_law_is_to_a_network():
-    assert DEEPEST == NOISE_RANGE
 
 
 def test_one_in_a_hundred_and_more_begin_where_samples_do():

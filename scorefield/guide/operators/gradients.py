@@ -4,6 +4,7 @@ Sources: Hestenes and Stiefel 1952, "Methods of conjugate gradients"; Bjoerck, E
 1998, "Stability of conjugate gradient and Lanczos methods for linear least squares problems".
 """
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -95,10 +96,12 @@ def least_squares(a: "Linear", v: Tensor, ridge: Tensor) -> Tensor:
 def _say_short(left: Tensor, b: Tensor) -> None:
     worst = float(left.max()) if left.numel() else 0.0
     if worst > SOLVED:
+        # by powers of ten, so that the steps of a sampler do not each say their own
         warnings.warn(
             f"A solution with {b[0].numel()} numbers stopped at a relative residual of "
-            f"{worst:.1e}, since A has very small singular values. Give the measurement more "
-            "noise, or use a method that needs no inverse (dps, mmps).",
+            f"{10 ** math.floor(math.log10(worst)):.0e} or more, since A has very small singular "
+            "values. Give the measurement more noise, or use a method that needs no inverse (dps, "
+            "mmps).",
             stacklevel=4,
         )
 
