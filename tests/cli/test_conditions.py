@@ -166,10 +166,11 @@ def trained(folder: Path, net: str, images: int, **arrays: np.ndarray):
 
     np.savez(folder / "data.npz", **arrays)  # type: ignore[arg-type] arrays
     config = recipe("npz")
+    own = {"multipliers": (1,)} if net == "unet" else {}  # no other network has any
     config = dataclasses.replace(
         config,
         data=dataclasses.replace(config.data, path=str(folder / "data.npz")),
-        net=dataclasses.replace(config.net, name=net, width=32, blocks=1, multipliers=(1,)),
+        net=dataclasses.replace(config.net, name=net, width=32, blocks=1, **own),
     )
     out = folder / "run"
     fit(config, out, images=images, batch=64, lr=5e-3, warmup=2000, ema=0.97, progress=False)

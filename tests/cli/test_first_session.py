@@ -7,7 +7,7 @@ import torch
 
 import scorefield as sf
 from scorefield import recipes
-from scorefield.base import BadInput
+from scorefield.base import BadInput, Level, Seeded
 from scorefield.denoise import Denoiser
 
 SMALL = dataclasses.replace(
@@ -115,15 +115,16 @@ def test_generate_refuses(model, wrong, says):
 
 
 def test_a_model_that_makes_nan_is_named_by_its_first_bad_sample(model):
+    bad = Seeded([12, 14]).start(model.shape, Level.of(0.0, 1.0)).flatten(1)
+
     class Broken(torch.nn.Module):
         def __init__(self, net):
             super().__init__()
             self.net = net
 
         def forward(self, x, noise, cond=None):
-            out = self.net(x, noise, cond)
-            out[-1] = float("nan")
-            return out
+            alike = torch.cosine_similarity(x.flatten(1)[:, None], bad, dim=2).amax(1) > 0.99
+            return self.net(x, noise, cond).masked_fill(alike[:, None, None, None], float("nan"))
 
     broken = Denoiser(Broken(model.net), schedule=model.schedule, shape=model.shape)
     with pytest.raises(BadInput, match="2 of 5 samples are not finite, the first of seed 12"):
