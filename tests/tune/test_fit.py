@@ -86,7 +86,7 @@ def test_planted_a_fitter_that_returns_its_start(monkeypatch):
 
 def test_planted_the_training_error_as_fresh(monkeypatch):
     """Four starts of two numbers, fifteen parameters: the error of the fit says nothing."""
-    few = {"starts": 4, "steps": 8, "rounds": 15}
+    few = {"starts": 4, "steps": 8, "rounds": 30}
 
     def says(grid: FittedGrid) -> None:
         after, _ = measured(grid, Arc(3))
