@@ -6,13 +6,15 @@ import torch
 from scorefield.base import Zero
 from scorefield.denoise import Mixture
 from scorefield.process import Cosine, Flow, grids
-from scorefield.solve import DEIS, Arc, UniPC, sample, start_order
+from scorefield.solve import DEIS, Arc, SDEDPMSolverPP, UniPC, sample, start_order
 from tests.laws import beginnings
 from tests.laws.beginnings import BEGINNINGS, middle, spread
 from tests.laws.entries import DETERMINISTIC, FROM_PURE_NOISE
+from tests.laws.entries import SOLVERS as EVERY
 from tests.laws.truths import GAUSSIAN, gaussian_flow
 
 SOLVERS = {name: solver for name, solver in DETERMINISTIC.items() if not solver.adaptive}
+CHANCE = {name: s for name, s in EVERY.items() if s.stochastic and not s.adaptive}
 EVEN = {name: of for name, of in BEGINNINGS.items() if name != "edm(5000)"}  # even in t, that is
 # even in sigma, its first steps are the longest in signal
 HELD = ("ipndm4", "ipndm4(k=2)", "ipndm4(k=3)", "pndm", "ge(gamma=1.5)")
@@ -48,13 +50,24 @@ def test_order_from_the_middle_on(solver):
     beginnings.check_beginning(method, middle, start_order(method), 80, {"vp": BEGINNINGS["vp"]})
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("solver", CHANCE)
+def test_moments_from_pure_noise(solver):
+    beginnings.check_moments(CHANCE[solver], spread("uniform-logsnr"))
+
+
+def test_a_planted_leap_loses_variance():
+    with pytest.raises(AssertionError, match="measured"):
+        beginnings.check_moments(SDEDPMSolverPP(tau=0.5), beginnings.leap(-4))
+
+
 def fails(*args):
     with pytest.raises(AssertionError, match="measured"):
         beginnings.check_beginning(*args)
 
 
 def test_a_planted_leap():
-    fails(DEIS(3), beginnings.leap, 4, 160, FROM)
+    fails(DEIS(3), beginnings.leap(-8), 4, 160, FROM)
 
 
 def test_a_planted_forgetting():
