@@ -21,6 +21,8 @@ from scorefield.train import (
 from scorefield.train.checkpoint.files import meaning_of
 from tests.cli.conftest import TINY
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:

@@ -20,6 +20,8 @@ from scorefield.process.discrete import cosine_betas, linear_betas, zero_termina
 from scorefield.solve import RK, Arc, DormandPrince
 from tests.likelihood.truths import mixture
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 NEAR = 1e-4
 """nats: what `flow_log_prob` promises where it does not warn."""
