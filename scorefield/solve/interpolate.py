@@ -37,7 +37,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from scorefield.solve.transfer import DEEP
+from scorefield.solve.transfer import DEEP, positive
 
 Form = Literal["x0", "eps"]
 Clock = Callable[[Tensor], Tensor]
@@ -172,16 +172,16 @@ def in_noise(
     y, y_after = (m * lam).exp(), (m * after).exp()
     points, measure = powers(y[:, 0], y_after)
     ahead = (measure[:, None] @ lagrange(nodes[:, :count], angle(points, m)))[:, 0]
-    ahead = pad(ahead / y_after[:, None], (0, lam.shape[1] - count))
+    ahead = pad(ahead / positive(y_after)[:, None], (0, lam.shape[1] - count))
     ahead[:, 0] = -ahead[:, 1:].sum(1)
     full = there[:, -1]
     gaps = torch.where(there[:, 1:], y[:, :-1] - y[:, 1:], 0.0)
     whole = ~full & (gaps.amax(1) <= UNEVEN * gaps[:, 0])
-    start = torch.where(whole, torch.where(there, y, torch.inf).amin(1), y[:, 1])
+    start = torch.where(whole, torch.where(there, y, torch.inf).amin(1), y[:, :2].amin(1))
     points, measure = powers(start, y[:, 0])
     product, foretold = newton(nodes, angle(points, m))
     late = there[:, 1] & (~full | always)
-    c = torch.where(late, (measure * product).sum(1) / y[:, 0], 0.0)[:, None]
+    c = torch.where(late, (measure * product).sum(1) / positive(y[:, 0]), 0.0)[:, None]
     return ahead, c * torch.cat((torch.ones_like(c), -foretold), 1)
 
 
