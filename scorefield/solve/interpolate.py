@@ -44,8 +44,8 @@ Clock = Callable[[Tensor], Tensor]
 
 FAR = 1e100
 NOISY, EVEN, UNEVEN = 10.0, 1.2, 5 / 2
-"""Eq. 3a holds from pure noise to DEEP, and on to this sigma/alpha where a step in the angle is at
-most EVEN times the last one: steps that grow want the method's own clock."""
+"""Eq. 3a holds from pure noise on; from DEEP where a step in alpha/sigma is at most UNEVEN times
+the last one, from NOISY where EVEN times: steps that grow want the method's own clock."""
 _nodes, _shares = np.polynomial.legendre.leggauss(8)
 POINTS, SHARES = torch.from_numpy(_nodes / 2 + 0.5), torch.from_numpy(_shares / 2)
 OTHERS = [
@@ -92,8 +92,9 @@ def noisy(lam: Tensor, there: Tensor, after: Tensor) -> Tensor:
     noise: they follow eq. 3a."""
     most = torch.where(there, lam, torch.inf).amin(1)
     y, y_there = lam.exp(), after.exp()
-    even = there[:, 1] & (y_there - y[:, 0] <= EVEN * (y[:, 0] - y[:, 1]))
-    return (most < -math.log(DEEP)) | even & (most < -math.log(NOISY))
+    step, last = y_there - y[:, 0], torch.where(there[:, 1], y[:, 0] - y[:, 1], 0.0)
+    deep = (most < -math.log(DEEP)) & (step <= UNEVEN * last) | (most == -torch.inf)
+    return deep | (most < -math.log(NOISY)) & (step <= EVEN * last)
 
 
 def warmed(clock: Clock, there: Tensor) -> Clock:
