@@ -159,7 +159,7 @@ def _adams(lam: Tensor, there: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _fade(step: Tensor, gaps: Tensor, there: Tensor) -> Tensor:
     """The share `(rows, n)` of each Newton term: whole while the step is at most 3/2 of every gap
     `(rows, n)` up to its node, none from 5/2 on."""
-    share = (LONGEST - step[:, None] / gaps).clamp(0, 1)
+    share = (LONGEST - step[:, None] / torch.where(there, gaps, 1.0)).clamp(0, 1)
     return torch.where(there, share, 0.0).cummin(1).values
 
 

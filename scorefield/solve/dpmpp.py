@@ -37,11 +37,12 @@ class History(NamedTuple):
         step."""
         batch = len(self.lam)
         lam, after = ((v.logsnr / 2).to(self.lam).expand(batch) for v in (here, there))
-        weight = (after - lam) / (2 * (lam - self.lam))
         y, y_there, y_last = lam.exp(), after.exp(), self.lam.exp()
         even = (self.lam < -math.log(NOISY)) & (y_there - y <= EVEN * (y - y_last))
-        weight = torch.where(even, (y_there - y) / (2 * (y - y_last)), weight)
-        return lam.clone(), torch.where(weight.isfinite(), weight, 0.0)
+        h = torch.where(even, y_there - y, after - lam)
+        last = torch.where(even, y - y_last, lam - self.lam)
+        moves = h.isfinite() & last.isfinite() & (last > 0)
+        return lam.clone(), torch.where(moves, h, 0.0) / (2 * torch.where(moves, last, 1.0))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like, quotient
 from scorefield.solve.between import eps_of
 from scorefield.solve.loop import Info, State
-from scorefield.solve.transfer import affine, deep, transfer
+from scorefield.solve.transfer import affine, deep, positive, transfer
 
 MOST_CHURN = math.sqrt(2) - 1
 """At most as much noise is added as there is (Karras et al.: more is no longer a small step)."""
@@ -99,7 +99,8 @@ class Heun:
         if not inner.any():
             return State(euler), Info(denoised)
         ahead, far = denoise(euler, there, cond), deep(here)
-        half = torch.where(inner & ~far, (there.sigma - there.alpha * here.ratio) / 2, 0.0)
+        ratio = here.sigma / positive(here.alpha)
+        half = torch.where(inner & ~far, (there.sigma - there.alpha * ratio) / 2, 0.0)
         change = eps_of(euler, ahead, there) - eps_of(x, denoised, here)
         moved = euler + like(half, x) * change
         if far.any():

@@ -37,15 +37,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from scorefield.solve.transfer import DEEP
+from scorefield.solve.transfer import DEEP, positive
 
 Form = Literal["x0", "eps"]
 Clock = Callable[[Tensor], Tensor]
 
 FAR = 1e100
 NOISY, EVEN, UNEVEN = 10.0, 1.2, 5 / 2
-"""Eq. 3a holds from pure noise to DEEP, and on to this sigma/alpha where a step in the angle is at
-most EVEN times the last one: steps that grow want the method's own clock."""
+"""Eq. 3a holds from pure noise on; from DEEP where a step in alpha/sigma is at most UNEVEN times
+the last one, from NOISY where EVEN times: steps that grow want the method's own clock."""
 _nodes, _shares = np.polynomial.legendre.leggauss(8)
 POINTS, SHARES = torch.from_numpy(_nodes / 2 + 0.5), torch.from_numpy(_shares / 2)
 OTHERS = [
@@ -92,8 +92,9 @@ def noisy(lam: Tensor, there: Tensor, after: Tensor) -> Tensor:
     noise: they follow eq. 3a."""
     most = torch.where(there, lam, torch.inf).amin(1)
     y, y_there = lam.exp(), after.exp()
-    even = there[:, 1] & (y_there - y[:, 0] <= EVEN * (y[:, 0] - y[:, 1]))
-    return (most < -math.log(DEEP)) | even & (most < -math.log(NOISY))
+    step, last = y_there - y[:, 0], torch.where(there[:, 1], y[:, 0] - y[:, 1], 0.0)
+    deep = (most < -math.log(DEEP)) & (step <= UNEVEN * last) | (most == -torch.inf)
+    return deep | (most < -math.log(NOISY)) & (step <= EVEN * last)
 
 
 def warmed(clock: Clock, there: Tensor) -> Clock:
@@ -164,25 +165,35 @@ def in_noise(
     first `count` in the step from lam to `after (B,)`, per unit of alpha_there; and of all in the
     correction that the first brings, per unit of alpha_here. Each row sums to 0.
 
-    While a value is not `there` the correction is of all the way since the oldest, unless a step of
-    it was more than UNEVEN times the last one: a polynomial through values near each other means
-    nothing far from them. Else, and once all are there if it is made `always`, of the last step.
+    A value has no part where the step, or the last one in the correction, is more than UNEVEN times
+    some gap up to it: a polynomial through values near each other means nothing far from them. The
+    first two always have. While a value is not `there` the correction is of all the way since the
+    oldest, unless some gap is as much longer than the last; else, and once all are there if it is
+    made `always`, of the last step.
     """
-    nodes = place(angle_clock, lam, there)
     y, y_after = (m * lam).exp(), (m * after).exp()
+    gaps = torch.where(there[:, 1:], y[:, :-1] - y[:, 1:], 0.0)
+    nodes = place(angle_clock, lam, there & near(gaps, y_after - y[:, 0]))
     points, measure = powers(y[:, 0], y_after)
     ahead = (measure[:, None] @ lagrange(nodes[:, :count], angle(points, m)))[:, 0]
-    ahead = pad(ahead / y_after[:, None], (0, lam.shape[1] - count))
+    ahead = pad(ahead / positive(y_after)[:, None], (0, lam.shape[1] - count))
     ahead[:, 0] = -ahead[:, 1:].sum(1)
-    full = there[:, -1]
-    gaps = torch.where(there[:, 1:], y[:, :-1] - y[:, 1:], 0.0)
-    whole = ~full & (gaps.amax(1) <= UNEVEN * gaps[:, 0])
-    start = torch.where(whole, torch.where(there, y, torch.inf).amin(1), y[:, 1])
+    full, used = there[:, -1], there & near(gaps, gaps[:, 0])
+    whole = ~full & (gaps.amax(1) <= UNEVEN * gaps[:, 0]) & (used == there).all(1)
+    start = torch.where(whole, torch.where(there, y, torch.inf).amin(1), y[:, :2].amin(1))
     points, measure = powers(start, y[:, 0])
-    product, foretold = newton(nodes, angle(points, m))
+    product, foretold = newton(place(angle_clock, lam, used), angle(points, m))
     late = there[:, 1] & (~full | always)
-    c = torch.where(late, (measure * product).sum(1) / y[:, 0], 0.0)[:, None]
+    c = torch.where(late, (measure * product).sum(1) / positive(y[:, 0]), 0.0)[:, None]
     return ahead, c * torch.cat((torch.ones_like(c), -foretold), 1)
+
+
+def near(gaps: Tensor, step: Tensor) -> Tensor:
+    """Which values `(B, K)`, newest first, have no gap `(B, K-1)` up to them that is less than the
+    step `(B,)` / UNEVEN; the first two always."""
+    good = step[:, None] <= UNEVEN * gaps
+    first = torch.ones_like(good[:, :1])
+    return torch.cat((first, first, good[:, 1:] & good[:, :1]), 1).cumprod(1).bool()
 
 
 def powers(start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:

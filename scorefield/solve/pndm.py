@@ -11,7 +11,7 @@ from scorefield.solve.between import at_angle, eps_of
 from scorefield.solve.interpolate import Form, present
 from scorefield.solve.loop import Info
 from scorefield.solve.multistep import Interval, Weights, advance, begin, planned, timeline
-from scorefield.solve.transfer import affine, deep, transfer
+from scorefield.solve.transfer import affine, deep, positive, transfer
 
 ADAMS = (
     (1.0, 0.0, 0.0, 0.0),
@@ -40,7 +40,8 @@ class HeldMean:
         rows = torch.tensor(self.rows, dtype=torch.float64)
         b = rows[unbroken(step.present) - 1][:, : step.present.shape[1]]
         b[:, 0] -= 1
-        span = there.sigma - there.alpha * here.ratio  # alpha_there (r_there - r_here)
+        ratio = here.sigma / positive(here.alpha)
+        span = there.sigma - there.alpha * ratio  # alpha_there (r_there - r_here)
         return (span.expand(len(b))[:, None] * b,)
 
 
@@ -121,11 +122,11 @@ class PNDM:
         young = torch.as_tensor(young)
         if not young.any():
             return after, info
-        x, eps = state.x, after.past1
+        x, eps, ratio = state.x, after.past1, here.sigma / positive(here.alpha)
 
         def held(change: Tensor | float, to: Level) -> Tensor:
             keep, gain = transfer(here, to)
-            span = torch.where(here.alpha > 0, to.sigma - to.alpha * here.ratio, 0.0)
+            span = torch.where(here.alpha > 0, to.sigma - to.alpha * ratio, 0.0)
             return affine(x, keep, info.denoised, gain) + like(span, x) * change
 
         def change(y: Tensor, level: Level) -> Tensor:

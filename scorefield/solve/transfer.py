@@ -15,6 +15,11 @@ def deep(level: Level) -> Tensor:
     return level.sigma > DEEP * level.alpha
 
 
+def positive(v: Tensor) -> Tensor:
+    """v with 1 for 0: a divisor whose quotient is not used there, nor makes a gradient NaN."""
+    return torch.where(v > 0, v, 1.0)
+
+
 def transfer(here: Level, there: Level) -> tuple[Tensor, Tensor]:
     """(keep, gain) of `x_there = keep x + gain D`: the flow if D did not change (eq. 1)."""
     keep = quotient(there.sigma, here.sigma)
