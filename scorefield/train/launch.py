@@ -1,5 +1,6 @@
 """The processes of a run, as a launcher started them."""
 
+import atexit
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,7 +20,10 @@ def processes() -> "PartialState":
     no accelerator: told nothing, Accelerate would let each CPU process train for itself."""
     from accelerate import PartialState
 
-    return PartialState(cpu=not torch.accelerator.is_available())
+    state = PartialState(cpu=not torch.accelerator.is_available())
+    if state.num_processes > 1:
+        atexit.register(state.destroy_process_group)  # its threads may abort a process that ends
+    return state
 
 
 class Elsewhere(BadInput):
