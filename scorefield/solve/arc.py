@@ -63,10 +63,10 @@ class Arc:
 
     Order k+1, with weights exact on uneven steps (Hairer, Nørsett and Wanner 1993, "Solving
     ordinary differential equations", III.5). The first steps have few slopes: what they leave is of
-    third order in the first step, short in theta where a run begins in noise. A slope fades out of
-    P and Q as the step grows from 3/2 to 5/2 of a gap up to it. Pure noise is a node like any
-    other; the step to clean data is D, and equal levels change nothing. Theory and figures:
-    docs/arc.md.
+    third order in the first step in the middle of the way, of fourth from pure noise, as the
+    corrector is of all the way since the start while that is at hand. A slope fades out of P and Q
+    as the step grows from 3/2 to 5/2 of a gap up to it. Pure noise is a node like any other; the
+    step to clean data is D, and equal levels change nothing. Theory and figures: docs/arc.md.
 
     Use it, on the grid `vp-root`, unless there is a reason for another: it needs no choosing.
     """

@@ -20,8 +20,9 @@ class DEIS:
 
     The paper interpolates in the time t of VP. A solver knows levels only, and with beta_min = 0
     VP's time is this t(r), up to a factor. k=0 is DDIM. While the past is short, each new value
-    also corrects the step that led to it, so that the order is k+1 from the first step on. For a
-    process with one scalar level, gDDIM (Zhang et al. 2023) is this method.
+    also corrects the step that led to it, so that the order is k+1 from noise on, and 3 at most of
+    a run begun in the middle. For a process with one scalar level, gDDIM (Zhang et al. 2023) is
+    this method.
 
     Use it with k=3, with any number of calls: of the methods published for diffusion it is the
     nearest or not far from it.
