@@ -20,8 +20,8 @@ from benchmarks.problems import PROBLEMS, VP, Counted, Mixture, starts
 from benchmarks.solvers import reference
 from scorefield import catalogue
 from scorefield.base import Zero
-from scorefield.config import SampleConfig
 from scorefield.process import VP as Schedule
+from scorefield.run.config import SampleConfig
 from scorefield.solve import Solver, sample
 
 MIXTURES, POINTS = 20, 128

@@ -31,11 +31,11 @@ from torch import Tensor
 
 from scorefield.base import Cond, Denoise, Level, Seeded
 from scorefield.cli.restore import psnr
-from scorefield.config import build_levels
 from scorefield.guide import threshold
 from scorefield.guide.inverse import METHODS, Renewed, measure, restore
 from scorefield.guide.operators import Linear, operator
-from scorefield.run import Run, data_of, open_run
+from scorefield.run.config import build_levels
+from scorefield.run.open import Run, data_of, open_run
 from scorefield.solve import DDIM
 
 OUT = Path("docs/benchmarks")

@@ -8,7 +8,7 @@ from scorefield import generate, plot
 from scorefield.base import Seeded
 from scorefield.guide import cfg
 from scorefield.process import grids
-from scorefield.run import open_run
+from scorefield.run.open import open_run
 from scorefield.solve import Arc, trajectory
 
 HERE = Path(__file__).parent

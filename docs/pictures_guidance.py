@@ -8,14 +8,14 @@ from torch import Tensor
 
 from scorefield.base import Seeded
 from scorefield.cli.eval import judge_of
-from scorefield.config import build_levels
-from scorefield.editing import edit, reencode
 from scorefield.guide import View, anagram, cfg, view
 from scorefield.guide.inverse import Renewed, measure, restore
 from scorefield.guide.operators import Linear, operator
 from scorefield.report import picture, write_png
-from scorefield.run import Run, build_solver, data_of, open_run
+from scorefield.run.config import build_levels
+from scorefield.run.open import Run, build_solver, data_of, open_run
 from scorefield.solve import sample
+from scorefield.use.edit import edit, reencode
 
 HERE = Path(__file__).parent
 RUN = HERE.parent / "runs" / "digits"

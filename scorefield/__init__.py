@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from scorefield.data import load as load_data
     from scorefield.report import plot
-    from scorefield.run import fit, generate, load
+    from scorefield.run.open import load
+    from scorefield.run.train import fit
+    from scorefield.use.generate import generate
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "fit": ("scorefield.run", "fit"),
-    "generate": ("scorefield.run", "generate"),
-    "load": ("scorefield.run", "load"),
+    "fit": ("scorefield.run.train", "fit"),
+    "generate": ("scorefield.use.generate", "generate"),
+    "load": ("scorefield.run.open", "load"),
     "load_data": ("scorefield.data", "load"),
     "plot": ("scorefield.report", "plot"),
 }

@@ -21,7 +21,7 @@ def loaded(program: str) -> set[str]:
     return {name for name in told.stdout.split() if name in SLOW}
 
 
-@pytest.mark.parametrize("module", ["scorefield", "scorefield.run", "scorefield.likelihood"])
+@pytest.mark.parametrize("module", ["scorefield", "scorefield.run.open", "scorefield.likelihood"])
 def test_an_import_loads_no_slow_module(module):
     assert not loaded(f"import {module}")
 

@@ -31,7 +31,7 @@ from torch import Tensor
 from benchmarks.restore import NOISE, PEER, Case, Counted, Knobs, Method, grid, race
 from scorefield.base import Level
 from scorefield.guide.operators import Blur, Mask
-from scorefield.run import open_run
+from scorefield.run.open import open_run
 
 
 class Ours(Denoiser):

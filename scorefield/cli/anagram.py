@@ -25,7 +25,8 @@ from scorefield.cli.options import (
 )
 from scorefield.guide import Part, View, anagram, chain, hybrid, view
 from scorefield.report import picture, write_png
-from scorefield.run import Run, generate, open_run
+from scorefield.run.open import Run, open_run
+from scorefield.use.generate import generate
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import tyro
 import scorefield
 from scorefield import catalogue
 from scorefield.base import BadInput, Seeded
+from scorefield.base.rows import repeat_labels
 from scorefield.cli.eval import judge_of
 from scorefield.cli.options import (
     Switch,
@@ -29,13 +30,13 @@ from scorefield.cli.options import (
     say,
     seeds_of,
 )
-from scorefield.comparison import Cell, Comparison, compare, methods_of
 from scorefield.measure.compare import Quality, Yardstick
 from scorefield.report import write_png
 from scorefield.report.curves import POINTS, SHOWN, curves, strips
-from scorefield.run import data_of, open_grid, open_run, repeat_labels, settings_of
-from scorefield.train import write_json
+from scorefield.run.open import data_of, open_grid, open_run, settings_of
+from scorefield.store import write_json
 from scorefield.tune import FittedGrid
+from scorefield.use.compare import Cell, Comparison, compare, methods_of
 
 SOLVERS = ("ddim", "dpmpp2m", "unipc2", "arc", "sde-dpmpp2m")
 STEPS = "5,10,20,50"

@@ -25,9 +25,9 @@ from scorefield.cli.options import (
 )
 from scorefield.data.given import input_picture
 from scorefield.data.masks import input_mask
-from scorefield.editing import MASKED, edit, masked, reencode
 from scorefield.report import picture, write_npz, write_png
-from scorefield.run import open_conditions, open_run
+from scorefield.run.open import open_conditions, open_run
+from scorefield.use.edit import MASKED, edit, masked, reencode
 
 ROW = 12
 """Pictures in a row, at most."""

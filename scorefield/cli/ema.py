@@ -8,16 +8,10 @@ import tyro
 
 from scorefield.base import BadInput
 from scorefield.cli.options import Switch, note, parse, say
-from scorefield.run import open_run, progress_bar
-from scorefield.train import (
-    Folder,
-    Power,
-    claim,
-    coefficients,
-    combine,
-    snapshots,
-    write_tensors,
-)
+from scorefield.run.bar import progress_bar
+from scorefield.run.open import open_run
+from scorefield.store import Folder, claim, snapshots, write_tensors
+from scorefield.train import Power, coefficients, combine
 
 ROUGH = 0.05
 """Relative error of a profile from which a warning is due: it is then another average."""

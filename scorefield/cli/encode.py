@@ -13,11 +13,13 @@ from torch import Tensor
 
 from scorefield import catalogue
 from scorefield.base import BadInput, Cond, Denoise, Level, Zero
+from scorefield.base.rows import repeat_labels
 from scorefield.cli.options import Switch, at_least, device, labels_of, note, out_file, parse, say
 from scorefield.data.given import read_arrays, read_examples, shaped
 from scorefield.likelihood import path
 from scorefield.report import write_npz
-from scorefield.run import Run, build_solver, open_run, progress_bar, repeat_labels
+from scorefield.run.bar import progress_bar
+from scorefield.run.open import Run, build_solver, open_run
 from scorefield.solve import Solver, encode, sample
 
 SOLVER, STEPS = "rk4", 12

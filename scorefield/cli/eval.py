@@ -12,6 +12,7 @@ import tyro
 
 import scorefield
 from scorefield.base import BadInput
+from scorefield.base.rows import repeat_labels
 from scorefield.cli.options import (
     Switch,
     at_least,
@@ -25,16 +26,17 @@ from scorefield.cli.options import (
 )
 from scorefield.data import Data
 from scorefield.measure import Judge, evaluate, train_judge
-from scorefield.run import data_of, generate, open_run, repeat_labels
-from scorefield.train import (
+from scorefield.run.open import data_of, open_run
+from scorefield.store import (
     claim,
     digest_tensors,
-    load_weights,
     read_json,
     read_tensors,
     write_json,
     write_tensors,
 )
+from scorefield.train import load_weights
+from scorefield.use.generate import generate
 
 LOOKS = 240_000
 """Examples that a judge is trained on, repeats counted: 4 epochs of 60,000, at most 30."""

@@ -14,6 +14,7 @@ import tyro
 
 from scorefield import catalogue
 from scorefield.base import BadInput
+from scorefield.base.rows import repeat_labels
 from scorefield.cli.options import (
     Switch,
     at_least,
@@ -25,8 +26,9 @@ from scorefield.cli.options import (
     parse,
     say,
 )
-from scorefield.run import build_solver, open_run, progress_bar, repeat_labels
-from scorefield.train import claim, write_json
+from scorefield.run.bar import progress_bar
+from scorefield.run.open import build_solver, open_run
+from scorefield.store import claim, write_json
 from scorefield.tune import FittedGrid, Progress
 from scorefield.tune import fit_grid as fit
 

@@ -14,7 +14,7 @@ from scorefield.cli.options import Switch, at_least, idle, labels_of, note, out_
 from scorefield.data.given import read_examples
 from scorefield.likelihood import direction, lerp, slerp
 from scorefield.report import picture, write_npz, write_png
-from scorefield.run import Run, data_of, open_run
+from scorefield.run.open import Run, data_of, open_run
 
 ATTRIBUTE = 200
 """Training examples of each class that a direction is the difference of, at most."""

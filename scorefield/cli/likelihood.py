@@ -15,7 +15,6 @@ from torch import Tensor
 import scorefield
 from scorefield.base import BadInput, Seeded, unknown
 from scorefield.base.level import Level
-from scorefield.bits import Bits, Dequantise, How, Method, begins, cell_of, measure, usual
 from scorefield.cli.encode import label_for
 from scorefield.cli.options import (
     Switch,
@@ -31,8 +30,9 @@ from scorefield.data import Data, datasets, load
 from scorefield.data.given import read_examples
 from scorefield.report import write_png
 from scorefield.report.likelihood import Counted, Strangers, drawn, histogram
-from scorefield.run import Run, build_solver, data_of, open_run
-from scorefield.train import claim, write_bytes, write_json
+from scorefield.run.open import Run, build_solver, data_of, open_run
+from scorefield.store import claim, write_bytes, write_json
+from scorefield.use.bits import Bits, Dequantise, How, Method, begins, cell_of, measure, usual
 
 MADE = ("shuffled", "inverted", "noise")
 """Sets made of the test split: positions in another order, signs turned, and noise."""

@@ -10,9 +10,7 @@ import tyro
 
 from scorefield.base import BadInput
 from scorefield.cli.options import Switch, note, parse, say
-from scorefield.config import Config, build_denoiser
 from scorefield.nets.describe import describe
-from scorefield.recipes import recipes
 from scorefield.report.content import (
     Content,
     Contest,
@@ -27,8 +25,10 @@ from scorefield.report.content import (
 )
 from scorefield.report.likelihood import read_likelihood
 from scorefield.report.page import page
-from scorefield.stored import stored_settings
-from scorefield.train import Folder, claim, read_json, write_bytes
+from scorefield.run.config import Config, build_denoiser
+from scorefield.run.recipes import recipes
+from scorefield.run.stored import stored_settings
+from scorefield.store import Folder, claim, read_json, write_bytes
 from scorefield.tune import FittedGrid
 
 T = TypeVar("T")

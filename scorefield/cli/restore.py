@@ -26,14 +26,15 @@ from scorefield.cli.options import (
     say,
     seeds_of,
 )
-from scorefield.config import build_levels
 from scorefield.data.given import read_arrays, read_examples
 from scorefield.guide.inverse import METHODS, Renewed, measure, restoration
 from scorefield.guide.operators import Operator, operator
 from scorefield.guide.population import Particles
 from scorefield.report import picture, write_npz, write_png
-from scorefield.run import Run, build_solver, data_of, open_run, progress_bar
-from scorefield.train import write_json
+from scorefield.run.bar import progress_bar
+from scorefield.run.config import build_levels
+from scorefield.run.open import Run, build_solver, data_of, open_run
+from scorefield.store import write_json
 
 METHOD, STEPS = "dps", 100
 RENEWED = ("dps", "mmps", "pigdm", "tmpd")

@@ -12,7 +12,6 @@ import tyro
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Guide
-from scorefield.bulk import Job, fill
 from scorefield.cli.options import (
     Switch,
     at_least,
@@ -29,10 +28,12 @@ from scorefield.cli.options import (
     settings_for,
 )
 from scorefield.guide.classifier import classifier
-from scorefield.noisy import NoisyClassifier, open_classifier
 from scorefield.report import Pieces, picture, write_npz, write_pictures, write_png
-from scorefield.run import Run, open_conditions, open_run
-from scorefield.train import Elsewhere, Team, claim
+from scorefield.run.open import Run, open_conditions, open_run
+from scorefield.store import claim
+from scorefield.train import Elsewhere, Team
+from scorefield.use.bulk import Job, fill
+from scorefield.use.classify import NoisyClassifier, open_classifier
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,17 @@ from typing import Annotated, Any
 import tyro
 
 from scorefield.base import BadInput
+from scorefield.base.rows import repeat_labels
 from scorefield.cli.ending import stop_now
 from scorefield.cli.options import Switch, note, parse, say
-from scorefield.config import Config
-from scorefield.recipes import recipes
 from scorefield.report import picture, write_png
-from scorefield.run import fit, generate, recipe, repeat_labels
-from scorefield.stored import stored_settings
-from scorefield.train import Elsewhere, Folder, Progress, keep_freed_memory, processes
+from scorefield.run.config import Config
+from scorefield.run.recipes import recipes
+from scorefield.run.stored import stored_settings
+from scorefield.run.train import fit, recipe
+from scorefield.store import Folder
+from scorefield.train import Elsewhere, Progress, keep_freed_memory, processes
+from scorefield.use.generate import generate
 
 USAGE = """usage: scorefield train RECIPE [--out DIR] [--images N] [--resume] [--seed S] ...
 

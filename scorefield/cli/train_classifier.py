@@ -8,9 +8,11 @@ from typing import Annotated, Any
 import tyro
 
 from scorefield.cli.options import Switch, at_least, device, note, parse, say
-from scorefield.noisy import Step, keep_classifier, train_classifier
-from scorefield.run import data_of, open_run, progress_bar
-from scorefield.train import claim, keep_freed_memory
+from scorefield.run.bar import progress_bar
+from scorefield.run.open import data_of, open_run
+from scorefield.store import claim
+from scorefield.train import keep_freed_memory
+from scorefield.use.classify import Step, keep_classifier, train_classifier
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ def classifier(log_prob: LogProb, scale: float | Tensor = 1.0) -> Guide:
     noisy x: one trained on clean pictures has no use here. `scale` may be `(B,)`: one per sample.
     At pure noise x says nothing of c, yet the term has a limit, `E[x0|c] - E[x0]`: the gradient
     falls like alpha. It is taken where alpha is sqrt(eps) sigma, so log_prob must be right to first
-    order in alpha, as a mixture's and `scorefield.noisy`'s are by construction; the gradient of a
+    order in alpha, as a mixture's and `scorefield.use.classify`'s are by construction; that of a
     network's free logits is multiplied by sigma/alpha without bound. On clean data the denoiser is
     left as it is. One call of the denoiser, one of log_prob with its gradient; the result can be
     differentiated in x.

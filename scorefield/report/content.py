@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from scorefield.base import BadInput
-from scorefield.config import Config, DataFacts
 from scorefield.nets.describe import Summary
 from scorefield.report.likelihood import Likelihood
 from scorefield.report.wording import compact, number, plus_minus, share
+from scorefield.run.config import Config, DataFacts
 from scorefield.tune import FittedGrid
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -378,7 +378,7 @@ def settings(config: Config, usual: Config) -> Iterator[tuple[str, list[Setting]
 def field_words(kind: type) -> dict[str, str]:
     """The strings that stand below the fields of a dataclass.
 
-    >>> from scorefield.config import DataConfig
+    >>> from scorefield.run.config import DataConfig
     >>> field_words(DataConfig)["name"]
     'A registered set, a folder of pictures, or an .npz file.'
     """

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from scorefield.comparison import Cell, Comparison
 from scorefield.report.picture import picture
+from scorefield.use.compare import Cell, Comparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ import numpy as np
 from scorefield.base import BadInput
 from scorefield.report.charts import Axis, Line, axis, chart, figure
 from scorefield.report.wording import number, plus_minus
-from scorefield.train import read_json
+from scorefield.store import read_json
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.train import write_bytes
-from scorefield.train.checkpoint.files import new_file, sync_folder
+from scorefield.store import write_bytes
+from scorefield.store.files import new_file, sync_folder
 
 if TYPE_CHECKING:
     from PIL.Image import Image

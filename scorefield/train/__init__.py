@@ -7,7 +7,7 @@ observed and the count of images seen are the whole state, and a run that was ki
 it had not been.
 """
 
-from scorefield.train.checkpoint import (
+from scorefield.store import (
     Folder,
     Log,
     Snapshot,

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scorefield.store import Folder, Log, drop_snapshots, save_snapshot
 from scorefield.train import trackers
-from scorefield.train.checkpoint import Folder, Log, drop_snapshots, save_snapshot
 from scorefield.train.meter import Meter
 from scorefield.train.settings import Training
 from scorefield.train.state import TrainState

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.train.checkpoint import Snapshot
+from scorefield.store import Snapshot
 from scorefield.train.ema import Power
 
 Profile = tuple[float, float]

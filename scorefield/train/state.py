@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from scorefield.base import BadInput
 from scorefield.denoise import Denoiser
 from scorefield.objective import Criterion
-from scorefield.train.checkpoint import Folder
-from scorefield.train.checkpoint.files import Tensors
+from scorefield.store import Folder
+from scorefield.store.files import Tensors
 from scorefield.train.ema import EMA
 from scorefield.train.sharded import cut_like, whole
 

@@ -11,8 +11,8 @@ from scorefield.base import BadInput
 from scorefield.data import Data
 from scorefield.denoise import Denoiser
 from scorefield.objective import Criterion, plain
+from scorefield.store import Folder
 from scorefield.train import compiled, trackers
-from scorefield.train.checkpoint import Folder
 from scorefield.train.ema import EMA, Power, WarmUp
 from scorefield.train.keeper import Keeper
 from scorefield.train.launch import processes

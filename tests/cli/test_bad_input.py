@@ -11,7 +11,7 @@ import torch
 import scorefield.cli
 from scorefield.base import BadInput, Level, Zero
 from scorefield.solve import DDIM, sample
-from scorefield.train import write_tensors
+from scorefield.store import write_tensors
 
 TRAIN = [
     ("nothing", "unknown recipe 'nothing'"),

@@ -15,7 +15,7 @@ from PIL import Image
 
 import scorefield.cli.sample
 from scorefield.base import BadInput
-from scorefield.bulk import Job
+from scorefield.use.bulk import Job
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 

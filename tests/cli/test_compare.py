@@ -12,17 +12,18 @@ from PIL import Image
 from torch import Tensor, nn
 
 import scorefield.cli.compare as command
-from scorefield import comparison, generate
+from scorefield import generate
 from scorefield.base import BadInput, Level, Seeded
-from scorefield.comparison import Comparison, Method, compare, methods_of
 from scorefield.data import load
 from scorefield.denoise import Gaussian
 from scorefield.measure import Judge, Yardstick, distance, evaluate
 from scorefield.process import EDM, Cosine, Flow, Schedule
 from scorefield.process.grids import karras
 from scorefield.solve import DDIM, DPMSolverPP
-from scorefield.train import write_json, write_tensors
+from scorefield.store import write_json, write_tensors
 from scorefield.tune import FittedGrid, flow, flow_levels
+from scorefield.use import compare as comparison
+from scorefield.use.compare import Comparison, Method, compare, methods_of
 
 pytestmark = pytest.mark.slow
 

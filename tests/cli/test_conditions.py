@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from scorefield.bulk import Job
-from scorefield.run import fit, generate, open_conditions, open_run, recipe, settings_of
+from scorefield.run.open import open_conditions, open_run, settings_of
+from scorefield.run.train import fit, recipe
+from scorefield.use.bulk import Job
+from scorefield.use.generate import generate
 
 N = 64
 RNG = np.random.RandomState(0)

@@ -9,8 +9,7 @@ import pytest
 from scorefield.cli import main
 from scorefield.measure import Judge
 from scorefield.nets.classifier import Classifier
-from scorefield.noisy import NoisyClassifier, keep_classifier
-from scorefield.train import (
+from scorefield.store import (
     digest_tensors,
     read_json,
     read_tensors,
@@ -18,7 +17,8 @@ from scorefield.train import (
     write_json,
     write_tensors,
 )
-from scorefield.train.checkpoint.files import meaning_of
+from scorefield.store.files import meaning_of
+from scorefield.use.classify import NoisyClassifier, keep_classifier
 from tests.cli.conftest import TINY
 
 pytestmark = pytest.mark.slow
@@ -144,7 +144,7 @@ def test_a_resumed_run_keeps_its_meaning_to_the_letter(cli, run):
 
 def mark_anew(run: Path, marks: bool = True) -> None:
     """The checkpoint saved again, as the settings are now; or as earlier versions did, without."""
-    from scorefield.train import Folder
+    from scorefield.store import Folder
 
     state = read_json(run / "state.json")
     parts = {name: read_tensors(run / f"{name}.safetensors") for name in state["sha256"]}
@@ -209,7 +209,7 @@ def test_data_that_changed_are_not_trained_on(refused, tmp_path):
 
 
 def test_a_second_training_is_refused_at_once(refused, run):
-    from scorefield.train import Folder
+    from scorefield.store import Folder
 
     with Folder(run).alone():
         said = refused("train", "digits", "--out", run, "--resume", "--images", 10**6)

@@ -10,14 +10,15 @@ from PIL import Image
 
 from scorefield.base import BadInput, Level
 from scorefield.cli import edit as command
-from scorefield.config import build_levels
 from scorefield.data.given import input_picture
 from scorefield.denoise import Denoiser
 from scorefield.denoise.exact import Gaussian
-from scorefield.editing import edit, known, reencode
 from scorefield.process import Cosine, Flow
-from scorefield.run import generate, open_run
+from scorefield.run.config import build_levels
+from scorefield.run.open import open_run
 from scorefield.solve import DDIM, Restart, trajectory
+from scorefield.use.edit import edit, known, reencode
+from scorefield.use.generate import generate
 
 SETTINGS = {"steps": 4, "solver": "dpmpp2m", "grid": "vp-root"}
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from scorefield.cli import main
-from scorefield.train import load_checkpoint, read_tensors
+from scorefield.store import load_checkpoint, read_tensors
 
 WORDS = [
     "--net.width", "8", "--net.blocks", "1", "--net.multipliers", "1", "--batch", "8",

@@ -54,13 +54,13 @@ def test_a_signal_at_work(cli, run, monkeypatch, signum):
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_training_loads(cli, tmp_path, tiny, monkeypatch, signum):
     """Before the first step there is nothing to wait for, and nothing to keep."""
-    load = scorefield.config.Config.load_data
+    load = scorefield.run.config.Config.load_data
 
     def loads(config):
         os.kill(os.getpid(), signum)
         return load(config)
 
-    monkeypatch.setattr(scorefield.config.Config, "load_data", loads)
+    monkeypatch.setattr(scorefield.run.config.Config, "load_data", loads)
     code, out, err = cli("train", "digits", "--out", tmp_path / "run", *tiny)
     assert (code, out, err) == (130, "", "stopped\n")
     assert not list(tmp_path.iterdir())

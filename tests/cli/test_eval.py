@@ -11,8 +11,8 @@ import scorefield.cli.eval as command
 from scorefield.data import load
 from scorefield.measure import Judge, train_judge
 from scorefield.measure import judge as judging
-from scorefield.train import Folder, read_json, write_json
-from scorefield.train.checkpoint.folder import WEIGHTS
+from scorefield.store import Folder, read_json, write_json
+from scorefield.store.folder import WEIGHTS
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import scorefield as sf
-from scorefield import recipes
 from scorefield.base import BadInput, Level, Seeded
 from scorefield.denoise import Denoiser
+from scorefield.run import recipes
 
 SMALL = dataclasses.replace(
     recipes.digits(),
@@ -70,7 +70,7 @@ def test_an_error_in_watch_keeps_a_checkpoint(tmp_path):
 
     with pytest.raises(ZeroDivisionError):
         sf.fit(SMALL, tmp_path, images=640, batch=32, progress=False, watch=watch)
-    from scorefield.train import load_checkpoint
+    from scorefield.store import load_checkpoint
 
     assert load_checkpoint(tmp_path, "ema")[1]["images_seen"] == 96
 

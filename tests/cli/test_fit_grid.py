@@ -14,9 +14,9 @@ from scorefield.guide import cfg
 from scorefield.measure import Judge
 from scorefield.process import Cosine
 from scorefield.process.grids import karras
-from scorefield.run import open_grid, open_run
+from scorefield.run.open import open_grid, open_run
 from scorefield.solve import Heun, sample
-from scorefield.train import write_json
+from scorefield.store import write_json
 from scorefield.tune import FittedGrid
 
 pytestmark = pytest.mark.slow

@@ -82,7 +82,7 @@ def test_every_command_shows_a_worked_example(cli, command):
 
 
 def test_help_lists_the_commands_and_recipes(cli):
-    from scorefield.recipes import recipes
+    from scorefield.run.recipes import recipes
 
     for words in ([], ["--help"], ["-h"], ["help"]):
         code, out, _ = cli(*words)

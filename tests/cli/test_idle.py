@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-import scorefield.run
-from scorefield.run import generate, open_run
+import scorefield.run.train
+import scorefield.use.generate
+from scorefield.run.open import open_run
+from scorefield.use.generate import generate
 from tests.cli.conftest import TINY
 
 
@@ -98,7 +100,7 @@ def test_an_older_run_with_an_idle_setting_goes_on(cli, run, monkeypatch, tmp_pa
     """What is refused to a new run was taken once."""
     out = tmp_path / "old"
     with monkeypatch.context() as patch:
-        patch.setattr(scorefield.run, "check_used", lambda *_: None)
+        patch.setattr(scorefield.run.train, "check_used", lambda *_: None)
         assert cli("train", "digits", "--out", out, *TINY, "--net.heads", 2).code == 0
     assert cli("train", "digits", "--out", out, "--resume", "--images", 160).code == 0
     assert cli("sample", out, "--n", 2).code == 0
@@ -140,7 +142,7 @@ def test_the_bar_moves_within_the_steps_of_an_adaptive_solver(trained, monkeypat
             self.n += more
             places.append(self.n)
 
-    monkeypatch.setattr(scorefield.run, "progress_bar", lambda *_: Bar())
+    monkeypatch.setattr(scorefield.use.generate, "progress_bar", lambda *_: Bar())
     denoiser = open_run(trained).denoiser
     shown = generate(denoiser, 2, steps=2, solver=solver, batch=1, progress=True)
     assert places == sorted(places)

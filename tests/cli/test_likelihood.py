@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 
 from scorefield.base import BadInput
-from scorefield.bits import How, measure
 from scorefield.cli.likelihood import _below, main
 from scorefield.data import load
 from scorefield.report.likelihood import read_likelihood
-from scorefield.run import open_run
+from scorefield.run.open import open_run
+from scorefield.use.bits import How, measure
 
 pytestmark = pytest.mark.slow
 

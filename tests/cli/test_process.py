@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from scorefield.cli import main
-from scorefield.train import Folder, load_checkpoint, snapshots
+from scorefield.store import Folder, load_checkpoint, snapshots
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 LONG = [

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scorefield.config import Config, DataFacts, check
 from scorefield.data import Scaling
-from scorefield.recipes import recipes
-from scorefield.stored import from_json, to_json
+from scorefield.run.config import Config, DataFacts, check
+from scorefield.run.recipes import recipes
+from scorefield.run.stored import from_json, to_json
 
 pytestmark = pytest.mark.slow
 

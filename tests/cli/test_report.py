@@ -10,7 +10,7 @@ import scorefield.cli.eval as measuring
 import scorefield.cli.report as command
 from scorefield.cli.report import read_run
 from scorefield.measure import train_judge
-from scorefield.train import write_json
+from scorefield.store import write_json
 
 
 @pytest.fixture

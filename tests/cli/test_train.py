@@ -9,7 +9,7 @@ from PIL import Image
 
 import scorefield.cli.train
 from scorefield.base import BadInput
-from scorefield.train import load_checkpoint, read_tensors
+from scorefield.store import load_checkpoint, read_tensors
 
 
 def images_seen(run) -> int:

@@ -11,8 +11,14 @@ from scorefield.base import BadInput, Level
 from scorefield.cli import train_classifier as command
 from scorefield.guide.classifier import classifier
 from scorefield.nets.classifier import Classifier
-from scorefield.noisy import NoisyClassifier, keep_classifier, open_classifier, train_classifier
-from scorefield.run import data_of, generate, open_run
+from scorefield.run.open import data_of, open_run
+from scorefield.use.classify import (
+    NoisyClassifier,
+    keep_classifier,
+    open_classifier,
+    train_classifier,
+)
+from scorefield.use.generate import generate
 
 pytestmark = pytest.mark.slow
 
@@ -141,7 +147,7 @@ def test_sampling_with_it(guided, cli, tmp_path):
 
 
 def test_a_bulk_job_remembers_its_guide(guided, cli, refused, tmp_path, monkeypatch):
-    from scorefield.bulk import Job
+    from scorefield.use.bulk import Job
 
     make = Job.make
 

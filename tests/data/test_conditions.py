@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from scorefield.base import BadInput
-from scorefield.config import Config, DataFacts, build_denoiser
 from scorefield.data import Conditions, Data, Scaling, Split, load
 from scorefield.data.arrays import read_npz
 from scorefield.data.conditions import read_conditions
-from scorefield.stored import from_json, to_json
+from scorefield.run.config import Config, DataFacts, build_denoiser
+from scorefield.run.stored import from_json, to_json
 
 N = 20
 RNG = np.random.RandomState(0)

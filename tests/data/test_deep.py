@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from scorefield.base import BadInput
-from scorefield.bits import cell_of
 from scorefield.data import Data, Scaling, load
 from scorefield.data.given import input_picture
 from scorefield.data.pictures import Picture, read_picture, stack_pictures
+from scorefield.use.bits import cell_of
 
 RNG = np.random.default_rng(0)
 

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Level
-from scorefield.bits import How, measure
-from scorefield.config import Config, DataFacts, build_denoiser
 from scorefield.data import Conditions, Data, Scaling, Split, load
 from scorefield.data.arrays import read_npz
 from scorefield.data.conditions import read_conditions
 from scorefield.data.given import read_examples
 from scorefield.denoise import Denoiser
-from scorefield.stored import from_json, to_json
+from scorefield.run.config import Config, DataFacts, build_denoiser
+from scorefield.run.stored import from_json, to_json
+from scorefield.use.bits import How, measure
 
 Z = np.random.RandomState(0).randn(200, 2)
 MEANS = [0.0, 1e3, 1e7, 1e8, -1e12]

@@ -7,7 +7,6 @@ import torch
 
 from scorefield import catalogue
 from scorefield.base import BadInput, Level
-from scorefield.config import build_schedule
 from scorefield.denoise import Denoiser
 from scorefield.denoise.precondition import NOISE_RANGE
 from scorefield.nets import MLP
@@ -27,7 +26,8 @@ from scorefield.objective import (
 )
 from scorefield.objective.times import EARLIEST
 from scorefield.process import EDM, VE, VP, Cosine, DiscreteVP, Flow, SubVP
-from scorefield.recipes import recipes
+from scorefield.run.config import build_schedule
+from scorefield.run.recipes import recipes
 
 SCHEDULES = [VP(), SubVP(), VE(), EDM(), Cosine(), Flow(), DiscreteVP()]
 LAWS = [

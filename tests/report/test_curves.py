@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from scorefield.comparison import Cell, Comparison, Reference
 from scorefield.measure.agreement import wilson
 from scorefield.measure.compare import Distance, Quality
 from scorefield.report.curves import COLUMNS, SIDE, curves, strips
+from scorefield.use.compare import Cell, Comparison, Reference
 
 pytestmark = pytest.mark.slow
 

@@ -16,13 +16,13 @@ import pytest
 from PIL import Image
 
 from scorefield.base import BadInput
-from scorefield.config import Config, DataFacts
 from scorefield.data import Scaling
 from scorefield.nets.describe import Summary
-from scorefield.recipes import recipes
 from scorefield.report import charts, content, page, style
 from scorefield.report.content import Content, read_contest, read_evaluation, read_log, read_picture
 from scorefield.report.likelihood import Counted, Levels, Likelihood, Outcome, Strangers
+from scorefield.run.config import Config, DataFacts
+from scorefield.run.recipes import recipes
 from tests.report import chromium
 
 HOSTILE = "</title><script>document.title='taken'</script><img src=x onerror=alert(1)>\"'&"

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from scorefield.base import BadInput
-from scorefield.train import EMA, Power, Snapshot, coefficients, combine, posthoc, write_tensors
+from scorefield.store import Snapshot, write_tensors
+from scorefield.train import EMA, Power, coefficients, combine, posthoc
 
 STEPS = 400
 LENGTHS = (0.05, 0.1)

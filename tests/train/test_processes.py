@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from scorefield.train import load_checkpoint, snapshots
+from scorefield.store import load_checkpoint, snapshots
 
 JOB = Path(__file__).with_name("job.py")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}

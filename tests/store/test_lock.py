@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from scorefield.base import BadInput
-from scorefield.train import Folder
-from scorefield.train.checkpoint.lock import NAME
+from scorefield.store import Folder
+from scorefield.store.lock import NAME
 
 HOLD = """
 import fcntl, os, sys

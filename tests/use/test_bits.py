@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from scorefield.base import BadInput, Level, Seeded
-from scorefield.bits import Beyond, How, begins, cell_of, chain, measure, usual
 from scorefield.data import Data, Scaling, Split, load
 from scorefield.denoise import Denoiser, Gaussian
 from scorefield.likelihood import (
@@ -19,6 +18,7 @@ from scorefield.likelihood import (
     truncated_normal,
 )
 from scorefield.process import EDM, VP, Cosine, DiscreteVP, Learned
+from scorefield.use.bits import Beyond, How, begins, cell_of, chain, measure, usual
 
 pytestmark = pytest.mark.slow
 

@@ -30,9 +30,10 @@ from scorefield.data import Data, Split
 from scorefield.denoise.precondition import NOISE_RANGE
 from scorefield.nets.classifier import Classifier
 from scorefield.process import Schedule
-from scorefield.run import Run
-from scorefield.train import load_weights, read_json, read_tensors, write_json, write_tensors
-from scorefield.train.checkpoint.files import to_bytes
+from scorefield.run.open import Run
+from scorefield.store import read_json, read_tensors, write_json, write_tensors
+from scorefield.store.files import to_bytes
+from scorefield.train import load_weights
 
 BATCH = 256
 LEARNING_RATE = 2e-3

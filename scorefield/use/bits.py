@@ -51,7 +51,8 @@ from scorefield.likelihood import (
 )
 from scorefield.process import DiscreteVP, Schedule
 from scorefield.process.grids import timesteps
-from scorefield.run import build_solver, progress_bar
+from scorefield.run.bar import progress_bar
+from scorefield.run.open import build_solver
 
 Method = Literal["flow", "elbo", "vlb", "bound"]
 Dequantise = Literal["uniform", "truncated"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-from scorefield.train.checkpoint.files import unwritable, write_bytes
+from scorefield.store.files import unwritable, write_bytes
 
 
 class Log:

@@ -21,8 +21,8 @@ from typing import Any
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.train.checkpoint.digest import digest
-from scorefield.train.checkpoint.files import (
+from scorefield.store.digest import digest
+from scorefield.store.files import (
     RESTORE,
     Tensors,
     from_bytes,

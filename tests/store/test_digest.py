@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from scorefield.base import BadInput
-from scorefield.train import read_json, read_tensors, write_bytes, write_json, write_tensors
-from scorefield.train.checkpoint.digest import digest_tensors
-from scorefield.train.checkpoint.files import meaning_of, to_bytes
+from scorefield.store import read_json, read_tensors, write_bytes, write_json, write_tensors
+from scorefield.store.digest import digest_tensors
+from scorefield.store.files import meaning_of, to_bytes
 
 TENSORS = {
     "w": torch.randn(3, 2, generator=torch.Generator().manual_seed(0)),

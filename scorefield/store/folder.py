@@ -22,10 +22,10 @@ from typing import Any
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.train.checkpoint.commit import load_checkpoint, load_state, save_checkpoint
-from scorefield.train.checkpoint.digest import digest_json
-from scorefield.train.checkpoint.files import Tensors, claim, meaning_of, read_json, write_json
-from scorefield.train.checkpoint.lock import alone
+from scorefield.store.commit import load_checkpoint, load_state, save_checkpoint
+from scorefield.store.digest import digest_json
+from scorefield.store.files import Tensors, claim, meaning_of, read_json, write_json
+from scorefield.store.lock import alone
 
 WEIGHTS = ("model", "ema", "optimizer")
 """Parts that every checkpoint has."""

@@ -30,12 +30,15 @@ from torch import Tensor
 
 from scorefield import catalogue
 from scorefield.base import BadInput, Cond, Denoise, Guide, Level, Seeded, Zero
-from scorefield.config import build_levels
+from scorefield.base.rows import rows_of
 from scorefield.denoise import Denoiser
 from scorefield.process import Schedule
-from scorefield.run import DEFAULT, build_solver, progress_bar, rows_of, told_of
+from scorefield.run.bar import progress_bar
+from scorefield.run.config import build_levels
+from scorefield.run.open import build_solver
 from scorefield.solve import DDIM, Restart, Solver, trajectory
 from scorefield.solve.inverse import encode
+from scorefield.use.generate import DEFAULT, told_of
 
 MASKED = Restart(DDIM(), times=4)
 """What fills a mask, unless told."""

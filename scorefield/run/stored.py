@@ -7,8 +7,8 @@ from dataclasses import MISSING
 from typing import Any, Literal
 
 from scorefield.base import BadInput
-from scorefield.config import Config, DataFacts
-from scorefield.train import Folder
+from scorefield.run.config import Config, DataFacts
+from scorefield.store import Folder
 
 SCHEMA = 2
 """Version of `config.json`; a higher one was written by a newer Scorefield. 2: the data's edition,

@@ -2,7 +2,7 @@
 
 import json
 
-from scorefield.train import Log
+from scorefield.store import Log
 
 
 def rows(path):

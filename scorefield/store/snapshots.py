@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from scorefield.train.checkpoint.files import Tensors, read_tensors, unwritable, write_tensors
+from scorefield.store.files import Tensors, read_tensors, unwritable, write_tensors
 
 NAME = re.compile(r"(\d+)-(0\.\d+|\d(?:\.\d+)?e-\d+)\.safetensors")
 

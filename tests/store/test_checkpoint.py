@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from scorefield.base import BadInput
-from scorefield.train import (
+from scorefield.store import (
+    commit,
     load_checkpoint,
     read_json,
     read_tensors,
@@ -20,8 +21,7 @@ from scorefield.train import (
     write_json,
     write_tensors,
 )
-from scorefield.train.checkpoint import commit
-from scorefield.train.checkpoint.files import to_bytes
+from scorefield.store.files import to_bytes
 
 PARTS = ("model", "ema", "optimizer")
 

@@ -10,13 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-import scorefield.bulk
+import scorefield.use.bulk
 from scorefield.base import BadInput
-from scorefield.bulk import Job, fill, spans
 from scorefield.cli.options import numbers
-from scorefield.config import DataFacts, build_denoiser
-from scorefield.run import Run, generate, recipe
+from scorefield.run.config import DataFacts, build_denoiser
+from scorefield.run.open import Run
+from scorefield.run.train import recipe
 from scorefield.train import Elsewhere, Team
+from scorefield.use.bulk import Job, fill, spans
+from scorefield.use.generate import generate
 
 SETTINGS = {"steps": 2, "solver": "dpmpp2m", "grid": "vp-root", "guidance": 1.5}
 N, BATCH, SHARDS = 17, 4, 5
@@ -188,7 +190,7 @@ def test_what_decides_no_sample_is_no_other_job(job, run):
 
 def test_another_version_is_refused(job, monkeypatch):
     fill(job(), Team())
-    monkeypatch.setattr(scorefield.bulk, "__version__", "99")
+    monkeypatch.setattr(scorefield.use.bulk, "__version__", "99")
     with pytest.raises(BadInput, match="version .* now it is 99"):
         job()
 

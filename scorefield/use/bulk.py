@@ -27,10 +27,14 @@ from torch import Tensor
 
 from scorefield import __version__
 from scorefield.base import BadInput, Cond, Guide, Seeded
-from scorefield.run import Run, generate, progress_bar, repeat_labels, rows_of
-from scorefield.stored import to_json
-from scorefield.train import Team, read_json, read_tensors, write_json, write_tensors
-from scorefield.train.checkpoint.files import to_bytes
+from scorefield.base.rows import repeat_labels, rows_of
+from scorefield.run.bar import progress_bar
+from scorefield.run.open import Run
+from scorefield.run.stored import to_json
+from scorefield.store import read_json, read_tensors, write_json, write_tensors
+from scorefield.store.files import to_bytes
+from scorefield.train import Team
+from scorefield.use.generate import generate
 
 FLAGS = ("n", "seeds", "labels", "conditions", "steps", "solver", "grid", "guidance", "guide")
 FLAGS += ("batch",)

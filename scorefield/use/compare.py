@@ -17,10 +17,12 @@ from torch import Tensor
 
 from scorefield import catalogue
 from scorefield.base import BadInput, Cond, Guide, Level, Seeded
+from scorefield.base.rows import repeat_labels
 from scorefield.denoise import Denoiser
 from scorefield.measure.compare import Distance, Quality, Yardstick, distance
 from scorefield.process import Schedule
-from scorefield.run import build_grid, build_solver, progress_bar, repeat_labels
+from scorefield.run.bar import progress_bar
+from scorefield.run.open import build_grid, build_solver
 from scorefield.solve import DPMSolverPP3M, Solver, sample
 from scorefield.tune import FittedGrid, flow_levels
 

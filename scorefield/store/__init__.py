@@ -1,8 +1,8 @@
 """What training keeps on disk: safetensors, JSON and JSON lines, written whole or not at all."""
 
-from scorefield.train.checkpoint.commit import load_checkpoint, save_checkpoint
-from scorefield.train.checkpoint.digest import digest_tensors
-from scorefield.train.checkpoint.files import (
+from scorefield.store.commit import load_checkpoint, save_checkpoint
+from scorefield.store.digest import digest_tensors
+from scorefield.store.files import (
     claim,
     read_json,
     read_tensors,
@@ -10,9 +10,9 @@ from scorefield.train.checkpoint.files import (
     write_json,
     write_tensors,
 )
-from scorefield.train.checkpoint.folder import Folder
-from scorefield.train.checkpoint.log import Log
-from scorefield.train.checkpoint.snapshots import (
+from scorefield.store.folder import Folder
+from scorefield.store.log import Log
+from scorefield.store.snapshots import (
     Snapshot,
     drop_snapshots,
     save_snapshot,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from scorefield.config import (
+from scorefield.run.config import (
     Config,
     DataConfig,
     NetConfig,

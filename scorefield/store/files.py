@@ -13,7 +13,7 @@ from safetensors.torch import save as bytes_from_tensors
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.train.checkpoint.digest import (
+from scorefield.store.digest import (
     digest_tensors,
     marks_of,
     sealed,

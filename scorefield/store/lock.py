@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scorefield.base import BadInput
-from scorefield.train.checkpoint.files import unwritable
+from scorefield.store.files import unwritable
 
 NAME = ".lock"
 UNLOCKABLE = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)

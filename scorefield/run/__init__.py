@@ -1,0 +1,1 @@
+"""Floor 5: a run: its settings, how it is trained, opened and described."""

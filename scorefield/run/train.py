@@ -1,0 +1,136 @@
+"""Train a run."""
+
+import dataclasses
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any, cast
+
+from scorefield.base import unknown
+from scorefield.data import Data
+from scorefield.denoise import Denoiser
+from scorefield.process import Schedule
+from scorefield.run.bar import progress_bar
+from scorefield.run.config import (
+    Config,
+    DataFacts,
+    build_denoiser,
+    build_objective,
+    check,
+    check_used,
+)
+from scorefield.run.open import open_run
+from scorefield.run.recipes import recipes
+from scorefield.run.stored import check_folder, resumed_json, stored_settings, to_json
+from scorefield.store import Folder
+from scorefield.train import Progress, Team, Training
+from scorefield.train import fit as train
+
+Watcher = Callable[[Progress], None]
+
+
+def recipe(name: str) -> Config:
+    """The recipe of that name."""
+    if name not in recipes:
+        raise unknown("recipe", name, recipes)
+    return recipes[name]()
+
+
+def fit(
+    config: Config | str,
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    progress: bool = True,
+    watch: Watcher | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    say: Callable[[str], None] = lambda line: None,
+    **training: Any,
+) -> Denoiser:
+    """Train what a recipe (by name) or a configuration says; return the averaged denoiser.
+
+    Further keywords replace settings of `Training`: `fit("digits", images=20_000, lr=1e-3)`.
+
+    With `out`, the run folder gets `config.json`, checkpoints and `log.jsonl`; `resume` goes on
+    from its last checkpoint, or starts if there is none. `watch` sees every step, in the main
+    process; `stop` is asked at each, and ends the run with a checkpoint. `say` is told, before the
+    first, what a person should know: the size of the network, what is compiled.
+
+    Raises BadInput, before anything is written, for settings or data that cannot be trained on,
+    and if `out` holds another run or cannot be written.
+    """
+    config = recipe(config) if isinstance(config, str) else config
+    config = dataclasses.replace(config, training=_replaced(config.training, training))
+    check(config)
+    folder, team = None if out is None else Folder(Path(out)), Team()
+    with ExitStack() as held:
+        if folder:
+            team.together(lambda: _hold(folder, team, held))
+        data, facts, seen = team.together(lambda: _begin(folder, config, resume))
+        if seen >= config.training.images and folder:
+            return open_run(folder.path).denoiser
+        if team.is_main and data.remark:
+            say(data.remark)
+        denoiser = build_denoiser(config, facts)
+        objective = build_objective(config, facts, cast(Schedule, denoiser.schedule))
+        path = folder.path if folder else None
+
+        def tell(line: str) -> None:
+            bar.clear()
+            say(line)
+
+        steps = train(denoiser, objective, data, config.training, path, resume, stop, tell)
+        writes = folder if folder and team.is_main else None
+        if writes and not seen:
+            writes.keep_config(to_json(config, facts))
+        average = denoiser
+        with closing(steps), progress_bar(config.training.images, progress, "img", seen) as bar:
+            for step in steps:
+                if writes and seen:  # the checkpoint was whole: the settings are its now
+                    writes.keep_config(resumed_json(writes.config(), config))
+                    seen = 0
+                average = step.average
+                bar.set_postfix_str(postfix(step), refresh=False)
+                bar.update(min(step.images, step.total) - bar.n)
+                if watch and team.is_main:
+                    watch(step)
+        return average.eval()
+
+
+def _hold(folder: Folder, team: Team, held: ExitStack) -> None:
+    """Keep other trainings out of the folder; the main process does it for all."""
+    folder.check_new()
+    if team.is_main:
+        held.enter_context(folder.alone())
+
+
+def _begin(folder: Folder | None, config: Config, resume: bool) -> tuple[Data, DataFacts, int]:
+    """The data, the facts of them that the run goes by, and the images that it has seen."""
+    if folder:
+        check_folder(folder, config, resume)
+    data = config.load_data()
+    facts, seen = DataFacts.of(data), folder.images_seen() if folder and resume else 0
+    if folder and seen:
+        before = stored_settings(folder)[1]
+        return before.same(data), before, seen
+    name = config.data.name
+    check_used(config, recipes[name]() if name in recipes else Config(), facts)
+    return data, facts, seen
+
+
+def postfix(step: Progress) -> str:
+    """Behind the bar: the loss, then near data, between and near noise, and the memory in use."""
+    thirds: dict[str, list[float]] = {"data": [], "middle": [], "noise": []}
+    for centre, loss in step.by_logsnr.items():
+        at = float(centre)
+        thirds["data" if at > 3 else "noise" if at < -3 else "middle"].append(loss)
+    means = [f"{name} {sum(v) / len(v):.3f}" for name, v in thirds.items() if v]
+    return ", ".join([f"loss {step.loss:.3f}", *means, f"{step.memory_mb / 1024:.1f} GB"])
+
+
+def _replaced(training: Training, changes: dict[str, Any]) -> Training:
+    names = [field.name for field in dataclasses.fields(Training)]
+    for name in changes:
+        if name not in names:
+            raise unknown("training setting", name, names)
+    return dataclasses.replace(training, **changes)
