@@ -27,8 +27,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from scorefield.base import Cond, Denoise, Level, Seeded
-from scorefield.guide.inverse import DDRM, DPS, diffpir, dps, mmps, pigdm, tmpd, twisted
-from scorefield.guide.operators import Matrix
+from scorefield.inverse import DDRM, DPS, diffpir, dps, mmps, pigdm, tmpd, twisted
+from scorefield.inverse.operators import Matrix
 from scorefield.solve import DDIM, Heun, Solver, sample
 
 OUT = Path("docs/benchmarks/inverse.md")

@@ -32,8 +32,8 @@ from torch import Tensor
 from scorefield.base import Cond, Denoise, Level, Seeded
 from scorefield.cli.restore import psnr
 from scorefield.guide import threshold
-from scorefield.guide.inverse import METHODS, Renewed, measure, restore
-from scorefield.guide.operators import Linear, operator
+from scorefield.inverse import METHODS, Renewed, measure, restore
+from scorefield.inverse.operators import Linear, operator
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, data_of, open_run
 from scorefield.solve import DDIM
@@ -252,7 +252,7 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Own:
-    """A method of `scorefield.guide.inverse.restore`, under knobs of its own and of the walk."""
+    """A method of `scorefield.inverse.restore`, under knobs of its own and of the walk."""
 
     run: Run = field(repr=False)
     name: str

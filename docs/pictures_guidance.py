@@ -9,8 +9,8 @@ from torch import Tensor
 from scorefield.base import Seeded
 from scorefield.cli.eval import judge_of
 from scorefield.guide import View, anagram, cfg, view
-from scorefield.guide.inverse import Renewed, measure, restore
-from scorefield.guide.operators import Linear, operator
+from scorefield.inverse import Renewed, measure, restore
+from scorefield.inverse.operators import Linear, operator
 from scorefield.report import picture, write_png
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, data_of, open_run

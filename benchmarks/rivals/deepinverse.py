@@ -30,7 +30,7 @@ from torch import Tensor
 
 from benchmarks.restore import NOISE, PEER, Case, Counted, Knobs, Method, grid, race
 from scorefield.base import Level
-from scorefield.guide.operators import Blur, Mask
+from scorefield.inverse.operators import Blur, Mask
 from scorefield.run.open import open_run
 
 

@@ -22,7 +22,7 @@ from scorefield.guide import (
     rescale,
     threshold,
 )
-from scorefield.guide.inverse import (
+from scorefield.inverse import (
     DDRM,
     DPS,
     RePaint,
@@ -34,7 +34,7 @@ from scorefield.guide.inverse import (
     tmpd,
     twisted,
 )
-from scorefield.guide.operators import OPERATORS
+from scorefield.inverse.operators import OPERATORS
 from scorefield.measure import agreement, frechet_report, memorisation, precision_recall
 from scorefield.nets import MLP, DiT, UNet
 from scorefield.objective import (

@@ -27,9 +27,9 @@ from scorefield.cli.options import (
     seeds_of,
 )
 from scorefield.data.given import read_arrays, read_examples
-from scorefield.guide.inverse import METHODS, Renewed, measure, restoration
-from scorefield.guide.operators import Operator, operator
 from scorefield.guide.population import Particles
+from scorefield.inverse import METHODS, Renewed, measure, restoration
+from scorefield.inverse.operators import Operator, operator
 from scorefield.report import picture, write_npz, write_png
 from scorefield.run.bar import progress_bar
 from scorefield.run.config import build_levels

@@ -14,8 +14,8 @@ D0 knows no condition (`cfg`), or is a worse model (`autoguide`); `product` adds
 aimed at is missed: noise and power do not commute, and `p0 (p1/p0)^scale` of noisy x is not the
 density of noisy samples of it. A population does hit it (`Tilted`), and with the exact likelihood
 at the end the posterior (`Twisted`): solvers whose samples carry weights. Mixtures are exact.
-docs/guidance.md measures all of them. Inverse problems are `scorefield.guide.inverse`, with its
-`scorefield.guide.operators`.
+docs/guidance.md measures all of them. Inverse problems are `scorefield.inverse`, with its
+`scorefield.inverse.operators`.
 """
 
 from scorefield.guide.anagram import anagram, hybrid

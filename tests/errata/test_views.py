@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from scorefield.base import Level
 from scorefield.denoise import DataSet, Denoiser, Gaussian, Mixture, convert
-from scorefield.guide.inverse.measurement import moments
+from scorefield.inverse.measurement import moments
 from scorefield.nets import MLP
 from scorefield.process import DiscreteVP
 from scorefield.solve.transfer import transfer

@@ -23,6 +23,7 @@ SIBLINGS = {
     ("likelihood", "solve"),
     ("guide", "solve"),
     ("inverse", "guide"),
+    ("inverse", "solve"),
     ("smc", "guide"),
     ("distill", "train"),
     ("latent", "train"),
@@ -31,7 +32,7 @@ SIBLINGS = {
     ("__main__", "cli"),
 }
 """The only imports along a floor; the reverse of each is refused, so there is no circle."""
-NEVER = {(above, "process") for above in ("solve", "guide", "likelihood")}
+NEVER = {(above, "process") for above in ("solve", "guide", "inverse", "likelihood")}
 TALK = {"cli", "report", "serve", "__main__"}
 DISK = {"store", "data", "cli", "report", "serve"}
 DISK_CALLS = {"open", "imread", "imsave", "savez", "savez_compressed", "save_file", "load_file"}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.guide.operators.linear import Linear, Spectrum, counted
+from scorefield.inverse.operators.linear import Linear, Spectrum, counted
 
 LUMA = (0.299, 0.587, 0.114)
 

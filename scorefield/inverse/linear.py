@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from scorefield.base import Cond, Denoise, Guide, Level, like
-from scorefield.guide.inverse.measurement import (
+from scorefield.inverse.measurement import (
     Measurement,
     moments,
     prior_variance,
     ratio,
     wide,
 )
-from scorefield.guide.operators import Operator, conjugate_gradients
+from scorefield.inverse.operators import Operator, conjugate_gradients
 
 Pull = Callable[[Tensor, Callable[[Tensor], Tensor], Level], Tensor]
 """What a method adds to D: `pull(D, covariance, level)`."""

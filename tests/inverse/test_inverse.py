@@ -8,7 +8,7 @@ import torch
 
 from scorefield.base import BadInput, Level, Seeded, Zero
 from scorefield.denoise import Gaussian, Mixture
-from scorefield.guide.inverse import (
+from scorefield.inverse import (
     DDRM,
     DPS,
     METHODS,
@@ -25,7 +25,7 @@ from scorefield.guide.inverse import (
     tmpd,
     twisted,
 )
-from scorefield.guide.operators import Mask, Matrix, Nonlinear, operator
+from scorefield.inverse.operators import Mask, Matrix, Nonlinear, operator
 from scorefield.process import EDM, VP, Flow, grids
 from scorefield.solve import DDIM, DDPM, Heun, sample, trajectory
 

@@ -14,8 +14,8 @@ ask of an operator is `A^T (v A A^T + w I)^-1`: by eq. 2, as a matrix that is de
 conjugate gradients, which warn if they stop before it is found.
 """
 
-from scorefield.guide.operators.gradients import conjugate_gradients
-from scorefield.guide.operators.linear import (
+from scorefield.inverse.operators.gradients import conjugate_gradients
+from scorefield.inverse.operators.linear import (
     Function,
     Linear,
     Matrix,
@@ -25,8 +25,8 @@ from scorefield.guide.operators.linear import (
     clipped,
     magnitude,
 )
-from scorefield.guide.operators.named import OPERATORS, operator
-from scorefield.guide.operators.pictures import (
+from scorefield.inverse.operators.named import OPERATORS, operator
+from scorefield.inverse.operators.pictures import (
     Blur,
     Fourier,
     Grey,
@@ -39,7 +39,7 @@ from scorefield.guide.operators.pictures import (
     motion_blur,
     random_mask,
 )
-from scorefield.guide.operators.projections import Radon, gaussian_projection
+from scorefield.inverse.operators.projections import Radon, gaussian_projection
 
 __all__ = [
     "OPERATORS",

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like, quotient
-from scorefield.guide.inverse.linear import replacement
-from scorefield.guide.inverse.measurement import Measurement, prior_variance, wide
-from scorefield.guide.operators import Operator
-from scorefield.guide.operators.linear import counted
+from scorefield.inverse.linear import replacement
+from scorefield.inverse.measurement import Measurement, prior_variance, wide
+from scorefield.inverse.operators import Operator
+from scorefield.inverse.operators.linear import counted
 from scorefield.solve import DDPM, Info, Solver, State
 from scorefield.solve.langevin import below
 from scorefield.solve.transfer import affine, transfer

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
-from scorefield.guide.operators import Linear, Operator
 from scorefield.guide.population import wide_dtype
 from scorefield.guide.scales import checked
+from scorefield.inverse.operators import Linear, Operator
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ def measure(operator: Operator, x0: Tensor, noise_std: float, noise: Noise) -> T
     """`y = A(x0) + noise_std n`, n of each sample's own seed.
 
     >>> from scorefield.base import Zero
-    >>> from scorefield.guide.operators import Pool
+    >>> from scorefield.inverse.operators import Pool
     >>> measure(Pool((1, 2, 2), 2), torch.ones(1, 1, 2, 2), 0.1, Zero())
     tensor([[[[1.]]]])
     """

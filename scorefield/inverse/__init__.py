@@ -24,11 +24,11 @@ All are finite from pure noise to clean data, with or without noise. None is the
 Gaussian data; `twisted` weighs a population so that it is, whatever the data.
 """
 
-from scorefield.guide.inverse.linear import diffpir, dps, mmps, pigdm, replacement, tmpd
-from scorefield.guide.inverse.measurement import Measurement, Moments, measure, moments
-from scorefield.guide.inverse.restoring import METHODS, restoration, restore
-from scorefield.guide.inverse.solvers import DDRM, DPS, Renewed, RePaint
-from scorefield.guide.inverse.twisted import moment_twist, prior_twist, twisted
+from scorefield.inverse.linear import diffpir, dps, mmps, pigdm, replacement, tmpd
+from scorefield.inverse.measurement import Measurement, Moments, measure, moments
+from scorefield.inverse.restoring import METHODS, restoration, restore
+from scorefield.inverse.solvers import DDRM, DPS, Renewed, RePaint
+from scorefield.inverse.twisted import moment_twist, prior_twist, twisted
 
 __all__ = [
     "DDRM",

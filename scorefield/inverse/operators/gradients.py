@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from scorefield.guide.operators.linear import Linear
+    from scorefield.inverse.operators.linear import Linear
 
 SOLVED = 1e-6
 """The relative residual above which a solution that was to be found is not: a warning names it."""

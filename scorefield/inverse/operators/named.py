@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from scorefield.base import BadInput, unknown
-from scorefield.guide.operators.linear import Operator, clipped, magnitude
-from scorefield.guide.operators.pictures import (
+from scorefield.inverse.operators.linear import Operator, clipped, magnitude
+from scorefield.inverse.operators.pictures import (
     Grey,
     Pool,
     box,
@@ -14,7 +14,7 @@ from scorefield.guide.operators.pictures import (
     motion_blur,
     random_mask,
 )
-from scorefield.guide.operators.projections import Radon, gaussian_projection
+from scorefield.inverse.operators.projections import Radon, gaussian_projection
 
 Shape = tuple[int, ...]
 

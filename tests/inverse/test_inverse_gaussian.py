@@ -13,7 +13,7 @@ from torch import Tensor
 
 from scorefield.base import Level
 from scorefield.denoise import Gaussian
-from scorefield.guide.inverse import (
+from scorefield.inverse import (
     DDRM,
     Renewed,
     RePaint,
@@ -23,7 +23,7 @@ from scorefield.guide.inverse import (
     replacement,
     tmpd,
 )
-from scorefield.guide.operators import Matrix
+from scorefield.inverse.operators import Matrix
 from scorefield.process import EDM, grids
 from scorefield.solve import DDIM, sample
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.guide.operators.gradients import conjugate_gradients, least_squares
+from scorefield.inverse.operators.gradients import conjugate_gradients, least_squares
 
 Map = Callable[[Tensor], Tensor]
 LARGEST_DENSE = 4096

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.guide.operators.linear import Linear, Matrix
+from scorefield.inverse.operators.linear import Linear, Matrix
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Level, like
-from scorefield.guide.inverse.measurement import Measurement, prior_variance, wide
-from scorefield.guide.operators import Operator
 from scorefield.guide.population import LogPotential, Twisted
+from scorefield.inverse.measurement import Measurement, prior_variance, wide
+from scorefield.inverse.operators import Operator
 
 MOST_ROWS = 16
 

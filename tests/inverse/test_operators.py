@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from scorefield.base import BadInput
-from scorefield.guide.operators import (
+from scorefield.inverse.operators import (
     Blur,
     Function,
     Linear,
@@ -143,12 +143,12 @@ def test_small_operators_are_decomposed_and_large_ones_are_not(monkeypatch):
     a, v, one = built("radon:7", (1, 9, 8)), normal(3, 1, 7, 15), torch.ones(()).double()
     found = a.solve(v, one, 0.1 * one)
     assert "_dense" in vars(a)
-    monkeypatch.setattr("scorefield.guide.operators.linear.MOST_WORK", 0)
+    monkeypatch.setattr("scorefield.inverse.operators.linear.MOST_WORK", 0)
     large = built("radon:7", (1, 9, 8))
     assert torch.allclose(found, large.solve(v, one, 0.1 * one), rtol=1e-8, atol=1e-8)
     assert not torch.allclose(found, large.solve(v, one, 0.2 * one), atol=0.01)
     monkeypatch.undo()
-    monkeypatch.setattr("scorefield.guide.operators.linear.LARGEST_DENSE", 1024)
+    monkeypatch.setattr("scorefield.inverse.operators.linear.LARGEST_DENSE", 1024)
     for many in (large, built("radon:2", (1, 33, 33))):
         v = normal(1, *many.rows)
         found = many.solve(v, one, one)
@@ -181,10 +181,10 @@ def test_an_iterative_solution_says_where_it_stops(monkeypatch):
     """Of a large operator with singular values from 1 to 1e-6 there is a warning; from 1 to .1
     there is none, and the result is that of the matrix, whether y is in the range or not, of exact
     and of noisy measurements in one batch."""
-    monkeypatch.setattr("scorefield.guide.operators.linear.LARGEST_DENSE", 8)
+    monkeypatch.setattr("scorefield.inverse.operators.linear.LARGEST_DENSE", 8)
     steep = torch.logspace(0, -6, 300).double()
     hard = Function(lambda x: x * steep.to(x), (300,))
-    monkeypatch.setattr("scorefield.guide.operators.gradients.MOST_STEPS", 40)
+    monkeypatch.setattr("scorefield.inverse.operators.gradients.MOST_STEPS", 40)
     with pytest.warns(UserWarning, match="300 numbers stopped at a relative residual of"):
         hard.pseudoinverse(normal(1, 300))
     with pytest.warns(UserWarning, match="stopped at a relative residual"):
@@ -195,7 +195,7 @@ def test_an_iterative_solution_says_where_it_stops(monkeypatch):
             hard.pseudoinverse(normal(1, 300, seed=seed))
     assert len(said) <= 2
     monkeypatch.undo()
-    monkeypatch.setattr("scorefield.guide.operators.linear.LARGEST_DENSE", 8)
+    monkeypatch.setattr("scorefield.inverse.operators.linear.LARGEST_DENSE", 8)
     u, v = (torch.linalg.qr(normal(12, 12, seed=k))[0] for k in (1, 2))
     whole = Matrix(u[:, :9] * torch.linspace(1, 0.1, 9).double() @ v[:, :9].T, (12,))
     easy = Function(lambda x: x @ whole.matrix.to(x).T, (12,))

@@ -6,10 +6,10 @@ from typing import Any
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Guide, Level, Seeded, unknown
-from scorefield.guide.inverse.linear import diffpir, dps, mmps, pigdm, replacement, tmpd
-from scorefield.guide.inverse.solvers import DDRM, DPS, Renewed, RePaint
-from scorefield.guide.inverse.twisted import twisted
-from scorefield.guide.operators import Operator
+from scorefield.inverse.linear import diffpir, dps, mmps, pigdm, replacement, tmpd
+from scorefield.inverse.operators import Operator
+from scorefield.inverse.solvers import DDRM, DPS, Renewed, RePaint
+from scorefield.inverse.twisted import twisted
 from scorefield.solve import DDIM, Info, Solver, trajectory
 from scorefield.solve.loop import last
 
@@ -56,7 +56,7 @@ def restore(
 
     >>> import torch
     >>> from scorefield.denoise import Gaussian
-    >>> from scorefield.guide.operators import Mask
+    >>> from scorefield.inverse.operators import Mask
     >>> unit = Gaussian(torch.zeros(2), torch.eye(2))
     >>> levels = Level(torch.tensor([0.0, 1.0]).double(), torch.tensor([1.0, 0.0]).double())
     >>> seen, y = Mask(torch.tensor([True, False])), torch.ones(1, 1)

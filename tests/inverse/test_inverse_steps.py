@@ -8,8 +8,8 @@ import torch
 from benchmarks.restore import energy, psnr, ssim
 from scorefield.base import BadInput, Level, Seeded, Zero
 from scorefield.denoise import Gaussian
-from scorefield.guide.inverse import DDRM, Renewed, RePaint, dps, moments, replacement
-from scorefield.guide.operators import Mask, Matrix
+from scorefield.inverse import DDRM, Renewed, RePaint, dps, moments, replacement
+from scorefield.inverse.operators import Mask, Matrix
 from scorefield.solve import DDIM, DDPM, Solver
 
 HERE, THERE = Level.of(0.6, 0.8), Level.of(0.8, 0.6)
