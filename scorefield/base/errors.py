@@ -7,14 +7,15 @@ from difflib import get_close_matches
 class BadInput(ValueError):
     """What the user gave cannot be used. The command line turns it into exit code 2.
 
+    `field` names the setting at fault; the text names settings in backquotes ("`data.path`").
+
     >>> str(BadInput("steps is 0.", "Give at least 1."))
     'steps is 0. Give at least 1.'
     """
 
-    def __init__(self, fact: str, remedy: str) -> None:
+    def __init__(self, fact: str, remedy: str, field: str | None = None) -> None:
         super().__init__(f"{fact} {remedy}")
-        self.fact = fact
-        self.remedy = remedy
+        self.fact, self.remedy, self.field = fact, remedy, field
 
 
 def unknown(kind: str, name: str, names: Iterable[str]) -> BadInput:

@@ -10,7 +10,7 @@ import warnings
 from importlib import import_module
 from itertools import pairwise
 
-from scorefield.cli.ending import ended, stoppable
+from scorefield.cli.ending import ended, flagged, stoppable
 
 COMMANDS = {
     "train": "train a model on data, with a recipe's settings",
@@ -88,4 +88,4 @@ def _run(argv: list[str]) -> int:
 
 def _one_line(message, category, filename, lineno, file=None, line=None) -> None:
     if issubclass(category, (UserWarning, RuntimeWarning)):
-        print(f"warning: {message}", file=sys.stderr)
+        print(f"warning: {flagged(str(message))}", file=sys.stderr)

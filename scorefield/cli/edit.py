@@ -23,8 +23,8 @@ from scorefield.cli.options import (
     seeds_of,
     settings_for,
 )
-from scorefield.data.given import input_picture
-from scorefield.data.masks import input_mask
+from scorefield.data.readers.given import input_picture
+from scorefield.data.readers.masks import input_mask
 from scorefield.report import picture, write_npz, write_png
 from scorefield.run.open import open_conditions, open_run
 from scorefield.use.edit import MASKED, edit, masked, reencode

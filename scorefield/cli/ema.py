@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
         )
     have = [s for s in found if s.images <= images]
     target = run.path / "averages" / f"{options.length}.safetensors"
-    claim(target, flag="RUN")
+    claim(target, field="run")
     x, error = coefficients([(s.images, s.length) for s in have], (images, options.length))
     averaged = [name for name, _ in run.denoiser.named_parameters()]
     with progress_bar(len(have), not options.json, "snapshot") as bar:

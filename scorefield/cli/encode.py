@@ -15,7 +15,8 @@ from scorefield import catalogue
 from scorefield.base import BadInput, Cond, Denoise, Level, Zero
 from scorefield.base.rows import repeat_labels
 from scorefield.cli.options import Switch, at_least, device, labels_of, note, out_file, parse, say
-from scorefield.data.given import read_arrays, read_examples, shaped
+from scorefield.data.readers.arrays import read_npz
+from scorefield.data.readers.given import read_examples, shaped
 from scorefield.likelihood import path
 from scorefield.report import write_npz
 from scorefield.run.bar import progress_bar
@@ -104,7 +105,7 @@ def _encode(run: Run, way: "Way", options: Options) -> int:
 
 def _decode(run: Run, way: "Way", options: Options) -> int:
     assert options.decode is not None
-    arrays = read_arrays(options.decode, "--decode")
+    arrays = read_npz(options.decode, "decode")
     if "z" not in arrays or "logsnr" not in arrays:
         raise BadInput(
             f"--decode {options.decode} holds {', '.join(arrays) or 'nothing'}, and no latents z "

@@ -4,6 +4,7 @@ exit code. It imports nothing heavy, so that it stands before anything that can 
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import threading
@@ -69,11 +70,21 @@ def _failed(error: BaseException) -> int:
     from scorefield.base.errors import BadInput
 
     if isinstance(error, BadInput):
-        return _said(f"error: {error}", 2)
+        return _said(f"error: {flagged(str(error))}", 2)
     import traceback
 
     text = "".join(traceback.format_exception(error))
     return _said(f"{text}This is a bug in Scorefield: please report the lines above.", 1)
+
+
+def flagged(text: str) -> str:
+    """A text with the settings that it names in backquotes as their flags.
+
+    >>> flagged("`net.attention_heads` is 0, `run` is no folder.")
+    '--net.attention-heads is 0, RUN is no folder.'
+    """
+    text = re.sub("`run`", "RUN", text)
+    return re.sub("`([a-z][a-z0-9_.]*)`", lambda name: f"--{name[1].replace('_', '-')}", text)
 
 
 def _of_system(error: OSError) -> str:

@@ -79,7 +79,7 @@ def main(argv: list[str]) -> int:
     run = open_run(options.run, options.average)
     at_least("--n", options.n, 2)
     at_least("--steps", options.steps)
-    claim(options.run / "eval.json", options.run / "judge.json", flag="RUN")
+    claim(options.run / "eval.json", options.run / "judge.json", field="run")
     classes = run.facts.classes
     settings = settings_for(run, options)
     check_guided(options.guidance, bool(classes or run.facts.conditions.keys))

@@ -90,7 +90,7 @@ def main(argv: list[str]) -> int:
             f"--name is '{name}'.", "Use letters, digits and -, and no name of another grid."
         )
     target = options.run / "grids" / f"{name}.json"
-    claim(target, flag="RUN")
+    claim(target, field="run")
     method = build_solver(solver)
     numbers = max(1, torch.Size(denoiser.shape).numel())
     starts = options.starts or min(256, max(16, NUMBERS // numbers))

@@ -11,7 +11,7 @@ from torch import Tensor
 from scorefield.base import BadInput
 from scorefield.cli.encode import SOLVER, STEPS, Way, label_for, round_trip
 from scorefield.cli.options import Switch, at_least, idle, labels_of, note, out_file, parse, say
-from scorefield.data.given import read_examples
+from scorefield.data.readers.given import read_examples
 from scorefield.likelihood import direction, lerp, slerp
 from scorefield.report import picture, write_npz, write_png
 from scorefield.run.open import Run, data_of, open_run
@@ -77,11 +77,11 @@ def main(argv: list[str]) -> int:
     run = open_run(options.run, options.average)
     way = Way.of(run, options.solver, options.steps, 256, not options.json)
     shape, scaling = run.facts.shape, run.facts.scaling
-    start, _ = read_examples(options.start, shape, scaling, "--from")
+    start, _ = read_examples(options.start, shape, scaling, "from")
     label = label_for(options.label, None, len(start), run.facts.classes)
     share = torch.linspace(0, 1, options.between + 2)
     if options.end is not None:
-        end, _ = read_examples(options.end, shape, scaling, "--to")
+        end, _ = read_examples(options.end, shape, scaling, "to")
         if len(end) != len(start):
             raise BadInput(
                 f"--from has {len(start)} examples and --to {len(end)}.", "Give as many of each."

@@ -27,7 +27,7 @@ from scorefield.cli.options import (
     say,
 )
 from scorefield.data import Data, datasets, load
-from scorefield.data.given import read_examples
+from scorefield.data.readers.given import read_examples
 from scorefield.report import write_png
 from scorefield.report.likelihood import Counted, Strangers, drawn, histogram
 from scorefield.run.open import Run, build_solver, data_of, open_run
@@ -121,7 +121,7 @@ def main(argv: list[str]) -> int:
     how = _how(options, cell)
     folder = options.run / "likelihood"
     files = [f"{how.method}.json"] + ["against.json", "against.png"] * (options.against is not None)
-    claim(*(folder / name for name in files), flag="RUN")
+    claim(*(folder / name for name in files), field="run")
     out_file(out, ".csv")
     names = [options.data]
     if options.against is not None:
@@ -221,8 +221,8 @@ def _set(name: str, run: Run, data: Data, cell: float | None, options: Options) 
         file = Path(name)
         if not file.suffix:
             raise unknown("data", name, ["train", "test", *MADE, *datasets])
-        flag = "--against" if name == options.against else "--data"
-        x0, own = read_examples(file, run.facts.shape, run.facts.scaling, flag)
+        field = "against" if name == options.against else "data"
+        x0, own = read_examples(file, run.facts.shape, run.facts.scaling, field)
         own = label_for(None, own, len(x0), data.classes)
         index = _spread(len(x0), options.n)
         x0, cond = x0[index], {} if own is None else {"label": own[index]}

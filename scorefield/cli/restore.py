@@ -26,7 +26,8 @@ from scorefield.cli.options import (
     say,
     seeds_of,
 )
-from scorefield.data.given import read_arrays, read_examples
+from scorefield.data.readers.arrays import read_npz
+from scorefield.data.readers.given import read_examples
 from scorefield.guide.population import Particles
 from scorefield.inverse import METHODS, Renewed, measure, restoration
 from scorefield.inverse.operators import Operator, operator
@@ -192,7 +193,7 @@ def _given(options: Options, run: Run, a: Operator, seed: int) -> tuple[Tensor |
     assert file is not None
     rows = tuple(a(torch.zeros(1, *run.facts.shape)).shape[1:])
     if file.suffix.lower() == ".npz":
-        arrays = read_arrays(file, "--measured")
+        arrays = read_npz(file, "measured")
         if "y" not in arrays:
             raise BadInput(
                 f"--measured {file} holds {', '.join(arrays) or 'nothing'}, and no array y.",
@@ -201,7 +202,7 @@ def _given(options: Options, run: Run, a: Operator, seed: int) -> tuple[Tensor |
         y = torch.from_numpy(arrays["y"]).float()
         y = y if y.ndim > len(rows) else y[None]
     else:
-        y = read_examples(file, rows, run.facts.scaling, "--measured")[0]
+        y = read_examples(file, rows, run.facts.scaling, "measured")[0]
     if tuple(y.shape) != (1, *rows):
         raise BadInput(
             f"--measured {file} has the shape {tuple(y.shape)}.",

@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
     for flag in ("images", "width", "blocks"):
         at_least(f"--{flag}", getattr(options, flag))
     run = open_run(options.run)
-    claim(options.run / "classifier.safetensors", options.run / "classifier.json", flag="RUN")
+    claim(options.run / "classifier.safetensors", options.run / "classifier.json", field="run")
     data = data_of(run, split=False)  # it has a split of its own to be measured on
     run.denoiser.to(device())
     keep_freed_memory()

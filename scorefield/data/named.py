@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scorefield.base import BadInput, unknown
-from scorefield.data import arrays, cifar, digits, folder, hub, idx, toys
+from scorefield.data import toys
+from scorefield.data.readers import arrays, cifar, digits, folder, hub, idx
 from scorefield.data.sets import Data
 
 datasets: dict[str, Callable[..., Data]] = {
@@ -58,12 +59,12 @@ def load(
     for key, value in given.items():
         if key not in takes:
             raise BadInput(
-                f"the data set '{name}' takes no --data.{key} (given {value}).", "Leave it out."
+                f"the data set '{name}' takes no `data.{key}` (given {value}).", "Leave it out."
             )
     for key, parameter in takes.items():
         if parameter.default is inspect.Parameter.empty and key not in given:
             raise BadInput(
-                f"the data set '{name}' needs to know where it is.", f"Give --data.{key}."
+                f"the data set '{name}' needs to know where it is.", f"Give `data.{key}`."
             )
     data = datasets[name](**given, **({"seed": seed} if "seed" in takes else {}))
     if absent := data.absent:
@@ -85,6 +86,6 @@ def _kind_of_path(text: str) -> str:
         raise BadInput(
             f"'{text}' is no folder of pictures and no .npz file.",
             "For the other files and for Hugging Face names, use the data set huggingface with "
-            f"--data.path {text}.",
+            f"`data.path` {text}.",
         )
     raise unknown("data set", text, datasets)

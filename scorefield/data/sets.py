@@ -245,7 +245,7 @@ class Conditions:
         strange = sorted(cond.keys() - {"label", *self.keys})
         if strange:
             raise BadInput(
-                f"{where} comes with '{strange[0]}', of which its `conditions` say nothing.",
+                f"{where} comes with '{strange[0]}', of which its conditions say nothing.",
                 "Give Data(conditions=conditions_of(train.cond, test.cond)).",
             )
         for key, axis, size in (("vector", 1, self.vector), ("image", 1, self.image)):

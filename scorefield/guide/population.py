@@ -71,7 +71,7 @@ class Population:
         if len(x) % self.particles:
             raise BadInput(
                 f"{len(x)} samples are not groups of {self.particles} particles.",
-                "Give a multiple of `particles`: each group is one population.",
+                "Give a multiple of the particles: each group is one population.",
             )
         even = torch.zeros(len(x), dtype=wide_dtype(x), device=x.device)
         return Particles(x, even, even, even + self.particles)

@@ -28,6 +28,6 @@ def each(leaf: Tensor, x: Tensor) -> Tensor:
         raise BadInput(
             f"a guide has options for {len(leaf)} samples and meets {len(x)}.",
             "Give one for each. A solver that takes part of a batch, as adaptive ones do, needs "
-            "`carried`.",
+            "carried().",
         )
     return like(leaf, x)

@@ -185,7 +185,7 @@ class DataFacts:
             raise BadInput(
                 f"the run was trained on edition {self.edition} of '{self.name}', and edition "
                 f"{now.edition} holds out other examples, which the run has seen.",
-                "Train anew in another --out to measure or to go on; it can be sampled as it is.",
+                "Train anew in another `out` to measure or to go on; it can be sampled as it is.",
             )
         for what, own, new in (
             ("data", self.scaling, now.scaling),
@@ -232,7 +232,7 @@ def build_schedule(o: ObjectiveConfig) -> Schedule:
         return catalogue.schedules[o.schedule]()
     if o.schedule != "learned":
         raise BadInput(
-            f"--objective.cleanest {o.cleanest:g} is of the schedule learned, and the schedule is "
+            f"`objective.cleanest` {o.cleanest:g} is of the schedule learned, and the schedule is "
             f"{o.schedule}.",
             "Leave it out.",
         )
@@ -322,7 +322,7 @@ def check(config: Config) -> None:
         raise BadInput(
             f"view {o.view} with schedule {o.schedule}: alpha is {alpha:.2g} at t=1, where the "
             f"{o.view} says nothing about x0.",
-            "Use --objective.view v or edm, or a schedule that keeps some signal, such as vp.",
+            "Use `objective.view` v or edm, or a schedule that keeps some signal, such as vp.",
         )
     check_objective(o, schedule, config.training)
     build_levels(sample.grid, schedule, sample.steps)
@@ -333,26 +333,26 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
     """Raise BadInput for an objective, schedule, law of times and weight that do not fit."""
     if (o.kind == "variational") != (o.schedule == "learned"):
         raise BadInput(
-            f"--objective.kind {o.kind} with --objective.schedule {o.schedule}: the variational "
+            f"`objective.kind` {o.kind} with `objective.schedule` {o.schedule}: the variational "
             "objective trains the schedule learned, and no other may.",
-            "Give --objective.kind variational --objective.schedule learned, or neither.",
+            "Give `objective.kind` variational `objective.schedule` learned, or neither.",
         )
     if o.kind == "variational" and o.law not in UNBIASED:
         raise BadInput(
-            f"--objective.times {o.law} does not keep the variational bound's expectation.",
+            f"`objective.times` {o.law} does not keep the variational bound's expectation.",
             f"Use one of {', '.join(UNBIASED)}.",
         )
     for flag, value in (("kind", o.kind), ("weight", o.weight)):
         if value in ("hybrid", "vlb") and o.schedule != "ddpm":
             raise BadInput(
-                f"--objective.{flag} {value} needs the steps of a chain, and the schedule is "
+                f"`objective.{flag}` {value} needs the steps of a chain, and the schedule is "
                 f"{o.schedule}.",
-                "Add --objective.schedule ddpm.",
+                "Add `objective.schedule` ddpm.",
             )
     if o.kind == "sliced" and training.compile:
         raise BadInput(
             "the sliced objective differentiates twice, which compiled networks cannot.",
-            "Leave --compile out.",
+            "Leave `compile` out.",
         )
     catalogue.times[o.law]()(schedule, 1, torch.Generator())  # a level that is not there raises
 
@@ -384,7 +384,7 @@ def check_used(config: Config, usual: Config, facts: DataFacts) -> None:
     name, pictures = network_name(net, facts), len(facts.shape) == 3
     if (name == "mlp") == pictures:
         raise BadInput(
-            f"--net.name {name} does not read data of the shape {facts.shape}.",
+            f"`net.name` {name} does not read data of the shape {facts.shape}.",
             f"Use {'unet or dit' if pictures else 'mlp'}.",
         )
     untold = "the data have no classes or other conditions" * (
@@ -402,4 +402,4 @@ def check_used(config: Config, usual: Config, facts: DataFacts) -> None:
         group, field = path.split(".")
         value, *free = (getattr(getattr(c, group), field) for c in (config, usual, default))
         if value not in free:
-            raise BadInput(f"--{path} {value} does nothing: {why}.", "Leave it out.")
+            raise BadInput(f"`{path}` {value} does nothing: {why}.", "Leave it out.")

@@ -10,8 +10,8 @@ from torch import Tensor
 from scorefield import catalogue
 from scorefield.base import BadInput, Level, unknown
 from scorefield.data import Data
-from scorefield.data.arrays import read_npz
 from scorefield.data.conditions import read_conditions
+from scorefield.data.readers.arrays import read_npz
 from scorefield.denoise import Denoiser
 from scorefield.process import Schedule
 from scorefield.run.config import Config, DataFacts, build_denoiser, build_levels
@@ -54,7 +54,7 @@ def open_run(path: str | Path, average: float | None = None) -> Run:
         if not source.exists():
             raise BadInput(
                 f"{folder.path} has no average of length {average:g}.",
-                f"Make it: scorefield ema {folder.path} --length {average:g}.",
+                f"Make it: scorefield ema {folder.path} `length` {average:g}.",
             )
         weights = read_tensors(source)
     denoiser = build_denoiser(config, facts)
@@ -84,13 +84,13 @@ def data_of(run: Run, split: bool = True) -> Data:
     return run.facts.same(run.config.load_data(), split)
 
 
-def open_conditions(run: Run, path: Path, flag: str = "--conditions") -> dict[str, Tensor]:
+def open_conditions(run: Run, path: Path, field: str = "conditions") -> dict[str, Tensor]:
     """The conditions that an .npz file holds, in the model's units, for `generate(cond=...)`:
     `y` (or `label`), `vector`, `image`, `tokens`, as in the file that the run was trained on.
 
     Raises BadInput for a file that cannot be read or does not fit the run.
     """
-    facts, arrays = run.facts, read_npz(path, flag)
+    facts, arrays = run.facts, read_npz(path, field)
     return read_conditions(path, arrays, facts.conditions, facts.shape, len(facts.classes))
 
 
@@ -156,14 +156,14 @@ def build_grid(
     if steps != grid.steps:
         raise BadInput(
             f"the grid was fitted to {grid.steps} steps and steps is {steps}.",
-            "Leave the steps out, or fit one: scorefield fit-grid RUN --steps "
-            f"{steps} --solver {grid.solver}.",
+            "Leave the steps out, or fit one: scorefield fit-grid RUN `steps` "
+            f"{steps} `solver` {grid.solver}.",
         )
     fitted = catalogue.solvers.get(grid.solver)
     if repr(solver) != (repr(fitted()) if fitted else grid.solver):
         raise BadInput(
             f"the grid was fitted to the solver {grid.solver} and the solver is {solver!r}.",
-            f"Leave the solver out, or fit one: scorefield fit-grid RUN --steps {steps} --solver "
+            f"Leave the solver out, or fit one: scorefield fit-grid RUN `steps` {steps} `solver` "
             "NAME.",
         )
     return grid.levels, grid.method(solver)

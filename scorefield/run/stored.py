@@ -103,7 +103,7 @@ def check_folder(folder: Folder, config: Config, resume: bool) -> None:
         return
     if not resume:
         raise BadInput(
-            f"{folder.path} already holds a run.", "Go on with --resume, or give another --out."
+            f"{folder.path} already holds a run.", "Go on with `resume`, or give another `out`."
         )
     now = config.training
     free = ("images", "checkpoint_every", "log_every", "trackers", "compile")
@@ -112,9 +112,9 @@ def check_folder(folder: Folder, config: Config, resume: bool) -> None:
     if before != config:
         name, old, new = _difference(before, config)
         raise BadInput(
-            f"{folder.path} was started with --{name.removeprefix('training.')} {old}, "
+            f"{folder.path} was started with `{name.removeprefix('training.')}` {old}, "
             f"now it is {new}.",
-            "Resume with the same settings, or start anew in another --out.",
+            "Resume with the same settings, or start anew in another `out`.",
         )
 
 

@@ -85,7 +85,7 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def claim(*paths: Path, flag: str = "--out") -> None:
+def claim(*paths: Path, field: str = "out") -> None:
     """Raise BadInput unless a file can be written at each path, before any work is done.
 
     It is tried: a block goes into a file beside it, or where its folder will be made, and is taken
@@ -93,24 +93,24 @@ def claim(*paths: Path, flag: str = "--out") -> None:
     """
     for path in paths:
         try:
-            _try(path, flag)
+            _try(path, field)
         except OSError as error:
             raise BadInput(
-                f"{flag} {path} cannot be written: {error.strerror or error}.",
+                f"`{field}` {path} cannot be written: {error.strerror or error}.",
                 "Give another place, on a disk with room.",
             ) from error
 
 
-def _try(path: Path, flag: str) -> None:
+def _try(path: Path, field: str) -> None:
     if path.is_dir():
-        raise BadInput(f"{flag} {path} is a folder.", "Give the name of a file.")
+        raise BadInput(f"`{field}` {path} is a folder.", "Give the name of a file.")
     if path.exists() and not path.is_file():
-        raise BadInput(f"{flag} {path} is a device or a pipe.", "Give the name of a file.")
+        raise BadInput(f"`{field}` {path} is a device or a pipe.", "Give the name of a file.")
     above, temporary = path.parent, _temporary(path)
     while not above.exists() and above != above.parent:
         above = above.parent
     if not above.is_dir():
-        raise BadInput(f"{flag} {path} lies below {above}, a file.", "Give another place.")
+        raise BadInput(f"`{field}` {path} lies below {above}, a file.", "Give another place.")
     for part in temporary.relative_to(above).parts:
         with contextlib.suppress(FileNotFoundError):
             os.lstat(above / part)  # which refuses a name too long

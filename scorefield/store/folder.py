@@ -99,7 +99,7 @@ class Folder:
     def check_new(self) -> None:
         """Raise BadInput if no run folder can be made here."""
         if self.path.exists() and not self.path.is_dir():
-            raise BadInput(f"--out {self.path} is a file.", "Give a folder for the run.")
+            raise BadInput(f"`out` {self.path} is a file.", "Give a folder for the run.")
         claim(self.path / "state.json", self.path / "log.jsonl", self.path / "samples" / "0.png")
 
     def check_begun(self) -> None:
@@ -117,7 +117,7 @@ class Folder:
         self.check_kept()
         if not self.has_checkpoint:
             raise BadInput(
-                f"{self.path} has no checkpoint yet.", "Train on with --resume until the first one."
+                f"{self.path} has no checkpoint yet.", "Train on with `resume` until the first one."
             )
 
     def check_kept(self) -> None:

@@ -55,7 +55,7 @@ def _locked(path: Path) -> int:
             os.close(handle)
             raise BadInput(
                 f"another training is at work in {path.parent}.",
-                "Wait for its end or stop it, or give another --out.",
+                "Wait for its end or stop it, or give another `out`.",
             ) from None
         except OSError as error:
             if error.errno not in UNLOCKABLE:

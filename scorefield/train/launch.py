@@ -55,7 +55,7 @@ class Team:
         except RuntimeError as error:
             raise BadInput(
                 "another process of this job has ended.",
-                "The same command goes on from what it left, with --resume where it trains.",
+                "The same command goes on from what it left, with `resume` where it trains.",
             ) from error
 
     def together(self, action: Callable[[], T]) -> T:

@@ -87,7 +87,7 @@ def combine(
         if (before and _shapes(before) != _shapes(last)) or not names <= last.keys():
             raise BadInput(
                 f"{snapshot.path} is not a snapshot of the run's network.",
-                "Restore the folder `snapshots`, or remove the file.",
+                "Restore the folder snapshots, or remove the file.",
             )
         for name in names:
             theta = last[name].double()

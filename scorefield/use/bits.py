@@ -313,7 +313,7 @@ def measure(
     if len(seeds) != len(x0) or not len(x0):
         raise BadInput(f"{len(x0)} examples and {len(seeds)} seeds.", "Give one per example.")
     if how.dequantise and cell is None:
-        raise BadInput("continuous data have no levels to dequantise.", "Leave --dequantise out.")
+        raise BadInput("continuous data have no levels to dequantise.", "Leave `dequantise` out.")
     where = next(denoiser.parameters())
     guided = denoiser if cond is None else catalogue.guides["cfg"](how.guidance)(denoiser)
     rows, began, found = 0, time.monotonic(), []
@@ -445,7 +445,7 @@ def _warn_rough(ends: float) -> None:
     if ends > ROUGH:
         warnings.warn(
             f"between the schedule's last level and clean data the flow is extrapolated, and about "
-            f"{ends:.1g} bits a dimension rough. --floor stops at that level; --method vlb has a "
+            f"{ends:.1g} bits a dimension rough. `floor` stops at that level; `method` vlb has a "
             "decoder.",
             stacklevel=3,
         )

@@ -121,17 +121,17 @@ class Job:
             if stray:
                 raise BadInput(
                     f"{self.folder} has shards but no job.json.",
-                    "Remove the folder, or give another --out.",
+                    "Remove the folder, or give another `out`.",
                 )
             return
         stored = read_json(self._facts_path)
         for name, now in self.facts.items():
             if stored.get(name) != now:
-                flag = f"--{name}" if name in FLAGS else name
+                flag = f"`{name}`" if name in FLAGS else name
                 raise BadInput(
                     f"{self.folder} holds an unfinished job with {flag} "
                     f"{_short(stored.get(name))}, now it is {_short(now)}.",
-                    "Go on with the same settings, give another --out, or remove the folder.",
+                    "Go on with the same settings, give another `out`, or remove the folder.",
                 )
 
     def have(self) -> list[bool]:

@@ -60,7 +60,7 @@ TRAIN = [
     ("npz", "--data.path"),
     ("huggingface", "--data.path"),
     ("folder --data.path no-such-folder", "no folder 'no-such-folder'"),
-    ("npz --data.path no-such.npz", "no file 'no-such.npz'"),
+    ("npz --data.path no-such.npz", "--data.path no-such.npz: there is no such file"),
 ]
 
 

@@ -128,7 +128,7 @@ def test_a_model_with_conditions_but_none_given_samples_without(run, cli, tmp_pa
     "words, fact",
     [
         (["--labels", "0"], "trained with vector, image, tokens too"),
-        (["--conditions", "none.npz"], "no file 'none.npz'"),
+        (["--conditions", "none.npz"], "none.npz: there is no such file"),
         (["--conditions", "{wanted}", "--unconditional"], "--conditions and --unconditional"),
         (["--conditions", "{wanted}", "--labels", "0"], "holds classes"),
         (["--conditions", "{data}"], "holds x, and the model takes"),

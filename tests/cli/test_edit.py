@@ -10,7 +10,7 @@ from PIL import Image
 
 from scorefield.base import BadInput, Level
 from scorefield.cli import edit as command
-from scorefield.data.given import input_picture
+from scorefield.data.readers.given import input_picture
 from scorefield.denoise import Denoiser
 from scorefield.denoise.exact import Gaussian
 from scorefield.process import Cosine, Flow
@@ -239,10 +239,10 @@ def test_encoding_needs_no_chance(trained, picture, tmp_path, capfd):
 @pytest.mark.parametrize(
     "words, fact",
     [
-        (["--input", "none.png"], "--input none.png: there is no such file"),
+        (["--input", "none.png"], "`input` none.png: there is no such file"),
         (["--strength", "2"], "--strength is 2"),
         (["--labels", "12"], "--labels has 12"),
-        (["--mask", "none.png"], "--mask none.png: there is no such file"),
+        (["--mask", "none.png"], "`mask` none.png: there is no such file"),
         (["--mask", "{black}"], "is black everywhere"),
         (["--source", "3"], "without --encode"),
         (["--encode", "--solver", "ddim"], "--encode and --solver"),

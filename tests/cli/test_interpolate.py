@@ -75,8 +75,8 @@ def test_along_an_attribute(run, ends, tmp_path, monkeypatch):
     [
         (("--from", "A"), "needs one of --to and --attribute"),
         (("--from", "A", "--to", "B", "--attribute", "8,3"), "needs one of"),
-        (("--from", "gone.png", "--to", "B"), "--from gone.png: there is no such file"),
-        (("--from", "A", "--to", "gone.png"), "--to gone.png: there is no such file"),
+        (("--from", "gone.png", "--to", "B"), "`from` gone.png: there is no such file"),
+        (("--from", "A", "--to", "gone.png"), "`to` gone.png: there is no such file"),
         (("--from", "A", "--to", "ONE"), "--from has 2 examples and --to 1"),
         (("--from", "A", "--attribute", "8"), "--attribute is 8"),
         (("--from", "A", "--attribute", "8,8"), "--attribute is 8,8"),

@@ -230,10 +230,10 @@ def test_files_that_do_not_fit_are_refused(run, tmp_path, arrays, fact):
 def test_damaged_files_are_refused(run, tmp_path):
     for name in ("x.npz", "x.png"):
         (tmp_path / name).write_bytes(b"PK\x03\x04 no")
-        with pytest.raises(BadInput, match="x.p|x.npz is not a whole"):
+        with pytest.raises(BadInput, match="x.png cannot be|x.npz' is not a whole"):
             main([str(run), "--data", str(tmp_path / name)])
     np.savez(tmp_path / "o.npz", x=np.array([{}], dtype=object))
-    with pytest.raises(BadInput, match="plain arrays"):
+    with pytest.raises(BadInput, match="a pickle"):
         main([str(run), "--data", str(tmp_path / "o.npz")])
 
 

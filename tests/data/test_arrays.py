@@ -8,7 +8,7 @@ import torch
 
 from scorefield.base import BadInput
 from scorefield.data import Data, load
-from scorefield.data.arrays import examples
+from scorefield.data.readers.arrays import examples
 
 
 def read(folder: Path, channels: int | None = None, **arrays: Any) -> Data:
@@ -52,7 +52,7 @@ def test_colour_pictures_in_either_layout(tmp_path: Path, last: bool):
 def test_an_ambiguous_layout_is_explained(
     tmp_path: Path, shape: tuple[int, ...], channels: int | None, reason: str
 ):
-    with pytest.raises(BadInput, match=f"{reason} of the axes 1 and 3.*--data.channels"):
+    with pytest.raises(BadInput, match=f"{reason} of the axes 1 and 3.*`data.channels`"):
         read(tmp_path, x=counting(*shape), channels=channels)
 
 
@@ -165,9 +165,9 @@ def test_arrays_that_make_no_sense_are_refused(tmp_path: Path, arrays: dict, fac
 
 
 def test_channels_make_no_sense_for_vectors_and_grey_pictures(tmp_path: Path):
-    with pytest.raises(BadInput, match="--data.channels"):
+    with pytest.raises(BadInput, match="`data.channels`"):
         read(tmp_path, x=np.zeros((5, 2)), channels=1)
-    with pytest.raises(BadInput, match="--data.channels"):
+    with pytest.raises(BadInput, match="`data.channels`"):
         read(tmp_path, x=np.zeros((5, 2, 2)), channels=3)
 
 
@@ -229,7 +229,7 @@ def test_other_files_and_no_file(tmp_path: Path):
     np.save(tmp_path / "one.npy", np.zeros((5, 2)))
     with pytest.raises(BadInput, match="not a whole .npz file"):
         load("npz", path=str(tmp_path / "one.npy"))
-    with pytest.raises(BadInput, match="there is no file"):
+    with pytest.raises(BadInput, match="there is no such file"):
         load(str(tmp_path / "none.npz"))
     with zipfile.ZipFile(tmp_path / "text.npz", "w") as archive:
         archive.writestr("x.npy", "not an array")

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from scorefield.base import BadInput
-from scorefield.data import cifar, load
+from scorefield.data import load
+from scorefield.data.readers import cifar
 
 N = 20  # pictures a batch here; the real ones have 10000
 

@@ -9,8 +9,8 @@ import torch
 
 from scorefield.base import BadInput
 from scorefield.data import Conditions, Data, Scaling, Split, load
-from scorefield.data.arrays import read_npz
 from scorefield.data.conditions import read_conditions
+from scorefield.data.readers.arrays import read_npz
 from scorefield.run.config import Config, DataFacts, build_denoiser
 from scorefield.run.stored import from_json, to_json
 
@@ -111,7 +111,7 @@ def test_a_lone_array_may_have_any_name(tmp_path):
 
 def test_data_made_by_hand_must_say_what_its_conditions_are():
     split = Split(torch.zeros(3, 2), {"vector": torch.zeros(3, 1)})
-    with pytest.raises(BadInput, match="'vector', of which its `conditions` say nothing"):
+    with pytest.raises(BadInput, match="'vector', of which its conditions say nothing"):
         Data("d", split, split, (), Scaling((0.0,), (1.0,)))
 
 
@@ -148,7 +148,7 @@ SAID = Conditions(vector=1, vocabulary=4, length=2, vector_scaling=Scaling((10.0
 
 def wanted(folder: Path, **arrays: Any) -> dict[str, torch.Tensor]:
     path = Path(write(folder, **arrays))
-    return read_conditions(path, read_npz(path, "--conditions"), SAID, (1, 4, 6), 3)
+    return read_conditions(path, read_npz(path, "conditions"), SAID, (1, 4, 6), 3)
 
 
 def test_a_file_to_sample_with_is_read_in_the_model_s_units(tmp_path):
@@ -179,6 +179,6 @@ def test_a_file_that_does_not_fit_the_model_is_refused(tmp_path, arrays, fact):
         wanted(tmp_path, **{key: np.asarray(value) for key, value in arrays.items()})
 
 
-def test_no_file_is_named_by_its_flag(tmp_path):
-    with pytest.raises(BadInput, match="Give --conditions an .npz file"):
-        read_npz(tmp_path / "none.npz", "--conditions")
+def test_no_file_is_named_by_its_setting(tmp_path):
+    with pytest.raises(BadInput, match="`conditions` .*none.npz: there is no such file"):
+        read_npz(tmp_path / "none.npz", "conditions")

@@ -13,8 +13,8 @@ from PIL import Image
 
 from scorefield.base import BadInput
 from scorefield.data import Data, Scaling, load
-from scorefield.data.given import input_picture
-from scorefield.data.pictures import Picture, read_picture, stack_pictures
+from scorefield.data.readers.given import input_picture
+from scorefield.data.readers.pictures import Picture, read_picture, stack_pictures
 from scorefield.use.bits import cell_of
 
 RNG = np.random.default_rng(0)
@@ -197,7 +197,7 @@ def test_frames_that_are_not_read_are_said(tmp_path: Path, kind: str, deep: bool
     with pytest.warns(UserWarning, match="1 of the pictures in here have several frames.*: scan"):
         found = stack_pictures([("scan", file)], 1, None, None, "here")
     assert found.x[0, 0, 0, 0] == 9
-    with pytest.warns(UserWarning, match="--input .* has several frames, of which the first"):
+    with pytest.warns(UserWarning, match="`input` .* has several frames, of which the first"):
         input_picture(file, (1, 4, 4))
 
 

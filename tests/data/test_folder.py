@@ -113,7 +113,7 @@ def test_differing_sizes_ask_for_a_size_and_name_two(tmp_path: Path):
     save(tmp_path / "a.png", size=(4, 4))
     save(tmp_path / "b.png", size=(4, 4))
     save(tmp_path / "c.png", size=(6, 4))
-    with pytest.raises(BadInput, match="a.png is 4x4 and c.png is 6x4.*--data.size"):
+    with pytest.raises(BadInput, match="a.png is 4x4 and c.png is 6x4.*`data.size`"):
         read(tmp_path)
     assert read(tmp_path, size=3).shape == (1, 3, 3)
 
@@ -173,7 +173,7 @@ def test_an_empty_or_missing_folder_is_named(tmp_path: Path, create: bool):
     place = tmp_path / "pics"
     if create:
         place.mkdir()
-    with pytest.raises(BadInput, match=f"{place}.*--data.path"):
+    with pytest.raises(BadInput, match=f"{place}.*`data.path`"):
         read(place)
 
 

@@ -149,7 +149,7 @@ def test_tables_that_make_no_sense_are_refused(tmp_path: Path, rows: list[dict],
 
 def test_vectors_have_no_size(tmp_path: Path):
     file = write_jsonl(tmp_path / "t.jsonl", [{"a": 1}, {"a": 2}])
-    with pytest.raises(BadInput, match="--data.size 8 cannot be obeyed"):
+    with pytest.raises(BadInput, match="`data.size` 8 cannot be obeyed"):
         read(file, size=8)
 
 
@@ -185,7 +185,7 @@ def test_two_image_columns_are_refused(tmp_path: Path):
 
 
 def test_a_name_that_cannot_be_found_is_one_sentence():
-    with pytest.raises(BadInput, match="'nobody/nothing' cannot be loaded.*--data.path") as caught:
+    with pytest.raises(BadInput, match="'nobody/nothing' cannot be loaded.*`data.path`") as caught:
         read("nobody/nothing")
     assert "\n" not in str(caught.value)
 

@@ -8,7 +8,7 @@ import torch
 
 from scorefield.base import BadInput
 from scorefield.data import load
-from scorefield.data.idx import read_idx
+from scorefield.data.readers.idx import read_idx
 
 TRAIN = np.arange(6 * 4 * 3, dtype=np.uint8).reshape(6, 4, 3)
 TEST = 255 - TRAIN[:2]

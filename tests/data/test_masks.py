@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from scorefield.base import BadInput
-from scorefield.data.given import input_picture
-from scorefield.data.masks import input_mask
+from scorefield.data.readers.given import input_picture
+from scorefield.data.readers.masks import input_mask
 
 HALF = np.arange(8)[:, None].repeat(8, 1) < 4
 SHAPE = (1, 8, 8)
@@ -141,7 +141,7 @@ def photo_with_a_hole() -> Image.Image:
 )
 def test_what_could_mean_either_is_one_sentence(tmp_path: Path, make, fact: str):
     make().save(tmp_path / "mask.png")
-    with pytest.raises(BadInput, match=f"--mask .*{fact}.*Paint it in black"):
+    with pytest.raises(BadInput, match=f"`mask` .*{fact}.*Paint it in black"):
         input_mask(tmp_path / "mask.png", SHAPE)
 
 

@@ -60,13 +60,13 @@ def test_a_path_to_nothing_says_so(tmp_path: Path):
 )
 def test_an_option_that_cannot_be_honoured_is_refused(name: str, options: dict):
     (flag,) = options
-    with pytest.raises(BadInput, match=f"'{name}' takes no --data.{flag}"):
+    with pytest.raises(BadInput, match=f"'{name}' takes no `data.{flag}`"):
         load(name, **options)
 
 
 @pytest.mark.parametrize("name", ["folder", "npz", "huggingface"])
 def test_sets_that_live_somewhere_ask_where(name: str):
-    with pytest.raises(BadInput, match="--data.path"):
+    with pytest.raises(BadInput, match="`data.path`"):
         load(name)
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageCms, ImageDraw
 
 from scorefield.base import BadInput
-from scorefield.data.pictures import formats, read_picture, stack_pictures, suffixes
+from scorefield.data.readers.pictures import formats, read_picture, stack_pictures, suffixes
 
 RED = (255, 0, 0)
 
@@ -221,5 +221,5 @@ def test_order_survives_the_threads():
 
 @pytest.mark.parametrize("size, channels, flag", [(0, None, "size"), (8, 2, "channels")])
 def test_impossible_sizes_and_channels(size: int, channels: int | None, flag: str):
-    with pytest.raises(BadInput, match=f"--data.{flag}"):
+    with pytest.raises(BadInput, match=f"`data.{flag}`"):
         stack_pictures([], 0, size, channels, "here")

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Level
 from scorefield.data import Conditions, Data, Scaling, Split, load
-from scorefield.data.arrays import read_npz
 from scorefield.data.conditions import read_conditions
-from scorefield.data.given import read_examples
+from scorefield.data.readers.arrays import read_npz
+from scorefield.data.readers.given import read_examples
 from scorefield.denoise import Denoiser
 from scorefield.run.config import Config, DataFacts, build_denoiser
 from scorefield.run.stored import from_json, to_json
@@ -110,7 +110,7 @@ def test_conditions_keep_theirs(tmp_path: Path):
     data = read(tmp_path, x=Z, vector=u, x_test=Z, vector_test=u)
     digits_law(lambda u: data.batch(data.train, torch.arange(200))[1]["vector"], u)
     np.savez(tmp_path / "wanted.npz", vector=u)
-    arrays = read_npz(tmp_path / "wanted.npz", "--conditions")
+    arrays = read_npz(tmp_path / "wanted.npz", "conditions")
     encoded = read_conditions(tmp_path / "wanted.npz", arrays, data.conditions, (2,), 0)
     digits_law(lambda _: encoded["vector"], u)
 
@@ -235,7 +235,7 @@ def test_another_value_of_a_constant_is_refused(half_constant: Data, tmp_path: P
 def test_another_value_of_a_constant_condition_is_refused(tmp_path: Path):
     said = Conditions(vector=1, vector_scaling=Scaling((7.0,), (1.0,), (0,)))
     np.savez(tmp_path / "c.npz", vector=[8.0])
-    arrays = read_npz(tmp_path / "c.npz", "--conditions")
+    arrays = read_npz(tmp_path / "c.npz", "conditions")
     with pytest.raises(BadInput, match="coordinate 0 of 'vector' in .* is 8, and in all .* 7"):
         read_conditions(tmp_path / "c.npz", arrays, said, (2,), 0)
 

@@ -147,15 +147,15 @@ def test_a_part_that_is_not_whole_is_made_anew(job, whole, made, kind):
 
 
 OTHER = {
-    "n": ({"seeds": range(18)}, "--n 17, now it is 18"),
-    "seeds": ({"seeds": [*range(16), 99]}, "--seeds 0-16, now it is 0-15,99"),
-    "labels": ({"labels": [3, 7]}, "--labels 3,7,1, now it is 3,7"),
-    "no labels": ({"labels": None}, "--labels 3,7,1, now it is none"),
-    "steps": ({"settings": {**SETTINGS, "steps": 3}}, "--steps 2, now it is 3"),
-    "solver": ({"settings": {**SETTINGS, "solver": "ddim"}}, "--solver dpmpp2m, now it is ddim"),
-    "grid": ({"settings": {**SETTINGS, "grid": "karras"}}, "--grid vp-root, now it is karras"),
-    "guidance": ({"settings": {**SETTINGS, "guidance": 1.0}}, "--guidance 1.5, now it is 1.0"),
-    "batch": ({"batch": 5}, "--batch 4, now it is 5"),
+    "n": ({"seeds": range(18)}, "`n` 17, now it is 18"),
+    "seeds": ({"seeds": [*range(16), 99]}, "`seeds` 0-16, now it is 0-15,99"),
+    "labels": ({"labels": [3, 7]}, "`labels` 3,7,1, now it is 3,7"),
+    "no labels": ({"labels": None}, "`labels` 3,7,1, now it is none"),
+    "steps": ({"settings": {**SETTINGS, "steps": 3}}, "`steps` 2, now it is 3"),
+    "solver": ({"settings": {**SETTINGS, "solver": "ddim"}}, "`solver` dpmpp2m, now it is ddim"),
+    "grid": ({"settings": {**SETTINGS, "grid": "karras"}}, "`grid` vp-root, now it is karras"),
+    "guidance": ({"settings": {**SETTINGS, "guidance": 1.0}}, "`guidance` 1.5, now it is 1.0"),
+    "batch": ({"batch": 5}, "`batch` 4, now it is 5"),
 }
 
 
@@ -198,7 +198,7 @@ def test_another_version_is_refused(job, monkeypatch):
 def test_a_job_that_began_meanwhile_is_not_mixed_with_another(job, made):
     mine, other = job(), job(settings={**SETTINGS, "steps": 3})
     mine.keep(0, mine.make(0))
-    with pytest.raises(BadInput, match="--steps 2, now it is 3"):
+    with pytest.raises(BadInput, match="`steps` 2, now it is 3"):
         other.keep(1, other.make(1))
     assert mine.have() == [True, False, False, False, False]
 

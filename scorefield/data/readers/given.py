@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.data.arrays import DAMAGE, examples
 from scorefield.data.conditions import finite
-from scorefield.data.deep import full_scale
-from scorefield.data.pictures import Picture, read_picture, reason_of, suffixes
+from scorefield.data.readers.arrays import examples, read_npz
+from scorefield.data.readers.deep import full_scale
+from scorefield.data.readers.pictures import Picture, read_picture, reason_of, suffixes
 from scorefield.data.sets import EIGHT_BIT, Scaling
 
 BEYOND = 1.5
@@ -20,40 +20,38 @@ BEYOND = 1.5
 
 
 def read_examples(
-    file: Path, shape: Sequence[int], scaling: Scaling, flag: str = "--input", fit: bool = False
+    file: Path, shape: Sequence[int], scaling: Scaling, field: str = "input", fit: bool = False
 ) -> tuple[Tensor, Tensor | None]:
     """x0 `(N, *shape)` in the units of the model and classes `(N,)`, if the file has them: of one
     picture file (`fit`: of any size), or of an .npz with x in the data's own units and y.
 
     Raises BadInput for a file that is missing or damaged, another shape, and values beyond range.
     """
+    where, label = f"`{field}` {file}", None
     if not file.is_file():
-        raise BadInput(f"{flag} {file}: there is no such file.", "Give a picture or an .npz.")
-    label = None
+        raise BadInput(f"{where}: there is no such file.", "Give a picture or an .npz.", field)
     if file.suffix.lower() == ".npz":
-        arrays = read_arrays(file, flag)
+        arrays = read_npz(file, field)
         if "x" not in arrays:
-            raise BadInput(
-                f"{flag} {file} holds {', '.join(arrays) or 'nothing'}, and no array x.",
-                "Name the examples x.",
-            )
-        where = f"x in {file}"
-        x0 = scaling.encode_alike(shaped(arrays["x"], shape, where), where)
+            held = ", ".join(arrays) or "nothing"
+            raise BadInput(f"{where} holds {held}, and no array x.", "Name the examples x.", field)
+        x0 = scaling.encode_alike(shaped(arrays["x"], shape, f"x in {file}"), f"x in {file}")
         own = arrays["y"] if "y" in arrays else arrays.get("label")
         if own is not None and own.dtype.kind in "iu":
             label = torch.from_numpy(own.astype(np.int64))
     elif file.suffix.lower() in suffixes():
-        x0 = input_picture(file, shape, flag, fit, scaling)
+        x0 = input_picture(file, shape, field, fit, scaling)
     else:
         kinds = "a picture or an .npz" if len(shape) == 3 else "an .npz: the run's data are vectors"
-        raise BadInput(f"{flag} {file} ends in '{file.suffix}'.", f"Give {kinds}.")
+        raise BadInput(f"{where} ends in '{file.suffix}'.", f"Give {kinds}.", field)
     if len(shape) == 3 and float(x0.abs().max()) > BEYOND:
         u = scaling.decode(torch.tensor([[-1.0], [1.0]]).expand(2, len(scaling.scale)))
-        found = scaling.decode(x0)
+        low, high, *ends = (float(v) for v in (*scaling.decode(x0).aminmax(), u.min(), u.max()))
         raise BadInput(
-            f"{flag} {file} has values from {float(found.min()):g} to {float(found.max()):g}, the "
-            f"run's data go from {float(u.min()):g} to {float(u.max()):g}.",
+            f"{where} has values from {low:g} to {high:g}, the run's data go from {ends[0]:g} to "
+            f"{ends[1]:g}.",
             "Give x in the units of the data that the run was trained on.",
+            field,
         )
     return x0, label
 
@@ -73,23 +71,10 @@ def shaped(array: np.ndarray, shape: Sequence[int], where: str) -> Tensor:
     return torch.from_numpy(found)
 
 
-def read_arrays(file: Path, flag: str) -> dict[str, np.ndarray]:
-    """The arrays of an .npz, without ever opening a pickle."""
-    if not file.is_file():
-        raise BadInput(f"{flag} {file}: there is no such file.", "Check the path.")
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (*DAMAGE, TypeError, AttributeError) as error:  # a single array has no files
-        raise BadInput(
-            f"{flag} {file} is not a whole .npz of plain arrays.", "Write it with numpy.savez."
-        ) from error
-
-
 def input_picture(
     path: Path,
     shape: Sequence[int],
-    flag: str = "--input",
+    field: str = "input",
     fit: bool = True,
     scaling: Scaling = EIGHT_BIT,
 ) -> Tensor:
@@ -102,26 +87,23 @@ def input_picture(
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise BadInput(
             f"the model makes samples of shape {tuple(shape)}.",
-            f"{flag} takes a picture where a model makes grey or colour ones; give an .npz.",
+            f"`{field}` takes a picture where a model makes grey or colour ones; give an .npz.",
         )
-    channels, height, width = shape
+    (channels, height, width), where = shape, f"`{field}` {path}"
     if not path.is_file():
-        raise BadInput(f"{flag} {path}: there is no such file.", "Give a picture.")
+        raise BadInput(f"{where}: there is no such file.", "Give a picture.", field)
     try:
         found = read_picture(path, height if fit and height == width else None, channels)
     except Exception as error:  # whatever the picture library raises of a damaged file
-        raise BadInput(
-            f"{flag} {path} cannot be read as a picture ({reason_of(error)}).", "Give a whole one."
-        ) from error
-    if found.levels.shape[:2] != (height, width):
-        raise BadInput(
-            f"{flag} {path} has {found.levels.shape[1]} x {found.levels.shape[0]} pixels, not "
-            f"{width} x {height}.",
-            "Resize it first.",
-        )
+        fact = f"{where} cannot be read as a picture ({reason_of(error)})."
+        raise BadInput(fact, "Give a whole one.", field) from error
+    h, w = found.levels.shape[:2]
+    if (h, w) != (height, width):
+        fact = f"{where} has {w} x {h} pixels, not {width} x {height}."
+        raise BadInput(fact, "Resize it first.", field)
     if found.lost:
-        warnings.warn(f"{flag} {path} has {found.lost}.", stacklevel=3)
-    levels, own = _levels(found, scaling, f"{flag} {path}")
+        warnings.warn(f"{where} has {found.lost}.", stacklevel=3)
+    levels, own = _levels(found, scaling, where)
     x = torch.from_numpy(levels.copy()).reshape(1, height, width, channels).permute(0, 3, 1, 2)
     return own.encode(x)
 

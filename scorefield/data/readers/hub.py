@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from scorefield.base import BadInput
-from scorefield.data.arrays import classes_of, examples, scaling_of
-from scorefield.data.pictures import Stack, stack_pictures
+from scorefield.data.readers.arrays import classes_of, examples, scaling_of
+from scorefield.data.readers.pictures import Stack, stack_pictures
 from scorefield.data.sets import Conditions, Data, Scaling, split_at, split_off
 
 if TYPE_CHECKING:
@@ -66,13 +66,13 @@ def _splits(path: str) -> "dict[str, Dataset]":
         ) from None
     place = Path(path)
     if place.suffix in BUILDERS and not place.exists():
-        raise BadInput(f"there is no file '{path}'.", "Check --data.path.")
+        raise BadInput(f"there is no file '{path}'.", "Check `data.path`.")
     try:
         if place.is_file():
             if place.suffix not in BUILDERS:
                 raise BadInput(
                     f"'{path}' is none of {', '.join(BUILDERS)}.",
-                    "Give --data.path such a file, a folder, or a name on the hub.",
+                    "Give `data.path` such a file, a folder, or a name on the hub.",
                 )
             found = datasets.load_dataset(BUILDERS[place.suffix], data_files=path)
         elif (place / "state.json").is_file() or (place / "dataset_dict.json").is_file():
@@ -85,7 +85,7 @@ def _splits(path: str) -> "dict[str, Dataset]":
         reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
         raise BadInput(
             f"the Hugging Face data set '{path}' cannot be loaded: {reason[0].rstrip('.')}.",
-            "Check --data.path: a name on the hub (and the network), or a local file or folder.",
+            "Check `data.path`: a name on the hub (and the network), or a local file or folder.",
         ) from None
     if isinstance(found, datasets.Dataset):
         return {"train": found}
@@ -167,7 +167,7 @@ def _vectors(
     for option, value in (("size", size), ("channels", channels)):
         if value is not None:
             raise BadInput(
-                f"'{path}' has no image column, so --data.{option} {value} cannot be obeyed.",
+                f"'{path}' has no image column, so `data.{option}` {value} cannot be obeyed.",
                 "Leave it out.",
             )
     features = {name: kind for name, kind in parts[0].features.items() if name != label_column}

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from scorefield.base import BadInput
-from scorefield.data.deep import LOW_BYTES, full_scale, raw_mode, read_deep
+from scorefield.data.readers.deep import LOW_BYTES, full_scale, raw_mode, read_deep
 
 if TYPE_CHECKING:
     from PIL.Image import Image, Transpose
@@ -209,11 +209,11 @@ def stack_pictures(
     with a warning that names them. Errors: none is readable; `size` is None and sizes differ.
     """
     if size is not None and size < 1:
-        raise BadInput(f"the size of the pictures is {size}.", "Give --data.size at least 1.")
+        raise BadInput(f"the size of the pictures is {size}.", "Give `data.size` at least 1.")
     if channels not in (None, 1, 3):
         raise BadInput(
             f"pictures cannot be read with {channels} channels.",
-            "Give --data.channels 1 (grey) or 3 (RGB).",
+            "Give `data.channels` 1 (grey) or 3 (RGB).",
         )
     pile = _Pile(count, channels, where)
     broken: list[tuple[str, Exception]] = []
@@ -251,7 +251,7 @@ class _Pile:
             raise BadInput(
                 f"the pictures in {self.where} differ in size: {first} and {name} is "
                 f"{width}x{height}.",
-                "Give --data.size to resize the shortest side and keep the middle square.",
+                "Give `data.size` to resize the shortest side and keep the middle square.",
             )
         if picture.is_deep:
             self.x = self.x.astype(np.int32, copy=False)
@@ -318,14 +318,14 @@ def reason_of(error: Exception) -> str:
 def _report(broken: list[tuple[str, Exception]], count: int, where: str) -> None:
     if not broken:
         if count == 0:
-            raise BadInput(f"there are no pictures in {where}.", "Give --data.path another place.")
+            raise BadInput(f"there are no pictures in {where}.", "Give `data.path` another place.")
         return
     name, error = broken[0]
     reason = reason_of(error)
     if len(broken) == count:
         raise BadInput(
             f"none of the {count} pictures in {where} can be read ({name}: {reason}).",
-            "Give --data.path pictures that Pillow can open.",
+            "Give `data.path` pictures that Pillow can open.",
         )
     names = ", ".join(name for name, _ in broken[:5]) + (", ..." if len(broken) > 5 else "")
     warnings.warn(
