@@ -6,17 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scorefield import process
 from scorefield.base import Level
 from scorefield.denoise import Gaussian, convert
-from scorefield.process import (
-    VP,
-    DiscreteVP,
-    SubVP,
-    constant_betas,
-    flow_drift,
-    rates,
-    zero_terminal_snr,
-)
+from scorefield.process import VP, DiscreteVP, SubVP, constant_betas, flow_drift, rates
 from scorefield.solve import DDIM, Restart
 from tests.errata.affine import variance
 from tests.errata.table import erratum
@@ -62,7 +55,7 @@ def test_signal_at_the_end() -> tuple[float, float]:
     numbers: 4.04e-5, 0.00e-5
     """
     chain = DiscreteVP()
-    return float(chain.abar[-1]), float(DiscreteVP(zero_terminal_snr(chain.betas)).abar[-1])
+    return float(chain.abar[-1]), float(DiscreteVP(process.zero_terminal_snr(chain.betas)).abar[-1])
 
 
 @erratum

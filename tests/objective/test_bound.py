@@ -6,6 +6,7 @@ from typing import Literal
 import pytest
 import torch
 
+from scorefield import process
 from scorefield.base import BadInput, Level
 from scorefield.denoise import Gaussian
 from scorefield.objective import (
@@ -19,28 +20,15 @@ from scorefield.objective import (
     snr,
     truncated_snr,
 )
-from scorefield.process import (
-    EDM,
-    VE,
-    VP,
-    Cosine,
-    DiscreteVP,
-    Flow,
-    Learned,
-    SubVP,
-    cosine_betas,
-    linear_betas,
-    rates,
-    zero_terminal_snr,
-)
+from scorefield.process import EDM, VE, VP, Cosine, DiscreteVP, Flow, Learned, SubVP, linear_betas
 from tests.objective.quadrature import Expectation, at, over_times
 
 ENTROPY = 0.5 * math.log(2 * math.pi * math.e)
 UNIT = Gaussian(torch.zeros(1).double(), torch.eye(1).double())
 CHAINS = {
     "linear": DiscreteVP(linear_betas(12, 1e-3, 0.6)),
-    "cosine": DiscreteVP(cosine_betas(12)),
-    "zero": DiscreteVP(zero_terminal_snr(linear_betas(12, 1e-3, 0.6))),
+    "cosine": DiscreteVP(process.cosine_betas(12)),
+    "zero": DiscreteVP(process.zero_terminal_snr(linear_betas(12, 1e-3, 0.6))),
 }
 each = pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS)
 STD = 0.6
@@ -228,7 +216,7 @@ def test_the_bound_teaches_the_variance_only():
 )
 def test_the_likelihood_weight_is_half_g2_on_the_score(schedule):
     t = torch.linspace(0.05, 0.95, 19, dtype=torch.float64)
-    (a, s), _, _, g2 = rates(schedule, t)
+    (a, s), _, _, g2 = process.rates(schedule, t)
     found = Likelihood(schedule)(Level(a, s))
     assert torch.allclose(found, g2 / 2 * a**2 / s**4, rtol=1e-6)
     assert Likelihood(schedule)(schedule(torch.tensor([1e-5, 1.0]))).isfinite().all()

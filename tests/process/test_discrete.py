@@ -5,20 +5,14 @@ import math
 import pytest
 import torch
 
+from scorefield import process
 from scorefield.base import BadInput, Seeded, Zero
-from scorefield.process import (
-    DiscreteVP,
-    constant_betas,
-    cosine_betas,
-    linear_betas,
-    sigmoid_betas,
-    zero_terminal_snr,
-)
+from scorefield.process import DiscreteVP, constant_betas, linear_betas, zero_terminal_snr
 
 BETAS = {
     "linear": linear_betas(),
-    "cosine": cosine_betas(),
-    "sigmoid": sigmoid_betas(),
+    "cosine": process.cosine_betas(),
+    "sigmoid": process.sigmoid_betas(),
     "constant": constant_betas(),
     "zero terminal": zero_terminal_snr(linear_betas()),
     "own": torch.tensor([0.1, 0.3, 0.2, 0.9], dtype=torch.float64),
@@ -152,7 +146,7 @@ def test_zero_terminal_rescale():
 
 
 def test_cosine_betas_follow_the_cosine():
-    s, betas = 0.008, cosine_betas()
+    s, betas = 0.008, process.cosine_betas()
     t = torch.arange(1001, dtype=torch.float64) / 1000
     abar = ((t + s) / (1 + s) * math.pi / 2).cos() ** 2
     found = torch.cumprod(1 - betas, 0)
@@ -161,7 +155,7 @@ def test_cosine_betas_follow_the_cosine():
 
 
 def test_sigmoid_and_constant_betas():
-    betas = sigmoid_betas(11, 0.1, 0.3)
+    betas = process.sigmoid_betas(11, 0.1, 0.3)
     assert float(betas[5]) == pytest.approx(0.2)
     assert float(betas[0]) == pytest.approx(0.1 + 0.2 / (1 + math.exp(6)))
     assert constant_betas(3, 0.5).tolist() == [0.5] * 3

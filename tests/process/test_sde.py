@@ -5,21 +5,10 @@ import math
 import pytest
 import torch
 
+from scorefield import process
 from scorefield.base import Level
 from scorefield.denoise import Gaussian, convert
-from scorefield.process import (
-    EDM,
-    VE,
-    VP,
-    Cosine,
-    DiscreteVP,
-    Flow,
-    Pair,
-    SubVP,
-    flow_drift,
-    rates,
-    reverse_drift,
-)
+from scorefield.process import EDM, VE, VP, Cosine, DiscreteVP, flow_drift, rates, reverse_drift
 
 TIMES = [0.01, 0.1, 0.3, 0.5, 0.77, 0.95]
 
@@ -37,7 +26,7 @@ CLOSED = {
     # schedule: f, g^2
     "vp": (VP(), lambda t: -beta(t) / 2, beta),
     "subvp": (
-        SubVP(),
+        process.SubVP(),
         lambda t: -beta(t) / 2,
         lambda t: beta(t) * -math.expm1(-2 * integral(t)),
     ),
@@ -46,7 +35,7 @@ CLOSED = {
     # 2 sigma sigma' with sigma = 80 t
     "edm": (EDM(), lambda t: 0.0, lambda t: 2 * 80 * t * 80),
     # alpha'/alpha = -1/(1-t); g^2 = 2t + 2t^2/(1-t) = 2t/(1-t)
-    "flow": (Flow(), lambda t: -1 / (1 - t), lambda t: 2 * t / (1 - t)),
+    "flow": (process.Flow(), lambda t: -1 / (1 - t), lambda t: 2 * t / (1 - t)),
     # f = -(pi/2) tan; g^2 = pi s c + pi tan s^2 = pi tan(pi t/2)
     "cosine": (
         Cosine(),
@@ -54,7 +43,11 @@ CLOSED = {
         lambda t: math.pi * math.tan(HALF_PI * t),
     ),
     # alpha = exp(-t), sigma = t: f = -1, g^2 = 2t + 2t^2
-    "pair": (Pair(lambda t: (-t).exp(), lambda t: t), lambda t: -1.0, lambda t: 2 * t + 2 * t * t),
+    "pair": (
+        process.Pair(lambda t: (-t).exp(), lambda t: t),
+        lambda t: -1.0,
+        lambda t: 2 * t + 2 * t * t,
+    ),
 }
 each = pytest.mark.parametrize("name", CLOSED)
 
