@@ -4,19 +4,10 @@ import math
 
 import torch
 
+from scorefield import objective as objectives
 from scorefield.base import Level
 from scorefield.denoise import Gaussian, convert
-from scorefield.objective import (
-    P2,
-    VLB,
-    Adaptive,
-    Likelihood,
-    LogNormal,
-    Objective,
-    Uniform,
-    Weight,
-    snr,
-)
+from scorefield.objective import P2, VLB, Adaptive, Likelihood, LogNormal, Objective, Weight, snr
 from scorefield.process import EDM, VP, DiscreteVP, Flow, constant_betas, linear_betas
 from tests.errata.table import erratum
 from tests.objective.quadrature import Expectation, at, over_times
@@ -148,7 +139,7 @@ def test_the_bound_has_ends() -> tuple[float, float]:
 def excess(weight: Weight) -> float:
     """`E_t w |D - D'|^2`, D' exact for N(0, 1/2) data, x from N(0, 1) data on VP."""
     narrow = Gaussian(torch.zeros(1).double(), torch.full((1, 1), 0.5).double())
-    objective, drawn = Objective(VP(), Uniform(), weight), over_times(200)
+    objective, drawn = Objective(VP(), objectives.Uniform(), weight), over_times(200)
     return float(drawn(objective, narrow.denoise) - drawn(objective, UNIT.denoise))
 
 

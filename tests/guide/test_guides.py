@@ -7,19 +7,9 @@ import pytest
 import torch
 
 from scorefield import catalogue
+from scorefield import guide as guides
 from scorefield.base import BadInput, Level, Seeded
-from scorefield.guide import (
-    autoguide,
-    carried,
-    cfg,
-    chain,
-    classifier,
-    interval,
-    mixture,
-    product,
-    rescale,
-    threshold,
-)
+from scorefield.guide import autoguide, carried, cfg, chain, classifier, interval, product, rescale
 from scorefield.process import VP, grids
 from scorefield.solve import sample
 from tests.laws.truths import log_density, log_prob, two_classes
@@ -47,7 +37,7 @@ def weak(x, level, cond=None):
     return 0.8 * any_dtype(x, level, cond)
 
 
-BEFORE, AFTER = autoguide(weak, 1.5), (classifier(log_prob), threshold())
+BEFORE, AFTER = autoguide(weak, 1.5), (classifier(log_prob), guides.threshold())
 GUIDES = {
     "cfg": (lambda i: cfg(SCALE[i]), 2),
     "cfg(1)": (lambda i: cfg(1.0), 1),
@@ -60,8 +50,8 @@ GUIDES = {
     "autoguide": (lambda i: autoguide(weak, SCALE[i]), 1),
     "classifier": (lambda i: classifier(log_prob, SCALE[i]), 1),
     "product": (lambda i: product(({"label": OTHER[i]}, WEIGHT[i]), scale=SCALE[i]), 3),
-    "mixture": (lambda i: mixture(log_density, ({"label": OTHER[i]}, SHARE[i])), 2),
-    "threshold": (lambda i: threshold(0.5, 0.3), 1),
+    "mixture": (lambda i: guides.mixture(log_density, ({"label": OTHER[i]}, SHARE[i])), 2),
+    "threshold": (lambda i: guides.threshold(0.5, 0.3), 1),
     "cfg of cfg": (lambda i: chain(cfg(SCALE[i]), cfg(2.0)), 4),
     "rescale of rescale": (lambda i: rescale(rescale(cfg(SCALE[i]), SHARE[i]), 0.5), 2),
     "all in a row": (lambda i: chain(BEFORE, rescale(cfg(SCALE[i]), 0.7), *AFTER), 2),
@@ -208,7 +198,7 @@ def test_a_carried_option_that_is_missing_is_named():
         lambda s: classifier(log_prob, s),
         lambda s: product(scale=s),
         lambda s: product((COND, s)),
-        lambda s: mixture(log_density, weight=s),
+        lambda s: guides.mixture(log_density, weight=s),
         lambda s: rescale(cfg(2.0), s),
     ],
 )

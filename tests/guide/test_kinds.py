@@ -3,19 +3,10 @@
 import pytest
 import torch
 
+from scorefield import guide as guides
 from scorefield.base import BadInput, Level, Seeded, like
 from scorefield.denoise import Mixture
-from scorefield.guide import (
-    autoguide,
-    cfg,
-    chain,
-    classifier,
-    interval,
-    mixture,
-    product,
-    rescale,
-    threshold,
-)
+from scorefield.guide import autoguide, cfg, chain, interval, mixture, product, rescale, threshold
 from tests.laws.truths import EIGHT, log_density, log_prob, two_classes
 from tests.laws.walks import Counted
 
@@ -109,7 +100,7 @@ def slipped(gain, more=0.0):
 
 
 def test_a_classifier_is_bayes_rule():
-    assert follows_bayes(classifier)
+    assert follows_bayes(guides.classifier)
     assert follows_bayes(slipped(lambda level: level.sigma**2 / level.alpha))
 
 
@@ -130,7 +121,7 @@ def test_a_slipped_classifier_is_seen(slip):
 def test_a_classifier_learns_through_the_guide():
     """Gradients in x reach through the gradient."""
     x = X.clone().requires_grad_()
-    classifier(log_prob)(EIGHT.denoise)(x, LEVEL, COND).sum().backward()
+    guides.classifier(log_prob)(EIGHT.denoise)(x, LEVEL, COND).sum().backward()
     plain = X.clone().requires_grad_()
     two_classes(plain, LEVEL, COND).sum().backward()
     assert x.grad is not None

@@ -8,6 +8,7 @@ import torch
 from scorefield import process
 from scorefield.base import BadInput, Seeded, Zero
 from scorefield.process import DiscreteVP, constant_betas, linear_betas, zero_terminal_snr
+from tests.errata.affine import Units
 
 BETAS = {
     "linear": linear_betas(),
@@ -16,25 +17,13 @@ BETAS = {
     "constant": constant_betas(),
     "zero terminal": zero_terminal_snr(linear_betas()),
     "own": torch.tensor([0.1, 0.3, 0.2, 0.9], dtype=torch.float64),
+    "far in noise": constant_betas(1000, 0.05),  # 1 - abar rounds to 1 long before the end
 }
 each = pytest.mark.parametrize("betas", BETAS.values(), ids=BETAS)
 
 
 def f64(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
-
-
-class Units:
-    """Draw k is 1 in row k and 0 elsewhere: the chain's answer is then the weight of each draw."""
-
-    def __init__(self):
-        self.draws = 0
-
-    def __call__(self, x, here, there):
-        z = torch.zeros_like(x)
-        z[self.draws] = 1
-        self.draws += 1
-        return z
 
 
 def check_kernel(chain, schedule, steps):
@@ -123,13 +112,6 @@ def test_the_inverse_finds_the_node(betas):
     """1e-8 of the chain's span, a hundred-thousandth of a step."""
     schedule = DiscreteVP(betas)
     t = torch.arange(1, len(betas) + 1, dtype=torch.float64) / len(betas)
-    assert float((schedule.inverse(schedule(t).logsnr) - t).abs().max()) < 1e-8
-
-
-def test_a_chain_that_ends_far_in_noise_inverts():
-    """1 - abar rounds to 1 long before the end; abar itself is exact to the end."""
-    schedule = DiscreteVP(constant_betas(1000, 0.05))
-    t = torch.arange(1, 1001, dtype=torch.float64) / 1000
     assert float((schedule.inverse(schedule(t).logsnr) - t).abs().max()) < 1e-8
 
 
