@@ -6,11 +6,12 @@ of a step, handed in as an argument.
 """
 
 from scorefield.base.errors import BadInput, unknown
-from scorefield.base.level import Level, join, like, quotient, ratios
+from scorefield.base.level import CLEAN, Level, join, like, quotient, ratios
 from scorefield.base.noise import Noise, Seeded, Zero
 from scorefield.base.types import Cond, Denoise, Guide
 
 __all__ = [
+    "CLEAN",
     "BadInput",
     "Cond",
     "Denoise",

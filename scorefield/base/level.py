@@ -71,6 +71,9 @@ class Level(NamedTuple):
         return 2 * (self.alpha.log() - self.sigma.log())
 
 
+CLEAN = Level.of(1.0, 0.0)
+
+
 def ratios(here: Level, there: Level) -> tuple[Tensor, Tensor]:
     """(rho, q) = (sigma_there/sigma_here, ratio_there/ratio_here), 1 between equal levels.
 

@@ -17,14 +17,14 @@ preconditioning pair, `D = c_skip x + c_out F` (`precondition`).
 
 from scorefield.denoise import convert, exact
 from scorefield.denoise.exact import DataSet, Gaussian, Mixture
-from scorefield.denoise.precondition import Denoiser, View, views
+from scorefield.denoise.precondition import Denoiser, Parameterisation, views
 
 __all__ = [
     "DataSet",
     "Denoiser",
     "Gaussian",
     "Mixture",
-    "View",
+    "Parameterisation",
     "convert",
     "exact",
     "views",

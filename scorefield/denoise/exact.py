@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Cond, Level
+from scorefield.base import CLEAN, BadInput, Cond, Level
 
 TINY = 1e-300
 
@@ -95,7 +95,7 @@ class Mixture:
 
     def log_prob(self, x: Tensor, level: Level | None = None) -> Tensor:
         """`log p(x)` in nats `(B,)` at a level (eq. 6); `None`: of the data itself."""
-        level = Level.of(1.0, 0.0) if level is None else level
+        level = CLEAN if level is None else level
         return self._project(_rows(x, self.means.shape[1]), level)[2].logsumexp(-1).to(x)
 
     def sample(self, n: int, seed: int | None = None) -> Tensor:

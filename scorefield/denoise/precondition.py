@@ -36,7 +36,7 @@ same to the bit whatever the others are, and however many buckets there are (mea
 network here). Batches of samples of at most SMALL numbers, and long ones of any, are filled up."""
 
 
-class View(Protocol):
+class Parameterisation(Protocol):
     """A parameterisation: `(c_skip, c_out)` at a level, float64 leaves like the level's."""
 
     def __call__(self, level: Level, sigma_data: float) -> tuple[Tensor, Tensor]: ...
@@ -76,7 +76,7 @@ def edm_view(level: Level, sigma_data: float) -> tuple[Tensor, Tensor]:
     return a * s**2 / norm, s * b / norm.sqrt()
 
 
-views: Mapping[str, View] = {
+views: Mapping[str, Parameterisation] = {
     "x0": x0_view,
     "eps": eps_view,
     "score": score_view,

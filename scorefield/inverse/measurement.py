@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
+from scorefield.base import CLEAN, BadInput, Cond, Denoise, Level, Noise, like
 from scorefield.guide.population import wide_dtype
 from scorefield.guide.scales import checked
 from scorefield.inverse.operators import Linear, Operator
@@ -68,13 +68,13 @@ class Measurement:
 def measure(operator: Operator, x0: Tensor, noise_std: float, noise: Noise) -> Tensor:
     """`y = A(x0) + noise_std n`, n of each sample's own seed.
 
-    >>> from scorefield.base import Zero
+    >>> from scorefield.base import CLEAN, Zero
     >>> from scorefield.inverse.operators import Pool
     >>> measure(Pool((1, 2, 2), 2), torch.ones(1, 1, 2, 2), 0.1, Zero())
     tensor([[[[1.]]]])
     """
     y = operator(x0)
-    return y + noise_std * noise(y, Level.of(1.0, 0.0), Level.of(0.0, 1.0))
+    return y + noise_std * noise(y, CLEAN, Level.of(0.0, 1.0))
 
 
 class Moments(NamedTuple):

@@ -1,35 +1,32 @@
 """Bounds in continuous time: of the variational diffusion model, and of stochastic control."""
 
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, Unpack
 
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
+from scorefield.base import CLEAN, BadInput, Denoise, Level, like
 from scorefield.denoise import convert
 from scorefield.likelihood.decoder import Decoder, gaussian
-from scorefield.likelihood.estimate import Bound, Draws, kl_to_noise
-from scorefield.likelihood.flow import Schedule
+from scorefield.likelihood.estimate import Bound, Drawn, Draws, kl_to_noise
+from scorefield.likelihood.flow import FlowSchedule
 from scorefield.likelihood.trace import Probe, draw_probes, exact_trace, probed_trace
 
 PURE = -16.0
 """A bound begins at this logsnr if the schedule goes on to less signal: the term of the prior, of
 alpha^2 = 1e-7, is all that is left there."""
-CLEAN = Level.of(1.0, 0.0)
 
 
 @torch.no_grad()
 def vlb(
     denoise: Denoise,
     x0: Tensor,
-    schedule: Schedule,
+    schedule: FlowSchedule,
     *,
-    cond: Cond | None = None,
     decoder: Decoder = gaussian,
     cells: int = 64,
-    draws: int = 2,
-    noise: Noise | None = None,
+    **chance: Unpack[Drawn],
 ) -> Bound:
     """The bound of infinitely many steps (Kingma et al. 2021, "Variational diffusion models",
     eqs. 11 and 15; here eq. 12).
@@ -42,7 +39,7 @@ def vlb(
     decoder has mean D and variance `sigma^2 / (alpha^2 + sigma^2)`, the posterior's for N(0, I).
     """
     edges = _edges(schedule, cells)
-    copies = Draws(x0, cond, noise, draws)
+    copies = Draws(x0, **chance)
     terms = []
     for low, high in pairwise(edges):
         level, eps = _drawn(schedule, copies, low, high)
@@ -60,14 +57,12 @@ def vlb(
 def sde_bound(
     denoise: Denoise,
     x0: Tensor,
-    schedule: Schedule,
+    schedule: FlowSchedule,
     trace: Literal["exact"] | int = 1,
     *,
-    cond: Cond | None = None,
     probe: Probe = "rademacher",
     cells: int = 64,
-    draws: int = 2,
-    noise: Noise | None = None,
+    **chance: Unpack[Drawn],
 ) -> Bound:
     """The bound of stochastic control (Berner, Richter and Ullrich 2022, "An optimal control
     perspective on diffusion-based generative modeling"; Huang, Lim and Courville 2021; eq. 13).
@@ -86,12 +81,13 @@ def sde_bound(
     `decoder` holds that rest. There is no decoder to choose; the price is the trace.
     """
     edges = _edges(schedule, cells)
-    copies = Draws(x0, cond, noise, draws)
+    copies = Draws(x0, **chance)
     size = x0[0].numel()
     if trace == "exact":
         traced, given = exact_trace(denoise), copies.cond
     else:
-        probes = draw_probes(copies.samples, trace * draws, probe, copies.noise, CLEAN, CLEAN)
+        count = trace * copies.count
+        probes = draw_probes(copies.samples, count, probe, copies.noise, CLEAN, CLEAN)
         traced = probed_trace(denoise)
         given = {**(copies.cond or {}), "probe": probes.reshape(len(copies.x0), trace, size)}
 
@@ -119,7 +115,7 @@ def _at_noise(x0: Tensor, level: Level) -> Tensor:
     return (square + x0[0].numel() * rest.to(square)) / 2
 
 
-def _edges(schedule: Schedule, cells: int) -> Tensor:
+def _edges(schedule: FlowSchedule, cells: int) -> Tensor:
     """logsnr `(cells+1,)` in equal steps, from noise to the floor."""
     if cells < 1:
         raise BadInput(f"cells is {cells}.", "Give at least 1.")
@@ -128,7 +124,9 @@ def _edges(schedule: Schedule, cells: int) -> Tensor:
     return torch.linspace(low, high, cells + 1, dtype=torch.float64)
 
 
-def _drawn(schedule: Schedule, copies: Draws, low: Tensor, high: Tensor) -> tuple[Level, Tensor]:
+def _drawn(
+    schedule: FlowSchedule, copies: Draws, low: Tensor, high: Tensor
+) -> tuple[Level, Tensor]:
     """A level in the cell for every copy `(B draws,)`, and its eps."""
     here, there = (schedule(schedule.inverse(lam)) for lam in (low, high))
     lam = torch.lerp(low, high, copies.uniform(here, there))

@@ -6,9 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Level, Noise, like
-
-CLEAN = Level.of(1.0, 0.0)
+from scorefield.base import CLEAN, BadInput, Level, Noise, like
 
 
 class Dequantised(NamedTuple):
@@ -25,7 +23,7 @@ def uniform(x0: Tensor, width: float, noise: Noise) -> Dequantised:
     `width` is the distance of neighbouring levels in x0's units: 2/255 for 256 levels from -1 to 1.
     The same in every position: `log_q = -d log(width)`.
 
-    >>> from scorefield.base import Zero
+    >>> from scorefield.base import CLEAN, Zero
     >>> uniform(torch.zeros(1, 2), 0.25, Zero())  # Zero is the median, u = 1/2
     Dequantised(x=tensor([[0., 0.]]), log_q=tensor([2.7726]))
     """

@@ -2,18 +2,16 @@
 models", eq. 5."""
 
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like, quotient
+from scorefield.base import CLEAN, BadInput, Cond, Denoise, Level, like, quotient
 from scorefield.likelihood.decoder import Decoder, gaussian
-from scorefield.likelihood.estimate import Bound, Draws, kl_to_noise
-from scorefield.solve.loop import check
+from scorefield.likelihood.estimate import Bound, Drawn, Draws, kl_to_noise
+from scorefield.solve.loop import check_levels
 from scorefield.solve.transfer import posterior
-
-CLEAN = Level.of(1.0, 0.0)
 
 
 @torch.no_grad()
@@ -22,12 +20,10 @@ def elbo(
     x0: Tensor,
     levels: Level,
     *,
-    cond: Cond | None = None,
     variance: float | Literal["learned"] = 0.0,
     decoder: Decoder = gaussian,
     cells: int | None = None,
-    draws: int = 2,
-    noise: Noise | None = None,
+    **chance: Unpack[Drawn],
 ) -> Bound:
     """`log p(x0) >= -L_T - sum_k L_{k-1} - L_0` of the reverse steps down `levels` (eq. 11).
 
@@ -57,7 +53,7 @@ def elbo(
     cells = steps if cells is None else cells
     _check(denoise, levels, len(x0), variance, cells)
     moments = denoise.moments if variance == "learned" else _fixed(denoise, variance)  # type: ignore
-    copies = Draws(x0, cond, noise, draws)
+    copies = Draws(x0, **chance)
 
     terms = []
     edges = [k * steps // max(cells, 1) for k in range(cells + 1)]
@@ -117,7 +113,7 @@ def _check(denoise: Any, levels: Level, batch: int, variance: Any, cells: int) -
     if levels.sigma.ndim != 1:
         raise BadInput("levels are per sample.", "Give one grid for all samples, (T,).")
     if steps:
-        check(levels, batch)
+        check_levels(levels, batch)
     if variance == "learned":
         if not hasattr(denoise, "moments"):
             raise BadInput(

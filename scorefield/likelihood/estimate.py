@@ -1,7 +1,7 @@
 """What the bounds share: copies of every sample, what they pay, its mean and standard error."""
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import torch
 from torch import Tensor
@@ -27,10 +27,20 @@ class Bound(NamedTuple):
     edges: Tensor
 
 
+class Drawn(TypedDict, total=False):
+    """Keywords of a bound: conditions `(B, ...)`, copies of each sample, and what draws them."""
+
+    cond: Cond | None
+    draws: int
+    noise: Noise | None
+
+
 class Draws:
     """`draws` copies of every sample as one batch, each with chance of its own."""
 
-    def __init__(self, x0: Tensor, cond: Cond | None, noise: Noise | None, draws: int) -> None:
+    def __init__(
+        self, x0: Tensor, cond: Cond | None = None, draws: int = 2, noise: Noise | None = None
+    ) -> None:
         if draws < 1:
             raise BadInput(f"draws is {draws}.", "Give at least 1, or 2 for a standard error.")
         self.count, self.samples = draws, x0

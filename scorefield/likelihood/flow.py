@@ -5,7 +5,8 @@ import math
 import warnings
 from collections import deque
 from collections.abc import Callable
-from typing import Literal, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from scorefield.base import BadInput, Cond, Denoise, Level, Noise, Seeded, Zero,
 from scorefield.likelihood.ends import End, from_data, start_log_prob, to_noise, to_pure
 from scorefield.likelihood.trace import Probe, Traced, draw_probes, exact_trace, probed_trace
 from scorefield.solve import RK, Solver, trajectory
-from scorefield.solve.loop import check
+from scorefield.solve.loop import check_levels
 
 NOISIEST = -12.0
 """A path ends at this logsnr, alpha/sigma = 1/400, if its schedule goes on to less signal: eq. 7 or
@@ -31,7 +32,7 @@ Prior = Callable[[Tensor, Level], Tensor]
 """`log p(x)` `(B,)` of x at a level: `start_log_prob`, or `log_prob` of an exact denoiser."""
 
 
-class Schedule(Protocol):
+class FlowSchedule(Protocol):
     """t in [0, 1], data at 0 -> Level, and back from logsnr; `floor`, t of its last noisy level."""
 
     @property
@@ -58,7 +59,7 @@ class FlowLogProb(NamedTuple):
     ends: Tensor
 
 
-def path(schedule: Schedule, steps: int, t: float = 0.0) -> Level:
+def path(schedule: FlowSchedule, steps: int, t: float = 0.0) -> Level:
     """Levels `(steps+1,)` of a flow between data and noise, noisiest first, all of them noisy.
 
     Equal steps of `atan(sqrt(sigma/alpha))` from t = 1, or NOISIEST if there is less signal yet, to
@@ -79,23 +80,31 @@ def path(schedule: Schedule, steps: int, t: float = 0.0) -> Level:
     return schedule(schedule.inverse(-4 * angle.tan().log()))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Walk:
+    """The keywords of `flow_log_prob` that say how the flow is walked, between which ends."""
+
+    solver: Solver | None = None
+    levels: Level | None = None
+    t: float = 0.0
+    floor: bool = False
+    probe: Probe = "rademacher"
+    noise: Noise | None = None
+    prior: Prior | None = None
+    create_graph: bool = False
+
+
 def flow_log_prob(
     denoise: Denoise,
     x: Tensor,
-    schedule: Schedule,
+    schedule: FlowSchedule,
     trace: Literal["exact"] | int = "exact",
     *,
     cond: Cond | None = None,
-    solver: Solver | None = None,
-    levels: Level | None = None,
-    t: float = 0.0,
-    floor: bool = False,
-    probe: Probe = "rademacher",
-    noise: Noise | None = None,
-    prior: Prior | None = None,
-    create_graph: bool = False,
+    **walk: Any,
 ) -> FlowLogProb:
-    """`log p(x)` of x `(B, ...)` under the flow of a denoiser, in nats (eqs. 1 to 8).
+    """`log p(x)` of x `(B, ...)` under the flow of a denoiser, in nats (eqs. 1 to 8); further
+    keywords are those of `Walk`.
 
     x is data, and `log_prob` the density of clean data, extrapolated from the last level. With
     `floor` it is that of data with this level's noise, `x0 + (sigma/alpha) eps`, at x: nothing is
@@ -132,8 +141,10 @@ def flow_log_prob(
     >>> flow_log_prob(unit.denoise, torch.zeros(1, 2), VP()).log_prob  # -log(2 pi)
     tensor([-1.8379])
     """
-    solver = RK() if solver is None else solver
-    levels = path(schedule, 4 if solver.adaptive else 64, t) if levels is None else levels
+    how = Walk(**walk)
+    solver = how.solver or RK()
+    levels = how.levels or path(schedule, 4 if solver.adaptive else 64, how.t)
+    t, prior, create_graph = how.t, how.prior, how.create_graph
     ends_pure = bool((levels.alpha[0] == 0).all())
     levels = levels.at(slice(int(ends_pure), None))  # the step to pure noise is eq. 7's
     _check(solver, levels, len(x), prior is None and not ends_pure)
@@ -141,13 +152,13 @@ def flow_log_prob(
     first, last = levels.at(-1), levels.at(0)
     given, traced = cond, exact_trace(denoise, create_graph)
     if trace != "exact":
-        noise = Seeded(range(len(x))) if noise is None else noise
-        probes = draw_probes(x, trace, probe, noise, first, last)
+        noise = Seeded(range(len(x))) if how.noise is None else how.noise
+        probes = draw_probes(x, trace, how.probe, noise, first, last)
         given, traced = {**(cond or {}), "probe": probes}, probed_trace(denoise, create_graph)
     with torch.set_grad_enabled(create_graph):
         nats = x.new_zeros(len(x), 1 if trace == "exact" else trace)
         clean = far = End(x, nats, nats[:, 0])
-        if t == 0 and floor:
+        if t == 0 and how.floor:
             wider = x[0].numel() * like(first.alpha.log(), nats)
             clean = clean._replace(x=like(first.alpha, x) * x, nats=nats + wider)
         elif t == 0:
@@ -170,7 +181,7 @@ def flow_log_prob(
     return FlowLogProb(each.mean(1), _stderr(each, trace == "exact"), latent, ends)
 
 
-def _beyond(schedule: Schedule, last: Level, bare: bool, ends_pure: bool) -> Level | None:
+def _beyond(schedule: FlowSchedule, last: Level, bare: bool, ends_pure: bool) -> Level | None:
     """The schedule's end if the path is taken on to it (eq. 7): pure noise without a prior, and
     whatever lies beyond NOISIEST with one."""
     end = schedule(torch.tensor(1.0, dtype=torch.float64))
@@ -250,7 +261,7 @@ def _check(solver: Solver, levels: Level, batch: int, bare: bool) -> None:
     if solver.stochastic:
         name = type(solver).__name__
         raise BadInput(f"{name} is stochastic.", "A flow has no noise: use RK, Heun or DDIM.")
-    check(levels, batch)
+    check_levels(levels, batch)
     if not bool((levels.sigma > 0).all()):
         raise BadInput(
             "the last level is clean data, where the flow begins at no noise.",

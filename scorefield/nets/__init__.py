@@ -13,14 +13,14 @@ batch: sample i of F depends on sample i of the inputs only. Every network start
 
 from scorefield.nets.describe import Summary, describe
 from scorefield.nets.dit import DiT
-from scorefield.nets.embed import Conditions, Embedding, noise_features
+from scorefield.nets.embed import CondEmbedding, Embedding, noise_features
 from scorefield.nets.mlp import MLP
 from scorefield.nets.tokens import Tokens
 from scorefield.nets.unet import UNet
 
 __all__ = [
     "MLP",
-    "Conditions",
+    "CondEmbedding",
     "DiT",
     "Embedding",
     "Summary",

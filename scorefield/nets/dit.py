@@ -110,7 +110,7 @@ class DiT(nn.Module):
         self.enter = preserve_variance(nn.Linear((C + (image or 0)) * patch**2, width))
         places = positions(H // patch, W // patch, width)
         self.register_buffer("positions", places, persistent=False)
-        self.blocks = nn.ModuleList(Layer(width, heads, dropout, context) for _ in range(depth))
+        self.blocks = nn.ModuleList(DiTBlock(width, heads, dropout, context) for _ in range(depth))
         self.modulation = zero(nn.Linear(width, 2 * width))
         self.out = zero(nn.Linear(width, (out_channels or C) * patch**2))
 
@@ -130,7 +130,7 @@ class DiT(nn.Module):
         return out.to(x.dtype).contiguous()
 
 
-class Layer(nn.Module):
+class DiTBlock(nn.Module):
     """Attention between the tokens, then a perceptron on each: the middle lines of DiT."""
 
     def __init__(self, width: int, heads: int, dropout: float, context: int | None = None) -> None:

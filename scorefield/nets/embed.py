@@ -53,7 +53,7 @@ def fourier(count: int) -> Tensor:
 FREQUENCIES = {"sinusoidal": sinusoidal, "fourier": fourier}
 
 
-class Conditions(nn.Module):
+class CondEmbedding(nn.Module):
     """Adds the conditions of each sample to its embedding, or a learned vector for "none".
 
         emb + null_embedding                            where cond["null"] is True
@@ -71,7 +71,7 @@ class Conditions(nn.Module):
     values stalls an accelerator, so there the range is left to its indexing kernel, which stops
     the program.
 
-    >>> conditions = Conditions(8, classes=10)
+    >>> conditions = CondEmbedding(8, classes=10)
     >>> conditions(torch.zeros(2, 8), {"label": torch.tensor([3, 12])})
     Traceback (most recent call last):
     scorefield.base.errors.BadInput: label 12 is outside 0..9. ...
@@ -214,7 +214,7 @@ class Embedding(nn.Module):
         self.register_buffer("frequencies", frequencies)
         self.enter = preserve_variance(nn.Linear(FEATURES, width))
         self.leave = preserve_variance(nn.Linear(width, width), gain=SILU_GAIN)
-        self.conditions = Conditions(
+        self.conditions = CondEmbedding(
             width, classes, vector, image=image, tokens=tokens, length=length
         )
 

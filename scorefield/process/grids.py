@@ -13,13 +13,12 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Level, join, unknown
+from scorefield.base import CLEAN, BadInput, Level, join, unknown
 from scorefield.process.discrete import DiscreteVP
 from scorefield.process.schedules import VP, Schedule
 
 Spacing = Literal["leading", "trailing", "linspace"]
 
-CLEAN = Level.of(1.0, 0.0)
 DEEP, NOISIEST = -12.0, -6.25
 """A clock of `alpha/sigma` that has no end in pure noise cannot be spread from there, nor usefully
 from a first level with logsnr below DEEP. It is then spread from NOISIEST (ratio 23), and what it

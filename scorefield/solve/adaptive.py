@@ -34,7 +34,7 @@ class Paced(NamedTuple):
     size: Tensor
 
 
-class Tableau(NamedTuple):
+class EmbeddedTableau(NamedTuple):
     """An embedded pair whose last stage is its result, so that its slope is the next step's first.
 
     `nodes` and `rows` of the stages after the first; `error`, the weights of the higher method
@@ -48,7 +48,7 @@ class Tableau(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Adaptive:
+class Embedded:
     """What the pairs share: the control of the step.
 
     A step h passes where the root mean square over the sample of
@@ -69,7 +69,7 @@ class Adaptive:
     limit: int = 1000
     stochastic = False
     adaptive = True
-    tableau: ClassVar[Tableau]
+    tableau: ClassVar[EmbeddedTableau]
 
     def __post_init__(self) -> None:
         if not (self.atol > 0 and self.rtol >= 0):
@@ -158,7 +158,7 @@ class Adaptive:
 
 
 @dataclass(frozen=True)
-class BogackiShampine(Adaptive):
+class BogackiShampine(Embedded):
     """The 3(2) pair of Bogacki and Shampine 1989, "A 3(2) pair of Runge-Kutta formulas".
 
         u_there = u + h (2 k1 + 3 k2 + 4 k3) / 9,   k = du/dphi (eq. 4) at 0, 1/2 and 3/4 of h
@@ -170,7 +170,7 @@ class BogackiShampine(Adaptive):
 
     order = 3
     evals = 4
-    tableau = Tableau(
+    tableau = EmbeddedTableau(
         (1 / 2, 3 / 4, 1.0),
         ((1 / 2,), (0.0, 3 / 4), (2 / 9, 1 / 3, 4 / 9)),
         (-5 / 72, 1 / 12, 1 / 9, -1 / 8),
@@ -179,7 +179,7 @@ class BogackiShampine(Adaptive):
 
 
 @dataclass(frozen=True)
-class DormandPrince(Adaptive):
+class DormandPrince(Embedded):
     """The 5(4) pair of Dormand and Prince 1980, "A family of embedded Runge-Kutta formulae".
 
         u_there = u + h (35/384 k1 + 500/1113 k3 + 125/192 k4 - 2187/6784 k5 + 11/84 k6)
@@ -192,7 +192,7 @@ class DormandPrince(Adaptive):
 
     order = 5
     evals = 7
-    tableau = Tableau(
+    tableau = EmbeddedTableau(
         (1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0),
         (
             (1 / 5,),

@@ -24,10 +24,10 @@ from scorefield.solve.multistep import (
     Interpolated,
     Weights,
     advance,
-    begin,
-    combine,
+    no_past,
     planned,
     timeline,
+    weighted_sum,
 )
 from scorefield.solve.transfer import transfer
 
@@ -85,7 +85,7 @@ class Arc:
         return self.k + 1
 
     def init(self, x: Tensor) -> Any:
-        return begin(x, self.k)
+        return no_past(x, self.k)
 
     def step(
         self,
@@ -99,8 +99,8 @@ class Arc:
         x, *past, ages = state
         denoised = denoise(x, here, cond)
         (value, move), ages = planned(_weights, ages, here, there)
-        slope = combine((x, denoised, *past), value)
-        moved = combine((x, denoised, slope, *past), move)
+        slope = weighted_sum((x, denoised, *past), value)
+        moved = weighted_sum((x, denoised, slope, *past), move)
         return type(state)(moved, slope, *past[:-1], ages), Info(denoised)
 
 
@@ -207,7 +207,7 @@ class ExpArc:
         return Interpolated(self.form, angle_clock, 2, "always")
 
     def init(self, x: Tensor) -> Any:
-        return begin(x, 3, forms=len(self._weigh.forms))
+        return no_past(x, 3, forms=len(self._weigh.forms))
 
     def step(
         self,

@@ -8,7 +8,7 @@ from torch import Tensor
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise
 from scorefield.solve.interpolate import vp_clock
 from scorefield.solve.loop import Info
-from scorefield.solve.multistep import Interpolated, advance, begin
+from scorefield.solve.multistep import Interpolated, advance, no_past
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class DEIS:
         return self.k + 1
 
     def init(self, x: Tensor) -> Any:
-        return begin(x, self.k, forms=2)
+        return no_past(x, self.k, forms=2)
 
     def step(
         self,

@@ -11,7 +11,7 @@ from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
 from scorefield.solve.between import at_share
 from scorefield.solve.interpolate import EVEN, NOISY, log_clock
 from scorefield.solve.loop import Info, State
-from scorefield.solve.multistep import Interpolated, advance, begin
+from scorefield.solve.multistep import Interpolated, advance, no_past
 from scorefield.solve.transfer import affine, transfer
 
 
@@ -26,7 +26,7 @@ class History(NamedTuple):
     lam: Tensor
 
     @classmethod
-    def begin(cls, x: Tensor) -> "History":
+    def no_past(cls, x: Tensor) -> "History":
         """A run that has not begun."""
         lam = torch.full((len(x),), math.inf, dtype=torch.float64)
         return cls(x, torch.zeros_like(x), lam)
@@ -69,7 +69,7 @@ class DPMSolverPP:
             raise BadInput(f"order is {self.order}.", "Multistep DPM-Solver++ has order 1 or 2.")
 
     def init(self, x: Tensor) -> History:
-        return History.begin(x)
+        return History.no_past(x)
 
     def step(
         self,
@@ -111,7 +111,7 @@ class DPMSolverPP3M:
     adaptive = False
 
     def init(self, x: Tensor) -> Any:
-        return begin(x, 2)
+        return no_past(x, 2)
 
     def step(
         self,

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from scorefield.base import Cond, Denoise, Level, Noise
 from scorefield.solve.loop import Info
-from scorefield.solve.multistep import advance, begin
+from scorefield.solve.multistep import advance, no_past
 from scorefield.solve.pndm import HeldMean
 
 
@@ -34,7 +34,7 @@ class GradientEstimation:
         return 2 if self.gamma == 1.5 else 1
 
     def init(self, x: Tensor) -> Any:
-        return begin(x, 1)
+        return no_past(x, 1)
 
     def step(
         self,

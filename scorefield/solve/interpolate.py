@@ -87,7 +87,7 @@ def present(lam: Tensor) -> Tensor:
     return torch.cat((torch.ones_like(lam[:, :1], dtype=torch.bool), noisier(lam)), 1)
 
 
-def noisy(lam: Tensor, there: Tensor, after: Tensor) -> Tensor:
+def are_noisy(lam: Tensor, there: Tensor, after: Tensor) -> Tensor:
     """Samples `(B,)` whose step from lam to after, with the values that are `there (B, K)`, lies in
     noise: they follow eq. 3a."""
     most = torch.where(there, lam, torch.inf).amin(1)
@@ -173,12 +173,12 @@ def in_noise(
     """
     y, y_after = (m * lam).exp(), (m * after).exp()
     gaps = torch.where(there[:, 1:], y[:, :-1] - y[:, 1:], 0.0)
-    nodes = place(angle_clock, lam, there & near(gaps, y_after - y[:, 0]))
+    nodes = place(angle_clock, lam, there & evenly_spaced(gaps, y_after - y[:, 0]))
     points, measure = powers(y[:, 0], y_after)
     ahead = (measure[:, None] @ lagrange(nodes[:, :count], angle(points, m)))[:, 0]
     ahead = pad(ahead / positive(y_after)[:, None], (0, lam.shape[1] - count))
     ahead[:, 0] = -ahead[:, 1:].sum(1)
-    full, used = there[:, -1], there & near(gaps, gaps[:, 0])
+    full, used = there[:, -1], there & evenly_spaced(gaps, gaps[:, 0])
     whole = ~full & (gaps.amax(1) <= UNEVEN * gaps[:, 0]) & (used == there).all(1)
     start = torch.where(whole, torch.where(there, y, torch.inf).amin(1), y[:, :2].amin(1))
     points, measure = powers(start, y[:, 0])
@@ -188,7 +188,7 @@ def in_noise(
     return ahead, c * torch.cat((torch.ones_like(c), -foretold), 1)
 
 
-def near(gaps: Tensor, step: Tensor) -> Tensor:
+def evenly_spaced(gaps: Tensor, step: Tensor) -> Tensor:
     """Which values `(B, K)`, newest first, have no gap `(B, K-1)` up to them that is less than the
     step `(B,)` / UNEVEN; the first two always."""
     good = step[:, None] <= UNEVEN * gaps

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Zero, like, quotient
-from scorefield.solve.loop import Solver, State, check
+from scorefield.solve.loop import Solver, State, check_levels
 from scorefield.solve.transfer import transfer
 
 
@@ -71,7 +71,7 @@ def encode(
         )
     if refine < 0:
         raise BadInput(f"refine is {refine}.", "Use 0 (one walk up) or more rounds.")
-    check(levels, len(x0))
+    check_levels(levels, len(x0))
 
     def step(x: Tensor, here: Level, there: Level) -> Tensor:
         return solver.step(denoise, State(x), here, there, Zero(), cond)[0].x

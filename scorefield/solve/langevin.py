@@ -21,7 +21,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like, ratios
 from scorefield.solve.ddpm import DDPM
-from scorefield.solve.loop import Info, Solver, check
+from scorefield.solve.loop import Info, Solver, check_levels
 from scorefield.solve.transfer import affine
 
 
@@ -77,7 +77,7 @@ def annealed_langevin(
 
     Raises BadInput for levels that no solver can walk down.
     """
-    check(levels, len(x))
+    check_levels(levels, len(x))
     down = [levels.at(k) for k in range(len(levels.sigma))]
     x = langevin(denoise, x, down[0], noise, step, steps, cond)
     for here, there in pairwise(down):

@@ -8,7 +8,7 @@ from torch import Tensor
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise
 from scorefield.solve.interpolate import ratio_clock
 from scorefield.solve.loop import Info
-from scorefield.solve.multistep import Interpolated, advance, begin
+from scorefield.solve.multistep import Interpolated, advance, no_past
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class LMS:
         return self.k
 
     def init(self, x: Tensor) -> Any:
-        return begin(x, self.k - 1, forms=2)
+        return no_past(x, self.k - 1, forms=2)
 
     def step(
         self,

@@ -71,7 +71,7 @@ def trajectory(
     Raises BadInput if the levels rise in noise, are not finite, or are fewer than two.
     """
     state = solver.init(x) if isinstance(x, Tensor) else x
-    check(levels, len(state[0]))
+    check_levels(levels, len(state[0]))
     for k in range(len(levels.sigma) - 1):
         state, info = solver.step(denoise, state, levels.at(k), levels.at(k + 1), noise, cond)
         yield state, info
@@ -125,7 +125,7 @@ def start_order(solver: Solver) -> int:
     return min(solver.order, 3) if memory else solver.order
 
 
-def check(levels: Level, batch: int) -> None:
+def check_levels(levels: Level, batch: int) -> None:
     """Raise BadInput unless `levels` is a grid that a batch of this size can walk down."""
     alpha, sigma = levels
     if not 1 <= sigma.ndim <= 2 or alpha.shape != sigma.shape or len(sigma) < 2:

@@ -15,9 +15,9 @@ from scorefield.base import Cond, Denoise, Level
 from scorefield.solve.interpolate import (
     Clock,
     Form,
+    are_noisy,
     corrected,
     in_noise,
-    noisy,
     place,
     predicted,
     present,
@@ -34,7 +34,7 @@ PAST = [
 that stores both D and eps has those of D first, at the same places."""
 
 
-def begin(x: Tensor, values: int, forms: int = 1) -> Any:
+def no_past(x: Tensor, values: int, forms: int = 1) -> Any:
     """The state of a run that has not begun, with room for so many past values of each form."""
     lam = torch.full((len(x), values), math.inf, dtype=torch.float64)
     return PAST[values * forms](x, *(torch.zeros_like(x) for _ in range(values * forms)), lam)
@@ -114,16 +114,16 @@ def advance(
     """`x_there = rho x + (alpha_there - alpha_here rho) D + sum_j w_j f_j`, f = D or eps."""
     x, *past, ages = state
     denoised = denoise(x, here, cond)
-    (value, move), ages = planned(exponential, ages, here, there, weigh)
+    (value, move), ages = planned(exponential_weights, ages, here, there, weigh)
     count, stored = ages.shape[1], []
     for k, form in enumerate(weigh.forms):
-        now = denoised if form == "x0" else combine((x, denoised), value)
+        now = denoised if form == "x0" else weighted_sum((x, denoised), value)
         stored += [now, *past[k * count : (k + 1) * count - 1]]
-    moved = combine((x, denoised, *past), move)
+    moved = weighted_sum((x, denoised, *past), move)
     return type(state)(moved, *stored, ages), Info(denoised)
 
 
-def exponential(ages: Tensor, here: Level, there: Level, weigh: Weigh) -> Weights:
+def exponential_weights(ages: Tensor, here: Level, there: Level, weigh: Weigh) -> Weights:
     """Of x and D in eps; and of x, D and the past values in x_there."""
     lam, after = timeline(ages, here, there)
     now = lam[:, 0]
@@ -140,7 +140,7 @@ def exponential(ages: Tensor, here: Level, there: Level, weigh: Weigh) -> Weight
     return eps, (keep, gain, *past)
 
 
-def combine(tensors: tuple[Tensor, ...], weights: tuple[Tensor | float, ...]) -> Tensor:
+def weighted_sum(tensors: tuple[Tensor, ...], weights: tuple[Tensor | float, ...]) -> Tensor:
     """`sum_j w_j t_j`, in one pass over memory for each; none for the number 0."""
     x = tensors[0]
     numbers = [weight for weight in weights if isinstance(weight, float)]
@@ -181,7 +181,7 @@ class Interpolated:
 
     def __call__(self, step: Interval, here: Level, there: Level) -> tuple[Tensor, ...]:
         after = step.lam[:, 0] + step.h
-        early = noisy(step.lam, step.present, after)[:, None]
+        early = are_noisy(step.lam, step.present, after)[:, None]
         first = own = torch.zeros_like(step.lam)
         if early.any():
             always, kept = self.correct == "always", here.alpha * transfer(here, there)[0]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise
-from scorefield.solve.loop import Solver, check, rms
+from scorefield.solve.loop import Solver, check_levels, rms
 
 
 class Parallel(NamedTuple):
@@ -78,7 +78,7 @@ def parallel(
         raise BadInput(f"tolerance is {tolerance}.", "Use 0 (the serial result) or more.")
     state = solver.init(x) if isinstance(x, Tensor) else x
     batch, wide = len(state[0]), torch.promote_types(state[0].dtype, torch.float32)
-    check(levels, batch)
+    check_levels(levels, batch)
     steps = len(levels.sigma) - 1
     window = min(window or steps, steps)
     grid = Level(*(leaf.reshape(steps + 1, -1).expand(-1, batch).flatten() for leaf in levels))

@@ -10,7 +10,7 @@ from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
 from scorefield.solve.between import at_angle, eps_of
 from scorefield.solve.interpolate import Form, present
 from scorefield.solve.loop import Info
-from scorefield.solve.multistep import Interval, Weights, advance, begin, planned, timeline
+from scorefield.solve.multistep import Interval, Weights, advance, no_past, planned, timeline
 from scorefield.solve.transfer import affine, deep, positive, transfer
 
 ADAMS = (
@@ -69,7 +69,7 @@ class IPNDM:
             raise BadInput(f"k is {self.k}.", "Use 2, 3 or 4 values; one value is DDIM.")
 
     def init(self, x: Tensor) -> Any:
-        return begin(x, self.k - 1)
+        return no_past(x, self.k - 1)
 
     def step(
         self,
@@ -106,7 +106,7 @@ class PNDM:
     adaptive = False
 
     def init(self, x: Tensor) -> Any:
-        return begin(x, 3)
+        return no_past(x, 3)
 
     def step(
         self,

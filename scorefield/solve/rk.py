@@ -8,7 +8,7 @@ from torch import Tensor
 from scorefield.base import Cond, Denoise, Level, Noise, like
 from scorefield.solve.between import at_angle
 from scorefield.solve.loop import Info, State
-from scorefield.solve.multistep import combine
+from scorefield.solve.multistep import weighted_sum
 from scorefield.solve.transfer import affine, transfer
 
 
@@ -100,4 +100,4 @@ def _move(
     used = [(share, slope) for share, slope in zip(shares, slopes) if share]
     scale = torch.hypot(*to)
     weights = (scale / torch.hypot(*here), *(share * h * scale for share, _ in used))
-    return combine((x, *(slope for _, slope in used)), weights)
+    return weighted_sum((x, *(slope for _, slope in used)), weights)

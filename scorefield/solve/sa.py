@@ -10,10 +10,10 @@ from torch.nn.functional import pad
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, unknown
 from scorefield.solve.interpolate import (
+    are_noisy,
     corrected,
     in_noise,
     log_clock,
-    noisy,
     place,
     predicted,
     present,
@@ -21,7 +21,7 @@ from scorefield.solve.interpolate import (
     warmed,
 )
 from scorefield.solve.loop import Info
-from scorefield.solve.multistep import Weights, begin, combine, planned, timeline
+from scorefield.solve.multistep import Weights, no_past, planned, timeline, weighted_sum
 from scorefield.solve.reverse import reverse
 
 Scale = Literal["vp", "log"]
@@ -84,7 +84,7 @@ class SASolver:
         return min(smooth, 2) if self.stochastic else smooth
 
     def init(self, x: Tensor) -> Any:
-        return begin(x, self.p)
+        return no_past(x, self.p)
 
     def step(
         self,
@@ -99,7 +99,7 @@ class SASolver:
         denoised = denoise(x, here, cond)
         (move,), ages = planned(_plan, ages, here, there, self)
         z = (noise(x, here, there),) if self.stochastic else ()
-        moved = combine((x, denoised, *past, *z), move)
+        moved = weighted_sum((x, denoised, *past, *z), move)
         return type(state)(moved, denoised, *past[:-1], ages), Info(denoised)
 
     def _weights(self, lam: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,7 +111,7 @@ class SASolver:
         m, now = 1 + self.tau**2, lam[:, 0]
         h = torch.where(now.isfinite() & after.isfinite(), after - now, 0.0)
         there = present(lam)
-        early = noisy(lam, there, now + h)[:, None]
+        early = are_noisy(lam, there, now + h)[:, None]
         ahead = late = torch.zeros_like(lam)
         if early.any():
             ahead, late = in_noise(lam, there, now + h, self.p, self.corrector, m)

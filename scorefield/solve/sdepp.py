@@ -49,7 +49,7 @@ class SDEDPMSolverPP:
         return self.tau > 0
 
     def init(self, x: Tensor) -> History:
-        return History.begin(x)
+        return History.no_past(x)
 
     def step(
         self,

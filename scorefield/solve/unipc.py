@@ -8,7 +8,7 @@ from torch import Tensor
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise
 from scorefield.solve.interpolate import log_clock
 from scorefield.solve.loop import Info
-from scorefield.solve.multistep import Interpolated, advance, begin
+from scorefield.solve.multistep import Interpolated, advance, no_past
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class UniPC:
         return self.p + self.corrector
 
     def init(self, x: Tensor) -> Any:
-        return begin(x, self.p)
+        return no_past(x, self.p)
 
     def step(
         self,

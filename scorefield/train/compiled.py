@@ -61,7 +61,7 @@ def introduced(net: object, training: Training, shape: tuple[int, ...]) -> str:
     )
 
 
-def begin(
+def start(
     net: object, training: Training, shape: tuple[int, ...], kind: str, say: Callable[[str], object]
 ) -> bool:
     """Let calls of `net` run compiled if the settings want it, its weights' names as they were.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from scorefield.base import BadInput
-from scorefield.train.sharded import whole
+from scorefield.train.sharded import unsharded
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -98,7 +98,7 @@ class EMA(Generic[M]):
     @torch.no_grad()
     def take(self, weights: Sequence[Tensor], buffers: Sequence[Tensor], k: int) -> None:
         """`update` with weights that are listed already: a walk over the modules takes longer."""
-        weights = [whole(weight) for weight in weights]
+        weights = [unsharded(weight) for weight in weights]
         torch._foreach_lerp_(self._weights, weights, 1 - self.decay(k))  # type: ignore[attr-defined]
         for mine, theirs in zip(self._buffers, buffers, strict=True):
             mine.copy_(theirs)

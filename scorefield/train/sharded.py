@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 
-def whole(tensor: Any) -> Tensor:
+def unsharded(tensor: Any) -> Tensor:
     """All pieces of a tensor; every process must ask for it. A tensor that is whole stays."""
     return tensor.full_tensor() if _is_cut(tensor) else tensor
 

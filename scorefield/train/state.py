@@ -12,7 +12,7 @@ from scorefield.objective import Criterion
 from scorefield.store import Folder
 from scorefield.store.files import Tensors
 from scorefield.train.ema import EMA
-from scorefield.train.sharded import cut_like, whole
+from scorefield.train.sharded import cut_like, unsharded
 
 
 class TrainState(NamedTuple):
@@ -30,7 +30,7 @@ class TrainState(NamedTuple):
         """The files of a checkpoint: name -> tensors. Every process must ask for them."""
         memory = self.objective.memory()
         return {
-            "model": {name: whole(v) for name, v in self.model.state_dict().items()},
+            "model": {name: unsharded(v) for name, v in self.model.state_dict().items()},
             "ema": self.ema.average.state_dict(),
             "optimizer": optimizer_tensors(self.optimizer, _names(self.model)),
             **{_part(length): p.average.state_dict() for length, p in self.powers.items()},
@@ -71,7 +71,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dic
     state = optimizer.state_dict()["state"]
     # In one order on all processes, that they ask for the same piece at the same time.
     return {
-        f"{names[i]}/{key}": whole(torch.as_tensor(state[i][key]))
+        f"{names[i]}/{key}": unsharded(torch.as_tensor(state[i][key]))
         for i in sorted(state)
         for key in sorted(state[i])
     }

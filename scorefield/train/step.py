@@ -12,7 +12,7 @@ from scorefield.denoise import Denoiser
 from scorefield.objective import Chance, Criterion, Loss
 from scorefield.train.order import order, seed_of
 from scorefield.train.settings import Training
-from scorefield.train.sharded import whole
+from scorefield.train.sharded import unsharded
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -70,7 +70,7 @@ class Told(NamedTuple):
         return f"its losses are finite, at logsnr {span}"
 
 
-def near(data: Data, device: torch.device) -> Split:
+def on_device(data: Data, device: torch.device) -> Split:
     """The training examples where the steps are computed, if they take a quarter of it or less."""
     split = data.train
     if device.type != "cuda":
@@ -82,7 +82,7 @@ def near(data: Data, device: torch.device) -> Split:
     return Split(split.x.to(device), {k: v.to(device) for k, v in split.cond.items()})
 
 
-def draw(
+def draw_batch(
     data: Data, split: Split, objective: Criterion, training: Training, step: int,
     accelerator: "Accelerator",
 ) -> Batch:  # fmt: skip
@@ -129,7 +129,7 @@ def idle_weights(worker: nn.Module, batch: Batch) -> bool:
 
 def tell(loss: Loss, norm: Tensor, stop: bool, accelerator: "Accelerator") -> Told:
     """Exchange a step's numbers, in one message; the only time that a step waits for a GPU."""
-    norm = whole(norm.detach())
+    norm = unsharded(norm.detach())
     ends = torch.stack([norm.double(), norm.new_tensor(stop, dtype=torch.float64)])
     rows = torch.cat([loss.per_sample.detach().double(), loss.logsnr.detach().double(), ends])
     every: Tensor = accelerator.gather(rows).view(accelerator.num_processes, -1).cpu()  # type: ignore[union-attr] a tensor

@@ -19,7 +19,7 @@ from scorefield.train.launch import processes
 from scorefield.train.meter import memory_mb
 from scorefield.train.settings import Training
 from scorefield.train.state import TrainState
-from scorefield.train.step import Told, Worker, backward, draw, idle_weights, near, tell
+from scorefield.train.step import Told, Worker, backward, draw_batch, idle_weights, on_device, tell
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -89,23 +89,23 @@ def fit(
         )
     if not accelerator.is_main_process:
         say = str  # to nobody
-    return _steps(accelerator, denoiser, objective, data, training, run, resume, stop, say)
+    start = Folder(run) if run and resume and Folder(run).has_checkpoint else None
+    return _steps(accelerator, Worker(denoiser, objective), data, training, run, start, stop, say)
 
 
 def _steps(
     accelerator: "Accelerator",
-    denoiser: Denoiser,
-    objective: Criterion,
+    worker: Worker,
     data: Data,
     training: Training,
     run: Path | None,
-    resume: bool,
+    start: Folder | None,
     stop: Callable[[], bool],
     say: Callable[[str], object],
 ) -> Generator[Progress, None, None]:
     from accelerate.utils import DistributedDataParallelKwargs
 
-    device = accelerator.device
+    device, denoiser, objective = accelerator.device, worker.denoiser, worker.objective
     denoiser.to(device).train()
     adam = torch.optim.AdamW(
         denoiser.parameters(),
@@ -118,18 +118,18 @@ def _steps(
     ema = EMA.of(denoiser, WarmUp(training.ema))
     state = TrainState(denoiser, adam, ema, powers, objective, 0)
     moments = None
-    if run and resume and Folder(run).has_checkpoint:
-        state, moments = state.restored(Folder(run))
+    if start:
+        state, moments = state.restored(start)
     keeper = Keeper(run, training, state.images_seen, accelerator)
     meter = keeper.meter
-    split, worker = near(data, device), Worker(denoiser, objective)
+    split = on_device(data, device)
     if accelerator.num_processes > 1:
-        first = draw(data, split, objective, training, 0, accelerator)
+        first = draw_batch(data, split, objective, training, 0, accelerator)
         idle = idle_weights(worker, first)
         handler = DistributedDataParallelKwargs(find_unused_parameters=idle)
         accelerator.ddp_handler = handler  # type: ignore[assignment]
     say(compiled.introduced(denoiser.net, training, data.shape))
-    fresh = compiled.begin(denoiser.net, training, data.shape, device.type, say)
+    fresh = compiled.start(denoiser.net, training, data.shape, device.type, say)
     worker, optimizer = accelerator.prepare(worker, adam)
     if moments:
         state.restore_moments(moments)
@@ -139,7 +139,7 @@ def _steps(
     try:
         while state.images_seen < training.images and not stopped:
             step = state.images_seen // training.batch
-            batch = draw(data, split, objective, training, step, accelerator)
+            batch = draw_batch(data, split, objective, training, step, accelerator)
             try:
                 loss = backward(worker, batch, training, accelerator)
             except Exception as error:

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Cond, Denoise, Level, Seeded, join
+from scorefield.base import CLEAN, BadInput, Cond, Denoise, Level, Seeded, join
 from scorefield.process import Schedule
 from scorefield.solve import Solver
 from scorefield.tune.fitted import FittedGrid
@@ -32,6 +33,23 @@ class Iterate(NamedTuple):
     distances: Tensor
 
 
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """The keywords of `fit_grid`: the last level, its conditions, and what a fit may cost."""
+
+    stop: float | None = None
+    cond: Cond | None = None
+    stretch: bool = True
+    starts: int = 256
+    rounds: int = 60
+    reference: int = 256
+    seed: int = 0
+    dtype: torch.dtype = torch.float64
+    device: torch.device | str = "cpu"
+    batch: int = 4096
+    watch: Callable[[Progress], None] = lambda progress: None
+
+
 @torch.no_grad()
 def fit_grid(
     denoise: Denoise,
@@ -39,25 +57,15 @@ def fit_grid(
     solver: Solver,
     steps: int,
     shape: tuple[int, ...],
-    *,
-    stop: float | None = None,
-    cond: Cond | None = None,
-    stretch: bool = True,
-    starts: int = 256,
-    rounds: int = 60,
-    reference: int = 256,
-    seed: int = 0,
-    dtype: torch.dtype = torch.float64,
-    device: torch.device | str = "cpu",
-    batch: int = 4096,
-    watch: Callable[[Progress], None] = lambda progress: None,
+    **fitting: Any,
 ) -> FittedGrid:
     """Levels from t=1 to clean data (or to `stop`) on which `solver` ends nearest to the flow.
 
-    `shape` is that of one sample. `cond` has a row for each of the `starts` samples of a set. A
-    third of the `rounds` goes to the levels, from the two best of the unfitted grids; the rest, if
-    `stretch`, to levels and lengths of steps together. `reference` is the count of steps of the
-    fine solution. `batch` bounds the samples of one call of the denoiser.
+    `shape` is that of one sample; further keywords are those of `Fit`. `cond` has a row for each of
+    the `starts` samples of a set. A third of the `rounds` goes to the levels, from the two best of
+    the unfitted grids; the rest, if `stretch`, to levels and lengths of steps together. `reference`
+    is the count of steps of the fine solution. `batch` bounds the samples of one call of the
+    denoiser.
 
     The result is at least as good on the validation set as the best unfitted grid; with one step
     there is nothing to fit. It depends on the seed alone, within the rounding of the denoiser.
@@ -72,35 +80,23 @@ def fit_grid(
     >>> grid.steps, grid.error < grid.error_before
     (4, True)
     """
-    for name, value in (("steps", steps), ("starts", starts), ("reference", reference)):
-        if value < 1:
-            raise BadInput(f"{name} is {value}.", "Give at least 1.")
-    if solver.stochastic or solver.adaptive:
-        kind = "stochastic" if solver.stochastic else "adaptive"
-        raise BadInput(
-            f"{type(solver).__name__} is {kind}.",
-            "Fit a grid for a deterministic solver of fixed steps, such as dpmpp2m or arc.",
-        )
-    for key, value in (cond or {}).items():
-        if len(value) != starts:
-            raise BadInput(
-                f"cond '{key}' has {len(value)} rows for {starts} starts.", "Give a row per start."
-            )
-    began = time.monotonic()
-    ends = schedule(torch.tensor([1.0, stop or 0.0], dtype=torch.float64))
-    if stop is None:
-        ends = join([ends.at(0), Level.of(1.0, 0.0)])
-    rng = torch.Generator().manual_seed(seed)
+    how = Fit(**fitting)
+    _check(solver, steps, how)
+    began, starts, rounds = time.monotonic(), how.starts, how.rounds
+    ends = schedule(torch.tensor([1.0, how.stop or 0.0], dtype=torch.float64))
+    if how.stop is None:
+        ends = join([ends.at(0), CLEAN])
+    rng = torch.Generator().manual_seed(how.seed)
     noise = Seeded(torch.randint(2**62, (3 * starts,), generator=rng))
-    x = noise.start(shape, ends.at(0), dtype=dtype, device=device).view(3, starts, *shape)
-    counted = Counted(in_copies(denoise, batch), watch)
-    problem = Problem(counted, schedule, solver, steps, stop, ends, x, cond)
+    x = noise.start(shape, ends.at(0), dtype=how.dtype, device=how.device).view(3, starts, *shape)
+    counted = Counted(in_copies(denoise, how.batch), how.watch)
+    problem = Problem(counted, schedule, solver, steps, how.stop, ends, x, how.cond)
     unfitted = problem.unfitted()
     names, others = list(unfitted), torch.stack(list(unfitted.values()))
     copies = 3 * len(names) + rounds * (2 * steps + len(DAMPINGS))
-    counted.total = starts * (3 * reference + copies * steps * solver.evals)
+    counted.total = starts * (3 * how.reference + copies * steps * solver.evals)
 
-    truth = problem.flow(reference)
+    truth = problem.flow(how.reference)
     fit, check, fresh = (Ends(problem, x[i : i + 1], truth[i : i + 1]) for i in range(3))
     distances = check.distances(others)
     if not distances.isfinite().all(1).any():
@@ -111,11 +107,11 @@ def fit_grid(
     typical = float(distances.nanmedian())
     order = robust(distances, typical).argsort().tolist()
     best = Iterate(others[order[0]], distances[order[0]])
-    third = max(1, rounds // (6 if stretch else 2))
+    third = max(1, rounds // (6 if how.stretch else 2))
     for i in order[:2]:
         counted.error = float(best.distances.median())
         best = _descend(fit, check, others[i], steps - 1, third, best)
-    if stretch:
+    if how.stretch:
         counted.error = float(best.distances.median())
         best = _descend(fit, check, best.p, 2 * steps - 1, rounds - 2 * third, best)
 
@@ -127,18 +123,36 @@ def fit_grid(
         tuple(lengths[:, 0].tolist()),
         solver=repr(solver),
         schedule=type(schedule).__name__,
-        error=rms(after),
+        error=_rms(after),
         median=float(after.median()),
         before=names[nearest],
-        error_before=rms(before[nearest]),
+        error_before=_rms(before[nearest]),
         median_before=float(before[nearest].median()),
         starts=starts,
-        seed=seed,
+        seed=how.seed,
         seconds=round(time.monotonic() - began, 3),
     )
 
 
-def rms(distances: Tensor) -> float:
+def _check(solver: Solver, steps: int, how: Fit) -> None:
+    for name, value in (("steps", steps), ("starts", how.starts), ("reference", how.reference)):
+        if value < 1:
+            raise BadInput(f"{name} is {value}.", "Give at least 1.")
+    if solver.stochastic or solver.adaptive:
+        kind = "stochastic" if solver.stochastic else "adaptive"
+        raise BadInput(
+            f"{type(solver).__name__} is {kind}.",
+            "Fit a grid for a deterministic solver of fixed steps, such as dpmpp2m or arc.",
+        )
+    for key, value in (how.cond or {}).items():
+        if len(value) != how.starts:
+            raise BadInput(
+                f"cond '{key}' has {len(value)} rows for {how.starts} starts.",
+                "Give a row per start.",
+            )
+
+
+def _rms(distances: Tensor) -> float:
     """Root mean square."""
     return float(distances.square().mean().sqrt())
 

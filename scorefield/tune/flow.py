@@ -2,7 +2,7 @@
 
 import torch
 
-from scorefield.base import Level, join
+from scorefield.base import CLEAN, Level, join
 from scorefield.process import Schedule
 
 PURE = -16.0
@@ -25,4 +25,4 @@ def flow_levels(schedule: Schedule, steps: int, stop: float | None = None) -> Le
     logsnr = torch.linspace(first, last, max(count, 2), dtype=torch.float64)
     between = schedule(schedule.inverse(logsnr[1:-1]))
     levels = join([ends.at(0), between, ends.at(1)][: 3 if count > 1 else 1])
-    return join([levels, Level.of(1.0, 0.0)]) if stop is None else levels
+    return join([levels, CLEAN]) if stop is None else levels

@@ -3,20 +3,10 @@
 import pytest
 import torch
 
+from scorefield import process
 from scorefield.base import Level
 from scorefield.denoise import convert
-from scorefield.process import (
-    EDM,
-    VE,
-    VP,
-    Cosine,
-    DiscreteVP,
-    Flow,
-    SubVP,
-    cosine_betas,
-    linear_betas,
-    rates,
-)
+from scorefield.process import EDM, VE, VP, Cosine, DiscreteVP, Flow, SubVP, cosine_betas, rates
 
 SCHEDULES = [VP(), SubVP(), VE(), EDM(), Cosine(), Flow(), DiscreteVP()]
 each = pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
@@ -109,7 +99,7 @@ def test_views_keep_dtype_and_broadcast_on_the_right():
 def check_ddpm_mean(mean) -> None:
     """Bayes on q(x_k | x_{k-1}) and q(x_{k-1} | x0), for every k of two chains."""
     (x0, eps) = pair()
-    for betas in (linear_betas(50), cosine_betas(50)):
+    for betas in (process.linear_betas(50), cosine_betas(50)):
         abar = torch.cumprod(1 - betas, 0)
         for k in (1, 2, 10, 30, 48):
             beta, now, before = betas[k], abar[k], abar[k - 1]

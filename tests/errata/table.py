@@ -5,7 +5,9 @@ printed, and its line states both results. The test holds each to all digits sta
 printed must miss the right number. docs/errata.md is made of the lines (`python -m docs.errata`).
 """
 
+import inspect
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -29,25 +31,33 @@ class Erratum:
         if agrees(float(printed), right) or agrees(float(right), printed):
             raise ValueError(f"{right} and {printed} do not tell {self.of} apart.")
 
+    @classmethod
+    def read(cls, text: str) -> "Erratum":
+        """From the first paragraph of a docstring; a text goes on in the lines below it."""
+        paragraph = " ".join(text.partition("\n\n")[0].split())
+        match = re.fullmatch("printed: (.*) right: (.*) of: (.*) numbers: (.*), (.*)", paragraph)
+        if match is None:
+            raise ValueError(f"no line of the errata: {paragraph!r}")
+        printed, right, of, *numbers = match.groups()
+        return cls(printed, right, of, (numbers[0], numbers[1]))
+
     def check(self, right: float, printed: float) -> None:
         """Both are as stated, so that the form printed fails where the right one passes."""
         for found, stated in zip((right, printed), self.numbers):
             assert agrees(found, stated), f"{self.of}: measured {found:.6g}, stated {stated}"
 
 
-def erratum(printed: str, right: str, of: str, numbers: tuple[str, str]) -> Any:
-    """Make of a `Measure` the test that holds its line of the table."""
-    line = Erratum(printed, right, of, numbers)
+def erratum(measure: Measure) -> Any:
+    """Make of a `Measure` the test that holds the line of the table that its docstring begins with:
+    `printed:`, `right:` and `of:`, and `numbers:` of the right form and of the one printed."""
+    line = Erratum.read(inspect.getdoc(measure) or "")
 
-    def mark(measure: Measure) -> Any:
-        @wraps(measure)
-        def test() -> None:
-            line.check(*map(float, measure()))
+    @wraps(measure)
+    def test() -> None:
+        line.check(*map(float, measure()))
 
-        test.erratum = line  # type: ignore[attr-defined]
-        return test
-
-    return mark
+    test.erratum = line  # type: ignore[attr-defined]
+    return test
 
 
 def agrees(value: float, stated: str) -> bool:

@@ -41,34 +41,35 @@ def moments_of_the_guided(scale: float) -> tuple[float, float]:
     return float(x0.mean()), float(x0.var(correction=0))
 
 
-@erratum(
-    printed="guided samples follow the tilted density `p(x) p(c|x)^scale`",
-    right="each level has the score of its noisy density tilted, and these are not one tilted "
-    "density noised",
-    of="mean of the guided flow, classes N(+-1, 1), scale 4, and of the tilted density",
-    numbers=("2.34", "1.54"),
-)
+@erratum
 def test_mean_under_guidance() -> tuple[float, float]:
+    """printed: guided samples follow the tilted density `p(x) p(c|x)^scale`
+    right: each level has the score of its noisy density tilted, and these are not one tilted
+        density noised
+    of: mean of the guided flow, classes N(+-1, 1), scale 4, and of the tilted density
+    numbers: 2.34, 1.54
+    """
     return moments_of_the_guided(4.0)[0], moments_of_the_tilted(4.0)[0]
 
 
-@erratum(
-    printed="the same, of its width",
-    right="at scale 4 guidance narrows more than the tilted density is narrow",
-    of="variance of the guided flow, and of the tilted density",
-    numbers=(".35", ".59"),
-)
+@erratum
 def test_variance_under_guidance() -> tuple[float, float]:
+    """printed: the same, of its width
+    right: at scale 4 guidance narrows more than the tilted density is narrow
+    of: variance of the guided flow, and of the tilted density
+    numbers: .35, .59
+    """
     return moments_of_the_guided(4.0)[1], moments_of_the_tilted(4.0)[1]
 
 
-@erratum(
-    printed="w of `D_cond + w (D_cond - D_null)` is the scale",
-    right="scale = 1 + w: `D = D_null + scale (D_cond - D_null)`",
-    of="guided D, `D_null` = 0, `D_cond` = 1, w = 3",
-    numbers=("4.0", "3.0"),
-)
+@erratum
 def test_scale_is_one_more() -> tuple[float, float]:
+    """printed: w of `D_cond + w (D_cond - D_null)` is the scale
+    right: scale = 1 + w: `D = D_null + scale (D_cond - D_null)`
+    of: guided D, `D_null` = 0, `D_cond` = 1, w = 3
+    numbers: 4.0, 3.0
+    """
+
     def known(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
         return torch.zeros_like(x) if cond is None else torch.ones_like(x)
 
@@ -80,13 +81,14 @@ def test_scale_is_one_more() -> tuple[float, float]:
     return guided(1 + w), guided(w)
 
 
-@erratum(
-    printed="classifier guidance adds `sigma^2 grad log p(c|x)` to D",
-    right="to `alpha D`: `(sigma^2/alpha) grad log p(c|x)`",
-    of="E[x0|x, +] at x = 0, classes N(+-1, 1), alpha = .6, sigma = .8",
-    numbers=(".640", ".384"),
-)
+@erratum
 def test_gain_of_a_classifier() -> tuple[float, float]:
+    """printed: classifier guidance adds `sigma^2 grad log p(c|x)` to D
+    right: to `alpha D`: `(sigma^2/alpha) grad log p(c|x)`
+    of: E[x0|x, +] at x = 0, classes N(+-1, 1), alpha = .6, sigma = .8
+    numbers: .640, .384
+    """
+
     def log_prob(x: Tensor, level: Level, cond: Cond | None) -> Tensor:
         return PLUS.log_prob(x, level) - BOTH.log_prob(x, level)
 
@@ -97,14 +99,15 @@ def test_gain_of_a_classifier() -> tuple[float, float]:
     return float(found), float(BOTH.denoise(x, LEVEL) + step)
 
 
-@erratum(
-    printed="the score of a product of noisy densities is that of the noisy product",
-    right="noise and products do not commute: scores add up at sigma = 0 alone",
-    of="score at x = 1, alpha = sigma = 1, of N(0, 1) times N(0, 1), which is N(0, 1/2)",
-    numbers=("-.667", "-1.000"),
-)
+@erratum
 def test_a_product_is_noised_as_a_whole() -> tuple[float, float]:
-    """`product` of two conditions, each N(0, 1), beside a flat D_null, of score 0: D = x."""
+    """printed: the score of a product of noisy densities is that of the noisy product
+    right: noise and products do not commute: scores add up at sigma = 0 alone
+    of: score at x = 1, alpha = sigma = 1, of N(0, 1) times N(0, 1), which is N(0, 1/2)
+    numbers: -.667, -1.000
+
+    `product` of two conditions, each N(0, 1), beside a flat D_null, of score 0: D = x.
+    """
     level, unit = Level.of(1.0, 1.0), Gaussian(0 * ONE[0], ONE)
 
     def known(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:

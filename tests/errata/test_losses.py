@@ -4,19 +4,10 @@ import math
 
 import torch
 
+from scorefield import objective as objectives
 from scorefield.base import Level
 from scorefield.denoise import Gaussian, convert
-from scorefield.objective import (
-    P2,
-    VLB,
-    Adaptive,
-    Likelihood,
-    LogNormal,
-    Objective,
-    Uniform,
-    Weight,
-    snr,
-)
+from scorefield.objective import P2, VLB, Adaptive, Likelihood, LogNormal, Objective, Weight, snr
 from scorefield.process import EDM, VP, DiscreteVP, Flow, constant_betas, linear_betas
 from tests.errata.table import erratum
 from tests.objective.quadrature import Expectation, at, over_times
@@ -49,13 +40,13 @@ def slope_of_the_regression(target, level: Level, drawn: Expectation) -> float:
     return float((w * target(x, drawn.x0, drawn.chance.eps) * x).sum() / (w * x * x).sum())
 
 
-@erratum(
-    printed="D is trained against mu, the mean of `q(x_{k-1}|x_k, x0)`",
-    right="against x0; mu = keep x + gain x0, and a D trained on it is mu, no denoiser",
-    of="D(1) at the minimum, N(0, 1) data, beta = .2, second step",
-    numbers=(".800", ".894"),
-)
+@erratum
 def test_the_target_is_x0() -> tuple[float, float]:
+    """printed: D is trained against mu, the mean of `q(x_{k-1}|x_k, x0)`
+    right: against x0; mu = keep x + gain x0, and a D trained on it is mu, no denoiser
+    of: D(1) at the minimum, N(0, 1) data, beta = .2, second step
+    numbers: .800, .894
+    """
     t = torch.tensor([2 / 20]).double()
     here, there = (TWENTY(torch.tensor(k / 20)) for k in (2, 1))
 
@@ -66,13 +57,13 @@ def test_the_target_is_x0() -> tuple[float, float]:
     return found, slope_of_the_regression(mu, here, Expectation(t))
 
 
-@erratum(
-    printed="denoising score matching regresses on `-eps`",
-    right="on the score of the kernel, `-eps/sigma`",
-    of="score at x = 1 at the minimum, N(0, 1) data, alpha = 1, sigma = .5",
-    numbers=("-.80", "-.40"),
-)
+@erratum
 def test_the_target_of_score_matching() -> tuple[float, float]:
+    """printed: denoising score matching regresses on `-eps`
+    right: on the score of the kernel, `-eps/sigma`
+    of: score at x = 1 at the minimum, N(0, 1) data, alpha = 1, sigma = .5
+    numbers: -.80, -.40
+    """
     level, t = Level.of(1.0, 0.5), 0.5 / 80
     d = slope_of_the_minimiser(Objective(EDM()), t) * torch.ones(1, 1).double()
     drawn = at(t)
@@ -82,13 +73,13 @@ def test_the_target_of_score_matching() -> tuple[float, float]:
     return found, slope_of_the_regression(lambda x, x0, eps: -eps, level, drawn)
 
 
-@erratum(
-    printed="the eps loss is `sigma^2` times the Fisher divergence, 0 for the perfect model",
-    right="and `E Var(eps|x)` more, which no model takes away",
-    of="eps loss of the exact D, N(0, 1) data, alpha = sigma = 1",
-    numbers=(".500", ".000"),
-)
+@erratum
 def test_the_least_loss() -> tuple[float, float]:
+    """printed: the eps loss is `sigma^2` times the Fisher divergence, 0 for the perfect model
+    right: and `E Var(eps|x)` more, which no model takes away
+    of: eps loss of the exact D, N(0, 1) data, alpha = sigma = 1
+    numbers: .500, .000
+    """
     expectation, level = at(1 / 80), Level.of(1.0, 1.0)
     x = expectation.x0 + expectation.chance.eps
 
@@ -123,24 +114,24 @@ def terms_of_the_bound() -> tuple[torch.Tensor, float]:
     return terms, ends
 
 
-@erratum(
-    printed="the bound is the mean of its terms over k",
-    right="it is their sum: T times the mean, and the prior's and the decoder's terms",
-    of="nats of N(0, 1) data, exact D, `s^2` = beta, 12 steps; the entropy is 1.4189",
-    numbers=("1.4189", ".3291"),
-)
+@erratum
 def test_the_bound_is_a_sum() -> tuple[float, float]:
+    """printed: the bound is the mean of its terms over k
+    right: it is their sum: T times the mean, and the prior's and the decoder's terms
+    of: nats of N(0, 1) data, exact D, `s^2` = beta, 12 steps; the entropy is 1.4189
+    numbers: 1.4189, .3291
+    """
     terms, ends = terms_of_the_bound()
     return float(terms.sum()) + ends, float(terms.mean())
 
 
-@erratum(
-    printed="a sum over k = 2..T is the bound",
-    right="beside it stand `KL(q(x_T|x0) || p(x_T))` and `-log p(x0|x_1)`",
-    of="the same nats",
-    numbers=("1.4189", "3.4495"),
-)
+@erratum
 def test_the_bound_has_ends() -> tuple[float, float]:
+    """printed: a sum over k = 2..T is the bound
+    right: beside it stand `KL(q(x_T|x0) || p(x_T))` and `-log p(x0|x_1)`
+    of: the same nats
+    numbers: 1.4189, 3.4495
+    """
     terms, ends = terms_of_the_bound()
     return float(terms.sum()) + ends, float(terms[1:].sum())
 
@@ -148,17 +139,17 @@ def test_the_bound_has_ends() -> tuple[float, float]:
 def excess(weight: Weight) -> float:
     """`E_t w |D - D'|^2`, D' exact for N(0, 1/2) data, x from N(0, 1) data on VP."""
     narrow = Gaussian(torch.zeros(1).double(), torch.full((1, 1), 0.5).double())
-    objective, drawn = Objective(VP(), Uniform(), weight), over_times(200)
+    objective, drawn = Objective(VP(), objectives.Uniform(), weight), over_times(200)
     return float(drawn(objective, narrow.denoise) - drawn(objective, UNIT.denoise))
 
 
-@erratum(
-    printed="the weight 1 on the eps error is that of the likelihood",
-    right="1 is best for pictures; the likelihood's is `g^2/2` on the error of the score",
-    of="loss above its minimum of the model N(0, .5) of N(0, 1) data on VP, whose KL is .1534",
-    numbers=(".153", ".020"),
-)
+@erratum
 def test_the_weight_of_the_likelihood() -> tuple[float, float]:
+    """printed: the weight 1 on the eps error is that of the likelihood
+    right: 1 is best for pictures; the likelihood's is `g^2/2` on the error of the score
+    of: loss above its minimum of the model N(0, .5) of N(0, 1) data on VP, whose KL is .1534
+    numbers: .153, .020
+    """
     assert abs((2 - 1 - math.log(2)) / 2 - 0.1534) < 5e-5
     return excess(Likelihood(VP())), excess(snr)
 
@@ -176,24 +167,25 @@ def last_decade(weight: Weight) -> float:
     return loss_from(1e-4, weight) - loss_from(1e-3, weight)
 
 
-@erratum(
-    printed="the likelihood's weight can be integrated from t = 0, as the eps loss can",
-    right="near clean data its loss is 1/t on the straight path: it grows like log(1/t)",
-    of="loss of t in 1e-4 to 1e-3, N(0, 1) data, exact D, by this weight and by that of eps",
-    numbers=("2.303", ".001"),
-)
+@erratum
 def test_the_likelihood_weight_diverges() -> tuple[float, float]:
-    """log 10 a decade, and so for every decade more."""
+    """printed: the likelihood's weight can be integrated from t = 0, as the eps loss can
+    right: near clean data its loss is 1/t on the straight path: it grows like log(1/t)
+    of: loss of t in 1e-4 to 1e-3, N(0, 1) data, exact D, by this weight and by that of eps
+    numbers: 2.303, .001
+
+    log 10 a decade, and so for every decade more.
+    """
     return last_decade(Likelihood(Flow())), last_decade(snr)
 
 
-@erratum(
-    printed="a paper's weight of the eps error, put on the error of x0",
-    right="it stands there times snr: `w_x0 = snr w_eps`",
-    of="P2's weight 1/(1 + snr) on the x0 error at snr = 4",
-    numbers=(".800", ".200"),
-)
+@erratum
 def test_a_weight_belongs_to_a_view() -> tuple[float, float]:
+    """printed: a paper's weight of the eps error, put on the error of x0
+    right: it stands there times snr: `w_x0 = snr w_eps`
+    of: P2's weight 1/(1 + snr) on the x0 error at snr = 4
+    numbers: .800, .200
+    """
     level = Level.of(0.8, 0.4)
     return float(P2()(level)), float(1 / (1 + snr(level)))
 
@@ -201,13 +193,14 @@ def test_a_weight_belongs_to_a_view() -> tuple[float, float]:
 # --- laws of t ------------------------------------------------------------------------------------
 
 
-@erratum(
-    printed="EDM trains at `log sigma ~ N(1.2, 1.2^2)`",
-    right="the mean is -1.2",
-    of="median of sigma in training",
-    numbers=(".30", "3.3"),
-)
+@erratum
 def test_the_mean_of_edm() -> tuple[float, float]:
+    """printed: EDM trains at `log sigma ~ N(1.2, 1.2^2)`
+    right: the mean is -1.2
+    of: median of sigma in training
+    numbers: .30, 3.3
+    """
+
     def median(law: LogNormal) -> float:
         t = law(EDM(), 100_001, torch.Generator().manual_seed(0))
         return float(EDM()(t).sigma.median())
@@ -215,13 +208,13 @@ def test_the_mean_of_edm() -> tuple[float, float]:
     return median(LogNormal()), median(LogNormal(mean=1.2))  # standard errors .002 and .02
 
 
-@erratum(
-    printed="levels of large losses are drawn more often",
-    right="and each loss is divided by how often, or another loss is minimised",
-    of="mean loss, cells of losses 9, 5, 2, 1 drawn as their size",
-    numbers=("4.25", "6.53"),
-)
+@erratum
 def test_importance_needs_its_share() -> tuple[float, float]:
+    """printed: levels of large losses are drawn more often
+    right: and each loss is divided by how often, or another loss is minimised
+    of: mean loss, cells of losses 9, 5, 2, 1 drawn as their size
+    numbers: 4.25, 6.53
+    """
     size, cells = torch.tensor([9.0, 5.0, 2.0, 1.0]).double(), (torch.arange(4).double() + 0.5) / 4
     law = Adaptive(bins=4, history=1, uniform=1e-9)
     law.observe(cells, size)

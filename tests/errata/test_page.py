@@ -34,15 +34,29 @@ def test_a_planted_line_fails(pair):
     """The printed form in the library's place, the right one in the printed one's, a digit off."""
     with pytest.raises(AssertionError, match="measured"):
         LINE.check(*pair)
-    wrong = erratum(LINE.printed, LINE.right, LINE.of, LINE.numbers)(lambda: pair)
+
+    def measure() -> tuple[float, float]:
+        """printed: sqrt(b) (e1 + e2)
+        right: with the
+            root
+        of: Var(x_2)
+        numbers: .36, .40
+
+        How it is measured.
+        """
+        return pair
+
+    assert erratum(measure).erratum == LINE
     with pytest.raises(AssertionError, match="measured"):
-        wrong()
+        erratum(measure)()
     LINE.check(0.36, 0.4)
 
 
 def test_numbers_that_tell_nothing_apart_are_refused():
     with pytest.raises(ValueError, match="do not tell"):
         Erratum("", "", "", (".4", ".36"))
+    with pytest.raises(ValueError, match="no line"):
+        Erratum.read("printed: a right: b numbers: 1, 2")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.3551 - 1e-3])

@@ -6,17 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scorefield import process
 from scorefield.base import Level
 from scorefield.denoise import Gaussian, convert
-from scorefield.process import (
-    VP,
-    DiscreteVP,
-    SubVP,
-    constant_betas,
-    flow_drift,
-    rates,
-    zero_terminal_snr,
-)
+from scorefield.process import VP, DiscreteVP, SubVP, constant_betas, flow_drift, rates
 from scorefield.solve import DDIM, Restart
 from tests.errata.affine import variance
 from tests.errata.table import erratum
@@ -34,45 +27,46 @@ def noises_added(steps: int) -> float:
     return float(TWENTY.betas[:steps].sum())
 
 
-@erratum(
-    printed="two steps add the noise `sqrt(beta) (e1 + e2)`",
-    right="the first draw passes the second step: `sqrt(beta) (sqrt(1-beta) e1 + e2)`",
-    of="`Var(x_2 | x0)`, beta = .2",
-    numbers=(".36", ".40"),
-)
+@erratum
 def test_noise_of_two_steps() -> tuple[float, float]:
+    """printed: two steps add the noise `sqrt(beta) (e1 + e2)`
+    right: the first draw passes the second step: `sqrt(beta) (sqrt(1-beta) e1 + e2)`
+    of: `Var(x_2 | x0)`, beta = .2
+    numbers: .36, .40
+    """
     return of_the_chain(2), noises_added(2)
 
 
-@erratum(
-    printed="k steps add `k beta` of variance",
-    right="`1 - abar_k`, `abar_k = prod (1 - beta)`, which never passes 1",
-    of="`Var(x_20 | x0)`, beta = .2",
-    numbers=(".988", "4.000"),
-)
+@erratum
 def test_noise_of_twenty_steps() -> tuple[float, float]:
+    """printed: k steps add `k beta` of variance
+    right: `1 - abar_k`, `abar_k = prod (1 - beta)`, which never passes 1
+    of: `Var(x_20 | x0)`, beta = .2
+    numbers: .988, 4.000
+    """
     return of_the_chain(20), noises_added(20)
 
 
-@erratum(
-    printed="the chain ends in N(0, I): abar_T = 0",
-    right="the linear schedule keeps some signal; `zero_terminal_snr` takes it away",
-    of="`abar_T` of betas 1e-4 to .02, T = 1000",
-    numbers=("4.04e-5", "0.00e-5"),
-)
+@erratum
 def test_signal_at_the_end() -> tuple[float, float]:
+    """printed: the chain ends in N(0, I): abar_T = 0
+    right: the linear schedule keeps some signal; `zero_terminal_snr` takes it away
+    of: `abar_T` of betas 1e-4 to .02, T = 1000
+    numbers: 4.04e-5, 0.00e-5
+    """
     chain = DiscreteVP()
-    return float(chain.abar[-1]), float(DiscreteVP(zero_terminal_snr(chain.betas)).abar[-1])
+    return float(chain.abar[-1]), float(DiscreteVP(process.zero_terminal_snr(chain.betas)).abar[-1])
 
 
-@erratum(
-    printed="from a noisy x_s to x_t: `x_t = a x_s + sigma_t z`, the kernel's own noise",
-    right="Markov: x_s has its noise already, `sigma_t^2 - a^2 sigma_s^2`, `a = alpha_t/alpha_s`",
-    of="`Var(x_t | x_s)`, alpha = 1, `sigma_s^2` = .6, `sigma_t^2` = 1.8",
-    numbers=("1.2", "1.8"),
-)
+@erratum
 def test_noise_between_two_noisy_levels() -> tuple[float, float]:
-    """The way up of a restart, as the denoiser sees it at the upper level."""
+    """printed: from a noisy x_s to x_t: `x_t = a x_s + sigma_t z`, the kernel's own noise
+    right: Markov: x_s has its noise already, `sigma_t^2 - a^2 sigma_s^2`, `a = alpha_t/alpha_s`
+    of: `Var(x_t | x_s)`, alpha = 1, `sigma_s^2` = .6, `sigma_t^2` = 1.8
+    numbers: 1.2, 1.8
+
+    The way up of a restart, as the denoiser sees it at the upper level.
+    """
     lower, upper = (Level.of(1.0, v**0.5) for v in (0.6, 1.8))
     seen = []
 
@@ -88,13 +82,13 @@ def test_noise_between_two_noisy_levels() -> tuple[float, float]:
     return float(seen[1]) ** 2, float(upper.sigma) ** 2
 
 
-@erratum(
-    printed="a step of length D adds `sqrt(beta(t)) D z`",
-    right="the length is inside the root: `x <- sqrt(1 - beta(t) D) x + sqrt(beta(t) D) z`",
-    of="`Var(x_t | x0)` at t = .5, beta(t) = .1 + 19.9 t, D = 1/1000",
-    numbers=(".922", ".001"),
-)
+@erratum
 def test_length_of_a_step_inside_the_root() -> tuple[float, float]:
+    """printed: a step of length D adds `sqrt(beta(t)) D z`
+    right: the length is inside the root: `x <- sqrt(1 - beta(t) D) x + sqrt(beta(t) D) z`
+    of: `Var(x_t | x0)` at t = .5, beta(t) = .1 + 19.9 t, D = 1/1000
+    numbers: .922, .001
+    """
     length, steps = 1 / 1000, 500
     beta = rates(VP(), (torch.arange(1000).double() + 0.5) * length).g2
     chain = DiscreteVP(beta * length)
@@ -110,24 +104,24 @@ def test_length_of_a_step_inside_the_root() -> tuple[float, float]:
     return found, variance(outside, 0.0, steps)
 
 
-@erratum(
-    printed="`g^2 = d sigma^2/dt`",
-    right="that is of alpha = 1 alone: `g^2 = 2 sigma sigma' - 2 (alpha'/alpha) sigma^2`",
-    of="`g^2` of VP at t = .5, where it is beta(.5)",
-    numbers=("10.05", ".79"),
-)
+@erratum
 def test_diffusion_of_a_pair() -> tuple[float, float]:
+    """printed: `g^2 = d sigma^2/dt`
+    right: that is of alpha = 1 alone: `g^2 = 2 sigma sigma' - 2 (alpha'/alpha) sigma^2`
+    of: `g^2` of VP at t = .5, where it is beta(.5)
+    numbers: 10.05, .79
+    """
     found = rates(VP(), 0.5)
     return float(found.g2), float(2 * found.level.sigma * found.derivative.sigma)
 
 
-@erratum(
-    printed="sub-VP has the variance `1 - alpha^2`",
-    right="that is its standard deviation",
-    of="`Var(x_t | x0)` of sub-VP at t = .5",
-    numbers=(".848", ".921"),
-)
+@erratum
 def test_deviation_of_sub_vp() -> tuple[float, float]:
+    """printed: sub-VP has the variance `1 - alpha^2`
+    right: that is its standard deviation
+    of: `Var(x_t | x0)` of sub-VP at t = .5
+    numbers: .848, .921
+    """
     level = SubVP()(torch.tensor(0.5))
     return float(level.sigma) ** 2, float(1 - level.alpha**2)
 
@@ -159,11 +153,11 @@ def by_the_flow(late: bool) -> float:
     return float(spread(1 - FIRST) * (-2 * fall).exp())
 
 
-@erratum(
-    printed="in reversed time s the coefficients are f(s) and g(s)",
-    right="they are those of the running time, f(T - s) and g(T - s)",
-    of="variance of N(0, .25) data at t = .001, by the probability flow of VP",
-    numbers=(".2501", ".0001"),
-)
+@erratum
 def test_coefficients_at_the_running_time() -> tuple[float, float]:
+    """printed: in reversed time s the coefficients are f(s) and g(s)
+    right: they are those of the running time, f(T - s) and g(T - s)
+    of: variance of N(0, .25) data at t = .001, by the probability flow of VP
+    numbers: .2501, .0001
+    """
     return by_the_flow(late=False), by_the_flow(late=True)

@@ -19,48 +19,49 @@ TEN = DiscreteVP(torch.linspace(0.01**0.5, 0.03**0.5, 10).double() ** 2)
 LEVELS = grids.timesteps(TEN, 10)
 
 
-@erratum(
-    printed="the posterior's variance is the reverse step's",
-    right="for data in one point; for N(0, I) data beta is, and only its last step, without "
-    "noise, lacks beta_1 = .01",
-    of="final variance, N(0, 1) data, exact eps, T = 10, beta from .01 to .03 (its root evenly)",
-    numbers=(".990", ".951"),
-)
+@erratum
 def test_variance_of_the_reverse_step() -> tuple[float, float]:
+    """printed: the posterior's variance is the reverse step's
+    right: for data in one point; for N(0, I) data beta is, and only its last step, without noise,
+        lacks beta_1 = .01
+    of: final variance, N(0, 1) data, exact eps, T = 10, beta from .01 to .03 (its root evenly)
+    numbers: .990, .951
+    """
     return sampled(DDPM(1.0), UNIT.denoise, LEVELS), sampled(DDPM(0.0), UNIT.denoise, LEVELS)
 
 
-@erratum(
-    printed="beta is the reverse step's variance",
-    right="for N(0, I) data; for data in one point the posterior's is",
-    of="variance at the last noisy level of the same chain, all data at 0: 1 - abar_1",
-    numbers=(".0100", ".0181"),
-)
+@erratum
 def test_variance_of_the_reverse_step_for_a_point() -> tuple[float, float]:
+    """printed: beta is the reverse step's variance
+    right: for N(0, I) data; for data in one point the posterior's is
+    of: variance at the last noisy level of the same chain, all data at 0: 1 - abar_1
+    numbers: .0100, .0181
+    """
     noisy, start = LEVELS.at(slice(0, -1)), float(LEVELS.sigma[0]) ** 2
     small, large = (sampled(DDPM(v), POINT.denoise, noisy, start) for v in (0.0, 1.0))
     return small, large
 
 
-@erratum(
-    printed="every step of DDPM adds noise",
-    right="the step to clean data adds none: x there is D",
-    of="final variance of the same chain, all data at 0, by `s^2` = beta at every step",
-    numbers=(".0000", ".0100"),
-)
+@erratum
 def test_no_noise_at_the_end() -> tuple[float, float]:
+    """printed: every step of DDPM adds noise
+    right: the step to clean data adds none: x there is D
+    of: final variance of the same chain, all data at 0, by `s^2` = beta at every step
+    numbers: .0000, .0100
+    """
     start = float(LEVELS.sigma[0]) ** 2
     found = sampled(DDPM(1.0), POINT.denoise, LEVELS, start)
     return found, found + float(TEN.betas[0])
 
 
-@erratum(
-    printed="DDIM's eta is a share of the variance",
-    right="it multiplies the standard deviation: s = eta s_DDPM",
-    of="variance of the noise of a step at eta = .5 over that at eta = 1",
-    numbers=(".25", ".50"),
-)
+@erratum
 def test_eta_is_of_a_deviation() -> tuple[float, float]:
+    """printed: DDIM's eta is a share of the variance
+    right: it multiplies the standard deviation: s = eta s_DDPM
+    of: variance of the noise of a step at eta = .5 over that at eta = 1
+    numbers: .25, .50
+    """
+
     def drawn(eta: float) -> float:
         solver, x = DDIM(eta), torch.zeros(2, 1).double()
         pair = LEVELS.at(3), LEVELS.at(4)
@@ -70,15 +71,16 @@ def test_eta_is_of_a_deviation() -> tuple[float, float]:
     return drawn(0.5) / drawn(1.0), 0.5
 
 
-@erratum(
-    printed="(mu, gamma) family: step to `sigma_{t-1}` and add `sqrt(sigma_{t-1}^2 - sigma'^2) z`",
-    right="step *below* it, to `sigma' = (sigma_{t-1}/sigma_t^mu)^(1/(1-mu))`; the noise brings "
-    "x back up. mu = 1/2 is DDPM, mu = 0 DDIM",
-    of="variance reached, one step from sigma = 2 to 1, mu = 1/2, all data at 0",
-    numbers=("1.00", "1.75"),
-)
+@erratum
 def test_step_below_and_back_up() -> tuple[float, float]:
-    """DDPM beside the family's own step; then the step that stops too early."""
+    """printed: (mu, gamma) family: step to `sigma_{t-1}` and add `sqrt(sigma_{t-1}^2 - sigma'^2) z`
+    right: step *below* it, to `sigma' = (sigma_{t-1}/sigma_t^mu)^(1/(1-mu))`; the noise brings x
+        back up. mu = 1/2 is DDPM, mu = 0 DDIM
+    of: variance reached, one step from sigma = 2 to 1, mu = 1/2, all data at 0
+    numbers: 1.00, 1.75
+
+    DDPM beside the family's own step; then the step that stops too early.
+    """
     levels = Level.of(1.0, torch.tensor([2.0, 1.0]))
     below = 1.0**2 / 2.0
 
@@ -104,13 +106,13 @@ def measured_order(solver: Solver) -> float:
     return math.log2(errors[0] / errors[1])
 
 
-@erratum(
-    printed="gradient estimation at gamma = 2 is of second order",
-    right="of first, with a small constant; gamma = 1.5 is of second",
-    of="measured order of gamma = 2, and of gamma = 1.5",
-    numbers=("1.0", "2.0"),
-)
+@erratum
 def test_order_of_gradient_estimation() -> tuple[float, float]:
+    """printed: gradient estimation at gamma = 2 is of second order
+    right: of first, with a small constant; gamma = 1.5 is of second
+    of: measured order of gamma = 2, and of gamma = 1.5
+    numbers: 1.0, 2.0
+    """
     return measured_order(GradientEstimation(2.0)), measured_order(GradientEstimation(1.5))
 
 
@@ -141,33 +143,33 @@ def of_the_house() -> float:
     return found
 
 
-@erratum(
-    printed="Langevin: `dx = score dt + dW`",
-    right="`dx = score dt + sqrt(2) dW`: a step is `x + delta score + sqrt(2 delta) z`",
-    of="stationary variance, target 1.25, delta = .1; the step's bias makes it V/(1 - delta/2V)",
-    numbers=("1.302", ".651"),
-)
+@erratum
 def test_root_of_two() -> tuple[float, float]:
+    """printed: Langevin: `dx = score dt + dW`
+    right: `dx = score dt + sqrt(2) dW`: a step is `x + delta score + sqrt(2 delta) z`
+    of: stationary variance, target 1.25, delta = .1; the step's bias makes it V/(1 - delta/2V)
+    numbers: 1.302, .651
+    """
     return of_the_house(), stationary(math.sqrt(DELTA))
 
 
-@erratum(
-    printed="Langevin: `x + delta score + sqrt(2) delta z`",
-    right="delta is inside the root, `sqrt(2 delta) z`",
-    of="the same stationary variance",
-    numbers=("1.302", ".130"),
-)
+@erratum
 def test_delta_inside_the_root() -> tuple[float, float]:
+    """printed: Langevin: `x + delta score + sqrt(2) delta z`
+    right: delta is inside the root, `sqrt(2 delta) z`
+    of: the same stationary variance
+    numbers: 1.302, .130
+    """
     return of_the_house(), stationary(math.sqrt(2) * DELTA)
 
 
-@erratum(
-    printed="Euler-Maruyama: `x + drift dt + g dt z`",
-    right="dW of a step is `sqrt(dt) z`: `x + drift dt + g sqrt(dt) z`",
-    of="final variance, N(0, 1) data, 100 steps of the default chain to abar_10",
-    numbers=("1.0", ".1"),
-)
+@erratum
 def test_root_of_a_step() -> tuple[float, float]:
+    """printed: Euler-Maruyama: `x + drift dt + g dt z`
+    right: dW of a step is `sqrt(dt) z`: `x + drift dt + g sqrt(dt) z`
+    of: final variance, N(0, 1) data, 100 steps of the default chain to abar_10
+    numbers: 1.0, .1
+    """
     levels = grids.timesteps(DiscreteVP(), 100).at(slice(0, -1))
 
     class Outside:

@@ -19,13 +19,13 @@ BETA, HERE, THERE = 0.2, Level.of(0.8, 0.6), Level.of(math.sqrt(0.8), math.sqrt(
 """The second step of the chain of beta = .2: abar_2 = .64, abar_1 = .8."""
 
 
-@erratum(
-    printed="Tweedie: `x0 = (x + sigma^2 grad log p(x|x0)) / alpha`",
-    right="about the *marginal* score: `E[x0|x] = (x + sigma^2 grad log p(x)) / alpha`",
-    of="estimate of x0 at x = 1, data +-1, alpha = sigma = 1, the pair drawn with x0 = 1",
-    numbers=(".762", "1.000"),
-)
+@erratum
 def test_tweedie() -> tuple[float, float]:
+    """printed: Tweedie: `x0 = (x + sigma^2 grad log p(x|x0)) / alpha`
+    right: about the *marginal* score: `E[x0|x] = (x + sigma^2 grad log p(x)) / alpha`
+    of: estimate of x0 at x = 1, data +-1, alpha = sigma = 1, the pair drawn with x0 = 1
+    numbers: .762, 1.000
+    """
     level, x0 = Level.of(1.0, 1.0), 1.0
     data = DataSet(torch.tensor([[-1.0], [1.0]]).double())
     x = ONE.clone().requires_grad_()
@@ -36,52 +36,53 @@ def test_tweedie() -> tuple[float, float]:
     return float(found), float((ONE + level.sigma**2 * conditional) / level.alpha)
 
 
-@erratum(
-    printed="`score = eps / sigma`",
-    right="against the noise: `score = -eps / sigma`",
-    of="score at x = 1, N(0, 1) data, alpha = 1, sigma = .5",
-    numbers=("-.8", "+.8"),
-)
+@erratum
 def test_sign_of_the_score() -> tuple[float, float]:
+    """printed: `score = eps / sigma`
+    right: against the noise: `score = -eps / sigma`
+    of: score at x = 1, N(0, 1) data, alpha = 1, sigma = .5
+    numbers: -.8, +.8
+    """
     level = Level.of(1.0, 0.5)
     d = UNIT.denoise(ONE, level)
     return float(convert.score(ONE, d, level)), float(convert.eps(ONE, d, level) / level.sigma)
 
 
-@erratum(
-    printed="`mu = x - beta/sqrt(1-abar) eps`",
-    right="the whole over `sqrt(1-beta)`, here sqrt(.8)",
-    of="DDPM's mu at x = 1, N(0, 1) data, beta = .2, second step",
-    numbers=(".894", ".800"),
-)
+@erratum
 def test_root_under_mu() -> tuple[float, float]:
+    """printed: `mu = x - beta/sqrt(1-abar) eps`
+    right: the whole over `sqrt(1-beta)`, here sqrt(.8)
+    of: DDPM's mu at x = 1, N(0, 1) data, beta = .2, second step
+    numbers: .894, .800
+    """
     d = UNIT.denoise(ONE, HERE)
     eps = convert.eps(ONE, d, HERE)
     missing = ONE - BETA / (1 - HERE.alpha**2).sqrt() * eps
     return float(convert.posterior_mean(ONE, d, HERE, THERE)), float(missing)
 
 
-@erratum(
-    printed="`mu = (x + beta/sqrt(1-abar) score) / sqrt(1-beta)`",
-    right="the root belongs to eps: `mu = (x + beta score) / sqrt(1-beta)`",
-    of="the same mu",
-    numbers=(".894", ".745"),
-)
+@erratum
 def test_mu_by_the_score() -> tuple[float, float]:
+    """printed: `mu = (x + beta/sqrt(1-abar) score) / sqrt(1-beta)`
+    right: the root belongs to eps: `mu = (x + beta score) / sqrt(1-beta)`
+    of: the same mu
+    numbers: .894, .745
+    """
     d = UNIT.denoise(ONE, HERE)
     score = convert.score(ONE, d, HERE)
     divided = (ONE + BETA / HERE.sigma * score) / math.sqrt(1 - BETA)
     return float(convert.posterior_mean(ONE, d, HERE, THERE)), float(divided)
 
 
-@erratum(
-    printed="without its noise a DDPM step follows the flow",
-    right="the flow takes half of the score: `f x - g^2 score / 2` for `f x - g^2 score`",
-    of="eps in DDIM's step over eps in mu, step 500 of 1000 of the linear chain",
-    numbers=(".501", "1.000"),
-)
+@erratum
 def test_the_flow_takes_half_of_the_score() -> tuple[float, float]:
-    """Both as x plus something in eps, D = (x - sigma eps)/alpha put in."""
+    """printed: without its noise a DDPM step follows the flow
+    right: the flow takes half of the score: `f x - g^2 score / 2` for `f x - g^2 score`
+    of: eps in DDIM's step over eps in mu, step 500 of 1000 of the linear chain
+    numbers: .501, 1.000
+
+    Both as x plus something in eps, D = (x - sigma eps)/alpha put in.
+    """
     chain = DiscreteVP()
     here, there = (chain(torch.tensor(k / 1000)) for k in (500, 499))
     flow = there.sigma - there.alpha / here.alpha * here.sigma
@@ -93,13 +94,13 @@ def test_the_flow_takes_half_of_the_score() -> tuple[float, float]:
     return float(flow / mu), float(mu / mu)
 
 
-@erratum(
-    printed="`Cov[x0|x] = sigma^2 dD/dx`",
-    right="that is of alpha = 1: `(sigma^2/alpha) dD/dx`",
-    of="`Var[x0|x]` of N(0, 1) data at alpha = .6, sigma = .8",
-    numbers=(".640", ".384"),
-)
+@erratum
 def test_covariance_of_what_is_left() -> tuple[float, float]:
+    """printed: `Cov[x0|x] = sigma^2 dD/dx`
+    right: that is of alpha = 1: `(sigma^2/alpha) dD/dx`
+    of: `Var[x0|x]` of N(0, 1) data at alpha = .6, sigma = .8
+    numbers: .640, .384
+    """
     level = Level.of(0.6, 0.8)
     found = moments(UNIT.denoise, ONE, level, None).covariance(ONE)
     slope = torch.autograd.functional.jacobian(lambda x: UNIT.denoise(x, level), ONE)
@@ -132,14 +133,14 @@ def circulation(denoise) -> float:
     return float((score * along).sum(1).mean() * 2 * math.pi)
 
 
-@erratum(
-    printed="a score network is the gradient of some log density",
-    right="only D = E[x0|x] gives one; a network's Jacobian need not be symmetric",
-    of="work of the score once around the unit circle; F = x turned by 90 degrees, eps view, "
-    "s = 1, alpha = .6, sigma = .8",
-    numbers=("-7.85", ".00"),
-)
+@erratum
 def test_a_network_need_not_be_a_gradient() -> tuple[float, float]:
+    """printed: a score network is the gradient of some log density
+    right: only D = E[x0|x] gives one; a network's Jacobian need not be symmetric
+    of: work of the score once around the unit circle; F = x turned by 90 degrees, eps view, s = 1,
+        alpha = .6, sigma = .8
+    numbers: -7.85, .00
+    """
     return circulation(Denoiser(Swirl(), "eps", 1.0)), circulation(PLANE.denoise)
 
 

@@ -7,22 +7,12 @@ import pytest
 import torch
 
 from scorefield import catalogue
+from scorefield import guide as guides
 from scorefield.base import BadInput, Level, Seeded
-from scorefield.guide import (
-    autoguide,
-    carried,
-    cfg,
-    chain,
-    classifier,
-    interval,
-    mixture,
-    product,
-    rescale,
-    threshold,
-)
+from scorefield.guide import autoguide, carried, cfg, chain, classifier, interval, product, rescale
 from scorefield.process import VP, grids
 from scorefield.solve import sample
-from tests.laws.truths import EIGHT, two_classes
+from tests.laws.truths import log_density, log_prob, two_classes
 from tests.laws.walks import CLEAN, PURE, Counted, close
 
 pytestmark = pytest.mark.slow
@@ -47,19 +37,7 @@ def weak(x, level, cond=None):
     return 0.8 * any_dtype(x, level, cond)
 
 
-def log_density(x, level, cond):
-    """log p(x|c) of the eight Gaussians' noisy x, up to a constant."""
-    alpha, sigma = level.like(x)
-    var = alpha**2 * 0.09 + sigma**2
-    square = (x - alpha * EIGHT.means[cond["label"]]).square() / var
-    return -(square + var.log().expand_as(x)).sum(1) / 2
-
-
-def log_prob(x, level, cond):
-    """log p(c|x), up to a constant, which has the gradient of the truth."""
-    return log_density(x, level, cond) - EIGHT.log_prob(x, level)
-
-
+BEFORE, AFTER = autoguide(weak, 1.5), (classifier(log_prob), guides.threshold())
 GUIDES = {
     "cfg": (lambda i: cfg(SCALE[i]), 2),
     "cfg(1)": (lambda i: cfg(1.0), 1),
@@ -72,22 +50,13 @@ GUIDES = {
     "autoguide": (lambda i: autoguide(weak, SCALE[i]), 1),
     "classifier": (lambda i: classifier(log_prob, SCALE[i]), 1),
     "product": (lambda i: product(({"label": OTHER[i]}, WEIGHT[i]), scale=SCALE[i]), 3),
-    "mixture": (lambda i: mixture(log_density, ({"label": OTHER[i]}, SHARE[i])), 2),
-    "threshold": (lambda i: threshold(0.5, 0.3), 1),
+    "mixture": (lambda i: guides.mixture(log_density, ({"label": OTHER[i]}, SHARE[i])), 2),
+    "threshold": (lambda i: guides.threshold(0.5, 0.3), 1),
     "cfg of cfg": (lambda i: chain(cfg(SCALE[i]), cfg(2.0)), 4),
     "rescale of rescale": (lambda i: rescale(rescale(cfg(SCALE[i]), SHARE[i]), 0.5), 2),
-    "all in a row": (
-        lambda i: chain(
-            autoguide(weak, 1.5), rescale_of(cfg(SCALE[i])), classifier(log_prob), threshold()
-        ),
-        2,
-    ),
+    "all in a row": (lambda i: chain(BEFORE, rescale(cfg(SCALE[i]), 0.7), *AFTER), 2),
 }
 """Each guide for some of the samples, and the calls of the denoiser that it costs for EACH."""
-
-
-def rescale_of(guide):
-    return rescale(guide, 0.7)
 
 
 every_guide = pytest.mark.parametrize("name", GUIDES)
@@ -103,15 +72,9 @@ def test_calls(name):
 
 def test_a_rescaled_guide_that_calls_twice_is_seen():
     """The twin: without a memory the conditional denoiser is called again."""
-
-    def forgetful(denoise):
-        strong = cfg(3.0)(denoise)
-        return lambda x, level, cond=None: (
-            strong(x, level, cond) * denoise(x, level, cond).std() / strong(x, level, cond).std()
-        )
-
     counted = Counted(two_classes)
-    forgetful(counted)(X, EACH, COND)
+    strong = cfg(3.0)(counted)(X, EACH, COND)
+    _ = strong * counted(X, EACH, COND).std() / strong.std()
     assert counted.calls > GUIDES["rescale"][1]
 
 
@@ -120,8 +83,8 @@ def apart(build, level) -> float:
     together = build(EVERYONE)(two_classes)(X, level, COND)
     worst = 0.0
     for i in range(4):
-        own = level.at(slice(i, i + 1)) if level.sigma.ndim else level
         one = slice(i, i + 1)
+        own = level.at(one) if level.sigma.ndim else level
         alone = build(one)(two_classes)(X[one], own, {"label": COND["label"][one]})
         worst = max(worst, float((together[i] - alone[0]).abs().max()))
     return worst
@@ -137,11 +100,10 @@ def test_a_guide_that_mixes_samples_is_seen():
     """The twin: rescaled by the deviation over the whole batch."""
 
     def by_batch(i):
-        return lambda denoise: (
-            lambda x, level, cond=None: (
-                denoise(x, level, cond) / denoise(x, level, cond).std(correction=0)
-            )
-        )
+        def guided(x, level, cond=None):
+            return two_classes(x, level, cond) / two_classes(x, level, cond).std(correction=0)
+
+        return lambda denoise: guided
 
     assert apart(by_batch, EACH) > 0.1
 
@@ -167,15 +129,10 @@ def test_finite_at_both_ends(name, level):
 
 
 @every_guide
-def test_gradients_are_those_of_differences(name):
+def test_gradients_are_those_of_differences_and_no_graph_is_left_unasked(name):
     guided = GUIDES[name][0](EVERYONE)(two_classes)
     x = X.clone().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: guided(x, EACH, COND), x, atol=1e-5)
-
-
-@every_guide
-def test_no_graph_is_left_where_none_was_asked_for(name):
-    guided = GUIDES[name][0](EVERYONE)(two_classes)
     assert not guided(X, EACH, COND).requires_grad
     with torch.no_grad():
         assert not guided(X, EACH, COND).requires_grad
@@ -236,11 +193,12 @@ def test_a_carried_option_that_is_missing_is_named():
 @pytest.mark.parametrize(
     "build",
     [
+        cfg,
         lambda s: autoguide(weak, s),
         lambda s: classifier(log_prob, s),
         lambda s: product(scale=s),
         lambda s: product((COND, s)),
-        lambda s: mixture(log_density, weight=s),
+        lambda s: guides.mixture(log_density, weight=s),
         lambda s: rescale(cfg(2.0), s),
     ],
 )

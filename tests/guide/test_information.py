@@ -17,23 +17,18 @@ def classes(size):
     covs = 0.2 * turn @ turn.mT + 0.2 * torch.eye(size, dtype=torch.float64)
     means = torch.randn(2, size, generator=rng, dtype=torch.float64)
     both = Mixture(means, covs, torch.tensor([0.3, 0.7]).double())
-    return both, Mixture(means[:1], covs[:1], torch.ones(1).double())
+    one = Mixture(means[:1], covs[:1], torch.ones(1).double())
+    return both, one, lambda x, level, cond: (both if cond is None else one).denoise(x, level)
 
 
 def errors(size, probes, seeds=range(64), kind=Apart, nodes=64):
     """Of l `(B,)` from the truth at the level that the ray starts from."""
-    both, one = classes(size)
-    noise = Seeded(seeds)
+    (both, one, denoise), noise = classes(size), Seeded(seeds)
     x0 = one.sample(len(seeds), 0)[: len(seeds)]
     xi = noise(x0, DATA, Level.of(1.0, 0.0))
-    apart = kind(
-        lambda x, level, cond: (both if cond is None else one).denoise(x, level), {}, None, probes
-    )
     x = DATA.alpha * x0 + DATA.sigma * xi
-    level = Level(DATA.alpha, DATA.sigma)
-    return information(apart, x0, xi, level, nodes, noise) - (
-        one.log_prob(x, level) - both.log_prob(x, level)
-    )
+    found = information(kind(denoise, {}, None, probes), x0, xi, DATA, nodes, noise)
+    return found - (one.log_prob(x, DATA) - both.log_prob(x, DATA))
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])
@@ -70,25 +65,18 @@ def test_a_slip_is_seen(twin):
 
 def test_probes_are_unbiased():
     """One sample, 2,000 draws of 2 probes in 8 dimensions: the mean within 4 standard errors."""
-    both, one = classes(8)
+    _, one, denoise = classes(8)
     x0 = one.sample(1, 3).expand(2000, -1)
     noise = Seeded(range(2000))
     xi = Seeded([5])(x0[:1], DATA, Level.of(1.0, 0.0)).expand(2000, -1)
-    apart = Apart(
-        lambda x, level, cond: (both if cond is None else one).denoise(x, level), {}, None, 2
-    )
-    found = information(apart, x0, xi, DATA, 24, noise)
-    exact = Apart(apart.denoise, {}, None, 8)
-    truth = information(exact, x0[:1], xi[:1], DATA, 24, noise)
+    found = information(Apart(denoise, {}, None, 2), x0, xi, DATA, 24, noise)
+    truth = information(Apart(denoise, {}, None, 8), x0[:1], xi[:1], DATA, 24, noise)
     error = (found.mean() - truth) / (found.std() / 2000**0.5)
     assert found.std() > 1e-3
     assert error.abs() < 4
 
 
 def test_in_pure_noise_a_condition_tells_nothing():
-    both, one = classes(2)
-    apart = Apart(
-        lambda x, level, cond: (both if cond is None else one).denoise(x, level), {}, None, 2
-    )
-    x0 = one.sample(3, 0)
+    _, one, denoise = classes(2)
+    apart, x0 = Apart(denoise, {}, None, 2), one.sample(3, 0)
     assert information(apart, x0, x0, Level.of(0.0, 1.0), 8, Seeded(range(3))).abs().max() == 0

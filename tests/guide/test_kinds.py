@@ -3,20 +3,11 @@
 import pytest
 import torch
 
+from scorefield import guide as guides
 from scorefield.base import BadInput, Level, Seeded, like
 from scorefield.denoise import Mixture
-from scorefield.guide import (
-    autoguide,
-    cfg,
-    chain,
-    classifier,
-    interval,
-    mixture,
-    product,
-    rescale,
-    threshold,
-)
-from tests.laws.truths import EIGHT, two_classes
+from scorefield.guide import autoguide, cfg, chain, interval, mixture, product, rescale, threshold
+from tests.laws.truths import EIGHT, log_density, log_prob, two_classes
 from tests.laws.walks import Counted
 
 X = Seeded(range(6)).start((2,), Level.of(1.0, 1.5), dtype=torch.float64)
@@ -25,20 +16,60 @@ OTHER = {"label": torch.tensor([2, 5, 7, 4, 3, 1])}
 LEVEL = Level.of(0.6, 0.8)
 
 
-def log_density(x, level, cond):
-    """log p(x|c), up to a constant."""
-    alpha, sigma = level.like(x)
-    var = alpha**2 * 0.09 + sigma**2
-    return -(x - alpha * EIGHT.means[cond["label"]]).square().sum(1) / (2 * var)
-
-
-def log_prob(x, level, cond):
-    """log p(c|x), up to a constant."""
-    return log_density(x, level, cond) - EIGHT.log_prob(x, level)
-
-
 def close(a, b):
     return bool((a - b).abs().max() < 1e-10)
+
+
+# --- cfg -----------------------------------------------------------------------------------------
+
+
+def labelled(x, level, cond=None):
+    """D = x/2 + label; unconditional: x/2. Remembers what it was asked."""
+    labelled.calls.append(cond)
+    return 0.5 * x + (0 if cond is None else cond["label"][:, None])
+
+
+@pytest.fixture(autouse=True)
+def _forget():
+    labelled.calls = []
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.5, 1.0, 2.0, 7.5, -1.0])
+def test_the_convention(scale):
+    found = cfg(scale)(labelled)(X, LEVEL, COND)
+    expected = 0.5 * X + scale * COND["label"][:, None]
+    assert close(found, expected)
+
+
+def test_calls_of_cfg():
+    cfg(1.0)(labelled)(X, LEVEL, COND)
+    assert labelled.calls == [COND]
+    labelled.calls.clear()
+    cfg(3.0)(labelled)(X, LEVEL, COND)
+    assert labelled.calls == [None, COND]
+
+
+def test_scale_1_is_the_denoiser_itself():
+    assert cfg(1.0)(labelled) is labelled
+    assert cfg(torch.tensor(1.0))(labelled) is labelled
+
+
+def test_a_null_condition():
+    null = {"label": torch.full((6,), 10)}
+    found = cfg(2.0, null)(labelled)(X, LEVEL, COND)
+    expected = 0.5 * X + 10 + 2 * (COND["label"][:, None] - 10)
+    assert close(found, expected)
+
+
+def test_nothing_to_guide_towards():
+    """Without a condition both calls are the unconditional one, whatever the scale."""
+    assert torch.equal(cfg(5.0)(labelled)(X, LEVEL, None), 0.5 * X)
+
+
+def test_guides_compose():
+    """Guidance towards the guided: scales multiply, because each is a line through D_null."""
+    found = cfg(2.0)(cfg(3.0)(labelled))(X, LEVEL, COND)
+    assert close(found, cfg(6.0)(labelled)(X, LEVEL, COND))
 
 
 # --- classifier -----------------------------------------------------------------------------------
@@ -46,14 +77,9 @@ def close(a, b):
 
 def follows_bayes(guide) -> bool:
     """With the exact log p(c|x), scale s is cfg at scale s, at every level (eqs. 1 and 2)."""
-    return all(
-        close(
-            guide(log_prob, scale)(EIGHT.denoise)(X, level, COND),
-            cfg(scale)(two_classes)(X, level, COND),
-        )
-        for scale in (0.0, 1.0, 3.0)
-        for level in (LEVEL, Level.of(1.0, 2.0), Level.of(0.1, 0.995))
-    )
+    pairs = [(guide(log_prob, s)(EIGHT.denoise), cfg(s)(two_classes)) for s in (0.0, 1.0, 3.0)]
+    levels = (LEVEL, Level.of(1.0, 2.0), Level.of(0.1, 0.995))
+    return all(close(a(X, v, COND), b(X, v, COND)) for a, b in pairs for v in levels)
 
 
 def slipped(gain, more=0.0):
@@ -74,7 +100,7 @@ def slipped(gain, more=0.0):
 
 
 def test_a_classifier_is_bayes_rule():
-    assert follows_bayes(classifier)
+    assert follows_bayes(guides.classifier)
     assert follows_bayes(slipped(lambda level: level.sigma**2 / level.alpha))
 
 
@@ -95,7 +121,7 @@ def test_a_slipped_classifier_is_seen(slip):
 def test_a_classifier_learns_through_the_guide():
     """Gradients in x reach through the gradient."""
     x = X.clone().requires_grad_()
-    classifier(log_prob)(EIGHT.denoise)(x, LEVEL, COND).sum().backward()
+    guides.classifier(log_prob)(EIGHT.denoise)(x, LEVEL, COND).sum().backward()
     plain = X.clone().requires_grad_()
     two_classes(plain, LEVEL, COND).sum().backward()
     assert x.grad is not None
@@ -202,24 +228,15 @@ def mixed(weigh) -> bool:
     )
 
 
-def test_a_mixture_is_exact():
-    assert mixed(lambda *terms: mixture(log_density, *terms))
-
-
-def test_a_mixture_by_a_classifier_is_exact():
-    """log p(c|x) less the prior's, the same for all eight."""
-    assert mixed(lambda *terms: mixture(log_prob, *terms))
+@pytest.mark.parametrize("log_p", [log_density, log_prob])
+def test_a_mixture_is_exact(log_p):
+    """By a classifier too: log p(c|x) less the prior's, the same for all eight."""
+    assert mixed(lambda *terms: mixture(log_p, *terms))
 
 
 def test_a_slipped_mixture_is_seen():
-    def even(*terms):
-        return mixture(lambda x, level, cond: 0 * x[:, 0], *terms)
-
-    def unweighted(*terms):
-        return mixture(log_density, *((cond, 1.0) for cond, _ in terms))
-
-    assert not mixed(even)
-    assert not mixed(unweighted)
+    assert not mixed(lambda *terms: mixture(lambda x, level, cond: 0 * x[:, 0], *terms))
+    assert not mixed(lambda *terms: mixture(log_density, *((cond, 1.0) for cond, _ in terms)))
 
 
 def test_the_condition_of_the_call_is_one_more():
@@ -251,9 +268,8 @@ def test_a_threshold_is_each_samples_own():
 
 def test_a_threshold_at_the_largest_only_scales():
     wide = torch.tensor([[1.0, -8.0]])
-    assert threshold(1.0)(lambda x, level, cond=None: x)(wide, LEVEL, None).tolist() == [
-        [0.125, -1.0]
-    ]
+    found = threshold(1.0)(lambda x, level, cond=None: x)(wide, LEVEL, None)
+    assert found.tolist() == [[0.125, -1.0]]
 
 
 @pytest.mark.parametrize("share, limit", [(0.0, 1.0), (1.1, 1.0), (0.9, 0.0)])

@@ -13,6 +13,7 @@ from scorefield.guide import Tilted, cfg
 from scorefield.guide.information import Apart
 from scorefield.process import VP, grids
 from scorefield.solve import DDPM, Heun, sample, trajectory
+from tests.guide.test_population import KeepsWeights
 from tests.laws.walks import Counted, cat, close
 
 pytestmark = pytest.mark.slow
@@ -143,12 +144,7 @@ class NoNormal(Tilted):
         return super().step(denoise, state, here, there, Zero(), cond)
 
 
-class NotReset(Tilted):
-    """Resampled particles keep the weights they were resampled by."""
-
-    def select(self, log_weight, here, there, noise):
-        who, _, *seen = super().select(log_weight, here, there, noise)
-        return who, log_weight[who], *seen
+class NotReset(KeepsWeights, Tilted): ...
 
 
 @pytest.mark.parametrize("slip", [Weightless, OtherSign, OneMore, Unbalanced, NoNormal, NotReset])
@@ -189,6 +185,7 @@ def line(own, other, share) -> Classes:
 
 
 NARROW, LEFT = [(2.0, 0.5, 1.0)], [(-1.0, 0.2, 1.0)]
+PARTS = [(-1.0, 0.5, 0.6), (3.0, 0.5, 0.4)]
 ON_A_LINE = {
     "apart, .3": line(NARROW, LEFT, 0.3),
     "apart, .05": line(NARROW, LEFT, 0.05),
@@ -196,21 +193,19 @@ ON_A_LINE = {
     "inside": line([(0.0, 0.3, 1.0)], [(0.5, 2.0, 1.0)], 0.2),
     "around": line([(0.0, 2.0, 1.0)], [(0.5, 0.3, 1.0)], 0.3),
     "overlapping": line([(0.0, 1.0, 1.0)], [(-2.0, 1.0, 1.0)], 0.05),
-    "in parts": line(
-        [(-1.0, 0.5, 0.6), (3.0, 0.5, 0.4)], [(-1.3, 0.5, 0.75), (0.0, 0.3, 0.25)], 0.2
-    ),
+    "in parts": line(PARTS, [(-1.3, 0.5, 0.75), (0.0, 0.3, 0.25)], 0.2),
 }
 IN_A_PLANE = Classes(
     Mixture(
         torch.tensor([[1.5, 0.5], [-0.5, 2.0], [-1.0, -1.0], [0.5, -0.5]]).double(),
         torch.tensor(
             [
-                [[0.5, 0.2], [0.2, 0.3]],
-                [[0.2, 0.0], [0.0, 0.4]],
-                [[0.3, -0.1], [-0.1, 0.6]],
-                [[0.4, 0.1], [0.1, 0.2]],
+                *([0.5, 0.2, 0.2, 0.3], [0.2, 0.0, 0.0, 0.4]),
+                *([0.3, -0.1, -0.1, 0.6], [0.4, 0.1, 0.1, 0.2]),
             ]
-        ).double(),
+        )
+        .double()
+        .view(4, 2, 2),
         torch.tensor([0.1, 0.1, 0.5, 0.3]).double(),
     ),
     own=2,
@@ -250,13 +245,9 @@ def is_tilted(kind, classes, **options) -> bool:
     return all(right)
 
 
-@pytest.mark.parametrize("name", ON_A_LINE)
-def test_classes_on_a_line(name):
-    assert is_tilted(Tilted, ON_A_LINE[name])
-
-
-def test_classes_in_a_plane():
-    assert is_tilted(Tilted, IN_A_PLANE)
+@pytest.mark.parametrize("name", [*ON_A_LINE, "in a plane"])
+def test_classes(name):
+    assert is_tilted(Tilted, ON_A_LINE.get(name, IN_A_PLANE))
 
 
 @pytest.mark.parametrize("variance", [0.0, 1.0])
@@ -324,13 +315,14 @@ class Undiverging(Tilted):
         return super()._found(flat, x0, xi, level, noise)
 
 
-@pytest.mark.parametrize("slip", [Gathered, Capped, Undiverging, Unbalanced, NoNormal])
+def few(*given, **options):
+    """Too few points on a ray."""
+    return Tilted(*given, nodes=6, **options)
+
+
+@pytest.mark.parametrize("slip", [Gathered, Capped, Undiverging, Unbalanced, NoNormal, few])
 def test_a_slip_is_seen_where_classes_are_apart(slip):
     assert not is_tilted(slip, ON_A_LINE["apart, .3"])
-
-
-def test_too_few_points_on_a_ray_are_seen():
-    assert not is_tilted(Tilted, ON_A_LINE["apart, .3"], nodes=6)
 
 
 def test_a_gathered_ratio_breaks_its_bound():
@@ -392,10 +384,14 @@ def test_groups_that_count_for_few_are_warned_of():
         found(Tilted, far, particles=100)
 
 
-@pytest.mark.parametrize("wrong", [{"prior": 0.0}, {"prior": 1.5}, {"nodes": 0}, {"probes": 0}])
+SCALES_THAT_ARE_NONE = [{"scale": scale} for scale in (-1.0, math.nan, torch.ones(2, 2))]
+NO_OPTIONS = [{"prior": 0.0}, {"prior": 1.5}, {"nodes": 0}, {"probes": 0}, *SCALES_THAT_ARE_NONE]
+
+
+@pytest.mark.parametrize("wrong", NO_OPTIONS)
 def test_wrong_options_are_refused(wrong):
     with pytest.raises(BadInput):
-        Tilted(2.0, particles=4, **wrong)
+        Tilted(**{"scale": 2.0, "particles": 4} | wrong)
 
 
 def test_a_denoiser_without_gradients_is_refused():
@@ -432,14 +428,9 @@ def test_a_scale_for_each_group():
     alone = []
     for k in range(2):
         own = slice(16 * k, 16 * k + 16)
-        solver, noise = (
-            Tilted(float(scale[16 * k]), particles=16),
-            Seeded(range(own.start, own.stop)),
-        )
-        *_, (state, _) = trajectory(
-            solver, denoise, x[own], FEW, noise, {"label": cond["label"][own]}
-        )
-        alone.append(state)
+        solver, noise = Tilted(float(scale[16 * k]), particles=16), Seeded(range(32)[own])
+        label = {"label": cond["label"][own]}
+        alone.append(list(trajectory(solver, denoise, x[own], FEW, noise, label))[-1][0])
     assert all(close(u, v) for u, v in zip(together[-1][0], cat(alone)))
 
 
@@ -454,12 +445,6 @@ def test_from_pure_noise():
     levels = join([Level.of(0.0, 1.0), FEW.at(slice(4, None))])
     state, _ = populate(Tilted(3.0, particles=4), levels=levels)[-1]
     assert all(leaf.isfinite().all() for leaf in state)
-
-
-@pytest.mark.parametrize("scale", [-1.0, math.nan, torch.ones(2, 2)])
-def test_wrong_scales_are_refused(scale):
-    with pytest.raises(BadInput):
-        Tilted(scale, particles=4)
 
 
 def test_the_page_does_what_it_says():

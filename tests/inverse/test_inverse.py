@@ -6,25 +6,10 @@ from typing import Any
 import pytest
 import torch
 
+from scorefield import inverse
 from scorefield.base import BadInput, Level, Seeded, Zero
 from scorefield.denoise import Gaussian, Mixture
-from scorefield.inverse import (
-    DDRM,
-    DPS,
-    METHODS,
-    RePaint,
-    diffpir,
-    dps,
-    measure,
-    mmps,
-    moment_twist,
-    moments,
-    pigdm,
-    replacement,
-    restore,
-    tmpd,
-    twisted,
-)
+from scorefield.inverse import METHODS, diffpir, dps, mmps, pigdm, replacement, restore, tmpd
 from scorefield.inverse.operators import Mask, Matrix, Nonlinear, operator
 from scorefield.process import EDM, VP, Flow, grids
 from scorefield.solve import DDIM, DDPM, Heun, sample, trajectory
@@ -150,9 +135,9 @@ def test_diffpir_is_exact_for_flat_priors():
 def test_the_covariance_is_the_posterior_s():
     data, level = prior(), Level.of(0.6, 0.8)
     cov = torch.linalg.inv(torch.linalg.inv(data.cov) + 0.6**2 / 0.8**2 * eye(D))
-    covariance = moments(data.denoise, normal(D, D), level, None).covariance
+    covariance = inverse.moments(data.denoise, normal(D, D), level, None).covariance
     assert torch.allclose(covariance(eye(D)), cov, atol=1e-10)
-    pure = moments(data.denoise, normal(D, D), Level.of(0.0, 1.0), None)
+    pure = inverse.moments(data.denoise, normal(D, D), Level.of(0.0, 1.0), None)
     assert torch.allclose(pure.covariance(eye(D)), data.cov, atol=1e-4)
     assert torch.equal(pure.denoised, data.mean.expand(D, D))  # not that of the level beside it
 
@@ -178,7 +163,7 @@ def test_finite_from_noise_to_data(method, process, noise_std):
     for text in OPERATORS if process == "pure" else OPERATORS[:2]:
         a = operator(text, (1, 8, 8))
         noise_std = made(method, noise_std)
-        y = measure(a, PICTURES.sample(1, seed=0).view(1, 1, 8, 8), noise_std, Seeded([5]))
+        y = inverse.measure(a, PICTURES.sample(1, seed=0).view(1, 1, 8, 8), noise_std, Seeded([5]))
         options: dict[str, Any] = {"sigma_data": 1.0} if method == "twisted" else {}
         found = restore(
             PICTURES.denoise, a, y, noise_std, method, LEVELS[process], range(4), **options
@@ -192,7 +177,7 @@ def test_a_sample_is_its_own(method):
     """Its level, its measurement and its seed: alone it is the same as in a batch. Conjugate
     gradients end at the precision of float64, hence the tolerance."""
     a = operator("pool:2", (1, 8, 8))
-    y = measure(a, PICTURES.sample(3, seed=1).view(3, 1, 8, 8), 0.1, Seeded(range(3)))
+    y = inverse.measure(a, PICTURES.sample(3, seed=1).view(3, 1, 8, 8), 0.1, Seeded(range(3)))
     grid = LEVELS["vp"]
     many = Level(*(torch.stack([v, v, 0.9 * v + 0.1 * v[-1]], 1) for v in grid))
     whole = restore(PICTURES.denoise, a, y, 0.1, method, many, range(3))
@@ -234,7 +219,7 @@ def test_repaint_once_is_replacement_of_the_known_part():
     known = torch.tensor([True, False, True, False])
     y, noise = normal(1, 2), Zero()
     here, there = Level.of(0.5, 0.8), Level.of(0.8, 0.5)
-    solver, data = RePaint(Mask(known), y, times=1), prior(4, 1.0)
+    solver, data = inverse.RePaint(Mask(known), y, times=1), prior(4, 1.0)
     state, _ = solver.step(data.denoise, solver.init(normal(3, 4)), here, there, noise)
     plain, _ = DDPM().step(data.denoise, DDPM().init(normal(3, 4)), here, there, noise)
     assert torch.allclose(state.x[:, known], 0.8 * y.expand(3, 2))
@@ -248,7 +233,7 @@ def test_repaint_rounds_bring_the_parts_together():
     y, x = torch.full((1, 1), 2.0).double(), normal(400, 2)
     gap = []
     for times in (1, 8):
-        found = sample(RePaint(seen, y, times), data.denoise, x, levels, Seeded(range(400)))
+        found = sample(inverse.RePaint(seen, y, times), data.denoise, x, levels, Seeded(range(400)))
         gap.append(abs(float(found[:, 1].mean()) - 1.98))
     assert gap[1] < 0.4 * gap[0]
 
@@ -256,7 +241,7 @@ def test_repaint_rounds_bring_the_parts_together():
 def test_published_dps_is_a_step_and_a_gradient():
     data, x = prior(), normal(3, D)
     here, there = Level.of(0.5, 0.8), Level.of(0.8, 0.5)
-    solver = DPS(SEEN, Y, scale=0.7, solver=DDIM())
+    solver = inverse.DPS(SEEN, Y, scale=0.7, solver=DDIM())
     after, _ = solver.step(data.denoise, solver.init(x), here, there, Zero())
     plain, _ = DDIM().step(data.denoise, DDIM().init(x), here, there, Zero())
     x = x.requires_grad_()
@@ -280,7 +265,7 @@ def test_ddrm_has_the_levels_law_for_a_point():
         (None, 4 / 4.25, near),
         (None, 0, far),
     ):
-        solver = DDRM(a, y, 0.5, eta=0.85, mix=mix)
+        solver = inverse.DDRM(a, y, 0.5, eta=0.85, mix=mix)
         state, _ = solver.step(
             lambda x, level, cond: m.expand_as(x),
             solver.init(x),
@@ -313,17 +298,17 @@ def test_evidence_of_gaussian_data():
     log_p = torch.distributions.Normal(0.0, math.sqrt(0.01 * 1.25 + 0.04)).log_prob(y).item()
     seeds = Seeded(range(200 * 8))
     x = seeds.start((2,), levels, dtype=torch.float64)
-    *_, (state, _) = trajectory(twisted(a, y, 0.2, 8), data.denoise, x, levels, seeds)
+    *_, (state, _) = trajectory(inverse.twisted(a, y, 0.2, 8), data.denoise, x, levels, seeds)
     z = (state.log_evidence[::8] - log_p).exp()
     assert abs(float(z.mean() - 1)) < 3 * float(z.std()) / math.sqrt(200) + 5e-3
-    *_, (state, _) = trajectory(twisted(a, -2 * y, 0.2, 8), data.denoise, x, levels, seeds)
+    *_, (state, _) = trajectory(inverse.twisted(a, -2 * y, 0.2, 8), data.denoise, x, levels, seeds)
     z = (state.log_evidence[::8] - log_p).exp()
     assert abs(float(z.mean() - 1)) > 3 * float(z.std()) / math.sqrt(200) + 5e-3
 
 
 def test_what_is_refused():
     with pytest.raises(BadInput, match="exact measurement"):
-        twisted(SEEN, Y, 0.0, 8)
+        inverse.twisted(SEEN, Y, 0.0, 8)
     with pytest.raises(BadInput, match="y has shape"):
         mmps(SEEN, Y[:, 1:], 0.1)
     with pytest.raises(BadInput, match="noise_std is -1"):
@@ -333,4 +318,4 @@ def test_what_is_refused():
     with pytest.raises(BadInput, match="2 measurements meet 3 samples"):
         replacement(SEEN, Y.expand(2, -1))(prior().denoise)(normal(3, D), Level.of(0.6, 0.8), None)
     with pytest.raises(BadInput, match="y has 81 numbers"):
-        moment_twist(operator("pool:1", (1, 9, 9)), torch.zeros(1, 1, 9, 9), 0.1)
+        inverse.moment_twist(operator("pool:1", (1, 9, 9)), torch.zeros(1, 1, 9, 9), 0.1)

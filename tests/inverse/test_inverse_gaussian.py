@@ -13,16 +13,7 @@ from torch import Tensor
 
 from scorefield.base import Level
 from scorefield.denoise import Gaussian
-from scorefield.inverse import (
-    DDRM,
-    Renewed,
-    RePaint,
-    diffpir,
-    mmps,
-    pigdm,
-    replacement,
-    tmpd,
-)
+from scorefield.inverse import DDRM, Renewed, RePaint, diffpir, mmps, pigdm, replacement, tmpd
 from scorefield.inverse.operators import Matrix
 from scorefield.process import EDM, grids
 from scorefield.solve import DDIM, sample

@@ -8,24 +8,15 @@ import pytest
 import torch
 
 from scorefield.base import BadInput
-from scorefield.inverse.operators import (
-    Blur,
-    Function,
-    Linear,
-    Mask,
-    Matrix,
-    Nonlinear,
-    conjugate_gradients,
-    motion_blur,
-    operator,
-)
+from scorefield.inverse import operators
+from scorefield.inverse.operators import Function, Matrix, conjugate_gradients, operator
 
 COLOUR, VECTOR = (3, 8, 12), (10,)
 
 
-def built(text: str, shape: tuple[int, ...]) -> Linear:
+def built(text: str, shape: tuple[int, ...]) -> operators.Linear:
     made = operator(text, shape)
-    assert isinstance(made, Linear)
+    assert isinstance(made, operators.Linear)
     return made
 
 
@@ -247,7 +238,7 @@ def test_a_blur_is_as_wide_as_it_says(width):
 
     shape = (1, 40, 33)
     a = operator(f"blur:{width}", shape)
-    assert isinstance(a, Blur)
+    assert isinstance(a, operators.Blur)
     assert variances(a.kernel) == pytest.approx([width**2] * 2, rel=1e-9)
     assert float(a.kernel.min()) >= 0
     assert float(a.kernel.sum()) == pytest.approx(1.0, abs=1e-14)
@@ -273,7 +264,7 @@ def test_a_wide_blur_wraps():
     n = torch.arange(-200, 201)
     line = torch.exp(-(n.double() ** 2) / 50)
     circle = torch.zeros(7).double().index_add_(0, n % 7, line / line.sum())
-    assert isinstance(a, Blur)
+    assert isinstance(a, operators.Blur)
     assert torch.allclose(a.kernel.sum(1), circle, atol=1e-14)
     mean = operator("blur:1e9", (1, 7, 7))
     x = normal(1, 1, 7, 7)
@@ -291,7 +282,7 @@ def test_a_motion_is_the_share_of_the_segment(length, angle):
         kernel = torch.zeros(9, 11).double()
         return kernel.index_put_((row, column), torch.full_like(t, 1e-6), accumulate=True)
 
-    kernel = motion_blur((1, 9, 11), length, angle).kernel
+    kernel = operators.motion_blur((1, 9, 11), length, angle).kernel
     assert torch.allclose(kernel, counted(length), atol=2e-6)
     assert not torch.allclose(kernel, counted(length + 0.5), atol=1e-2) or length == 1
     assert float(kernel.sum()) == pytest.approx(1.0, abs=1e-14)
@@ -335,7 +326,7 @@ def test_values():
     assert built("random:.25", COLOUR)(x).shape == (1, 3 * 72)
     assert built("fourier:4", COLOUR)(x).shape == (1, 3 * 8 * 3)
     assert int(operator("fourier:1", COLOUR).known.sum()) == 96  # type: ignore[union-attr]
-    bar = motion_blur(COLOUR, 3, 0).kernel
+    bar = operators.motion_blur(COLOUR, 3, 0).kernel
     assert torch.allclose(bar[0, [0, 1, -1]], torch.tensor(1 / 3).double())
 
 
@@ -351,7 +342,7 @@ def test_radon_integrates_along_lines():
 
 
 def test_blur_is_circular_convolution():
-    blur = motion_blur((1, 5, 7), 4, 60)
+    blur = operators.motion_blur((1, 5, 7), 4, 60)
     spike = torch.zeros(1, 1, 5, 7, dtype=torch.float64)
     spike[0, 0, 3, 2] = 1
     assert torch.allclose(blur(spike)[0, 0], blur.kernel.roll((3, 2), (0, 1)), atol=1e-15)
@@ -374,7 +365,7 @@ def test_nonlinear_derivatives():
 def test_a_function_that_is_not_linear_is_refused():
     with pytest.raises(BadInput, match=r"not linear: f\(2a - b\) is 0\.\d+ off"):
         Function(torch.tanh, VECTOR)
-    assert isinstance(Nonlinear(torch.tanh, VECTOR)(normal(1, 10)), torch.Tensor)
+    assert isinstance(operators.Nonlinear(torch.tanh, VECTOR)(normal(1, 10)), torch.Tensor)
 
 
 @pytest.mark.parametrize(
@@ -403,7 +394,7 @@ def test_what_is_refused(text, shape, words):
 
 def test_masks_and_matrices_are_checked():
     with pytest.raises(BadInput):
-        Mask(torch.zeros(4, dtype=torch.bool))
+        operators.Mask(torch.zeros(4, dtype=torch.bool))
     with pytest.raises(BadInput):
         Matrix(torch.ones(2, 3), (4,))
     with pytest.raises(BadInput, match="4096"):

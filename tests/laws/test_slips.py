@@ -21,7 +21,7 @@ from scorefield.solve.interpolate import (
     vp_clock,
     warmed,
 )
-from scorefield.solve.multistep import Interval, advance, begin
+from scorefield.solve.multistep import Interval, advance, no_past
 from tests.laws.order import check_order, order_on_eight
 
 pytestmark = pytest.mark.slow
@@ -100,7 +100,7 @@ class Shifted(DEIS):
         return advance(Weighed(("eps",), weigh), denoise, state, here, there, cond)
 
     def init(self, x: Tensor) -> Any:
-        return begin(x, self.k)
+        return no_past(x, self.k)
 
 
 def test_3m_takes_twice_the_second_difference():

@@ -138,3 +138,15 @@ def two_classes(x: Tensor, level: Level, cond: Any = None) -> Tensor:
     gain = alpha * 0.09 / (alpha**2 * 0.09 + sigma**2)
     mean = EIGHT.means[cond["label"]]
     return mean + gain * (x - alpha * mean)
+
+
+def log_density(x, level, cond):
+    """log p(x|c) of noisy x of one of EIGHT, up to a constant."""
+    alpha, sigma = level.like(x)
+    var = alpha**2 * 0.09 + sigma**2
+    return -((x - alpha * EIGHT.means[cond["label"]]).square() / var).sum(1) / 2
+
+
+def log_prob(x, level, cond):
+    """log p(c|x), up to a constant, which has the gradient of the truth."""
+    return log_density(x, level, cond) - EIGHT.log_prob(x, level)

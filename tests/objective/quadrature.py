@@ -6,7 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scorefield.denoise import Gaussian
 from scorefield.objective import Chance
+
+UNIT = Gaussian(torch.zeros(1).double(), torch.eye(1).double())
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def normal(order: int) -> tuple[Tensor, Tensor]:

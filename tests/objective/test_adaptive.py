@@ -6,17 +6,13 @@ import pytest
 import torch
 
 from scorefield.base import BadInput
-from scorefield.denoise import Gaussian
 from scorefield.objective import VLB, Adaptive, Objective, Stratified
 from scorefield.process import VP, DiscreteVP
+from tests.objective.quadrature import UNIT, rng
 
 BINS, HISTORY = 8, 4
 LOSSES = torch.tensor([9.0, 5.0, 2.0, 1.0, 0.5, 0.4, 0.3, 0.2], dtype=torch.float64)
 CENTRES = (torch.arange(BINS, dtype=torch.float64) + 0.5) / BINS
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def warm(law: Adaptive | None = None) -> Adaptive:
@@ -62,11 +58,6 @@ def check_expectation(law) -> None:
     assert float((law.share(t) * f).mean()) == pytest.approx(truth, abs=1e-3)
 
 
-def test_the_expectation_is_that_of_a_uniform_t():
-    check_expectation(warm())
-    check_expectation(Adaptive(BINS, HISTORY))
-
-
 class Shareless(Adaptive):
     """The planted defect: large losses drawn more often, and not weighted back."""
 
@@ -74,7 +65,9 @@ class Shareless(Adaptive):
         return torch.ones_like(t)
 
 
-def test_a_planted_share():
+def test_the_expectation_is_that_of_a_uniform_t():
+    check_expectation(warm())
+    check_expectation(Adaptive(BINS, HISTORY))
     with pytest.raises(AssertionError):
         check_expectation(warm(Shareless(BINS, HISTORY)))
 
@@ -111,13 +104,7 @@ def variance_of_batches(objective, denoise) -> tuple[float, float]:
 
 def test_the_measured_variance_falls():
     """L_vlb of a chain, where the terms differ by orders of magnitude; both laws stratified."""
-    unit = Gaussian(torch.zeros(1).double(), torch.eye(1).double())
-
-    def denoise(x, level, cond=None):
-        return unit.denoise(x, level)
-
-    chain = DiscreteVP()
-    law = Adaptive()
+    chain, law, denoise = DiscreteVP(), Adaptive(), UNIT.denoise
     learning = Objective(chain, law, VLB(chain))
     for seed in range(60):
         x0 = torch.randn(256, 1, dtype=torch.float64, generator=rng(seed))
@@ -188,7 +175,6 @@ def test_settings_that_are_none(bad):
 
 
 def test_another_laws_memory_is_refused():
-    with pytest.raises(BadInput, match="the memory of past losses has"):
-        Adaptive(4, 2).recall(Adaptive(8, 2).memory())
-    with pytest.raises(BadInput):
-        Adaptive(4, 2).recall({})
+    for memory in (Adaptive(8, 2).memory(), {}):
+        with pytest.raises(BadInput, match="the memory of past losses has"):
+            Adaptive(4, 2).recall(memory)

@@ -5,18 +5,12 @@ import math
 import pytest
 import torch
 
+from scorefield import objective as objectives
 from scorefield.base import BadInput
 from scorefield.denoise import Denoiser
-from scorefield.objective import (
-    Adaptive,
-    Antithetic,
-    Chance,
-    Hybrid,
-    Objective,
-    Sliced,
-    Variational,
-)
+from scorefield.objective import Adaptive, Antithetic, Chance, Hybrid, Objective, Sliced
 from scorefield.process import VP, DiscreteVP, Learned
+from tests.objective.quadrature import rng
 
 CHAIN = DiscreteVP()
 
@@ -40,7 +34,7 @@ def ready(name):
         "adaptive": Objective(VP(), filled(), dropout=0.3),
         "sliced": Sliced(VP(), dropout=0.3),
         "hybrid": Hybrid(CHAIN, filled(), dropout=0.3),
-        "variational": Variational(Learned(), dropout=0.3),
+        "variational": objectives.Variational(Learned(), dropout=0.3),
     }[name]
     return objective, Denoiser(Twice(), "v", variance=True, schedule=objective.schedule).double()
 
@@ -52,12 +46,9 @@ def filled() -> Adaptive:
     return law
 
 
-NAMES = ["regression", "adaptive", "sliced", "hybrid", "variational"]
-each = pytest.mark.parametrize("name", NAMES)
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+each = pytest.mark.parametrize(
+    "name", ["regression", "adaptive", "sliced", "hybrid", "variational"]
+)
 
 
 def data() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -83,18 +74,18 @@ def test_a_call_is_draw_and_loss(name):
 
 def pieces(objective, model, chance, ranks):
     x0, cond = data()
+    some = [slice(r, None, ranks) for r in range(ranks)]
     found = [
-        objective.loss(
-            model, x0[r::ranks], {k: v[r::ranks] for k, v in cond.items()}, chance(r, ranks)
-        )
-        for r in range(ranks)
+        objective.loss(model, x0[rows], {"label": cond["label"][rows]}, chance(r, ranks)).per_sample
+        for r, rows in enumerate(some)
     ]
-    return torch.stack([piece.per_sample for piece in found], 1).flatten()
+    return torch.stack(found, 1).flatten()
 
 
 @each
 def test_processes_that_take_rows_make_the_whole_batch(name):
-    """Losses, and the gradient of their mean."""
+    """Losses, and the gradient of their mean; planted, each process with the first rows of the
+    chance in place of its own."""
     objective, model = ready(name)
     x0, cond = data()
     chance = objective.draw((12, 4), rng(3))
@@ -105,15 +96,6 @@ def test_processes_that_take_rows_make_the_whole_batch(name):
     gradients = [torch.autograd.grad(v.mean(), weights) for v in (whole, parts)]
     for a, b in zip(*gradients):
         check_same(a, b)
-
-
-@each
-def test_planted_rows(name):
-    """Each process with the first rows of the chance in place of its own."""
-    objective, model = ready(name)
-    x0, cond = data()
-    chance = objective.draw((12, 4), rng(3))
-    whole = objective.loss(model, x0, cond, chance).per_sample
     with pytest.raises(AssertionError):
         check_same(whole, pieces(objective, model, lambda r, n: chance.rows(slice(0, 12 // n)), 3))
 

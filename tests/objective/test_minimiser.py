@@ -6,41 +6,25 @@ import pytest
 import torch
 from torch import nn
 
+from scorefield import objective as objectives
 from scorefield.base import Level, like
 from scorefield.denoise import Denoiser, Gaussian, convert, views
-from scorefield.objective import (
-    P2,
-    VLB,
-    EDMWeight,
-    Fixed,
-    Geometric,
-    Hybrid,
-    Likelihood,
-    MinSNR,
-    Objective,
-    Sigmoid,
-    Sliced,
-    Uniform,
-    Variational,
-    snr,
-    truncated_snr,
-    unit,
-)
+from scorefield.objective import P2, VLB, EDMWeight, Fixed, Geometric, Hybrid, Objective, Sliced
 from scorefield.process import EDM, VE, VP, Cosine, DiscreteVP, Flow, Learned, SubVP
-from tests.objective.quadrature import at
+from tests.objective.quadrature import at, rng
 
 pytestmark = pytest.mark.slow
 
 CHAIN = DiscreteVP()
 WEIGHTS = {
-    "unit": unit,
-    "snr": snr,
-    "truncated": truncated_snr,
-    "min-snr": MinSNR(2.0),
+    "unit": objectives.unit,
+    "snr": objectives.snr,
+    "truncated": objectives.truncated_snr,
+    "min-snr": objectives.MinSNR(2.0),
     "edm": EDMWeight(0.7),
-    "sigmoid": Sigmoid(-1.0),
+    "sigmoid": objectives.Sigmoid(-1.0),
     "p2": P2(),
-    "likelihood": Likelihood(CHAIN),
+    "likelihood": objectives.Likelihood(CHAIN),
     "vlb": VLB(CHAIN),
     "vlb large": VLB(CHAIN, "large"),
 }
@@ -48,7 +32,7 @@ OBJECTIVES = {
     **{name: Objective(CHAIN, weight=weight) for name, weight in WEIGHTS.items()},
     "sliced": Sliced(CHAIN),
     "hybrid": Hybrid(CHAIN),
-    "variational": Variational(Learned()),
+    "variational": objectives.Variational(Learned()),
 }
 SCHEDULES = [VP(), SubVP(), VE(), EDM(), Cosine(), Flow(), CHAIN, Learned()]
 MEAN, STD = 0.4, 0.6
@@ -178,8 +162,8 @@ class AsView(nn.Module):
 def gradients(view, objective, told=None):
     a, b = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (0.1, 0.8))
     model = Denoiser(AsView(view, a, b, told), view, 0.7)
-    x0 = torch.randn(64, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    loss = objective(model, x0, None, torch.Generator().manual_seed(1)).per_sample.mean()
+    x0 = torch.randn(64, 3, dtype=torch.float64, generator=rng())
+    loss = objective(model, x0, None, rng(1)).per_sample.mean()
     return torch.stack([loss.detach(), *torch.autograd.grad(loss, (a, b))])
 
 
@@ -203,7 +187,7 @@ def test_a_planted_view():
 
 def test_the_error_of_a_view_is_a_weight():
     """(F - F_target)^2 of each view is the x0 error times 1/c_out^2: losses and gradients."""
-    x0 = torch.randn(32, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x0 = torch.randn(32, 2, dtype=torch.float64, generator=rng())
     for view in views:
         a, b = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (0.1, 0.8))
         model = Denoiser(AsView(view, a, b), view, 0.7)
@@ -212,7 +196,7 @@ def test_the_error_of_a_view_is_a_weight():
             return views[view](level, 0.7)[1] ** -2
 
         objective = Objective(VP(), weight=weight)
-        chance = objective.draw(tuple(x0.shape), torch.Generator().manual_seed(1))
+        chance = objective.draw(tuple(x0.shape), rng(1))
         ours = objective.loss(model, x0, None, chance).per_sample.mean()
         level = VP()(chance.t)
         alpha, sigma = level.like(x0)
@@ -227,9 +211,9 @@ def test_the_error_of_a_view_is_a_weight():
 
 def test_many_sigmas_are_visited_equally():
     law = Geometric(0.1, 10.0, 5)
-    t = law(VP(), 50_000, torch.Generator().manual_seed(0))
+    t = law(VP(), 50_000, rng())
     ratio, count = VP()(t).ratio.log10().mul(1e6).round().div(1e6).unique(return_counts=True)
     assert torch.allclose(ratio, torch.linspace(-1, 1, 5).double(), atol=1e-5)
     assert (count - 10_000).abs().max() < 5 * math.sqrt(50_000 * 0.2 * 0.8)
     assert isinstance(Objective(VP(), law).times, Geometric)
-    assert not isinstance(law, Uniform)
+    assert not isinstance(law, objectives.Uniform)

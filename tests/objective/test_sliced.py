@@ -9,7 +9,7 @@ from scorefield.denoise import Denoiser, Gaussian, convert
 from scorefield.nets import UNet
 from scorefield.objective import MinSNR, Objective, Sliced, snr, unit
 from scorefield.process import EDM, VP
-from tests.objective.quadrature import at
+from tests.objective.quadrature import at, rng
 
 
 def curved(x, level, cond=None):
@@ -49,8 +49,8 @@ def test_the_probes_average_to_the_trace():
     A = torch.tensor([[0.3, 0.2, -0.4], [0.1, 0.5, 0.2], [0.0, -0.3, 0.1]], dtype=torch.float64)
     signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0]).double()] * 3)
     objective = Sliced(VP())
-    x0 = torch.randn(1, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    chance = objective.draw((1, 3), torch.Generator().manual_seed(1))
+    x0 = torch.randn(1, 3, dtype=torch.float64, generator=rng())
+    chance = objective.draw((1, 3), rng(1))
     many = type(chance)(chance.t.expand(8), chance.eps.expand(8, 3), probe=signs)
     loss = objective.loss(lambda x, level, cond: x @ A.T, x0.expand(8, 3), None, many)
     level = Level(*VP()(chance.t))
@@ -65,8 +65,8 @@ def test_the_probes_average_to_the_trace():
 def test_clean_data_is_not_looked_at():
     """Two x0 and eps that make one x have one loss."""
     objective = Sliced(VP())
-    x0 = torch.randn(16, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    chance = objective.draw((16, 4), torch.Generator().manual_seed(1))
+    x0 = torch.randn(16, 4, dtype=torch.float64, generator=rng())
+    chance = objective.draw((16, 4), rng(1))
     alpha, sigma = VP()(chance.t).like(x0)
     moved = chance._replace(eps=chance.eps.double() - alpha / sigma * 0.5)
     a = objective.loss(curved, x0, None, chance._replace(eps=chance.eps.double())).per_sample
@@ -78,10 +78,10 @@ def test_a_network_with_attention_learns_by_it():
     """Twice differentiable through attention, in float32; gradients reach every weight."""
     net = UNet((1, 4, 4), width=8, multipliers=(1, 2), blocks=1)
     for weight in net.parameters():
-        nn.init.normal_(weight, std=0.1, generator=torch.Generator().manual_seed(0))
+        nn.init.normal_(weight, std=0.1, generator=rng())
     model = Denoiser(net, "v")
-    x0 = torch.randn(4, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    loss = Sliced(VP())(model, x0, None, torch.Generator().manual_seed(1)).per_sample
+    x0 = torch.randn(4, 1, 4, 4, generator=rng())
+    loss = Sliced(VP())(model, x0, None, rng(1)).per_sample
     loss.mean().backward()
     assert loss.isfinite().all()
     assert all(w.grad is not None and w.grad.isfinite().all() for w in net.encoders.parameters())
@@ -94,11 +94,11 @@ def test_a_short_training_finds_the_score():
         line.weight.fill_(0.9)
         line.bias.fill_(0.3)
     objective = Sliced(EDM(), times=lambda s, n, rng: torch.full((n,), 0.4 / 80).double())
-    rng, adam = torch.Generator().manual_seed(0), torch.optim.Adam(line.parameters(), 0.05)
+    draws, adam = rng(), torch.optim.Adam(line.parameters(), 0.05)
     for _ in range(120):
-        x0 = 0.5 * torch.randn(256, 1, dtype=torch.float64, generator=rng)
+        x0 = 0.5 * torch.randn(256, 1, dtype=torch.float64, generator=draws)
         adam.zero_grad()
-        objective(lambda x, level, cond: line(x), x0, None, rng).per_sample.mean().backward()
+        objective(lambda x, level, cond: line(x), x0, None, draws).per_sample.mean().backward()
         adam.step()
     truth = Gaussian(torch.zeros(1).double(), torch.tensor([[0.25]]).double())
     x = torch.linspace(-1, 1, 5, dtype=torch.float64)[:, None]

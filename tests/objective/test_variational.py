@@ -4,13 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from scorefield.denoise import Denoiser, Gaussian
+from scorefield.denoise import Denoiser
 from scorefield.objective import Adaptive, Antithetic, Stratified, Uniform, Variational
 from scorefield.process import Learned
-from tests.objective.quadrature import Expectation, over_times
+from tests.objective.quadrature import Expectation, over_times, rng
 from tests.objective.test_bound import bend
-
-UNIT = Gaussian(torch.zeros(1).double(), torch.eye(1).double())
 
 
 def perfect(x, level, cond=None):
@@ -93,11 +91,11 @@ def spread(schedule: Learned) -> float:
 
 
 def trained(objective, schedule) -> float:
-    rng, adam = torch.Generator().manual_seed(0), torch.optim.Adam(schedule.parameters(), 0.05)
+    draws, adam = rng(), torch.optim.Adam(schedule.parameters(), 0.05)
     for _ in range(200):
-        x0 = torch.randn(64, 64, generator=rng)
+        x0 = torch.randn(64, 64, generator=draws)
         adam.zero_grad()
-        objective(perfect, x0, None, rng).per_sample.mean().backward()
+        objective(perfect, x0, None, draws).per_sample.mean().backward()
         adam.step()
     return spread(schedule)
 
@@ -115,9 +113,9 @@ def test_antithetic_times_are_the_default_and_vary_least():
     for law in (Uniform(), Stratified(), Antithetic()):
         objective, values = Variational(Learned(units=8), law), []
         for seed in range(200):
-            rng = torch.Generator().manual_seed(seed)
-            x0 = torch.randn(32, 64, dtype=torch.float64, generator=rng)
-            values.append(objective(perfect, x0, None, rng).per_sample.mean().detach())
+            draws = rng(seed)
+            x0 = torch.randn(32, 64, dtype=torch.float64, generator=draws)
+            values.append(objective(perfect, x0, None, draws).per_sample.mean().detach())
         found[type(law)] = float(torch.stack(values).var())
     assert found[Stratified] < found[Uniform] / 2
     assert found[Antithetic] < found[Uniform] / 2
@@ -150,12 +148,12 @@ def test_one_backward_pass_reaches_every_weight():
     schedule = Learned()
     model = Denoiser(Wave(), "v", schedule=schedule)
     assert any(name.startswith("schedule.") for name in model.state_dict())
-    x0 = torch.randn(16, 3, generator=torch.Generator().manual_seed(0))
-    loss = Variational(schedule)(model, x0, None, torch.Generator().manual_seed(1))
+    x0 = torch.randn(16, 3, generator=rng())
+    loss = Variational(schedule)(model, x0, None, rng(1))
     loss.per_sample.mean().backward()
     for name, weight in model.named_parameters():
         assert weight.grad is not None, name
         assert weight.grad.isfinite().all(), name
     with torch.no_grad():
-        quiet = Variational(schedule)(model, x0, None, torch.Generator().manual_seed(1))
+        quiet = Variational(schedule)(model, x0, None, rng(1))
     assert torch.equal(quiet.per_sample, loss.per_sample)

@@ -5,42 +5,25 @@ import math
 import pytest
 import torch
 
+from scorefield import process
 from scorefield.base import BadInput, Seeded, Zero
-from scorefield.process import (
-    DiscreteVP,
-    constant_betas,
-    cosine_betas,
-    linear_betas,
-    sigmoid_betas,
-    zero_terminal_snr,
-)
+from scorefield.process import DiscreteVP, constant_betas, linear_betas, zero_terminal_snr
+from tests.errata.affine import Units
 
 BETAS = {
     "linear": linear_betas(),
-    "cosine": cosine_betas(),
-    "sigmoid": sigmoid_betas(),
+    "cosine": process.cosine_betas(),
+    "sigmoid": process.sigmoid_betas(),
     "constant": constant_betas(),
     "zero terminal": zero_terminal_snr(linear_betas()),
     "own": torch.tensor([0.1, 0.3, 0.2, 0.9], dtype=torch.float64),
+    "far in noise": constant_betas(1000, 0.05),  # 1 - abar rounds to 1 long before the end
 }
 each = pytest.mark.parametrize("betas", BETAS.values(), ids=BETAS)
 
 
 def f64(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
-
-
-class Units:
-    """Draw k is 1 in row k and 0 elsewhere: the chain's answer is then the weight of each draw."""
-
-    def __init__(self):
-        self.draws = 0
-
-    def __call__(self, x, here, there):
-        z = torch.zeros_like(x)
-        z[self.draws] = 1
-        self.draws += 1
-        return z
 
 
 def check_kernel(chain, schedule, steps):
@@ -132,13 +115,6 @@ def test_the_inverse_finds_the_node(betas):
     assert float((schedule.inverse(schedule(t).logsnr) - t).abs().max()) < 1e-8
 
 
-def test_a_chain_that_ends_far_in_noise_inverts():
-    """1 - abar rounds to 1 long before the end; abar itself is exact to the end."""
-    schedule = DiscreteVP(constant_betas(1000, 0.05))
-    t = torch.arange(1, 1001, dtype=torch.float64) / 1000
-    assert float((schedule.inverse(schedule(t).logsnr) - t).abs().max()) < 1e-8
-
-
 def test_zero_terminal_rescale():
     """sqrt(abar) is shifted and scaled as a line: its shape, first value and zero end by hand."""
     betas = linear_betas()
@@ -152,7 +128,7 @@ def test_zero_terminal_rescale():
 
 
 def test_cosine_betas_follow_the_cosine():
-    s, betas = 0.008, cosine_betas()
+    s, betas = 0.008, process.cosine_betas()
     t = torch.arange(1001, dtype=torch.float64) / 1000
     abar = ((t + s) / (1 + s) * math.pi / 2).cos() ** 2
     found = torch.cumprod(1 - betas, 0)
@@ -161,7 +137,7 @@ def test_cosine_betas_follow_the_cosine():
 
 
 def test_sigmoid_and_constant_betas():
-    betas = sigmoid_betas(11, 0.1, 0.3)
+    betas = process.sigmoid_betas(11, 0.1, 0.3)
     assert float(betas[5]) == pytest.approx(0.2)
     assert float(betas[0]) == pytest.approx(0.1 + 0.2 / (1 + math.exp(6)))
     assert constant_betas(3, 0.5).tolist() == [0.5] * 3

@@ -11,6 +11,7 @@ from scorefield.base import BadInput, Level
 from scorefield.process import EDM, VE, VP, Cosine, DiscreteVP, Flow, SubVP, grids
 
 CONTINUOUS = [VP(), SubVP(), VE(), EDM(), Cosine(), Flow()]
+GRIDS = [grids.uniform_t, grids.uniform_logsnr, grids.karras, grids.lu, grids.beta]
 each = pytest.mark.parametrize("schedule", CONTINUOUS, ids=lambda s: type(s).__name__)
 
 
@@ -54,9 +55,7 @@ def test_uniform_t(schedule):
 
 
 @each
-@pytest.mark.parametrize(
-    "grid", [grids.uniform_t, grids.uniform_logsnr, grids.karras, grids.lu, grids.beta]
-)
+@pytest.mark.parametrize("grid", GRIDS)
 @pytest.mark.parametrize("steps", [1, 2, 7])
 def test_the_ends_are_exact(schedule, grid, steps):
     levels = grid(schedule, steps, start=0.9, stop=0.1)
@@ -67,18 +66,13 @@ def test_the_ends_are_exact(schedule, grid, steps):
     assert (levels.ratio.diff() < 0).all()
 
 
-def test_a_schedule_that_begins_at_pure_noise():
-    levels = grids.uniform_logsnr(Flow(), 5)
-    assert float(levels.alpha[0]) == 0.0
-    assert (levels.ratio.diff() < 0).all()
-
-
 @pytest.mark.parametrize("grid", [grids.uniform_logsnr, grids.karras, grids.lu])
-@pytest.mark.parametrize("stop", [0.99, 0.999, 0.9999])
-def test_a_grid_within_deep_noise_still_falls(grid, stop):
+@pytest.mark.parametrize("stop", [None, 0.99, 0.999, 0.9999])
+def test_a_grid_from_pure_noise_falls_within_deep_noise_too(grid, stop):
     """Flow at t=.999 has logsnr -13.8, below what is spread over: the levels must fall all the
     same."""
     levels = grid(Flow(), 6, stop=stop)
+    assert float(levels.alpha[0]) == 0.0
     assert (levels.ratio.diff() < 0).all()
 
 
@@ -208,29 +202,17 @@ def spaced(grid, chain: DiscreteVP, steps: int, spacing: str) -> list[int]:
 def check_timesteps(grid) -> None:
     """Any count from 1 to T: n timesteps in 1..T, no two equal, then 0; the last stride too."""
     chain = DiscreteVP()
-    for spacing, first, last in (
-        ("leading", None, 1),
-        ("trailing", 1000, None),
-        ("linspace", 1000, 1),
-    ):
+    for spacing in ("leading", "trailing", "linspace"):
         for steps in range(1, 1001):
             k = spaced(grid, chain, steps, spacing)
             strides = [a - b for a, b in pairwise(k)]
             assert len(k) == steps + 1
-            assert k[-1] == 0
+            assert (k[-1], max(k)) == (0, k[0])
             assert min(strides) >= 1, f"{spacing} {steps}: a timestep twice"
-            assert max(k) <= 1000
-            if first is not None:
-                assert k[0] == first
-            if last is not None and steps > 1:
-                assert k[-2] == last
-            inner = strides[:-1]
-            if inner:
-                assert max(inner) - min(inner) <= 1, f"{spacing} {steps}: uneven strides"
-            if spacing == "trailing":
-                assert max(strides) - min(strides) <= 1, (
-                    f"{steps}: the last stride is not like others"
-                )
+            assert k[0] <= 1000 if spacing == "leading" else k[0] == 1000
+            assert k[-2] == 1 or spacing == "trailing" or steps == 1
+            alike = strides if spacing == "trailing" else strides[:-1] or [1]
+            assert max(alike) - min(alike) <= 1, f"{spacing} {steps}: uneven strides"
 
 
 @pytest.mark.slow
@@ -249,27 +231,18 @@ def test_planted_stride():
 
 def test_spacings_by_hand():
     chain = DiscreteVP(torch.linspace(0.1, 0.3, 10, dtype=torch.float64))
-    assert spaced(grids.timesteps, chain, 3, "leading") == [7, 4, 1, 0]
-    assert spaced(grids.timesteps, chain, 3, "trailing") == [10, 7, 3, 0]
-    assert spaced(grids.timesteps, chain, 4, "linspace") == [10, 7, 4, 1, 0]
-    assert spaced(grids.timesteps, chain, 10, "leading") == list(range(10, -1, -1))
-    assert spaced(grids.timesteps, chain, 1, "linspace") == [10, 0]
-    assert spaced(grids.timesteps, chain, 1, "leading") == [1, 0]
+    by_hand = {"leading": [[1], [7, 4, 1], range(10, 0, -1)], "trailing": [[10, 7, 3]]}
+    for spacing, grids_of in (by_hand | {"linspace": [[10], [10, 7, 4, 1]]}).items():
+        for k in grids_of:
+            assert spaced(grids.timesteps, chain, len(k), spacing) == [*k, 0]
 
 
 def test_timesteps_start_and_stop():
     chain = DiscreteVP()
-    half = grids.timesteps(chain, 5, start=0.5)
-    assert (chain.inverse(half.logsnr) * 1000).round().int().tolist() == [
-        500,
-        400,
-        300,
-        200,
-        100,
-        0,
-    ]
-    some = grids.timesteps(chain, 4, start=0.5, stop=0.1)
-    assert (chain.inverse(some.logsnr) * 1000).round().int().tolist() == [500, 400, 300, 200, 100]
+    for steps, stop, last in ((5, None, 0), (4, 0.1, 100)):
+        levels = grids.timesteps(chain, steps, start=0.5, stop=stop)
+        k = (chain.inverse(levels.logsnr) * 1000).round().int().tolist()
+        assert k == list(range(500, last - 1, -100))
 
 
 def test_a_stop_at_0_is_clean_data():
@@ -279,36 +252,31 @@ def test_a_stop_at_0_is_clean_data():
 
 
 @pytest.mark.parametrize(
-    "call",
+    "grid, schedule, steps, options",
     [
-        lambda: grids.uniform_t(VP(), 0),
-        lambda: grids.uniform_t(VP(), -3),
-        lambda: grids.karras(VP(), 5, start=0.0),
-        lambda: grids.karras(VP(), 5, start=1.5),
-        lambda: grids.uniform_logsnr(VP(), 5, start=0.5, stop=0.5),
-        lambda: grids.uniform_logsnr(VP(), 5, stop=0.0),
-        lambda: grids.uniform_logsnr(VP(), 5, start=1e-4),
-        lambda: grids.lu(VP(), 5, rho=0.0),
-        lambda: grids.beta(VP(), 0),
-        lambda: grids.beta(VP(), 5, a=0.0),
-        lambda: grids.beta(VP(), 5, b=50.0),
-        lambda: grids.beta(VP(), 1000, b=0.05),
-        lambda: grids.timesteps(VP(), 5),  # type: ignore[arg-type]
-        lambda: grids.timesteps(DiscreteVP(), 1001),
-        lambda: grids.timesteps(DiscreteVP(), 5, spacing="middle"),  # type: ignore[arg-type]
-        lambda: grids.timesteps(DiscreteVP(), 5, stop=0.5, spacing="middle"),  # type: ignore
+        *((grids.uniform_t, VP(), steps, {}) for steps in (0, -3)),
+        *((grids.karras, VP(), 5, {"start": start}) for start in (0.0, 1.5)),
+        (grids.uniform_logsnr, VP(), 5, {"start": 0.5, "stop": 0.5}),
+        *((grids.uniform_logsnr, VP(), 5, ends) for ends in ({"stop": 0.0}, {"start": 1e-4})),
+        (grids.lu, VP(), 5, {"rho": 0.0}),
+        (grids.beta, VP(), 0, {}),
+        *((grids.beta, VP(), 5, laws) for laws in ({"a": 0.0}, {"b": 50.0})),
+        (grids.beta, VP(), 1000, {"b": 0.05}),
+        (grids.timesteps, VP(), 5, {}),
+        (grids.timesteps, DiscreteVP(), 1001, {}),
+        *(
+            (grids.timesteps, DiscreteVP(), 5, {"spacing": "middle"} | s)
+            for s in ({}, {"stop": 0.5})
+        ),
     ],
 )
-def test_grids_that_cannot_be_are_refused(call):
+def test_grids_that_cannot_be_are_refused(grid, schedule, steps, options):
     with pytest.raises(BadInput):
-        call()
+        grid(schedule, steps, **options)
 
 
 def test_levels_are_float64():
-    for grid in (
-        *(getattr(grids, n) for n in ("uniform_t", "uniform_logsnr", "karras", "lu", "beta")),
-        grids.timesteps,
-    ):
+    for grid in (*GRIDS, grids.timesteps):
         level: Level = grid(DiscreteVP(), 3)
         assert level.alpha.dtype == level.sigma.dtype == torch.float64
     assert math.isinf(float(grids.karras(EDM(), 3).logsnr[-1]))

@@ -5,21 +5,10 @@ import math
 import pytest
 import torch
 
+from scorefield import process
 from scorefield.base import Level
 from scorefield.denoise import Gaussian, convert
-from scorefield.process import (
-    EDM,
-    VE,
-    VP,
-    Cosine,
-    DiscreteVP,
-    Flow,
-    Pair,
-    SubVP,
-    flow_drift,
-    rates,
-    reverse_drift,
-)
+from scorefield.process import EDM, VE, VP, Cosine, SubVP, flow_drift, rates, reverse_drift
 
 TIMES = [0.01, 0.1, 0.3, 0.5, 0.77, 0.95]
 
@@ -32,29 +21,26 @@ def integral(t: float) -> float:
     return 0.1 * t + 19.9 * t * t / 2
 
 
+def tangent(t: float) -> float:
+    return math.tan(HALF_PI * t)
+
+
 HALF_PI = math.pi / 2
+PAIR = process.Pair(lambda t: (-t).exp(), lambda t: t)
 CLOSED = {
     # schedule: f, g^2
     "vp": (VP(), lambda t: -beta(t) / 2, beta),
-    "subvp": (
-        SubVP(),
-        lambda t: -beta(t) / 2,
-        lambda t: beta(t) * -math.expm1(-2 * integral(t)),
-    ),
+    "subvp": (SubVP(), lambda t: -beta(t) / 2, lambda t: -beta(t) * math.expm1(-2 * integral(t))),
     # sigma' = sigma log(5000): g^2 = 2 sigma sigma'
     "ve": (VE(), lambda t: 0.0, lambda t: 2 * (0.01 * 5000**t) ** 2 * math.log(5000)),
     # 2 sigma sigma' with sigma = 80 t
     "edm": (EDM(), lambda t: 0.0, lambda t: 2 * 80 * t * 80),
     # alpha'/alpha = -1/(1-t); g^2 = 2t + 2t^2/(1-t) = 2t/(1-t)
-    "flow": (Flow(), lambda t: -1 / (1 - t), lambda t: 2 * t / (1 - t)),
+    "flow": (process.Flow(), lambda t: -1 / (1 - t), lambda t: 2 * t / (1 - t)),
     # f = -(pi/2) tan; g^2 = pi s c + pi tan s^2 = pi tan(pi t/2)
-    "cosine": (
-        Cosine(),
-        lambda t: -HALF_PI * math.tan(HALF_PI * t),
-        lambda t: math.pi * math.tan(HALF_PI * t),
-    ),
+    "cosine": (Cosine(), lambda t: -HALF_PI * tangent(t), lambda t: math.pi * tangent(t)),
     # alpha = exp(-t), sigma = t: f = -1, g^2 = 2t + 2t^2
-    "pair": (Pair(lambda t: (-t).exp(), lambda t: t), lambda t: -1.0, lambda t: 2 * t + 2 * t * t),
+    "pair": (PAIR, lambda t: -1.0, lambda t: 2 * t + 2 * t * t),
 }
 each = pytest.mark.parametrize("name", CLOSED)
 
@@ -84,7 +70,7 @@ def test_derivatives_against_differences(name):
 
 def test_the_discrete_chain_inside_a_step():
     """abar is linear there: f = abar'/(2 abar) and g^2 = -abar'/abar."""
-    chain, t = DiscreteVP(), torch.tensor(0.4565, dtype=torch.float64)
+    chain, t = process.DiscreteVP(), torch.tensor(0.4565, dtype=torch.float64)
     low, high = (float(v) for v in chain.abar[455:457])
     slope, here = (high - low) * 1000, (low + high) / 2
     found = rates(chain, t)
@@ -118,9 +104,10 @@ def score(x, level):
     return convert.score(x, DATA.denoise(x, level), level)
 
 
-def check_flow_keeps_marginals(drift) -> None:
+def check_keeps_marginals(drift, stochastic: bool) -> None:
     """Mean and covariance carried by dx = drift dt are the marginal's, at every t: their exact
-    rates of change, read off an affine drift, against differences of the closed form."""
+    rates of change, read off an affine drift, against differences of the closed form. With g dW
+    and dt < 0: dCov/ds of s = -t is -(A C + C A^T) + g^2 I = -dCov/dt, and the mean's alone."""
     for schedule, *_ in CLOSED.values():
         for t in (0.1, 0.3, 0.8):
             here, h = torch.tensor(t, dtype=torch.float64), 1e-5
@@ -132,12 +119,14 @@ def check_flow_keeps_marginals(drift) -> None:
             mean_rate = (ahead[0] - behind[0]) / (2 * h)
             cov_rate = (ahead[1] - behind[1]) / (2 * h)
             scale = 1e-5 * (1 + float(cov_rate.abs().max()))
+            spread = rates(schedule, here).g2 * torch.eye(2) if stochastic else 0.0
             assert float((moved[0] - mean_rate).abs().max()) < scale
-            assert float((a @ cov + cov @ a.T - cov_rate).abs().max()) < scale
+            assert float((a @ cov + cov @ a.T - spread - cov_rate).abs().max()) < scale
 
 
-def test_the_probability_flow_keeps_the_marginals():
-    check_flow_keeps_marginals(flow_drift)
+@pytest.mark.parametrize("drift, stochastic", [(flow_drift, False), (reverse_drift, True)])
+def test_drifts_keep_the_marginals(drift, stochastic):
+    check_keeps_marginals(drift, stochastic)
 
 
 def test_planted_slips_in_the_flow():
@@ -156,28 +145,7 @@ def test_planted_slips_in_the_flow():
 
     for slip in (reversed_time, deviation, reverse_drift, ascent):
         with pytest.raises(AssertionError):
-            check_flow_keeps_marginals(slip)
-
-
-def check_reverse_keeps_marginals(drift) -> None:
-    """dx = drift dt + g dW with dt < 0: dCov/ds of s = -t is -(A C + C A^T) + g^2 I = -dCov/dt."""
-    eye = torch.eye(2, dtype=torch.float64)
-    for schedule, *_ in CLOSED.values():
-        for t in (0.1, 0.3, 0.8):
-            here, h = torch.tensor(t, dtype=torch.float64), 1e-5
-            mean, cov = marginal(schedule(here))
-            probes = torch.cat([mean[None], mean + eye])
-            moved = drift(schedule, here, probes, score(probes, schedule(here)))
-            a = (moved[1:] - moved[0]).T
-            found = a @ cov + cov @ a.T - rates(schedule, here).g2 * eye
-            ahead, behind = (marginal(schedule(here + s * h))[1] for s in (1, -1))
-            expected = (ahead - behind) / (2 * h)
-            scale = 1e-5 * (1 + float(expected.abs().max()))
-            assert float((found - expected).abs().max()) < scale
-
-
-def test_the_reverse_sde_keeps_the_marginals():
-    check_reverse_keeps_marginals(reverse_drift)
+            check_keeps_marginals(slip, stochastic=False)
 
 
 def test_planted_slips_in_the_reverse_sde():
@@ -186,7 +154,7 @@ def test_planted_slips_in_the_reverse_sde():
 
     for slip in (reversed_time, flow_drift):
         with pytest.raises(AssertionError):
-            check_reverse_keeps_marginals(slip)
+            check_keeps_marginals(slip, stochastic=True)
 
 
 def test_the_flow_is_the_velocity():

@@ -64,7 +64,7 @@ def test_what_is_asked_for_is_done_and_long_runs_say_so(monkeypatch, compile, im
     monkeypatch.setattr(torch, "compile", lambda call: done.append(call) or call)
     training = replace(Training(images=images), compile=compile)
     net = MLP((2,), width=64, blocks=2)
-    assert compiled.begin(net, training, (2,), "cpu", said.append) == bool(calls)
+    assert compiled.start(net, training, (2,), "cpu", said.append) == bool(calls)
     assert (len(done), len(said)) == (calls, lines)
     assert not lines or "compiling the network" in said[0]
     compiled.end(net)
@@ -83,7 +83,7 @@ def test_a_network_that_cannot_be_counted_stays_as_it_is():
 
     training = Training(images=10**15)
     assert compiled.long_run(training, Asks(), (2,), "cpu") is None
-    assert not compiled.begin(lambda x, noise, cond: x, training, (2,), "cpu", print)
+    assert not compiled.start(lambda x, noise, cond: x, training, (2,), "cpu", print)
 
 
 @pytest.mark.usefixtures("everywhere")
@@ -101,7 +101,7 @@ def test_a_compiled_network_has_the_same_weights_by_name():
             p.add_(0.1)
         plain = net(x, torch.zeros(4))
         said: list[str] = []
-        assert compiled.begin(net, Training(compile=True), (2,), "cpu", said.append)
+        assert compiled.start(net, Training(compile=True), (2,), "cpu", said.append)
         torch.testing.assert_close(net(x, torch.zeros(4)), plain)
     assert list(Denoiser(net).state_dict()) == [f"net.{name}" for name in names]
     compiled.end(net)

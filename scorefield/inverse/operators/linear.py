@@ -1,7 +1,6 @@
 """What a measurement operator is: linear with an exact adjoint, or any differentiable map."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -10,9 +9,9 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
+from scorefield.guide.views import Map
 from scorefield.inverse.operators.gradients import conjugate_gradients, least_squares
 
-Map = Callable[[Tensor], Tensor]
 LARGEST_DENSE = 4096
 MOST_WORK = 2.5e10
 """Products of a decomposition that is made once rather than solving anew by conjugate gradients:

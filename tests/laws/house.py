@@ -1,0 +1,79 @@
+"""What the laws of the house count: code lines, callers, and names said twice."""
+
+import ast
+import tokenize
+from collections import defaultdict
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SURFACE = {"catalogue", "run", "use", "report", "cli", "serve"}
+BLANK = {
+    *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
+    tokenize.ENDMARKER,
+}
+SCOPES = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def sources(package: str = "scorefield") -> dict[str, str]:
+    """Every module's text by its path below the package's parent."""
+    paths = sorted((ROOT / package).rglob("*.py"))
+    return {str(path.relative_to(ROOT)): path.read_text() for path in paths}
+
+
+def code_lines(source: str) -> int:
+    """Lines with code on them: docstrings, comments and blank lines apart."""
+    lines = set()
+    for token in tokenize.generate_tokens(StringIO(source).readline):
+        if token.type not in BLANK:
+            lines |= set(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, SCOPES) and ast.get_docstring(node, clean=False) is not None:
+            lines -= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    return len(lines)
+
+
+def by_package(sources: dict[str, str]) -> dict[str, int]:
+    """Code lines of each folder below the package; modules at its top count as themselves."""
+    counts: dict[str, int] = defaultdict(int)
+    for path, source in sources.items():
+        counts[Path(path).parts[1]] += code_lines(source)
+    return dict(counts)
+
+
+def surface(counts: dict[str, int]) -> float:
+    """Code lines of the surface for each of the rest."""
+    above = sum(lines for package, lines in counts.items() if package in SURFACE)
+    return above / (sum(counts.values()) - above)
+
+
+def callers(name: str, sources: dict[str, str]) -> set[str]:
+    """Modules that call `name(`, bare or as an attribute."""
+    return {path for path, source in sources.items() if name in set(_called(ast.parse(source)))}
+
+
+def _called(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+            yield node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+
+
+def twice(sources: dict[str, str]) -> dict[str, list[str]]:
+    """Public functions, classes and aliases that several modules define; constants are a module's
+    own."""
+    found = defaultdict(list)
+    for path, source in sources.items():
+        for name in _defined(ast.parse(source)):
+            if not name.startswith("_") and not name.isupper():
+                found[name].append(path)
+    return {name: paths for name, paths in found.items() if len(paths) > 1}
+
+
+def _defined(tree: ast.Module) -> Iterator[str]:
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (target.id for target in targets if isinstance(target, ast.Name))
