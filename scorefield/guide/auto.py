@@ -1,10 +1,9 @@
 """Autoguidance: Karras et al. 2024, "Guiding a diffusion model with a bad version of itself"."""
 
-import torch
 from torch import Tensor
 
-from scorefield.base import Cond, Denoise, Guide, Level
-from scorefield.guide.scales import checked, each
+from scorefield.base import Denoise, Guide
+from scorefield.guide.scales import line
 
 
 def autoguide(weak: Denoise, scale: float | Tensor) -> Guide:
@@ -18,16 +17,4 @@ def autoguide(weak: Denoise, scale: float | Tensor) -> Guide:
     >>> autoguide(weak, 2.0)(lambda x, level, cond: 3 * x)(torch.ones(1), Level.of(1, 1), None)
     tensor([5.])
     """
-    strength = checked(scale)
-
-    def guide(denoise: Denoise) -> Denoise:
-        if strength.ndim == 0 and float(strength) == 1:
-            return denoise
-
-        def guided(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
-            base = weak(x, level, cond)
-            return torch.lerp(base, denoise(x, level, cond), each(strength, x).expand_as(x))
-
-        return guided
-
-    return guide
+    return line(scale, lambda denoise: weak)

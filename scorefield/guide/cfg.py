@@ -1,10 +1,9 @@
 """Classifier-free guidance: Ho and Salimans 2022."""
 
-import torch
 from torch import Tensor
 
-from scorefield.base import Cond, Denoise, Guide, Level
-from scorefield.guide.scales import checked, each
+from scorefield.base import Cond, Guide
+from scorefield.guide.scales import line
 
 
 def cfg(scale: float | Tensor, null: Cond | None = None) -> Guide:
@@ -21,16 +20,4 @@ def cfg(scale: float | Tensor, null: Cond | None = None) -> Guide:
     >>> cfg(3.0)(known)(torch.zeros(1), Level.of(0.6, 0.8), {"label": torch.tensor([0])})
     tensor([3.])
     """
-    strength = checked(scale)
-
-    def guide(denoise: Denoise) -> Denoise:
-        if strength.ndim == 0 and float(strength) == 1:
-            return denoise
-
-        def guided(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
-            base = denoise(x, level, null)
-            return torch.lerp(base, denoise(x, level, cond), each(strength, x).expand_as(x))
-
-        return guided
-
-    return guide
+    return line(scale, lambda denoise: lambda x, level, cond=None: denoise(x, level, null))

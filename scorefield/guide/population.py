@@ -27,6 +27,7 @@ from torch import Tensor
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
 from scorefield.guide.classifier import tilt
 from scorefield.solve import Info
+from scorefield.solve.loop import Plain
 from scorefield.solve.transfer import affine, posterior
 
 LogPotential = Callable[[Tensor, Tensor, Level, Cond | None], Tensor]
@@ -45,7 +46,7 @@ class Particles(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Population:
+class Population(Plain):
     """What populations share: their size, when they resample, and the spread of a step.
 
     A group is resampled when its effective sample size falls below `threshold * particles`, and
@@ -56,9 +57,7 @@ class Population:
     particles: int
     threshold: float = 0.5
     variance: float = 0.0
-    order = 1
     stochastic = True
-    adaptive = False
 
     def __post_init__(self) -> None:
         if self.particles < 1:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, like
+from scorefield.base import BadInput, Cond, Denoise, Guide, Level, like
 
 
 def checked(scale: float | Tensor, name: str = "guidance scale") -> Tensor:
@@ -31,3 +31,26 @@ def each(leaf: Tensor, x: Tensor) -> Tensor:
             "carried().",
         )
     return like(leaf, x)
+
+
+def line(scale: float | Tensor, base: Guide) -> Guide:
+    """`D' = D_base + scale (D - D_base)`; scale 1 is D itself, and one call.
+
+    >>> away = line(2.0, lambda denoise: lambda x, level, cond=None: x)
+    >>> away(lambda x, level, cond=None: 3 * x)(torch.ones(1), Level.of(1, 1))
+    tensor([5.])
+    """
+    strength = checked(scale)
+
+    def guide(denoise: Denoise) -> Denoise:
+        if strength.ndim == 0 and float(strength) == 1:
+            return denoise
+        start = base(denoise)
+
+        def guided(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
+            from_here = start(x, level, cond)
+            return torch.lerp(from_here, denoise(x, level, cond), each(strength, x).expand_as(x))
+
+        return guided
+
+    return guide

@@ -13,6 +13,7 @@ from scorefield.inverse.operators import Operator
 from scorefield.inverse.operators.linear import counted
 from scorefield.solve import DDPM, Info, Solver, State
 from scorefield.solve.langevin import below
+from scorefield.solve.loop import Around, Plain
 from scorefield.solve.transfer import affine, transfer
 
 DRAWS = 6
@@ -20,7 +21,7 @@ DRAWS = 6
 
 
 @dataclass(frozen=True)
-class Renewed:
+class Renewed(Plain):
     """DDIM with a constant share of fresh noise, however short the step.
 
         x_there = alpha D + sigma (sqrt(1 - share) eps + temperature sqrt(share) z),
@@ -37,18 +38,12 @@ class Renewed:
 
     share: float = 0.6
     temperature: float = 1.0
-    order = 1
-    evals = 1
     stochastic = True
-    adaptive = False
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
             raise BadInput(f"share is {self.share}.", "Use a number above 0, at most 1; or DDIM.")
         _check_temperature(self.temperature)
-
-    def init(self, x: Tensor) -> State:
-        return State(x)
 
     def step(
         self,
@@ -69,7 +64,7 @@ class Renewed:
 
 
 @dataclass(frozen=True, eq=False)
-class DPS:
+class DPS(Around):
     """Diffusion posterior sampling as published: a solver's step, then a step of fixed length.
 
         x_there = step(x) - scale grad_x |y - A(D(x))|
@@ -87,28 +82,10 @@ class DPS:
     y: Tensor
     scale: float = 1.0
     solver: Solver = field(default_factory=DDPM)
+    order = 1
 
     def __post_init__(self) -> None:
         Measurement(self.operator, self.y)
-
-    @property
-    def order(self) -> int:
-        return 1
-
-    @property
-    def evals(self) -> int:
-        return self.solver.evals
-
-    @property
-    def stochastic(self) -> bool:
-        return self.solver.stochastic
-
-    @property
-    def adaptive(self) -> bool:
-        return self.solver.adaptive
-
-    def init(self, x: Tensor) -> Any:
-        return self.solver.init(x)
 
     def step(
         self,
@@ -137,7 +114,7 @@ class DPS:
 
 
 @dataclass(frozen=True, eq=False)
-class DDRM:
+class DDRM(Plain):
     """Denoising diffusion restoration: in the singular coordinates each number has its own noise.
 
     With `c = V^T D`, `b = U^T y / s` of deviation `e = noise_std / s`, z fresh noise:
@@ -169,10 +146,7 @@ class DDRM:
     mix: float | None = None
     sigma_data: float = 1.0
     temperature: float = 1.0
-    order = 1
-    evals = 1
     stochastic = True
-    adaptive = False
 
     def __post_init__(self) -> None:
         linear = Measurement(self.operator, self.y, self.noise_std).linear
@@ -181,9 +155,6 @@ class DDRM:
         _check_temperature(self.temperature)
         spectrum = linear.spectrum or linear.dense().spectrum
         object.__setattr__(self, "_spectrum", spectrum)
-
-    def init(self, x: Tensor) -> State:
-        return State(x)
 
     def step(
         self,
@@ -222,7 +193,7 @@ class DDRM:
 
 
 @dataclass(frozen=True, eq=False)
-class RePaint:
+class RePaint(Around):
     """A step; then what was measured is drawn anew at the level reached; then up again, and down.
 
     The step's D is that of `replacement`, D_y with its covariance r^2 (I - K), where
@@ -267,13 +238,6 @@ class RePaint:
     @property
     def evals(self) -> int:
         return self.times * self.solver.evals
-
-    @property
-    def adaptive(self) -> bool:
-        return self.solver.adaptive
-
-    def init(self, x: Tensor) -> Any:
-        return self.solver.init(x)
 
     def step(
         self,

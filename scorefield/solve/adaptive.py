@@ -47,8 +47,25 @@ class EmbeddedTableau(NamedTuple):
     lower: int
 
 
+class Tolerant:
+    """What chooses its own steps, to a tolerance, in so many attempts at most."""
+
+    atol: float
+    rtol: float
+    limit: int
+    adaptive = True
+
+    def __post_init__(self) -> None:
+        if not (self.atol > 0 and self.rtol >= 0):
+            raise BadInput(
+                f"atol is {self.atol} and rtol {self.rtol}.", "Use atol > 0 and rtol >= 0."
+            )
+        if self.limit < 1:
+            raise BadInput(f"limit is {self.limit}.", "Allow at least one attempt.")
+
+
 @dataclass(frozen=True)
-class Embedded:
+class Embedded(Tolerant):
     """What the pairs share: the control of the step.
 
     A step h passes where the root mean square over the sample of
@@ -68,16 +85,7 @@ class Embedded:
     rtol: float = 1e-4
     limit: int = 1000
     stochastic = False
-    adaptive = True
     tableau: ClassVar[EmbeddedTableau]
-
-    def __post_init__(self) -> None:
-        if not (self.atol > 0 and self.rtol >= 0):
-            raise BadInput(
-                f"atol is {self.atol} and rtol {self.rtol}.", "Use atol > 0 and rtol >= 0."
-            )
-        if self.limit < 1:
-            raise BadInput(f"limit is {self.limit}.", "Allow at least one attempt.")
 
     def init(self, x: Tensor) -> Paced:
         return Paced(x, torch.full((len(x),), math.pi, dtype=torch.float64))

@@ -19,11 +19,12 @@ from torch.nn.functional import pad
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise
 from scorefield.solve.interpolate import FAR, POINTS, SHARES, Form, angle_clock, lagrange, noisier
-from scorefield.solve.loop import Info
+from scorefield.solve.loop import Info, Plain
 from scorefield.solve.multistep import (
     Interpolated,
+    Multistep,
+    Weigh,
     Weights,
-    advance,
     no_past,
     planned,
     timeline,
@@ -44,7 +45,7 @@ SLIGHT = 1 / 20
 
 
 @dataclass(frozen=True)
-class Arc:
+class Arc(Plain):
     """Adams in the angle, its corrector implicit: the default, one call a step.
 
         there:  u' = u_P + int P dtheta,   P through the last k slopes v               (eq. 5)
@@ -72,9 +73,6 @@ class Arc:
     """
 
     k: int = 5
-    evals = 1
-    stochastic = False
-    adaptive = False
 
     def __post_init__(self) -> None:
         if self.k not in (2, 3, 4, 5):
@@ -179,7 +177,7 @@ def _integral(nodes: Tensor, shares: Tensor, start: Tensor, end: Tensor) -> Tens
 
 
 @dataclass(frozen=True)
-class ExpArc:
+class ExpArc(Multistep):
     """Exponential predictor-corrector: eps (or D) a parabola in the angle (eqs. 3, 4).
 
         x_there = (alpha_there/alpha_here) x + alpha_there int_r^r' P(atan r) dr,   r = sigma/alpha
@@ -194,28 +192,10 @@ class ExpArc:
 
     form: Form = "eps"
     order = 4
-    evals = 1
-    stochastic = False
-    adaptive = False
 
     def __post_init__(self) -> None:
         if self.form not in ("eps", "x0"):
             raise BadInput(f"form is {self.form!r}.", 'Use "eps" or "x0".')
 
-    @property
-    def _weigh(self) -> Interpolated:
-        return Interpolated(self.form, angle_clock, 2, "always")
-
-    def init(self, x: Tensor) -> Any:
-        return no_past(x, 3, forms=len(self._weigh.forms))
-
-    def step(
-        self,
-        denoise: Denoise,
-        state: Any,
-        here: Level,
-        there: Level,
-        noise: Noise,
-        cond: Cond | None = None,
-    ) -> tuple[Any, Info]:
-        return advance(self._weigh, denoise, state, here, there, cond)
+    def method(self) -> tuple[Weigh, int]:
+        return Interpolated(self.form, angle_clock, 2, "always"), 3

@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
-from scorefield.solve.loop import Info, State
+from scorefield.solve.loop import Info, Plain, State
 from scorefield.solve.transfer import affine, posterior, transfer
 
 
 @dataclass(frozen=True)
-class DDIM:
+class DDIM(Plain):
     """Keep the noise direction, exchange a share eta of it for fresh noise (Song et al., eq. 12).
 
         x_there = alpha_there D + sqrt(sigma_there^2 - s^2) eps + s z,
@@ -24,9 +22,6 @@ class DDIM:
     """
 
     eta: float = 0.0
-    order = 1
-    evals = 1
-    adaptive = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.eta <= 1:
@@ -35,9 +30,6 @@ class DDIM:
     @property
     def stochastic(self) -> bool:
         return self.eta > 0
-
-    def init(self, x: Tensor) -> State:
-        return State(x)
 
     def step(
         self,

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
-from scorefield.solve.loop import Info, State
+from scorefield.solve.loop import Info, Plain, State
 from scorefield.solve.transfer import affine, posterior
 
 
 @dataclass(frozen=True)
-class DDPM:
+class DDPM(Plain):
     """Draw from the posterior of the forward chain with D in place of x0 (Ho et al., eqs. 6, 7).
 
         x_there = q rho x + alpha_there (1 - q^2) D + s z
@@ -31,10 +31,7 @@ class DDPM:
     """
 
     variance: float | Literal["learned"] = 0.0
-    order = 1
-    evals = 1
     stochastic = True
-    adaptive = False
     eta = 1.0
 
     def __post_init__(self) -> None:
@@ -45,9 +42,6 @@ class DDPM:
                 f"variance is {self.variance!r}.",
                 "Use 0 (the posterior's) to 1 (beta, the widest), or 'learned'.",
             )
-
-    def init(self, x: Tensor) -> State:
-        return State(x)
 
     def step(
         self,

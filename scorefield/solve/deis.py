@@ -1,18 +1,14 @@
 """DEIS: Zhang and Chen 2023, "Fast sampling of diffusion models with exponential integrator"."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from torch import Tensor
-
-from scorefield.base import BadInput, Cond, Denoise, Level, Noise
+from scorefield.base import BadInput
 from scorefield.solve.interpolate import vp_clock
-from scorefield.solve.loop import Info
-from scorefield.solve.multistep import Interpolated, advance, no_past
+from scorefield.solve.multistep import Interpolated, Multistep, Weigh
 
 
 @dataclass(frozen=True)
-class DEIS:
+class DEIS(Multistep):
     """eps extrapolated by the polynomial of degree k through its last k+1 values (tAB-k).
 
         x_there = (alpha_there/alpha_here) x + alpha_there int_r^r' P(t(r)) dr,
@@ -29,9 +25,6 @@ class DEIS:
     """
 
     k: int = 3
-    evals = 1
-    stochastic = False
-    adaptive = False
 
     def __post_init__(self) -> None:
         if self.k not in (1, 2, 3):
@@ -41,17 +34,5 @@ class DEIS:
     def order(self) -> int:
         return self.k + 1
 
-    def init(self, x: Tensor) -> Any:
-        return no_past(x, self.k, forms=2)
-
-    def step(
-        self,
-        denoise: Denoise,
-        state: Any,
-        here: Level,
-        there: Level,
-        noise: Noise,
-        cond: Cond | None = None,
-    ) -> tuple[Any, Info]:
-        weigh = Interpolated("eps", vp_clock, self.k)
-        return advance(weigh, denoise, state, here, there, cond)
+    def method(self) -> tuple[Weigh, int]:
+        return Interpolated("eps", vp_clock, self.k), self.k

@@ -7,12 +7,12 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
 from scorefield.solve.between import at_share, eps_of
-from scorefield.solve.loop import Info, State
+from scorefield.solve.loop import Info, Plain, State
 from scorefield.solve.transfer import affine, deep, transfer
 
 
 @dataclass(frozen=True)
-class DPMSolver:
+class DPMSolver(Plain):
     """Taylor expansion of eps in `lam = log(alpha/sigma)` by calls within the step (algs. 1, 2).
 
         order 2:  u = held at h/2,
@@ -34,8 +34,6 @@ class DPMSolver:
     """
 
     order: int = 2
-    stochastic = False
-    adaptive = False
 
     def __post_init__(self) -> None:
         if self.order not in (1, 2, 3):
@@ -44,9 +42,6 @@ class DPMSolver:
     @property
     def evals(self) -> int:
         return self.order
-
-    def init(self, x: Tensor) -> State:
-        return State(x)
 
     def step(
         self,

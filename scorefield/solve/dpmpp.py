@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,8 +10,8 @@ from torch import Tensor
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
 from scorefield.solve.between import at_share
 from scorefield.solve.interpolate import EVEN, NOISY, log_clock
-from scorefield.solve.loop import Info, State
-from scorefield.solve.multistep import Interpolated, advance, no_past
+from scorefield.solve.loop import Info, Plain, State
+from scorefield.solve.multistep import Interpolated, Multistep, Weigh
 from scorefield.solve.transfer import affine, transfer
 
 
@@ -46,7 +46,7 @@ class History(NamedTuple):
 
 
 @dataclass(frozen=True)
-class DPMSolverPP:
+class DPMSolverPP(Plain):
     """D extrapolated linearly in `lam = log(alpha/sigma)` from its last two values (2M, alg. 2).
 
         Dbar = D + h / (2 h_last) (D - D_last),   h = lam_there - lam_here,
@@ -60,9 +60,6 @@ class DPMSolverPP:
     """
 
     order: int = 2
-    evals = 1
-    stochastic = False
-    adaptive = False
 
     def __post_init__(self) -> None:
         if self.order not in (1, 2):
@@ -93,7 +90,7 @@ class DPMSolverPP:
 
 
 @dataclass(frozen=True)
-class DPMSolverPP3M:
+class DPMSolverPP3M(Multistep):
     """The parabola in `lam = log(alpha/sigma)` through the last three values of D (3M).
 
         x_there = (sigma_there/sigma_here) x + sigma_there int e^l P(l) dl,  P(lam_j) = D_j  (eq. 3)
@@ -106,28 +103,13 @@ class DPMSolverPP3M:
     """
 
     order = 3
-    evals = 1
-    stochastic = False
-    adaptive = False
 
-    def init(self, x: Tensor) -> Any:
-        return no_past(x, 2)
-
-    def step(
-        self,
-        denoise: Denoise,
-        state: Any,
-        here: Level,
-        there: Level,
-        noise: Noise,
-        cond: Cond | None = None,
-    ) -> tuple[Any, Info]:
-        weigh = Interpolated("x0", log_clock, 2)
-        return advance(weigh, denoise, state, here, there, cond)
+    def method(self) -> tuple[Weigh, int]:
+        return Interpolated("x0", log_clock, 2), 2
 
 
 @dataclass(frozen=True)
-class DPMSolverPP2S:
+class DPMSolverPP2S(Plain):
     """The midpoint method of the x0 form (2S, alg. 1 with r = 1/2).
 
         u = held at half of the step in lam;   x_there = rho x + (alpha_there - alpha_here rho) D_u
@@ -141,11 +123,6 @@ class DPMSolverPP2S:
 
     order = 2
     evals = 2
-    stochastic = False
-    adaptive = False
-
-    def init(self, x: Tensor) -> State:
-        return State(x)
 
     def step(
         self,

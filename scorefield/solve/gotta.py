@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
-from scorefield.solve.adaptive import Paced
+from scorefield.solve.adaptive import Paced, Tolerant
 from scorefield.solve.loop import Info, rms
 from scorefield.solve.transfer import affine, posterior
 
@@ -82,7 +82,7 @@ class Path:
 
 
 @dataclass(frozen=True)
-class GottaGoFast:
+class GottaGoFast(Tolerant):
     """Improved Euler on the reverse SDE, with steps that each sample chooses by Euler's error.
 
         x'      = keep x + gain D + spread z                                         (eq. 2)
@@ -114,16 +114,7 @@ class GottaGoFast:
     order = 2
     evals = 2
     stochastic = True
-    adaptive = True
     eta = 1.0
-
-    def __post_init__(self) -> None:
-        if not (self.atol > 0 and self.rtol >= 0):
-            raise BadInput(
-                f"atol is {self.atol} and rtol {self.rtol}.", "Use atol > 0 and rtol >= 0."
-            )
-        if self.limit < 1:
-            raise BadInput(f"limit is {self.limit}.", "Allow at least one attempt.")
 
     def init(self, x: Tensor) -> Paced:
         return Paced(x, torch.full((len(x),), STEEPEST, dtype=torch.float64))

@@ -1,18 +1,13 @@
 """Gradient estimation: Permenter and Yuan 2024, "Interpreting and improving diffusion models"."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from torch import Tensor
-
-from scorefield.base import Cond, Denoise, Level, Noise
-from scorefield.solve.loop import Info
-from scorefield.solve.multistep import advance, no_past
+from scorefield.solve.multistep import Multistep, Weigh
 from scorefield.solve.pndm import HeldMean
 
 
 @dataclass(frozen=True)
-class GradientEstimation:
+class GradientEstimation(Multistep):
     """DDIM along an extrapolated eps (the deterministic member, mu = 0, of the (mu, gamma) family).
 
         eps_bar = gamma eps + (1 - gamma) eps_last
@@ -25,25 +20,10 @@ class GradientEstimation:
     """
 
     gamma: float = 2.0
-    evals = 1
-    stochastic = False
-    adaptive = False
 
     @property
     def order(self) -> int:
         return 2 if self.gamma == 1.5 else 1
 
-    def init(self, x: Tensor) -> Any:
-        return no_past(x, 1)
-
-    def step(
-        self,
-        denoise: Denoise,
-        state: Any,
-        here: Level,
-        there: Level,
-        noise: Noise,
-        cond: Cond | None = None,
-    ) -> tuple[Any, Info]:
-        weigh = HeldMean(((1.0, 0.0), (self.gamma, 1 - self.gamma)))
-        return advance(weigh, denoise, state, here, there, cond)
+    def method(self) -> tuple[Weigh, int]:
+        return HeldMean(((1.0, 0.0), (self.gamma, 1 - self.gamma))), 1

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like, quotient
 from scorefield.solve.between import eps_of
-from scorefield.solve.loop import Info, State
+from scorefield.solve.loop import Info, Plain, State
 from scorefield.solve.transfer import affine, deep, positive, transfer
 
 MOST_CHURN = math.sqrt(2) - 1
@@ -16,7 +16,7 @@ MOST_CHURN = math.sqrt(2) - 1
 
 
 @dataclass(frozen=True)
-class Heun:
+class Heun(Plain):
     """Trapezoid rule for `d(x/alpha)/d(ratio) = eps`, predicted by an Euler step.
 
         x' = rho x + (alpha_there - alpha_here rho) D                                (eq. 1)
@@ -50,7 +50,6 @@ class Heun:
     s_max: float = math.inf
     s_noise: float = 1.0
     evals = 2
-    adaptive = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.churn < math.inf:
@@ -74,9 +73,6 @@ class Heun:
     def eta(self) -> float:
         """The deviation of its noise in units of the reverse SDE's."""
         return math.sqrt(self.churn)
-
-    def init(self, x: Tensor) -> State:
-        return State(x)
 
     def step(
         self,

@@ -1,18 +1,14 @@
 """Adams-Bashforth on uneven grids: Crowson 2022, "k-diffusion" (LMS)."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from torch import Tensor
-
-from scorefield.base import BadInput, Cond, Denoise, Level, Noise
+from scorefield.base import BadInput
 from scorefield.solve.interpolate import ratio_clock
-from scorefield.solve.loop import Info
-from scorefield.solve.multistep import Interpolated, advance, no_past
+from scorefield.solve.multistep import Interpolated, Multistep, Weigh
 
 
 @dataclass(frozen=True)
-class LMS:
+class LMS(Multistep):
     """The polynomial in `r = sigma/alpha` through the last k values of eps, integrated exactly.
 
         x_there = (alpha_there/alpha_here) x + alpha_there int_r^r' P(r) dr,  P(r_j) = eps_j (eq. 4)
@@ -24,9 +20,6 @@ class LMS:
     """
 
     k: int = 4
-    evals = 1
-    stochastic = False
-    adaptive = False
 
     def __post_init__(self) -> None:
         if self.k not in (2, 3, 4):
@@ -36,17 +29,5 @@ class LMS:
     def order(self) -> int:
         return self.k
 
-    def init(self, x: Tensor) -> Any:
-        return no_past(x, self.k - 1, forms=2)
-
-    def step(
-        self,
-        denoise: Denoise,
-        state: Any,
-        here: Level,
-        there: Level,
-        noise: Noise,
-        cond: Cond | None = None,
-    ) -> tuple[Any, Info]:
-        weigh = Interpolated("eps", ratio_clock, self.k - 1)
-        return advance(weigh, denoise, state, here, there, cond)
+    def method(self) -> tuple[Weigh, int]:
+        return Interpolated("eps", ratio_clock, self.k - 1), self.k - 1

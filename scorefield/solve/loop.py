@@ -54,6 +54,29 @@ class Solver(Protocol):
     ) -> tuple[Any, Info]: ...
 
 
+class Plain:
+    """What a method is unless it says otherwise: of first order, one call, no chance, no memory."""
+
+    order = evals = 1
+    stochastic = adaptive = False
+
+    def init(self, x: Tensor) -> Any:
+        return State(x)
+
+
+class Around:
+    """What a method around `solver` is unless it says otherwise: what that solver is."""
+
+    solver: Any
+    order: Any = property(lambda self: self.solver.order)
+    evals: Any = property(lambda self: self.solver.evals)
+    stochastic: Any = property(lambda self: self.solver.stochastic)
+    adaptive: Any = property(lambda self: self.solver.adaptive)
+
+    def init(self, x: Tensor) -> Any:
+        return self.solver.init(x)
+
+
 def trajectory(
     solver: Solver,
     denoise: Denoise,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from scorefield.base import Cond, Denoise, Level
+from scorefield.base import Cond, Denoise, Level, Noise
 from scorefield.solve.interpolate import (
     Clock,
     Form,
@@ -23,7 +23,7 @@ from scorefield.solve.interpolate import (
     present,
     warmed,
 )
-from scorefield.solve.loop import Info
+from scorefield.solve.loop import Info, Plain
 from scorefield.solve.transfer import transfer
 
 PAST = [
@@ -106,6 +106,28 @@ class Weigh(Protocol):
     def forms(self) -> tuple[Form, ...]: ...
 
     def __call__(self, step: Interval, here: Level, there: Level) -> tuple[Tensor, ...]: ...
+
+
+class Multistep(Plain):
+    """A method of one call a step that is its weights and how many past values they are of."""
+
+    def method(self) -> tuple[Weigh, int]:
+        raise NotImplementedError
+
+    def init(self, x: Tensor) -> Any:
+        weigh, values = self.method()
+        return no_past(x, values, len(weigh.forms))
+
+    def step(
+        self,
+        denoise: Denoise,
+        state: Any,
+        here: Level,
+        there: Level,
+        noise: Noise,
+        cond: Cond | None = None,
+    ) -> tuple[Any, Info]:
+        return advance(self.method()[0], denoise, state, here, there, cond)
 
 
 def advance(

@@ -9,8 +9,16 @@ from torch import Tensor
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
 from scorefield.solve.between import at_angle, eps_of
 from scorefield.solve.interpolate import Form, present
-from scorefield.solve.loop import Info
-from scorefield.solve.multistep import Interval, Weights, advance, no_past, planned, timeline
+from scorefield.solve.loop import Info, Plain
+from scorefield.solve.multistep import (
+    Interval,
+    Multistep,
+    Weigh,
+    Weights,
+    no_past,
+    planned,
+    timeline,
+)
 from scorefield.solve.transfer import affine, deep, positive, transfer
 
 ADAMS = (
@@ -46,7 +54,7 @@ class HeldMean:
 
 
 @dataclass(frozen=True)
-class IPNDM:
+class IPNDM(Multistep):
     """Adams-Bashforth weights of evenly spaced values, whatever the grid (iPNDM, Zhang and Chen).
 
         eps_bar = (55 eps - 59 eps_1 + 37 eps_2 - 9 eps_3) / 24      (k = 4; fewer at the start)
@@ -60,31 +68,17 @@ class IPNDM:
 
     k: int = 4
     order = 2
-    evals = 1
-    stochastic = False
-    adaptive = False
 
     def __post_init__(self) -> None:
         if self.k not in (2, 3, 4):
             raise BadInput(f"k is {self.k}.", "Use 2, 3 or 4 values; one value is DDIM.")
 
-    def init(self, x: Tensor) -> Any:
-        return no_past(x, self.k - 1)
-
-    def step(
-        self,
-        denoise: Denoise,
-        state: Any,
-        here: Level,
-        there: Level,
-        noise: Noise,
-        cond: Cond | None = None,
-    ) -> tuple[Any, Info]:
-        return advance(HeldMean(ADAMS), denoise, state, here, there, cond)
+    def method(self) -> tuple[Weigh, int]:
+        return HeldMean(ADAMS), self.k - 1
 
 
 @dataclass(frozen=True)
-class PNDM:
+class PNDM(Plain):
     """iPNDM with four values, each of the first three steps a pseudo Runge-Kutta step (F-PNDM).
 
         eps_2, eps_3 at the middle, eps_4 at the end, each where the eps before it, held, leads to;
@@ -100,10 +94,7 @@ class PNDM:
     """
 
     order = 2
-    evals = 1
     start_evals = 4
-    stochastic = False
-    adaptive = False
 
     def init(self, x: Tensor) -> Any:
         return no_past(x, 3)

@@ -5,17 +5,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like, quotient
 from scorefield.solve.heun import Heun
 from scorefield.solve.langevin import below
-from scorefield.solve.loop import Info, Solver
+from scorefield.solve.loop import Around, Info, Solver
 from scorefield.solve.transfer import affine
 
 
 @dataclass(frozen=True)
-class Restart:
+class Restart(Around):
     """A deterministic step; then up again by fresh noise of the forward process, and down again.
 
         x_here = a x_there + sqrt(sigma_here^2 - a^2 sigma_there^2) z,   a = alpha_here/alpha_there
@@ -58,16 +57,9 @@ class Restart:
         return (1 + self.times) * self.solver.evals
 
     @property
-    def adaptive(self) -> bool:
-        return self.solver.adaptive
-
-    @property
     def eta(self) -> float:
         """The deviation of its noise in units of the reverse SDE's."""
         return math.sqrt(self.times)
-
-    def init(self, x: Tensor) -> Any:
-        return self.solver.init(x)
 
     def step(
         self,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like, ratios
-from scorefield.solve.loop import Info, State
+from scorefield.solve.loop import Info, Plain, State
 from scorefield.solve.transfer import affine
 
 
@@ -29,7 +29,7 @@ def reverse(here: Level, there: Level, eta: float) -> tuple[Tensor, Tensor, Tens
 
 
 @dataclass(frozen=True)
-class MuDDIM:
+class MuDDIM(Plain):
     """DDIM past the level aimed at, and back up to it by fresh noise (Permenter and Yuan 2023).
 
         ratio_there = ratio_here^mu ratio_low^(1-mu);  DDIM to ratio_low, then noise of deviation
@@ -42,9 +42,6 @@ class MuDDIM:
     """
 
     mu: float = 0.5
-    order = 1
-    evals = 1
-    adaptive = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.mu < 1:
@@ -58,9 +55,6 @@ class MuDDIM:
     @property
     def stochastic(self) -> bool:
         return self.mu > 0
-
-    def init(self, x: Tensor) -> State:
-        return State(x)
 
     def step(
         self,

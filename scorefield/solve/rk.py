@@ -7,7 +7,7 @@ from torch import Tensor
 
 from scorefield.base import Cond, Denoise, Level, Noise, like
 from scorefield.solve.between import at_angle
-from scorefield.solve.loop import Info, State
+from scorefield.solve.loop import Info, Plain, State
 from scorefield.solve.multistep import weighted_sum
 from scorefield.solve.transfer import affine, transfer
 
@@ -30,7 +30,7 @@ CLASSIC = Tableau(
 
 
 @dataclass(frozen=True)
-class RK:
+class RK(Plain):
     """The probability flow of `u = x / sqrt(alpha^2 + sigma^2)` in `theta = atan(sigma/alpha)`,
 
         u = cos(theta) D + sin(theta) eps,   du/dtheta = v = (cos(theta) u - D) / sin(theta),
@@ -45,8 +45,6 @@ class RK:
     """
 
     tableau: Tableau = CLASSIC
-    stochastic = False
-    adaptive = False
 
     @property
     def order(self) -> int:
@@ -55,9 +53,6 @@ class RK:
     @property
     def evals(self) -> int:
         return len(self.tableau.nodes)
-
-    def init(self, x: Tensor) -> State:
-        return State(x)
 
     def step(
         self,

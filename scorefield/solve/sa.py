@@ -20,7 +20,7 @@ from scorefield.solve.interpolate import (
     vp_clock,
     warmed,
 )
-from scorefield.solve.loop import Info
+from scorefield.solve.loop import Info, Plain
 from scorefield.solve.multistep import Weights, no_past, planned, timeline, weighted_sum
 from scorefield.solve.reverse import reverse
 
@@ -29,7 +29,7 @@ CLOCKS = {"vp": vp_clock, "log": log_clock}
 
 
 @dataclass(frozen=True)
-class SASolver:
+class SASolver(Plain):
     """A predictor-corrector for the reverse SDE at any strength tau of its noise, one call a step.
 
     With D a polynomial in the clock, and m = 1 + tau^2, l = log(alpha/sigma),
@@ -58,8 +58,6 @@ class SASolver:
     corrector: bool = True
     tau: float = 0.5
     clock: Scale = "vp"
-    evals = 1
-    adaptive = False
 
     def __post_init__(self) -> None:
         if self.p not in (1, 2, 3):

@@ -14,15 +14,14 @@ beta the variance of the forward step, finite also from pure noise.
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from scorefield.base import Cond, Denoise, Level, Noise, like, quotient
-from scorefield.solve.loop import Info, State
+from scorefield.solve.loop import Info, Plain, State
 from scorefield.solve.transfer import affine, posterior
 
 
 @dataclass(frozen=True)
-class EulerMaruyama:
+class EulerMaruyama(Plain):
     """Euler-Maruyama for the reverse SDE.
 
         u_there = u + beta (u/2 + score) + sqrt(beta) z
@@ -34,14 +33,8 @@ class EulerMaruyama:
     Use it as the textbook's baseline.
     """
 
-    order = 1
-    evals = 1
     stochastic = True
-    adaptive = False
     eta = 1.0
-
-    def init(self, x: Tensor) -> State:
-        return State(x)
 
     def step(
         self,
@@ -66,7 +59,7 @@ class EulerMaruyama:
 
 
 @dataclass(frozen=True)
-class StochasticHeun:
+class StochasticHeun(Plain):
     """Heun's method for the reverse SDE, its linear part solved exactly.
 
         x' = keep x + gain D + spread z                                              (eq. 2)
@@ -84,11 +77,7 @@ class StochasticHeun:
     order = 2
     evals = 2
     stochastic = True
-    adaptive = False
     eta = 1.0
-
-    def init(self, x: Tensor) -> State:
-        return State(x)
 
     def step(
         self,

@@ -7,13 +7,13 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
 from scorefield.solve.dpmpp import History
-from scorefield.solve.loop import Info
+from scorefield.solve.loop import Info, Plain
 from scorefield.solve.reverse import reverse
 from scorefield.solve.transfer import affine
 
 
 @dataclass(frozen=True)
-class SDEDPMSolverPP:
+class SDEDPMSolverPP(Plain):
     """The exponential two-step method of DPM-Solver++ (2M) on the reverse SDE.
 
         Dbar = D + h / (2 h_last) (D - D_last),   h = lam_there - lam_here,
@@ -30,8 +30,6 @@ class SDEDPMSolverPP:
 
     order: int = 2
     tau: float = 1.0
-    evals = 1
-    adaptive = False
 
     def __post_init__(self) -> None:
         if self.order not in (1, 2):

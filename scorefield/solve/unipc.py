@@ -1,18 +1,14 @@
 """UniPC: Zhao et al. 2023, "UniPC: a unified predictor-corrector framework"."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from torch import Tensor
-
-from scorefield.base import BadInput, Cond, Denoise, Level, Noise
+from scorefield.base import BadInput
 from scorefield.solve.interpolate import log_clock
-from scorefield.solve.loop import Info
-from scorefield.solve.multistep import Interpolated, advance, no_past
+from scorefield.solve.multistep import Interpolated, Multistep, Weigh
 
 
 @dataclass(frozen=True)
-class UniPC:
+class UniPC(Multistep):
     """D interpolated in `lam = log(alpha/sigma)`; the call at a new point first corrects it.
 
         here:   x <- x + alpha_here c (D - P(lam_here)),  P through the p values before D  (UniC-p)
@@ -29,9 +25,6 @@ class UniPC:
 
     p: int = 2
     corrector: bool = True
-    evals = 1
-    stochastic = False
-    adaptive = False
 
     def __post_init__(self) -> None:
         if self.p not in (1, 2, 3, 4):
@@ -41,18 +34,6 @@ class UniPC:
     def order(self) -> int:
         return self.p + self.corrector
 
-    def init(self, x: Tensor) -> Any:
-        return no_past(x, self.p)
-
-    def step(
-        self,
-        denoise: Denoise,
-        state: Any,
-        here: Level,
-        there: Level,
-        noise: Noise,
-        cond: Cond | None = None,
-    ) -> tuple[Any, Info]:
+    def method(self) -> tuple[Weigh, int]:
         correct = "always" if self.corrector else "start"
-        weigh = Interpolated("x0", log_clock, self.p - 1, correct)
-        return advance(weigh, denoise, state, here, there, cond)
+        return Interpolated("x0", log_clock, self.p - 1, correct), self.p

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
 from scorefield.solve import Info, Solver
+from scorefield.solve.loop import Around
 from scorefield.solve.transfer import affine, transfer
 
 SCHEMA = 1
@@ -16,7 +17,7 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True, eq=False)
-class Stretched:
+class Stretched(Around):
     """A solver whose correction to the step with D held is `stretch` times as long (eq. 2).
 
     `levels` are those at which its steps begin, leaves `(steps,)` like `stretch`, or `(steps, B)`
@@ -28,25 +29,6 @@ class Stretched:
     solver: Solver
     levels: Level
     stretch: Tensor
-
-    @property
-    def order(self) -> int:
-        return self.solver.order
-
-    @property
-    def evals(self) -> int:
-        return self.solver.evals
-
-    @property
-    def stochastic(self) -> bool:
-        return self.solver.stochastic
-
-    @property
-    def adaptive(self) -> bool:
-        return self.solver.adaptive
-
-    def init(self, x: Tensor) -> Any:
-        return self.solver.init(x)
 
     def step(
         self,
