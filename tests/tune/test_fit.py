@@ -174,7 +174,6 @@ def test_progress_goes_up_to_its_total():
 
 @pytest.mark.parametrize(
     "solver, fact",
-    "solver, fact",
     [(DDPM(), "DDPM is sto"), (solve.DormandPrince(), "DormandPrince is adaptive")],
 )
 def test_solvers_that_cannot_be_fitted(solver, fact):
