@@ -13,6 +13,8 @@ def autoguide(weak: Denoise, scale: float | Tensor) -> Guide:
     of the good one, larger. scale 1 is the denoiser itself (and one call), 0 the weak one. `scale`
     may be `(B,)`: one per sample. One call of each.
 
+    >>> import torch
+    >>> from scorefield.base import Level
     >>> weak = lambda x, level, cond: x
     >>> autoguide(weak, 2.0)(lambda x, level, cond: 3 * x)(torch.ones(1), Level.of(1, 1), None)
     tensor([5.])

@@ -16,6 +16,8 @@ def cfg(scale: float | Tensor, null: Cond | None = None) -> Guide:
     Guided samples do not follow the tilted density `p(x) p(c|x)^scale`: for classes N(+-1, 1) at
     scale 4 the flow's mean is 2.34, the tilted density's 1.54.
 
+    >>> import torch
+    >>> from scorefield.base import Level
     >>> known = lambda x, level, cond: x * 0 + (0.0 if cond is None else 1.0)
     >>> cfg(3.0)(known)(torch.zeros(1), Level.of(0.6, 0.8), {"label": torch.tensor([0])})
     tensor([3.])

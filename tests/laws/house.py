@@ -13,7 +13,6 @@ BLANK = {
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
     tokenize.ENDMARKER,
 }
-SCOPES = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def sources(package: str = "scorefield") -> dict[str, str]:
@@ -23,15 +22,19 @@ def sources(package: str = "scorefield") -> dict[str, str]:
 
 
 def code_lines(source: str) -> int:
-    """Lines with code on them: docstrings, comments and blank lines apart."""
+    """Lines with code on them: comments, blank lines and docstrings apart, those of fields too."""
     lines = set()
     for token in tokenize.generate_tokens(StringIO(source).readline):
         if token.type not in BLANK:
             lines |= set(range(token.start[0], token.end[0] + 1))
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, SCOPES) and ast.get_docstring(node, clean=False) is not None:
-            lines -= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+        if isinstance(node, ast.Expr) and _is_text(node.value):
+            lines -= set(range(node.lineno, (node.end_lineno or 0) + 1))
     return len(lines)
+
+
+def _is_text(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
 def by_package(sources: dict[str, str]) -> dict[str, int]:

@@ -107,7 +107,7 @@ class A:
     """One line."""
 
     x = 1
-    """Of an attribute: a string like any other, and no docstring."""
+    """Of a field: a docstring too."""
 
     def f(self):
         """Not code."""
@@ -118,7 +118,7 @@ class A:
 
 
 def test_code_lines_are_those_with_code():
-    assert code_lines(SOURCE) == 7  # import, class, x, its string, def, and two of return
+    assert code_lines(SOURCE) == 6  # import, class, x, def, and two of return
     assert code_lines("x = [\n\n    1,\n    # no\n]\n") == 3
     assert code_lines("") == code_lines('"""Only this."""') == 0
 
