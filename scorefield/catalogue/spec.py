@@ -226,7 +226,7 @@ def canonical(kind: str, spec: str) -> str:
     ('heun:s_max=2', 'cfg:scale=3')
     """
     parsed, texts = _named(kind, spec)
-    factory, written = find(kind, parsed.name), {}
+    factory, said = find(kind, parsed.name), {}
     bound(kind, spec)
     for key, hint in _free(kind, factory).items():
         if key not in texts:
@@ -239,8 +239,8 @@ def canonical(kind: str, spec: str) -> str:
         )
         default = _default(factory, key)
         if default is inspect.Parameter.empty or text != written(default, hint):
-            written[key] = f"({text})" if nested and "," in text else text
-    return str(Spec(parsed.name, (), written))
+            said[key] = f"({text})" if nested and "," in text else text
+    return str(Spec(parsed.name, (), said))
 
 
 def options(kind: str, name: str) -> list[Option]:
@@ -378,7 +378,7 @@ def written(value: Any, hint: Any = None) -> str:
         return f"({value})" if set(value) & set(",()") else value
     if isinstance(value, tuple | list):
         parts = [written(part) for part in value]
-        joined = len(parts) > 1 and all(part.isalnum() for part in parts)
+        joined = bool(parts) and all(part.isalnum() for part in parts)
         return "-".join(parts) if joined else f"({','.join(parts)})"
     entries = CONSTANTS.get(hint) or getattr(catalogue, NESTED[hint])
     same = (name for name, entry in entries.items() if value in (entry, _made(entry)))

@@ -28,7 +28,7 @@ def _reader(kind: Any) -> "TypeAdapter[tuple[Any]]":
     from pydantic import ConfigDict, TypeAdapter
 
     config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-    return TypeAdapter(tuple[kind], config=config)
+    return TypeAdapter(tuple[kind], config=config)  # type: ignore[valid-type]
 
 
 def read_typed(kind: Any, content: Any, where: str) -> Any:
@@ -62,7 +62,7 @@ def json_schema(kind: Any) -> dict[str, Any]:
 
 def _fault(fault: Any, where: str, kind: Any) -> tuple[str, str]:
     """Fact and remedy of one fault that the reader found."""
-    path = ".".join((where, *map(str, fault["loc"][1:])))
+    path = ".".join((where, *map(str, fault["loc"][1:]))).replace(": .", ": ")
     above, _, name = path.rpartition(".")
     rule, more = fault["type"], fault.get("ctx", {})
     if isinstance(own := more.get("error"), BadInput):
@@ -71,7 +71,7 @@ def _fault(fault: Any, where: str, kind: Any) -> tuple[str, str]:
         for step in fault["loc"][1:-1]:
             kind = get_type_hints(kind).get(step) if isinstance(kind, type) else None
         near = get_close_matches(name, get_type_hints(kind) if isinstance(kind, type) else ())
-        hint = f"Did you mean '{near[0]}'?" if near else "Remove it."
+        hint = f"Did you mean '{near[0]}'? Else remove it." if near else "Remove it."
         return f"{above} has an unknown field '{name}'", hint
     if rule == "missing":
         return f"{above} has no field '{name}'", "Restore the file."
