@@ -234,39 +234,26 @@ CONFIG = {
     "config a list": (setting("config", []), "config is not an object"),
     "no data": (without("data"), "data is not an object"),
     "unknown field": (setting("config", "data", "siz", 1), "unknown field 'siz'. Did you mean 'si"),
-    "word for a number": (setting("config", "sample", "steps", "8"), "config.sample.steps is '8'"),
-    "true for a number": (
-        setting("config", "sample", "steps", True),
-        "config.sample.steps is True",
-    ),
-    "fraction for a count": (
-        setting("config", "sample", "steps", 1.5),
-        "sample.steps is 1.5, not a",
-    ),
-    "null for a number": (
-        setting("config", "sample", "steps", None),
-        "config.sample.steps is None",
-    ),
-    "list of numbers": (setting("config", "training", "trackers", [1]), "training.trackers.0 is 1"),
-    "not a choice": (
-        setting("config", "training", "decay", "x"),
-        "'x', not 'cosine' or 'constant'",
-    ),
+    **{
+        name: (setting("config", *path, value), says)
+        for name, path, value, says in (
+            ("word for a number", ("sample", "steps"), "8", "config.sample.steps is '8'"),
+            ("true for a number", ("sample", "steps"), True, "config.sample.steps is True"),
+            ("fraction for a count", ("sample", "steps"), 1.5, "1.5, not a whole number"),
+            ("null for a number", ("sample", "steps"), None, "config.sample.steps is None"),
+            ("list of numbers", ("training", "trackers"), [1], "training.trackers.0 is 1"),
+            ("not a choice", ("training", "decay"), "x", "'x', not 'cosine' or 'constant'"),
+            ("NaN", ("training", "ema"), float("nan"), "config.training.ema is nan, not a finite"),
+            ("unknown network", ("net",), "vit", "unknown network 'vit'. Did you mean 'dit'"),
+        )
+    },
     "two faults": (
         lambda content: content["config"].update(net=3, sample={"steps": "x"}),
         "config.net is 3, not text; .*config.sample.steps is 'x', not a whole number",
     ),
     "option of no network": (setting("config", "net", "unet:colour=1"), "option of unet 'colour'"),
     "word in the network": (setting("config", "net", "unet:width=x"), "`width` of unet is 'x'"),
-    "unknown network": (
-        setting("config", "net", "vit"),
-        "unknown network 'vit'. Did you mean 'dit'",
-    ),
     "wrong value": (setting("config", "training", "lr", -1), "config.training: lr is -1"),
-    "NaN": (
-        setting("config", "training", "ema", float("nan")),
-        "config.training.ema is nan, not a finite number",
-    ),
     "unknown schedule": (setting("config", "objective", "schedule", "cos"), "Did you mean"),
     "unknown view": (setting("config", "objective", "view", "x1"), "unknown view"),
     "unknown solver": (setting("config", "sample", "solver", "huen"), "Did you mean 'heun'"),

@@ -8,9 +8,9 @@ from scorefield.cli import COMMANDS
 
 FLAGS = {
     "train digits": """
-        --help --out --resume --json --net --images --batch --lr --warmup --decay --weight-decay --clip
-        --ema --ema-lengths --snapshot-every --precision --compile --checkpoint-every --log-every
-        --trackers --seed
+        --help --out --resume --json --net --images --batch --lr --warmup --decay --weight-decay
+        --clip --ema --ema-lengths --snapshot-every --precision --compile --checkpoint-every
+        --log-every --trackers --seed
         --data.name --data.path --data.size --data.channels
         --objective.kind --objective.schedule --objective.cleanest --objective.view
         --objective.weight --objective.times --objective.dropout
@@ -52,6 +52,7 @@ FLAGS = {
     "report": "--help --out --json",
     "ema": "--help --length --images --json",
     "explain": "--help --json",
+    "check": "--help --json",
     "catalogue": "--help --json",
 }
 

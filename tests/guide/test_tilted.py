@@ -11,6 +11,7 @@ from scorefield.base import BadInput, Level, Seeded, Zero, join
 from scorefield.denoise import Gaussian, Mixture
 from scorefield.guide import Tilted, cfg
 from scorefield.guide.information import Apart
+from scorefield.measure.laws import cat, close
 from scorefield.process import VP, grids
 from scorefield.solve import DDPM, Heun, sample, trajectory
 from tests.guide.test_population import KeepsWeights

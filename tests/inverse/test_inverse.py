@@ -177,7 +177,7 @@ def test_finite_from_noise_to_data(method, process, noise_std):
 def test_a_sample_is_its_own(method):
     """Its level, its measurement and its seed: alone it is the same as in a batch. Conjugate
     gradients end at the precision of float64, hence the tolerance."""
-    a = operator("pool:2", (1, 8, 8))
+    a = build("operators", "pool:2", shape=(1, 8, 8))
     y = inverse.measure(a, PICTURES.sample(3, seed=1).view(3, 1, 8, 8), 0.1, Seeded(range(3)))
     grid = LEVELS["vp"]
     many = Level(*(torch.stack([v, v, 0.9 * v + 0.1 * v[-1]], 1) for v in grid))
@@ -319,4 +319,6 @@ def test_what_is_refused():
     with pytest.raises(BadInput, match="2 measurements meet 3 samples"):
         replacement(SEEN, Y.expand(2, -1))(prior().denoise)(normal(3, D), Level.of(0.6, 0.8), None)
     with pytest.raises(BadInput, match="y has 81 numbers"):
-        inverse.moment_twist(operator("pool:1", (1, 9, 9)), torch.zeros(1, 1, 9, 9), 0.1)
+        inverse.moment_twist(
+            build("operators", "pool:1", shape=(1, 9, 9)), torch.zeros(1, 1, 9, 9), 0.1
+        )

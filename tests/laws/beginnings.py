@@ -12,14 +12,13 @@ import torch
 
 from scorefield import catalogue
 from scorefield.base import Level, Zero, join, like
+from scorefield.measure.laws import GAUSSIAN, gaussian_flow, marginal, side_by_side
 from scorefield.process import EDM, VP, DiscreteVP, Schedule, grids
 from scorefield.process.discrete import cosine_betas
 from scorefield.solve import DDIM, DEIS, Heun, Solver, State, sample
 from tests.laws.entries import FROM_PURE_NOISE
 from tests.laws.moments import probed
-from tests.laws.truths import GAUSSIAN, gaussian_flow, marginal
 from tests.laws.twin import eps_of
-from tests.laws.walks import side_by_side
 
 BEGINNINGS: dict[str, Schedule] = {
     **FROM_PURE_NOISE,

@@ -6,11 +6,18 @@ import pytest
 import torch
 
 from scorefield.base import BadInput, Zero
+from scorefield.measure.laws import (
+    EIGHT,
+    GAUSSIAN,
+    gaussian_flow,
+    logsnr_levels,
+    side_by_side,
+    start,
+)
 from scorefield.process import VP, grids
 from scorefield.solve import BogackiShampine, DormandPrince, adaptive, sample, trajectory
 from tests.laws.entries import SCHEDULES
-from tests.laws.truths import EIGHT, GAUSSIAN, eight_flow, gaussian_flow
-from tests.laws.walks import logsnr_levels, side_by_side, start
+from tests.laws.truths import eight_flow
 
 pytestmark = pytest.mark.slow
 

@@ -5,6 +5,7 @@ import torch
 
 from scorefield.base import Zero
 from scorefield.denoise import Mixture
+from scorefield.measure.laws import GAUSSIAN, gaussian_flow
 from scorefield.process import VE, grids
 from scorefield.solve import (
     DEIS,
@@ -20,7 +21,6 @@ from tests.laws import beginnings
 from tests.laws.beginnings import BEGINNINGS, middle, spread
 from tests.laws.entries import DETERMINISTIC, FROM_PURE_NOISE
 from tests.laws.entries import SOLVERS as EVERY
-from tests.laws.truths import GAUSSIAN, gaussian_flow
 
 pytestmark = pytest.mark.slow
 

@@ -7,12 +7,12 @@ import torch
 
 from scorefield.base import Level, Seeded, Zero, like
 from scorefield.denoise import Gaussian
+from scorefield.measure.laws import DOWN, close, logsnr_levels, slope, start
 from scorefield.process import VP
 from scorefield.solve import DDIM, DDPM, EulerMaruyama, Heun, State, StochasticHeun
 from tests.laws.entries import SCHEDULES
 from tests.laws.moments import BetaScaled, moments, worst_marginal
-from tests.laws.order import slope
-from tests.laws.walks import DOWN, Ones, close, logsnr_levels, start
+from tests.laws.walks import Ones
 
 # --- variance of DDPM -----------------------------------------------------------------------------
 

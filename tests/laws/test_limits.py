@@ -8,6 +8,7 @@ import torch
 from scorefield.base import Seeded, Zero, like
 from scorefield.denoise import Gaussian, convert
 from scorefield.guide import cfg
+from scorefield.measure.laws import DOWN, EIGHT, NoChance, close, logsnr_levels, side_by_side, start
 from scorefield.process import VP
 from scorefield.solve import (
     DDIM,
@@ -22,18 +23,8 @@ from scorefield.solve import (
 )
 from tests.laws.entries import SCHEDULES
 from tests.laws.moments import BetaScaled
-from tests.laws.truths import EIGHT
 from tests.laws.twin import Twin
-from tests.laws.walks import (
-    DOWN,
-    Counted,
-    NoChance,
-    Ones,
-    close,
-    logsnr_levels,
-    side_by_side,
-    start,
-)
+from tests.laws.walks import Counted, Ones
 
 
 def check_same(one, two, tolerance=1e-12):

@@ -6,13 +6,12 @@ import pytest
 import torch
 
 from scorefield.base import BadInput, Level, Seeded, like
+from scorefield.measure.laws import DOWN, EIGHT, slope, start
 from scorefield.process import VP
 from scorefield.solve import DDIM, DDPM, DPMSolverPP, Heun, PredictorCorrector, Restart, sample
 from tests.laws import checks
 from tests.laws.moments import worst_marginal
-from tests.laws.order import slope
-from tests.laws.truths import EIGHT
-from tests.laws.walks import DOWN, Draws, start
+from tests.laws.walks import Draws
 
 pytestmark = pytest.mark.slow
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from scorefield.base import Level, Zero
+from scorefield.measure.laws import GAUSSIAN
 from scorefield.process import EDM, VP, Flow, grids
 from scorefield.solve import Arc, trajectory
 from scorefield.solve import arc as module
 from tests.laws.entries import DETERMINISTIC
-from tests.laws.truths import GAUSSIAN
 
 SOLVERS = {name: solver for name, solver in DETERMINISTIC.items() if not solver.adaptive}
 SCHEDULES = {"flow": Flow(), "edm(5000)": EDM(sigma_max=5e3), "vp": VP()}
