@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import tyro
 
 from scorefield import catalogue
-from scorefield.base.errors import unknown
+from scorefield.base.errors import BadInput, unknown
 from scorefield.catalogue.spec import find, names
 from scorefield.cli.explain import first_line
 from scorefield.cli.options import Switch, parse, say
@@ -44,3 +44,11 @@ def main(argv: list[str]) -> int:
     )
     say(listed, text, options.json)
     return 0
+
+
+def _line(kind: str, name: str) -> str:
+    """What an entry is; of a plugin that cannot be imported, why."""
+    try:
+        return first_line(find(kind, name))
+    except BadInput as error:
+        return error.fact

@@ -61,6 +61,12 @@ def test_a_planted_defect_is_found(plugin, cli, spec, broken):  # noqa: F811
     assert {law["law"] for law in laws if not law["holds"]} == (broken or set())
 
 
+def test_a_package_that_cannot_be_imported_does_not_end_the_list(plugin, cli):  # noqa: F811
+    listed = json.loads(cli("catalogue", "solvers", "--json").out)["solvers"]
+    assert "cannot be imported" in listed["example-lost"]
+    assert "Euler's method" in listed["example-euler"]
+
+
 def test_ours_hold_and_are_told_in_words(cli):  # noqa: F811
     code, out, _ = cli("check", "solver", "ddim:eta=1")
     assert code == 0
