@@ -25,9 +25,9 @@ from benchmarks.problems import DIRECTIONS, POINTS, sliced_w2
 from scorefield import catalogue
 from scorefield.base import BadInput, Level, Seeded, Zero, like
 from scorefield.cli.explain import described, facts
-from scorefield.measure.laws import EIGHT
 from scorefield.process import VP
 from scorefield.solve import Solver, sample
+from scorefield.solve.laws import EIGHT
 from tests.laws import beginnings
 from tests.laws.entries import SCHEDULES
 from tests.laws.truths import eight_flow

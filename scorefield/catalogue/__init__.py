@@ -13,7 +13,7 @@ from scorefield.catalogue.objectives import objectives, times, weights
 from scorefield.catalogue.operators import operators
 from scorefield.catalogue.schedules import schedules
 from scorefield.catalogue.solvers import solvers
-from scorefield.catalogue.views import views
+from scorefield.catalogue.views import of_pictures as views
 from scorefield.data import datasets
 
 __all__ = [

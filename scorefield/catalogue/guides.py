@@ -1,31 +1,18 @@
 """Guides: denoiser -> denoiser."""
 
-from scorefield.guide import (
-    anagram,
-    autoguide,
-    carried,
-    cfg,
-    chain,
-    classifier,
-    hybrid,
-    interval,
-    mixture,
-    product,
-    rescale,
-    threshold,
-)
+from scorefield import guide
 
 guides = {
-    "cfg": cfg,
-    "autoguide": autoguide,
-    "classifier": classifier,
-    "interval": interval,
-    "rescale": rescale,
-    "threshold": threshold,
-    "product": product,
-    "mixture": mixture,
-    "anagram": anagram,
-    "hybrid": hybrid,
-    "chain": chain,
-    "carried": carried,
+    "cfg": guide.cfg,
+    "autoguide": guide.autoguide,
+    "classifier": guide.classifier,
+    "interval": guide.interval,
+    "rescale": guide.rescale,
+    "threshold": guide.threshold,
+    "product": guide.product,
+    "mixture": guide.mixture,
+    "anagram": guide.anagram,
+    "hybrid": guide.hybrid,
+    "chain": guide.chain,
+    "carried": guide.carried,
 }

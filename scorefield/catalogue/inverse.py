@@ -1,27 +1,16 @@
 """Methods for inverse problems: guides, and solvers of their own."""
 
-from scorefield.inverse import (
-    DDRM,
-    DPS,
-    RePaint,
-    diffpir,
-    dps,
-    mmps,
-    pigdm,
-    replacement,
-    tmpd,
-    twisted,
-)
+from scorefield import inverse as methods
 
 inverse = {
-    "replacement": replacement,
-    "dps": dps,
-    "pigdm": pigdm,
-    "mmps": mmps,
-    "tmpd": tmpd,
-    "diffpir": diffpir,
-    "repaint": RePaint,
-    "dps-published": DPS,
-    "ddrm": DDRM,
-    "twisted": twisted,
+    "replacement": methods.replacement,
+    "dps": methods.dps,
+    "pigdm": methods.pigdm,
+    "mmps": methods.mmps,
+    "tmpd": methods.tmpd,
+    "diffpir": methods.diffpir,
+    "repaint": methods.RePaint,
+    "dps-published": methods.DPS,
+    "ddrm": methods.DDRM,
+    "twisted": methods.twisted,
 }

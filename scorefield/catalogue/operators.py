@@ -1,29 +1,17 @@
 """Operators: x0 -> what was measured of it."""
 
-from scorefield.inverse.operators import (
-    Grey,
-    Pool,
-    Radon,
-    box,
-    clipped,
-    gaussian_blur,
-    gaussian_projection,
-    magnitude,
-    masked_fourier,
-    motion_blur,
-    random_mask,
-)
+from scorefield.inverse import operators as o
 
 operators = {
-    "box": box,
-    "random": random_mask,
-    "pool": Pool,
-    "blur": gaussian_blur,
-    "motion": motion_blur,
-    "grey": Grey,
-    "radon": Radon,
-    "fourier": masked_fourier,
-    "project": gaussian_projection,
-    "clip": clipped,
-    "magnitude": magnitude,
+    "box": o.box,
+    "random": o.random_mask,
+    "pool": o.Pool,
+    "blur": o.gaussian_blur,
+    "motion": o.motion_blur,
+    "grey": o.Grey,
+    "radon": o.Radon,
+    "fourier": o.masked_fourier,
+    "project": o.gaussian_projection,
+    "clip": o.clipped,
+    "magnitude": o.magnitude,
 }

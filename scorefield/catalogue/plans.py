@@ -4,7 +4,7 @@ import re
 from typing import Any, NamedTuple
 
 from scorefield.base import BadInput, Guide
-from scorefield.catalogue.spec import build, parse, parted, wraps
+from scorefield.catalogue.spec import build, parsed, parted, wraps
 from scorefield.guide import chain
 
 
@@ -42,7 +42,7 @@ def guide(text: Any, **given: Any) -> Guide:
         return text
     made: Guide | None = None
     for part in parted(text, "+"):
-        name = parse(part).name
+        name = parsed(part).name
         if wraps(name):
             if made is None:
                 raise BadInput(

@@ -80,9 +80,9 @@ WORDS: dict[Any, str] = {
 class Spec(NamedTuple):
     """A name, values without a key and values with one, as they were written.
 
-    >>> parse("heun:.3,s_max=2")
+    >>> parsed("heun:.3,s_max=2")
     Spec(name='heun', values=('.3',), options={'s_max': '2'})
-    >>> str(parse("heun : .3, s_max=2"))
+    >>> str(parsed("heun : .3, s_max=2"))
     'heun:.3,s_max=2'
     """
 
@@ -104,7 +104,7 @@ class Option(NamedTuple):
     default: str | None
 
 
-def parse(text: str) -> Spec:
+def parsed(text: str) -> Spec:
     """The parts of a spec. Raises BadInput for brackets that do not match, an empty value, an
     option that is given twice, or a value after an option."""
     name, colon, rest = text.partition(":")
@@ -225,8 +225,8 @@ def canonical(kind: str, spec: str) -> str:
     >>> canonical("solvers", "heun:s_max=2.0,churn=0"), canonical("guides", "cfg:scale=+3")
     ('heun:s_max=2', 'cfg:scale=3')
     """
-    parsed, texts = _named(kind, spec)
-    factory, said = find(kind, parsed.name), {}
+    read, texts = _named(kind, spec)
+    factory, said = find(kind, read.name), {}
     bound(kind, spec)
     for key, hint in _free(kind, factory).items():
         if key not in texts:
@@ -240,7 +240,7 @@ def canonical(kind: str, spec: str) -> str:
         default = _default(factory, key)
         if default is inspect.Parameter.empty or text != written(default, hint):
             said[key] = f"({text})" if nested and "," in text else text
-    return str(Spec(parsed.name, (), said))
+    return str(Spec(read.name, (), said))
 
 
 def options(kind: str, name: str) -> list[Option]:
@@ -266,7 +266,7 @@ def wraps(name: str) -> bool:
 
 def _named(kind: str, spec: str | Spec) -> tuple[Spec, dict[str, str]]:
     """The spec, and its texts by option."""
-    spec = parse(spec) if isinstance(spec, str) else spec
+    spec = parsed(spec) if isinstance(spec, str) else spec
     free = _free(kind, find(kind, spec.name))
     if len(spec.values) > len(free):
         raise BadInput(

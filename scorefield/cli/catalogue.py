@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
             raise unknown("kind", options.kind, kinds)
         kinds = [options.kind]
     listed: dict[str, dict[str, Any]] = {
-        kind: {name: first_line(find(kind, name)) for name in names(kind)} for kind in kinds
+        kind: {name: _line(kind, name) for name in names(kind)} for kind in kinds
     }
     width = max(len(name) for entries in listed.values() for name in entries) + 2
     text = "\n\n".join(

@@ -8,7 +8,7 @@ import tyro
 from scorefield.base import BadInput
 from scorefield.catalogue.spec import build
 from scorefield.cli.options import Switch, parse, say
-from scorefield.measure.laws import verdicts
+from scorefield.solve.laws import verdicts
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Guide
 from scorefield.catalogue.plans import guide as build_guide
-from scorefield.catalogue.spec import parse as parse_spec
-from scorefield.catalogue.spec import parted
+from scorefield.catalogue.spec import parsed, parted
 from scorefield.cli.options import (
     Switch,
     at_least,
@@ -200,7 +199,7 @@ def _read(options: Options) -> Request:
 
 
 def _classifies(options: Options) -> bool:
-    return any(parse_spec(part).name == "classifier" for part in parted(options.guide, "+"))
+    return any(parsed(part).name == "classifier" for part in parted(options.guide, "+"))
 
 
 def _guide(

@@ -115,7 +115,7 @@ def turn(quarters: Literal[1, 2, 3] = 1) -> View:
     return View(f"rot{90 * quarters}", lambda x: turned(x, 1), lambda x: turned(x, -1))
 
 
-def patches(shape: Shape, count: int, seed: int = 0) -> View:
+def rearranged(shape: Shape, count: int, seed: int = 0) -> View:
     """`count` x `count` patches in another order, which the seed says."""
     height, width = shape[-2:]
     if count < 2 or height % count or width % count:

@@ -8,7 +8,7 @@ import tyro
 
 from scorefield import catalogue
 from scorefield.base import BadInput, Level, unknown
-from scorefield.catalogue.spec import Spec, bound, build, find, options, parse
+from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed
 from scorefield.data import Conditions, Data, Scaling, load
 from scorefield.denoise import Denoiser, views
 from scorefield.objective import Criterion
@@ -66,7 +66,7 @@ class ObjectiveConfig:
         """
         if self.times != "auto":
             return self.times
-        kind = parse(self.kind).name
+        kind = parsed(self.kind).name
         if kind == "variational":
             return "antithetic"
         undefined = self.view in ("eps", "score") or kind == "sliced"
@@ -202,7 +202,7 @@ def build_schedule(o: ObjectiveConfig) -> Schedule:
     """The schedule that an objective names, with its cleanest level."""
     if o.cleanest is None:
         return build("schedules", o.schedule)
-    if parse(o.schedule).name != "learned":
+    if parsed(o.schedule).name != "learned":
         raise BadInput(
             f"`objective.cleanest` {o.cleanest:g} is of the schedule learned, and the schedule is "
             f"{o.schedule}.",
@@ -213,7 +213,7 @@ def build_schedule(o: ObjectiveConfig) -> Schedule:
 
 def network(net: str, facts: DataFacts) -> Spec:
     """The network's spec; of auto the one that fits the data, with those options that it has."""
-    spec = parse(net)
+    spec = parsed(net)
     if spec.name != "auto":
         return spec
     name = "unet" if len(facts.shape) == 3 else "mlp"
@@ -227,7 +227,7 @@ def changed(net: str, key: str, text: str) -> str:
     >>> changed("unet:width=64,norms=1,blocks=2", "name", "dit"), changed("auto", "width", "8")
     ('dit:width=64,depth=2', 'auto:width=8')
     """
-    name, values, said = parse(net)
+    name, values, said = parsed(net)
     said = dict(said)
     if key == "name":
         name = text
@@ -244,7 +244,7 @@ def changed(net: str, key: str, text: str) -> str:
 def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
     """A fresh network with its preconditioning; its weights come from the run's seed."""
     spec = network(config.net, facts)
-    variance = parse(config.objective.kind).name == "hybrid"
+    variance = parsed(config.objective.kind).name == "hybrid"
     with torch.random.fork_rng():
         torch.manual_seed(config.training.seed)
         net = build(
@@ -294,7 +294,7 @@ def check(config: Config) -> None:
         raise unknown("view", o.view, views)
     for kind, text in (("objectives", o.kind), ("weights", o.weight), ("times", o.law)):
         bound(kind, text)
-    if (name := parse(config.net).name) != "auto":
+    if (name := parsed(config.net).name) != "auto":
         find("networks", name)
     build("solvers", sample.solver)
     schedule = build_schedule(o)
@@ -312,7 +312,7 @@ def check(config: Config) -> None:
 
 def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) -> None:
     """Raise BadInput for an objective, schedule, law of times and weight that do not fit."""
-    kind, weight, law, on = (parse(v).name for v in (o.kind, o.weight, o.law, o.schedule))
+    kind, weight, law, on = (parsed(v).name for v in (o.kind, o.weight, o.law, o.schedule))
     if (kind == "variational") != (on == "learned"):
         raise BadInput(
             f"`objective.kind` {o.kind} with `objective.schedule` {o.schedule}: the variational "
@@ -358,8 +358,8 @@ def check_used(config: Config, usual: Config, facts: DataFacts) -> None:
         name: {option.name for option in options("networks", name)} for name in catalogue.networks
     }
     read = has.get(spec.name) or {option.name for option in options("networks", spec.name)}
-    for key, text in parse(config.net).options.items():
-        if key in read or parse(usual.net).options.get(key) == text:
+    for key, text in parsed(config.net).options.items():
+        if key in read or parsed(usual.net).options.get(key) == text:
             continue
         nets = [name for name, keys in has.items() if key in keys]
         if not nets:
@@ -373,7 +373,7 @@ def check_used(config: Config, usual: Config, facts: DataFacts) -> None:
         not facts.classes and not facts.conditions.keys
     )
     unread = {}
-    if parse(o.kind).name == "variational":
+    if parsed(o.kind).name == "variational":
         unread["objective.weight"] = "the variational objective has no weight to choose"
     if untold:
         unread |= {"objective.dropout": untold, "sample.guidance": untold}

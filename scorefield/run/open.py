@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scorefield import catalogue
 from scorefield.base import BadInput, Level, unknown
-from scorefield.catalogue.spec import build, names, parse
+from scorefield.catalogue.spec import build, names, parsed
 from scorefield.data import Data
 from scorefield.data.conditions import read_conditions
 from scorefield.data.readers.arrays import read_npz
@@ -97,17 +97,17 @@ def open_grid(run: Run, name: str) -> str | FittedGrid:
 
     Raises BadInput for unknown names, and for a grid that was fitted to another schedule.
     """
-    if parse(name).name in catalogue.grids:
+    if parsed(name).name in catalogue.grids:
         return name
     folder = run.path / "grids"
     file = Path(name) if name.endswith(".json") else folder / f"{name}.json"
-    if not file.is_file() and parse(name).name in (known := names("grids")):
+    if not file.is_file() and parsed(name).name in (known := names("grids")):
         return name
     if not file.is_file():
         raise unknown("grid", name, [*known, *(f.stem for f in folder.glob("*.json"))])
     grid = FittedGrid.from_json(read_json(file), str(file))
     schedule = run.config.objective.schedule
-    if parse(grid.schedule) != parse(schedule):
+    if parsed(grid.schedule) != parsed(schedule):
         raise BadInput(
             f"{file} was fitted to the schedule {grid.schedule} and the run's is {schedule}.",
             "Fit one to this run: scorefield fit-grid RUN.",

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from scorefield.base import BadInput
-from scorefield.catalogue.spec import Spec, parse, written
+from scorefield.catalogue.spec import Spec, parsed, written
 from scorefield.run.config import Config, DataFacts, changed
 from scorefield.store import Folder
 from scorefield.store.typed import read_typed
@@ -116,7 +116,7 @@ def _differences(a: object, b: object, prefix: str = "") -> Iterator[tuple[str, 
         x, y = getattr(a, name), getattr(b, name)
         if dataclasses.is_dataclass(x):
             yield from _differences(x, y, f"{prefix}{name}.")
-        elif name == "net" and (one := parse(x)) != (two := parse(y)):
+        elif name == "net" and (one := parsed(x)) != (two := parsed(y)):
             same = (one.name, one.values) == (two.name, two.values)
             for key in dict.fromkeys((*one.options, *two.options)) if same else ():
                 if one.options.get(key) != two.options.get(key):

@@ -19,6 +19,7 @@ from scorefield import catalogue
 from scorefield.base import BadInput, Cond, Guide, Level, Seeded
 from scorefield.base.rows import repeat_labels
 from scorefield.catalogue.plans import plan
+from scorefield.catalogue.spec import canonical
 from scorefield.denoise import Denoiser
 from scorefield.measure.compare import Distance, Quality, Yardstick, distance
 from scorefield.process import Schedule
@@ -123,8 +124,8 @@ def methods_of(
     methods: list[Method] = []
     for text in solvers:
         name, own, own_steps = plan(text)
-        solver, on = build_solver(name), own or grid
-        if any((plan(m.name).solver, m.grid) == (name, on) for m in methods):
+        solver, on, same = build_solver(name), own or grid, canonical("solvers", name)
+        if any((canonical("solvers", plan(m.name).solver), m.grid) == (same, on) for m in methods):
             raise BadInput(f"{name} on the grid {on} is listed twice.", "List it once.")
         found = open_grid(on)
         for count in [own_steps] if own_steps else steps:

@@ -17,7 +17,7 @@ from scorefield.catalogue.spec import (
     build,
     canonical,
     options,
-    parse,
+    parsed,
     specs,
     wraps,
 )
@@ -87,11 +87,11 @@ numbers = st.floats(allow_nan=False).map(repr) | st.integers(0, 99).map(str)
 
 @given(words, st.lists(numbers, max_size=3), st.dictionaries(words, numbers | words, max_size=3))
 def test_a_spec_is_read_back(name, values, said):
-    spec = parse(f"{name}{':' * bool(values or said)}" + ",".join(
+    spec = parsed(f"{name}{':' * bool(values or said)}" + ",".join(
         [*values, *(f"{key}={value}" for key, value in said.items())]
     ))  # fmt: skip
     assert (spec.name, list(spec.values), dict(spec.options)) == (name, values, said)
-    assert parse(str(spec)) == spec
+    assert parsed(str(spec)) == spec
 
 
 @given(st.floats(0, 1), st.floats(0, 10), st.floats(10, 1e9))
@@ -120,9 +120,9 @@ def test_an_object_is_passed_through():
     [
         ("solvers", "huen", "unknown solver 'huen'. Did you mean 'heun'"),
         ("solvers", "heun:chrn=1", "unknown option of heun 'chrn'. Did you mean 'churn'"),
-        ("solvers", "heun:churn=x", "`churn` of heun is 'x'. It must be a number."),
+        ("solvers", "heun:churn=x", "churn of heun is 'x'. It must be a number."),
         ("solvers", "ddpm:variance=lerned", "It must be a number or learned."),
-        ("solvers", "arc:k=2.5", "`k` of arc is '2.5'. It must be a whole number."),
+        ("solvers", "arc:k=2.5", "k of arc is '2.5'. It must be a whole number."),
         ("solvers", "sa:corrector=maybe", "It must be yes or no."),
         ("solvers", "pndm:eta=1", "pndm has no options, and eta was given."),
         ("solvers", "ddim:1,2", "'ddim' takes eta and got 2 values."),

@@ -252,7 +252,7 @@ CONFIG = {
         "config.net is 3, not text; .*config.sample.steps is 'x', not a whole number",
     ),
     "option of no network": (setting("config", "net", "unet:colour=1"), "option of unet 'colour'"),
-    "word in the network": (setting("config", "net", "unet:width=x"), "`width` of unet is 'x'"),
+    "word in the network": (setting("config", "net", "unet:width=x"), "width of unet is 'x'"),
     "wrong value": (setting("config", "training", "lr", -1), "config.training: lr is -1"),
     "unknown schedule": (setting("config", "objective", "schedule", "cos"), "Did you mean"),
     "unknown view": (setting("config", "objective", "view", "x1"), "unknown view"),

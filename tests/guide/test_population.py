@@ -8,9 +8,9 @@ import torch
 from scorefield.base import BadInput, Level, Seeded, Zero, join
 from scorefield.denoise import Gaussian
 from scorefield.guide import Particles, Twisted, population
-from scorefield.measure.laws import cat, close
 from scorefield.process import VP, grids
 from scorefield.solve import DDPM, sample, trajectory
+from scorefield.solve.laws import cat, close
 from tests.laws.walks import Counted
 
 pytestmark = pytest.mark.slow

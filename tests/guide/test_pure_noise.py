@@ -10,9 +10,9 @@ from scorefield.base import Level, Seeded, Zero, join
 from scorefield.denoise import Gaussian, Mixture
 from scorefield.guide import classifier
 from scorefield.guide.classifier import heard, slope, tilt
-from scorefield.measure.laws import agree
 from scorefield.process import VE, Cosine, Flow, grids
 from scorefield.solve import sample
+from scorefield.solve.laws import agree
 
 pytestmark = pytest.mark.slow
 

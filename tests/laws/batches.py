@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from scorefield.base import Level, Seeded
-from scorefield.measure.laws import DOWN, EIGHT, MakeNoise, start
 from scorefield.solve import DDIM, sample
+from scorefield.solve.laws import DOWN, EIGHT, MakeNoise
+from scorefield.solve.laws import begun as start
 from tests.laws.entries import SOLVERS
 from tests.laws.twin import Twin
 

@@ -12,10 +12,10 @@ import torch
 
 from scorefield import catalogue
 from scorefield.base import Level, Zero, join, like
-from scorefield.measure.laws import GAUSSIAN, gaussian_flow, marginal, side_by_side
 from scorefield.process import EDM, VP, DiscreteVP, Schedule, grids
 from scorefield.process.discrete import cosine_betas
 from scorefield.solve import DDIM, DEIS, Heun, Solver, State, sample
+from scorefield.solve.laws import GAUSSIAN, gaussian_flow, marginal, side_by_side
 from tests.laws.entries import FROM_PURE_NOISE
 from tests.laws.moments import probed
 from tests.laws.twin import eps_of

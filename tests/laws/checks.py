@@ -1,6 +1,6 @@
 """Every law's checks by one name, for tests outside this folder: a check raises AssertionError."""
 
-from scorefield.measure.laws import (
+from scorefield.solve.laws import (
     CLEAN,
     COV,
     DOWN,
@@ -9,7 +9,6 @@ from scorefield.measure.laws import (
     MEAN,
     PURE,
     NoChance,
-    aged,
     cat,
     check_dtype,
     check_flags,
@@ -25,8 +24,15 @@ from scorefield.measure.laws import (
     logsnr_levels,
     marginal,
     side_by_side,
-    slope,
-    start,
+)
+from scorefield.solve.laws import (
+    begun as start,
+)
+from scorefield.solve.laws import (
+    grown as aged,
+)
+from scorefield.solve.laws import (
+    order_shown as slope,
 )
 from tests.laws.batches import digests
 from tests.laws.counts import check_counts

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 
 from scorefield.base import Level
-from scorefield.measure.laws import CLEAN, close
 from scorefield.process import DiscreteVP, Schedule
+from scorefield.solve.laws import CLEAN, close
 
 Grid = Callable[..., Level]
 

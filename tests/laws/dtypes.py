@@ -4,9 +4,11 @@ import torch
 from torch import Tensor
 
 from scorefield.base import Cond, Denoise, Level, Seeded
-from scorefield.measure.laws import DOWN, EIGHT, aged, close, formula, side_by_side, start
 from scorefield.process import grids
 from scorefield.solve import DDIM, Solver, State, sample
+from scorefield.solve.laws import DOWN, EIGHT, close, formula, side_by_side
+from scorefield.solve.laws import begun as start
+from scorefield.solve.laws import grown as aged
 from tests.laws.entries import SCHEDULES
 from tests.laws.twin import Twin
 

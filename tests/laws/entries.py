@@ -7,9 +7,9 @@ import torch
 
 from scorefield import catalogue
 from scorefield.base import Level
-from scorefield.measure.laws import formula
 from scorefield.process import DiscreteVP, Learned, Schedule, linear_betas, zero_terminal_snr
 from scorefield.solve import Solver
+from scorefield.solve.laws import formula
 
 OPTIONS = {
     "eta": (0.5, 1.0),

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from scorefield.base import Denoise, Level, Zero, like
-from scorefield.measure.laws import GAUSSIAN, formula, logsnr_levels, marginal, side_by_side
 from scorefield.process import Schedule
 from scorefield.solve import DDPM, Solver, State, sample, trajectory
+from scorefield.solve.laws import GAUSSIAN, formula, logsnr_levels, marginal, side_by_side
 from tests.laws.truths import transition
 from tests.laws.twin import Twin
 

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from scorefield.base import Denoise, Level, Zero, like
-from scorefield.measure.laws import EIGHT, agree, orders_on_gaussian, slope
 from scorefield.process import VP, Schedule, grids
 from scorefield.solve import DDIM, DPMSolverPP, Info, Solver, State, sample
 from scorefield.solve.dpmpp import History
+from scorefield.solve.laws import EIGHT, agree, orders_on_gaussian
+from scorefield.solve.laws import order_shown as slope
 from tests.laws.truths import eight_flow
 from tests.laws.twin import Twin, eps_of
 

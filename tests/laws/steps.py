@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 
 from scorefield.base import Seeded, like
-from scorefield.measure.laws import (
+from scorefield.process import Schedule
+from scorefield.solve import DDIM, DDPM, PNDM, DPMSolverPP, Heun, Info, Solver, State, sample
+from scorefield.solve.dpmpp import History
+from scorefield.solve.laws import (
     CLEAN,
     COV,
     DOWN,
@@ -17,15 +20,14 @@ from scorefield.measure.laws import (
     GAUSSIAN,
     MEAN,
     PURE,
-    aged,
     close,
     formula,
     marginal,
     side_by_side,
 )
-from scorefield.process import Schedule
-from scorefield.solve import DDIM, DDPM, PNDM, DPMSolverPP, Heun, Info, Solver, State, sample
-from scorefield.solve.dpmpp import History
+from scorefield.solve.laws import (
+    grown as aged,
+)
 from tests.laws.entries import every_grid
 from tests.laws.moments import probed
 from tests.laws.order import NoHalf2M

@@ -6,16 +6,18 @@ import pytest
 import torch
 
 from scorefield.base import BadInput, Zero
-from scorefield.measure.laws import (
+from scorefield.process import VP, grids
+from scorefield.solve import BogackiShampine, DormandPrince, adaptive, sample, trajectory
+from scorefield.solve.laws import (
     EIGHT,
     GAUSSIAN,
     gaussian_flow,
     logsnr_levels,
     side_by_side,
-    start,
 )
-from scorefield.process import VP, grids
-from scorefield.solve import BogackiShampine, DormandPrince, adaptive, sample, trajectory
+from scorefield.solve.laws import (
+    begun as start,
+)
 from tests.laws.entries import SCHEDULES
 from tests.laws.truths import eight_flow
 

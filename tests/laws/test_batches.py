@@ -10,8 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from scorefield.base import Seeded
-from scorefield.measure import laws
-from scorefield.solve import DDPM
+from scorefield.solve import DDPM, laws
 from tests.laws import batches
 from tests.laws.entries import SOLVERS
 from tests.laws.steps import Hidden2M

@@ -5,7 +5,6 @@ import torch
 
 from scorefield.base import Zero
 from scorefield.denoise import Mixture
-from scorefield.measure.laws import GAUSSIAN, gaussian_flow
 from scorefield.process import VE, grids
 from scorefield.solve import (
     DEIS,
@@ -17,6 +16,7 @@ from scorefield.solve import (
     sample,
     start_order,
 )
+from scorefield.solve.laws import GAUSSIAN, gaussian_flow
 from tests.laws import beginnings
 from tests.laws.beginnings import BEGINNINGS, middle, spread
 from tests.laws.entries import DETERMINISTIC, FROM_PURE_NOISE

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from scorefield.measure import laws
-from scorefield.measure.laws import check_step_of_cat
+from scorefield.solve import laws
+from scorefield.solve.laws import check_step_of_cat
 from tests.laws import dtypes
 from tests.laws.batches import FirstLevelOnly
 from tests.laws.entries import SOLVERS

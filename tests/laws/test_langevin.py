@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from scorefield.base import Level, Seeded, Zero
-from scorefield.measure.laws import COV, DOWN, EIGHT, GAUSSIAN, MEAN, close, marginal, slope, start
 from scorefield.process import EDM
 from scorefield.process.grids import karras
 from scorefield.solve import Heun, PredictorCorrector, Restart, annealed_langevin, langevin, sample
+from scorefield.solve.laws import COV, DOWN, EIGHT, GAUSSIAN, MEAN, close, marginal
+from scorefield.solve.laws import begun as start
+from scorefield.solve.laws import order_shown as slope
 from tests.laws.moments import Units
 from tests.laws.walks import Draws
 

@@ -8,7 +8,6 @@ import torch
 from scorefield.base import Seeded, Zero, like
 from scorefield.denoise import Gaussian, convert
 from scorefield.guide import cfg
-from scorefield.measure.laws import DOWN, EIGHT, NoChance, close, logsnr_levels, side_by_side, start
 from scorefield.process import VP
 from scorefield.solve import (
     DDIM,
@@ -21,6 +20,8 @@ from scorefield.solve import (
     sample,
     trajectory,
 )
+from scorefield.solve.laws import DOWN, EIGHT, NoChance, close, logsnr_levels, side_by_side
+from scorefield.solve.laws import begun as start
 from tests.laws.entries import SCHEDULES
 from tests.laws.moments import BetaScaled
 from tests.laws.twin import Twin

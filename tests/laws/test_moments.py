@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from scorefield.base import Seeded
-from scorefield.measure.laws import GAUSSIAN, close, logsnr_levels, marginal
 from scorefield.process import VP
 from scorefield.solve import DDPM, sample
+from scorefield.solve.laws import GAUSSIAN, close, logsnr_levels, marginal
 from tests.laws import moments
 from tests.laws.entries import MEASURED_BY_MOMENTS, SCHEDULES
 from tests.laws.order import NoHalf2M, SigmaHereDDIM

@@ -5,9 +5,9 @@ import torch
 
 from scorefield.base import Level
 from scorefield.denoise import Gaussian, Mixture
-from scorefield.measure import laws
-from scorefield.measure.laws import EIGHT, GAUSSIAN, close, gaussian_flow
 from scorefield.process import EDM, VP, Flow, grids
+from scorefield.solve import laws
+from scorefield.solve.laws import EIGHT, GAUSSIAN, close, gaussian_flow
 from tests.laws import order
 from tests.laws.entries import DETERMINISTIC, SCHEDULES
 from tests.laws.truths import eight_flow

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from scorefield.base import BadInput, Level, Seeded, like
-from scorefield.measure.laws import DOWN, EIGHT, slope, start
 from scorefield.process import VP
 from scorefield.solve import DDIM, DDPM, DPMSolverPP, Heun, PredictorCorrector, Restart, sample
+from scorefield.solve.laws import DOWN, EIGHT
+from scorefield.solve.laws import begun as start
+from scorefield.solve.laws import order_shown as slope
 from tests.laws import checks
 from tests.laws.moments import worst_marginal
 from tests.laws.walks import Draws

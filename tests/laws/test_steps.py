@@ -5,10 +5,10 @@ import torch
 
 from scorefield.base import Seeded
 from scorefield.guide import cfg
-from scorefield.measure import laws
-from scorefield.measure.laws import DOWN, EIGHT, start
 from scorefield.process import Flow
-from scorefield.solve import sample
+from scorefield.solve import laws, sample
+from scorefield.solve.laws import DOWN, EIGHT
+from scorefield.solve.laws import begun as start
 from tests.laws import steps
 from tests.laws.entries import FROM_PURE_NOISE, SOLVERS
 from tests.laws.order import BlindHeun, SigmaHereDDIM

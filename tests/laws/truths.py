@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import Level
-from scorefield.measure.laws import BASIS, EIGHT, MEAN, VARIANCE
+from scorefield.solve.laws import BASIS, EIGHT, MEAN, VARIANCE
 
 # --- a Gaussian -----------------------------------------------------------------------------------
 

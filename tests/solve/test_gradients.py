@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from scorefield.base import Level, Zero
-from scorefield.measure.laws import GAUSSIAN
 from scorefield.process import EDM, VP, Flow, grids
 from scorefield.solve import Arc, trajectory
 from scorefield.solve import arc as module
+from scorefield.solve.laws import GAUSSIAN
 from tests.laws.entries import DETERMINISTIC
 
 SOLVERS = {name: solver for name, solver in DETERMINISTIC.items() if not solver.adaptive}
