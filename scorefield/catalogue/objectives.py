@@ -1,6 +1,7 @@
 """What is learned: losses, the weight of each level, and how often each is trained."""
 
 from scorefield import objective
+from scorefield.objective import weight
 
 objectives = {
     "regression": objective.Objective,
@@ -9,16 +10,16 @@ objectives = {
     "variational": objective.Variational,
 }
 weights = {
-    "simple": lambda: objective.weight.snr,
-    "snr": lambda: objective.weight.snr,
-    "truncated-snr": lambda: objective.weight.truncated_snr,
+    "simple": lambda: weight.snr,
+    "snr": lambda: weight.snr,
+    "truncated-snr": lambda: weight.truncated_snr,
     "min-snr": objective.MinSNR,
     "vlb": objective.VLB,
     "likelihood": objective.Likelihood,
     "edm": objective.EDMWeight,
     "sigmoid": objective.Sigmoid,
     "p2": objective.P2,
-    "x0": lambda: objective.weight.unit,
+    "x0": lambda: weight.unit,
 }
 times = {
     "uniform": objective.Uniform,

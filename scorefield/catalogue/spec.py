@@ -171,7 +171,8 @@ def find(kind: str, name: str) -> Callable[..., Any]:
 def build(kind: str, spec: Any, **given: Any) -> Any:
     """What a spec of that kind names, built; an object that is no text is passed through.
 
-    `given` is what the place knows, such as the shape of an operator: an entry gets what it takes.
+    `given` is what the place knows, such as the shape of an operator: an entry gets what it takes
+    and the text does not say.
 
     >>> build("solvers", "ddim:1"), build("weights", "min-snr:gamma=3")
     (DDIM(eta=1.0), MinSNR(gamma=3.0))
@@ -186,7 +187,7 @@ def build(kind: str, spec: Any, **given: Any) -> Any:
     name, values = bound(kind, spec, **given)
     factory = find(kind, name)
     taken = _parameters(factory)
-    values |= {key: value for key, value in given.items() if key in taken}
+    values = {key: value for key, value in given.items() if key in taken} | values
     needed = [
         k for k, p in taken.items() if p.default is p.empty and p.kind is not p.VAR_POSITIONAL
     ]

@@ -8,6 +8,7 @@ import tyro
 
 from scorefield import catalogue
 from scorefield.base import BadInput, Level, unknown
+from scorefield.catalogue.plugins import plugins
 from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed
 from scorefield.data import Conditions, Data, Scaling, load
 from scorefield.denoise import Denoiser, views
@@ -102,6 +103,14 @@ class Config:
     def load_data(self) -> Data:
         """The data set that the run trains on."""
         d = self.data
+        kind, colon, _ = d.name.partition(":")
+        ours = kind in catalogue.datasets
+        if (ours and colon) or (not ours and kind in plugins("datasets")):
+            spec = parsed(d.name)
+            said = {"path": d.path, "size": d.size, "channels": d.channels}
+            said = {key: str(value) for key, value in said.items() if value is not None}
+            spec = spec._replace(options={**spec.options, **said})
+            return build("datasets", spec, seed=self.training.seed)
         return load(d.name, path=d.path, size=d.size, channels=d.channels, seed=self.training.seed)
 
 
@@ -281,10 +290,9 @@ def _sizes(said: Conditions, name: str) -> dict[str, int]:
 def build_objective(config: Config, facts: DataFacts, schedule: Schedule) -> Criterion:
     """The objective that the settings name, on the denoiser's schedule, which it may train."""
     o = config.objective
-    times, given = build("times", o.law), {"schedule": schedule}
-    own = {"sigma_data": facts.sigma_data} if o.weight == "edm" else {}
-    weight = build("weights", o.weight, **given, **own)
-    return build("objectives", o.kind, **given, times=times, weight=weight, dropout=o.dropout)
+    weight = build("weights", o.weight, schedule=schedule, sigma_data=facts.sigma_data)
+    given = {"schedule": schedule, "times": build("times", o.law), "weight": weight}
+    return build("objectives", o.kind, **given, dropout=o.dropout)
 
 
 def check(config: Config) -> None:

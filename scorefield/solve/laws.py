@@ -111,7 +111,12 @@ class Course:
 PRESERVING = Course(lambda ratio: (1 + ratio**2) ** -0.5)
 EXPLODING = Course(torch.ones_like)
 STRAIGHT = Course(lambda ratio: 1 / (1 + ratio))
-DOWN = join([PRESERVING(torch.linspace(-10, 9, 8).double()), Level.of([1.0], [0.0])])
+DOWN = join(
+    [
+        PRESERVING(torch.linspace(-10, 9, 8).double()),
+        Level(torch.ones(1).double(), torch.zeros(1).double()),
+    ]
+)
 """A grid of nine levels, the last one clean, that the step laws walk down."""
 
 

@@ -67,6 +67,18 @@ def test_another_network_keeps_the_options_that_it_has():
     assert changed("dit", "blocks", "3") == "dit:depth=3"
 
 
+def test_the_text_of_a_setting_wins_over_what_the_data_say():
+    from scorefield.process import Cosine
+    from scorefield.run.config import DataConfig, ObjectiveConfig, build_objective
+
+    _, facts = from_json(stored(2), "config.json")
+    for text, sigma_data in (("edm", 0.751161), ("edm:.3", 0.3)):
+        config = Config(objective=ObjectiveConfig(weight=text))
+        assert build_objective(config, facts, Cosine()).weight.sigma_data == sigma_data  # type: ignore
+    moons = Config(data=DataConfig("moons:seed=3")).load_data()
+    assert not moons.train.x.equal(Config(data=DataConfig("moons")).load_data().train.x)
+
+
 def test_a_form_can_be_made_of_a_config():
     schema = json_schema(Config)
     assert schema["properties"]["net"]["type"] == "string"
