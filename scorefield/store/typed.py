@@ -62,8 +62,9 @@ def json_schema(kind: Any) -> dict[str, Any]:
 
 def _fault(fault: Any, where: str, kind: Any) -> tuple[str, str]:
     """Fact and remedy of one fault that the reader found."""
-    path = ".".join((where, *map(str, fault["loc"][1:]))).replace(": .", ": ")
-    above, _, name = path.rpartition(".")
+    *steps, name = ("", *map(str, fault["loc"][1:]))
+    above = ".".join((where, *steps[1:])).removesuffix(": ")
+    path = ".".join((where, *steps[1:], name)).replace(": .", ": ").removesuffix(".")
     rule, more = fault["type"], fault.get("ctx", {})
     if isinstance(own := more.get("error"), BadInput):
         return f"{path}: {own.fact.removesuffix('.')}", own.remedy

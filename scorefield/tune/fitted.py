@@ -114,7 +114,8 @@ class FittedGrid:
                 f"{source} has schema {schema!r}, this Scorefield reads {SCHEMA}.",
                 "Upgrade Scorefield." if newer else "Give a file that scorefield fit-grid wrote.",
             )
-        read: Any = read_typed(Stored, content, f"{source}: ")
+        own = {key: value for key, value in content.items() if key != "digest"}  # of its seal
+        read: Any = read_typed(Stored, own, f"{source}: ")
         alpha, sigma, steps = read.alpha, read.sigma, len(read.stretch)
         if not steps or not len(alpha) == len(sigma) == steps + 1:
             raise BadInput(

@@ -69,6 +69,7 @@ def test_planted_rounding():
         ({"stretch": []}, "0 stretches"),
         ({"steps": 7}, "steps is 7 and the levels make 3"),
         ({"solver": 3}, "solver is 3"),
+        ({"stretches": []}, "grid.json has an unknown field 'stretches'"),
         ({"error": "small"}, "error is 'small'"),
         ({"seed": 1.5}, "seed is 1.5"),
         ({"guidance": "much"}, "guidance is 'much'"),
