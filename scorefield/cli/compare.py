@@ -13,6 +13,7 @@ import scorefield
 from scorefield import catalogue
 from scorefield.base import BadInput, Seeded
 from scorefield.base.rows import repeat_labels
+from scorefield.catalogue.spec import specs
 from scorefield.cli.eval import judge_of
 from scorefield.cli.options import (
     Switch,
@@ -94,7 +95,7 @@ def main(argv: list[str]) -> int:
         solvers = tuple(dict.fromkeys((*SOLVERS, settings["solver"])))
         steps = numbers(STEPS, "--steps")
     if options.solvers is not None:
-        solvers = tuple(part.strip() for part in options.solvers.split(","))
+        solvers = tuple(specs(options.solvers))
     if options.steps is not None:
         steps = numbers(options.steps, "--steps")
     at_least("--steps", min(steps))

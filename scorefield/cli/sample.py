@@ -5,13 +5,15 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 import tyro
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Guide
+from scorefield.catalogue.plans import guide as build_guide
+from scorefield.catalogue.spec import parsed, parted
 from scorefield.cli.options import (
     Switch,
     at_least,
@@ -27,7 +29,6 @@ from scorefield.cli.options import (
     seeds_of,
     settings_for,
 )
-from scorefield.guide.classifier import classifier
 from scorefield.report import Pieces, picture, write_npz, write_pictures, write_png
 from scorefield.run.open import Run, open_conditions, open_run
 from scorefield.store import claim
@@ -86,9 +87,10 @@ class Options:
     guidance: float | None = None
     """Scale of the guide; 1 is no guidance for cfg (default: the run's), and Bayes's for classifier
     (default: 1)."""
-    guide: Literal["cfg", "classifier"] = "cfg"
+    guide: str = "cfg"
     """Classifier-free guidance, or the classifier of the run; with --unconditional only the
-    classifier is told the classes."""
+    classifier is told the classes. With options: cfg:2+interval:.3,2 (scorefield catalogue
+    guides), the first nearest the network."""
     seeds: str | None = None
     """Seeds, one per sample: 0-99 or 1,2,7 (default: 0 to n-1)."""
     out: Path | None = None
@@ -177,15 +179,18 @@ def _read(options: Options) -> Request:
     _check_target(target, seeds, n > options.batch)
     if target.suffix != ".png":
         idle("--columns", options.columns, f"{target} is no picture")
-    if options.guide == "cfg":
+    if not _classifies(options):
         check_guided(options.guidance, bool(labels or cond))
     noisy = guide = guided = None
-    if options.guide == "classifier":
-        noisy = open_classifier(options.run)
+    if options.guide != "cfg":
+        if options.guide != "classifier":
+            idle("--guidance", options.guidance, "the guide says its own")
+        noisy = open_classifier(options.run) if _classifies(options) else None
         scale = 1.0 if options.guidance is None else options.guidance
-        guide = _classified(noisy, scale, labels, cond, options.unconditional)
+        guide = _guide(options, noisy, scale, labels, cond)
         base = "the unconditional model" if options.unconditional else "the conditional model"
-        guided = f"classifier at {scale:g} on {base}, {noisy.digest}"
+        at = f" at {scale:g}" if options.guide == "classifier" else ""
+        guided = f"{options.guide}{at} on {base}" + (f", {noisy.digest}" if noisy else "")
         settings["guidance"] = 1.0
     parts = _parts(target)
     job = Job.of(run, parts, seeds, labels, settings, options.batch, cond, guide, guided)
@@ -193,18 +198,23 @@ def _read(options: Options) -> Request:
     return Request(job, noisy, target, options.columns or own)
 
 
-def _classified(
-    noisy: NoisyClassifier,
+def _classifies(options: Options) -> bool:
+    return any(parsed(part).name == "classifier" for part in parted(options.guide, "+"))
+
+
+def _guide(
+    options: Options,
+    noisy: NoisyClassifier | None,
     scale: float,
     labels: list[int] | None,
     cond: Cond | None,
-    unconditional: bool,
 ) -> Guide:
-    """The classifier's guide; the denoiser inside is told the classes too, or nothing."""
-    if labels is None and (cond is None or "label" not in cond):
-        raise BadInput("--guide classifier has no classes to guide to.", "Give --labels.")
-    guide = classifier(noisy.log_prob, scale)
-    if not unconditional:
+    """The guide; a denoiser inside the classifier's is told the classes too, or nothing."""
+    if noisy and labels is None and (cond is None or "label" not in cond):
+        raise BadInput(f"--guide {options.guide} has no classes to guide to.", "Give --labels.")
+    text = f"classifier:{scale!r}" if options.guide == "classifier" else options.guide
+    guide = build_guide(text, **({"log_prob": noisy.log_prob} if noisy else {}))
+    if not (noisy and options.unconditional):
         return guide
     return lambda denoise: guide(lambda x, level, cond: denoise(x, level, None))
 
@@ -228,9 +238,9 @@ def _labels(options: Options, run: Run, cond: Cond | None) -> list[int] | None:
     classes, others = run.facts.classes, run.facts.conditions.keys
     if options.unconditional:
         for flag, value in (("--labels", options.labels), ("--conditions", options.conditions)):
-            if value is not None and not (flag == "--labels" and options.guide == "classifier"):
+            if value is not None and not (flag == "--labels" and _classifies(options)):
                 raise BadInput(f"{flag} and --unconditional exclude each other.", "Give one.")
-        if options.guide != "classifier":
+        if not _classifies(options):
             return None
     elif others and cond is None:
         if options.labels is not None:

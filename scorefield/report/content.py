@@ -15,7 +15,7 @@ from scorefield.base import BadInput
 from scorefield.nets.describe import Summary
 from scorefield.report.likelihood import Likelihood
 from scorefield.report.wording import compact, number, plus_minus, share
-from scorefield.run.config import Config, DataFacts
+from scorefield.run.config import Config, DataFacts, network
 from scorefield.tune import FittedGrid
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -366,6 +366,10 @@ def settings(config: Config, usual: Config) -> Iterator[tuple[str, list[Setting]
     """The groups of a configuration, each with its settings, beside the recipe's."""
     for group in dataclasses.fields(config):
         mine, theirs = getattr(config, group.name), getattr(usual, group.name)
+        if isinstance(mine, str):  # a spec
+            words = field_words(type(config))[group.name]
+            yield group.name, [Setting(f"--{group.name}", mine, theirs, words)]
+            continue
         prefix = "" if group.name == "training" else f"{group.name}."
         words = field_words(type(mine))
         yield group.name, [
@@ -410,9 +414,7 @@ def spread_evenly(items: Sequence[Any], most: int) -> list[Any]:
 def headline(content: Content) -> str:
     """The run in one sentence."""
     c = content
-    net = c.config.net.name
-    if net == "auto":
-        net = "unet" if len(c.facts.shape) == 3 else "mlp"
+    net = network(c.config.net, c.facts).name
     shape = "×".join(str(n) for n in c.facts.shape)
     classes = f", {len(c.facts.classes)} classes" if c.facts.classes else ""
     return (

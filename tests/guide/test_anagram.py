@@ -6,14 +6,23 @@ import pytest
 import torch
 
 from scorefield.base import BadInput, Level, Seeded, Zero
+from scorefield.catalogue import views as NAMES
+from scorefield.catalogue.spec import build
 from scorefield.denoise import Mixture
 from scorefield.guide.anagram import anagram, hybrid
-from scorefield.guide.views import NAMES, Part, View, view
+from scorefield.guide.views import Part, View
 from scorefield.process import VP, grids
 from scorefield.solve import DDIM, Arc, sample
 
 SHAPE = (3, 8, 8)
-VIEWS = [view(name, SHAPE) for name in NAMES if ":" not in name or name.startswith("patches")]
+
+
+def view(text, shape):
+    return build("views", text, shape=shape)
+
+
+PARTS = ("low", "high", "grey", "colour")
+VIEWS = [view("patches:2" if n == "patches" else n, SHAPE) for n in NAMES if n not in PARTS]
 VIEWS = [v for v in VIEWS if isinstance(v, View)]
 HALF = Level.of(0.6, 0.8)
 

@@ -12,8 +12,9 @@ from scorefield.base import BadInput, Level, Seeded
 from scorefield.guide import autoguide, carried, cfg, chain, classifier, interval, product, rescale
 from scorefield.process import VP, grids
 from scorefield.solve import sample
+from scorefield.solve.laws import CLEAN, PURE, close
 from tests.laws.truths import log_density, log_prob, two_classes
-from tests.laws.walks import CLEAN, PURE, Counted, close
+from tests.laws.walks import Counted
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,8 @@ from scorefield import guide as guides
 from scorefield.base import BadInput, Level, Seeded, like
 from scorefield.denoise import Mixture
 from scorefield.guide import autoguide, cfg, chain, interval, mixture, product, rescale, threshold
-from tests.laws.truths import EIGHT, log_density, log_prob, two_classes
+from scorefield.solve.laws import EIGHT
+from tests.laws.truths import log_density, log_prob, two_classes
 from tests.laws.walks import Counted
 
 X = Seeded(range(6)).start((2,), Level.of(1.0, 1.5), dtype=torch.float64)

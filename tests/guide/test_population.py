@@ -10,7 +10,8 @@ from scorefield.denoise import Gaussian
 from scorefield.guide import Particles, Twisted, population
 from scorefield.process import VP, grids
 from scorefield.solve import DDPM, sample, trajectory
-from tests.laws.walks import Counted, cat, close
+from scorefield.solve.laws import cat, close
+from tests.laws.walks import Counted
 
 pytestmark = pytest.mark.slow
 

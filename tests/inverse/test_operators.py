@@ -8,10 +8,15 @@ import pytest
 import torch
 
 from scorefield.base import BadInput
+from scorefield.catalogue.spec import build
 from scorefield.inverse import operators
-from scorefield.inverse.operators import Function, Matrix, conjugate_gradients, operator
+from scorefield.inverse.operators import Function, Matrix, conjugate_gradients
 
 COLOUR, VECTOR = (3, 8, 12), (10,)
+
+
+def operator(text: str, shape: tuple[int, ...]) -> Any:
+    return build("operators", text, shape=shape)
 
 
 def built(text: str, shape: tuple[int, ...]) -> operators.Linear:
@@ -372,10 +377,10 @@ def test_a_function_that_is_not_linear_is_refused():
     "text, shape, words",
     [
         ("boxx:1", COLOUR, "Did you mean 'box'"),
-        ("box:1,2", COLOUR, "takes 4 numbers and got 2"),
+        ("box:1,2", COLOUR, "takes top, left, height, width and got 2 of them. Write box:"),
         ("box:5,5,9,9", COLOUR, "not inside a picture of (8, 12)"),
         ("pool:5", COLOUR, "do not tile"),
-        ("pool:x", COLOUR, "'x' in 'pool:x' is not numbers"),
+        ("pool:x", COLOUR, "factor of pool is 'x'. It must be a whole number."),
         ("random:1.5", COLOUR, "missing share is 1.5"),
         ("blur:0", COLOUR, "0 pixels wide"),
         ("motion:0,1", COLOUR, "0 pixels long"),

@@ -302,7 +302,7 @@ def test_a_sample_is_its_own(dtype):
 
 
 def test_a_pause_changes_nothing(tmp_path):
-    checks.check_resume(SOLVER, tmp_path)
+    checks.check_resume(SOLVER)
 
 
 @pytest.mark.slow

@@ -188,7 +188,7 @@ def test_dtype_in_is_dtype_out(solver, dtype):
 @every
 def test_a_sample_is_its_own(solver, tmp_path):
     checks.check_neighbours(solver)
-    checks.check_resume(solver, tmp_path)
+    checks.check_resume(solver)
 
 
 def test_scale_of_the_first_step():
