@@ -1,4 +1,4 @@
-"""Writes the digits that Scorefield ships, from scikit-learn's copy of them: run it from the root."""
+"""Writes the digits that Scorefield ships, of scikit-learn's copy: run it from the root."""
 
 from pathlib import Path
 

@@ -1,38 +1,64 @@
-"""What training keeps on disk: safetensors, JSON and JSON lines, written whole or not at all."""
+"""Floor 1: all file work: written whole or not at all, read with suspicion, never a pickle."""
 
 from scorefield.store.commit import load_checkpoint, save_checkpoint
-from scorefield.store.digest import digest_tensors
+from scorefield.store.digest import digest_json, digest_tensors, short
+from scorefield.store.export import Pieces, write_npz, write_pictures, write_png
 from scorefield.store.files import (
     claim,
+    claim_folder,
+    exists,
+    files,
+    read_bytes,
     read_json,
     read_tensors,
+    read_text,
+    shape_in,
+    size_of,
+    sweep,
     write_bytes,
     write_json,
     write_tensors,
 )
-from scorefield.store.folder import Folder
+from scorefield.store.folder import ENTRIES, Folder, Reader
+from scorefield.store.lock import alone
 from scorefield.store.log import Log
-from scorefield.store.snapshots import (
-    Snapshot,
-    drop_snapshots,
-    save_snapshot,
-    snapshots,
-)
+from scorefield.store.snapshots import Snapshot, drop_snapshots, save_snapshot, snapshots
+from scorefield.store.weights import keep_model, load_weights, open_model
 
 __all__ = [
-    "Folder",
-    "Log",
-    "Snapshot",
+    "alone",
     "claim",
+    "claim_folder",
+    "digest_json",
     "digest_tensors",
     "drop_snapshots",
+    "ENTRIES",
+    "exists",
+    "files",
+    "Folder",
+    "keep_model",
     "load_checkpoint",
+    "load_weights",
+    "Log",
+    "open_model",
+    "Pieces",
+    "read_bytes",
     "read_json",
     "read_tensors",
+    "read_text",
+    "Reader",
     "save_checkpoint",
     "save_snapshot",
+    "shape_in",
+    "short",
+    "size_of",
+    "Snapshot",
     "snapshots",
+    "sweep",
     "write_bytes",
     "write_json",
+    "write_npz",
+    "write_pictures",
+    "write_png",
     "write_tensors",
 ]

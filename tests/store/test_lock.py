@@ -8,7 +8,8 @@ import pytest
 
 from scorefield.base import BadInput
 from scorefield.store import Folder
-from scorefield.store.lock import NAME
+
+NAME = ".lock"
 
 HOLD = """
 import fcntl, os, sys
@@ -34,7 +35,7 @@ def other(tmp_path):
 
 def test_a_folder_that_is_held_is_refused_until_its_holder_is_killed(other, tmp_path):
     run = Folder(tmp_path / "run")
-    with pytest.raises(BadInput, match="another training is at work in .*run"), run.alone():
+    with pytest.raises(BadInput, match="another job is at work in .*run"), run.alone():
         pass
     assert (run.path / NAME).exists()
     other.kill()
@@ -47,7 +48,7 @@ def test_a_folder_that_is_held_is_refused_until_its_holder_is_killed(other, tmp_
 
 def test_two_in_one_process_exclude_each_other_too(tmp_path):
     run = Folder(tmp_path / "run")
-    with run.alone(), pytest.raises(BadInput, match="another training"), run.alone():
+    with run.alone(), pytest.raises(BadInput, match="another job"), run.alone():
         pass
     assert not run.path.exists()
 
