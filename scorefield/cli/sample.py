@@ -1,6 +1,5 @@
 """`scorefield sample RUN`."""
 
-import glob
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -31,7 +30,7 @@ from scorefield.cli.options import (
 from scorefield.guide.classifier import classifier
 from scorefield.report import picture
 from scorefield.run.open import Run, open_conditions, open_run
-from scorefield.store import Pieces, alone, claim, sweep, write_npz, write_pictures, write_png
+from scorefield.store import Pieces, alone, claim, sweep_torn, write_npz, write_pictures, write_png
 from scorefield.train import Elsewhere, Team
 from scorefield.use.bulk import Job, fill
 from scorefield.use.classify import NoisyClassifier, open_classifier
@@ -143,7 +142,7 @@ def _sample(options: Options, team: Team, held: ExitStack) -> int:
             pieces = [team.together(lambda: job.make(0, True) if team.is_main else torch.empty(0))]
         if not team.is_main:
             return 0
-        sweep(target.parent, f".{glob.escape(target.name)}.*.tmp")  # of a kill: it may be large
+        sweep_torn(target)
         _write(request, pieces)
     except KeyboardInterrupt:
         if job.shards == 1:

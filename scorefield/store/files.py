@@ -1,6 +1,7 @@
 """Single files, written atomically and read with suspicion: bytes, JSON, safetensors."""
 
 import contextlib
+import glob
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -190,6 +191,11 @@ def sweep(folder: Path, *patterns: str) -> None:
             path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         folder.rmdir()
+
+
+def sweep_torn(path: Path) -> None:
+    """Take away what a kill left of a file half-written: a bulk job's is large."""
+    sweep(path.parent, f".{glob.escape(path.name)}.*.tmp")
 
 
 def shape_in(path: Path, name: str) -> list[int] | None:

@@ -129,9 +129,11 @@ class Folder:
         """Of the last checkpoint; 0 without one."""
         return load_state(self.path)["images_seen"] if self.has_checkpoint else 0
 
-    def save(self, parts: dict[str, Tensors], images_seen: int, meaning: str | None = None) -> None:
+    def commit(
+        self, parts: dict[str, Tensors], images_seen: int, meaning: str | None = None
+    ) -> None:
         """Commit a checkpoint, of weights that were trained under this `meaning`."""
-        save_checkpoint(self.path, parts, {"images_seen": images_seen}, meaning)
+        save_checkpoint(self.path, parts, {"images_seen": images}, meaning)
 
     def load(self, *names: str) -> tuple[list[dict[str, Tensor]], int]:
         """The named parts of the last checkpoint, in order, and its images seen."""
