@@ -129,9 +129,7 @@ class Folder:
         """Of the last checkpoint; 0 without one."""
         return load_state(self.path)["images_seen"] if self.has_checkpoint else 0
 
-    def commit(
-        self, parts: dict[str, Tensors], images_seen: int, meaning: str | None = None
-    ) -> None:
+    def commit(self, parts: dict[str, Tensors], images: int, meaning: str | None = None) -> None:
         """Commit a checkpoint, of weights that were trained under this `meaning`."""
         save_checkpoint(self.path, parts, {"images_seen": images}, meaning)
 
