@@ -121,8 +121,7 @@ def _load_part(run: Path, name: str, wanted: object) -> dict[str, Tensor]:
         raise BadInput(f"{path} is missing.", RESTORE)
     from_bytes(path, read_bytes(path))  # says it better if the file is a pickle or cut short
     raise BadInput(
-        f"{path} is not the file that {run / 'state.json'} was saved with: it was altered.",
-        RESTORE,
+        f"{path} is not the file that {run / 'state.json'} was saved with: it was altered.", RESTORE
     )
 
 

@@ -14,13 +14,7 @@ from safetensors.torch import save as bytes_from_tensors
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.store.digest import (
-    digest_tensors,
-    marks_of,
-    sealed,
-    to_header,
-    unsealed,
-)
+from scorefield.store.digest import digest_tensors, marks_of, sealed, to_header, unsealed
 
 Tensors = Mapping[str, Tensor]
 

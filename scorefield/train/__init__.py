@@ -16,22 +16,3 @@ from scorefield.train.settings import Training
 from scorefield.train.state import TrainState
 from scorefield.train.trackers import check_trackers
 from scorefield.train.trainer import Diverged, Progress, fit
-
-__all__ = [
-    "Diverged",
-    "EMA",
-    "Elsewhere",
-    "Power",
-    "Progress",
-    "Team",
-    "TrainState",
-    "Training",
-    "WarmUp",
-    "check_trackers",
-    "coefficients",
-    "combine",
-    "fit",
-    "keep_freed_memory",
-    "order",
-    "processes",
-]

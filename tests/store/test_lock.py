@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
 from scorefield.base import BadInput
-from scorefield.store import Folder
+from scorefield.store import Folder, alone
 
 NAME = ".lock"
 
@@ -80,3 +82,22 @@ def test_a_file_that_its_last_holder_removed_is_not_held(tmp_path, monkeypatch):
     with run.alone():
         assert len(tries) == 2
         assert os.path.samestat(os.fstat(tries[-1]), os.stat(run.path / NAME))
+
+
+def test_who_waits_goes_on_when_the_other_ends(tmp_path):
+    entered, went = threading.Event(), []
+
+    def second() -> None:
+        entered.wait()
+        with alone(tmp_path, "judge", wait=True):
+            went.append("second")
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    with alone(tmp_path, "judge"), alone(tmp_path, "classifier"):  # which does not hold that
+        entered.set()
+        time.sleep(0.2)
+        went.append("first")
+    thread.join()
+    assert went == ["first", "second"]
+    assert not list(tmp_path.iterdir())
