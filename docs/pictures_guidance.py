@@ -12,10 +12,11 @@ from scorefield.cli.eval import judge_of
 from scorefield.guide import View, anagram, cfg
 from scorefield.inverse import Renewed, measure, restore
 from scorefield.inverse.operators import Linear
-from scorefield.report import picture, write_png
+from scorefield.report import picture
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, data_of, open_run
 from scorefield.solve import sample
+from scorefield.store import write_png
 from scorefield.use.edit import edit, reencode
 
 HERE = Path(__file__).parent

@@ -26,8 +26,9 @@ from scorefield.cli.options import (
     settings_for,
 )
 from scorefield.guide import Part, View, anagram, chain, hybrid
-from scorefield.report import picture, write_png
+from scorefield.report import picture
 from scorefield.run.open import Run, open_run
+from scorefield.store import write_png
 from scorefield.use.generate import generate
 
 

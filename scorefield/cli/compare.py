@@ -32,10 +32,9 @@ from scorefield.cli.options import (
     seeds_of,
 )
 from scorefield.measure.compare import Quality, Yardstick
-from scorefield.report import write_png
 from scorefield.report.curves import POINTS, SHOWN, curves, strips
 from scorefield.run.open import data_of, open_grid, open_run, settings_of
-from scorefield.store import write_json
+from scorefield.store import alone, write_json, write_pictures
 from scorefield.tune import FittedGrid
 from scorefield.use.compare import Cell, Comparison, compare, methods_of
 
@@ -143,9 +142,9 @@ def main(argv: list[str]) -> int:
         "versions": {"scorefield": scorefield.__version__, "torch": torch.__version__},
         **found.to_json(),
     }
-    for picture, name in zip(pictures, FILES):
-        write_png(picture, out / name)
-    result = write_json(out / FILES[-1], result)
+    with alone(out, wait=True):
+        write_pictures((out / name, picture) for picture, name in zip(pictures, FILES))
+        result = write_json(out / FILES[-1], result)
     say(result, _table(str(options.run), found), options.json)
     if not options.json:
         note(f"written: {', '.join(str(out / name) for name in FILES)}")

@@ -27,15 +27,7 @@ from scorefield.cli.options import (
 from scorefield.data import Data
 from scorefield.measure import Judge, evaluate, train_judge
 from scorefield.run.open import data_of, open_run
-from scorefield.store import (
-    claim,
-    digest_tensors,
-    read_json,
-    read_tensors,
-    write_json,
-    write_tensors,
-)
-from scorefield.train import load_weights
+from scorefield.store import claim, exists, keep_model, open_model, read_json, write_json
 from scorefield.use.generate import generate
 
 LOOKS = 240_000
@@ -140,7 +132,7 @@ def main(argv: list[str]) -> int:
 def _fuller(target: Path, result: dict[str, Any]) -> int | None:
     """The count of samples of an evaluation that is to stay: one of the same weights, of more
     samples. What another holds that gives way is said."""
-    if not target.exists():
+    if not exists(target):
         return None
     try:
         before = read_json(target)
@@ -159,33 +151,22 @@ def _fuller(target: Path, result: dict[str, Any]) -> int | None:
 def judge_of(folder: Path, data: Data, progress: bool = False) -> tuple[Judge, float]:
     """The classifier that judges this data and its held-out accuracy; trained once, kept in
     `judge.safetensors` and `judge.json` beside the run."""
-    weights, facts = folder / "judge.safetensors", folder / "judge.json"
-    if weights.exists() and facts.exists():
-        content = read_json(facts)
-        try:
-            judge, accuracy = Judge(**content["config"]), float(content["accuracy"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise BadInput(
-                f"{facts} does not describe a judge.", "Delete it: a new judge is trained then."
-            ) from error
-        load_weights(judge, read_tensors(weights), weights)
-        now = digest_tensors(judge.state_dict())
-        if content.get("weights", now) != now:
-            raise BadInput(
-                f"{weights} is not the judge that {facts} describes.",
-                "Delete both: a new judge is trained then.",
-            )
-        return judge.eval().requires_grad_(False), accuracy
+
+    def build(meta: dict[str, Any]) -> Judge:
+        meta["accuracy"] = float(meta["accuracy"])
+        return Judge(**meta["config"])
+
+    found = open_model(folder, "judge", build, "Delete both: a new judge is trained then.")
+    if found:
+        return found[0], found[1]["accuracy"]
     epochs = max(2, min(30, LOOKS // len(data.train)))
     judge, report = train_judge(data, epochs=epochs, progress=_epochs if progress else None)
-    write_tensors(weights, judge.state_dict())
-    about = {"config": judge.config, "weights": digest_tensors(judge.state_dict())}
-    write_json(facts, {**about, **dataclasses.asdict(report)})
+    keep_model(folder, "judge", judge, {"config": judge.config, **dataclasses.asdict(report)})
     return judge, report.accuracy
 
 
 def _epochs(steps):
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     return tqdm(steps, desc="judge", unit="epoch", disable=not sys.stderr.isatty())
 

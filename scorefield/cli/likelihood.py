@@ -28,10 +28,9 @@ from scorefield.cli.options import (
 )
 from scorefield.data import Data, datasets, load
 from scorefield.data.readers.given import read_examples
-from scorefield.report import write_png
 from scorefield.report.likelihood import Counted, Strangers, drawn, histogram
 from scorefield.run.open import Run, build_solver, data_of, open_run
-from scorefield.store import claim, write_bytes, write_json
+from scorefield.store import alone, claim, write_bytes, write_json, write_png
 from scorefield.use.bits import Bits, Dequantise, How, Method, begins, cell_of, measure, usual
 
 MADE = ("shuffled", "inverted", "noise")
@@ -152,13 +151,14 @@ def main(argv: list[str]) -> int:
     if options.against is not None:
         strangers = _strangers(how.method, run.images_seen, found)
         picture = drawn(strangers, unit)
-    write_bytes(out, _csv(sets, found))
-    if strangers:
-        write_json(folder / "against.json", _plain(strangers))
-        write_png(picture, folder / "against.png")
-        result["against"] = {s.name: {"mean": s.mean, "error": s.error, "below": s.below}
-                             for s in strangers.sets}  # fmt: skip
-    result = write_json(folder / f"{how.method}.json", result)
+    with alone(folder, wait=True):
+        write_bytes(out, _csv(sets, found))
+        if strangers:
+            write_json(folder / "against.json", _plain(strangers))
+            write_png(picture, folder / "against.png")
+            result["against"] = {s.name: {"mean": s.mean, "error": s.error, "below": s.below}
+                                 for s in strangers.sets}  # fmt: skip
+        result = write_json(folder / f"{how.method}.json", result)
     say(result, _text(result, out, folder), options.json)
     return 0
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 import tyro
 
 from scorefield.base.errors import BadInput, unknown
-from scorefield.store import claim
+from scorefield.store import claim, claim_folder
 
 T = TypeVar("T")
 
@@ -189,9 +189,7 @@ def out_folder(out: Path, *names: str) -> Path:
 
     Raises BadInput if it is a file, or if they cannot be written.
     """
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"--out {out} is a file.", "Give a folder.")
-    claim(*(out / name for name in names))
+    claim_folder(out, *names)
     return out
 
 

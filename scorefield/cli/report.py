@@ -1,20 +1,16 @@
 """`scorefield report RUN`."""
 
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import tyro
 
-from scorefield.base import BadInput
 from scorefield.cli.options import Switch, note, parse, say
 from scorefield.nets.describe import describe
 from scorefield.report.content import (
     Content,
     Contest,
-    Evaluation,
     Log,
     Picture,
     read_contest,
@@ -28,10 +24,18 @@ from scorefield.report.page import page
 from scorefield.run.config import Config, build_denoiser
 from scorefield.run.recipes import recipes
 from scorefield.run.stored import stored_settings
-from scorefield.store import Folder, claim, read_json, write_bytes
+from scorefield.store import (
+    Folder,
+    Reader,
+    claim,
+    exists,
+    read_bytes,
+    read_json,
+    read_text,
+    size_of,
+    write_bytes,
+)
 from scorefield.tune import FittedGrid
-
-T = TypeVar("T")
 
 PICTURES, ROOM = 24, 2_000_000
 """Most pictures of progress on a page, and most bytes of them."""
@@ -94,16 +98,11 @@ def read_run(path: Path) -> Content:
 
     A file that cannot be read costs its own part of the page only; `left_out` says which and why.
     """
-    folder = Folder(path)
+    folder, reader = Folder(path), Reader(path)
     config, facts = stored_settings(folder)
     recipe = config.data.name
-    side = Side()
-    log = side.read(lambda: _log(path)) or Log()
+    log = reader.one("log.jsonl", lambda file: read_log(read_text(file))) or Log()
     seen = folder.images_seen() if folder.has_checkpoint else int(max(log.images, default=0))
-    grids = {
-        file.stem: side.read(lambda file=file: FittedGrid.from_json(read_json(file), str(file)))
-        for file in sorted(path.glob("grids/*.json"))
-    }
     return Content(
         name=path.resolve().name,
         path=str(path),
@@ -115,59 +114,37 @@ def read_run(path: Path) -> Content:
         images_seen=seen,
         checkpoint=folder.has_checkpoint,
         log=log,
-        pictures=_pictures(path, side),
-        evaluation=side.read(lambda: _evaluation(path)),
-        contest=side.read(lambda: _contest(path, side)),
-        grids=tuple((name, grid) for name, grid in grids.items() if grid),
-        likelihood=side.read(lambda: read_likelihood(path / "likelihood")),
-        left_out=tuple(side.problems),
+        pictures=_pictures(reader),
+        evaluation=reader.one("eval.json", lambda f: read_evaluation(read_json(f), str(f))),
+        contest=reader.one("compare/compare.json", lambda f: _contest(f, reader)),
+        grids=tuple(reader.every("grids/NAME.json", _grid).items()),
+        likelihood=reader.read(path / "likelihood", read_likelihood),
+        left_out=tuple(reader.left_out),
     )
 
 
-class Side:
-    """Reads the files beside a run's own: one that cannot be read is left out, and said."""
-
-    def __init__(self) -> None:
-        self.problems: list[str] = []
-
-    def read(self, action: Callable[[], T]) -> T | None:
-        """What the action reads, or None."""
-        try:
-            return action()
-        except (BadInput, OSError) as error:
-            self.problems.append(str(error))
-            return None
-
-
-def _log(path: Path) -> Log:
-    file = path / "log.jsonl"
-    return read_log(file.read_text(errors="replace")) if file.exists() else Log()
-
-
-def _pictures(path: Path, side: Side) -> tuple[Picture, ...]:
+def _pictures(reader: Reader) -> tuple[Picture, ...]:
     """Those of progress, by images seen: as many as have room, first and last among them."""
-    files = [file for file in path.glob("samples/*.png") if re.fullmatch(r"\d+", file.stem)]
-    files.sort(key=lambda file: int(file.stem))
+    files = sorted(reader.folder.find("samples/IMAGES.png"), key=lambda file: int(file.stem))
+    sizes = {file: size_of(file) for file in files}
     for most in range(PICTURES, 1, -1):
         files = spread_evenly(files, most)
-        if sum(file.stat().st_size for file in files) <= ROOM:
+        if sum(sizes[file] for file in files) <= ROOM:
             break
-    found = (side.read(lambda file=file: _picture(int(file.stem), file)) for file in files)
+    found = (reader.read(file, _picture) for file in files)
     return tuple(picture for picture in found if picture)
 
 
-def _picture(images: int, file: Path) -> Picture:
-    return read_picture(images, file.read_bytes(), str(file))
+def _picture(file: Path) -> Picture:
+    images = int(file.stem) if file.stem.isdigit() else 0
+    return read_picture(images, read_bytes(file), str(file))
 
 
-def _evaluation(path: Path) -> Evaluation | None:
-    file = path / "eval.json"
-    return read_evaluation(read_json(file), str(file)) if file.exists() else None
+def _grid(file: Path) -> FittedGrid:
+    return FittedGrid.from_json(read_json(file), str(file))
 
 
-def _contest(path: Path, side: Side) -> Contest | None:
-    file, strips = path / "compare" / "compare.json", path / "compare" / "strips.png"
-    if not file.exists():
-        return None
-    picture = side.read(lambda: _picture(0, strips)) if strips.exists() else None
+def _contest(file: Path, reader: Reader) -> Contest:
+    strips = file.with_name("strips.png")
+    picture = reader.read(strips, _picture) if exists(strips) else None
     return read_contest(read_json(file), str(file), picture)

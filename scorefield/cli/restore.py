@@ -32,11 +32,11 @@ from scorefield.data.readers.given import read_examples
 from scorefield.guide.population import Particles
 from scorefield.inverse import Renewed, measure, restoration
 from scorefield.inverse.operators import Operator
-from scorefield.report import picture, write_npz, write_png
+from scorefield.report import picture
 from scorefield.run.bar import progress_bar
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, data_of, open_run
-from scorefield.store import write_json
+from scorefield.store import alone, write_json, write_npz, write_png
 
 METHOD, STEPS = "dps", 100
 RENEWED = ("dps", "mmps", "pigdm", "tmpd")
@@ -165,7 +165,6 @@ def main(argv: list[str]) -> int:
     if isinstance(state, Particles):
         figures["effective"] = {"least": min(sizes), "mean": sum(sizes) / len(sizes)}
         figures["log_evidence"] = float(state.log_evidence[0])
-    _write(out, run, found, a, y, truth, options.noise)
     result = {
         "run": str(options.run),
         "operator": options.operator,
@@ -178,7 +177,9 @@ def main(argv: list[str]) -> int:
         "seconds": round(seconds, 3),
         "out": str(out),
     }
-    result = write_json(out / "restore.json", result)
+    with alone(out, wait=True):
+        _write(out, run, found, a, y, truth, options.noise)
+        result = write_json(out / "restore.json", result)
     say(result, _text(result), options.json)
     return 0
 

@@ -1,8 +1,8 @@
 """`scorefield sample RUN`."""
 
-import glob
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -29,9 +29,9 @@ from scorefield.cli.options import (
     seeds_of,
     settings_for,
 )
-from scorefield.report import Pieces, picture, write_npz, write_pictures, write_png
+from scorefield.report import picture
 from scorefield.run.open import Run, open_conditions, open_run
-from scorefield.store import claim
+from scorefield.store import Pieces, alone, claim, sweep_torn, write_npz, write_pictures, write_png
 from scorefield.train import Elsewhere, Team
 from scorefield.use.bulk import Job, fill
 from scorefield.use.classify import NoisyClassifier, open_classifier
@@ -107,7 +107,8 @@ def main(argv: list[str]) -> int:
     options = parse(Options, "sample", argv)
     team = Team()
     try:
-        return _sample(options, team)
+        with ExitStack() as held:
+            return _sample(options, team, held)
     except Elsewhere:
         return 2
 
@@ -122,8 +123,8 @@ class Request:
     columns: int | None
 
 
-def _sample(options: Options, team: Team) -> int:
-    request = team.together(lambda: _read(options))
+def _sample(options: Options, team: Team, held: ExitStack) -> int:
+    request = team.together(lambda: _read(options, held if team.is_main else None))
     job, target = request.job, request.target
     if team.is_main and job.labels and job.guide is None:
         note_guidance(job.settings["grid"], job.settings["guidance"])
@@ -143,7 +144,7 @@ def _sample(options: Options, team: Team) -> int:
             pieces = [team.together(lambda: job.make(0, True) if team.is_main else torch.empty(0))]
         if not team.is_main:
             return 0
-        _sweep(target)
+        sweep_torn(target)
         _write(request, pieces)
     except KeyboardInterrupt:
         if job.shards == 1:
@@ -165,8 +166,9 @@ def _sample(options: Options, team: Team) -> int:
     return 0
 
 
-def _read(options: Options) -> Request:
-    """Read the flags and the run, and refuse what cannot be done before any work is."""
+def _read(options: Options, held: ExitStack | None) -> Request:
+    """Read the flags and the run, and refuse what cannot be done before any work is; hold the
+    place of the result."""
     run = open_run(options.run, options.average)
     for flag in ("steps", "batch", "columns"):
         at_least(f"--{flag}", getattr(options, flag))
@@ -177,6 +179,8 @@ def _read(options: Options) -> Request:
     settings = settings_for(run, options)
     target = options.out or options.run / "samples" / f"{n}-seeds.png"
     _check_target(target, seeds, n > options.batch)
+    if held:
+        held.enter_context(alone(target.parent, target.name))
     if target.suffix != ".png":
         idle("--columns", options.columns, f"{target} is no picture")
     if not _classifies(options):
@@ -267,17 +271,9 @@ def _check_target(target: Path, seeds: list[int], bulk: bool) -> None:
     """Refuse before the work is done, not after."""
     if target.suffix not in (".png", ".npz", "") or target.name in ("", ".."):
         raise BadInput(f"--out is {target}.", "Use .png, .npz, or a folder for single pictures.")
-    if not target.suffix and target.is_file():
-        raise BadInput(f"--out {target} is a file without .png or .npz.", "Give another name.")
     claim(target if target.suffix else target / f"{seeds[0]:06d}.png")
     if bulk:
         claim(_parts(target) / "job.json")
-
-
-def _sweep(target: Path) -> None:
-    """Remove what a kill left of the file half-written: a bulk job's is large."""
-    for stale in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
-        stale.unlink(missing_ok=True)
 
 
 def _write(request: Request, pieces: Iterable[Tensor]) -> None:
@@ -290,6 +286,7 @@ def _write(request: Request, pieces: Iterable[Tensor]) -> None:
     elif target.suffix == ".png":
         write_png(picture(torch.cat(list(pieces)), request.columns, job.label), target)
     else:
-        names = iter(f"{seed:06d}" for seed in job.seeds.tolist())
+        names = iter(f"{seed:06d}.png" for seed in job.seeds.tolist())
         for x0 in pieces:
-            write_pictures(x0, [next(names) for _ in x0], target)
+            rows = x0.split(1)
+            write_pictures((target / next(names), picture(x, magnify=False)) for x in rows)

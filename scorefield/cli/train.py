@@ -16,12 +16,12 @@ from scorefield.base.rows import repeat_labels
 from scorefield.catalogue.spec import options as spec_options
 from scorefield.cli.ending import stop_now
 from scorefield.cli.options import Switch, note, parse, say
-from scorefield.report import picture, write_png
+from scorefield.report import picture
 from scorefield.run.config import Config, changed
 from scorefield.run.recipes import recipes
 from scorefield.run.stored import stored_settings
 from scorefield.run.train import fit, recipe
-from scorefield.store import Folder
+from scorefield.store import Folder, write_png
 from scorefield.train import Elsewhere, Progress, keep_freed_memory, processes
 from scorefield.use.generate import generate
 

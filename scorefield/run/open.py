@@ -18,8 +18,7 @@ from scorefield.process import Schedule
 from scorefield.run.config import Config, DataFacts, build_denoiser, build_levels
 from scorefield.run.stored import stored_settings
 from scorefield.solve import Solver
-from scorefield.store import Folder, read_json, read_tensors
-from scorefield.train import load_weights
+from scorefield.store import Folder, exists, load_weights, read_json, read_tensors
 from scorefield.tune import FittedGrid
 
 
@@ -52,7 +51,7 @@ def open_run(path: str | Path, average: float | None = None) -> Run:
     source = folder.path / "ema.safetensors"
     if average is not None:
         source = folder.path / "averages" / f"{average}.safetensors"
-        if not source.exists():
+        if not exists(source):
             raise BadInput(
                 f"{folder.path} has no average of length {average:g}.",
                 f"Make it: scorefield ema {folder.path} `length` {average:g}.",
@@ -99,12 +98,12 @@ def open_grid(run: Run, name: str) -> str | FittedGrid:
     """
     if parsed(name).name in catalogue.grids:
         return name
-    folder = run.path / "grids"
-    file = Path(name) if name.endswith(".json") else folder / f"{name}.json"
-    if not file.is_file() and parsed(name).name in (known := names("grids")):
+    file = Path(name) if name.endswith(".json") else run.path / "grids" / f"{name}.json"
+    if not exists(file) and parsed(name).name in (known := names("grids")):
         return name
-    if not file.is_file():
-        raise unknown("grid", name, [*known, *(f.stem for f in folder.glob("*.json"))])
+    if not exists(file):
+        own = [found.stem for found in Folder(run.path).find("grids/NAME.json")]
+        raise unknown("grid", name, [*known, *own])
     grid = FittedGrid.from_json(read_json(file), str(file))
     schedule = run.config.objective.schedule
     if parsed(grid.schedule) != parsed(schedule):

@@ -213,4 +213,4 @@ def test_a_second_training_is_refused_at_once(refused, run):
 
     with Folder(run).alone():
         said = refused("train", "digits", "--out", run, "--resume", "--images", 10**6)
-    assert "another training is at work in" in said
+    assert "another job is at work in" in said

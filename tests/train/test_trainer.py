@@ -17,8 +17,8 @@ from scorefield.denoise import Denoiser
 from scorefield.nets import MLP
 from scorefield.objective import Adaptive, LogNormal, Objective
 from scorefield.process import Cosine
-from scorefield.store import Log, load_checkpoint, snapshots
-from scorefield.train import Diverged, Training, fit, load_weights, order
+from scorefield.store import Log, load_checkpoint, load_weights, snapshots
+from scorefield.train import Diverged, Training, fit, order
 from scorefield.train.state import optimizer_tensors, restore_optimizer
 
 SETTINGS = Training(images=320, batch=32, lr=1e-2, warmup=64, checkpoint_every=96)
