@@ -18,8 +18,8 @@ Guide = Callable[[Denoise], Denoise]
 """Anything that changes what a solver sees: wraps a denoiser, so it composes with all of them."""
 
 Watch = Callable[[float, float, str], None]
-"""`watch(done, total, unit)`: how far a long piece of work has come. `done` never falls, `total` may
-grow; the unit is "step", "call", "sample", "img", "epoch" or "snapshot"."""
+"""`watch(done, total, unit)`: how far some work has come. `done` never falls, `total` may grow; the
+unit is "step", "call", "sample", "img", "epoch" or "snapshot"."""
 
 
 def quiet(done: float, total: float, unit: str) -> None:

@@ -13,6 +13,7 @@ import tyro
 import scorefield
 from scorefield.base import BadInput
 from scorefield.base.rows import repeat_labels
+from scorefield.cli.bar import bar
 from scorefield.cli.options import (
     Switch,
     at_least,
@@ -96,15 +97,16 @@ def main(argv: list[str]) -> int:
     count = denoiser.register_forward_pre_hook(lambda module, args: calls.append(len(args[0])))
 
     began = time.monotonic()
-    x0 = generate(
-        denoiser,
-        options.n,
-        **settings,
-        labels=None if cond else labels,
-        cond=cond,
-        seeds=range(options.seed, options.seed + options.n),
-        progress=not options.json,
-    )
+    with bar(not options.json) as watch:
+        x0 = generate(
+            denoiser,
+            options.n,
+            **settings,
+            labels=None if cond else labels,
+            cond=cond,
+            seeds=range(options.seed, options.seed + options.n),
+            watch=watch,
+        )
     seconds = time.monotonic() - began
     count.remove()
     judge = accuracy = None
@@ -185,7 +187,7 @@ def judge_of(folder: Path, data: Data, progress: bool = False) -> tuple[Judge, f
 
 
 def _epochs(steps):
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     return tqdm(steps, desc="judge", unit="epoch", disable=not sys.stderr.isatty())
 

@@ -14,11 +14,12 @@ from scorefield.base import BadInput
 from scorefield.base.rows import repeat_labels
 from scorefield.cli.ending import stop_now
 from scorefield.cli.options import Switch, note, parse, say
+from scorefield.cli.session import fit
 from scorefield.report import picture, write_png
 from scorefield.run.config import Config
 from scorefield.run.recipes import recipes
 from scorefield.run.stored import stored_settings
-from scorefield.run.train import fit, recipe
+from scorefield.run.train import recipe
 from scorefield.store import Folder
 from scorefield.train import Elsewhere, Progress, keep_freed_memory, processes
 from scorefield.use.generate import generate

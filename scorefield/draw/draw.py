@@ -82,7 +82,8 @@ def attempt(
     reach(0)
     for i in range(0, n, batch):
         job = Job.of(plan, asked.rows(i, min(i + batch, n)), shape, like)
-        for job in walk(job, counted):
+        for after in walk(job, counted):
+            job = after
             reach(job.k)
         done += plan.steps
         parts.append(job.x.cpu())
@@ -92,9 +93,7 @@ def attempt(
 class Counted:
     """A denoiser that counts the rows it is asked for, and says at which level, if someone asks."""
 
-    def __init__(
-        self, denoise: Denoise, tell: Callable[[int, Level], None] | None = None
-    ) -> None:
+    def __init__(self, denoise: Denoise, tell: Callable[[int, Level], None] | None = None) -> None:
         self.denoise, self.tell, self.rows = denoise, tell, 0
 
     def __call__(self, x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:

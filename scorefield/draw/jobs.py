@@ -39,13 +39,10 @@ class Job:
 
         Raises BadInput for levels that cannot be walked down and seeds that are none.
         """
-        chance = Seeded(asked.seeds)
-        asked = asked.rows(0, len(chance), like.device)
-        x = asked.start
-        if x is None:
-            x = chance.start(shape, plan.levels, dtype=like.dtype, device=like.device)
+        asked = asked.rows(0, len(asked.seeds), like.device)
+        x = asked.noise(shape, plan.levels, like) if asked.start is None else asked.start.to(like)
         check(plan.levels, len(x))
-        return cls(plan, asked._replace(seeds=chance.seeds), plan.solver.init(x.to(like)))
+        return cls(plan, asked, plan.solver.init(x))
 
     @property
     def done(self) -> bool:
@@ -222,11 +219,13 @@ def _answers(denoise: Denoise, asks: list[_Asks]) -> Sequence[Tensor]:
 def _side_by_side(levels: list[Level], rows: list[int]) -> Level:
     """One level, or where they differ one for each sample."""
     first = levels[0]
-    if all(level is first or level.sigma.ndim == first.sigma.ndim == 0
-           and torch.equal(level.sigma, first.sigma) and torch.equal(level.alpha, first.alpha)
-           for level in levels):  # fmt: skip
+    if len(levels) == 1 or (first.sigma.ndim == 0 and all(_equal(first, v) for v in levels)):
         return first
     return Level(*map(torch.cat, zip(*(v.expand(n) for v, n in zip(levels, rows)))))
+
+
+def _equal(one: Level, other: Level) -> bool:
+    return all(a is b or torch.equal(a, b) for a, b in zip(one, other))
 
 
 def _joined(conds: list[Cond | None], rows: list[int]) -> Cond | None:

@@ -1,11 +1,12 @@
 """How samples are made, and for whom."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from scorefield.base import Cond, Guide, Level
+from scorefield.base import Cond, Guide, Level, Seeded
 from scorefield.base.rows import rows_of
 from scorefield.guide import cfg, chain
 from scorefield.solve import Solver
@@ -33,6 +34,10 @@ class Asked(NamedTuple):
     seeds: Tensor
     cond: Cond | None = None
     start: Tensor | None = None
+
+    def noise(self, shape: Sequence[int], levels: Level, like: Tensor) -> Tensor:
+        """The noise of the seeds at the first of the levels, in the dtype and place of `like`."""
+        return Seeded(self.seeds).start(shape, levels, dtype=like.dtype, device=like.device)
 
     def rows(self, first: int, stop: int, device: torch.device | str = "cpu") -> "Asked":
         """Samples first .. stop - 1 with rows of their own.

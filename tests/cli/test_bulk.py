@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 import scorefield.cli.sample
-from scorefield.base import BadInput
-from scorefield.use.bulk import Job
+from scorefield.base import BadInput, quiet
+from scorefield.draw.shards import Shards
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
@@ -25,15 +25,15 @@ def stopped(cli, trained, monkeypatch):
     """Give a command that is stopped when it begins this shard."""
 
     def call(shard: int, *words):
-        make = Job.make
+        make = Shards.make
 
-        def stop(self: Job, k: int, progress: bool = False):
+        def stop(self: Shards, k: int, watch=quiet):
             if k == shard:
                 raise KeyboardInterrupt
-            return make(self, k, progress)
+            return make(self, k, watch)
 
         with monkeypatch.context() as patch:
-            patch.setattr(Job, "make", stop)
+            patch.setattr(Shards, "make", stop)
             return cli("sample", trained, *words)
 
     return call
@@ -84,7 +84,7 @@ def test_another_job_in_the_same_place_is_refused(trained, stopped, refused, tmp
     words = ("--n", 10, "--batch", 4, "--out", tmp_path / "x.npz")
     assert stopped(1, *words).code == 130
     said = refused("sample", trained, *words, "--steps", 3)
-    assert "holds an unfinished job with --steps 2, now it is 3" in said
+    assert "holds an unfinished job with `steps` 2, now it is 3" in said
     assert "remove the folder" in said
     assert "--n 10, now it is 2" in refused("sample", trained, *words, "--n", 2)  # of one shard
     assert sorted(path.name for path in (tmp_path / "x.npz.parts").iterdir()) == [
@@ -128,14 +128,14 @@ def test_a_bulk_job_that_cannot_begin_leaves_nothing(trained, refused, tmp_path)
 
 def test_an_ended_session_is_a_stop(cli, trained, tmp_path, monkeypatch):
     """SIGTERM, which a machine sends that shuts down, is Ctrl-C."""
-    before, make = signal.getsignal(signal.SIGTERM), Job.make
+    before, make = signal.getsignal(signal.SIGTERM), Shards.make
 
-    def end(self: Job, shard: int, progress: bool = False):
+    def end(self: Shards, shard: int, watch=quiet):
         if shard == 1:
             os.kill(os.getpid(), signal.SIGTERM)
-        return make(self, shard, progress)
+        return make(self, shard, watch)
 
-    monkeypatch.setattr(Job, "make", end)
+    monkeypatch.setattr(Shards, "make", end)
     code, _, err = cli("sample", trained, "--n", 8, "--batch", 4, "--out", tmp_path / "x.npz")
     assert code == 130
     assert "stopped: 1 of 2 shards are there" in err

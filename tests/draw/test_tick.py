@@ -10,10 +10,10 @@ from torch import Tensor
 
 from scorefield import catalogue
 from scorefield.base import BadInput, Cond, Denoise, Guide, Level
+from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, Counted, Job, Plan, draw, guided, jobs, tick, walk
 from scorefield.guide import carried, cfg, classifier, interval, threshold
 from scorefield.nets import MLP
-from scorefield.denoise import Denoiser
 from scorefield.process import VP, Flow, grids
 from scorefield.solve import DDIM, DDPM, DPMSolverPP, Heun, Solver
 from tests.laws.truths import EIGHT
@@ -265,7 +265,7 @@ def test_a_job_that_fails_does_so_alone():
 
 def test_a_sample_that_is_not_finite_is_named_by_its_seed():
     def denoise(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
-        return torch.where(cond["label"][:, None] == 3, torch.nan, x)
+        return torch.where((cond or {})["label"][:, None] == 3, torch.nan, x)
 
     plan = Plan(DDIM(), grids.uniform_logsnr(VP(), 2))
     asked = Asked(torch.arange(40, 52), {"label": torch.arange(6)})
