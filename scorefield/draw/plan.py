@@ -47,8 +47,10 @@ class Asked(NamedTuple):
         """
         cond = rows_of(self.cond, first, stop, device) if self.cond else None
         start = self.start
-        if start is not None:
-            start = rows_of({"start": start}, first, stop, device)["start"]
+        if start is not None and stop <= len(start):
+            start = start[first:stop]
+        elif start is not None:
+            start = rows_of({"start": start}, first, stop)["start"]
         return Asked(self.seeds[first:stop], cond, start)
 
 
