@@ -35,7 +35,7 @@ from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, data_of, open_run
 from scorefield.store import write_json
 from scorefield.use.plan import asked_of
-from scorefield.use.restore import FAR, RENEWED, figures, restore
+from scorefield.use.restore import FAR, RENEWED, figures, restore_rows
 
 METHOD, STEPS = "dps", 100
 MEASURING = 2**32
@@ -125,7 +125,7 @@ def main(argv: list[str]) -> int:
     asked = asked_of(run.denoiser, seeds=seeds, labels=label)
     plan = Plan(solver, levels, guided(options.guidance, bool(asked.cond), guide))
     with bar(not options.json) as watch:
-        restored = restore(run.denoiser.to(device()), plan, asked, y.to(device()), watch)
+        restored = restore_rows(run.denoiser.to(device()), plan, asked, y.to(device()), watch)
     found, record = restored.x, figures(restored, a, y, truth)
     if record["failed"]:
         warnings.warn(

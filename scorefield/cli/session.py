@@ -15,14 +15,14 @@ from scorefield.train import Progress
 from scorefield.use import generate as _generate
 
 
-def generate(
+def generate_with_bar(
     denoiser: Denoiser, n: int | None = None, *, progress: bool = False, **settings: Any
 ) -> Tensor:
     with bar(progress) as watch:
         return _generate.generate(denoiser, n, watch=watch, **settings)
 
 
-def fit(
+def fit_with_bar(
     config: Config | str,
     out: str | Path | None = None,
     *,
@@ -47,8 +47,8 @@ def fit(
         return train.fit(config, out, watch=see, say=tell, **more)
 
 
-generate.__doc__ = f"{_generate.generate.__doc__}\n    With `progress` a bar is shown."
-fit.__doc__ = f"{train.fit.__doc__}\n    With `progress` a bar is shown."
+generate_with_bar.__doc__ = f"{_generate.generate.__doc__}\n    With `progress` a bar is shown."
+fit_with_bar.__doc__ = f"{train.fit.__doc__}\n    With `progress` a bar is shown."
 
 
 def postfix(step: Progress) -> str:

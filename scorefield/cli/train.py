@@ -14,7 +14,7 @@ from scorefield.base import BadInput
 from scorefield.base.rows import repeat_labels
 from scorefield.cli.ending import stop_now
 from scorefield.cli.options import Switch, note, parse, say
-from scorefield.cli.session import fit
+from scorefield.cli.session import fit_with_bar
 from scorefield.report import picture, write_png
 from scorefield.run.config import Config
 from scorefield.run.recipes import recipes
@@ -147,7 +147,7 @@ def _train(options: Options) -> int:
     began = time.monotonic()
     before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
-        fit(
+        fit_with_bar(
             config,
             out,
             resume=options.resume,

@@ -5,13 +5,13 @@ kept, moved and gone on with. `tick` brings any number of unlike jobs one call o
 further, `draw` walks until all samples are there.
 """
 
-from scorefield.draw.draw import Counted, Drawn, attempt, draw
+from scorefield.draw.draw import CountedRows, Drawn, attempt, draw
 from scorefield.draw.jobs import Event, Job, tick, walk
 from scorefield.draw.plan import Asked, Plan, guided
 
 __all__ = [
     "Asked",
-    "Counted",
+    "CountedRows",
     "Drawn",
     "Event",
     "Job",

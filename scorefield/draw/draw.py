@@ -77,7 +77,7 @@ def attempt(
 
     seen, parts = done, []
     within = plan.solver.adaptive and watch is not quiet
-    counted = Counted(denoise, _within(plan.levels, reach) if within else None)
+    counted = CountedRows(denoise, _within(plan.levels, reach) if within else None)
     like = _like(denoise, asked.start)
     reach(0)
     for i in range(0, n, batch):
@@ -90,7 +90,7 @@ def attempt(
     return Drawn(torch.cat(parts), counted.rows / n, time.monotonic() - began)
 
 
-class Counted:
+class CountedRows:
     """A denoiser that counts the rows it is asked for, and says at which level, if someone asks."""
 
     def __init__(self, denoise: Denoise, tell: Callable[[int, Level], None] | None = None) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from scorefield.base import Cond, Denoise, Level, Seeded
 from scorefield.draw.plan import Asked, Plan
 from scorefield.solve import Info
-from scorefield.solve.loop import check
+from scorefield.solve.loop import check_levels
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Job:
         """
         asked = asked.rows(0, len(asked.seeds), like.device)
         x = asked.noise(shape, plan.levels, like) if asked.start is None else asked.start.to(like)
-        check(plan.levels, len(x))
+        check_levels(plan.levels, len(x))
         return cls(plan, asked, plan.solver.init(x))
 
     @property

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, like
 from scorefield.data import Data
-from scorefield.likelihood.flow import Schedule
+from scorefield.likelihood.flow import FlowSchedule
 
 SHARP = 1.5
 """Deviations of noise in half a cell at the level where data with levels begin."""
@@ -42,7 +42,7 @@ def cell_of(data: Data) -> float | None:
     return 1 / data.scaling.scale[0]
 
 
-def begins(schedule: Schedule, cell: float | None) -> float:
+def begins(schedule: FlowSchedule, cell: float | None) -> float:
     """t of the first level that the data are seen at: the schedule's floor, or the later one at
     which half a cell is SHARP deviations of the noise."""
     if cell is None:
@@ -55,7 +55,7 @@ def begins(schedule: Schedule, cell: float | None) -> float:
 class Later:
     """A schedule with another floor."""
 
-    schedule: Schedule
+    schedule: FlowSchedule
     floor: float
 
     def __call__(self, t: Tensor) -> Level:
@@ -75,7 +75,7 @@ class Beyond:
                                                            = D + (r alpha/sigma)^2 (x/alpha - D)
     """
 
-    schedule: Schedule
+    schedule: FlowSchedule
     start: float
 
     @property
@@ -106,7 +106,7 @@ class Beyond:
         return beyond
 
 
-def chain(schedule: Schedule, floor: float) -> Level:
+def chain(schedule: FlowSchedule, floor: float) -> Level:
     """Levels of the discrete bound: the steps of a chain that has them, else 1000 equal steps of
     logsnr; down to t = floor."""
     steps: int | None = getattr(schedule, "steps", None)

@@ -25,7 +25,7 @@ from scorefield.likelihood.dequantise import truncated_normal, uniform
 from scorefield.likelihood.elbo import elbo
 from scorefield.likelihood.ends import start_log_prob
 from scorefield.likelihood.estimate import Bound
-from scorefield.likelihood.flow import Rough, Schedule, flow_log_prob, path
+from scorefield.likelihood.flow import FlowSchedule, Rough, flow_log_prob, path
 from scorefield.solve import RK, Solver
 
 Method = Literal["flow", "elbo", "vlb", "bound"]
@@ -122,7 +122,7 @@ class Measured:
     """What is measured of a batch of examples."""
 
     denoise: Denoise
-    schedule: Schedule
+    schedule: FlowSchedule
     how: How
     cell: float | None
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Seeded, Watch, quiet
 from scorefield.denoise import Denoiser
-from scorefield.draw import Counted, guided
+from scorefield.draw import CountedRows, guided
 from scorefield.likelihood.measured import How, Measured
 
 ROUGH = 1e-3
@@ -118,7 +118,9 @@ def measure(
     where = next(denoiser.parameters())
     total, began, found = len(x0) * how.draws * how.calls, time.monotonic(), []
     guide = guided(how.guidance, cond is not None)
-    counted = Counted(guide(denoiser), lambda rows, level: watch(rows, max(rows, total), "call"))
+    counted = CountedRows(
+        guide(denoiser), lambda rows, level: watch(rows, max(rows, total), "call")
+    )
     one = Measured(counted, schedule, how, cell)
     for i in range(0, len(x0), batch):
         some = slice(i, i + batch)

@@ -9,7 +9,7 @@ from scorefield import catalogue
 from scorefield.base import BadInput, Cond, Watch, quiet
 from scorefield.base.rows import rows_of
 from scorefield.denoise import Denoiser
-from scorefield.draw import Asked, Counted, Plan, draw
+from scorefield.draw import Asked, CountedRows, Plan, draw
 from scorefield.likelihood import path
 from scorefield.run.open import build_solver
 from scorefield.solve import Solver, encode
@@ -67,7 +67,7 @@ def encode_rows(
     of `cond` are repeated in turn."""
     like, done = next(denoiser.parameters()), []
     total = len(x) * plan.steps * plan.solver.evals * (1 + refine)
-    counted = Counted(denoiser, lambda rows, level: watch(rows, max(rows, total), "call"))
+    counted = CountedRows(denoiser, lambda rows, level: watch(rows, max(rows, total), "call"))
     for i in range(0, len(x), batch):
         some = x[i : i + batch].to(like)
         own = rows_of(cond, i, i + len(some), like.device) if cond else None

@@ -28,7 +28,7 @@ class Restored(NamedTuple):
     log_evidence: float | None
 
 
-def restore(
+def restore_rows(
     denoiser: Denoiser, plan: Plan, asked: Asked, y: Tensor, watch: Watch = quiet
 ) -> Restored:
     """Walk down a plan whose solver and guide are those of `restorer`, all samples at once. x has

@@ -11,7 +11,7 @@ from torch import Tensor
 from scorefield import catalogue
 from scorefield.base import BadInput, Cond, Denoise, Guide, Level
 from scorefield.denoise import Denoiser
-from scorefield.draw import Asked, Counted, Job, Plan, draw, guided, jobs, tick, walk
+from scorefield.draw import Asked, CountedRows, Job, Plan, draw, guided, jobs, tick, walk
 from scorefield.guide import carried, cfg, classifier, interval, threshold
 from scorefield.nets import MLP
 from scorefield.process import VP, Flow, grids
@@ -284,6 +284,6 @@ def test_watch_never_goes_back_and_ends_at_its_total(solver):
     assert seen[0] == (0, 9, "step")
     assert seen[-1] == (9, 9, "step")
     assert (len(set(done)) > 10) == plan.solver.adaptive
-    counted = Counted(EIGHT.denoise)
+    counted = CountedRows(EIGHT.denoise)
     assert torch.equal(draw(counted, plan, Asked(torch.arange(5)), (2,), batch=2).x, drawn.x)
     assert drawn.calls == counted.rows / 5
