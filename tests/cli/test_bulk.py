@@ -84,7 +84,7 @@ def test_another_job_in_the_same_place_is_refused(trained, stopped, refused, tmp
     words = ("--n", 10, "--batch", 4, "--out", tmp_path / "x.npz")
     assert stopped(1, *words).code == 130
     said = refused("sample", trained, *words, "--steps", 3)
-    assert "holds an unfinished job with `steps` 2, now it is 3" in said
+    assert "holds an unfinished job with --steps 2, now it is 3" in said
     assert "remove the folder" in said
     assert "--n 10, now it is 2" in refused("sample", trained, *words, "--n", 2)  # of one shard
     assert sorted(path.name for path in (tmp_path / "x.npz.parts").iterdir()) == [

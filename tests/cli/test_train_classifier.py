@@ -171,7 +171,7 @@ def test_a_bulk_job_remembers_its_guide(guided, cli, refused, tmp_path, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(Shards, "make", stopping)
         assert cli("sample", guided, *words).code == 130
-    assert "`guide`" in refused("sample", guided, *words, "--guidance", 2)
+    assert "--guide" in refused("sample", guided, *words, "--guidance", 2)
     assert cli("sample", guided, *words).code == 0
 
 
