@@ -8,17 +8,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from scorefield.cli.session import fit_with_bar as fit
+    from scorefield.cli.session import generate_with_bar as generate
     from scorefield.data import load as load_data
     from scorefield.report import plot
     from scorefield.run.open import load
-    from scorefield.run.train import fit
-    from scorefield.use.generate import generate
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "fit": ("scorefield.run.train", "fit"),
-    "generate": ("scorefield.use.generate", "generate"),
+    "fit": ("scorefield.cli.session", "fit_with_bar"),
+    "generate": ("scorefield.cli.session", "generate_with_bar"),
     "load": ("scorefield.run.open", "load"),
     "load_data": ("scorefield.data", "load"),
     "plot": ("scorefield.report", "plot"),

@@ -8,7 +8,7 @@ of a step, handed in as an argument.
 from scorefield.base.errors import BadInput, unknown
 from scorefield.base.level import CLEAN, Level, join, like, quotient, ratios
 from scorefield.base.noise import Noise, Seeded, Zero
-from scorefield.base.types import Cond, Denoise, Guide
+from scorefield.base.types import Cond, Denoise, Guide, Watch, quiet
 
 __all__ = [
     "CLEAN",
@@ -19,9 +19,11 @@ __all__ = [
     "Level",
     "Noise",
     "Seeded",
+    "Watch",
     "Zero",
     "join",
     "like",
+    "quiet",
     "quotient",
     "ratios",
     "unknown",

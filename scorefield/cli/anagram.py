@@ -8,9 +8,9 @@ from typing import Annotated
 import torch
 import tyro
 
-from scorefield import catalogue
 from scorefield.base import BadInput, Cond
 from scorefield.catalogue.spec import build, specs
+from scorefield.cli.bar import bar
 from scorefield.cli.options import (
     FEW,
     Switch,
@@ -25,7 +25,8 @@ from scorefield.cli.options import (
     seeds_of,
     settings_for,
 )
-from scorefield.guide import Part, View, anagram, chain, hybrid
+from scorefield.draw import guided
+from scorefield.guide import Part, View, anagram, hybrid
 from scorefield.report import picture
 from scorefield.run.open import Run, open_run
 from scorefield.store import write_png
@@ -91,16 +92,15 @@ def main(argv: list[str]) -> int:
     guide, looks = _guide(views, run.facts.shape, conds)
     out = out_file(options.out or options.run / "samples" / "anagram.png", ".png")
     settings = settings_for(run, options)
-    scale = settings["guidance"] if options.labels else 1.0
-    guided = chain(catalogue.guides["cfg"](scale), guide)
-    x0 = generate(
-        run.denoiser.to(device()),
-        **settings,
-        seeds=seeds,
-        batch=len(seeds),
-        guide=guided,
-        progress=True,
-    )
+    with bar() as watch:
+        x0 = generate(
+            run.denoiser.to(device()),
+            **settings,
+            seeds=seeds,
+            batch=len(seeds),
+            guide=guided(settings["guidance"], options.labels is not None, guide),
+            watch=watch,
+        )
     rows = torch.cat([look(x0) for look in looks])
     write_png(picture(rows, len(seeds)), out)
     names = [v.name for v in views]

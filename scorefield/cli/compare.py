@@ -14,6 +14,7 @@ from scorefield import catalogue
 from scorefield.base import BadInput, Seeded
 from scorefield.base.rows import repeat_labels
 from scorefield.catalogue.spec import specs
+from scorefield.cli.bar import bar
 from scorefield.cli.eval import judge_of
 from scorefield.cli.options import (
     Switch,
@@ -33,10 +34,11 @@ from scorefield.cli.options import (
 )
 from scorefield.measure.compare import Quality, Yardstick
 from scorefield.report.curves import POINTS, SHOWN, curves, strips
-from scorefield.run.open import data_of, open_grid, open_run, settings_of
+from scorefield.run.open import data_of, open_grid, open_run
 from scorefield.store import alone, write_json, write_pictures
 from scorefield.tune import FittedGrid
 from scorefield.use.compare import Cell, Comparison, compare, methods_of
+from scorefield.use.plan import asked_of, settings_of
 
 SOLVERS = ("ddim", "dpmpp2m", "unipc2", "arc", "sde-dpmpp2m")
 STEPS = "5,10,20,50"
@@ -122,16 +124,16 @@ def main(argv: list[str]) -> int:
     if len(classes) > 1 and data.is_image:
         judge, _ = judge_of(options.run, data, progress=shown)
     each = None if labels is None else repeat_labels(labels, len(seeds), len(classes))
-    found = compare(
-        run.denoiser.to(device()),
-        methods,
-        seeds,
-        labels=each,
-        guidance=guidance,
-        yardstick=Yardstick(data, judge, len(seeds), each),
-        keep=SHOWN if data.is_image else POINTS,
-        progress=shown,
-    )
+    with bar(shown) as watch:
+        found = compare(
+            run.denoiser.to(device()),
+            methods,
+            asked_of(run.denoiser, seeds=seeds, labels=each),
+            guidance=guidance,
+            yardstick=Yardstick(data, judge, len(seeds), each),
+            keep=SHOWN if data.is_image else POINTS,
+            watch=watch,
+        )
     pictures = curves(found), strips(found)
     result = {
         "run": str(options.run),

@@ -9,6 +9,7 @@ import torch
 import tyro
 
 from scorefield.base import BadInput
+from scorefield.cli.bar import bar
 from scorefield.cli.options import (
     Switch,
     at_least,
@@ -29,6 +30,7 @@ from scorefield.report import picture
 from scorefield.run.open import open_conditions, open_run
 from scorefield.store import write_npz, write_png
 from scorefield.use.edit import MASKED, edit, masked, reencode
+from scorefield.use.plan import asked_of
 
 ROW = 12
 """Pictures in a row, at most."""
@@ -125,17 +127,17 @@ def main(argv: list[str]) -> int:
     note_depth(run.facts, target)
 
     denoiser, began = run.denoiser.to(device()), time.monotonic()
-    told = {"labels": labels, "cond": cond, "progress": not options.json}
-    if options.encode:
-        settings["solver"] = "ddim"
-        rows = x0.expand(len(seeds), *shape)
-        walk = {key: value for key, value in settings.items() if key != "solver"}
-        found = reencode(denoiser, rows, strength, source=source, **told, **walk)
-    else:
-        if mask is not None and options.solver is None:
-            settings["solver"] = None
-        found = edit(denoiser, x0, strength, mask=mask, seeds=seeds, **told, **settings)
-        settings["solver"] = settings["solver"] or repr(MASKED)
+    asked = asked_of(denoiser, seeds=seeds, labels=labels, cond=cond)
+    with bar(not options.json) as watch:
+        if options.encode:
+            settings["solver"] = "ddim"
+            rows, to = x0.expand(len(seeds), *shape), asked.cond
+            found = reencode(denoiser, rows, strength, to, source=source, watch=watch, **settings)
+        else:
+            if mask is not None and options.solver is None:
+                settings["solver"] = None
+            found = edit(denoiser, x0, strength, asked, mask=mask, watch=watch, **settings)
+            settings["solver"] = settings["solver"] or repr(MASKED)
     seconds = time.monotonic() - began
     if target.suffix == ".npz":
         scaling = run.facts.scaling

@@ -1,14 +1,15 @@
 """`scorefield ema RUN`."""
 
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from scorefield.base import BadInput
+from scorefield.cli.bar import bar
 from scorefield.cli.options import Switch, note, parse, say
-from scorefield.run.bar import progress_bar
 from scorefield.run.open import open_run
 from scorefield.store import Folder, claim, snapshots, write_tensors
 from scorefield.train import Power, coefficients, combine
@@ -60,8 +61,9 @@ def main(argv: list[str]) -> int:
     claim(target, field="run")
     x, error = coefficients([(s.images, s.length) for s in have], (images, options.length))
     averaged = [name for name, _ in run.denoiser.named_parameters()]
-    with progress_bar(len(have), not options.json, "snapshot") as bar:
-        average = combine(have, x, averaged, bar.update)
+    with bar(not options.json) as watch:
+        done = count(1)
+        average = combine(have, x, averaged, lambda: watch(next(done), len(have), "snapshot"))
     write_tensors(target, average, Folder(run.path).meaning())
     result = {
         "out": str(target),

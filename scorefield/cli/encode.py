@@ -11,17 +11,15 @@ import torch
 import tyro
 from torch import Tensor
 
-from scorefield import catalogue
-from scorefield.base import BadInput, Cond, Denoise, Level, Zero
+from scorefield.base import BadInput
 from scorefield.base.rows import repeat_labels
+from scorefield.cli.bar import bar
 from scorefield.cli.options import Switch, at_least, device, labels_of, note, out_file, parse, say
 from scorefield.data.readers.arrays import read_npz
 from scorefield.data.readers.given import read_examples, shaped
-from scorefield.likelihood import path
-from scorefield.run.bar import progress_bar
-from scorefield.run.open import Run, build_solver, open_run
-from scorefield.solve import Solver, encode, sample
+from scorefield.run.open import Run, open_run
 from scorefield.store import write_npz
+from scorefield.use.encode import Way, round_trip
 
 SOLVER, STEPS = "rk4", 12
 """48 calls: on the digits model a round trip is within 3e-4 RMS, of pictures in [-1, 1]."""
@@ -69,27 +67,29 @@ def main(argv: list[str]) -> int:
         raise BadInput("encode needs one of --input and --decode.", "Give one of them.")
     out_file(options.out, ".npz")
     run = open_run(options.run, options.average)
-    way = Way.of(run, options.solver, options.steps, options.batch, not options.json)
+    way = Way.of(run.denoiser.to(device()), options.solver, options.steps, options.batch)
     return (_encode if options.decode is None else _decode)(run, way, options)
 
 
-def _encode(run: Run, way: "Way", options: Options) -> int:
+def _encode(run: Run, way: Way, options: Options) -> int:
     assert options.input is not None
     x0, label = read_examples(options.input, run.facts.shape, run.facts.scaling)
     label = label_for(options.label, label, len(x0), run.facts.classes)
     began = time.monotonic()
-    z = way.up(x0, label)
+    with bar(not options.json) as watch:
+        z = way.up(x0, label, watch)
     seconds = time.monotonic() - began
-    rms = round_trip(way.down(z, label), x0)
+    with bar(not options.json) as watch:
+        rms = round_trip(way.down(z, label, watch), x0)
     arrays = {"z": z, **({} if label is None else {"y": label})}
-    write_npz({**arrays, "logsnr": way.levels.logsnr}, options.out)
+    write_npz({**arrays, "logsnr": way.plan.levels.logsnr}, options.out)
     result = {
         "out": str(options.out),
         "n": len(x0),
         "calls": way.calls,
         "round_trip_rms": float(rms.square().mean().sqrt()),
         "worst": float(rms.max()),
-        "latent_deviation": float(z.square().mean().sqrt() / way.levels.sigma[0]),
+        "latent_deviation": float(z.square().mean().sqrt() / way.plan.levels.sigma[0]),
         "seconds": round(seconds, 3),
     }
     text = (
@@ -103,7 +103,7 @@ def _encode(run: Run, way: "Way", options: Options) -> int:
     return 0
 
 
-def _decode(run: Run, way: "Way", options: Options) -> int:
+def _decode(run: Run, way: Way, options: Options) -> int:
     assert options.decode is not None
     arrays = read_npz(options.decode, "decode")
     if "z" not in arrays or "logsnr" not in arrays:
@@ -116,14 +116,15 @@ def _decode(run: Run, way: "Way", options: Options) -> int:
     own = arrays.get("y")
     label = None if own is None else torch.from_numpy(own.astype(np.int64))
     label = label_for(options.label, label, len(z), run.facts.classes)
-    if abs(float(arrays["logsnr"].ravel()[0]) - float(way.levels.logsnr[0])) > 1e-6:
+    if abs(float(arrays["logsnr"].ravel()[0]) - float(way.plan.levels.logsnr[0])) > 1e-6:
         raise BadInput(
             f"--decode {options.decode} was encoded to logsnr {arrays['logsnr'].ravel()[0]:.3g}, "
-            f"this run goes to {float(way.levels.logsnr[0]):.3g}.",
+            f"this run goes to {float(way.plan.levels.logsnr[0]):.3g}.",
             "Decode with the run that encoded.",
         )
     began = time.monotonic()
-    x0 = way.down(z, label)
+    with bar(not options.json) as watch:
+        x0 = way.down(z, label, watch)
     seconds = time.monotonic() - began
     found = {"x": run.facts.scaling.decode(x0), **({} if label is None else {"y": label})}
     write_npz(found, options.out)
@@ -131,82 +132,6 @@ def _decode(run: Run, way: "Way", options: Options) -> int:
               "seconds": round(seconds, 3)}  # fmt: skip
     say(result, f"{options.out}: {len(z)} examples decoded, {seconds:.1f} s", options.json)
     return 0
-
-
-@dataclass(frozen=True)
-class Way:
-    """Between data and noise along the flow of a run: `up` encodes, `down` decodes."""
-
-    denoise: Denoise
-    solver: Solver
-    levels: Level
-    where: torch.device
-    batch: int
-    shown: bool
-
-    @classmethod
-    def of(cls, run: Run, solver: str, steps: int, batch: int, shown: bool) -> "Way":
-        method = build_solver(solver)
-        if method.stochastic or method.adaptive or len(method.init(torch.zeros(1, 1))) > 1:
-            known = [name for name in catalogue.solvers if _one_step(name)]
-            raise BadInput(
-                f"--solver {solver}: a step of it is not a fixed function of x alone.",
-                f"Use one of {', '.join(known)}.",
-            )
-        denoiser = run.denoiser.to(device())
-        where = next(denoiser.parameters()).device
-        return cls(denoiser, method, path(run.schedule, steps), where, batch, shown)
-
-    @property
-    def calls(self) -> int:
-        """Network calls an example, each way."""
-        return (len(self.levels.sigma) - 1) * self.solver.evals
-
-    def up(self, x0: Tensor, label: Tensor | None) -> Tensor:
-        """Latents of x0: x at the first of the levels, about N(0, sigma^2 I)."""
-        last = self.levels.at(-1)
-
-        def go(x: Tensor, cond: Cond | None, denoise: Denoise) -> Tensor:
-            noiseless = last.like(x).alpha * x
-            return encode(self.solver, denoise, noiseless, self.levels, cond)
-
-        return self._batches(go, x0, label, "encode")
-
-    def down(self, z: Tensor, label: Tensor | None) -> Tensor:
-        """What the flow makes of latents: x0."""
-        last = self.levels.at(-1)
-
-        @torch.no_grad()
-        def go(z: Tensor, cond: Cond | None, denoise: Denoise) -> Tensor:
-            x = sample(self.solver, denoise, z, self.levels, Zero(), cond)
-            return x / last.like(x).alpha
-
-        return self._batches(go, z, label, "decode")
-
-    def _batches(self, go, x: Tensor, label: Tensor | None, what: str) -> Tensor:
-        done = []
-        with progress_bar(len(x) * self.calls, self.shown, "call") as bar:
-            bar.set_description(what)
-
-            def counted(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
-                bar.update(len(x))
-                return self.denoise(x, level, cond)
-
-            for i in range(0, len(x), self.batch):
-                some = slice(i, i + self.batch)
-                cond = None if label is None else {"label": label[some].to(self.where)}
-                done.append(go(x[some].to(self.where), cond, counted).cpu())
-        return torch.cat(done)
-
-
-def _one_step(name: str) -> bool:
-    solver = build_solver(name)
-    return not (solver.stochastic or solver.adaptive or len(solver.init(torch.zeros(1, 1))) > 1)
-
-
-def round_trip(back: Tensor, x0: Tensor) -> Tensor:
-    """RMS of each example's difference `(N,)`."""
-    return (back - x0).flatten(1).square().mean(1).sqrt()
 
 
 def label_for(

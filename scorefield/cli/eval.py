@@ -13,6 +13,7 @@ import tyro
 import scorefield
 from scorefield.base import BadInput
 from scorefield.base.rows import repeat_labels
+from scorefield.cli.bar import bar
 from scorefield.cli.options import (
     Switch,
     at_least,
@@ -88,15 +89,16 @@ def main(argv: list[str]) -> int:
     count = denoiser.register_forward_pre_hook(lambda module, args: calls.append(len(args[0])))
 
     began = time.monotonic()
-    x0 = generate(
-        denoiser,
-        options.n,
-        **settings,
-        labels=None if cond else labels,
-        cond=cond,
-        seeds=range(options.seed, options.seed + options.n),
-        progress=not options.json,
-    )
+    with bar(not options.json) as watch:
+        x0 = generate(
+            denoiser,
+            options.n,
+            **settings,
+            labels=None if cond else labels,
+            cond=cond,
+            seeds=range(options.seed, options.seed + options.n),
+            watch=watch,
+        )
     seconds = time.monotonic() - began
     count.remove()
     judge = accuracy = None

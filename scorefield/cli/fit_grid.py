@@ -4,7 +4,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +15,7 @@ import tyro
 from scorefield import catalogue
 from scorefield.base import BadInput
 from scorefield.base.rows import repeat_labels
+from scorefield.cli.bar import Bar
 from scorefield.cli.options import (
     Switch,
     at_least,
@@ -26,7 +27,7 @@ from scorefield.cli.options import (
     parse,
     say,
 )
-from scorefield.run.bar import progress_bar
+from scorefield.draw import guided
 from scorefield.run.open import build_solver, open_run
 from scorefield.store import claim, write_json
 from scorefield.tune import FittedGrid, Progress
@@ -107,7 +108,7 @@ def main(argv: list[str]) -> int:
     denoise, schedule = denoiser.to(device()), run.schedule
     with _bar(not options.json) as watch:
         fitted = fit(
-            catalogue.guides["cfg"](guidance)(denoise) if cond else denoise,
+            guided(guidance, cond is not None)(denoise),
             schedule,
             method,
             steps,
@@ -138,13 +139,13 @@ def main(argv: list[str]) -> int:
 @contextmanager
 def _bar(shown: bool) -> Iterator[Callable[[Progress], None]]:
     """Speed and the most time that is left; the total is known once the fit has begun."""
-    with progress_bar(None, shown, "call") as bar:
+    with closing(Bar()) as bar:
 
         def watch(progress: Progress) -> None:
-            bar.total = progress.total
             if math.isfinite(progress.error):
-                bar.set_postfix_str(f"error {progress.error:.3g}", refresh=False)
-            bar.update(progress.done - bar.n)
+                bar.words = f"error {progress.error:.3g}"
+            if shown:
+                bar(progress.done, progress.total, "call")
 
         yield watch
 

@@ -9,13 +9,25 @@ import tyro
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.cli.encode import SOLVER, STEPS, Way, label_for, round_trip
-from scorefield.cli.options import Switch, at_least, idle, labels_of, note, out_file, parse, say
+from scorefield.cli.bar import bar
+from scorefield.cli.encode import SOLVER, STEPS, label_for
+from scorefield.cli.options import (
+    Switch,
+    at_least,
+    device,
+    idle,
+    labels_of,
+    note,
+    out_file,
+    parse,
+    say,
+)
 from scorefield.data.readers.given import read_examples
 from scorefield.likelihood import direction, lerp, slerp
 from scorefield.report import picture
 from scorefield.run.open import Run, data_of, open_run
 from scorefield.store import write_npz, write_png
+from scorefield.use.encode import Way, round_trip
 
 ATTRIBUTE = 200
 """Training examples of each class that a direction is the difference of, at most."""
@@ -76,7 +88,7 @@ def main(argv: list[str]) -> int:
         idle("--mode", options.mode, "a direction is added straight", "slerp")
     out_file(options.out, ".png", ".npz")
     run = open_run(options.run, options.average)
-    way = Way.of(run, options.solver, options.steps, 256, not options.json)
+    way = Way.of(run.denoiser.to(device()), options.solver, options.steps)
     shape, scaling = run.facts.shape, run.facts.scaling
     start, _ = read_examples(options.start, shape, scaling, "from")
     label = label_for(options.label, None, len(start), run.facts.classes)
@@ -89,7 +101,8 @@ def main(argv: list[str]) -> int:
             )
         ends = torch.cat((start, end))
         both = None if label is None else label.repeat(2)
-        first, last = way.up(ends, both).chunk(2)
+        with bar(not options.json) as watch:
+            first, last = way.up(ends, both, watch).chunk(2)
         z = (slerp if options.mode == "slerp" else lerp)(first, last, share)
     else:
         ends, both = start, label
@@ -97,7 +110,8 @@ def main(argv: list[str]) -> int:
         z = first + (options.strength * share).reshape(-1, *(1,) * first.ndim) * towards
     strips = z.transpose(0, 1).flatten(0, 1)  # strip by strip
     many = None if label is None else label.repeat_interleave(len(share))
-    x0 = way.down(strips, many)
+    with bar(not options.json) as watch:
+        x0 = way.down(strips, many, watch)
     known = x0.unflatten(0, (len(start), len(share)))
     known = torch.cat((known[:, 0], known[:, -1])) if options.end is not None else known[:, 0]
     rms = float(round_trip(known, ends).square().mean().sqrt())

@@ -15,6 +15,7 @@ from torch import Tensor
 import scorefield
 from scorefield.base import BadInput, Seeded, unknown
 from scorefield.base.level import Level
+from scorefield.cli.bar import bar
 from scorefield.cli.encode import label_for
 from scorefield.cli.options import (
     Switch,
@@ -28,10 +29,12 @@ from scorefield.cli.options import (
 )
 from scorefield.data import Data, datasets, load
 from scorefield.data.readers.given import read_examples
+from scorefield.likelihood.cells import begins, cell_of
+from scorefield.likelihood.measured import Dequantise, How, Method, usual
 from scorefield.report.likelihood import Counted, Strangers, drawn, histogram
 from scorefield.run.open import Run, build_solver, data_of, open_run
 from scorefield.store import alone, claim, write_bytes, write_json, write_png
-from scorefield.use.bits import Bits, Dequantise, How, Method, begins, cell_of, measure, usual
+from scorefield.use.bits import Bits, measure
 
 MADE = ("shuffled", "inverted", "noise")
 """Sets made of the test split: positions in another order, signs turned, and noise."""
@@ -140,10 +143,11 @@ def main(argv: list[str]) -> int:
     denoiser = run.denoiser.to(device())
     found: dict[str, Bits] = {}
     for s in sets:
-        found[s.name] = measure(
-            denoiser, s.x0, how, cell=cell, cond=s.cond, seeds=s.index, batch=options.batch,
-            progress=not options.json,
-        )  # fmt: skip
+        with bar(not options.json) as watch:
+            found[s.name] = measure(
+                denoiser, s.x0, how, cell=cell, cond=s.cond, seeds=s.index, batch=options.batch,
+                watch=watch,
+            )  # fmt: skip
     main_set = next(s for s in sets if s.name == options.data)
     unit = _unit(cell, how)
     result = _result(run, options, how, main_set, found[main_set.name], cell, unit)
@@ -195,7 +199,7 @@ def _how(options: Options, cell: float | None) -> How:
             "Leave --floor out, or use --dequantise none.",
         )
     return How(
-        method, trace, place, options.draws, options.solver or SOLVER, options.steps,
+        method, trace, place, options.draws, build_solver(options.solver or SOLVER), options.steps,
         options.guidance, options.floor,
     )  # fmt: skip
 
@@ -272,7 +276,7 @@ def _result(
         "error": bits.error,
         "chance": bits.chance,
         "nats": float(bits.nats.mean()),
-        "how": _words(how, bits.dims, cell),
+        "how": _words(how, options.solver or SOLVER, bits.dims, cell),
         "dequantise": how.dequantise,
         "trace": how.traces(bits.dims) if how.method in ("flow", "bound") else None,
         "draws": how.draws,
@@ -291,7 +295,7 @@ def _result(
     }  # fmt: skip
 
 
-def _words(how: How, dims: int, cell: float | None) -> str:
+def _words(how: How, solver: str, dims: int, cell: float | None) -> str:
     """How it was measured, in words."""
     words = []
     if how.method in ("flow", "bound"):
@@ -299,7 +303,7 @@ def _words(how: How, dims: int, cell: float | None) -> str:
         probes = f"{trace} probe{'s' * (trace != 1)}"
         words.append("exact trace" if trace == "exact" else probes)
     if how.method == "flow":
-        words.append(f"{how.flow_steps} steps of {how.solver}" + how.floor * " from the floor")
+        words.append(f"{how.flow_steps} steps of {solver}" + how.floor * " from the floor")
     if how.dequantise:
         words.append(f"{how.dequantise} dequantisation")
     elif cell and how.method in ("elbo", "vlb"):

@@ -124,7 +124,7 @@ def at_least(flag: str, value: int | None, least: int = 1) -> None:
 
 def settings_for(run: Any, options: Any) -> dict[str, Any]:
     """How to sample: what the flags --steps, --solver, --grid and --guidance say, else the run."""
-    from scorefield.run.open import settings_of
+    from scorefield.use.plan import settings_of
 
     names = ("steps", "solver", "grid", "guidance")
     return settings_of(run, **{name: getattr(options, name) for name in names})

@@ -1,7 +1,6 @@
 """`scorefield restore RUN`."""
 
 import math
-import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,9 @@ import torch
 import tyro
 from torch import Tensor
 
-from scorefield import catalogue
-from scorefield.base import BadInput, Cond, Seeded
+from scorefield.base import BadInput, Seeded
 from scorefield.catalogue.spec import bound, build
+from scorefield.cli.bar import bar
 from scorefield.cli.options import (
     FEW,
     Switch,
@@ -29,20 +28,17 @@ from scorefield.cli.options import (
 )
 from scorefield.data.readers.arrays import read_npz
 from scorefield.data.readers.given import read_examples
-from scorefield.guide.population import Particles
-from scorefield.inverse import Renewed, measure, restoration
+from scorefield.draw import Plan, guided
+from scorefield.inverse import Renewed, measure, restorer
 from scorefield.inverse.operators import Operator
 from scorefield.report import picture
-from scorefield.run.bar import progress_bar
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, data_of, open_run
 from scorefield.store import alone, write_json, write_npz, write_png
+from scorefield.use.plan import asked_of
+from scorefield.use.restore import FAR, RENEWED, figures, restore_rows
 
 METHOD, STEPS = "dps", 100
-RENEWED = ("dps", "mmps", "pigdm", "tmpd")
-"""The guides that are best with a constant share of fresh noise."""
-FAR = 2.0
-"""A restoration with a number beyond this has failed; data end at 1."""
 MEASURING = 2**32
 """Added to a seed for the noise of the measurement, which is none of the sampler's."""
 FILES = ("sheet.png", "measurement.png", "restorations.png", "mean.png", "deviation.png")
@@ -123,48 +119,21 @@ def main(argv: list[str]) -> int:
     levels = build_levels(options.grid or run.config.sample.grid, run.schedule, options.steps)
     out = out_folder(options.out or options.run / "restore", *FILES, "restore.npz", "restore.json")
 
-    denoise, cond = run.denoiser.to(device()), _cond(label, len(seeds))
-    if cond is not None:
-        denoise = catalogue.guides["cfg"](options.guidance)(denoise)
-    began = time.monotonic()
-    walk = restoration(
-        denoise,
-        a,
-        y.to(device()),
-        options.noise,
-        method,
-        levels,
-        seeds,
-        cond=cond,
-        solver=solver,
-        **more,
+    solver, guide = restorer(
+        method, a, y.to(device()), options.noise, len(seeds), solver=solver, **more
     )
-    state, sizes = None, []
-    with torch.no_grad(), progress_bar(options.steps, not options.json, "step") as bar:
-        for state, _ in walk:
-            bar.update()
-            if isinstance(state, Particles):
-                sizes.append(float(state.ess[0]))
-    assert state is not None
-    found = state[0].cpu()
-    seconds = time.monotonic() - began
-    if not found.isfinite().all():
-        raise BadInput(
-            f"{options.method} on {options.operator} gave values that are not finite.",
-            "Take more --steps or another --method.",
-        )
-    figures = _figures(found, a, y, truth)
-    figures["failed"] = failed(found)
-    if figures["failed"]:
+    asked = asked_of(run.denoiser, seeds=seeds, labels=label)
+    plan = Plan(solver, levels, guided(options.guidance, bool(asked.cond), guide))
+    with bar(not options.json) as watch:
+        restored = restore_rows(run.denoiser.to(device()), plan, asked, y.to(device()), watch)
+    found, record = restored.x, figures(restored, a, y, truth)
+    if record["failed"]:
         warnings.warn(
-            f"{figures['failed']} of {len(found)} restorations have a number beyond {FAR:g}, where "
+            f"{record['failed']} of {len(found)} restorations have a number beyond {FAR:g}, where "
             f"data end at 1: {options.method} in {options.steps} steps has failed. Take more "
             "--steps, or another --method such as ddrm or diffpir.",
             stacklevel=2,
         )
-    if isinstance(state, Particles):
-        figures["effective"] = {"least": min(sizes), "mean": sum(sizes) / len(sizes)}
-        figures["log_evidence"] = float(state.log_evidence[0])
     result = {
         "run": str(options.run),
         "operator": options.operator,
@@ -173,8 +142,8 @@ def main(argv: list[str]) -> int:
         "steps": options.steps,
         "labels": label,
         "seeds": seeds,
-        **figures,
-        "seconds": round(seconds, 3),
+        **record,
+        "seconds": round(restored.seconds, 3),
         "out": str(out),
     }
     with alone(out, wait=True):
@@ -227,36 +196,6 @@ def _truth(text: str, run: Run) -> Tensor:
             f"Write test:0 to test:{len(data.test) - 1}.",
         )
     return data.batch(data.test, torch.tensor([int(number)]))[0]
-
-
-def _cond(label: list[int] | None, n: int) -> Cond | None:
-    return None if label is None else {"label": torch.tensor(label * n, device=device())}
-
-
-def _figures(found: Tensor, a: Operator, y: Tensor, truth: Tensor | None) -> dict[str, Any]:
-    """How well the restorations agree with y, with one another and, if it is known, the truth."""
-    spread = found.std(0) if len(found) > 1 else torch.zeros_like(found[0])
-    figures: dict[str, Any] = {
-        "n": len(found),
-        "misfit": float((a(found) - y).square().mean().sqrt()),
-        "deviation": float(spread.square().mean().sqrt()),
-    }
-    if truth is not None:
-        figures["rms"] = float((found - truth).square().mean().sqrt())
-        figures["psnr"] = psnr(found, truth)
-        figures["psnr_of_mean"] = psnr(found.mean(0, keepdim=True), truth)
-    return figures
-
-
-def failed(x0: Tensor) -> int:
-    """How many restorations `(n, ...)` have a number beyond `FAR`."""
-    return int((x0.flatten(1).abs().amax(1) > FAR).sum())
-
-
-def psnr(x0: Tensor, truth: Tensor) -> float:
-    """Peak signal to noise, dB, of pictures in [-1, 1]: the mean over pictures."""
-    mse = (x0 - truth).flatten(1).square().mean(1)
-    return float((10 * (4 / mse.clamp(min=1e-12)).log10()).mean())
 
 
 def _write(

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from scorefield.base import BadInput, Cond, Guide
 from scorefield.catalogue.plans import guide as build_guide
 from scorefield.catalogue.spec import parsed, parted
+from scorefield.cli.bar import bar
 from scorefield.cli.options import (
     Switch,
     at_least,
@@ -29,12 +31,14 @@ from scorefield.cli.options import (
     seeds_of,
     settings_for,
 )
+from scorefield.draw.shards import Shards
 from scorefield.report import picture
 from scorefield.run.open import Run, open_conditions, open_run
 from scorefield.store import Pieces, alone, claim, sweep_torn, write_npz, write_pictures, write_png
 from scorefield.train import Elsewhere, Team
-from scorefield.use.bulk import Job, fill
+from scorefield.use.bulk import about, fill
 from scorefield.use.classify import NoisyClassifier, open_classifier
+from scorefield.use.plan import asked_of, plan_of
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,8 @@ def main(argv: list[str]) -> int:
 class Request:
     """What the flags ask for."""
 
-    job: Job
+    run: Run
+    shards: Shards
     classifier: NoisyClassifier | None
     target: Path
     columns: int | None
@@ -125,44 +130,44 @@ class Request:
 
 def _sample(options: Options, team: Team, held: ExitStack) -> int:
     request = team.together(lambda: _read(options, held if team.is_main else None))
-    job, target = request.job, request.target
-    if team.is_main and job.labels and job.guide is None:
-        note_guidance(job.settings["grid"], job.settings["guidance"])
+    run, shards, target = request.run, request.shards, request.target
     if team.is_main:
-        note_depth(job.run.facts, target)
-    if team.is_main and job.shards < team.size:
-        note(f"{job.shards} shards for {team.size} processes: a smaller --batch shares the work")
-    job.run.denoiser.to(team.device)
+        note_depth(run.facts, target)
+    if team.is_main and shards.count < team.size:
+        note(f"{shards.count} shards for {team.size} processes: a smaller --batch shares the work")
+    run.denoiser.to(team.device)
     if request.classifier:
         request.classifier.to(team.device)
     began, resumed = time.monotonic(), 0
     try:
-        if job.shards > 1:
-            resumed = fill(job, team, team.is_main, lambda done: _note_resumed(done, job))
-            pieces = job.pieces()
-        else:
-            pieces = [team.together(lambda: job.make(0, True) if team.is_main else torch.empty(0))]
+        with bar(team.is_main) as watch:
+            if shards.count > 1:
+                resumed = fill(shards, team, watch, lambda done: _note_resumed(done, shards))
+                pieces = shards.pieces()
+            else:
+                whole = partial(shards.make, 0, watch) if team.is_main else partial(torch.empty, 0)
+                pieces = [team.together(whole)]
         if not team.is_main:
             return 0
         sweep_torn(target)
         _write(request, pieces)
     except KeyboardInterrupt:
-        if job.shards == 1:
+        if shards.count == 1:
             raise
         if team.is_main:
-            _note_stopped(job)
+            _note_stopped(shards)
         return 130
-    job.remove()
-    seconds, steps = time.monotonic() - began, job.settings["steps"]
+    shards.remove()
+    seconds, steps = time.monotonic() - began, shards.plan.steps
     result = {
         "out": str(target),
-        "n": len(job),
+        "n": len(shards),
         "steps": steps,
         "seconds": round(seconds, 3),
-        "shards": job.shards,
+        "shards": shards.count,
         "resumed": resumed,
     }
-    say(result, f"{target}: {len(job)} samples, {steps} steps, {seconds:.1f} s", options.json)
+    say(result, f"{target}: {len(shards)} samples, {steps} steps, {seconds:.1f} s", options.json)
     return 0
 
 
@@ -185,7 +190,7 @@ def _read(options: Options, held: ExitStack | None) -> Request:
         idle("--columns", options.columns, f"{target} is no picture")
     if not _classifies(options):
         check_guided(options.guidance, bool(labels or cond))
-    noisy = guide = guided = None
+    noisy = guide = words = None
     if options.guide != "cfg":
         if options.guide != "classifier":
             idle("--guidance", options.guidance, "the guide says its own")
@@ -194,12 +199,21 @@ def _read(options: Options, held: ExitStack | None) -> Request:
         guide = _guide(options, noisy, scale, labels, cond)
         base = "the unconditional model" if options.unconditional else "the conditional model"
         at = f" at {scale:g}" if options.guide == "classifier" else ""
-        guided = f"{options.guide}{at} on {base}" + (f", {noisy.digest}" if noisy else "")
+        words = f"{options.guide}{at} on {base}" + (f", {noisy.digest}" if noisy else "")
         settings["guidance"] = 1.0
-    parts = _parts(target)
-    job = Job.of(run, parts, seeds, labels, settings, options.batch, cond, guide, guided)
+    asked = asked_of(run.denoiser, seeds=seeds, labels=labels, cond=cond)
+    if held and labels and guide is None:
+        note_guidance(settings["grid"], settings["guidance"])
+    shards = Shards(
+        _parts(target),
+        run.denoiser,
+        plan_of(run.denoiser, bool(asked.cond), guide=guide, **settings),
+        asked,
+        options.batch,
+        about(run, asked, settings, options.batch, labels, words),
+    )
     own = len(labels) if labels and 1 < len(labels) <= min(n, 20) else None
-    return Request(job, noisy, target, options.columns or own)
+    return Request(run, shards, noisy, target, options.columns or own)
 
 
 def _classifies(options: Options) -> bool:
@@ -227,15 +241,15 @@ def _parts(target: Path) -> Path:
     return target.with_name(f"{target.name}.parts")
 
 
-def _note_resumed(done: int, job: Job) -> None:
+def _note_resumed(done: int, shards: Shards) -> None:
     if done:
-        note(f"resuming: {done} of {job.shards} shards are there")
+        note(f"resuming: {done} of {shards.count} shards are there")
 
 
-def _note_stopped(job: Job) -> None:
-    done = sum(job.have())
-    where = f" in {job.folder}" if done else ""
-    note(f"\nstopped: {done} of {job.shards} shards are there{where}. The same command goes on.")
+def _note_stopped(shards: Shards) -> None:
+    done = sum(shards.have())
+    where = f" in {shards.folder}" if done else ""
+    note(f"\nstopped: {done} of {shards.count} shards are there{where}. The same command goes on.")
 
 
 def _labels(options: Options, run: Run, cond: Cond | None) -> list[int] | None:
@@ -277,16 +291,17 @@ def _check_target(target: Path, seeds: list[int], bulk: bool) -> None:
 
 
 def _write(request: Request, pieces: Iterable[Tensor]) -> None:
-    job, target = request.job, request.target
-    scaling = job.run.denoiser.scaling
+    shards, target, n = request.shards, request.target, len(request.shards)
+    scaling, cond = shards.denoiser.scaling, shards.asked.rows(0, n).cond
+    label = None if cond is None else cond.get("label")
     if target.suffix == ".npz":
         x = (scaling.decode(x0) if scaling else x0 for x0 in pieces)
-        arrays = {"x": Pieces(len(job), x), "seed": job.seeds}
-        write_npz(arrays if job.label is None else {**arrays, "y": job.label}, target)
+        arrays = {"x": Pieces(n, x), "seed": shards.asked.seeds}
+        write_npz(arrays if label is None else {**arrays, "y": label}, target)
     elif target.suffix == ".png":
-        write_png(picture(torch.cat(list(pieces)), request.columns, job.label), target)
+        write_png(picture(torch.cat(list(pieces)), request.columns, label), target)
     else:
-        names = iter(f"{seed:06d}.png" for seed in job.seeds.tolist())
+        names = iter(f"{seed:06d}.png" for seed in shards.asked.seeds.tolist())
         for x0 in pieces:
             rows = x0.split(1)
             write_pictures((target / next(names), picture(x, magnify=False)) for x in rows)

@@ -16,11 +16,12 @@ from scorefield.base.rows import repeat_labels
 from scorefield.catalogue.spec import options as spec_options
 from scorefield.cli.ending import stop_now
 from scorefield.cli.options import Switch, note, parse, say
+from scorefield.cli.session import fit_with_bar
 from scorefield.report import picture
 from scorefield.run.config import Config, changed
 from scorefield.run.recipes import recipes
 from scorefield.run.stored import stored_settings
-from scorefield.run.train import fit, recipe
+from scorefield.run.train import recipe
 from scorefield.store import Folder, write_png
 from scorefield.train import Elsewhere, Progress, keep_freed_memory, processes
 from scorefield.use.generate import generate
@@ -175,7 +176,7 @@ def _train(options: Options) -> int:
     began = time.monotonic()
     before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
-        fit(
+        fit_with_bar(
             config,
             out,
             resume=options.resume,

@@ -1,14 +1,15 @@
 """`scorefield train-classifier RUN`."""
 
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
+from scorefield.cli.bar import Bar
 from scorefield.cli.options import Switch, at_least, device, note, parse, say
-from scorefield.run.bar import progress_bar
 from scorefield.run.open import data_of, open_run
 from scorefield.store import claim
 from scorefield.train import keep_freed_memory
@@ -50,11 +51,12 @@ def main(argv: list[str]) -> int:
     run.denoiser.to(device())
     keep_freed_memory()
     shown = sys.stderr.isatty() or not options.json
-    with progress_bar(options.images, shown, "img") as bar:
+    with closing(Bar()) as bar:
 
         def watch(step: Step) -> None:
-            bar.set_postfix_str(f"loss {step.loss:.3f}", refresh=False)
-            bar.update(step.images - bar.n)
+            bar.words = f"loss {step.loss:.3f}"
+            if shown:
+                bar(step.images, step.total, "img")
 
         noisy = train_classifier(
             run,

@@ -26,7 +26,7 @@ Gaussian data; `twisted` weighs a population so that it is, whatever the data.
 
 from scorefield.inverse.linear import diffpir, dps, mmps, pigdm, replacement, tmpd
 from scorefield.inverse.measurement import Measurement, Moments, measure, moments
-from scorefield.inverse.restoring import METHODS, restoration, restore
+from scorefield.inverse.restoring import METHODS, restore, restorer
 from scorefield.inverse.solvers import DDRM, DPS, Renewed, RePaint
 from scorefield.inverse.twisted import moment_twist, prior_twist, twisted
 
@@ -47,8 +47,8 @@ __all__ = [
     "pigdm",
     "prior_twist",
     "replacement",
-    "restoration",
     "restore",
+    "restorer",
     "tmpd",
     "twisted",
 ]

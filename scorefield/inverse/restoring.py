@@ -1,17 +1,17 @@
 """One call for every method: from a measurement to restorations."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
 
-from scorefield.base import BadInput, Cond, Denoise, Guide, Level, Seeded, unknown
+from scorefield.base import BadInput, Denoise, Guide, Level, Seeded, unknown
+from scorefield.guide import chain
 from scorefield.inverse.linear import diffpir, dps, mmps, pigdm, replacement, tmpd
 from scorefield.inverse.operators import Operator
 from scorefield.inverse.solvers import DDRM, DPS, Renewed, RePaint
 from scorefield.inverse.twisted import twisted
-from scorefield.solve import DDIM, Info, Solver, trajectory
-from scorefield.solve.loop import last
+from scorefield.solve import DDIM, Solver, sample
 
 GUIDES: dict[str, Callable[..., Guide]] = {
     "replacement": replacement,
@@ -40,19 +40,12 @@ def restore(
     method: str,
     levels: Level,
     seeds: Sequence[int],
-    *,
-    cond: Cond | None = None,
-    solver: Solver | None = None,
-    progress: bool = False,
     **options: Any,
 ) -> Tensor:
     """One restoration of `y (1, ...)` or `(n, ...)` for each of n seeds: `(n, *shape)`.
 
-    `solver` runs the guides (default DDIM(eta=1), for diffpir Renewed()); the methods that are
-    solvers take it as their own option if they wrap one. `mmps` makes 3 conjugate gradients, as
-    networks want; steps=None makes them all. The particles of `twisted` are the seeds unless said
-    otherwise.
-    `options` are the method's. x has the dtype and device of y.
+    `options` are `cond` and `progress` of `sample`, and those of `restorer`. x has the dtype and
+    device of y.
 
     >>> import torch
     >>> from scorefield.denoise import Gaussian
@@ -63,42 +56,39 @@ def restore(
     >>> restore(unit.denoise, seen, y, 0.0, "replacement", levels, [7])
     tensor([[1., 0.]])
     """
-    steps = restoration(
-        denoise, operator, y, noise_std, method, levels, seeds, cond=cond, solver=solver, **options
-    )
-    return last(steps, len(levels.sigma) - 1, progress)
+    walk = {name: options.pop(name) for name in ("cond", "progress") if name in options}
+    solver, guide = restorer(method, operator, y, noise_std, len(seeds), **options)
+    noise = Seeded(seeds)
+    x = noise.start(operator.shape, levels, dtype=y.dtype, device=y.device)
+    return sample(solver, guide(denoise), x, levels, noise, **walk)
 
 
-def restoration(
-    denoise: Denoise,
+def restorer(
+    method: str,
     operator: Operator,
     y: Tensor,
     noise_std: float,
-    method: str,
-    levels: Level,
-    seeds: Sequence[int],
+    n: int,
     *,
-    cond: Cond | None = None,
     solver: Solver | None = None,
     **options: Any,
-) -> Iterator[tuple[Any, Info]]:
-    """The steps of `restore`, (state, info) after each; of `twisted` with weights and evidence.
+) -> tuple[Solver, Guide]:
+    """The solver and the guide that restore y by a method, in n samples.
 
-    Gradients flow as the caller's mode says.
+    `solver` runs the guides (default DDIM(eta=1), for diffpir Renewed()); the methods that are
+    solvers take it as their own option if they wrap one. `mmps` makes 3 conjugate gradients, as
+    networks want; steps=None makes them all. The particles of `twisted` are the n samples unless
+    said otherwise. `options` are the method's.
     """
     if method not in METHODS:
         raise unknown("method", method, METHODS)
-    walker = solver or (Renewed() if method == "diffpir" else DDIM(1.0))
     if method in GUIDES:
-        denoise = GUIDES[method](operator, y, noise_std, **options)(denoise)
-    else:
-        if solver is not None and method in ("ddrm", "twisted"):
-            raise BadInput(f"the method {method} is a solver itself.", "Leave the solver out.")
-        if solver is not None:
-            options["solver"] = solver
-        if method == "twisted":
-            options.setdefault("particles", len(seeds))
-        walker = SOLVERS[method](operator, y, noise_std, **options)
-    noise = Seeded(seeds)
-    x = noise.start(operator.shape, levels, dtype=y.dtype, device=y.device)
-    return trajectory(walker, denoise, x, levels, noise, cond)
+        walker = solver or (Renewed() if method == "diffpir" else DDIM(1.0))
+        return walker, GUIDES[method](operator, y, noise_std, **options)
+    if solver is not None and method in ("ddrm", "twisted"):
+        raise BadInput(f"the method {method} is a solver itself.", "Leave the solver out.")
+    if solver is not None:
+        options["solver"] = solver
+    if method == "twisted":
+        options.setdefault("particles", n)
+    return SOLVERS[method](operator, y, noise_std, **options), chain()

@@ -1,21 +1,20 @@
 """Open a run: what was trained, and what a name stands for there."""
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from torch import Tensor
 
 from scorefield import catalogue
-from scorefield.base import BadInput, Level, unknown
+from scorefield.base import BadInput, unknown
 from scorefield.catalogue.spec import build, names, parsed
 from scorefield.data import Data
 from scorefield.data.conditions import read_conditions
 from scorefield.data.readers.arrays import read_npz
 from scorefield.denoise import Denoiser
 from scorefield.process import Schedule
-from scorefield.run.config import Config, DataFacts, build_denoiser, build_levels
+from scorefield.run.config import Config, DataFacts, build_denoiser
 from scorefield.run.stored import stored_settings
 from scorefield.solve import Solver
 from scorefield.store import Folder, exists, load_weights, read_json, read_tensors
@@ -112,56 +111,3 @@ def open_grid(run: Run, name: str) -> str | FittedGrid:
             "Fit one to this run: scorefield fit-grid RUN.",
         )
     return grid
-
-
-def settings_of(
-    run: Run,
-    *,
-    steps: int | None = None,
-    solver: str | None = None,
-    grid: str | None = None,
-    guidance: float | None = None,
-) -> dict[str, Any]:
-    """`steps`, `solver`, `grid` and `guidance` for `generate`: those given, else those of a fitted
-    grid, else those that the run was configured with."""
-    own = run.config.sample
-    on = open_grid(run, grid or own.grid)
-    if isinstance(on, FittedGrid):
-        own = dataclasses.replace(
-            own,
-            steps=on.steps,
-            solver=on.solver,
-            guidance=own.guidance if on.guidance is None else on.guidance,
-        )
-    return {
-        "steps": own.steps if steps is None else steps,
-        "solver": solver or own.solver,
-        "grid": on,
-        "guidance": own.guidance if guidance is None else guidance,
-    }
-
-
-def build_grid(
-    grid: str | FittedGrid, schedule: Schedule, steps: int, solver: Solver
-) -> tuple[Level, Solver]:
-    """The levels of a grid, and the solver as it walks them: with the lengths of its steps that
-    were fitted, if they were.
-
-    Raises BadInput for unknown names, and for another count or solver than was fitted.
-    """
-    if not isinstance(grid, FittedGrid):
-        return build_levels(grid, schedule, steps), solver
-    if steps != grid.steps:
-        raise BadInput(
-            f"the grid was fitted to {grid.steps} steps and steps is {steps}.",
-            "Leave the steps out, or fit one: scorefield fit-grid RUN `steps` "
-            f"{steps} `solver` {grid.solver}.",
-        )
-    in_python = grid.solver.endswith(")") and ":" not in grid.solver  # as repr wrote it
-    if solver != build_solver(grid.solver) if not in_python else repr(solver) != grid.solver:
-        raise BadInput(
-            f"the grid was fitted to the solver {grid.solver} and the solver is {solver!r}.",
-            f"Leave the solver out, or fit one: scorefield fit-grid RUN `steps` {steps} `solver` "
-            "NAME.",
-        )
-    return grid.levels, grid.method(solver)

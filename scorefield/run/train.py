@@ -10,7 +10,6 @@ from scorefield.base import unknown
 from scorefield.data import Data
 from scorefield.denoise import Denoiser
 from scorefield.process import Schedule
-from scorefield.run.bar import progress_bar
 from scorefield.run.config import (
     Config,
     DataFacts,
@@ -41,7 +40,6 @@ def fit(
     out: str | Path | None = None,
     *,
     resume: bool = False,
-    progress: bool = True,
     watch: Watcher | None = None,
     stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = lambda line: None,
@@ -75,23 +73,17 @@ def fit(
         objective = build_objective(config, facts, cast(Schedule, denoiser.schedule))
         path = folder.path if folder else None
 
-        def tell(line: str) -> None:
-            bar.clear()
-            say(line)
-
-        steps = train(denoiser, objective, data, config.training, path, resume, stop, tell)
+        steps = train(denoiser, objective, data, config.training, path, resume, stop, say)
         writes = folder if folder and team.is_main else None
         if writes and not seen:
             writes.keep_config(to_json(config, facts))
         average = denoiser
-        with closing(steps), progress_bar(config.training.images, progress, "img", seen) as bar:
+        with closing(steps):
             for step in steps:
                 if writes and seen:  # the checkpoint was whole: the settings are its now
                     writes.keep_config(resumed_json(writes.config(), config))
                     seen = 0
                 average = step.average
-                bar.set_postfix_str(postfix(step), refresh=False)
-                bar.update(min(step.images, step.total) - bar.n)
                 if watch and team.is_main:
                     watch(step)
         return average.eval()
@@ -116,16 +108,6 @@ def _begin(folder: Folder | None, config: Config, resume: bool) -> tuple[Data, D
     name = config.data.name
     check_used(config, recipes[name]() if name in recipes else Config(), facts)
     return data, facts, seen
-
-
-def postfix(step: Progress) -> str:
-    """Behind the bar: the loss, then near data, between and near noise, and the memory in use."""
-    thirds: dict[str, list[float]] = {"data": [], "middle": [], "noise": []}
-    for centre, loss in step.by_logsnr.items():
-        at = float(centre)
-        thirds["data" if at > 3 else "noise" if at < -3 else "middle"].append(loss)
-    means = [f"{name} {sum(v) / len(v):.3f}" for name, v in thirds.items() if v]
-    return ", ".join([f"loss {step.loss:.3f}", *means, f"{step.memory_mb / 1024:.1f} GB"])
 
 
 def _replaced(training: Training, changes: dict[str, Any]) -> Training:

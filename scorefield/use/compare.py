@@ -6,30 +6,25 @@ stochastic solver draws other samples of the same law and has no such distance: 
 samples as a set. So are the others too, since an error need not be a fault that anyone can see.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from scorefield import catalogue
-from scorefield.base import BadInput, Cond, Guide, Level, Seeded
-from scorefield.base.rows import repeat_labels
+from scorefield.base import BadInput, Level, Watch, quiet
 from scorefield.catalogue.plans import plan
 from scorefield.catalogue.spec import canonical
 from scorefield.denoise import Denoiser
+from scorefield.draw import Asked, Drawn, Plan, attempt, guided
 from scorefield.measure.compare import Distance, Quality, Yardstick, distance
 from scorefield.process import Schedule
-from scorefield.run.bar import progress_bar
-from scorefield.run.open import build_grid, build_solver
-from scorefield.solve import DPMSolverPP3M, Solver, sample
+from scorefield.run.open import build_solver
+from scorefield.solve import DPMSolverPP3M, Solver
 from scorefield.tune import FittedGrid, flow_levels
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
+from scorefield.use.plan import build_grid
 
 FLOW, FINE = DPMSolverPP3M(), 200
 """How the flow itself is followed."""
@@ -143,54 +138,52 @@ def methods_of(
 def compare(
     denoiser: Denoiser,
     methods: Sequence[Method],
-    seeds: Sequence[int],
+    asked: Asked,
     *,
-    labels: Sequence[int] | Tensor | None = None,
     guidance: float = 1.0,
     yardstick: Yardstick | None = None,
     fine: int = FINE,
-    batch: int = 256,
     keep: int = 10,
-    progress: bool = False,
+    watch: Watch = quiet,
 ) -> Comparison:
-    """Run every method from the same seeds, beside the flow followed in `fine` steps.
+    """Run every method for the same samples, beside the flow followed in `fine` steps.
 
-    `labels` are class indices, repeated in turn; None is unconditional. Without a `yardstick` only
-    the distance from the flow is measured. The first `keep` samples of each method are kept.
+    Without a `yardstick` only the distance from the flow is measured. The first `keep` samples of
+    each method are kept.
 
     A method that gives up, or whose samples are not finite, says so in its cell. Raises BadInput if
-    the reference itself is not finite, and for wrong labels, seeds or guidance.
+    the reference itself is not finite, and for a wrong guidance.
     """
     if denoiser.schedule is None or not denoiser.shape:
         raise BadInput(
             "the denoiser has no schedule or shape.", "Give Denoiser(schedule=..., shape=...)."
         )
-    if fine < 2 or batch < 1:
-        raise BadInput(f"fine is {fine} and batch {batch}.", "Use fine >= 2 and batch >= 1.")
-    noise = Seeded(seeds)
-    n, few = len(noise), min(len(noise), CHECKED)
-    label = None if labels is None else repeat_labels(labels, n, len(denoiser.classes))
-    per_eval = 1 if label is None or guidance == 1 else 2
+    if fine < 2:
+        raise BadInput(f"fine is {fine}.", "Use at least 2.")
+    n, few = len(asked.seeds), min(len(asked.seeds), CHECKED)
+    per_eval = 2 if asked.cond and guidance != 1 else 1
     rows = [m.steps * m.solver.evals * n * per_eval for m in methods]
     flow = [fine * n * per_eval, fine // 2 * few * per_eval]
-    with progress_bar(sum(rows) + sum(flow), progress, "call") as bar:
-        guide = catalogue.guides["cfg"](guidance) if label is not None else lambda denoise: denoise
-        walk = _Walk(denoiser, guide, noise, label, batch, bar)
-        bar.set_postfix_str("the flow itself")
-        x0, calls, seconds = walk(FLOW, flow_levels(denoiser.schedule, fine), n, flow[0])
-        half, _, _ = walk(FLOW, flow_levels(denoiser.schedule, fine // 2), few, flow[1])
-        if not (x0.isfinite().all() and half.isfinite().all()):
-            raise BadInput(
-                f"the model's own flow, in {fine} steps, is not finite.",
-                "Take a smaller guidance; else the training diverged.",
-            )
-        error = distance(half, x0[:few]).mean
-        quality = yardstick(x0) if yardstick else None
-        reference = Reference(fine, calls, seconds, error, quality, x0[:keep])
-        cells = []
-        for method, planned in zip(methods, rows):
-            bar.set_postfix_str(f"{method.name}, {method.steps} steps")
-            cells.append(_cell(method, walk, planned, x0, yardstick, keep))
+    ends, guide = _Ends(watch, sum(rows) + sum(flow)), guided(guidance, bool(asked.cond))
+
+    def walked(solver: Solver, levels: Level, count: int, planned: int) -> Drawn:
+        plan, some = Plan(solver, levels, guide), asked.rows(0, count)
+        return attempt(denoiser, plan, some, denoiser.shape, watch=ends.part(planned))
+
+    x0, calls, seconds = walked(FLOW, flow_levels(denoiser.schedule, fine), n, flow[0])
+    half, _, _ = walked(FLOW, flow_levels(denoiser.schedule, fine // 2), few, flow[1])
+    if not (x0.isfinite().all() and half.isfinite().all()):
+        raise BadInput(
+            f"the model's own flow, in {fine} steps, is not finite.",
+            "Take a smaller guidance; else the training diverged.",
+        )
+    error = distance(half, x0[:few]).mean
+    quality = yardstick(x0) if yardstick else None
+    reference = Reference(fine, calls, seconds, error, quality, x0[:keep])
+    cells = []
+    for method, planned in zip(methods, rows):
+        run = partial(walked, method.solver, method.levels, n, planned)
+        cells.append(_cell(method, run, x0, yardstick, keep))
     return Comparison(
         n=n,
         guidance=guidance,
@@ -200,77 +193,56 @@ def compare(
         real=yardstick.real if yardstick else None,
         reference=reference,
         cells=tuple(cells),
-        labels=None if label is None else label[:keep],
+        labels=_first(asked, keep),
     )
 
 
 @dataclass
-class _Walk:
-    """Walks samples down levels in batches, and counts what the network is called for."""
+class _Ends:
+    """A watch of pieces of work one after another, each with a count of calls that is planned."""
 
-    denoiser: Denoiser
-    guide: Guide
-    noise: Seeded
-    label: Tensor | None
-    batch: int
-    bar: "tqdm"
-    rows: int = 0
+    watch: Watch
+    total: float
+    done: float = 0.0
 
-    def counted(self, x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
-        self.rows += len(x)
-        self.bar.update(len(x))
-        return self.denoiser(x, level, cond)
-
-    @torch.no_grad()
-    def __call__(
-        self, solver: Solver, levels: Level, count: int, planned: int
-    ) -> tuple[Tensor, float, float]:
-        """(x0, network calls a sample, seconds) of the first `count` seeds."""
-        began, before, done = time.monotonic(), self.rows, []
-        like, guided = next(self.denoiser.parameters()), self.guide(self.counted)
-        try:
-            for i in range(0, count, self.batch):
-                some = slice(i, min(i + self.batch, count))
-                chance = Seeded(self.noise.seeds[some])
-                x = chance.start(self.denoiser.shape, levels, dtype=like.dtype, device=like.device)
-                label = self.label
-                cond = None if label is None else {"label": label[some].to(like.device)}
-                done.append(sample(solver, guided, x, levels, chance, cond).cpu())
-        finally:
-            rows = self.rows - before
-            self.bar.total += rows - planned  # adaptive solvers take as many calls as they take
-        return torch.cat(done), rows / count, time.monotonic() - began
+    def part(self, planned: float) -> Watch:
+        """The watch of the next piece."""
+        before = self.done
+        self.done += planned
+        return lambda done, total, unit: self.watch(
+            before + planned * done / total, self.total, "call"
+        )
 
 
 def _cell(
     method: Method,
-    walk: _Walk,
-    planned: int,
+    walked: Callable[[], Drawn],
     reference: Tensor,
     yardstick: Yardstick | None,
     keep: int,
 ) -> Cell:
-    failed = partial(Cell, method.name, method.grid, method.steps, method.solver.stochastic)
+    named = partial(Cell, method.name, method.grid, method.steps, method.solver.stochastic)
     try:
-        x0, calls, seconds = walk(method.solver, method.levels, len(reference), planned)
+        x0, calls, seconds = walked()
     except BadInput as error:
-        return failed(failure=str(error))
+        return named(failure=str(error))
     bad = int((~x0.flatten(1).isfinite().all(1)).sum())
     if bad:
-        return failed(
-            calls=calls, seconds=seconds, failure=f"{bad} of {len(x0)} samples are not finite."
-        )
-    return Cell(
-        method.name,
-        method.grid,
-        method.steps,
-        method.solver.stochastic,
+        failure = f"{bad} of {len(x0)} samples are not finite."
+        return named(calls=calls, seconds=seconds, failure=failure)
+    return named(
         calls,
         seconds,
         None if method.solver.stochastic else distance(x0, reference),
         yardstick(x0) if yardstick else None,
         x0[:keep],
     )
+
+
+def _first(asked: Asked, count: int) -> Tensor | None:
+    """The labels of the first samples."""
+    cond = asked.rows(0, min(count, len(asked.seeds))).cond
+    return None if cond is None else cond["label"]
 
 
 def _plain(value: Any) -> Any:

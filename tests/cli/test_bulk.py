@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 import scorefield.cli.sample
-from scorefield.base import BadInput
+from scorefield.base import BadInput, quiet
+from scorefield.draw.shards import Shards
 from scorefield.store import alone
-from scorefield.use.bulk import Job
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
@@ -26,15 +26,15 @@ def stopped(cli, trained, monkeypatch):
     """Give a command that is stopped when it begins this shard."""
 
     def call(shard: int, *words):
-        make = Job.make
+        make = Shards.make
 
-        def stop(self: Job, k: int, progress: bool = False):
+        def stop(self: Shards, k: int, watch=quiet):
             if k == shard:
                 raise KeyboardInterrupt
-            return make(self, k, progress)
+            return make(self, k, watch)
 
         with monkeypatch.context() as patch:
-            patch.setattr(Job, "make", stop)
+            patch.setattr(Shards, "make", stop)
             return cli("sample", trained, *words)
 
     return call
@@ -139,14 +139,14 @@ def test_a_bulk_job_that_cannot_begin_leaves_nothing(trained, refused, tmp_path)
 
 def test_an_ended_session_is_a_stop(cli, trained, tmp_path, monkeypatch):
     """SIGTERM, which a machine sends that shuts down, is Ctrl-C."""
-    before, make = signal.getsignal(signal.SIGTERM), Job.make
+    before, make = signal.getsignal(signal.SIGTERM), Shards.make
 
-    def end(self: Job, shard: int, progress: bool = False):
+    def end(self: Shards, shard: int, watch=quiet):
         if shard == 1:
             os.kill(os.getpid(), signal.SIGTERM)
-        return make(self, shard, progress)
+        return make(self, shard, watch)
 
-    monkeypatch.setattr(Job, "make", end)
+    monkeypatch.setattr(Shards, "make", end)
     code, _, err = cli("sample", trained, "--n", 8, "--batch", 4, "--out", tmp_path / "x.npz")
     assert code == 130
     assert "stopped: 1 of 2 shards are there" in err

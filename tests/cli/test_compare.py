@@ -16,6 +16,7 @@ from scorefield import generate
 from scorefield.base import BadInput, Level, Seeded
 from scorefield.data import load
 from scorefield.denoise import Gaussian
+from scorefield.draw import Asked
 from scorefield.measure import Judge, Yardstick, distance, evaluate
 from scorefield.process import EDM, Cosine, Flow, Schedule
 from scorefield.process.grids import karras
@@ -296,7 +297,7 @@ def closed_form(known: Known, n: int) -> Tensor:
 
 def compared(known: Any, methods: list[Method], n: int = 32, **more: Any) -> Comparison:
     options: Any = {"keep": n, "fine": 300} | more
-    return compare(known, methods, range(n), **options)
+    return compare(known, methods, Asked(torch.arange(n)), **options)
 
 
 def test_the_flow_is_the_closed_form_and_known_to_its_error(known):
@@ -387,7 +388,7 @@ def test_a_method_that_fails_says_so_and_the_others_go_on(known):
 
 def test_samples_are_those_that_generate_makes(known):
     (method,) = methods_of(["dpmpp2m@karras"], [4], "uniform-t", known.schedule)
-    (cell,) = compared(known, [method], 6, batch=4, fine=2).cells
+    (cell,) = compared(known, [method], 6, fine=2).cells
     made = generate(known, 6, solver="dpmpp2m", grid="karras", steps=4)
     torch.testing.assert_close(cell.samples, made, atol=1e-12, rtol=0)
 

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from scorefield.run.open import open_conditions, open_run, settings_of
+from scorefield.base import quiet
+from scorefield.draw.shards import Shards
+from scorefield.run.open import open_conditions, open_run
 from scorefield.run.train import fit, recipe
-from scorefield.use.bulk import Job
 from scorefield.use.generate import generate
+from scorefield.use.plan import settings_of
 
 N = 64
 RNG = np.random.RandomState(0)
@@ -78,19 +80,19 @@ def test_as_many_samples_as_rows_unless_asked(run, cli, tmp_path):
 def test_shards_are_one_call_and_a_pause_changes_nothing(run, cli, tmp_path, monkeypatch):
     wanted = ("--conditions", run.parent / "wanted.npz", "--guidance", 2, *SEEN)
     assert cli("sample", run, *wanted, "--out", tmp_path / "whole.npz").code == 0
-    make, made = Job.make, []
+    make, made = Shards.make, []
 
-    def stopping(self: Job, shard: int, progress: bool = False) -> torch.Tensor:
+    def stopping(self: Shards, shard: int, watch=quiet) -> torch.Tensor:
         if shard == 2 and len(made) == 2:
             raise KeyboardInterrupt
         made.append(shard)
-        return make(self, shard, progress)
+        return make(self, shard, watch)
 
-    monkeypatch.setattr(Job, "make", stopping)
+    monkeypatch.setattr(Shards, "make", stopping)
     bulk = (*wanted, "--batch", 2, "--out", tmp_path / "parts.npz")
     assert cli("sample", run, *bulk).code == 130
     made.clear()
-    monkeypatch.setattr(Job, "make", make)
+    monkeypatch.setattr(Shards, "make", make)
     done = cli("sample", run, *bulk, "--json")
     assert json.loads(done.out)["resumed"] == 2, done.err
     whole, parts = npz(tmp_path / "whole.npz"), npz(tmp_path / "parts.npz")
@@ -101,16 +103,16 @@ def test_shards_are_one_call_and_a_pause_changes_nothing(run, cli, tmp_path, mon
 def test_an_unfinished_job_of_other_conditions_is_refused(run, cli, refused, tmp_path, monkeypatch):
     wanted, other = run.parent / "wanted.npz", tmp_path / "other.npz"
     np.savez(other, **{**WANTED, "vector": WANTED["vector"] + 1})
-    make = Job.make
+    make = Shards.make
 
-    def stopping(self: Job, shard: int, progress: bool = False) -> torch.Tensor:
+    def stopping(self: Shards, shard: int, watch=quiet) -> torch.Tensor:
         if shard == 1:
             raise KeyboardInterrupt
-        return make(self, shard, progress)
+        return make(self, shard, watch)
 
     words = (*SEEN, "--batch", 3, "--out", tmp_path / "a.npz")
     with monkeypatch.context() as patch:
-        patch.setattr(Job, "make", stopping)
+        patch.setattr(Shards, "make", stopping)
         assert cli("sample", run, "--conditions", wanted, *words).code == 130
     assert "--conditions" in refused("sample", run, "--conditions", other, *words)
     assert cli("sample", run, "--conditions", wanted, *words).code == 0
@@ -175,7 +177,7 @@ def trained(folder: Path, net: str, images: int, **arrays: np.ndarray):
         net=f"{own[net]}width=32",
     )
     out = folder / "run"
-    fit(config, out, images=images, batch=64, lr=5e-3, warmup=2000, ema=0.97, progress=False)
+    fit(config, out, images=images, batch=64, lr=5e-3, warmup=2000, ema=0.97)
     return open_run(out)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +14,15 @@ from scorefield.cli import edit as command
 from scorefield.data.readers.given import input_picture
 from scorefield.denoise import Denoiser
 from scorefield.denoise.exact import Gaussian
+from scorefield.guide import known
 from scorefield.process import Cosine, Flow
 from scorefield.run.config import build_levels
 from scorefield.run.open import open_run
 from scorefield.solve import DDIM, Restart, trajectory
-from scorefield.use.edit import edit, known, reencode
+from scorefield.use import edit as use
+from scorefield.use.edit import reencode
 from scorefield.use.generate import generate
+from scorefield.use.plan import asked_of
 
 SETTINGS = {"steps": 4, "solver": "dpmpp2m", "grid": "vp-root"}
 
@@ -39,6 +43,11 @@ def picture(tmp_path) -> Path:
 def x0() -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.rand(1, 1, 8, 8, generator=generator) * 2 - 1
+
+
+def edit(denoiser, x0, strength, *, seeds: Any = (0,), labels=None, cond=None, **settings):
+    asked = asked_of(denoiser, seeds=seeds, labels=labels, cond=cond)
+    return use.edit(denoiser, x0, strength, asked, **settings)
 
 
 HALF = torch.arange(8)[:, None].expand(8, 8) < 4
@@ -173,7 +182,10 @@ def test_decoding_as_another_class_makes_another_picture(run_, x0):
     with torch.no_grad():  # the tiny run has hardly learned: its classes are moved apart
         run_.denoiser.net.embedding.conditions.label_embedding.weight.mul_(3)
     cond = {"label": torch.tensor([3])}
-    same, other = (reencode(run_.denoiser, x0, source=cond, labels=[k], steps=6) for k in (3, 5))
+    same, other = (
+        reencode(run_.denoiser, x0, cond={"label": torch.tensor([k])}, source=cond, steps=6)
+        for k in (3, 5)
+    )
     assert (other - same).abs().max() > 1e-3
 
 
@@ -191,7 +203,7 @@ def test_decoding_as_another_class_makes_another_picture(run_, x0):
         ({"x0": torch.zeros(1, 1, 4, 4)}, r"x0 has shape \(1, 1, 4, 4\)"),
         ({"labels": [12]}, "label 12"),
         ({"solver": "huen"}, "Did you mean 'heun'"),
-        ({"batch": 0}, "batch is 0"),
+        ({"batch": 0}, "`batch` is 0"),
     ],
 )
 def test_edit_refuses(run_, x0, given, fact):

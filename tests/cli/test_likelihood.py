@@ -12,9 +12,10 @@ from PIL import Image
 from scorefield.base import BadInput
 from scorefield.cli.likelihood import _below, main
 from scorefield.data import load
+from scorefield.likelihood.measured import How
 from scorefield.report.likelihood import read_likelihood
 from scorefield.run.open import open_run
-from scorefield.use.bits import How, measure
+from scorefield.use.bits import measure
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from scorefield.base import BadInput, Level
+from scorefield.base import BadInput, Level, quiet
 from scorefield.cli import train_classifier as command
 from scorefield.guide.classifier import classifier
 from scorefield.nets.classifier import Classifier
@@ -147,14 +147,14 @@ def test_sampling_with_it(guided, cli, tmp_path):
 
 
 def test_a_bulk_job_remembers_its_guide(guided, cli, refused, tmp_path, monkeypatch):
-    from scorefield.use.bulk import Job
+    from scorefield.draw.shards import Shards
 
-    make = Job.make
+    make = Shards.make
 
-    def stopping(self, shard, progress=False):
+    def stopping(self, shard, watch=quiet):
         if shard:
             raise KeyboardInterrupt
-        return make(self, shard, progress)
+        return make(self, shard, watch)
 
     words = [
         "--n",
@@ -169,7 +169,7 @@ def test_a_bulk_job_remembers_its_guide(guided, cli, refused, tmp_path, monkeypa
         tmp_path / "x.npz",
     ]
     with monkeypatch.context() as patch:
-        patch.setattr(Job, "make", stopping)
+        patch.setattr(Shards, "make", stopping)
         assert cli("sample", guided, *words).code == 130
     assert "--guide" in refused("sample", guided, *words, "--guidance", 2)
     assert cli("sample", guided, *words).code == 0

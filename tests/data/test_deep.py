@@ -15,7 +15,7 @@ from scorefield.base import BadInput
 from scorefield.data import Data, Scaling, load
 from scorefield.data.readers.given import input_picture
 from scorefield.data.readers.pictures import Picture, read_picture, stack_pictures
-from scorefield.use.bits import cell_of
+from scorefield.likelihood.cells import cell_of
 
 RNG = np.random.default_rng(0)
 

@@ -20,9 +20,10 @@ from scorefield.data.conditions import read_conditions
 from scorefield.data.readers.arrays import read_npz
 from scorefield.data.readers.given import read_examples
 from scorefield.denoise import Denoiser
+from scorefield.likelihood.measured import How
 from scorefield.run.config import Config, DataFacts, build_denoiser
 from scorefield.run.stored import from_json, to_json
-from scorefield.use.bits import How, measure
+from scorefield.use.bits import measure
 
 Z = np.random.RandomState(0).randn(200, 2)
 MEANS = [0.0, 1e3, 1e7, 1e8, -1e12]

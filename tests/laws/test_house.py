@@ -13,13 +13,9 @@ import pytest
 from tests.laws.house import ROOT, by_package, callers, code_lines, sources, surface, twice
 
 WALKERS = {"solve", "draw", "likelihood"}
-WALKERS_LEFT = {"inverse/restoring", "use/edit", "use/generate"}
 SURFACE_MOST = 0.64  # to end at .40
 TESTS_MOST = 1.18  # for each line of code; to end at 1.1
-LONG_LEFT = {
-    *("inverse/restoring", "report/page", "use/bulk", "use/compare", "use/edit", "use/generate"),
-    "run/stored",
-}
+LONG_LEFT = {"report/page", "run/stored"}
 VERBS = {"Options", "main"}
 """Each verb's own; it is known by its module."""
 RECIPES = {
@@ -28,6 +24,7 @@ RECIPES = {
 }
 """A recipe has the name of its data."""
 NAMES_LEFT = {
+    *("Drawn", "Plan", "bar", "draw"),
     *("Counted", "Evaluation", "Likelihood", "Log", "Method", "Picture", "Progress"),
     *("chain", "fit", "load", "measure", "read_picture"),
 }
@@ -48,7 +45,7 @@ def walkers(house: dict[str, str]) -> set[str]:
 
 
 def test_one_loop(house):
-    assert walkers(house) == WALKERS_LEFT
+    assert not walkers(house)
 
 
 def test_a_planted_walker():

@@ -17,8 +17,11 @@ from scorefield.likelihood import (
     start_log_prob,
     truncated_normal,
 )
+from scorefield.likelihood.cells import Beyond, begins, cell_of, chain
+from scorefield.likelihood.measured import How, usual
 from scorefield.process import EDM, VP, Cosine, DiscreteVP, Learned
-from scorefield.use.bits import Beyond, How, begins, cell_of, chain, measure, usual
+from scorefield.solve import DDPM
+from scorefield.use.bits import measure
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +59,7 @@ def truth(x0: torch.Tensor, s: float = 0.5) -> torch.Tensor:
 
 def test_the_flow_of_a_gaussian_is_its_density():
     x0 = normal(20)
-    found = measure(model(), x0, How("flow", "exact", solver="rk4", steps=64))
+    found = measure(model(), x0, How("flow", "exact", steps=64))
     torch.testing.assert_close(found.each, truth(x0), atol=1e-3, rtol=0)
     assert found.chance == 0
     assert found.error == pytest.approx(float(truth(x0).std()) / 20**0.5, rel=1e-2)
@@ -242,7 +245,7 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(BadInput, match="no levels"):
         measure(model(), torch.zeros(2, DIMS), How("vlb", dequantise="uniform"))
     with pytest.raises(BadInput, match="stochastic"):
-        measure(model(), torch.zeros(2, DIMS), How("flow", solver="ddpm"))
+        measure(model(), torch.zeros(2, DIMS), How("flow", solver=DDPM()))
     broken = model()
     nn.init.constant_(next(broken.parameters()), math.nan)
     with pytest.raises(BadInput, match="2 of 2 examples are not finite"):

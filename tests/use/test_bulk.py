@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import scorefield.use.bulk
-from scorefield.base import BadInput
+from scorefield.base import BadInput, quiet
 from scorefield.cli.options import numbers
+from scorefield.draw.shards import Shards
 from scorefield.run.config import DataFacts, build_denoiser
 from scorefield.run.open import Run
 from scorefield.run.train import recipe
 from scorefield.train import Elsewhere, Team
-from scorefield.use.bulk import Job, fill, spans
+from scorefield.use.bulk import about, fill, spans
 from scorefield.use.generate import generate
+from scorefield.use.plan import asked_of, plan_of
 
 SETTINGS = {"steps": 2, "solver": "dpmpp2m", "grid": "vp-root", "guidance": 1.5}
 N, BATCH, SHARDS = 17, 4, 5
@@ -39,18 +41,20 @@ def run() -> Run:
 
 @pytest.fixture
 def job(run, tmp_path):
-    """`job(batch=3)`: the job of these tests, with changes."""
+    """`job(batch=3)`: the shards of these tests, with changes."""
 
-    def make(**changes) -> Job:
-        asked = {
-            "run": run,
-            "folder": tmp_path / "x.npz.parts",
-            "seeds": range(N),
-            "labels": [3, 7, 1],
-            "settings": SETTINGS,
-            "batch": BATCH,
-        }
-        return Job.of(**{**asked, **changes})
+    def make(
+        run=run,
+        folder=tmp_path / "x.npz.parts",
+        seeds=range(N),
+        labels=(3, 7, 1),
+        settings=SETTINGS,
+        batch=BATCH,
+    ) -> Shards:
+        asked = asked_of(run.denoiser, seeds=seeds, labels=labels)
+        plan = plan_of(run.denoiser, labels is not None, **settings)
+        said = about(run, asked, settings, batch, labels)
+        return Shards(folder, run.denoiser, plan, asked, batch, said)
 
     return make
 
@@ -64,26 +68,25 @@ def whole(run) -> Tensor:
 @pytest.fixture
 def made(monkeypatch) -> list[int]:
     """The shards that were made, in order."""
-    shards, make = [], Job.make
+    shards, make = [], Shards.make
 
-    def counted(self: Job, shard: int, progress: bool = False) -> Tensor:
+    def counted(self: Shards, shard: int, watch=quiet) -> Tensor:
         shards.append(shard)
-        return make(self, shard, progress)
+        return make(self, shard, watch)
 
-    monkeypatch.setattr(Job, "make", counted)
+    monkeypatch.setattr(Shards, "make", counted)
     return shards
 
 
-def joined(job: Job) -> Tensor:
+def joined(job: Shards) -> Tensor:
     return torch.cat(list(job.pieces()))
 
 
 def test_shards_are_the_batches_of_one_call(job, whole):
     some = job()
     assert fill(some, Team()) == 0
-    assert some.shards == SHARDS
+    assert some.count == SHARDS
     assert torch.equal(joined(some), whole)
-    assert some.label.tolist() == [3, 7, 1] * 5 + [3, 7]
 
 
 def test_labels_that_begin_anew_in_each_shard_are_other_samples(run, job, whole):
@@ -97,15 +100,15 @@ def test_labels_that_begin_anew_in_each_shard_are_other_samples(run, job, whole)
 
 
 def test_a_stopped_job_goes_on_at_the_first_missing_shard(job, whole, made, monkeypatch):
-    make = Job.make
+    make = Shards.make
 
-    def stopped(self: Job, shard: int, progress: bool = False) -> Tensor:
+    def stopped(self: Shards, shard: int, watch=quiet) -> Tensor:
         if shard == 3:
             raise KeyboardInterrupt
-        return make(self, shard, progress)
+        return make(self, shard, watch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Job, "make", stopped)
+        patch.setattr(Shards, "make", stopped)
         with pytest.raises(KeyboardInterrupt):
             fill(job(), Team())
     made.clear()
@@ -170,12 +173,12 @@ def test_another_job_is_refused(job, made, kind):
 def test_another_checkpoint_is_refused(job, run):
     fill(job(), Team())
     later = dataclasses.replace(run, images_seen=256)
-    with pytest.raises(BadInput, match="checkpoint 128 images, sha256 .* now it is 256 images"):
+    with pytest.raises(BadInput, match="`checkpoint` 128 images, sha256 .* now it is 256 images"):
         job(run=later)
     weight = next(run.denoiser.parameters())
     weight += 1e-6
     try:
-        with pytest.raises(BadInput, match="checkpoint 128 images"):
+        with pytest.raises(BadInput, match="`checkpoint` 128 images"):
             job()
     finally:
         weight -= 1e-6
@@ -190,7 +193,7 @@ def test_what_decides_no_sample_is_no_other_job(job, run):
 def test_another_version_is_refused(job, monkeypatch):
     fill(job(), Team())
     monkeypatch.setattr(scorefield.use.bulk, "__version__", "99")
-    with pytest.raises(BadInput, match="version .* now it is 99"):
+    with pytest.raises(BadInput, match="`version` .* now it is 99"):
         job()
 
 
@@ -222,14 +225,14 @@ def test_removal_spares_what_is_not_the_jobs(job):
 
 
 def test_samples_that_are_not_finite_lose_nothing(job, monkeypatch):
-    make = Job.make
+    make = Shards.make
 
-    def diverging(self: Job, shard: int, progress: bool = False) -> Tensor:
+    def diverging(self: Shards, shard: int, watch=quiet) -> Tensor:
         if shard == 2:
             raise BadInput("1 of 4 samples are not finite.", "Take more steps.")
-        return make(self, shard, progress)
+        return make(self, shard, watch)
 
-    monkeypatch.setattr(Job, "make", diverging)
+    monkeypatch.setattr(Shards, "make", diverging)
     with pytest.raises(BadInput, match="not finite. Take more steps. 2 of 5 shards are kept"):
         fill(job(), Team())
     assert job().have() == [True, True, False, False, False]
@@ -254,7 +257,7 @@ def test_nothing_is_left_of_a_job_that_cannot_begin(job):
         fill(job(settings={**SETTINGS, "solver": "hun"}), Team())
     assert not job().folder.exists()
     for batch in (0, -1):
-        with pytest.raises(BadInput, match=f"batch is {batch}"):
+        with pytest.raises(BadInput, match=f"`batch` is {batch}"):
             job(batch=batch)
 
 

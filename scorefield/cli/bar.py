@@ -1,0 +1,63 @@
+"""The bar of progress."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from scorefield.base.types import Watch, quiet
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+QUIET_SECONDS = 10.0
+"""Between two lines of progress where nobody watches a terminal."""
+
+
+@contextmanager
+def bar(shown: bool = True) -> Iterator[Watch]:
+    """A watch that shows a bar from the first that it sees."""
+    if not shown:
+        yield quiet
+        return
+    with closing(Bar()) as watch:
+        yield watch
+
+
+class Bar:
+    """Speed and time left; in a file or a pipe only a line every few seconds. It may have `words`
+    behind it."""
+
+    def __init__(self) -> None:
+        self.tqdm: tqdm | None = None
+        self.words = ""
+
+    def __call__(self, done: float, total: float, unit: str) -> None:
+        if self.tqdm is None:
+            self.tqdm = _tqdm(done, total, unit)
+        self.tqdm.total = total
+        if self.words:
+            self.tqdm.set_postfix_str(self.words, refresh=False)
+        self.tqdm.update(done - self.tqdm.n)
+
+    def clear(self) -> None:
+        """Make room for a line."""
+        if self.tqdm is not None:
+            self.tqdm.clear()
+
+    def close(self) -> None:
+        if self.tqdm is not None:
+            self.tqdm.close()
+
+
+def _tqdm(done: float, total: float, unit: str) -> "tqdm":
+    from tqdm.auto import tqdm
+
+    return tqdm(
+        total=total,
+        initial=done,
+        unit=unit,
+        unit_scale=unit != "step",
+        dynamic_ncols=True,
+        mininterval=0.1 if sys.stderr.isatty() else QUIET_SECONDS,
+    )

@@ -1,0 +1,171 @@
+"""From what a user says, by names and numbers, to a plan and to those whom it is for."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+from torch import Tensor
+
+from scorefield.base import BadInput, Cond, Guide, Level, Seeded
+from scorefield.base.rows import repeat_labels
+from scorefield.catalogue.plans import guide as build_guide
+from scorefield.denoise import Denoiser
+from scorefield.draw import Asked, Plan, guided
+from scorefield.process import Schedule
+from scorefield.run.config import SampleConfig, build_levels
+from scorefield.run.open import Run, build_solver, open_grid
+from scorefield.solve import Solver
+from scorefield.tune import FittedGrid
+
+DEFAULT = SampleConfig()
+"""How samples are made unless it is said, or a fitted grid is given."""
+
+
+class Settings(TypedDict, total=False):
+    """Those of `plan_of`."""
+
+    steps: int | None
+    solver: str | Solver | None
+    grid: str | FittedGrid
+    guidance: float
+    guide: str | Guide | None
+
+
+def settings_of(
+    run: Run,
+    *,
+    steps: int | None = None,
+    solver: str | None = None,
+    grid: str | None = None,
+    guidance: float | None = None,
+) -> dict[str, Any]:
+    """`steps`, `solver`, `grid` and `guidance` for `plan_of`: those given, else those of a fitted
+    grid, else those that the run was configured with."""
+    own = run.config.sample
+    on = open_grid(run, grid or own.grid)
+    if isinstance(on, FittedGrid):
+        own = dataclasses.replace(
+            own,
+            steps=on.steps,
+            solver=on.solver,
+            guidance=own.guidance if on.guidance is None else on.guidance,
+        )
+    return {
+        "steps": own.steps if steps is None else steps,
+        "solver": solver or own.solver,
+        "grid": on,
+        "guidance": own.guidance if guidance is None else guidance,
+    }
+
+
+def plan_of(
+    denoiser: Denoiser,
+    conditional: bool,
+    *,
+    steps: int | None = None,
+    solver: str | Solver | None = None,
+    grid: str | FittedGrid = DEFAULT.grid,
+    guidance: float = DEFAULT.guidance,
+    guide: str | Guide | None = None,
+    start: float = 1.0,
+) -> Plan:
+    """The plan of those settings on the denoiser's schedule, from t = start on.
+
+    `grid` is a name or a fitted grid, which brings its own `steps` and `solver`; with a name they
+    default to those of DEFAULT. `guidance` is the scale of classifier-free guidance where samples
+    are `conditional`; `guide` any other, around that.
+
+    Raises BadInput for unknown names, and a denoiser without a schedule or shape.
+    """
+    if denoiser.schedule is None or not denoiser.shape:
+        raise BadInput(
+            "the denoiser has no schedule or shape.", "Give Denoiser(schedule=..., shape=...)."
+        )
+    own = grid if isinstance(grid, FittedGrid) else DEFAULT
+    method = build_solver(solver or own.solver)
+    steps = own.steps if steps is None else steps
+    levels, method = build_grid(grid, denoiser.schedule, steps, method, start)
+    outer = build_guide(guide, shape=tuple(denoiser.shape)) if guide else None
+    return Plan(method, levels, guided(guidance, conditional, outer))
+
+
+def asked_of(
+    denoiser: Denoiser,
+    n: int | None = None,
+    *,
+    seeds: Sequence[int] | Tensor | None = None,
+    labels: Sequence[int] | Tensor | None = None,
+    cond: Cond | None = None,
+) -> Asked:
+    """n samples: by default as many as `seeds` or rows of `cond`, or 16; seeds 0 .. n-1.
+
+    `labels` are class indices and `cond` other conditions in the model's units, or all of them; the
+    rows of either are repeated in turn. Raises BadInput for counts that do not fit.
+    """
+    if n is None:
+        rows = 16 if not cond else len(next(iter(cond.values())))
+        n = rows if seeds is None else len(seeds)
+    if n < 1:
+        raise BadInput(f"`n` is {n}.", "Give at least 1.")
+    chance = Seeded(range(n) if seeds is None else seeds)
+    if len(chance) != n:
+        raise BadInput(f"{len(chance)} seeds for {n} samples.", "Give one seed per sample.")
+    return Asked(chance.seeds, cond_of(labels, cond, len(denoiser.classes)))
+
+
+def cond_of(
+    labels: Sequence[int] | Tensor | None, cond: Cond | None, classes: int
+) -> dict[str, Tensor] | None:
+    """Labels and other conditions as one, or None; their rows are yet to be repeated."""
+    found = dict(cond or {})
+    if labels is not None and "label" in found:
+        raise BadInput("classes come both as labels and in cond.", "Give them once.")
+    rows = {key: len(value) for key, value in found.items()}
+    if len(set(rows.values())) > 1 or 0 in rows.values():
+        raise BadInput(
+            f"the conditions have these numbers of rows: {rows}.", "Give as many of each."
+        )
+    if labels is not None or "label" in found:
+        chosen = found["label"] if labels is None else labels
+        found["label"] = repeat_labels(chosen, len(chosen), classes)
+    return found or None
+
+
+def build_grid(
+    grid: str | FittedGrid, schedule: Schedule, steps: int, solver: Solver, start: float = 1.0
+) -> tuple[Level, Solver]:
+    """The levels of a grid from t = start on, and the solver as it walks them: with the lengths of
+    its steps that were fitted, if they were.
+
+    Raises BadInput for unknown names, and for another count, solver or start than was fitted.
+    """
+    if not isinstance(grid, FittedGrid):
+        return _levels(grid, schedule, steps, start), solver
+    if start != 1:
+        raise BadInput("the grid is a fitted one, which begins at pure noise.", "Name another.")
+    if steps != grid.steps:
+        raise BadInput(
+            f"the grid was fitted to {grid.steps} steps and steps is {steps}.",
+            "Leave the steps out, or fit one: scorefield fit-grid RUN `steps` "
+            f"{steps} `solver` {grid.solver}.",
+        )
+    in_python = grid.solver.endswith(")") and ":" not in grid.solver  # as repr wrote it
+    if solver != build_solver(grid.solver) if not in_python else repr(solver) != grid.solver:
+        raise BadInput(
+            f"the grid was fitted to the solver {grid.solver} and the solver is {solver!r}.",
+            f"Leave the solver out, or fit one: scorefield fit-grid RUN `steps` {steps} `solver` "
+            "NAME.",
+        )
+    return grid.levels, grid.method(solver)
+
+
+def _levels(grid: str, schedule: Schedule, steps: int, start: float) -> Level:
+    try:
+        return build_levels(grid, schedule, steps, start)
+    except BadInput as error:
+        if start > schedule.floor:
+            raise
+        raise BadInput(
+            f"strength is {start:g}, and the last noisy level is at {schedule.floor:g}.",
+            "Give more, or 0, which returns the input.",
+        ) from error
