@@ -3,14 +3,13 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from scorefield.base import Cond, Denoise, Level, Noise
-from scorefield.solve import DEIS, Info
+from scorefield.base import Level
+from scorefield.solve import DEIS
 from scorefield.solve.dpmpp import DPMSolverPP3M
 from scorefield.solve.interpolate import (
     Form,
@@ -21,7 +20,7 @@ from scorefield.solve.interpolate import (
     vp_clock,
     warmed,
 )
-from scorefield.solve.multistep import Interval, advance, no_past
+from scorefield.solve.multistep import Interval, Weigh
 from tests.laws.order import check_order, order_on_eight
 
 pytestmark = pytest.mark.slow
@@ -45,16 +44,8 @@ class Newton3M(DPMSolverPP3M):
 
     curve: float = 2.0
 
-    def step(
-        self,
-        denoise: Denoise,
-        state: Any,
-        here: Level,
-        there: Level,
-        noise: Noise,
-        cond: Cond | None = None,
-    ) -> tuple[Any, Info]:
-        return advance(Weighed(("x0",), self.weigh), denoise, state, here, there, cond)
+    def method(self) -> tuple[Weigh, int]:
+        return Weighed(("x0",), self.weigh), 2
 
     def weigh(self, step: Interval, here: Level, there: Level) -> Tensor:
         h, (h1, h2) = step.h, (-step.lam.diff()).unbind(1)
@@ -80,15 +71,7 @@ def phi(h: Tensor, k: int) -> Tensor:
 class Shifted(DEIS):
     """DEIS with the sigma of the level left before the integral, in the place of that reached."""
 
-    def step(
-        self,
-        denoise: Denoise,
-        state: Any,
-        here: Level,
-        there: Level,
-        noise: Noise,
-        cond: Cond | None = None,
-    ) -> tuple[Any, Info]:
+    def method(self) -> tuple[Weigh, int]:
         def weigh(step: Interval, here: Level, there: Level) -> Tensor:
             clock = warmed(vp_clock, step.present)
             nodes = place(clock, step.lam, step.present)
@@ -97,10 +80,7 @@ class Shifted(DEIS):
             shifted[:, 0] -= there.sigma * w.sum(1)
             return shifted
 
-        return advance(Weighed(("eps",), weigh), denoise, state, here, there, cond)
-
-    def init(self, x: Tensor) -> Any:
-        return no_past(x, self.k)
+        return Weighed(("eps",), weigh), self.k
 
 
 def test_3m_takes_twice_the_second_difference():
