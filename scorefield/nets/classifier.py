@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scorefield.base import BadInput
-from scorefield.nets.contract import check_inputs, check_sizes
+from scorefield.nets.contract import check_inputs, check_sizes, config_of
 from scorefield.nets.embed import Embedding
 from scorefield.nets.init import preserve_variance, zero
 from scorefield.nets.mlp import WAVES, ResidualLayer, with_waves
@@ -34,18 +34,13 @@ class Classifier(nn.Module):
         self, shape: Sequence[int], classes: int, *, width: int = 32, blocks: int = 2
     ) -> None:
         super().__init__()
+        self.config = config_of(locals())
         check_sizes(shape=tuple(shape), classes=classes, width=width, blocks=blocks)
         if len(shape) not in (1, 3) or width % 8:
             raise BadInput(
                 f"shape is {tuple(shape)} and width {width}.",
                 "Classify pictures (C, H, W) or vectors (D,), with a width of a multiple of 8.",
             )
-        self.config = {
-            "shape": list(shape),
-            "classes": classes,
-            "width": width,
-            "blocks": blocks,
-        }
         self.shape = tuple(shape)
         body = _Pictures if len(shape) == 3 else _Vectors
         self.embedding = Embedding(4 * width)

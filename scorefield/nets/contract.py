@@ -1,11 +1,23 @@
 """The contract of every network, net(x, noise, cond=None) -> F, and the checks of what it gets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
+
+
+def config_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a network is built with, as JSON has it: of the `locals()` that its `__init__` begins
+    with, so that `type(net)(**net.config)` builds it again.
+
+    >>> config_of({"self": None, "shape": (1, 8, 8), "width": 64, "norm": "group"})
+    {'shape': [1, 8, 8], 'width': 64, 'norm': 'group'}
+    """
+    options = {k: v for k, v in given.items() if k not in ("self", "__class__")}
+    return {k: list(v) if isinstance(v, list | tuple) else v for k, v in options.items()}
 
 
 def check_inputs(x: Tensor, noise: Tensor, shape: tuple[int, ...]) -> None:

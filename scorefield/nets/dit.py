@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from scorefield.base import BadInput
 from scorefield.nets.attention import attention
-from scorefield.nets.contract import check_dropout, check_inputs, check_sizes
+from scorefield.nets.contract import check_dropout, check_inputs, check_sizes, config_of
 from scorefield.nets.embed import Embedding, Features, with_image
 from scorefield.nets.init import preserve_variance, zero
 from scorefield.nets.tokens import CrossAttention, Tokens
@@ -66,6 +66,7 @@ class DiT(nn.Module):
         checkpoint: bool = False,
     ) -> None:
         super().__init__()
+        self.config = config_of(locals())
         if len(shape) != 3:
             raise BadInput(f"shape is {tuple(shape)}.", "A DiT reads pictures: give (C, H, W).")
         check_sizes(shape=shape, patch=patch, width=width, depth=depth, heads=heads)
@@ -81,23 +82,6 @@ class DiT(nn.Module):
             raise BadInput(
                 f"width is {width} with {heads} heads.", "Give a multiple of 4 and of heads."
             )
-        self.config = {
-            "shape": list(shape),
-            "patch": patch,
-            "width": width,
-            "depth": depth,
-            "heads": heads,
-            "classes": classes,
-            "vector": vector,
-            "image": image,
-            "tokens": tokens,
-            "vocabulary": vocabulary,
-            "length": length,
-            "out_channels": out_channels,
-            "features": features,
-            "dropout": dropout,
-            "checkpoint": checkpoint,
-        }
         self.shape, self.patch, self.checkpoint = tuple(shape), patch, checkpoint
         reading = any(size is not None for size in (tokens, vocabulary, length))
         context = width if reading else None

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scorefield.base import BadInput
-from scorefield.nets.contract import check_dropout, check_inputs, check_sizes
+from scorefield.nets.contract import check_dropout, check_inputs, check_sizes, config_of
 from scorefield.nets.embed import Embedding, Features
 from scorefield.nets.init import preserve_variance, zero
 
@@ -48,20 +48,11 @@ class MLP(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        self.config = config_of(locals())
         if len(shape) != 1:
             raise BadInput(f"shape is {tuple(shape)}.", "An MLP reads vectors: give (D,).")
         check_sizes(shape=shape, width=width, blocks=blocks, out_channels=out_channels)
         check_dropout(dropout)
-        self.config = {
-            "shape": list(shape),
-            "width": width,
-            "blocks": blocks,
-            "classes": classes,
-            "vector": vector,
-            "out_channels": out_channels,
-            "features": features,
-            "dropout": dropout,
-        }
         self.shape = tuple(shape)
         D = shape[0]
         self.embedding = Embedding(width, classes, vector, features)

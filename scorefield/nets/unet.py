@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from scorefield.base import BadInput, unknown
 from scorefield.nets.attention import attention
-from scorefield.nets.contract import check_dropout, check_inputs, check_sizes
+from scorefield.nets.contract import check_dropout, check_inputs, check_sizes, config_of
 from scorefield.nets.embed import Embedding, Features, with_image
 from scorefield.nets.init import preserve_variance, zero
 from scorefield.nets.tokens import CrossAttention, Tokens
@@ -77,6 +77,7 @@ class UNet(nn.Module):
         checkpoint: bool = False,
     ) -> None:
         super().__init__()
+        self.config = config_of(locals())
         if len(shape) != 3:
             raise BadInput(f"shape is {tuple(shape)}.", "A UNet reads pictures: give (C, H, W).")
         check_sizes(shape=shape, width=width, multipliers=tuple(multipliers), blocks=blocks)
@@ -88,26 +89,6 @@ class UNet(nn.Module):
             raise unknown("norm", norm, NORMS)
         if norms not in get_args(Norms):
             raise BadInput(f"norms is {norms}.", "A residual block has 1 or 2.")
-        self.config = {
-            "shape": list(shape),
-            "width": width,
-            "multipliers": list(multipliers),
-            "blocks": blocks,
-            "attention": None if attention is None else list(attention),
-            "head_dim": head_dim,
-            "norm": norm,
-            "norms": norms,
-            "classes": classes,
-            "vector": vector,
-            "image": image,
-            "tokens": tokens,
-            "vocabulary": vocabulary,
-            "length": length,
-            "out_channels": out_channels,
-            "features": features,
-            "dropout": dropout,
-            "checkpoint": checkpoint,
-        }
         self.shape, self.checkpoint = tuple(shape), checkpoint
         channels = [width * m for m in multipliers]
         deepest = len(channels) - 1

@@ -40,13 +40,8 @@ def splitmix64(seed: int, count: int) -> list[int]:
     return found
 
 
-KNOWN = [
-    6457827717110365317,
-    3203168211198807973,
-    9817491932198370423,
-    4593380528125082431,
-    16408922859458223821,
-]
+KNOWN = [*(6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431)]
+KNOWN += [16408922859458223821]
 
 
 def test_known_answers():
@@ -158,10 +153,8 @@ def check_independent(a: np.ndarray, b: np.ndarray) -> None:
     n = a.size
     assert abs(correlation(a, b)) < 5 / math.sqrt(n)
     assert abs(correlation(a**2, b**2)) < 5 / math.sqrt(n)
-    table = np.array(
-        [((a > 0) == i).ravel() & ((b > 0) == j).ravel() for i in (0, 1) for j in (0, 1)]
-    )
-    counts = table.sum(1)
+    signs = [((a > 0) == i).ravel() & ((b > 0) == j).ravel() for i in (0, 1) for j in (0, 1)]
+    counts = np.array(signs).sum(1)
     assert ((counts - n / 4) ** 2 / (n / 4)).sum() < 25  # chi-square, 3 degrees: 1.5e-5
     for shift in (-2, -1, 0, 1, 2):
         moved = np.roll(b.reshape(len(b), -1), shift, axis=-1)
@@ -174,13 +167,12 @@ def test_neighbouring_seeds():
 
 
 def test_neighbouring_intervals():
-    draws = [normals(keys(range(20), *interval(i)), 100, True).ravel() for i in range(0, 1000, 10)]
-    z = np.stack(draws)
-    check_independent(z[:-1], z[1:])
-    nearly = np.stack(
-        [normals(keys(range(20), *interval(i, 10**6)), 100, True).ravel() for i in range(100)]
-    )
-    check_independent(nearly[:-1], nearly[1:])
+    for pairs in (
+        [interval(i) for i in range(0, 1000, 10)],
+        [interval(i, 10**6) for i in range(100)],
+    ):
+        z = np.stack([normals(keys(range(20), *pair), 100, True).ravel() for pair in pairs])
+        check_independent(z[:-1], z[1:])
 
 
 def test_seed_against_interval():
@@ -308,10 +300,8 @@ def test_odd_and_empty_shapes(shape):
 def test_an_interval_of_no_length_and_both_ends():
     x = torch.zeros(1, 9)
     pure, clean = Level.of(0.0, 1.0), Level.of(1.0, 0.0)
-    draws = [
-        Seeded([1])(x, *pair)
-        for pair in ((HERE, HERE), (pure, pure), (clean, clean), (pure, clean), (clean, pure))
-    ]
+    pairs = (HERE, HERE), (pure, pure), (clean, clean), (pure, clean), (clean, pure)
+    draws = [Seeded([1])(x, *pair) for pair in pairs]
     assert all(d.isfinite().all() for d in draws)
     assert len({tuple(d.ravel().tolist()) for d in draws}) == 5
 

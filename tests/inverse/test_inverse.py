@@ -45,9 +45,8 @@ def posterior(data: Gaussian, a: torch.Tensor, y: torch.Tensor, noise_std: float
 def defect(guide, data: Gaussian, a, y, noise_std: float) -> float:
     """Largest error of `D_y` against the posterior's own denoiser, at noisy and clean levels."""
     truth, x = posterior(data, a, y, noise_std), 3 * normal(5, len(data.mean), seed=9)
-    level = Level.of(
-        torch.tensor([0.02, 0.3, 0.7, 0.99, 1.0]), torch.tensor([1, 0.9, 0.7, 0.1, 0.003])
-    )
+    alpha, sigma = torch.tensor([[0.02, 0.3, 0.7, 0.99, 1.0], [1, 0.9, 0.7, 0.1, 0.003]])
+    level = Level.of(alpha, sigma)
     found = guide(data.denoise)(x, level, None)
     return float((found - truth.denoise(x, level)).abs().max())
 
@@ -127,11 +126,8 @@ def test_diffpir_is_exact_for_flat_priors():
     found = diffpir(SEEN, Y, 0.3)(data.denoise)
     truth, x, level = posterior(data, A, Y, 0.3), normal(4, D), Level.of(0.8, 0.6)
     assert torch.allclose(found(x, level, None), truth.denoise(x, level), atol=1e-5)
-    assert not torch.allclose(
-        diffpir(SEEN, Y, 0.3, weight=3.0)(data.denoise)(x, level, None),
-        found(x, level, None),
-        atol=1e-3,
-    )
+    other = diffpir(SEEN, Y, 0.3, weight=3.0)(data.denoise)
+    assert not torch.allclose(other(x, level, None), found(x, level, None), atol=1e-3)
 
 
 def test_the_covariance_is_the_posterior_s():
@@ -167,9 +163,8 @@ def test_finite_from_noise_to_data(method, process, noise_std):
         noise_std = made(method, noise_std)
         y = inverse.measure(a, PICTURES.sample(1, seed=0).view(1, 1, 8, 8), noise_std, Seeded([5]))
         options: dict[str, Any] = {"sigma_data": 1.0} if method == "twisted" else {}
-        found = restore(
-            PICTURES.denoise, a, y, noise_std, method, LEVELS[process], range(4), **options
-        )
+        asked = method, LEVELS[process], range(4)
+        found = restore(PICTURES.denoise, a, y, noise_std, *asked, **options)
         assert found.shape == (4, 1, 8, 8)
         assert bool(found.isfinite().all()), text
 
@@ -207,13 +202,8 @@ def test_an_exact_measurement_is_kept(method):
     y = a(PICTURES.sample(1, seed=0).view(1, 1, 8, 8))
     found = restore(PICTURES.denoise, a, y, 0.0, method, grids.karras(EDM(0.001), 30), range(4))
     assert torch.allclose(a(found), y.expand(4, -1, -1, -1), atol=0.02)
-    free = sample(
-        DDIM(1.0),
-        PICTURES.denoise,
-        80 * normal(4, 1, 8, 8),
-        grids.karras(EDM(), 30),
-        Seeded(range(4)),
-    )
+    x, levels = 80 * normal(4, 1, 8, 8), grids.karras(EDM(), 30)
+    free = sample(DDIM(1.0), PICTURES.denoise, x, levels, Seeded(range(4)))
     assert not torch.allclose(a(free), y.expand(4, -1, -1, -1), atol=0.02)
 
 
@@ -261,20 +251,10 @@ def test_ddrm_has_the_levels_law_for_a_point():
     here = Level.of(1.0, 2.0)
     x = m + 2 * normal(20_000, 4, seed=8)
     near, far = Level.of(1.0, 1.0), Level.of(1.0, 0.2)  # far: more than halved, y's noise is all
-    for mix, k, there in (
-        (1.0, 1.0, near),
-        (0.5, 0.5, near),
-        (None, 4 / 4.25, near),
-        (None, 0, far),
-    ):
-        solver = inverse.DDRM(a, y, 0.5, eta=0.85, mix=mix)
-        state, _ = solver.step(
-            lambda x, level, cond: m.expand_as(x),
-            solver.init(x),
-            here,
-            there,
-            Seeded(range(20_000)),
-        )
+    draws, point = Seeded(range(20_000)), lambda x, level, cond: m.expand_as(x)
+    for mix, k in ((1.0, 1.0), (0.5, 0.5), (None, 4 / 4.25), (None, 0)):
+        solver, there = inverse.DDRM(a, y, 0.5, eta=0.85, mix=mix), near if k else far
+        state, _ = solver.step(point, solver.init(x), here, there, draws)
         variance = float(there.sigma) ** 2
         told = variance - (0.5 * k) ** 2 if k else 0.0
         expected = torch.tensor([told, told, variance, variance]).double()

@@ -13,6 +13,7 @@ from scorefield.inverse.operators import Mask, Matrix
 from scorefield.solve import DDIM, DDPM, Solver
 from tests.refusal import refused
 
+UNIT = Gaussian(torch.zeros(2).double(), torch.eye(2).double())
 HERE, THERE = Level.of(0.6, 0.8), Level.of(0.8, 0.6)
 
 
@@ -77,10 +78,8 @@ def test_ddrm_takes_the_probable_share_of_y():
 
     def found(**options) -> torch.Tensor:
         solver = DDRM(seen, y, noise_std, sigma_data=2.0, eta=0.8, **options)
-        state, _ = solver.step(
-            lambda x, level, cond: c.expand_as(x), solver.init(x), HERE, THERE, Zero()
-        )
-        return state[0]
+        point = lambda x, level, cond: c.expand_as(x)  # noqa: E731
+        return solver.step(point, solver.init(x), HERE, THERE, Zero())[0][0]
 
     r2 = (0.8 / 0.6) ** 2
     told = 0.8 * (c[:, :2] + r2 / (r2 + 1) * (y - c[:, :2]))
@@ -130,11 +129,7 @@ def test_dps_reads_the_variance_from_the_residual():
 def test_ddrm_leaves_out_what_is_noise():
     """A number of error 10 counts if data may be as large, else y does not matter."""
     a = Matrix(torch.diag(torch.tensor([1.0, 0.01])).double(), (2,))
-    data, x, y = (
-        Gaussian(torch.zeros(2).double(), torch.eye(2).double()),
-        normal(3, 2),
-        normal(1, 2),
-    )
+    data, x, y = UNIT, normal(3, 2), normal(1, 2)
     other = y + torch.tensor([[0.0, 1.0]])
     kept = [stepped(DDRM(a, v, 0.1), data.denoise, x) for v in (y, other)]
     assert torch.equal(kept[0], kept[1])
@@ -145,11 +140,7 @@ def test_ddrm_leaves_out_what_is_noise():
 def test_noise_damps_what_a_small_singular_value_would_divide():
     """By hand: each singular value's share of y is that of r^2 s^2 beside the noise."""
     a = Matrix(torch.diag(torch.tensor([1.0, 1e-4])).double(), (2,))
-    data, x, y = (
-        Gaussian(torch.zeros(2).double(), torch.eye(2).double()),
-        normal(3, 2),
-        normal(1, 2),
-    )
+    data, x, y = UNIT, normal(3, 2), normal(1, 2)
     found = replacement(a, y, 0.1)(data.denoise)(x, HERE, None)
     away = y - data.denoise(x, HERE) @ a.matrix.T
     r2 = 0.8**2  # sigma^2 / (alpha^2 + sigma^2)

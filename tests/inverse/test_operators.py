@@ -36,16 +36,8 @@ def turn(x):
 
 
 PICTURES = (
-    *(
-        "box:2,2,4,4",
-        "random:.5",
-        "pool:1",
-        "pool:2",
-        "pool:4",
-        "blur:1.0",
-        "blur:.3",
-        "motion:1,0",
-    ),
+    *("box:2,2,4,4", "random:.5", "pool:1", "pool:2", "pool:4", "blur:1.0", "blur:.3"),
+    "motion:1,0",
     *("motion:5,45", "motion:3.5,110", "grey", "radon:7", "fourier:4", "fourier:1", "project:16"),
 )
 LINEAR = {

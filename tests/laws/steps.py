@@ -10,21 +10,9 @@ from torch import Tensor
 
 from scorefield.base import Seeded, like
 from scorefield.process import Schedule
-from scorefield.solve import DDIM, DDPM, PNDM, DPMSolverPP, Heun, Info, Solver, State, sample
+from scorefield.solve import DDIM, DDPM, PNDM, DPMSolverPP, Heun, Info, Solver, State, laws, sample
 from scorefield.solve.dpmpp import History
-from scorefield.solve.laws import (
-    CLEAN,
-    COV,
-    DOWN,
-    EIGHT,
-    GAUSSIAN,
-    MEAN,
-    PURE,
-    close,
-    formula,
-    marginal,
-    side_by_side,
-)
+from scorefield.solve.laws import CLEAN, COV, DOWN, EIGHT, GAUSSIAN, MEAN, PURE, close, side_by_side
 from scorefield.solve.laws import (
     grown as aged,
 )
@@ -56,7 +44,7 @@ def check_pure_noise(solver: Solver, *schedules: Schedule) -> None:
     for steps in (20, 80):
         several = every_grid(steps, {str(k): schedule for k, schedule in enumerate(schedules)})
         levels = side_by_side(list(several.values()))
-        mean, cov = probed(solver, levels)[-1].of(*marginal(levels.at(0)))
+        mean, cov = probed(solver, levels)[-1].of(*laws.marginal(levels.at(0)))
         assert mean.isfinite().all()
         assert cov.isfinite().all()
         errors.append((mean - MEAN).norm(dim=1) + (cov - COV).flatten(1).norm(dim=1))
@@ -104,7 +92,7 @@ def check_few_steps(solver: Solver) -> None:
 def check_evals(solver: Solver) -> None:
     """Declared calls are made on an inner step, and no more at either end; an adaptive step makes
     them for its first attempt, and for another one call less."""
-    solver = formula(solver)
+    solver = laws.formula(solver)
     start_evals = getattr(solver, "start_evals", solver.evals)
     for k, expected in ((0, None), (3, solver.evals), (7, None)):
         counted = Counted(EIGHT.denoise)

@@ -11,6 +11,7 @@ import tomllib
 import pytest
 
 from tests.laws.house import ROOT, by_package, callers, code_lines, sources, surface, twice
+from tests.refusal import fails
 
 WALKERS = {"solve", "draw", "likelihood"}
 SURFACE_MOST = 0.64  # to end at .40
@@ -87,10 +88,8 @@ def test_the_surface_is_thin_and_so_are_the_tests(house):
 
 def test_a_planted_surface_and_planted_tests(house):
     counts = by_package(house)
-    with pytest.raises(AssertionError):
-        check_surface({**counts, "serve": 700})
-    with pytest.raises(AssertionError):
-        check_tests(118 * 100 + 1, 10_000)
+    fails("", check_surface, {**counts, "serve": 700})
+    fails("", check_tests, 118 * 100 + 1, 10_000)
 
 
 SOURCE = '''"""Module.

@@ -69,15 +69,10 @@ def one_neighbour_short(samples: Tensor, real: Tensor, k: int) -> PrecisionRecal
     return replace(both, density=both.density / 2, k=k, n_samples=len(samples), n_real=len(real))
 
 
-@pytest.mark.parametrize(
-    "law, twin",
-    [
-        (by_hand, swapped),
-        (collapsed, swapped),
-        (by_hand, one_neighbour_short),
-        (two_neighbours, one_neighbour_short),
-    ],
-)
+SHORT = [(law, one_neighbour_short) for law in (by_hand, two_neighbours)]
+
+
+@pytest.mark.parametrize("law, twin", [(by_hand, swapped), (collapsed, swapped), *SHORT])
 def test_wrong_measures_fail(law, twin):
     fails("", law, twin)
 
@@ -117,12 +112,7 @@ def test_blocks_change_nothing(monkeypatch):
     whole = precision_recall(a, b[:40])
     monkeypatch.setattr(blocks_module, "BLOCK", 200)
     seen: list[slice] = []
-
-    def count(blocks):
-        for block in blocks:
-            seen.append(block)
-            yield block
-
+    count = lambda blocks: (seen.append(block) or block for block in blocks)  # noqa: E731
     assert precision_recall(a, b[:40], progress=count) == whole
     assert len(seen) == 10
 

@@ -27,10 +27,7 @@ def root(C: Tensor) -> Tensor:
 def commuting(distance: GaussianDistance) -> None:
     """Covariances with common eigenvectors: |m1 - m2|^2 + sum (sqrt(a) - sqrt(b))^2."""
     Q = torch.linalg.qr(normal(4, 4)).Q
-    a, b = (
-        torch.tensor([4.0, 1.0, 9.0, 0.25]).double(),
-        torch.tensor([1.0, 1.0, 16.0, 4.0]).double(),
-    )
+    a, b = torch.tensor([[4.0, 1.0, 9.0, 0.25], [1.0, 1.0, 16.0, 4.0]]).double()
     m1, m2 = torch.zeros(4).double(), torch.tensor([1.0, 2.0, 0.0, -1.0]).double()
     # 6 + (1 + 0 + 1 + 2.25), in float64
     assert distance(m1, Q * a @ Q.T, m2, Q * b @ Q.T) == pytest.approx(10.25, abs=1e-12)
@@ -67,15 +64,11 @@ def mean_not_squared(m1: Tensor, C1: Tensor, m2: Tensor, C2: Tensor) -> float:
     return frechet_gaussian(m1, C1, m2, C2) - d.square().sum().item() + d.norm().item()
 
 
-@pytest.mark.parametrize(
-    "law, twin",
-    [
-        (commuting, without_the_root),
-        (commuting, mean_not_squared),
-        (transported, without_the_root),
-        (transported, roots_multiplied),
-    ],
-)
+ROOTS = [(transported, twin) for twin in (without_the_root, roots_multiplied)]
+MEANS = [(commuting, twin) for twin in (without_the_root, mean_not_squared)]
+
+
+@pytest.mark.parametrize("law, twin", [*ROOTS, *MEANS])
 def test_wrong_formulas_fail_the_closed_forms(law, twin):
     fails("", law, twin)
 

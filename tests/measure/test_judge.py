@@ -66,14 +66,10 @@ def test_small_moves_keep_the_label(judged):
     assert (judge(moved).argmax(1) == judge(x0).argmax(1)).double().mean() > 0.9
 
 
-def test_frozen_and_in_evaluation_mode(judged):
-    _, judge, _ = judged
+def test_it_is_frozen_and_its_config_rebuilds_it(judged):
+    data, judge, _ = judged
     assert not judge.training
     assert not any(p.requires_grad for p in judge.parameters())
-
-
-def test_config_rebuilds_the_judge(judged):
-    data, judge, _ = judged
     twin = Judge(**json.loads(json.dumps(judge.config)))
     twin.load_state_dict(judge.state_dict())
     x0 = held_out(data)[:5]
@@ -121,12 +117,7 @@ def test_any_shape(shape):
 
 def test_one_epoch_of_one_batch_and_progress():
     seen: list[int] = []
-
-    def watch(epochs):
-        for epoch in epochs:
-            seen.append(epoch)
-            yield epoch
-
+    watch = lambda epochs: (seen.append(epoch) or epoch for epoch in epochs)  # noqa: E731
     _, report = train_judge(blobs(3, 3), epochs=1, progress=watch)
     assert seen == [0]
     assert report.n_train == 3

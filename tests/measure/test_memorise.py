@@ -73,14 +73,10 @@ def suspects_are_the_farthest(samples: Tensor, train: Tensor, held_out: Tensor) 
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "law, twin",
-    [
-        (copies, distances_to_test),
-        (held_out_is_one, distances_to_test),
-        (one_copy_among_many, suspects_are_the_farthest),
-    ],
-)
+FAR = [(law, distances_to_test) for law in (copies, held_out_is_one)]
+
+
+@pytest.mark.parametrize("law, twin", [*FAR, (one_copy_among_many, suspects_are_the_farthest)])
 def test_wrong_measures_fail(law, twin):
     fails("", law, twin)
 

@@ -103,8 +103,7 @@ def test_twin_a_picture_multiplied_by_its_mask_fails(monkeypatch):
 def test_no_condition_at_all_is_every_sample_null_in_any_mix(name):
     net = build(name, **ALL)
     x, noise = inputs()
-    cond = {"label": torch.tensor([0, 1, 2, 0]), "vector": torch.randn(BATCH, 2)}
-    cond |= cond_of("image") | cond_of("ids")
+    cond = all_conditions()
     null = torch.ones(BATCH, dtype=torch.bool)
     plain = net(x, noise)
     torch.testing.assert_close(net(x, noise, {**cond, "null": null}), plain, rtol=0, atol=1e-12)
@@ -221,15 +220,18 @@ def test_networks_without_tokens_or_pictures_have_no_weights_for_them(name):
     assert all("tokens." in n or "cross." in n or "reading." in n for n in told - names)
 
 
+def all_conditions() -> dict[str, torch.Tensor]:
+    cond = {"label": torch.tensor([0, 1, 2, 0]), "vector": torch.ones(BATCH, 2)}
+    return cond | cond_of("image") | cond_of("ids")
+
+
 @every
 def test_config_rebuilds_the_network(name):
     net = build(name, **ALL)
     kind, _ = NETWORKS[name]
     again = kind(**json.loads(json.dumps(net.config))).double()
     again.load_state_dict(net.state_dict())
-    cond = {"label": torch.tensor([0, 1, 2, 0]), "vector": torch.ones(BATCH, 2)}
-    cond |= cond_of("image") | cond_of("ids")
-    assert torch.equal(again(*inputs(), cond), net(*inputs(), cond))
+    assert torch.equal(again(*inputs(), all_conditions()), net(*inputs(), all_conditions()))
 
 
 @every
@@ -237,8 +239,7 @@ def test_config_rebuilds_the_network(name):
 def test_one_graph_holds_the_whole_network(name):
     few = {"multipliers": (1,), "attention": (0,)} if name == "unet" else {"depth": 1}
     net = build(name, **ALL, **few)
-    cond = {"label": torch.tensor([0, 1, 2, 0]), "vector": torch.ones(BATCH, 2), "null": NULL}
-    cond |= cond_of("image") | cond_of("ids")
+    cond = all_conditions() | {"null": NULL}
     compiled = torch.compile(net, backend="eager", fullgraph=True)
     assert torch.equal(compiled(*inputs(), cond), net(*inputs(), cond))
 
