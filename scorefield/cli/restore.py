@@ -5,7 +5,7 @@ import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import tyro
@@ -32,16 +32,16 @@ from scorefield.guide.population import Particles
 from scorefield.inverse import METHODS, Renewed, measure, restoration
 from scorefield.inverse.operators import Operator, operator
 from scorefield.report import picture, write_npz, write_png
+from scorefield.report.text import render
 from scorefield.run.bar import progress_bar
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, data_of, open_run
 from scorefield.store import write_json
+from scorefield.use.restored import FAR, agreement, failed, findings
 
 METHOD, STEPS = "dps", 100
 RENEWED = ("dps", "mmps", "pigdm", "tmpd")
 """The guides that are best with a constant share of fresh noise."""
-FAR = 2.0
-"""A restoration with a number beyond this has failed; data end at 1."""
 MEASURING = 2**32
 """Added to a seed for the noise of the measurement, which is none of the sampler's."""
 FILES = ("sheet.png", "measurement.png", "restorations.png", "mean.png", "deviation.png")
@@ -152,7 +152,7 @@ def main(argv: list[str]) -> int:
             f"{options.method} on {options.operator} gave values that are not finite.",
             "Take more --steps or another --method.",
         )
-    figures = _figures(found, a, y, truth)
+    figures = agreement(found, a, y, truth)
     figures["failed"] = failed(found)
     if figures["failed"]:
         warnings.warn(
@@ -165,7 +165,7 @@ def main(argv: list[str]) -> int:
         figures["effective"] = {"least": min(sizes), "mean": sum(sizes) / len(sizes)}
         figures["log_evidence"] = float(state.log_evidence[0])
     _write(out, run, found, a, y, truth, options.noise)
-    result = {
+    record = {
         "run": str(options.run),
         "operator": options.operator,
         "method": options.method,
@@ -177,8 +177,8 @@ def main(argv: list[str]) -> int:
         "seconds": round(seconds, 3),
         "out": str(out),
     }
-    result = write_json(out / "restore.json", result)
-    say(result, _text(result), options.json)
+    found = findings(record)
+    say(write_json(out / "restore.json", found.to_json()), render(found), options.json)
     return 0
 
 
@@ -231,32 +231,6 @@ def _cond(label: list[int] | None, n: int) -> Cond | None:
     return None if label is None else {"label": torch.tensor(label * n, device=device())}
 
 
-def _figures(found: Tensor, a: Operator, y: Tensor, truth: Tensor | None) -> dict[str, Any]:
-    """How well the restorations agree with y, with one another and, if it is known, the truth."""
-    spread = found.std(0) if len(found) > 1 else torch.zeros_like(found[0])
-    figures: dict[str, Any] = {
-        "n": len(found),
-        "misfit": float((a(found) - y).square().mean().sqrt()),
-        "deviation": float(spread.square().mean().sqrt()),
-    }
-    if truth is not None:
-        figures["rms"] = float((found - truth).square().mean().sqrt())
-        figures["psnr"] = psnr(found, truth)
-        figures["psnr_of_mean"] = psnr(found.mean(0, keepdim=True), truth)
-    return figures
-
-
-def failed(x0: Tensor) -> int:
-    """How many restorations `(n, ...)` have a number beyond `FAR`."""
-    return int((x0.flatten(1).abs().amax(1) > FAR).sum())
-
-
-def psnr(x0: Tensor, truth: Tensor) -> float:
-    """Peak signal to noise, dB, of pictures in [-1, 1]: the mean over pictures."""
-    mse = (x0 - truth).flatten(1).square().mean(1)
-    return float((10 * (4 / mse.clamp(min=1e-12)).log10()).mean())
-
-
 def _write(
     out: Path,
     run: Run,
@@ -289,24 +263,3 @@ def _write(
     ]
     sheet = [*([] if truth is None else [truth]), *(x.expand(1, *size) for x in row), found]
     write_png(picture(torch.cat(sheet)), out / FILES[0])
-
-
-def _text(r: dict[str, Any]) -> str:
-    lines = [
-        f"{r['out']}: {r['n']} restorations by {r['method']}, {r['steps']} steps, "
-        f"{r['seconds']:.1f} s",
-        f"misfit of A(x0) and y {r['misfit']:.3f} RMS (noise {r['noise']:g}); "
-        f"deviation among them {r['deviation']:.3f}",
-    ]
-    if "psnr" in r:
-        lines.append(
-            f"from the truth {r['rms']:.3f} RMS, {r['psnr']:.1f} dB each, "
-            f"{r['psnr_of_mean']:.1f} dB their mean"
-        )
-    if "effective" in r:
-        sizes = r["effective"]
-        lines.append(
-            f"effective sample size {sizes['mean']:.1f} of {r['n']}, at least "
-            f"{sizes['least']:.1f}; log p(y) {r['log_evidence']:.1f}"
-        )
-    return "\n".join(lines)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from scorefield.cli.restore import FILES, failed, psnr
+from scorefield.cli.restore import FILES
+from scorefield.use.restored import failed, psnr
 
 pytestmark = pytest.mark.slow
 BOX = ("--operator", "box:2,2,4,4")
