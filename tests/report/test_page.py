@@ -50,7 +50,8 @@ def evaluated(name: str = "0") -> dict:
     measured = {"precision": 0.9, "recall": 0.7}
     return {
         "run": "x", "images_seen": 46080, "steps": 10, "solver": "arc",
-        "grid": "vp-root", "guidance": 1.3, "network_calls": 20, "samples_per_second": 159.0, "judge": {"accuracy": 0.99},
+        "grid": "vp-root", "guidance": 1.3, "network_calls": 20,
+        "samples_per_second": 159.0, "judge": {"accuracy": 0.99},
         "data": "digits", "feature_space": "digits-judge v1 features (64)", "n_samples": 1000,
         "n_test": 359,
         "frechet": {"value": 0.56, "value_std": 0.07, "floor": 0.41, "floor_std": 0.05, "n": 359},
@@ -65,8 +66,8 @@ def empty() -> Page:
     missing = Section(
         "measures", "Measures", note="Not measured yet. Next:", next="scorefield eval x"
     )
-    return Page("digits", 0, "At 0 of 9 images.", "scorefield train", "A unet.", "scorefield report",
-                (("Images seen", "0", "batches of 9"),), (missing,))  # fmt: skip
+    facts = (("Images seen", "0", "batches of 9"),)
+    return Page("digits", 0, "At 0 of 9.", "train", "A unet.", "report", facts, (missing,))
 
 
 def full(text: str = "digits", rows: int = 90) -> Page:
