@@ -1,7 +1,7 @@
 """What a verb has found, as data: figures, tables, curves and samples.
 
 A result is made once and rendered as text, as HTML, as a picture and as JSON, none of which knows
-the verb; `from_json` reads it back. Nothing here computes or draws.
+the verb; `to_findings` reads it back. Nothing here computes or draws.
 """
 
 import json
@@ -17,7 +17,7 @@ from scorefield.base.errors import BadInput
 
 Spread = float | tuple[float, float] | None
 """Half the width of what a value may be off by, or its (low, high)."""
-Cell = str | int | float | None
+Value = str | int | float | None
 
 
 def ends(value: float, spread: Spread) -> tuple[float, float]:
@@ -54,7 +54,7 @@ class Table:
 
     name: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[Value, ...], ...]
     words: str = ""
 
 
@@ -97,7 +97,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Map:
+class Heatmap:
     """Positive `values` of cells between edges, `(rows, columns)`, None where unknown, on a log
     scale of their own."""
 
@@ -126,9 +126,9 @@ class Strip:
     png: bytes = b""
 
 
-Item = Figure | Table | Series | Map | Strip
+Item = Figure | Table | Series | Heatmap | Strip
 KINDS: dict[str, type] = {
-    kind.__name__.lower(): kind for kind in (Figure, Table, Series, Map, Strip)
+    kind.__name__.lower(): kind for kind in (Figure, Table, Series, Heatmap, Strip)
 }
 KEPT_OUT = ("x0", "labels", "png")
 OWN = ("verb", "run", "how", "items")
@@ -154,7 +154,7 @@ class Findings:
         return {**self.record, **own, "items": [_plain(item) for item in self.items]}
 
 
-def from_json(content: Mapping[str, Any], source: str) -> Findings:
+def to_findings(content: Mapping[str, Any], source: str) -> Findings:
     """Read back what `to_json` gave, or BadInput that names the source."""
     try:
         items = tuple(_item(item) for item in content["items"])

@@ -37,7 +37,7 @@ from scorefield.report.text import render
 from scorefield.run.open import data_of, open_grid, open_run, settings_of
 from scorefield.store import write_bytes, write_json
 from scorefield.tune import FittedGrid
-from scorefield.use.compare import compare, findings, methods_of, to_csv
+from scorefield.use.compare import compare, comparison_csv, findings, methods_of
 from scorefield.use.evaluate import judge_of
 
 SOLVERS = ("ddim", "dpmpp2m", "unipc2", "arc", "sde-dpmpp2m")
@@ -147,7 +147,7 @@ def main(argv: list[str]) -> int:
     pictures = curves(result), strips(found)
     for picture, name in zip(pictures, FILES):
         write_png(picture, out / name)
-    write_bytes(out / "compare.csv", to_csv(found))
+    write_bytes(out / "compare.csv", comparison_csv(found))
     said = write_json(out / "compare.json", result.to_json())
     say(said, render(result), options.json)
     if not options.json:

@@ -30,7 +30,7 @@ from scorefield.report.text import render
 from scorefield.run.open import Run, build_solver, data_of, open_run
 from scorefield.store import claim, write_bytes, write_json
 from scorefield.use.bits import Bits, Dequantise, How, Method, begins, cell_of, measure, usual
-from scorefield.use.likelihood import Set, findings, strangers, to_csv, worded
+from scorefield.use.likelihood import Set, bits_csv, findings, how_measured, strangers
 
 MADE = ("shuffled", "inverted", "noise")
 """Sets made of the test split: positions in another order, signs turned, and noise."""
@@ -136,7 +136,7 @@ def main(argv: list[str]) -> int:
     main_set = next(s for s in sets if s.name == options.data)
     record = _record(run, options, how, main_set, found[main_set.name], cell)
     shown = [findings(record)]
-    write_bytes(out, to_csv(sets, found))
+    write_bytes(out, bits_csv(sets, found))
     if options.against is not None:
         other, names = strangers(record, found), ("mean", "error", "below")
         write_json(folder / "against.json", other.to_json())
@@ -255,7 +255,7 @@ def _record(
         "error": bits.error,
         "chance": bits.chance,
         "nats": float(bits.nats.mean()),
-        "how": worded(how, bits.dims, cell),
+        "how": how_measured(how, bits.dims, cell),
         "dequantise": how.dequantise,
         "trace": how.traces(bits.dims) if how.method in ("flow", "bound") else None,
         "draws": how.draws,

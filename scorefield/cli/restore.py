@@ -37,7 +37,7 @@ from scorefield.run.bar import progress_bar
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, data_of, open_run
 from scorefield.store import write_json
-from scorefield.use.restored import FAR, agreement, failed, findings
+from scorefield.use.restored import FAR, failed, fidelity, findings
 
 METHOD, STEPS = "dps", 100
 RENEWED = ("dps", "mmps", "pigdm", "tmpd")
@@ -152,7 +152,7 @@ def main(argv: list[str]) -> int:
             f"{options.method} on {options.operator} gave values that are not finite.",
             "Take more --steps or another --method.",
         )
-    figures = agreement(found, a, y, truth)
+    figures = fidelity(found, a, y, truth)
     figures["failed"] = failed(found)
     if figures["failed"]:
         warnings.warn(

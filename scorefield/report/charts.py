@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scorefield.base.finding import Figure, Line, Map, Mark, Series, ends
+from scorefield.base.finding import Figure, Heatmap, Line, Mark, Series, ends
 from scorefield.report.wording import compact, number, worded
 
 POINTS = 400
@@ -73,7 +73,7 @@ class Text(NamedTuple):
     role: str = ""
 
 
-Part = Stroke | Box | Dot | Text
+Primitive = Stroke | Box | Dot | Text
 
 
 class Chart(NamedTuple):
@@ -82,7 +82,7 @@ class Chart(NamedTuple):
     title: str
     about: str
     told: str
-    parts: tuple[Part, ...]
+    parts: tuple[Primitive, ...]
     height: int = 230
     right: int = 24
     scale: tuple[str, str] | None = None
@@ -215,7 +215,7 @@ def chart(series: Series, height: int = 280) -> Chart:
         (lines[i], _shown(lines[i].name) if len(named) > 1 else _last(lines[i], y), _role(i, lines))
         for i in named
     ]
-    parts: list[Part] = [*_grid(x, y), *(part for m in marks for part in _mark(m, y))]
+    parts: list[Primitive] = [*_grid(x, y), *(part for m in marks for part in _mark(m, y))]
     parts += [part for i, line in enumerate(lines) for part in _curve(line, _role(i, lines), x, y)]
     if not few:
         parts += _tips([lines[i] for i in named], x, y)
@@ -251,7 +251,7 @@ def _roomy(x: Axis, values: Iterable[float]) -> tuple[float, ...]:
     return tuple(kept)
 
 
-def heat(found: Map, height: int = 280) -> Chart:
+def heat(found: Heatmap, height: int = 280) -> Chart:
     """A map, darker for higher."""
     values = np.array([[np.nan if v is None else v for v in row] for row in found.values])
     known = values[np.isfinite(values) & (values > 0)]
@@ -287,7 +287,7 @@ def bar(figure: Figure) -> Chart:
     def at(v: float) -> float:
         return min(max(v / most, 0.0), 1.0)
 
-    parts: list[Part] = [Box(0, 24 / 46, 1, 12 / 46, "track")]
+    parts: list[Primitive] = [Box(0, 24 / 46, 1, 12 / 46, "track")]
     parts.append(Box(0, 24 / 46, at(value), 12 / 46, "fill"))
     if floor is not None and figure.floor_spread is not None:
         a, b = (at(v) for v in ends(floor, figure.floor_spread))
@@ -305,8 +305,8 @@ def bar(figure: Figure) -> Chart:
     return Chart(figure.name, "", told, tuple(parts), 46)
 
 
-def _grid(x: Axis, y: Axis) -> list[Part]:
-    parts: list[Part] = []
+def _grid(x: Axis, y: Axis) -> list[Primitive]:
+    parts: list[Primitive] = []
     for tick in y.ticks:
         at = 1 - y.place(tick)
         parts.append(Stroke(((0, at), (1, at)), "grid"))
@@ -317,8 +317,8 @@ def _grid(x: Axis, y: Axis) -> list[Part]:
     return parts
 
 
-def _mark(mark: Mark, y: Axis) -> list[Part]:
-    parts: list[Part] = []
+def _mark(mark: Mark, y: Axis) -> list[Primitive]:
+    parts: list[Primitive] = []
     if mark.low is not None and mark.high is not None:
         low = max(mark.low, y.low)
         top, bottom = (min(max(1 - y.place(v), 0.0), 1.0) for v in (mark.high, low))
@@ -327,7 +327,7 @@ def _mark(mark: Mark, y: Axis) -> list[Part]:
     return [*parts, Stroke(((0, at), (1, at)), "mark")]
 
 
-def _curve(line: Line, role: str, x: Axis, y: Axis) -> list[Part]:
+def _curve(line: Line, role: str, x: Axis, y: Axis) -> list[Primitive]:
     """Broken where a value cannot be drawn."""
     points = thin(line.x, line.y)
     role += " dashed" * line.dashed
@@ -338,7 +338,7 @@ def _curve(line: Line, role: str, x: Axis, y: Axis) -> list[Part]:
     ]
 
 
-def _tips(lines: Sequence[Line], x: Axis, y: Axis) -> list[Part]:
+def _tips(lines: Sequence[Line], x: Axis, y: Axis) -> list[Primitive]:
     """Invisible places along the chart that tell their figures."""
     if not lines or not lines[0].x:
         return []
@@ -346,7 +346,7 @@ def _tips(lines: Sequence[Line], x: Axis, y: Axis) -> list[Part]:
     chosen = np.linspace(0, n - 1, min(n, STRIPS)).round().astype(int).tolist()
     middles = [x.place(lines[0].x[i]) for i in chosen]
     edges = [0.0, *((a + b) / 2 for a, b in pairwise(middles)), 1.0]
-    parts: list[Part] = []
+    parts: list[Primitive] = []
     for i, (start, end) in zip(chosen, pairwise(edges)):
         known = (v for v in lines if i < len(v.y) and math.isfinite(v.y[i]))
         told = ", ".join(f"{line.name} {number(line.y[i])}" for line in known) or "not known"
@@ -355,8 +355,8 @@ def _tips(lines: Sequence[Line], x: Axis, y: Axis) -> list[Part]:
     return parts
 
 
-def _dots(line: Line, role: str, x: Axis, y: Axis) -> list[Part]:
-    parts: list[Part] = []
+def _dots(line: Line, role: str, x: Axis, y: Axis) -> list[Primitive]:
+    parts: list[Primitive] = []
     for i, (a, b) in enumerate(zip(line.x, line.y)):
         if not (x.shows(a) and y.shows(b)):
             continue
@@ -372,7 +372,7 @@ def _dots(line: Line, role: str, x: Axis, y: Axis) -> list[Part]:
 
 def _labels(
     lines: Sequence[tuple[Line, str, str]], marks: Sequence[Mark], y: Axis, height: int
-) -> list[Part]:
+) -> list[Primitive]:
     """Names at the right ends, moved apart where they would lie upon each other."""
     found = []
     for line, label, role in lines:

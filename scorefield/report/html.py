@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import scorefield
 from scorefield.base import BadInput
-from scorefield.base.finding import Figure, Findings, Map, Series, Strip, Table
+from scorefield.base.finding import Figure, Findings, Heatmap, Series, Strip, Table
 from scorefield.report import charts, svg
 from scorefield.report.picture import picture, png
 from scorefield.report.wording import cell, verdict, worded
@@ -88,7 +88,7 @@ def size(png: bytes) -> tuple[int, int]:
 
 def groups(findings: Findings) -> list[tuple[str, list[Any]]]:
     """Neighbouring items of a kind, which are shown together."""
-    kinds: dict[type, str] = {Figure: "figure", Series: "chart", Map: "chart", Table: "table"}
+    kinds: dict[type, str] = {Figure: "figure", Series: "chart", Heatmap: "chart", Table: "table"}
     kind = lambda item: kinds.get(type(item), "strip")  # noqa: E731
     return [(name, list(group)) for name, group in groupby(findings.items, kind)]
 
@@ -100,7 +100,7 @@ def png_of(strip: Strip) -> bytes:
     return png(picture(strip.x0, strip.columns, strip.labels))
 
 
-def _chart(item: Series | Map) -> charts.Chart:
+def _chart(item: Series | Heatmap) -> charts.Chart:
     return charts.chart(item) if isinstance(item, Series) else charts.heat(item)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from scorefield.base.finding import Findings, Line, Map, Mark, Series
+from scorefield.base.finding import Findings, Heatmap, Line, Mark, Series
 from scorefield.report.charts import smooth
 
 BUCKET = 1.0
@@ -29,7 +29,7 @@ CURVES = (
 
 
 @dataclass(frozen=True)
-class Log:
+class RunLog:
     """The rows of `log.jsonl` as columns of equal length; NaN where a row lacks a figure."""
 
     images: tuple[float, ...] = ()
@@ -44,7 +44,7 @@ class Log:
     """Spent on training, over all resumptions."""
 
 
-def read_log(text: str) -> Log:
+def read_log(text: str) -> RunLog:
     """The log of a run, which may still be growing: what is not a whole row is left out.
 
     >>> read_log('{"images": 10, "loss": 2.0, "seconds": 1.5}\\n{"images": 20, "lo').loss
@@ -67,7 +67,7 @@ def read_log(text: str) -> Log:
         (float(name), tuple(_figure(bucket.get(name)) for bucket in buckets))
         for name in sorted(names, key=float)
     )
-    return Log(**columns, by_logsnr=by_logsnr, seconds=seconds)
+    return RunLog(**columns, by_logsnr=by_logsnr, seconds=seconds)
 
 
 def _row(line: str) -> dict[str, Any] | None:
@@ -87,7 +87,7 @@ def _figure(value: object) -> float:
         return math.nan
 
 
-def training(log: Log, run: str, clip: float) -> Findings:
+def training(log: RunLog, run: str, clip: float) -> Findings:
     """The curves of a log, as far as they were logged."""
     charts = [_curve(log, *curve, clip) for curve in CURVES]
     absent = [curve[1].lower() for curve, drawn in zip(CURVES, charts) if not drawn]
@@ -97,7 +97,7 @@ def training(log: Log, run: str, clip: float) -> Findings:
 
 
 def _curve(
-    rows: Log, column: str, name: str, words: str, raw: bool, zero: bool, clip: float
+    rows: RunLog, column: str, name: str, words: str, raw: bool, zero: bool, clip: float
 ) -> Series | None:
     values: Sequence[float] = getattr(rows, column)
     known = [v for v in values if math.isfinite(v)]
@@ -114,7 +114,7 @@ def _curve(
     )
 
 
-def noise(log: Log, run: str) -> Findings | None:
+def noise(log: RunLog, run: str) -> Findings | None:
     """The losses by noise level, None if they were not logged."""
     if not log.by_logsnr:
         return None
@@ -140,13 +140,13 @@ def _profiles(images: np.ndarray, losses: np.ndarray, middles: tuple[float, ...]
                   log=(False, None))  # fmt: skip
 
 
-def _map(images: np.ndarray, losses: np.ndarray, middles: tuple[float, ...]) -> Map:
+def _map(images: np.ndarray, losses: np.ndarray, middles: tuple[float, ...]) -> Heatmap:
     columns = np.array_split(np.arange(len(images)), min(COLUMNS, len(images)))
     edges = [0.0, *(float(images[some[-1]]) for some in columns)]  # of rows, so that none is empty
     means = np.stack([_means(losses[:, some]) for some in columns], axis=1).tolist()
     values = tuple(tuple(v if math.isfinite(v) else None for v in row) for row in means)
     rows = tuple(m - BUCKET for m in middles) + (middles[-1] + BUCKET,)
-    return Map("Loss over training", "images seen", "log SNR", tuple(edges), rows, values,
+    return Heatmap("Loss over training", "images seen", "log SNR", tuple(edges), rows, values,
                "log signal-to-noise ratio, upwards cleaner")  # fmt: skip
 
 

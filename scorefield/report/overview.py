@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from scorefield.base import BadInput
-from scorefield.base.finding import Figure, Findings, Strip, Table, from_json
+from scorefield.base.finding import Figure, Findings, Strip, Table, to_findings
 from scorefield.nets.describe import Summary, describe
 from scorefield.report.charts import smooth
 from scorefield.report.html import Page, Section, Shot, size
-from scorefield.report.log import Log, noise, read_log, training
+from scorefield.report.log import RunLog, noise, read_log, training
 from scorefield.report.wording import compact, duration, number, setting, worded
 from scorefield.run.config import Config, DataFacts, build_denoiser
 from scorefield.run.recipes import recipes
@@ -71,7 +71,7 @@ class Known(NamedTuple):
     size: Summary
     images_seen: int
     checkpoint: bool
-    log: Log
+    log: RunLog
 
     def missing(self, key: str, title: str, fact: str, command: str) -> Section:
         """A section that says what to run."""
@@ -89,7 +89,7 @@ def overview(path: Path, resume: str = "") -> Page:
     folder, side = Folder(path), Side()
     config, facts = stored_settings(folder)
     recipe = config.data.name
-    log = side.read(lambda: _log(path)) or Log()
+    log = side.read(lambda: _log(path)) or RunLog()
     seen = folder.images_seen() if folder.has_checkpoint else int(max(log.images, default=0))
     about = describe(build_denoiser(config, facts).net, facts.shape)  # type: ignore[arg-type]
     usual = recipes[recipe]() if recipe in recipes else Config()
@@ -125,7 +125,7 @@ def _found(path: Path, pattern: str, side: Side) -> tuple[Findings, ...]:
 def _read(file: Path) -> Findings:
     if file.name == "classifier.json":
         return of_classifier(open_classifier(file.parent).facts, str(file.parent))
-    found = from_json(read_json(file), str(file))
+    found = to_findings(read_json(file), str(file))
     return dataclasses.replace(found, items=tuple(
         dataclasses.replace(item, png=_picture(file.parent / item.file))
         if isinstance(item, Strip) and item.file and (file.parent / item.file).exists() else item
@@ -142,9 +142,9 @@ def _picture(file: Path) -> bytes:
     return content
 
 
-def _log(path: Path) -> Log:
+def _log(path: Path) -> RunLog:
     file = path / "log.jsonl"
-    return read_log(file.read_text(errors="replace")) if file.exists() else Log()
+    return read_log(file.read_text(errors="replace")) if file.exists() else RunLog()
 
 
 def _shots(path: Path, side: Side) -> tuple[Shot, ...]:

@@ -129,7 +129,7 @@ def written(lines: list[str], width: int = WIDTH) -> "Image":
     return image
 
 
-def render(findings: Findings) -> "Image":
+def sheet(findings: Findings) -> "Image":
     """Everything that was found on one sheet: how, figures, tables, charts and samples."""
     import io
 

@@ -8,7 +8,7 @@ in inner ones that are stretched.
 from html import escape
 from itertools import groupby
 
-from scorefield.report.charts import FULL, Box, Chart, Dot, Part, Stroke, Text
+from scorefield.report.charts import FULL, Box, Chart, Dot, Primitive, Stroke, Text
 
 OPEN = f'<svg width="100%" height="100%" viewBox="0 0 {FULL} {FULL}" preserveAspectRatio="none">'
 
@@ -22,7 +22,7 @@ def svg(chart: Chart) -> str:
     return drawn
 
 
-def _curved(part: Part) -> bool:
+def _curved(part: Primitive) -> bool:
     return isinstance(part, Stroke) and not _straight(part)
 
 
@@ -31,7 +31,7 @@ def _straight(stroke: Stroke) -> bool:
     return len(stroke.points) == 2 and any(len({p[k] for p in stroke.points}) == 1 for k in (0, 1))
 
 
-def _drawn(part: Part) -> str:
+def _drawn(part: Primitive) -> str:
     kind = f' class="{part.role}"' if part.role else ""
     match part:
         case Stroke() if _straight(part):

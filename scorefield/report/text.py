@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from scorefield.base.finding import Cell, Figure, Findings, Line, Map, Series, Table
+from scorefield.base.finding import Figure, Findings, Heatmap, Line, Series, Table, Value
 from scorefield.report.wording import cell, number, worded
 
 FEW = 16
@@ -18,7 +18,7 @@ def render(findings: Findings) -> str:
     lines += figure_rows(figures) if figures else []
     tabled = any(isinstance(item, Table) for item in findings.items)
     for item in findings.items:
-        if isinstance(item, Figure | Map) or (tabled and isinstance(item, Series)):
+        if isinstance(item, Figure | Heatmap) or (tabled and isinstance(item, Series)):
             continue
         if isinstance(item, Table):
             lines += [item.name, *columns([item.columns, *item.rows])]
@@ -32,7 +32,7 @@ def render(findings: Findings) -> str:
 
 def figure_rows(figures: Sequence[Figure]) -> list[str]:
     """A row for each figure, beside real data where those have one."""
-    rows: list[tuple[Cell, ...]] = [
+    rows: list[tuple[Value, ...]] = [
         (
             f.name,
             worded(f.value, f.spread, f.unit),
@@ -44,7 +44,7 @@ def figure_rows(figures: Sequence[Figure]) -> list[str]:
     return columns([("measure", "value", "real data", "best"), *rows])
 
 
-def columns(rows: Sequence[Sequence[Cell]]) -> list[str]:
+def columns(rows: Sequence[Sequence[Value]]) -> list[str]:
     """Cells under one another: the first to the left, the others to the right; what is empty in
     every row is left out, with the name that heads it.
 

@@ -2,7 +2,7 @@
 
 import math
 
-from scorefield.base.finding import Cell, Figure, Spread
+from scorefield.base.finding import Figure, Spread, Value
 
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 SIZES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -102,7 +102,7 @@ def setting(value: object) -> str:
     return str(value)
 
 
-def cell(value: Cell) -> str:
+def cell(value: Value) -> str:
     """What stands in a table.
 
     >>> [cell(v) for v in (None, 3, 0.12345, "a")]

@@ -294,7 +294,7 @@ def _quality(q: Quality | None) -> tuple[str | None, str | None]:
     return f"{q.frechet:.3g}{spread}", None if q.agreement is None else f"{q.agreement.share:.1%}"
 
 
-def to_csv(found: Comparison) -> bytes:
+def comparison_csv(found: Comparison) -> bytes:
     """A row for each cell, with every figure of it; empty where there is none."""
     names = ("solver", "grid", "steps", "stochastic", "calls", "seconds", "distance",
              "distance_stderr", "frechet", "frechet_std", "agreement", "agreement_low",

@@ -78,7 +78,7 @@ def strangers(of: Mapping[str, Any], found: Mapping[str, Bits]) -> Findings:
     sets = [
         {"name": name, "n": len(bits), "mean": bits.mean, "error": bits.error,
          "counts": counts[name].tolist(),
-         "below": None if name in ("train", "test") else below(each["test"], each[name])}
+         "below": None if name in ("train", "test") else auroc(each["test"], each[name])}
         for name, bits in found.items()
     ]  # fmt: skip
     table = Table(
@@ -113,14 +113,14 @@ def histogram(sets: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.
     return edges, {name: np.histogram(v, edges)[0] for name, v in inside.items()}
 
 
-def below(test: np.ndarray, other: np.ndarray) -> float:
+def auroc(test: np.ndarray, other: np.ndarray) -> float:
     """Fraction of pairs in which the test example costs less, ties half: the area under the curve
     of a detector of strangers."""
     rank = np.searchsorted(np.sort(test), other), np.searchsorted(np.sort(test), other, "right")
     return float(np.mean([r.mean() for r in rank]) / len(test))
 
 
-def to_csv(sets: Sequence[Set], found: Mapping[str, Bits]) -> bytes:
+def bits_csv(sets: Sequence[Set], found: Mapping[str, Bits]) -> bytes:
     """A row for each example; the standard error is empty where it is not known."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
@@ -138,7 +138,7 @@ def to_csv(sets: Sequence[Set], found: Mapping[str, Bits]) -> bytes:
     return text.getvalue().encode()
 
 
-def worded(how: How, dims: int, cell: float | None) -> str:
+def how_measured(how: How, dims: int, cell: float | None) -> str:
     """How it was measured, in words."""
     words = []
     if how.method in ("flow", "bound"):

@@ -14,7 +14,7 @@ FAR = 2.0
 """A restoration with a number beyond this has failed; data end at 1."""
 
 
-def agreement(found: Tensor, a: Operator, y: Tensor, truth: Tensor | None) -> dict[str, Any]:
+def fidelity(found: Tensor, a: Operator, y: Tensor, truth: Tensor | None) -> dict[str, Any]:
     """How well the restorations agree with y, with one another and, if it is known, the truth."""
     spread = found.std(0) if len(found) > 1 else torch.zeros_like(found[0])
     figures: dict[str, Any] = {

@@ -15,7 +15,7 @@ from scorefield.data import load
 from scorefield.run.open import open_run
 from scorefield.store import read_json
 from scorefield.use.bits import How, measure
-from scorefield.use.likelihood import below, histogram
+from scorefield.use.likelihood import auroc, histogram
 
 pytestmark = pytest.mark.slow
 
@@ -156,8 +156,8 @@ def test_sets_by_name(said, name):
 
 def test_the_share_of_pairs():
     test, other = np.array([1.0, 2.0, 3.0]), np.array([2.0, 9.0])
-    assert below(test, other) == pytest.approx((1.5 + 3) / 6)
-    assert below(test, test) == 0.5
+    assert auroc(test, other) == pytest.approx((1.5 + 3) / 6)
+    assert auroc(test, test) == 0.5
 
 
 def test_data_of_ones_own(said, run, tmp_path):

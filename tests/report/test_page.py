@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from scorefield.base import BadInput
-from scorefield.base.finding import Figure, Findings, Line, Map, Mark, Series, Strip, Table
+from scorefield.base.finding import Figure, Findings, Heatmap, Line, Mark, Series, Strip, Table
 from scorefield.report import charts, html, pixels, svg
 from scorefield.report.html import Page, Section, Shot, size
 from scorefield.report.log import noise, read_log, training
@@ -319,7 +319,7 @@ def test_labels_stand_apart_and_in_order(seed):
 
 def test_the_map_tells_its_figures():
     values = ((0.1, 1.0), (None, 0.3))
-    found = Map("Loss", "images seen", "log SNR", (0.0, 1.0, 2.0), (-2.0, 0.0, 2.0), values)
+    found = Heatmap("Loss", "images seen", "log SNR", (0.0, 1.0, 2.0), (-2.0, 0.0, 2.0), values)
     drawn = svg.svg(charts.heat(found))
     assert re.findall(r"--cell:(\d+)%", drawn) == ["8", "100", "52"]  # 0.3 is half way in logs
     assert "log SNR −2 to 0, 1 to 2 images seen: 1" in drawn

@@ -13,7 +13,7 @@ from scorefield.measure.agreement import wilson
 from scorefield.measure.compare import Distance, Quality
 from scorefield.report.pixels import curves
 from scorefield.report.strips import COLUMNS, SIDE, strips
-from scorefield.use.compare import Cell, Comparison, Reference, findings, to_csv
+from scorefield.use.compare import Cell, Comparison, Reference, comparison_csv, findings
 
 pytestmark = pytest.mark.slow
 
@@ -87,7 +87,7 @@ def test_a_stochastic_solver_has_no_distance_but_a_dashed_line():
 
 
 def test_csv_has_every_figure():
-    rows = list(csv.DictReader(to_csv(compared()).decode().splitlines()))
+    rows = list(csv.DictReader(comparison_csv(compared()).decode().splitlines()))
     assert len(rows) == 6
     assert [float(rows[0][k]) for k in ("calls", "distance", "frechet", "frechet_std")] == [
         4.0, 0.25, 2.0, 0.2,
