@@ -2,15 +2,18 @@
 
 from scorefield.base.finding import Findings
 from scorefield.report.picture import Pieces, picture, plot, write_npz, write_pictures, write_png
+from scorefield.run.open import Run
 
 
-def _shown(findings: Findings) -> str:
+def _html(shown: Findings | Run) -> str:
     from scorefield.report.html import fragment
+    from scorefield.report.overview import summary
 
-    return fragment(findings)
+    return fragment(shown) if isinstance(shown, Findings) else summary(shown.path)
 
 
-Findings._repr_html_ = _shown  # type: ignore[attr-defined] a notebook asks for it; base draws nothing
+for _kind in (Findings, Run):  # a notebook asks for it, and what is below draws nothing
+    _kind._repr_html_ = _html  # type: ignore[attr-defined] they have none of their own
 
 __all__ = [
     "Pieces",

@@ -17,7 +17,7 @@ from scorefield.base import BadInput
 from scorefield.base.finding import Figure, Findings, Strip, Table, to_findings
 from scorefield.nets.describe import Summary, describe
 from scorefield.report.charts import smooth
-from scorefield.report.html import Page, Section, Shot, size
+from scorefield.report.html import Page, Section, Shot, fragment, size
 from scorefield.report.log import RunLog, noise, read_log, training
 from scorefield.report.wording import compact, duration, number, setting, worded
 from scorefield.run.config import Config, DataFacts, build_denoiser
@@ -108,6 +108,14 @@ def overview(path: Path, resume: str = "") -> Page:
         f"scorefield report {quoted}", tuple(_facts(run, found[0][1])),
         tuple(sections), tuple(side.problems),
     )  # fmt: skip
+
+
+def summary(path: Path) -> str:
+    """A run as a notebook shows it: its facts and what was measured of it."""
+    page = overview(path)
+    facts = Findings("run", str(path), page.lead, (Table("", ("", "", ""), page.facts),))
+    measured = next(s.findings for s in page.sections if s.key == "measures")
+    return "".join(fragment(found) for found in (facts, *measured))
 
 
 def _found(path: Path, pattern: str, side: Side) -> tuple[Findings, ...]:

@@ -8,10 +8,12 @@ import pytest
 
 import scorefield.cli.report as command
 import scorefield.use.evaluate as measuring
+from scorefield.data import load
 from scorefield.measure import train_judge
 from scorefield.report import overview as reading
 from scorefield.report.overview import overview, settings
 from scorefield.run.config import Config
+from scorefield.run.open import open_run
 from scorefield.store import write_json
 
 
@@ -217,3 +219,12 @@ def test_the_output_must_be_a_file_that_can_be_written(run, tmp_path):
         command.main([str(run), "--out", str(tmp_path)])
     with pytest.raises(BadInput, match="lies below"):
         command.main([str(run), "--out", str(run / "config.json" / "x.html")])
+
+
+def test_a_notebook_shows_a_run_and_short_lines(run):
+    opened = open_run(run)
+    shown = opened._repr_html_()  # type: ignore[attr-defined] the report brings it
+    assert "Images seen" in shown
+    assert "<script" not in shown
+    assert repr(opened.denoiser) == "Denoiser(UNet, edm, 10,433 parameters, 1x8x8, 10 classes)"
+    assert repr(load("digits")) == "Data(digits, 1,415 + 382 held out, 1x8x8, 10 classes)"
