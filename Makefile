@@ -54,6 +54,7 @@ docs: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python docs/pictures_guidance.py
 	OMP_NUM_THREADS=1 $(BIN)/python -m docs.solvers
 	$(BIN)/python -m docs.errata
+	$(BIN)/python -m docs.folder
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -34,7 +34,8 @@ from scorefield.cli.eval import judge_of
 from scorefield.data import Data, load
 from scorefield.measure import Judge, frechet, frechet_report
 from scorefield.measure.evaluate import whole
-from scorefield.report.picture import picture, write_png
+from scorefield.report.picture import picture
+from scorefield.store import write_png
 
 OURS, PEER = "scorefield", "denoising_diffusion_pytorch"
 SHARES = [1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0]

@@ -30,10 +30,11 @@ import torch
 from torch import Tensor
 
 from scorefield.base import Cond, Denoise, Level, Seeded
+from scorefield.catalogue.spec import build
 from scorefield.cli.restore import psnr
 from scorefield.guide import threshold
 from scorefield.inverse import METHODS, Renewed, measure, restore
-from scorefield.inverse.operators import Linear, operator
+from scorefield.inverse.operators import Linear
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, data_of, open_run
 from scorefield.solve import DDIM
@@ -128,7 +129,7 @@ def case(run: Run, text: str, tried: bool = False) -> Case:
     s, data = setup(run), data_of(run)
     begin, (count, samples) = (s.pictures, s.tried_on) if tried else (0, (s.pictures, s.samples))
     truth = data.batch(data.test, torch.arange(begin, begin + count))[0]
-    a = operator(text, tuple(run.facts.shape))
+    a = build("operators", text, shape=tuple(run.facts.shape))
     assert isinstance(a, Linear)
     y = measure(a, truth, NOISE, Seeded(range(2**32 + begin, 2**32 + begin + count)))
     return Case(text, a, truth, y, samples)

@@ -7,14 +7,16 @@ import torch
 from torch import Tensor
 
 from scorefield.base import Seeded
+from scorefield.catalogue.spec import build
 from scorefield.cli.eval import judge_of
-from scorefield.guide import View, anagram, cfg, view
+from scorefield.guide import View, anagram, cfg
 from scorefield.inverse import Renewed, measure, restore
-from scorefield.inverse.operators import Linear, operator
-from scorefield.report import picture, write_png
+from scorefield.inverse.operators import Linear
+from scorefield.report import picture
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, data_of, open_run
 from scorefield.solve import sample
+from scorefield.store import write_png
 from scorefield.use.edit import edit, reencode
 
 HERE = Path(__file__).parent
@@ -34,8 +36,7 @@ def blank(like: Tensor) -> Tensor:
 def views(run: Run, labels: tuple[int, int], name: str, seeds: range) -> list[Tensor]:
     """Each view of anagrams that show one class or the other."""
     shape, own = tuple(run.facts.shape), run.config.sample
-    pair = [view("identity", shape), view(name, shape)]
-    looks = [v for v in pair if isinstance(v, View)]
+    looks: list[View] = [build("views", each, shape=shape) for each in ("identity", name)]
     told = [{"label": torch.full((len(seeds),), k)} for k in labels]
     denoise = anagram(looks, shape, told)(cfg(SCALE)(run.denoiser))
     levels, noise = build_levels(own.grid, run.schedule, own.steps), Seeded(seeds)
@@ -66,7 +67,7 @@ def restorations(run: Run) -> None:
     levels = build_levels(run.config.sample.grid, run.schedule, STEPS)
     rows = []
     for x0, text in zip(truth.split(1), OPERATORS):
-        a = operator(text, tuple(run.facts.shape))
+        a = build("operators", text, shape=tuple(run.facts.shape))
         assert isinstance(a, Linear)
         y = measure(a, x0, NOISE, Seeded([2**32]))
         seeds, walk = range(SAMPLES), Renewed()

@@ -27,9 +27,10 @@ from scorefield.base import BadInput, Level, Seeded, Zero, like
 from scorefield.cli.explain import described, facts
 from scorefield.process import VP
 from scorefield.solve import Solver, sample
+from scorefield.solve.laws import EIGHT
 from tests.laws import beginnings
 from tests.laws.entries import SCHEDULES
-from tests.laws.truths import EIGHT, eight_flow
+from tests.laws.truths import eight_flow
 
 FIGURES, PAGE = (Path(__file__).with_suffix(end) for end in (".json", ".md"))
 COUNTS = (5, 10, 20, 50)

@@ -68,7 +68,7 @@ def train(job: Job, clock: Clock) -> dict[str, Any]:
     return {
         "package": f"scorefield {scorefield.__version__}",
         "training": dataclasses.asdict(used.training),
-        "network": dataclasses.asdict(used.net),
+        "network": used.net,
         "sampler": f"{own.solver} on {own.grid}, {own.steps} steps, guidance {own.guidance:g}",
     }
 

@@ -27,7 +27,8 @@ COMMANDS = {
     "interpolate": "a strip from one picture to another through their noise",
     "report": "a run as one page: samples, measures, curves, noise levels, settings",
     "ema": "an average of a run's weights over any length, from its snapshots",
-    "explain": "a method's equation, order, calls and paper",
+    "explain": "a method's equation, order, calls, options and paper",
+    "check": "the laws of a solver, yours too: order, clean data, batches, pauses, seeds",
     "catalogue": "every solver, schedule, grid, weight, data set ... by name",
 }
 

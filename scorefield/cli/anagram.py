@@ -1,5 +1,6 @@
 """`scorefield anagram RUN`."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ import tyro
 
 from scorefield import catalogue
 from scorefield.base import BadInput, Cond
+from scorefield.catalogue.spec import build, specs
 from scorefield.cli.options import (
     FEW,
     Switch,
@@ -23,9 +25,10 @@ from scorefield.cli.options import (
     seeds_of,
     settings_for,
 )
-from scorefield.guide import Part, View, anagram, chain, hybrid, view
-from scorefield.report import picture, write_png
+from scorefield.guide import Part, View, anagram, chain, hybrid
+from scorefield.report import picture
 from scorefield.run.open import Run, open_run
+from scorefield.store import write_png
 from scorefield.use.generate import generate
 
 
@@ -34,8 +37,8 @@ class Options:
     """Make pictures that show one class or another as one looks at them: a row for each view.
 
     Views turn, mirror or rearrange a picture: identity, flip, upside-down, rot90, rot180, rot270,
-    negate, patches:K, jigsaw. Parts divide it: low:R with high:R (up to R periods a side, and
-    beyond), grey with colour; the first row is then the whole.
+    negate, patches:K (and patches:K,SEED), jigsaw. Parts divide it: low:R with high:R (up to R
+    periods a side, and beyond), grey with colour; the first row is then the whole.
 
     examples:
       scorefield anagram runs/digits --labels 6,9 --views identity,rot180
@@ -77,7 +80,8 @@ def main(argv: list[str]) -> int:
         raise BadInput(
             f"{options.run} makes points of {run.facts.shape[0]} numbers.", "Views are of pictures."
         )
-    views = [view(name.strip(), run.facts.shape) for name in options.views.split(",")]
+    texts = specs(re.sub(r"\b(patches:\d+):", r"\1,", options.views))  # as it was written once
+    views = [build("views", text, shape=run.facts.shape) for text in texts]
     labels = _labels(options, run, len(views))
     check_guided(options.guidance, options.labels is not None)
     conds: list[Cond | None] = [

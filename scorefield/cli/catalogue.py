@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import tyro
 
 from scorefield import catalogue
-from scorefield.base.errors import unknown
+from scorefield.base.errors import BadInput, unknown
+from scorefield.catalogue.spec import find, names
 from scorefield.cli.explain import first_line
 from scorefield.cli.options import Switch, parse, say
 
@@ -34,8 +35,7 @@ def main(argv: list[str]) -> int:
             raise unknown("kind", options.kind, kinds)
         kinds = [options.kind]
     listed: dict[str, dict[str, Any]] = {
-        kind: {name: first_line(entry) for name, entry in getattr(catalogue, kind).items()}
-        for kind in kinds
+        kind: {name: _line(kind, name) for name in names(kind)} for kind in kinds
     }
     width = max(len(name) for entries in listed.values() for name in entries) + 2
     text = "\n\n".join(
@@ -44,3 +44,11 @@ def main(argv: list[str]) -> int:
     )
     say(listed, text, options.json)
     return 0
+
+
+def _line(kind: str, name: str) -> str:
+    """What an entry is; of a plugin that cannot be imported, why."""
+    try:
+        return first_line(find(kind, name))
+    except BadInput as error:
+        return error.fact

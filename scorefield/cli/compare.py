@@ -13,11 +13,13 @@ import scorefield
 from scorefield import catalogue
 from scorefield.base import BadInput, Seeded
 from scorefield.base.rows import repeat_labels
+from scorefield.catalogue.spec import specs
 from scorefield.cli.options import (
     Switch,
     at_least,
     check_guided,
     device,
+    epochs,
     idle,
     labels_of,
     note,
@@ -30,12 +32,11 @@ from scorefield.cli.options import (
     seeds_of,
 )
 from scorefield.measure.compare import Yardstick
-from scorefield.report import write_png
 from scorefield.report.pixels import curves
 from scorefield.report.strips import POINTS, SHOWN, strips
 from scorefield.report.text import render
 from scorefield.run.open import data_of, open_grid, open_run, settings_of
-from scorefield.store import write_bytes, write_json
+from scorefield.store import alone, write_bytes, write_json, write_pictures
 from scorefield.tune import FittedGrid
 from scorefield.use.compare import compare, comparison_csv, findings, methods_of
 from scorefield.use.evaluate import judge_of
@@ -97,7 +98,7 @@ def main(argv: list[str]) -> int:
         solvers = tuple(dict.fromkeys((*SOLVERS, settings["solver"])))
         steps = numbers(STEPS, "--steps")
     if options.solvers is not None:
-        solvers = tuple(part.strip() for part in options.solvers.split(","))
+        solvers = tuple(specs(options.solvers))
     if options.steps is not None:
         steps = numbers(options.steps, "--steps")
     at_least("--steps", min(steps))
@@ -123,7 +124,7 @@ def main(argv: list[str]) -> int:
     shown = sys.stderr.isatty() or not options.json
     judge = None
     if len(classes) > 1 and data.is_image:
-        judge, _ = judge_of(options.run, data, progress=shown)
+        judge, _ = judge_of(options.run, data, epochs if shown else None)
     each = None if labels is None else repeat_labels(labels, len(seeds), len(classes))
     found = compare(
         run.denoiser.to(device()),
@@ -145,10 +146,10 @@ def main(argv: list[str]) -> int:
     }
     result = findings(found, str(options.run), record)
     pictures = curves(result), strips(found)
-    for picture, name in zip(pictures, FILES):
-        write_png(picture, out / name)
-    write_bytes(out / "compare.csv", comparison_csv(found))
-    said = write_json(out / "compare.json", result.to_json())
+    with alone(out, wait=True):
+        write_pictures((out / name, picture) for picture, name in zip(pictures, FILES))
+        write_bytes(out / "compare.csv", comparison_csv(found))
+        said = write_json(out / "compare.json", result.to_json())
     say(said, render(result), options.json)
     if not options.json:
         note(f"written: {', '.join(str(out / name) for name in FILES)}")

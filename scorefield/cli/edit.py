@@ -25,8 +25,9 @@ from scorefield.cli.options import (
 )
 from scorefield.data.readers.given import input_picture
 from scorefield.data.readers.masks import input_mask
-from scorefield.report import picture, write_npz, write_png
+from scorefield.report import picture
 from scorefield.run.open import open_conditions, open_run
+from scorefield.store import write_npz, write_png
 from scorefield.use.edit import MASKED, edit, masked, reencode
 
 ROW = 12

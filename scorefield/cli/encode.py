@@ -18,10 +18,10 @@ from scorefield.cli.options import Switch, at_least, device, labels_of, note, ou
 from scorefield.data.readers.arrays import read_npz
 from scorefield.data.readers.given import read_examples, shaped
 from scorefield.likelihood import path
-from scorefield.report import write_npz
 from scorefield.run.bar import progress_bar
 from scorefield.run.open import Run, build_solver, open_run
 from scorefield.solve import Solver, encode, sample
+from scorefield.store import write_npz
 
 SOLVER, STEPS = "rk4", 12
 """48 calls: on the digits model a round trip is within 3e-4 RMS, of pictures in [-1, 1]."""

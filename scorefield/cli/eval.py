@@ -16,6 +16,7 @@ from scorefield.cli.options import (
     at_least,
     check_guided,
     device,
+    epochs,
     note,
     note_guidance,
     parse,
@@ -25,11 +26,7 @@ from scorefield.cli.options import (
 from scorefield.measure import evaluate
 from scorefield.report.text import render
 from scorefield.run.open import data_of, open_run
-from scorefield.store import (
-    claim,
-    read_json,
-    write_json,
-)
+from scorefield.store import claim, exists, read_json, write_json
 from scorefield.use.evaluate import findings, judge_of
 from scorefield.use.generate import generate
 
@@ -101,7 +98,7 @@ def main(argv: list[str]) -> int:
     count.remove()
     judge = accuracy = None
     if len(classes) > 1 and data.is_image:
-        judge, accuracy = judge_of(options.run, data, progress=not options.json)
+        judge, accuracy = judge_of(options.run, data, epochs if not options.json else None)
     if data.is_image:
         x0 = x0.clamp(-1, 1)
     result = {
@@ -133,7 +130,7 @@ def main(argv: list[str]) -> int:
 def _fuller(target: Path, result: dict[str, Any]) -> int | None:
     """The count of samples of an evaluation that is to stay: one of the same weights, of more
     samples. What another holds that gives way is said."""
-    if not target.exists():
+    if not exists(target):
         return None
     try:
         before = read_json(target)

@@ -8,25 +8,10 @@ from typing import Annotated, Any
 
 import tyro
 
-from scorefield import catalogue
 from scorefield.base.errors import unknown
+from scorefield.catalogue.spec import KINDS, find
+from scorefield.catalogue.spec import options as spec_options
 from scorefield.cli.options import Switch, parse, say
-
-SINGULAR = {
-    "datasets": "dataset",
-    "grids": "grid",
-    "guides": "guide",
-    "inverse": "inverse",
-    "measures": "measure",
-    "networks": "network",
-    "objectives": "objective",
-    "operators": "operator",
-    "schedules": "schedule",
-    "solvers": "solver",
-    "times": "times",
-    "weights": "weight",
-}
-
 
 PAPER = r'(?:[A-Z][\w-]+(?:,| and| et al\.)? )+(?:19|20)\d\d(?:,? \(?"[^"]+")?'
 
@@ -41,8 +26,8 @@ class Options:
     """
 
     kind: Annotated[str, tyro.conf.Positional]
-    """solver, schedule, grid, guide, inverse (methods for inverse problems), operator, weight,
-    times, network, dataset, measure or objective."""
+    """solver, schedule, grid, guide, inverse (methods for inverse problems), operator, view,
+    weight, times, network, dataset, measure or objective."""
     name: Annotated[str, tyro.conf.Positional]
     """Its name (see scorefield catalogue)."""
     json: Switch = False
@@ -51,22 +36,23 @@ class Options:
 
 def main(argv: list[str]) -> int:
     options = parse(Options, "explain", argv)
-    kinds = {singular: plural for plural, singular in SINGULAR.items()}
+    kinds = {one: kind for kind, one in KINDS.items()}
     if options.kind not in kinds:
         raise unknown("kind", options.kind, kinds)
-    entries = getattr(catalogue, kinds[options.kind])
-    if options.name not in entries:
-        raise unknown(options.kind, options.name, entries)
-    entry = entries[options.name]
-    result = {"kind": options.kind, "name": options.name, **facts(options.kind, entry)}
+    plural = kinds[options.kind]
+    result = {
+        "kind": options.kind,
+        "name": options.name,
+        **facts(options.kind, find(plural, options.name)),
+        "options": [option._asdict() for option in spec_options(plural, options.name)],
+    }
     say(result, _text(result), options.json)
     return 0
 
 
 def described(entry: Any) -> Any:
     """What carries the docstring: a class, a function, or what a bare factory returns."""
-    method = getattr(entry, "__wrapped__", None)
-    if isinstance(method, type):  # under other defaults
+    if method := getattr(entry, "__wrapped__", None):  # under other defaults
         return method
     return entry() if getattr(entry, "__name__", "") == "<lambda>" else entry
 
@@ -130,4 +116,7 @@ def _text(r: dict[str, Any]) -> str:
         lines.append(f"order {r['order']}, {calls} a step, {kind}")
     lines += [f"paper: {paper}" for paper in r["papers"]]
     lines += [r["python"], r["call"]]
+    for o in r["options"]:
+        default = "" if o["default"] is None else f"={o['default']}"
+        lines.append(f"  {o['name']}{default}: {o['type']}")
     return "\n".join(lines)

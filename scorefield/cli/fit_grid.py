@@ -86,7 +86,7 @@ def main(argv: list[str]) -> int:
         raise BadInput("--labels and --unconditional exclude each other.", "Give one.")
     steps = settings.steps if options.steps is None else options.steps
     solver = options.solver or settings.solver
-    name = options.name or f"{solver}-{steps}"
+    name = options.name or re.sub(r"[^\w.+-]+", "-", f"{solver}-{steps}")
     if not re.fullmatch(r"[\w.+-]+", name) or name in catalogue.grids:
         raise BadInput(
             f"--name is '{name}'.", "Use letters, digits and -, and no name of another grid."

@@ -13,8 +13,9 @@ from scorefield.cli.encode import SOLVER, STEPS, Way, label_for, round_trip
 from scorefield.cli.options import Switch, at_least, idle, labels_of, note, out_file, parse, say
 from scorefield.data.readers.given import read_examples
 from scorefield.likelihood import direction, lerp, slerp
-from scorefield.report import picture, write_npz, write_png
+from scorefield.report import picture
 from scorefield.run.open import Run, data_of, open_run
+from scorefield.store import write_npz, write_png
 
 ATTRIBUTE = 200
 """Training examples of each class that a direction is the difference of, at most."""

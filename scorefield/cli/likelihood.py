@@ -24,11 +24,10 @@ from scorefield.cli.options import (
 )
 from scorefield.data import Data, datasets, load
 from scorefield.data.readers.given import read_examples
-from scorefield.report import write_png
 from scorefield.report.pixels import curves
 from scorefield.report.text import render
 from scorefield.run.open import Run, build_solver, data_of, open_run
-from scorefield.store import claim, write_bytes, write_json
+from scorefield.store import alone, claim, write_bytes, write_json, write_png
 from scorefield.use.bits import Bits, Dequantise, How, Method, begins, cell_of, measure, usual
 from scorefield.use.likelihood import Set, bits_csv, findings, how_measured, strangers
 
@@ -136,14 +135,16 @@ def main(argv: list[str]) -> int:
     main_set = next(s for s in sets if s.name == options.data)
     record = _record(run, options, how, main_set, found[main_set.name], cell)
     shown = [findings(record)]
-    write_bytes(out, bits_csv(sets, found))
     if options.against is not None:
         other, names = strangers(record, found), ("mean", "error", "below")
-        write_json(folder / "against.json", other.to_json())
-        write_png(curves(other), folder / "against.png")
         record["against"] = {s["name"]: {n: s[n] for n in names} for s in other.record["sets"]}
         shown.append(other)
-    said = write_json(folder / f"{how.method}.json", shown[0].to_json())
+    with alone(folder, wait=True):
+        write_bytes(out, bits_csv(sets, found))
+        for other in shown[1:]:
+            write_json(folder / "against.json", other.to_json())
+            write_png(curves(other), folder / "against.png")
+        said = write_json(folder / f"{how.method}.json", shown[0].to_json())
     files = [out, folder / f"{how.method}.json"] + [folder / "against.png"] * (len(shown) > 1)
     text = "\n".join([*map(render, shown), f"written: {', '.join(map(str, files))}"])
     say(said, text, options.json)

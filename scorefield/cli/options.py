@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 import tyro
 
 from scorefield.base.errors import BadInput, unknown
-from scorefield.store import claim
+from scorefield.store import claim, claim_folder
 
 T = TypeVar("T")
 
@@ -189,9 +189,7 @@ def out_folder(out: Path, *names: str) -> Path:
 
     Raises BadInput if it is a file, or if they cannot be written.
     """
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"--out {out} is a file.", "Give a folder.")
-    claim(*(out / name for name in names))
+    claim_folder(out, *names)
     return out
 
 
@@ -204,3 +202,10 @@ def note(text: str) -> None:
     """A line for a person, out of the way of what a machine reads."""
     with contextlib.suppress(OSError):  # one that nobody can read is no reason to stop
         print(text, file=sys.stderr)
+
+
+def epochs(steps: Any) -> Any:
+    """Steps of a judge's training with a bar."""
+    from tqdm.auto import tqdm
+
+    return tqdm(steps, desc="judge", unit="epoch", disable=not sys.stderr.isatty())

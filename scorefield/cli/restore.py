@@ -12,7 +12,8 @@ import tyro
 from torch import Tensor
 
 from scorefield import catalogue
-from scorefield.base import BadInput, Cond, Seeded, unknown
+from scorefield.base import BadInput, Cond, Seeded
+from scorefield.catalogue.spec import bound, build
 from scorefield.cli.options import (
     FEW,
     Switch,
@@ -29,14 +30,14 @@ from scorefield.cli.options import (
 from scorefield.data.readers.arrays import read_npz
 from scorefield.data.readers.given import read_examples
 from scorefield.guide.population import Particles
-from scorefield.inverse import METHODS, Renewed, measure, restoration
-from scorefield.inverse.operators import Operator, operator
-from scorefield.report import picture, write_npz, write_png
+from scorefield.inverse import Renewed, measure, restoration
+from scorefield.inverse.operators import Operator
+from scorefield.report import picture
 from scorefield.report.text import render
 from scorefield.run.bar import progress_bar
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, data_of, open_run
-from scorefield.store import write_json
+from scorefield.store import alone, write_json, write_npz, write_png
 from scorefield.use.restored import FAR, failed, fidelity, findings
 
 METHOD, STEPS = "dps", 100
@@ -104,9 +105,8 @@ def main(argv: list[str]) -> int:
     run = open_run(options.run)
     at_least("--steps", options.steps)
     seeds = seeds_of(options.n, options.seeds, FEW)
-    if options.method not in METHODS:
-        raise unknown("method", options.method, METHODS)
-    a = operator(options.operator, tuple(run.facts.shape))
+    method, more = bound("inverse", options.method)
+    a = build("operators", options.operator, shape=tuple(run.facts.shape))
     if not (math.isfinite(options.noise) and options.noise >= 0):
         raise BadInput(f"--noise is {options.noise}.", "Give a standard deviation, 0 or more.")
     truth, y = _given(options, run, a, seeds[0])
@@ -118,7 +118,7 @@ def main(argv: list[str]) -> int:
         note_absent(label, run.facts)
     check_guided(options.guidance, label is not None)
     solver = None if options.solver is None else build_solver(options.solver)
-    if solver is None and options.method in RENEWED:
+    if solver is None and method in RENEWED:
         solver = Renewed()
     levels = build_levels(options.grid or run.config.sample.grid, run.schedule, options.steps)
     out = out_folder(options.out or options.run / "restore", *FILES, "restore.npz", "restore.json")
@@ -132,11 +132,12 @@ def main(argv: list[str]) -> int:
         a,
         y.to(device()),
         options.noise,
-        options.method,
+        method,
         levels,
         seeds,
         cond=cond,
         solver=solver,
+        **more,
     )
     state, sizes = None, []
     with torch.no_grad(), progress_bar(options.steps, not options.json, "step") as bar:
@@ -164,7 +165,6 @@ def main(argv: list[str]) -> int:
     if isinstance(state, Particles):
         figures["effective"] = {"least": min(sizes), "mean": sum(sizes) / len(sizes)}
         figures["log_evidence"] = float(state.log_evidence[0])
-    _write(out, run, found, a, y, truth, options.noise)
     record = {
         "run": str(options.run),
         "operator": options.operator,
@@ -177,8 +177,11 @@ def main(argv: list[str]) -> int:
         "seconds": round(seconds, 3),
         "out": str(out),
     }
-    found = findings(record)
-    say(write_json(out / "restore.json", found.to_json()), render(found), options.json)
+    found_out = findings(record)
+    with alone(out, wait=True):
+        _write(out, run, found, a, y, truth, options.noise)
+        said = write_json(out / "restore.json", found_out.to_json())
+    say(said, render(found_out), options.json)
     return 0
 
 

@@ -1,17 +1,19 @@
 """`scorefield sample RUN`."""
 
-import glob
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 import tyro
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Guide
+from scorefield.catalogue.plans import guide as build_guide
+from scorefield.catalogue.spec import parsed, parted
 from scorefield.cli.options import (
     Switch,
     at_least,
@@ -27,10 +29,9 @@ from scorefield.cli.options import (
     seeds_of,
     settings_for,
 )
-from scorefield.guide.classifier import classifier
-from scorefield.report import Pieces, picture, write_npz, write_pictures, write_png
+from scorefield.report import picture
 from scorefield.run.open import Run, open_conditions, open_run
-from scorefield.store import claim
+from scorefield.store import Pieces, alone, claim, sweep_torn, write_npz, write_pictures, write_png
 from scorefield.train import Elsewhere, Team
 from scorefield.use.bulk import Job, fill
 from scorefield.use.classify import NoisyClassifier, open_classifier
@@ -86,9 +87,10 @@ class Options:
     guidance: float | None = None
     """Scale of the guide; 1 is no guidance for cfg (default: the run's), and Bayes's for classifier
     (default: 1)."""
-    guide: Literal["cfg", "classifier"] = "cfg"
+    guide: str = "cfg"
     """Classifier-free guidance, or the classifier of the run; with --unconditional only the
-    classifier is told the classes."""
+    classifier is told the classes. With options: cfg:2+interval:.3,2 (scorefield catalogue
+    guides), the first nearest the network."""
     seeds: str | None = None
     """Seeds, one per sample: 0-99 or 1,2,7 (default: 0 to n-1)."""
     out: Path | None = None
@@ -105,7 +107,8 @@ def main(argv: list[str]) -> int:
     options = parse(Options, "sample", argv)
     team = Team()
     try:
-        return _sample(options, team)
+        with ExitStack() as held:
+            return _sample(options, team, held)
     except Elsewhere:
         return 2
 
@@ -120,8 +123,8 @@ class Request:
     columns: int | None
 
 
-def _sample(options: Options, team: Team) -> int:
-    request = team.together(lambda: _read(options))
+def _sample(options: Options, team: Team, held: ExitStack) -> int:
+    request = team.together(lambda: _read(options, held if team.is_main else None))
     job, target = request.job, request.target
     if team.is_main and job.labels and job.guide is None:
         note_guidance(job.settings["grid"], job.settings["guidance"])
@@ -141,7 +144,7 @@ def _sample(options: Options, team: Team) -> int:
             pieces = [team.together(lambda: job.make(0, True) if team.is_main else torch.empty(0))]
         if not team.is_main:
             return 0
-        _sweep(target)
+        sweep_torn(target)
         _write(request, pieces)
     except KeyboardInterrupt:
         if job.shards == 1:
@@ -163,8 +166,9 @@ def _sample(options: Options, team: Team) -> int:
     return 0
 
 
-def _read(options: Options) -> Request:
-    """Read the flags and the run, and refuse what cannot be done before any work is."""
+def _read(options: Options, held: ExitStack | None) -> Request:
+    """Read the flags and the run, and refuse what cannot be done before any work is; hold the
+    place of the result."""
     run = open_run(options.run, options.average)
     for flag in ("steps", "batch", "columns"):
         at_least(f"--{flag}", getattr(options, flag))
@@ -175,17 +179,22 @@ def _read(options: Options) -> Request:
     settings = settings_for(run, options)
     target = options.out or options.run / "samples" / f"{n}-seeds.png"
     _check_target(target, seeds, n > options.batch)
+    if held:
+        held.enter_context(alone(target.parent, target.name))
     if target.suffix != ".png":
         idle("--columns", options.columns, f"{target} is no picture")
-    if options.guide == "cfg":
+    if not _classifies(options):
         check_guided(options.guidance, bool(labels or cond))
     noisy = guide = guided = None
-    if options.guide == "classifier":
-        noisy = open_classifier(options.run)
+    if options.guide != "cfg":
+        if options.guide != "classifier":
+            idle("--guidance", options.guidance, "the guide says its own")
+        noisy = open_classifier(options.run) if _classifies(options) else None
         scale = 1.0 if options.guidance is None else options.guidance
-        guide = _classified(noisy, scale, labels, cond, options.unconditional)
+        guide = _guide(options, noisy, scale, labels, cond)
         base = "the unconditional model" if options.unconditional else "the conditional model"
-        guided = f"classifier at {scale:g} on {base}, {noisy.digest}"
+        at = f" at {scale:g}" if options.guide == "classifier" else ""
+        guided = f"{options.guide}{at} on {base}" + (f", {noisy.digest}" if noisy else "")
         settings["guidance"] = 1.0
     parts = _parts(target)
     job = Job.of(run, parts, seeds, labels, settings, options.batch, cond, guide, guided)
@@ -193,18 +202,23 @@ def _read(options: Options) -> Request:
     return Request(job, noisy, target, options.columns or own)
 
 
-def _classified(
-    noisy: NoisyClassifier,
+def _classifies(options: Options) -> bool:
+    return any(parsed(part).name == "classifier" for part in parted(options.guide, "+"))
+
+
+def _guide(
+    options: Options,
+    noisy: NoisyClassifier | None,
     scale: float,
     labels: list[int] | None,
     cond: Cond | None,
-    unconditional: bool,
 ) -> Guide:
-    """The classifier's guide; the denoiser inside is told the classes too, or nothing."""
-    if labels is None and (cond is None or "label" not in cond):
-        raise BadInput("--guide classifier has no classes to guide to.", "Give --labels.")
-    guide = classifier(noisy.log_prob, scale)
-    if not unconditional:
+    """The guide; a denoiser inside the classifier's is told the classes too, or nothing."""
+    if noisy and labels is None and (cond is None or "label" not in cond):
+        raise BadInput(f"--guide {options.guide} has no classes to guide to.", "Give --labels.")
+    text = f"classifier:{scale!r}" if options.guide == "classifier" else options.guide
+    guide = build_guide(text, **({"log_prob": noisy.log_prob} if noisy else {}))
+    if not (noisy and options.unconditional):
         return guide
     return lambda denoise: guide(lambda x, level, cond: denoise(x, level, None))
 
@@ -228,9 +242,9 @@ def _labels(options: Options, run: Run, cond: Cond | None) -> list[int] | None:
     classes, others = run.facts.classes, run.facts.conditions.keys
     if options.unconditional:
         for flag, value in (("--labels", options.labels), ("--conditions", options.conditions)):
-            if value is not None and not (flag == "--labels" and options.guide == "classifier"):
+            if value is not None and not (flag == "--labels" and _classifies(options)):
                 raise BadInput(f"{flag} and --unconditional exclude each other.", "Give one.")
-        if options.guide != "classifier":
+        if not _classifies(options):
             return None
     elif others and cond is None:
         if options.labels is not None:
@@ -257,17 +271,9 @@ def _check_target(target: Path, seeds: list[int], bulk: bool) -> None:
     """Refuse before the work is done, not after."""
     if target.suffix not in (".png", ".npz", "") or target.name in ("", ".."):
         raise BadInput(f"--out is {target}.", "Use .png, .npz, or a folder for single pictures.")
-    if not target.suffix and target.is_file():
-        raise BadInput(f"--out {target} is a file without .png or .npz.", "Give another name.")
     claim(target if target.suffix else target / f"{seeds[0]:06d}.png")
     if bulk:
         claim(_parts(target) / "job.json")
-
-
-def _sweep(target: Path) -> None:
-    """Remove what a kill left of the file half-written: a bulk job's is large."""
-    for stale in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
-        stale.unlink(missing_ok=True)
 
 
 def _write(request: Request, pieces: Iterable[Tensor]) -> None:
@@ -280,6 +286,7 @@ def _write(request: Request, pieces: Iterable[Tensor]) -> None:
     elif target.suffix == ".png":
         write_png(picture(torch.cat(list(pieces)), request.columns, job.label), target)
     else:
-        names = iter(f"{seed:06d}" for seed in job.seeds.tolist())
+        names = iter(f"{seed:06d}.png" for seed in job.seeds.tolist())
         for x0 in pieces:
-            write_pictures(x0, [next(names) for _ in x0], target)
+            rows = x0.split(1)
+            write_pictures((target / next(names), picture(x, magnify=False)) for x in rows)

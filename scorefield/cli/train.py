@@ -3,23 +3,25 @@
 import signal
 import sys
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
 import tyro
 
+from scorefield import catalogue
 from scorefield.base import BadInput
 from scorefield.base.rows import repeat_labels
+from scorefield.catalogue.spec import options as spec_options
 from scorefield.cli.ending import stop_now
 from scorefield.cli.options import Switch, note, parse, say
-from scorefield.report import picture, write_png
-from scorefield.run.config import Config
+from scorefield.report import picture
+from scorefield.run.config import Config, changed
 from scorefield.run.recipes import recipes
 from scorefield.run.stored import stored_settings
 from scorefield.run.train import fit, recipe
-from scorefield.store import Folder
+from scorefield.store import Folder, write_png
 from scorefield.train import Elsewhere, Progress, keep_freed_memory, processes
 from scorefield.use.generate import generate
 
@@ -70,6 +72,7 @@ def main(argv: list[str]) -> int:
     if "--resume" in flags:
         out = _value_of("--out", flags, out)
         started = _resumed(name, started, Folder(out), flags)
+    started, flags = _with_net(started, flags)
     try:
         return _train(parse(Options, f"train {name}", flags, Options(started, out)))
     except Elsewhere:
@@ -78,11 +81,37 @@ def main(argv: list[str]) -> int:
         raise _of_flag(error) from error
 
 
+def _with_net(config: Config, flags: list[str]) -> tuple[Config, list[str]]:
+    """What `--net SPEC` and `--net.KEY VALUES` say, as one spec; and the other flags."""
+    said: dict[str, str] = {}
+    rest: list[str] = []
+    words = list(flags)
+    while words:
+        word, equals, value = words.pop(0).partition("=")
+        if word != "--net" and not word.startswith("--net."):
+            rest.append(f"{word}{equals}{value}")
+            continue
+        values = [value] if equals else []
+        while not equals and words and not words[0].startswith("--"):
+            values.append(words.pop(0))
+        key = word.removeprefix("--net").removeprefix(".").replace("-", "_")
+        switch = key.removeprefix("no_") == "checkpoint" and not values
+        empty = {"checkpoint": "yes", "no_checkpoint": "no"}[key] if switch else "()"
+        said[key.removeprefix("no_") if switch else key] = "-".join(values) or empty
+    net = said.pop("", config.net)
+    for key in sorted(said, key=lambda key: key != "name"):
+        net = changed(net, key, said[key])
+    return replace(config, net=net), rest
+
+
 def _of_flag(error: BadInput) -> BadInput:
     """The error of a setting by the name of its flag: `lr is nan` is said of `--lr`."""
     word, _, rest = error.fact.partition(" is ")
     flags = {"condition dropout": "objective.dropout", "guidance scale": "sample.guidance"}
-    for group in ("sample", "net", "training"):
+    flags |= {
+        o.name: f"net.{o.name}" for n in catalogue.networks for o in spec_options("networks", n)
+    }
+    for group in ("sample", "training"):
         kind = type(getattr(Config(), group))
         before = "" if group == "training" else f"{group}."
         flags |= {field.name: f"{before}{field.name}" for field in fields(kind)}

@@ -1,14 +1,13 @@
 """Data sets by name."""
 
 import inspect
-import os
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 from scorefield.base import BadInput, unknown
 from scorefield.data import toys
 from scorefield.data.readers import arrays, cifar, digits, folder, hub, idx
+from scorefield.data.readers.given import kind_of
 from scorefield.data.sets import Data
 
 datasets: dict[str, Callable[..., Data]] = {
@@ -49,7 +48,7 @@ def load(
     if name not in datasets:
         if path is not None:
             raise unknown("data set", name, datasets)
-        name, path = _kind_of_path(name), name
+        name, path = kind_of(name, datasets), name
     given = {
         key: value
         for key, value in {"path": path, "size": size, "channels": channels}.items()
@@ -75,17 +74,3 @@ def load(
             stacklevel=2,
         )
     return data
-
-
-def _kind_of_path(text: str) -> str:
-    if text and Path(text).is_dir():
-        return "folder"
-    if text.endswith(".npz"):
-        return "npz"
-    if os.sep in text or Path(text).is_file():
-        raise BadInput(
-            f"'{text}' is no folder of pictures and no .npz file.",
-            "For the other files and for Hugging Face names, use the data set huggingface with "
-            f"`data.path` {text}.",
-        )
-    raise unknown("data set", text, datasets)

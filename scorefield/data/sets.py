@@ -211,6 +211,12 @@ class Conditions:
         return {name: size for name, size in sizes.items() if size is not None}
 
     @property
+    def scalings(self) -> dict[str, Scaling]:
+        """Of those that have one."""
+        both = {"vector": self.vector_scaling, "image": self.image_scaling}
+        return {key: scaling for key, scaling in both.items() if scaling}
+
+    @property
     def keys(self) -> list[str]:
         """Those there are."""
         sizes = {"vector": self.vector, "image": self.image}
@@ -224,21 +230,14 @@ class Conditions:
         >>> said.encode({"vector": torch.tensor([[20.0]])})
         {'vector': tensor([[2.]])}
         """
-        scalings = {"vector": self.vector_scaling, "image": self.image_scaling}
-        return {
-            key: scaling.encode(value) if (scaling := scalings.get(key)) else value
-            for key, value in cond.items()
-        }
+        known = self.scalings
+        return {k: known[k].encode(v) if k in known else v for k, v in cond.items()}
 
     def kept(self, cond: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Conditions in the types that they are kept in."""
-        scalings = {"vector": self.vector_scaling, "image": self.image_scaling}
-        return {
-            key: value.to(scaling.unit_dtype)
-            if (scaling := scalings.get(key)) and value.dtype == torch.float64
-            else value
-            for key, value in cond.items()
-        }
+        known = {k: scaling.unit_dtype for k, scaling in self.scalings.items()}
+        wide = {k for k, v in cond.items() if k in known and v.dtype == torch.float64}
+        return {k: v.to(known[k]) if k in wide else v for k, v in cond.items()}
 
     def check(self, cond: Mapping[str, Tensor], where: str) -> None:
         """Raise BadInput for conditions of other sizes."""
@@ -459,6 +458,17 @@ def split_off(
     groups = label if label is not None else np.zeros(len(x), dtype=np.int64)
     train, test = hold_out(groups, fraction)
     return split_at(x, label, train, more), split_at(x, label, test, more)
+
+
+def split_files(
+    x: np.ndarray, label: np.ndarray | None, kept: np.ndarray, first: int, whole: bool
+) -> tuple[Split, Split]:
+    """(train, test) splits of the examples x (N, ...) of the sources `kept` (N,): those numbered
+    below `first` are trained on, or, where that is the `whole` of them, by `hold_out`."""
+    if whole:
+        return split_off(x, label)
+    groups = np.flatnonzero(kept < first), np.flatnonzero(kept >= first)
+    return split_at(x, label, groups[0]), split_at(x, label, groups[1])
 
 
 def split_at(

@@ -29,7 +29,7 @@ from scorefield.guide.population import Particles, Population, Twisted
 from scorefield.guide.rescale import rescale
 from scorefield.guide.threshold import threshold
 from scorefield.guide.tilted import Tilted, TiltedParticles
-from scorefield.guide.views import Part, View, view
+from scorefield.guide.views import Part, View
 
 __all__ = [
     "Part",
@@ -51,5 +51,4 @@ __all__ = [
     "product",
     "rescale",
     "threshold",
-    "view",
 ]

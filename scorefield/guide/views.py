@@ -9,16 +9,18 @@ would part them obliquely).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, unknown
+from scorefield.base import BadInput
 
 TOLERANCE = 1e-5
 """The largest defect that passes: rounding of float64 is 1e-15, of a float32 table 1e-7."""
 
 Map = Callable[[Tensor], Tensor]
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -79,15 +81,42 @@ def _by(shape: Sequence[int]) -> str:
 # --- maps of pixels -------------------------------------------------------------------------------
 
 
-def _turned(quarters: int) -> View:
-    def turn(x: Tensor) -> Tensor:
-        return x.rot90(quarters, (-2, -1))
-
-    return View(f"rot{90 * quarters}", turn, lambda x: x.rot90(-quarters, (-2, -1)))
+def identity() -> View:
+    """The picture as it is."""
+    return View("identity", lambda x: x, lambda x: x)
 
 
-def _patches(shape: Sequence[int], count: int, seed: int = 0) -> View:
-    """count x count patches in another order."""
+def flip() -> View:
+    """Left and right exchanged."""
+    return View("flip", lambda x: x.flip(-1), lambda x: x.flip(-1))
+
+
+def upside_down() -> View:
+    """Top and bottom exchanged."""
+    return View("upside-down", lambda x: x.flip(-2), lambda x: x.flip(-2))
+
+
+def negate() -> View:
+    """Black and white exchanged: `-x`."""
+    return View("negate", lambda x: -x, lambda x: -x)
+
+
+def turn(quarters: Literal[1, 2, 3] = 1) -> View:
+    """Turned to the left by so many quarters.
+
+    >>> turn(2).forward(torch.tensor([[[[1, 2], [3, 4]]]]))
+    tensor([[[[4, 3],
+              [2, 1]]]])
+    """
+
+    def turned(x: Tensor, sign: int) -> Tensor:
+        return x.rot90(sign * quarters, (-2, -1))
+
+    return View(f"rot{90 * quarters}", lambda x: turned(x, 1), lambda x: turned(x, -1))
+
+
+def rearranged(shape: Shape, count: int, seed: int = 0) -> View:
+    """`count` x `count` patches in another order, which the seed says."""
     height, width = shape[-2:]
     if count < 2 or height % count or width % count:
         raise BadInput(
@@ -105,7 +134,7 @@ def _patches(shape: Sequence[int], count: int, seed: int = 0) -> View:
     return View(f"patches:{count}", lambda x: moved(x, order), lambda x: moved(x, back))
 
 
-def _jigsaw(shape: Sequence[int], seed: int = 0) -> View:
+def jigsaw(shape: Shape, seed: int = 0) -> View:
     """The pieces of a jigsaw puzzle in other places, where they fit as well.
 
     Its 4 x 4 pieces with tabs are cut so that a quarter turn about the centre takes every piece to
@@ -152,9 +181,27 @@ def _kinds(side: int, tabs: Tensor) -> Tensor:
 # --- parts ----------------------------------------------------------------------------------------
 
 
-def low_pass(radius: float) -> Map:
+def low(radius: float) -> Part:
     """Frequencies of at most `radius` periods a side."""
+    return Part(f"low:{radius:g}", _low_pass(radius))
 
+
+def high(radius: float) -> Part:
+    """Frequencies of more than `radius` periods a side: what `low` leaves."""
+    return Part(f"high:{radius:g}", _rest(_low_pass(radius)))
+
+
+def grey() -> Part:
+    """The mean over channels, in each of them."""
+    return Part("grey", _grey)
+
+
+def colour() -> Part:
+    """What differs between channels: what `grey` leaves."""
+    return Part("colour", _rest(_grey))
+
+
+def _low_pass(radius: float) -> Map:
     def project(x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         down = torch.fft.fftfreq(height, 1 / height, device=x.device)[:, None]
@@ -171,49 +218,3 @@ def _rest(project: Map) -> Map:
 
 def _grey(x: Tensor) -> Tensor:
     return x.mean(-3, keepdim=True).expand_as(x)
-
-
-# --- by name --------------------------------------------------------------------------------------
-
-PLAIN: dict[str, View] = {
-    "identity": View("identity", lambda x: x, lambda x: x),
-    "flip": View("flip", lambda x: x.flip(-1), lambda x: x.flip(-1)),
-    "upside-down": View("upside-down", lambda x: x.flip(-2), lambda x: x.flip(-2)),
-    "rot90": _turned(1),
-    "rot180": _turned(2),
-    "rot270": _turned(3),
-    "negate": View("negate", lambda x: -x, lambda x: -x),
-}
-NAMES = (*PLAIN, "patches:2", "jigsaw", "low:2", "high:2", "grey", "colour")
-
-
-def view(text: str, shape: Sequence[int]) -> View | Part:
-    """A view or a part of pictures `(C, H, W)` by its name.
-
-    `identity`, `flip` (left to right), `upside-down`, `rot90`, `rot180`, `rot270`, `negate`,
-    `patches:K` and `patches:K:SEED`, `jigsaw` and `jigsaw:SEED`; the parts `low:R` and `high:R`
-    (up to R periods a side, and beyond), `grey` and `colour`.
-
-    >>> view("rot180", (1, 2, 2)).forward(torch.tensor([[[[1, 2], [3, 4]]]]))
-    tensor([[[[4, 3],
-              [2, 1]]]])
-    """
-    name, *given = text.split(":")
-    try:
-        values = [float(v) if name in ("low", "high") else int(v) for v in given]
-    except ValueError:
-        raise BadInput(
-            f"the view '{text}' has a value that is no number.", "Write patches:4."
-        ) from None
-    if name in PLAIN and not values:
-        return PLAIN[name]
-    if name == "patches" and len(values) in (1, 2):
-        return _patches(shape, *map(int, values))
-    if name == "jigsaw" and len(values) < 2:
-        return _jigsaw(shape, *map(int, values))
-    if name in ("low", "high") and len(values) == 1:
-        passed = low_pass(values[0])
-        return Part(text, passed if name == "low" else _rest(passed))
-    if name in ("grey", "colour") and not values:
-        return Part(name, _grey if name == "grey" else _rest(_grey))
-    raise unknown("view", text, NAMES)

@@ -1,7 +1,7 @@
 """Floor 7: findings, pictures and pages for people."""
 
 from scorefield.base.finding import Findings
-from scorefield.report.picture import Pieces, picture, plot, write_npz, write_pictures, write_png
+from scorefield.report.picture import picture, plot
 from scorefield.run.open import Run
 
 
@@ -16,10 +16,6 @@ for _kind in (Findings, Run):  # a notebook asks for it, and what is below draws
     _kind._repr_html_ = _html  # type: ignore[attr-defined] they have none of their own
 
 __all__ = [
-    "Pieces",
     "picture",
     "plot",
-    "write_npz",
-    "write_pictures",
-    "write_png",
 ]

@@ -16,8 +16,9 @@ import scorefield
 from scorefield.base import BadInput
 from scorefield.base.finding import Figure, Findings, Heatmap, Series, Strip, Table
 from scorefield.report import charts, svg
-from scorefield.report.picture import picture, png
+from scorefield.report.picture import picture
 from scorefield.report.wording import cell, verdict, worded
+from scorefield.store import to_png
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -97,7 +98,7 @@ def png_of(strip: Strip) -> bytes:
     """The picture of a strip; empty if it only lies in a file."""
     if strip.x0 is None:
         return strip.png
-    return png(picture(strip.x0, strip.columns, strip.labels))
+    return to_png(picture(strip.x0, strip.columns, strip.labels))
 
 
 def _chart(item: Series | Heatmap) -> charts.Chart:

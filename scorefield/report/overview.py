@@ -6,12 +6,11 @@ A file that cannot be read costs its own part only; the page says which, and why
 import ast
 import dataclasses
 import inspect
-import re
 import shlex
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from scorefield.base import BadInput
 from scorefield.base.finding import Figure, Findings, Strip, Table, to_findings
@@ -20,16 +19,14 @@ from scorefield.report.charts import smooth
 from scorefield.report.html import Page, Section, Shot, fragment, size
 from scorefield.report.log import RunLog, noise, read_log, training
 from scorefield.report.wording import compact, duration, number, setting, worded
-from scorefield.run.config import Config, DataFacts, build_denoiser
+from scorefield.run.config import Config, DataFacts, build_denoiser, network
 from scorefield.run.recipes import recipes
 from scorefield.run.stored import stored_settings
-from scorefield.store import Folder, read_json
+from scorefield.store import Folder, Reader, exists, read_bytes, read_json, read_text, size_of
 from scorefield.tune import FittedGrid
 from scorefield.use.classify import findings as of_classifier
 from scorefield.use.classify import open_classifier
 from scorefield.use.tune import findings as of_grids
-
-T = TypeVar("T")
 
 PICTURES, ROOM = 24, 2_000_000
 """Most pictures of progress on a page, and most bytes of them."""
@@ -38,27 +35,12 @@ HEADLINES = ("Frechet distance", "Class agreement")
 PLACES = (
     ("measures", "Measures", "eval.json", "eval", "Not measured yet."),
     ("solvers", "Solvers", "compare/compare.json", "compare", "No solvers were compared yet."),
-    ("grids", "Fitted grids", "grids/*.json", "fit-grid", "No grid was fitted to this model yet."),
-    ("likelihood", "Likelihood", "likelihood/*.json", "likelihood", ""),
+    ("grids", "Fitted grids", "grids/NAME.json", "fit-grid", "No grid was fitted to it yet."),
+    ("likelihood", "Likelihood", "likelihood/NAME.json", "likelihood", ""),
     ("restorations", "Restorations", "restore/restore.json", "restore", ""),
     ("classifier", "Classifier of noisy samples", "classifier.json", "train-classifier", ""),
 )  # fmt: skip
 """(anchor, title, files, the command that writes them, what is said where there are none)."""
-
-
-class Side:
-    """Reads the files of a run: one that cannot be read is left out, and said."""
-
-    def __init__(self) -> None:
-        self.problems: list[str] = []
-
-    def read(self, action: Callable[[], T]) -> T | None:
-        """What the action reads, or None."""
-        try:
-            return action()
-        except (BadInput, OSError) as error:
-            self.problems.append(str(error))
-            return None
 
 
 class Known(NamedTuple):
@@ -86,16 +68,16 @@ def overview(path: Path, resume: str = "") -> Page:
 
     `resume`: the command by which training goes on, with `{recipe}` and `{path}` in it.
     """
-    folder, side = Folder(path), Side()
+    folder, reader = Folder(path), Reader(path)
     config, facts = stored_settings(folder)
     recipe = config.data.name
-    log = side.read(lambda: _log(path)) or RunLog()
+    log = reader.one("log.jsonl", lambda file: read_log(read_text(file))) or RunLog()
     seen = folder.images_seen() if folder.has_checkpoint else int(max(log.images, default=0))
     about = describe(build_denoiser(config, facts).net, facts.shape)  # type: ignore[arg-type]
     usual = recipes[recipe]() if recipe in recipes else Config()
     run = Known(str(path), config, usual, facts, about, seen, folder.has_checkpoint, log)
-    found = [(place, _found(path, place[2], side)) for place in PLACES]
-    own = [_film(run, _shots(path, side)), *(_section(run, *place) for place in found)]
+    found = [(place, _found(reader, place[2])) for place in PLACES]
+    own = [_film(run, _shots(reader)), *(_section(run, *place) for place in found)]
     own[2:2] = _logged(run)
     sections = [s for s in own if s] + [_settings(run)]
     total, quoted = config.training.images, shlex.quote(str(path))
@@ -106,7 +88,7 @@ def overview(path: Path, resume: str = "") -> Page:
     return Page(
         path.resolve().name, seen, state, next, _headline(run),
         f"scorefield report {quoted}", tuple(_facts(run, found[0][1])),
-        tuple(sections), tuple(side.problems),
+        tuple(sections), tuple(reader.left_out),
     )  # fmt: skip
 
 
@@ -118,16 +100,12 @@ def summary(path: Path) -> str:
     return "".join(fragment(found) for found in (facts, *measured))
 
 
-def _found(path: Path, pattern: str, side: Side) -> tuple[Findings, ...]:
-    """What lies in the files of a pattern, with the pictures beside them."""
-    files = sorted(path.glob(pattern))
-    if pattern.startswith("grids"):
-        grids = {f.stem: side.read(lambda f=f: FittedGrid.from_json(read_json(f), str(f)))
-                 for f in files}  # fmt: skip
-        known = {name: grid for name, grid in grids.items() if grid}
-        return (of_grids(known, str(path)),) if known else ()
-    read = (side.read(lambda file=file: _read(file)) for file in files)
-    return tuple(found for found in read if found)
+def _found(reader: Reader, entry: str) -> tuple[Findings, ...]:
+    """What lies in the files of an entry, with the pictures beside them."""
+    if entry.startswith("grids"):
+        grids = reader.every(entry, lambda f: FittedGrid.from_json(read_json(f), str(f)))
+        return (of_grids(grids, str(reader.folder.path)),) if grids else ()
+    return tuple(reader.every(entry, _read).values())
 
 
 def _read(file: Path) -> Findings:
@@ -136,13 +114,13 @@ def _read(file: Path) -> Findings:
     found = to_findings(read_json(file), str(file))
     return dataclasses.replace(found, items=tuple(
         dataclasses.replace(item, png=_picture(file.parent / item.file))
-        if isinstance(item, Strip) and item.file and (file.parent / item.file).exists() else item
+        if isinstance(item, Strip) and item.file and exists(file.parent / item.file) else item
         for item in found.items
     ))  # fmt: skip
 
 
 def _picture(file: Path) -> bytes:
-    content = file.read_bytes()
+    content = read_bytes(file)
     try:
         size(content)
     except BadInput as error:
@@ -150,20 +128,15 @@ def _picture(file: Path) -> bytes:
     return content
 
 
-def _log(path: Path) -> RunLog:
-    file = path / "log.jsonl"
-    return read_log(file.read_text(errors="replace")) if file.exists() else RunLog()
-
-
-def _shots(path: Path, side: Side) -> tuple[Shot, ...]:
+def _shots(reader: Reader) -> tuple[Shot, ...]:
     """Pictures of progress, by images seen: as many as have room, first and last among them."""
-    files = [file for file in path.glob("samples/*.png") if re.fullmatch(r"\d+", file.stem)]
-    files.sort(key=lambda file: int(file.stem))
+    files = sorted(reader.folder.find("samples/IMAGES.png"), key=lambda file: int(file.stem))
+    sizes = {file: size_of(file) for file in files}
     for most in range(PICTURES, 1, -1):
         files = spread_evenly(files, most)
-        if sum(file.stat().st_size for file in files) <= ROOM:
+        if sum(sizes[file] for file in files) <= ROOM:
             break
-    found = ((int(f.stem), side.read(lambda f=f: _picture(f))) for f in files)
+    found = ((int(f.stem), reader.read(f, _picture)) for f in files)
     return tuple(Shot(images, png) for images, png in found if png)
 
 
@@ -233,6 +206,11 @@ def settings(
     what it is)."""
     for group in dataclasses.fields(config):
         mine, theirs = getattr(config, group.name), getattr(usual, group.name)
+        if isinstance(mine, str):  # a spec
+            words = field_words(type(config))[group.name]
+            differs = mine != theirs
+            yield group.name, [("● " * differs + group.name, mine, theirs * differs, words)]
+            continue
         prefix = "" if group.name == "training" else f"{group.name}."
         words, rows = field_words(type(mine)), []
         for field in dataclasses.fields(mine):
@@ -279,9 +257,7 @@ def spread_evenly(items: Sequence[Any], most: int) -> list[Any]:
 def _headline(run: Known) -> str:
     """The run in one sentence."""
     facts, config = run.facts, run.config
-    net = config.net.name
-    if net == "auto":
-        net = "unet" if len(facts.shape) == 3 else "mlp"
+    net = network(config.net, facts).name
     shape = "×".join(str(n) for n in facts.shape)
     classes = f", {len(facts.classes)} classes" if facts.classes else ""
     return (

@@ -1,12 +1,8 @@
 """Samples as one picture: a grid of images, or a scatter of points."""
 
-import io
-import itertools
 import math
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.store import write_bytes
-from scorefield.store.files import new_file, sync_folder
+from scorefield.store import write_png
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -123,60 +118,6 @@ def dots(draw: "ImageDraw", places: np.ndarray, inks: list[str], radius: float) 
     r = radius * OVER
     for (x, y), ink in zip(places.tolist(), inks):
         draw.ellipse((x - r, y - r, x + r, y + r), ink)
-
-
-def png(image: "Image") -> bytes:
-    """A picture as the bytes of its file."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def write_png(image: "Image", path: Path) -> None:
-    """Write a picture atomically."""
-    write_bytes(path, png(image))
-
-
-def write_pictures(x0: Tensor, names: Sequence[str], folder: Path) -> None:
-    """Write each sample as a picture of its own, `folder/NAME.png`, atomically."""
-    for i, name in enumerate(names):
-        with new_file(folder / f"{name}.png") as file:
-            picture(x0[i : i + 1], magnify=False).save(file, "PNG")
-    sync_folder(folder)  # once: it costs ten times as much as a picture
-
-
-class Pieces(NamedTuple):
-    """An array of `n` rows that comes piece by piece, so that it is never whole in memory."""
-
-    n: int
-    pieces: Iterable[Tensor]
-
-
-def write_npz(arrays: Mapping[str, Tensor | Pieces], path: Path) -> None:
-    """Write named arrays atomically, as an .npz without pickles. Equal arrays make equal files,
-    in whatever pieces they come.
-
-    It is not compressed: samples shrink by a tenth at best, and slowly.
-    """
-    with new_file(path) as file, zipfile.ZipFile(file, "w") as archive:
-        for name, array in arrays.items():
-            n, pieces = array if isinstance(array, Pieces) else (len(array), [array])
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                _write_npy(n, (piece.numpy() for piece in pieces), member)
-    sync_folder(path.parent)
-
-
-def _write_npy(n: int, pieces: Iterator[np.ndarray], file: IO[bytes]) -> None:
-    first, rows = next(pieces), 0
-    descr = np.lib.format.dtype_to_descr(first.dtype)
-    shape = (n, *first.shape[1:])
-    header = {"descr": descr, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
-    for piece in itertools.chain([first], pieces):
-        file.write(np.ascontiguousarray(piece).data)
-        rows += len(piece)
-    if rows != n:
-        raise BadInput(f"{rows} rows came where {n} were announced.", "Announce as many as come.")
 
 
 def plot(x0: Tensor, path: str | Path | None = None, columns: int | None = None) -> "Image":

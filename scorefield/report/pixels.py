@@ -9,6 +9,7 @@ from scorefield.base.finding import Findings, Series
 from scorefield.report.charts import MARGIN, Box, Chart, Dot, Stroke, Text, chart, heat
 from scorefield.report.html import groups, png_of
 from scorefield.report.text import columns, figure_rows
+from scorefield.store import from_png
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -112,7 +113,7 @@ def _stroke(
         gone += length
 
 
-def written(lines: list[str], width: int = WIDTH) -> "Image":
+def lettered(lines: list[str], width: int = WIDTH) -> "Image":
     """Rows of text in columns of equal letters."""
     from PIL import Image, ImageDraw, ImageFont
 
@@ -131,24 +132,20 @@ def written(lines: list[str], width: int = WIDTH) -> "Image":
 
 def sheet(findings: Findings) -> "Image":
     """Everything that was found on one sheet: how, figures, tables, charts and samples."""
-    import io
-
-    from PIL import Image
-
-    blocks: list[list[Image.Image]] = [[written([f"{findings.run}: {findings.how}"])]]
+    blocks: list[list[Image]] = [[lettered([f"{findings.run}: {findings.how}"])]]
     for kind, items in groups(findings):
         if kind == "figure":
-            blocks.append([written(figure_rows(items))])
+            blocks.append([lettered(figure_rows(items))])
         elif kind == "chart":
             drawn = [pixels(chart(i) if isinstance(i, Series) else heat(i)) for i in items]
             blocks += [drawn[i : i + COLUMNS] for i in range(0, len(drawn), COLUMNS)]
         elif kind == "table":
-            blocks += [[written([t.name, *columns([t.columns, *t.rows])])] for t in items]
+            blocks += [[lettered([t.name, *columns([t.columns, *t.rows])])] for t in items]
         else:
             content = [(s.name, png_of(s)) for s in items]
             for name, png in content:
-                blocks.append([written([name])])
-                blocks += [[Image.open(io.BytesIO(png)).convert("RGB")]] if png else []
+                blocks.append([lettered([name])])
+                blocks += [[from_png(png)]] if png else []
     return stacked(blocks)
 
 
@@ -156,7 +153,7 @@ def curves(findings: Findings) -> "Image":
     """The charts alone, side by side."""
     drawn = [pixels(chart(item)) for item in findings.items if isinstance(item, Series)]
     return stacked([drawn[i : i + COLUMNS] for i in range(0, len(drawn), COLUMNS)] or
-                   [[written([findings.how])]])  # fmt: skip
+                   [[lettered([findings.how])]])  # fmt: skip
 
 
 def stacked(rows: list[list["Image"]]) -> "Image":

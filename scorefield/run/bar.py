@@ -12,7 +12,7 @@ QUIET_SECONDS = 10.0
 
 def progress_bar(total: int | None, shown: bool, unit: str, done: int = 0) -> "tqdm":
     """Speed and time left; in a file or a pipe only a line every few seconds."""
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     return tqdm(
         total=total,

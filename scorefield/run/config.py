@@ -1,16 +1,18 @@
 """What a run is made of: typed settings, and the objects that they stand for."""
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import torch
 import tyro
 
 from scorefield import catalogue
 from scorefield.base import BadInput, Level, unknown
+from scorefield.catalogue.plugins import plugins
+from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed
 from scorefield.data import Conditions, Data, Scaling, load
 from scorefield.denoise import Denoiser, views
-from scorefield.objective import Criterion, Variational
+from scorefield.objective import Criterion
 from scorefield.process import Schedule
 from scorefield.train import Training
 
@@ -36,40 +38,10 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class NetConfig:
-    """Which network."""
-
-    name: Literal["auto", "unet", "dit", "mlp"] = "auto"
-    """unet or dit for pictures, mlp for vectors; auto takes unet or mlp, whichever fits."""
-    width: int = 32
-    """Channels at full size (unet), of a patch (dit) or hidden units (mlp)."""
-    blocks: int = 2
-    """Residual blocks at each resolution (unet) or in all (dit, mlp)."""
-    multipliers: tuple[int, ...] = (1, 2)
-    """unet: width at each resolution, as multiples; each halves the size."""
-    attention: tuple[int, ...] | None = None
-    """unet: resolutions with self-attention; 0 is full size, None the deepest."""
-    norm: Literal["group", "layer", "rms"] = "group"
-    """unet: over groups of channels and all pixels, or over the channels of each pixel."""
-    norms: Literal[1, 2] = 2
-    """unet: normalisations in a residual block; with 1 a step is about 5% shorter."""
-    patch: int = 2
-    """dit: pixels of a side of a patch."""
-    heads: int = 4
-    """dit: heads of its attention."""
-    features: Literal["sinusoidal", "fourier"] = "sinusoidal"
-    """How the network is told the noise level: waves of geometric or of random frequencies."""
-    dropout: float = 0.0
-    """Share of activations dropped in training."""
-    checkpoint: bool = False
-    """unet, dit: less memory in training, a third more arithmetic."""
-
-
-@dataclass(frozen=True)
 class ObjectiveConfig:
     """What the network learns."""
 
-    kind: Literal["regression", "sliced", "hybrid", "variational"] = "regression"
+    kind: str = "regression"
     """regression; sliced (from noisy data alone); hybrid (learns the reverse variance too, on
     schedule ddpm); variational (trains the schedule, on schedule learned)."""
     schedule: str = "cosine"
@@ -95,9 +67,10 @@ class ObjectiveConfig:
         """
         if self.times != "auto":
             return self.times
-        if self.kind == "variational":
+        kind = parsed(self.kind).name
+        if kind == "variational":
             return "antithetic"
-        undefined = self.view in ("eps", "score") or self.kind == "sliced"
+        undefined = self.view in ("eps", "score") or kind == "sliced"
         return "lognormal" if undefined else "covering"
 
 
@@ -121,13 +94,23 @@ class Config:
 
     training: Annotated[Training, tyro.conf.arg(name="")] = field(default_factory=Training)
     data: DataConfig = field(default_factory=DataConfig)
-    net: NetConfig = field(default_factory=NetConfig)
+    net: str = "auto:width=32,multipliers=1-2,blocks=2"
+    """Network and its options (scorefield catalogue networks); auto takes a unet for pictures and
+    an mlp for vectors, and of the options those that it has. One option: --net.width 64."""
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
 
     def load_data(self) -> Data:
         """The data set that the run trains on."""
         d = self.data
+        kind, colon, _ = d.name.partition(":")
+        ours = kind in catalogue.datasets
+        if (ours and colon) or (not ours and kind in plugins("datasets")):
+            spec = parsed(d.name)
+            said = {"path": d.path, "size": d.size, "channels": d.channels}
+            said = {key: str(value) for key, value in said.items() if value is not None}
+            spec = spec._replace(options={**spec.options, **said})
+            return build("datasets", spec, seed=self.training.seed)
         return load(d.name, path=d.path, size=d.size, channels=d.channels, seed=self.training.seed)
 
 
@@ -225,51 +208,64 @@ def _told(conditions: Conditions) -> str:
 
 
 def build_schedule(o: ObjectiveConfig) -> Schedule:
-    """The schedule that an objective names, with its defaults but for the cleanest level."""
-    if o.schedule not in catalogue.schedules:
-        raise unknown("schedule", o.schedule, catalogue.schedules)
+    """The schedule that an objective names, with its cleanest level."""
     if o.cleanest is None:
-        return catalogue.schedules[o.schedule]()
-    if o.schedule != "learned":
+        return build("schedules", o.schedule)
+    if parsed(o.schedule).name != "learned":
         raise BadInput(
             f"`objective.cleanest` {o.cleanest:g} is of the schedule learned, and the schedule is "
             f"{o.schedule}.",
             "Leave it out.",
         )
-    return catalogue.schedules[o.schedule](gamma_0=-o.cleanest)
+    return build("schedules", o.schedule, gamma_0=-o.cleanest)
 
 
-def network_name(net: NetConfig, facts: DataFacts) -> str:
-    """The network's name in the catalogue, found by the data where it is auto."""
-    return net.name if net.name != "auto" else ("unet" if len(facts.shape) == 3 else "mlp")
+def network(net: str, facts: DataFacts) -> Spec:
+    """The network's spec; of auto the one that fits the data, with those options that it has."""
+    spec = parsed(net)
+    if spec.name != "auto":
+        return spec
+    name = "unet" if len(facts.shape) == 3 else "mlp"
+    has = {option.name for option in options("networks", name)}
+    return Spec(name, (), {key: text for key, text in spec.options.items() if key in has})
+
+
+def changed(net: str, key: str, text: str) -> str:
+    """The network's spec with another option, or of another `name` with the options that it has.
+
+    >>> changed("unet:width=64,norms=1,blocks=2", "name", "dit"), changed("auto", "width", "8")
+    ('dit:width=64,depth=2', 'auto:width=8')
+    """
+    name, values, said = parsed(net)
+    said = dict(said)
+    if key == "name":
+        name = text
+    else:
+        said[key] = text
+    if name == "dit" and "blocks" in said:
+        said["depth"] = said.pop("blocks")
+    if key == "name" and name != "auto":
+        has = {option.name for option in options("networks", name)}
+        said = {key: text for key, text in said.items() if key in has}
+    return str(Spec(name, values, said))
 
 
 def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
     """A fresh network with its preconditioning; its weights come from the run's seed."""
-    net = config.net
-    name = network_name(net, facts)
-    variance = config.objective.kind == "hybrid"
-    options: dict[str, Any] = {
-        "width": net.width,
-        "depth" if name == "dit" else "blocks": net.blocks,
-        "classes": len(facts.classes) or None,
-        "out_channels": 2 * facts.shape[0] if variance else None,
-        "features": net.features,
-        "dropout": net.dropout,
-    }
-    if name == "unet":
-        options |= {"multipliers": net.multipliers, "attention": net.attention}
-        options |= {"norm": net.norm, "norms": net.norms}
-    if name == "dit":
-        options |= {"patch": net.patch, "heads": net.heads}
-    if name != "mlp":
-        options["checkpoint"] = net.checkpoint
-    options |= _sizes(facts.conditions, name)
+    spec = network(config.net, facts)
+    variance = parsed(config.objective.kind).name == "hybrid"
     with torch.random.fork_rng():
         torch.manual_seed(config.training.seed)
-        network = catalogue.networks[name](facts.shape, **options)
+        net = build(
+            "networks",
+            spec,
+            shape=facts.shape,
+            classes=len(facts.classes) or None,
+            out_channels=2 * facts.shape[0] if variance else None,
+            **_sizes(facts.conditions, spec.name),
+        )
     return Denoiser(
-        network,
+        net,
         config.objective.view,
         facts.sigma_data,
         variance=variance,
@@ -294,28 +290,21 @@ def _sizes(said: Conditions, name: str) -> dict[str, int]:
 def build_objective(config: Config, facts: DataFacts, schedule: Schedule) -> Criterion:
     """The objective that the settings name, on the denoiser's schedule, which it may train."""
     o = config.objective
-    times = catalogue.times[o.law]()
-    if o.kind == "variational":
-        return Variational(schedule, times, o.dropout)  # type: ignore[arg-type] checked there
-    given = {"edm": facts.sigma_data, "vlb": schedule, "likelihood": schedule}
-    make = catalogue.weights[o.weight]
-    weight = make(given[o.weight]) if o.weight in given else make()
-    return catalogue.objectives[o.kind](schedule, times, weight, dropout=o.dropout)
+    weight = build("weights", o.weight, schedule=schedule, sigma_data=facts.sigma_data)
+    given = {"schedule": schedule, "times": build("times", o.law), "weight": weight}
+    return build("objectives", o.kind, **given, dropout=o.dropout)
 
 
 def check(config: Config) -> None:
     """Raise BadInput for names and pairings that would fail later: after an hour, or in samples."""
     o, sample = config.objective, config.sample
-    for kind, name, names in (
-        ("schedule", o.schedule, catalogue.schedules),
-        ("view", o.view, views),
-        ("weight", o.weight, catalogue.weights),
-        ("law of times", o.law, catalogue.times),
-        ("solver", sample.solver, catalogue.solvers),
-        ("grid", sample.grid, catalogue.grids),
-    ):
-        if name not in names:
-            raise unknown(kind, name, names)
+    if o.view not in views:
+        raise unknown("view", o.view, views)
+    for kind, text in (("objectives", o.kind), ("weights", o.weight), ("times", o.law)):
+        bound(kind, text)
+    if (name := parsed(config.net).name) != "auto":
+        find("networks", name)
+    build("solvers", sample.solver)
     schedule = build_schedule(o)
     alpha = float(schedule(torch.tensor(1.0)).alpha.detach())
     if o.view in ("eps", "score") and alpha < SMALLEST_ALPHA:
@@ -331,75 +320,73 @@ def check(config: Config) -> None:
 
 def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) -> None:
     """Raise BadInput for an objective, schedule, law of times and weight that do not fit."""
-    if (o.kind == "variational") != (o.schedule == "learned"):
+    kind, weight, law, on = (parsed(v).name for v in (o.kind, o.weight, o.law, o.schedule))
+    if (kind == "variational") != (on == "learned"):
         raise BadInput(
             f"`objective.kind` {o.kind} with `objective.schedule` {o.schedule}: the variational "
             "objective trains the schedule learned, and no other may.",
             "Give `objective.kind` variational `objective.schedule` learned, or neither.",
         )
-    if o.kind == "variational" and o.law not in UNBIASED:
+    if kind == "variational" and law not in UNBIASED:
         raise BadInput(
             f"`objective.times` {o.law} does not keep the variational bound's expectation.",
             f"Use one of {', '.join(UNBIASED)}.",
         )
-    for flag, value in (("kind", o.kind), ("weight", o.weight)):
-        if value in ("hybrid", "vlb") and o.schedule != "ddpm":
+    for flag, value in (("kind", kind), ("weight", weight)):
+        if value in ("hybrid", "vlb") and on != "ddpm":
             raise BadInput(
                 f"`objective.{flag}` {value} needs the steps of a chain, and the schedule is "
                 f"{o.schedule}.",
                 "Add `objective.schedule` ddpm.",
             )
-    if o.kind == "sliced" and training.compile:
+    if kind == "sliced" and training.compile:
         raise BadInput(
             "the sliced objective differentiates twice, which compiled networks cannot.",
             "Leave `compile` out.",
         )
-    catalogue.times[o.law]()(schedule, 1, torch.Generator())  # a level that is not there raises
+    build("times", o.law)(schedule, 1, torch.Generator())  # a level that is not there raises
 
 
 def build_levels(grid: str, schedule: Schedule, steps: int, start: float = 1.0) -> Level:
-    """The levels of a named grid, from t = start to data."""
-    if grid not in catalogue.grids:
-        raise unknown("grid", grid, catalogue.grids)
+    """The levels of a grid by its spec, from t = start to data."""
     with torch.no_grad():  # a learned schedule's levels carry gradients
-        return catalogue.grids[grid](schedule, steps, start)
-
-
-READ_BY = {
-    "multipliers": ("unet",),
-    "attention": ("unet",),
-    "norm": ("unet",),
-    "norms": ("unet",),
-    "patch": ("dit",),
-    "heads": ("dit",),
-    "checkpoint": ("unet", "dit"),
-}
-"""Networks that read a setting which not all read."""
+        return build("grids", grid, schedule=schedule, steps=steps, start=start)
 
 
 def check_used(config: Config, usual: Config, facts: DataFacts) -> None:
     """Raise BadInput for a setting that is neither the usual one nor the default, and that what
     was chosen does not read."""
-    net, o, default = config.net, config.objective, Config()
-    name, pictures = network_name(net, facts), len(facts.shape) == 3
-    if (name == "mlp") == pictures:
+    spec, o, pictures = network(config.net, facts), config.objective, len(facts.shape) == 3
+    if (spec.name == "mlp") == pictures:
         raise BadInput(
-            f"`net.name` {name} does not read data of the shape {facts.shape}.",
+            f"`net.name` {spec.name} does not read data of the shape {facts.shape}.",
             f"Use {'unet or dit' if pictures else 'mlp'}.",
+        )
+    has = {
+        name: {option.name for option in options("networks", name)} for name in catalogue.networks
+    }
+    read = has.get(spec.name) or {option.name for option in options("networks", spec.name)}
+    for key, text in parsed(config.net).options.items():
+        if key in read or parsed(usual.net).options.get(key) == text:
+            continue
+        nets = [name for name, keys in has.items() if key in keys]
+        if not nets:
+            raise unknown(f"option of {spec.name}", key, read)
+        raise BadInput(
+            f"`net.{key}` {text} does nothing: it is of {' and '.join(nets)}, and the network is "
+            f"{spec.name}.",
+            "Leave it out.",
         )
     untold = "the data have no classes or other conditions" * (
         not facts.classes and not facts.conditions.keys
     )
-    unread = {
-        f"net.{field}": f"it is of {' and '.join(nets)}, and the network is {name}"
-        for field, nets in READ_BY.items() if name not in nets
-    }  # fmt: skip
-    if o.kind == "variational":
+    unread = {}
+    if parsed(o.kind).name == "variational":
         unread["objective.weight"] = "the variational objective has no weight to choose"
     if untold:
         unread |= {"objective.dropout": untold, "sample.guidance": untold}
     for path, why in unread.items():
         group, field = path.split(".")
-        value, *free = (getattr(getattr(c, group), field) for c in (config, usual, default))
+        value, *free = (getattr(getattr(c, group), field) for c in (config, usual, Config()))
         if value not in free:
             raise BadInput(f"`{path}` {value} does nothing: {why}.", "Leave it out.")

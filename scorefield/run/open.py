@@ -9,6 +9,7 @@ from torch import Tensor
 
 from scorefield import catalogue
 from scorefield.base import BadInput, Level, unknown
+from scorefield.catalogue.spec import build, names, parsed
 from scorefield.data import Data
 from scorefield.data.conditions import read_conditions
 from scorefield.data.readers.arrays import read_npz
@@ -17,8 +18,7 @@ from scorefield.process import Schedule
 from scorefield.run.config import Config, DataFacts, build_denoiser, build_levels
 from scorefield.run.stored import stored_settings
 from scorefield.solve import Solver
-from scorefield.store import Folder, read_json, read_tensors
-from scorefield.train import load_weights
+from scorefield.store import Folder, exists, load_weights, read_json, read_tensors
 from scorefield.tune import FittedGrid
 
 
@@ -51,7 +51,7 @@ def open_run(path: str | Path, average: float | None = None) -> Run:
     source = folder.path / "ema.safetensors"
     if average is not None:
         source = folder.path / "averages" / f"{average}.safetensors"
-        if not source.exists():
+        if not exists(source):
             raise BadInput(
                 f"{folder.path} has no average of length {average:g}.",
                 f"Make it: scorefield ema {folder.path} `length` {average:g}.",
@@ -70,12 +70,8 @@ def load(path: str | Path) -> Denoiser:
 
 
 def build_solver(solver: str | Solver) -> Solver:
-    """A solver by its name in the catalogue, or the solver itself."""
-    if not isinstance(solver, str):
-        return solver
-    if solver not in catalogue.solvers:
-        raise unknown("solver", solver, catalogue.solvers)
-    return catalogue.solvers[solver]()
+    """A solver by its spec, or the solver itself."""
+    return build("solvers", solver)
 
 
 def data_of(run: Run, split: bool = True) -> Data:
@@ -95,20 +91,22 @@ def open_conditions(run: Run, path: Path, field: str = "conditions") -> dict[str
 
 
 def open_grid(run: Run, name: str) -> str | FittedGrid:
-    """A grid by its name in the catalogue, or one fitted to the run: `NAME` of RUN/grids/NAME.json,
+    """A grid by its spec, or one fitted to the run: `NAME` of RUN/grids/NAME.json,
     or a path to such a file.
 
     Raises BadInput for unknown names, and for a grid that was fitted to another schedule.
     """
-    if name in catalogue.grids:
+    if parsed(name).name in catalogue.grids:
         return name
-    folder = run.path / "grids"
-    file = Path(name) if name.endswith(".json") else folder / f"{name}.json"
-    if not file.is_file():
-        raise unknown("grid", name, [*catalogue.grids, *(f.stem for f in folder.glob("*.json"))])
+    file = Path(name) if name.endswith(".json") else run.path / "grids" / f"{name}.json"
+    if not exists(file) and parsed(name).name in (known := names("grids")):
+        return name
+    if not exists(file):
+        own = [found.stem for found in Folder(run.path).find("grids/NAME.json")]
+        raise unknown("grid", name, [*known, *own])
     grid = FittedGrid.from_json(read_json(file), str(file))
     schedule = run.config.objective.schedule
-    if grid.schedule != schedule:
+    if parsed(grid.schedule) != parsed(schedule):
         raise BadInput(
             f"{file} was fitted to the schedule {grid.schedule} and the run's is {schedule}.",
             "Fit one to this run: scorefield fit-grid RUN.",
@@ -159,8 +157,8 @@ def build_grid(
             "Leave the steps out, or fit one: scorefield fit-grid RUN `steps` "
             f"{steps} `solver` {grid.solver}.",
         )
-    fitted = catalogue.solvers.get(grid.solver)
-    if repr(solver) != (repr(fitted()) if fitted else grid.solver):
+    in_python = grid.solver.endswith(")") and ":" not in grid.solver  # as repr wrote it
+    if solver != build_solver(grid.solver) if not in_python else repr(solver) != grid.solver:
         raise BadInput(
             f"the grid was fitted to the solver {grid.solver} and the solver is {solver!r}.",
             f"Leave the solver out, or fit one: scorefield fit-grid RUN `steps` {steps} `solver` "

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from scorefield.run.config import (
     Config,
     DataConfig,
-    NetConfig,
     ObjectiveConfig,
     SampleConfig,
 )
@@ -17,7 +16,7 @@ def digits() -> Config:
     return Config(
         Training(images=100_000, batch=256, lr=3e-3, checkpoint_every=20_000),
         DataConfig("digits"),
-        NetConfig(width=24, multipliers=(1, 2), blocks=2),
+        "auto:width=24,multipliers=1-2,blocks=2",
         sample=SampleConfig(steps=10, guidance=1.3),
     )
 
@@ -30,7 +29,7 @@ def digits_likelihood() -> Config:
     return Config(
         Training(images=100_000, batch=128, lr=2e-3, checkpoint_every=20_000),
         DataConfig("digits"),
-        NetConfig(width=24, multipliers=(1, 2), blocks=2, dropout=0.15),
+        "auto:width=24,multipliers=1-2,blocks=2,dropout=0.15",
         ObjectiveConfig("variational", "learned", cleanest=7.0, times="antithetic"),
         SampleConfig(steps=10, guidance=1.3),
     )
@@ -45,7 +44,7 @@ def fashion_mnist() -> Config:
     return Config(
         Training(images=600_000, batch=128, precision="bf16", checkpoint_every=50_000),
         DataConfig("fashion-mnist"),
-        NetConfig(width=32, multipliers=(1, 2, 2), blocks=2, attention=(), norms=1),
+        "auto:width=32,multipliers=1-2-2,blocks=2,attention=(),norms=1",
     )
 
 
@@ -54,7 +53,7 @@ def mnist() -> Config:
     return Config(
         Training(images=1_000_000, batch=128, lr=1e-3, precision="bf16", checkpoint_every=100_000),
         DataConfig("mnist"),
-        NetConfig(width=64, multipliers=(1, 2, 2), blocks=2),
+        "auto:width=64,multipliers=1-2-2,blocks=2",
     )
 
 
@@ -64,7 +63,7 @@ def cifar10() -> Config:
         Training(images=50_000_000, batch=512, lr=1e-3, warmup=200_000, precision="bf16",
                  compile=True, ema=0.9999, checkpoint_every=1_000_000),
         DataConfig("cifar10"),
-        NetConfig(width=128, multipliers=(1, 2, 2), blocks=3, attention=(1,), dropout=0.13),
+        "auto:width=128,multipliers=1-2-2,blocks=3,attention=1,dropout=0.13",
     )  # fmt: skip
 
 
@@ -73,7 +72,7 @@ def folder() -> Config:
     return Config(
         Training(images=1_000_000, batch=64, lr=1e-3, precision="bf16", checkpoint_every=50_000),
         DataConfig("folder"),
-        NetConfig(width=64, multipliers=(1, 2, 2), blocks=2),
+        "auto:width=64,multipliers=1-2-2,blocks=2",
     )
 
 
@@ -82,7 +81,7 @@ def npz() -> Config:
     return Config(
         Training(images=1_000_000, batch=128, lr=1e-3, checkpoint_every=50_000),
         DataConfig("npz"),
-        NetConfig(width=64, multipliers=(1, 2), blocks=2),
+        "auto:width=64,multipliers=1-2,blocks=2",
     )
 
 
@@ -91,7 +90,7 @@ def huggingface() -> Config:
     return Config(
         Training(images=1_000_000, batch=64, lr=1e-3, precision="bf16", checkpoint_every=50_000),
         DataConfig("huggingface"),
-        NetConfig(width=64, multipliers=(1, 2, 2), blocks=2),
+        "auto:width=64,multipliers=1-2-2,blocks=2",
     )
 
 
@@ -99,7 +98,7 @@ def _toy(name: str) -> Config:
     return Config(
         Training(images=2_000_000, batch=2048, lr=2e-3, checkpoint_every=500_000),
         DataConfig(name),
-        NetConfig("mlp", width=128, blocks=3),
+        "mlp:width=128,blocks=3",
         ObjectiveConfig(dropout=0.1),
         SampleConfig(solver="heun", steps=20),
     )

@@ -1,18 +1,31 @@
 """A run's `config.json`: how it is written, read back, and compared with the settings of now."""
 
 import dataclasses
-import types
-import typing
-from dataclasses import MISSING
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any
 
 from scorefield.base import BadInput
-from scorefield.run.config import Config, DataFacts
+from scorefield.catalogue.spec import Spec, parsed, written
+from scorefield.run.config import Config, DataFacts, changed
 from scorefield.store import Folder
+from scorefield.store.typed import read_typed
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of `config.json`; a higher one was written by a newer Scorefield. 2: the data's edition,
-classes that are present, constant coordinates."""
+classes that are present, constant coordinates. 3: the network and the rest are specs."""
+NET = {"name": "auto", "width": 32, "blocks": 2, "multipliers": [1, 2]}
+"""The network where a file before schema 3 said nothing else."""
+USUAL = {
+    "attention": None,
+    "norm": "group",
+    "norms": 2,
+    "patch": 2,
+    "heads": 4,
+    "features": "sinusoidal",
+    "dropout": 0.0,
+    "checkpoint": False,
+}
+"""Settings of a network that schemas before 3 wrote, and that each network has by default."""
 
 
 def to_json(config: Config, facts: DataFacts) -> dict[str, Any]:
@@ -44,46 +57,21 @@ def from_json(content: dict[str, Any], source: str) -> tuple[Config, DataFacts]:
             f"{source} has schema {schema}, this Scorefield reads up to {SCHEMA}.",
             "Upgrade Scorefield: pip install -U scorefield.",
         )
-    config = _read(Config, content.get("config"), f"{source}: config")
-    return config, _read(DataFacts, content.get("data"), f"{source}: data")
+    config = content.get("config")
+    if schema < 3 and isinstance(config, dict) and isinstance(old := config.get("net", {}), dict):
+        config = {**config, "net": _spec(old)}
+    return (
+        read_typed(Config, config, f"{source}: config"),
+        read_typed(DataFacts, content.get("data"), f"{source}: data"),
+    )
 
 
-def _read(kind: Any, value: Any, where: str) -> Any:
-    """`value` from JSON as the type `kind`, checked."""
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise BadInput(f"{where} is not an object.", "Restore the file.")
-        hints = typing.get_type_hints(kind)
-        if strange := sorted(value.keys() - hints.keys()):
-            raise BadInput(f"{where} has an unknown field '{strange[0]}'.", "Remove it.")
-        given = {k: _read(hints[k], v, f"{where}.{k}") for k, v in value.items()}
-        for f in dataclasses.fields(kind):
-            optional = f.default is not MISSING or f.default_factory is not MISSING
-            if f.name not in given and not optional:
-                raise BadInput(f"{where} has no field '{f.name}'.", "Restore the file.")
-        try:
-            return kind(**given)  # type: ignore[operator]
-        except BadInput as error:
-            raise BadInput(f"{where}: {error.fact}", error.remedy) from None
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in args:
-            return None
-        return _read(next(a for a in args if a is not type(None)), value, where)
-    if origin is tuple:
-        if isinstance(value, list):
-            return tuple(_read(args[0], v, where) for v in value)
-    elif origin is Literal:
-        if value in args:
-            return value
-    elif origin is dict:
-        if isinstance(value, dict):
-            return value
-    elif kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    elif type(value) is kind:
-        return value
-    raise BadInput(f"{where} is {value!r}.", f"It must be {getattr(kind, '__name__', kind)}.")
+def _spec(old: dict[str, Any]) -> str:
+    """The spec of a network as schemas 1 and 2 wrote it: a field for each option of any."""
+    said = NET | {key: value for key, value in old.items() if value != USUAL.get(key, ...)}
+    name = str(said.pop("name"))
+    net = str(Spec("auto", (), {key: written(value) for key, value in said.items()}))
+    return changed(net, "name", name)
 
 
 def check_folder(folder: Folder, config: Config, resume: bool) -> None:
@@ -109,8 +97,7 @@ def check_folder(folder: Folder, config: Config, resume: bool) -> None:
     free = ("images", "checkpoint_every", "log_every", "trackers", "compile")
     training = dataclasses.replace(stored.training, **{name: getattr(now, name) for name in free})
     before = dataclasses.replace(stored, sample=config.sample, training=training)
-    if before != config:
-        name, old, new = _difference(before, config)
+    for name, old, new in _differences(before, config):
         raise BadInput(
             f"{folder.path} was started with `{name.removeprefix('training.')}` {old}, "
             f"now it is {new}.",
@@ -123,12 +110,17 @@ def stored_settings(folder: Folder) -> tuple[Config, DataFacts]:
     return from_json(folder.config(), str(folder.config_path))
 
 
-def _difference(a: object, b: object, prefix: str = "") -> tuple[str, object, object]:
-    """The first field in which two configurations differ, and its two values."""
+def _differences(a: object, b: object, prefix: str = "") -> Iterator[tuple[str, object, object]]:
+    """Fields, and options of the network, in which two configurations differ, with both values."""
     for name in (f.name for f in dataclasses.fields(a)):  # type: ignore[arg-type]
         x, y = getattr(a, name), getattr(b, name)
-        if x != y:
-            if dataclasses.is_dataclass(x):
-                return _difference(x, y, f"{prefix}{name}.")
-            return prefix + name, x, y
-    raise ValueError("equal configurations do not differ")
+        if dataclasses.is_dataclass(x):
+            yield from _differences(x, y, f"{prefix}{name}.")
+        elif name == "net" and (one := parsed(x)) != (two := parsed(y)):
+            same = (one.name, one.values) == (two.name, two.values)
+            for key in dict.fromkeys((*one.options, *two.options)) if same else ():
+                if one.options.get(key) != two.options.get(key):
+                    yield f"net.{key}", one.options.get(key), two.options.get(key)
+            yield name, x, y
+        elif name != "net" and x != y:
+            yield f"{prefix}{name}", x, y

@@ -126,7 +126,7 @@ def sample(
 def last(steps: Iterable[tuple[Any, Info]], count: int, progress: bool) -> Tensor:
     """The last x of `count` steps, without gradients."""
     if progress:
-        from tqdm import tqdm
+        from tqdm.auto import tqdm
 
         steps = tqdm(steps, total=count, unit="step")
     ((state, _),) = deque(steps, maxlen=1)

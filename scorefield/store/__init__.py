@@ -1,38 +1,27 @@
-"""What training keeps on disk: safetensors, JSON and JSON lines, written whole or not at all."""
+"""Floor 1: all file work: written whole or not at all, read with suspicion, never a pickle."""
 
 from scorefield.store.commit import load_checkpoint, save_checkpoint
-from scorefield.store.digest import digest_tensors
+from scorefield.store.digest import digest_json, digest_tensors, short
+from scorefield.store.export import Pieces, from_png, to_png, write_npz, write_pictures, write_png
 from scorefield.store.files import (
     claim,
+    claim_folder,
+    exists,
+    files,
+    read_bytes,
     read_json,
     read_tensors,
+    read_text,
+    shape_in,
+    size_of,
+    sweep,
+    sweep_torn,
     write_bytes,
     write_json,
     write_tensors,
 )
-from scorefield.store.folder import Folder
+from scorefield.store.folder import ENTRIES, Folder, Reader
+from scorefield.store.lock import alone
 from scorefield.store.log import Log
-from scorefield.store.snapshots import (
-    Snapshot,
-    drop_snapshots,
-    save_snapshot,
-    snapshots,
-)
-
-__all__ = [
-    "Folder",
-    "Log",
-    "Snapshot",
-    "claim",
-    "digest_tensors",
-    "drop_snapshots",
-    "load_checkpoint",
-    "read_json",
-    "read_tensors",
-    "save_checkpoint",
-    "save_snapshot",
-    "snapshots",
-    "write_bytes",
-    "write_json",
-    "write_tensors",
-]
+from scorefield.store.snapshots import Snapshot, drop_snapshots, save_snapshot, snapshots
+from scorefield.store.weights import keep_model, load_weights, open_model

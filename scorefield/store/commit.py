@@ -28,6 +28,7 @@ from scorefield.store.files import (
     from_bytes,
     read_bytes,
     read_json,
+    sweep,
     sync_folder,
     to_bytes,
     unwritable,
@@ -89,9 +90,7 @@ def load_state(run: Path) -> dict[str, Any]:
 
 def _finish(run: Path) -> None:
     """Complete the renames of the last commit and sweep up what a kill left of the one after."""
-    for pattern in (".*.next.*.tmp", ".state.json.*.tmp"):
-        for stale in run.glob(pattern):
-            stale.unlink(missing_ok=True)
+    sweep(run, ".*.next.*.tmp", ".state.json.*.tmp")
     waiting = sorted(run.glob("*.safetensors.next"))
     if not waiting:
         return
@@ -122,8 +121,7 @@ def _load_part(run: Path, name: str, wanted: object) -> dict[str, Tensor]:
         raise BadInput(f"{path} is missing.", RESTORE)
     from_bytes(path, read_bytes(path))  # says it better if the file is a pickle or cut short
     raise BadInput(
-        f"{path} is not the file that {run / 'state.json'} was saved with: it was altered.",
-        RESTORE,
+        f"{path} is not the file that {run / 'state.json'} was saved with: it was altered.", RESTORE
     )
 
 

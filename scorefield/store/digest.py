@@ -24,6 +24,11 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def short(hexadecimal: str) -> str:
+    """A digest for people to compare."""
+    return f"sha256 {hexadecimal[:16]}"
+
+
 def digest_json(content: Any) -> str:
     """Of a JSON value, whatever the order of its keys and the blanks between them.
 

@@ -1,25 +1,20 @@
 """Single files, written atomically and read with suspicion: bytes, JSON, safetensors."""
 
 import contextlib
+import glob
 import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as bytes_from_tensors
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.store.digest import (
-    digest_tensors,
-    marks_of,
-    sealed,
-    to_header,
-    unsealed,
-)
+from scorefield.store.digest import digest_tensors, marks_of, sealed, to_header, unsealed
 
 Tensors = Mapping[str, Tensor]
 
@@ -98,7 +93,15 @@ def claim(*paths: Path, field: str = "out") -> None:
             raise BadInput(
                 f"`{field}` {path} cannot be written: {error.strerror or error}.",
                 "Give another place, on a disk with room.",
+                field,
             ) from error
+
+
+def claim_folder(folder: Path, *names: str, field: str = "out") -> None:
+    """`claim` for files of these names in a folder that is there or can be made."""
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"`{field}` {folder} is a file.", "Give a folder.", field)
+    claim(*(folder / name for name in names), field=field)
 
 
 def _try(path: Path, field: str) -> None:
@@ -163,6 +166,50 @@ def read_bytes(path: Path) -> bytes:
         raise BadInput(
             f"{path} cannot be read: {error.strerror or error}.", "Check the path."
         ) from error
+
+
+def exists(path: Path) -> bool:
+    """Whether there is a file or folder of this path."""
+    return path.exists()
+
+
+def files(folder: Path, pattern: str) -> list[Path]:
+    """What lies in a folder under names of this pattern, in order."""
+    return sorted(folder.glob(pattern))
+
+
+def sweep(folder: Path, *patterns: str) -> None:
+    """Take away the files of these patterns, in this order, and the folder if it is then empty."""
+    for pattern in patterns:
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def sweep_torn(path: Path) -> None:
+    """Take away what a kill left of a file half-written: a bulk job's is large."""
+    sweep(path.parent, f".{glob.escape(path.name)}.*.tmp")
+
+
+def shape_in(path: Path, name: str) -> list[int] | None:
+    """The shape of a tensor in a safetensors file by its header, which must fit the length of the
+    file; None of one that is not whole. The numbers are not read."""
+    try:
+        with safe_open(path, "pt") as file:
+            return file.get_slice(name).get_shape()
+    except (OSError, SafetensorError):
+        return None
+
+
+def read_text(path: Path) -> str:
+    """Read text as far as it is any, or raise BadInput."""
+    return read_bytes(path).decode(errors="replace")
+
+
+def size_of(path: Path) -> int:
+    """Of a file, in bytes."""
+    return path.stat().st_size
 
 
 def meaning_of(path: Path) -> str | None:

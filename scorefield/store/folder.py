@@ -1,31 +1,65 @@
-"""A run folder: what lies where.
+"""A run folder: what lies where, who wrote it, and how it is read."""
 
-config.json            settings, resolved, with a schema number
-state.json             the commit: images seen, SHA-256 of each part
-model.safetensors      weights              ema.safetensors   their average: what is sampled
-optimizer.safetensors  AdamW's moments      log.jsonl         loss and speed
-ema-LENGTH.safetensors power-function averages, where they are asked for
-objective.safetensors  what the objective remembers of past losses, where it does
-snapshots/             IMAGES-LENGTH: those averages at stages of the run
-averages/              what `scorefield ema` made of them
-trackers/              files of TensorBoard and its like
-classifier.*           what `scorefield train-classifier` made
-likelihood/, restore/  what these commands found
-samples/               pictures             eval.json, judge.*  what `scorefield eval` found
-"""
-
+import re
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.store.commit import load_checkpoint, load_state, save_checkpoint
 from scorefield.store.digest import digest_json
-from scorefield.store.files import Tensors, claim, meaning_of, read_json, write_json
+from scorefield.store.files import Tensors, claim_folder, meaning_of, read_json, write_json
 from scorefield.store.lock import alone
+
+T = TypeVar("T")
+
+
+class Entry(NamedTuple):
+    """A file of a run folder: its name, in which capitals stand for what differs, the command that
+    writes it, and what it is."""
+
+    name: str
+    by: str
+    what: str
+
+
+ENTRIES = (
+    Entry("config.json", "train", "settings, and what must be known of the data; a schema number"),
+    Entry("state.json", "train", "the commit: images seen and the SHA-256 of each part"),
+    Entry("model.safetensors", "train", "weights of the last checkpoint"),
+    Entry("ema.safetensors", "train", "their average: what is sampled"),
+    Entry("ema-LENGTH.safetensors", "train", "power-function averages, where they are asked for"),
+    Entry("optimizer.safetensors", "train", "AdamW's moments"),
+    Entry("objective.safetensors", "train", "what some objectives remember of past losses"),
+    Entry(".lock", "train", "held by `flock` while it is at work; what a kill left holds nothing"),
+    Entry("log.jsonl", "train", "about a line a second: images, loss, learning rate, images/s"),
+    Entry("snapshots/IMAGES-LENGTH.safetensors", "train", "those averages at stages of the run"),
+    Entry("samples/IMAGES.png", "train", "pictures of progress, the same seeds at every stage"),
+    Entry("trackers/", "train", "files of TensorBoard and its like"),
+    Entry("samples/N-seeds.png", "sample", "samples that were given no other place"),
+    Entry("averages/LENGTH.safetensors", "ema", "averages of other lengths, made of the snapshots"),
+    Entry("judge.safetensors", "eval", "the classifier that measures samples"),
+    Entry("judge.json", "eval", "its shape, accuracy and digest"),
+    Entry("eval.json", "eval", "the weights as measured with the most samples, or the last others"),
+    Entry("compare/compare.json", "compare", "figures of the last comparison"),
+    Entry("compare/compare.csv", "compare", "the same, a row for each solver and count of steps"),
+    Entry("compare/NAME.png", "compare", "its curves and strips"),
+    Entry("grids/NAME.json", "fit-grid", "levels and step lengths that were fitted to this run"),
+    Entry("classifier.safetensors", "train-classifier", "a classifier of noisy samples"),
+    Entry("classifier.json", "train-classifier", "its shape, accuracy by noise level and digest"),
+    Entry("likelihood/NAME.json", "likelihood", "bits a dimension by method and against others"),
+    Entry("likelihood/METHOD.csv", "likelihood", "the bits of single examples"),
+    Entry("likelihood/against.png", "likelihood", "their distributions"),
+    Entry("restore/restore.json", "restore", "figures of the last restoration"),
+    Entry("restore/restore.npz", "restore", "its arrays"),
+    Entry("restore/NAME.png", "restore", "its pictures"),
+    Entry("report.html", "report", "the page, self-contained"),
+)
+"""All that commands write into a run folder unless they are given another place."""
 
 WEIGHTS = ("model", "ema", "optimizer")
 """Parts that every checkpoint has."""
@@ -59,6 +93,15 @@ class Folder:
         """Write `config.json`, and with it the folder if it is not there."""
         write_json(self.config_path, content, seal=False)
 
+    def find(self, name: str) -> list[Path]:
+        """The files of the entry of this name that are there, in order."""
+        if name not in {entry.name for entry in ENTRIES}:
+            raise KeyError(f"no entry of a run folder is called {name}")
+        counts, any_of = {"IMAGES": r"\d+", "N": r"\d+"}, re.compile("[A-Z]+")
+        shape = any_of.sub(lambda word: counts.get(word[0], ".+"), re.escape(name))
+        found = self.path.glob(any_of.sub("*", name))
+        return sorted(p for p in found if re.fullmatch(shape, p.relative_to(self.path).as_posix()))
+
     def alone(self) -> AbstractContextManager[None]:
         """Hold the folder for one training, and make it if it is not there (see `lock`)."""
         return alone(self.path)
@@ -87,9 +130,9 @@ class Folder:
         """Of the last checkpoint; 0 without one."""
         return load_state(self.path)["images_seen"] if self.has_checkpoint else 0
 
-    def save(self, parts: dict[str, Tensors], images_seen: int, meaning: str | None = None) -> None:
+    def commit(self, parts: dict[str, Tensors], images: int, meaning: str | None = None) -> None:
         """Commit a checkpoint, of weights that were trained under this `meaning`."""
-        save_checkpoint(self.path, parts, {"images_seen": images_seen}, meaning)
+        save_checkpoint(self.path, parts, {"images_seen": images}, meaning)
 
     def load(self, *names: str) -> tuple[list[dict[str, Tensor]], int]:
         """The named parts of the last checkpoint, in order, and its images seen."""
@@ -98,9 +141,7 @@ class Folder:
 
     def check_new(self) -> None:
         """Raise BadInput if no run folder can be made here."""
-        if self.path.exists() and not self.path.is_dir():
-            raise BadInput(f"`out` {self.path} is a file.", "Give a folder for the run.")
-        claim(self.path / "state.json", self.path / "log.jsonl", self.path / "samples" / "0.png")
+        claim_folder(self.path, "state.json", "log.jsonl", "samples/0.png")
 
     def check_begun(self) -> None:
         """Raise BadInput unless a run was begun here, with or without a checkpoint yet."""
@@ -131,3 +172,28 @@ class Folder:
                     f"{self.path} has {name}.safetensors, but its state.json is missing.",
                     "Restore that file, or train in another folder.",
                 )
+
+
+class Reader:
+    """Reads the entries of a run folder as far as there are any: a file that cannot be read is left
+    out, and `left_out` says which and why."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.left_out = Folder(folder), list[str]()
+
+    def read(self, file: Path, read: Callable[[Path], T]) -> T | None:
+        """What `read` makes of a file, or None."""
+        try:
+            return read(file)
+        except (BadInput, OSError) as error:
+            self.left_out.append(str(error))
+            return None
+
+    def every(self, name: str, read: Callable[[Path], T]) -> dict[str, T]:
+        """Of all files of an entry that can be read, by their names."""
+        found = {file.stem: self.read(file, read) for file in self.folder.find(name)}
+        return {stem: value for stem, value in found.items() if value is not None}
+
+    def one(self, name: str, read: Callable[[Path], T]) -> T | None:
+        """Of the file of an entry, if there is one that can be read."""
+        return next(iter(self.every(name, read).values()), None)

@@ -7,60 +7,12 @@ observed and the count of images seen are the whole state, and a run that was ki
 it had not been.
 """
 
-from scorefield.store import (
-    Folder,
-    Log,
-    Snapshot,
-    claim,
-    digest_tensors,
-    load_checkpoint,
-    read_json,
-    read_tensors,
-    save_checkpoint,
-    snapshots,
-    write_bytes,
-    write_json,
-    write_tensors,
-)
 from scorefield.train.ema import EMA, Power, WarmUp
 from scorefield.train.launch import Elsewhere, Team, processes
 from scorefield.train.memory import keep_freed_memory
 from scorefield.train.order import order
 from scorefield.train.posthoc import coefficients, combine
 from scorefield.train.settings import Training
-from scorefield.train.state import TrainState, load_weights
+from scorefield.train.state import TrainState
 from scorefield.train.trackers import check_trackers
 from scorefield.train.trainer import Diverged, Progress, fit
-
-__all__ = [
-    "Diverged",
-    "EMA",
-    "Elsewhere",
-    "Folder",
-    "Log",
-    "Power",
-    "Progress",
-    "Snapshot",
-    "Team",
-    "TrainState",
-    "Training",
-    "WarmUp",
-    "claim",
-    "check_trackers",
-    "coefficients",
-    "combine",
-    "digest_tensors",
-    "fit",
-    "keep_freed_memory",
-    "load_checkpoint",
-    "load_weights",
-    "order",
-    "processes",
-    "read_json",
-    "read_tensors",
-    "save_checkpoint",
-    "snapshots",
-    "write_bytes",
-    "write_json",
-    "write_tensors",
-]

@@ -51,7 +51,7 @@ class Keeper:
         parts = state.parts()
         if self.run:
             self._write_row()
-            Folder(self.run).save(parts, state.images_seen, self.meaning)
+            Folder(self.run).commit(parts, state.images_seen, self.meaning)
         self.saved = state.images_seen
 
     def close(self) -> None:

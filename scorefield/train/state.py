@@ -1,6 +1,5 @@
 """All that a run is between two steps, and its way to disk and back."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 from scorefield.base import BadInput
 from scorefield.denoise import Denoiser
 from scorefield.objective import Criterion
-from scorefield.store import Folder
+from scorefield.store import Folder, load_weights
 from scorefield.store.files import Tensors
 from scorefield.train.ema import EMA
 from scorefield.train.sharded import cut_like, unsharded
@@ -93,18 +92,3 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensor
         moments.setdefault(i, {})[key] = cut_like(tensor, weights[i])
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
-
-
-def load_weights(module: nn.Module, weights: dict[str, Tensor], source: Path) -> None:
-    """Load weights by name, or raise BadInput that says how they differ from the network."""
-    mine = {name: tuple(v.shape) for name, v in module.state_dict().items()}
-    theirs = {name: tuple(v.shape) for name, v in weights.items()}
-    if mine != theirs:
-        differ = sorted(k for k in mine.keys() | theirs.keys() if mine.get(k) != theirs.get(k))
-        name = differ[0]
-        raise BadInput(
-            f"{source} does not fit its configuration: {len(differ)} tensors differ, "
-            f"first {name} with shape {theirs.get(name)} where the network has {mine.get(name)}.",
-            "Use the config.json that the run was trained with.",
-        )
-    module.load_state_dict(weights)

@@ -11,9 +11,6 @@ from scorefield.train.settings import Training
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-PACKAGES = {"comet_ml": "comet-ml"}
-"""What pip calls a tracker, where that is not the tracker's own name."""
-
 
 def check_trackers(names: tuple[str, ...], run: Path | None) -> None:
     """Raise BadInput for a tracker that is unknown or not installed, or without a run folder."""
@@ -29,22 +26,17 @@ def check_trackers(names: tuple[str, ...], run: Path | None) -> None:
         if name not in known:
             raise unknown("tracker", name, known)
         if name in built_in - available:
-            package = PACKAGES.get(name, name)
-            raise BadInput(
-                f"the tracker {name} is not installed.", f"Install it: pip install {package}."
-            )
+            install = f"Install it: pip install {name.replace('_', '-')}."
+            raise BadInput(f"the tracker {name} is not installed.", install, "trackers")
     if run is None:
-        raise BadInput(
-            f"the trackers {', '.join(names)} have no run folder to write to.", "Give out=..."
-        )
+        fact = f"the trackers {', '.join(names)} have no run folder to write to."
+        raise BadInput(fact, "Give out=...", "out")
 
 
 def begin(accelerator: "Accelerator", training: Training, run: Path) -> None:
     """Start the trackers with the run's settings; their files go to the folder `trackers`."""
-    settings = {
-        key: value if isinstance(value, (int, float, str)) else str(value)
-        for key, value in asdict(training).items()
-    }
+    plain = (int, float, str)
+    settings = {k: v if isinstance(v, plain) else str(v) for k, v in asdict(training).items()}
     own = {"wandb": {"name": run.name, "dir": str(run)}} if "wandb" in training.trackers else {}
     accelerator.init_trackers("scorefield", settings, own)
 

@@ -12,6 +12,7 @@ from scorefield.data import Data
 from scorefield.denoise import Denoiser
 from scorefield.objective import Criterion, plain
 from scorefield.store import Folder
+from scorefield.store.files import Tensors
 from scorefield.train import compiled, trackers
 from scorefield.train.ema import EMA, Power, WarmUp
 from scorefield.train.keeper import Keeper
@@ -77,10 +78,7 @@ def fit(
     trackers.check_trackers(training.trackers, run)
     place = ProjectConfiguration(str(run), str(run / "trackers")) if run else None
     processes()
-    accelerator = Accelerator(
-        log_with=list(training.trackers) or None,
-        project_config=place,
-    )
+    accelerator = Accelerator(log_with=list(training.trackers) or None, project_config=place)
     count = accelerator.num_processes
     if training.batch % count:
         raise BadInput(
@@ -89,40 +87,29 @@ def fit(
         )
     if not accelerator.is_main_process:
         say = str  # to nobody
-    start = Folder(run) if run and resume and Folder(run).has_checkpoint else None
-    return _steps(accelerator, Worker(denoiser, objective), data, training, run, start, stop, say)
+    denoiser.to(accelerator.device)
+    adam = torch.optim.AdamW(
+        denoiser.parameters(), training.lr, (0.9, 0.99), weight_decay=training.weight_decay,
+        fused=True,
+    )  # fmt: skip
+    powers = {length: EMA.of(denoiser, Power(length)) for length in training.lengths}
+    ema = EMA.of(denoiser, WarmUp(training.ema))
+    state, moments = TrainState(denoiser, adam, ema, powers, objective, 0), None
+    if run and resume and Folder(run).has_checkpoint:
+        state, moments = state.restored(Folder(run))
+    return _steps(accelerator, state, moments, data, training, run, stop, say)
 
 
 def _steps(
-    accelerator: "Accelerator",
-    worker: Worker,
-    data: Data,
-    training: Training,
-    run: Path | None,
-    start: Folder | None,
-    stop: Callable[[], bool],
-    say: Callable[[str], object],
-) -> Generator[Progress, None, None]:
+    accelerator: "Accelerator", state: TrainState, moments: Tensors | None, data: Data,
+    training: Training, run: Path | None, stop: Callable[[], bool], say: Callable[[str], object],
+) -> Generator[Progress, None, None]:  # fmt: skip
     from accelerate.utils import DistributedDataParallelKwargs
 
-    device, denoiser, objective = accelerator.device, worker.denoiser, worker.objective
-    denoiser.to(device).train()
-    adam = torch.optim.AdamW(
-        denoiser.parameters(),
-        training.lr,
-        (0.9, 0.99),
-        weight_decay=training.weight_decay,
-        fused=True,
-    )
-    powers = {length: EMA.of(denoiser, Power(length)) for length in training.lengths}
-    ema = EMA.of(denoiser, WarmUp(training.ema))
-    state = TrainState(denoiser, adam, ema, powers, objective, 0)
-    moments = None
-    if start:
-        state, moments = state.restored(start)
+    denoiser, objective, device = state.model.train(), state.objective, accelerator.device
     keeper = Keeper(run, training, state.images_seen, accelerator)
     meter = keeper.meter
-    split = on_device(data, device)
+    split, worker = on_device(data, device), Worker(denoiser, objective)
     if accelerator.num_processes > 1:
         first = draw_batch(data, split, objective, training, 0, accelerator)
         idle = idle_weights(worker, first)
@@ -130,11 +117,11 @@ def _steps(
         accelerator.ddp_handler = handler  # type: ignore[assignment]
     say(compiled.introduced(denoiser.net, training, data.shape))
     fresh = compiled.start(denoiser.net, training, data.shape, device.type, say)
-    worker, optimizer = accelerator.prepare(worker, adam)
+    worker, optimizer = accelerator.prepare(worker, state.optimizer)
     if moments:
         state.restore_moments(moments)
     weights = list(denoiser.parameters())
-    buffers, averages = list(denoiser.buffers()), [ema, *powers.values()]
+    buffers, averages = list(denoiser.buffers()), [state.ema, *state.powers.values()]
     stopped = False
     try:
         while state.images_seen < training.images and not stopped:
@@ -165,21 +152,13 @@ def _steps(
             for average in averages:
                 average.take(weights, buffers, step)
             state = state._replace(images_seen=seen)
-            meter.add(
-                seen, told.loss, rate, told.norm, plain(told.per_sample, batch.chance), told.logsnr
-            )
+            bare = plain(told.per_sample, batch.chance)
+            meter.add(seen, told.loss, rate, told.norm, bare, told.logsnr)
             keeper.keep(state)
             yield Progress(
-                seen,
-                training.images,
-                told.loss,
-                rate,
-                ema.average,
-                told.norm,
-                meter.by_logsnr,
-                meter.images_per_second,
-                memory_mb(device),
-            )
+                seen, training.images, told.loss, rate, state.ema.average, told.norm,
+                meter.by_logsnr, meter.images_per_second, memory_mb(device),
+            )  # fmt: skip
         keeper.checkpoint(state)
     except GeneratorExit:
         keeper.checkpoint(state)

@@ -1,7 +1,6 @@
 """What a fit gives: levels and lengths of steps, as a solver can use them and as JSON."""
 
-import math
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields, make_dataclass
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
 from scorefield.solve import Info, Solver
 from scorefield.solve.loop import Around
 from scorefield.solve.transfer import affine, transfer
+from scorefield.store.typed import read_typed
 
 SCHEMA = 1
 """Version of a grid's JSON; a higher one was written by a newer Scorefield."""
@@ -114,20 +114,20 @@ class FittedGrid:
                 f"{source} has schema {schema!r}, this Scorefield reads {SCHEMA}.",
                 "Upgrade Scorefield." if newer else "Give a file that scorefield fit-grid wrote.",
             )
-        numbers = {k: _numbers(content.get(k), f"{source}: {k}") for k in NUMBERS}
-        steps = len(numbers["stretch"])
-        if not steps or any(len(numbers[k]) != steps + 1 for k in ("alpha", "sigma")):
+        own = {key: value for key, value in content.items() if key != "digest"}  # of its seal
+        read: Any = read_typed(Stored, own, f"{source}: ")
+        alpha, sigma, steps = read.alpha, read.sigma, len(read.stretch)
+        if not steps or not len(alpha) == len(sigma) == steps + 1:
             raise BadInput(
-                f"{source} has {len(numbers['alpha'])} alphas, {len(numbers['sigma'])} sigmas and "
-                f"{steps} stretches.",
+                f"{source} has {len(alpha)} alphas, {len(sigma)} sigmas and {steps} stretches.",
                 "One stretch less than levels belongs there: fit the grid again.",
             )
-        if content.get("steps") != steps:
+        if read.steps != steps:
             raise BadInput(
-                f"{source}: steps is {content.get('steps')!r} and the levels make {steps}.",
+                f"{source}: steps is {read.steps} and the levels make {steps}.",
                 "Fit the grid again.",
             )
-        levels = Level(*(torch.tensor(numbers[k], dtype=torch.float64) for k in ("alpha", "sigma")))
+        levels = Level(*(torch.tensor(v, dtype=torch.float64) for v in (alpha, sigma)))
         level_ok = (levels.alpha >= 0) & (levels.sigma >= 0) & (levels.alpha + levels.sigma > 0)
         if not level_ok.all() or not (levels.ratio.diff() < 0).all():
             raise BadInput(
@@ -135,42 +135,25 @@ class FittedGrid:
                 f"{[round(r, 6) for r in levels.ratio.tolist()]}.",
                 "Fit the grid again.",
             )
-        facts = {name: _fact(content, name, kind, source) for name, kind in FACTS.items()}
-        guidance = content.get("guidance")
-        if guidance is not None:
-            guidance = _fact(content, "guidance", float, source)
-        return cls(levels, tuple(numbers["stretch"]), **facts, guidance=guidance)
+        own = {f.name: getattr(read, f.name) for f in fields(cls) if f.name != "levels"}
+        return cls(levels, **own)
 
 
-NUMBERS = ("alpha", "sigma", "stretch")
-FACTS = {
-    "solver": str,
-    "schedule": str,
-    "error": float,
-    "median": float,
-    "before": str,
-    "error_before": float,
-    "median_before": float,
-    "starts": int,
-    "seed": int,
-    "seconds": float,
-}
-
-
-def _numbers(value: Any, where: str) -> list[float]:
-    if not isinstance(value, list) or not all(_is(float, v) for v in value):
-        raise BadInput(f"{where} is {value!r}.", "It must be a list of finite numbers.")
-    return [float(v) for v in value]
-
-
-def _fact(content: dict[str, Any], name: str, kind: type, source: str) -> Any:
-    value = content.get(name)
-    if not _is(kind, value):
-        raise BadInput(f"{source}: {name} is {value!r}.", f"It must be {kind.__name__}.")
-    return kind(value)
-
-
-def _is(kind: type, value: Any) -> bool:
-    if kind is float:
-        return type(value) in (int, float) and math.isfinite(value)
-    return type(value) is kind
+Stored = make_dataclass(
+    "Stored",
+    [
+        ("schema", int),
+        ("steps", int),
+        ("alpha", tuple[float, ...]),
+        ("sigma", tuple[float, ...]),
+        *(
+            (f.name, f.type)
+            for f in fields(FittedGrid)
+            if f.name != "levels" and f.default is MISSING
+        ),
+        ("guidance", float | None, None),
+        ("seconds", float),
+    ],
+    kw_only=True,
+)
+"""The fields of a grid's JSON."""

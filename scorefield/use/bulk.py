@@ -11,10 +11,7 @@ Finished shards lie in a folder until the job is whole, each written whole or no
     000012.safetensors     x0 of shard 12
 """
 
-import contextlib
-import hashlib
 import itertools
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from scorefield import __version__
@@ -31,8 +27,19 @@ from scorefield.base.rows import repeat_labels, rows_of
 from scorefield.run.bar import progress_bar
 from scorefield.run.open import Run
 from scorefield.run.stored import to_json
-from scorefield.store import read_json, read_tensors, write_json, write_tensors
-from scorefield.store.files import to_bytes
+from scorefield.store import (
+    digest_json,
+    digest_tensors,
+    exists,
+    files,
+    read_json,
+    read_tensors,
+    shape_in,
+    short,
+    sweep,
+    write_json,
+    write_tensors,
+)
 from scorefield.train import Team
 from scorefield.use.generate import generate
 
@@ -99,12 +106,12 @@ class Job:
     def facts(self) -> dict[str, Any]:
         """All that decides the samples: the content of `job.json`."""
         grid = self.settings["grid"]
-        name = grid if isinstance(grid, str) else f"fitted, {_digest(_json(grid.to_json()))}"
+        name = grid if isinstance(grid, str) else f"fitted, {short(digest_json(grid.to_json()))}"
         return {
             "n": len(self),
             "seeds": spans(self.seeds.tolist()),
             "labels": None if self.labels is None else spans(self.labels),
-            "conditions": None if not self.conditions else _digest(to_bytes(self.conditions)),
+            "conditions": None if not self.conditions else short(digest_tensors(self.conditions)),
             **self.settings,
             "guide": self.guided,
             "grid": name,
@@ -116,8 +123,8 @@ class Job:
 
     def check(self) -> None:
         """Raise BadInput if the folder holds shards of another job."""
-        stray = any(self.folder.glob("*.safetensors"))  # looked for first: job.json comes first
-        if not self._facts_path.exists():
+        stray = bool(files(self.folder, "*.safetensors"))  # looked for first: job.json comes first
+        if not exists(self._facts_path):
             if stray:
                 raise BadInput(
                     f"{self.folder} has shards but no job.json.",
@@ -156,7 +163,7 @@ class Job:
     def keep(self, shard: int, x0: Tensor) -> None:
         """Write a finished shard; the folder is made with the first."""
         self.check()
-        if not self._facts_path.exists():
+        if not exists(self._facts_path):
             write_json(self._facts_path, self.facts)
         write_tensors(self._path(shard), {"x0": x0})
 
@@ -172,11 +179,7 @@ class Job:
 
     def remove(self) -> None:
         """Take the shards away, and the folder if nothing else lies in it."""
-        for pattern in ("*.safetensors", ".*.tmp", "job.json"):  # job.json last: it explains them
-            for path in self.folder.glob(pattern):
-                path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self.folder.rmdir()
+        sweep(self.folder, "*.safetensors", ".*.tmp", "job.json")  # that last: it explains them
 
     @property
     def _facts_path(self) -> Path:
@@ -189,13 +192,8 @@ class Job:
         return slice(shard * self.batch, min((shard + 1) * self.batch, len(self)))
 
     def _is_whole(self, shard: int) -> bool:
-        """By the header, which must fit the length of the file: the numbers are not read."""
         shape = [len(self.seeds[self._rows(shard)]), *self.run.facts.shape]
-        try:
-            with safe_open(self._path(shard), "pt") as part:
-                return part.get_slice("x0").get_shape() == shape
-        except (OSError, SafetensorError):
-            return False
+        return shape_in(self._path(shard), "x0") == shape
 
 
 def fill(
@@ -247,15 +245,7 @@ def _weights(run: Run) -> str:
     """A digest of the averaged weights, and of what of the settings says how to read them."""
     content = to_json(run.config, run.facts)
     meaning = {**content["config"], "training": None, "sample": None, "data": content["data"]}
-    return _digest(_json(meaning) + to_bytes(run.denoiser.state_dict()))
-
-
-def _json(content: Any) -> bytes:
-    return json.dumps(content, sort_keys=True).encode()
-
-
-def _digest(content: bytes) -> str:
-    return f"sha256 {hashlib.sha256(content).hexdigest()[:16]}"
+    return short(digest_json({**meaning, "weights": digest_tensors(run.denoiser.state_dict())}))
 
 
 def _short(value: object) -> str:

@@ -14,7 +14,6 @@ little signal and cross entropy teaches the least. The guide's (sigma^2/alpha) g
 then bounded at every level, where the gradient of free logits would be multiplied without bound.
 """
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -32,9 +31,7 @@ from scorefield.denoise.precondition import NOISE_RANGE
 from scorefield.nets.classifier import Classifier
 from scorefield.process import Schedule
 from scorefield.run.open import Run
-from scorefield.store import read_json, read_tensors, write_json, write_tensors
-from scorefield.store.files import to_bytes
-from scorefield.train import load_weights
+from scorefield.store import digest_tensors, keep_model, open_model, short
 
 BATCH = 256
 LEARNING_RATE = 2e-3
@@ -84,7 +81,7 @@ class NoisyClassifier(nn.Module):
     @property
     def digest(self) -> str:
         """Of its weights."""
-        return f"sha256 {hashlib.sha256(to_bytes(self.state_dict())).hexdigest()[:16]}"
+        return short(digest_tensors(self.state_dict()))
 
 
 class Step(NamedTuple):
@@ -215,11 +212,9 @@ def findings(facts: Mapping[str, Any], run: str) -> Findings:
 
 
 def keep_classifier(noisy: NoisyClassifier, folder: Path) -> None:
-    """Write `classifier.safetensors` and `classifier.json` into a run folder, each atomically."""
-    weights = noisy.state_dict()
-    write_tensors(folder / "classifier.safetensors", weights)
-    content = {"config": noisy.net.config, "sigma_data": noisy.sigma_data, "weights": noisy.digest}
-    write_json(folder / "classifier.json", {**content, **noisy.facts})
+    """Write `classifier.safetensors` and `classifier.json` into a run folder."""
+    meta = {"config": noisy.net.config, "sigma_data": noisy.sigma_data}
+    keep_model(folder, "classifier", noisy, {**meta, **noisy.facts})
 
 
 def open_classifier(run: str | Path) -> NoisyClassifier:
@@ -227,18 +222,15 @@ def open_classifier(run: str | Path) -> NoisyClassifier:
 
     Raises BadInput if there is none, or if its two files do not belong together.
     """
-    folder = Path(run)
-    weights, described = folder / "classifier.safetensors", folder / "classifier.json"
-    again = f"Make it: scorefield train-classifier {folder}."
-    if not (weights.exists() and described.exists()):
-        raise BadInput(f"{folder} has no classifier of noisy samples.", again)
-    content = read_json(described)
-    try:
-        config, sigma_data = dict(content.pop("config")), float(content.pop("sigma_data"))
-        noisy = NoisyClassifier(Classifier(**config), sigma_data, content)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"{described} does not describe a classifier.", again) from error
-    load_weights(noisy, read_tensors(weights), weights)
-    if content.get("weights") != noisy.digest or not math.isfinite(sigma_data):
-        raise BadInput(f"{weights} and {described} do not belong together.", again)
-    return noisy.eval().requires_grad_(False)
+
+    def build(meta: dict[str, Any]) -> NoisyClassifier:
+        config, sigma_data = dict(meta.pop("config")), float(meta.pop("sigma_data"))
+        if not math.isfinite(sigma_data):
+            raise ValueError(f"sigma_data is {sigma_data}")
+        return NoisyClassifier(Classifier(**config), sigma_data, meta)
+
+    again = f"Make it: scorefield train-classifier {run}."
+    found = open_model(Path(run), "classifier", build, again)
+    if not found:
+        raise BadInput(f"{run} has no classifier of noisy samples.", again)
+    return found[0]

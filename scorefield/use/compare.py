@@ -21,6 +21,8 @@ from scorefield import catalogue
 from scorefield.base import BadInput, Cond, Guide, Level, Seeded
 from scorefield.base.finding import Findings, Line, Mark, Series, Strip, Table, ends
 from scorefield.base.rows import repeat_labels
+from scorefield.catalogue.plans import plan
+from scorefield.catalogue.spec import canonical
 from scorefield.denoise import Denoiser
 from scorefield.measure.compare import Distance, Quality, Yardstick, distance
 from scorefield.process import Schedule
@@ -112,8 +114,8 @@ def methods_of(
     schedule: Schedule,
     open_grid: Callable[[str], str | FittedGrid] = str,
 ) -> list[Method]:
-    """Every solver, `name` or `name@grid`, at every count of steps. `open_grid` finds what a name
-    of a grid stands for, such as one fitted to a run.
+    """Every plan, `solver`, `solver@grid` or `solver@grid/steps`, at every count of steps if it
+    names none. `open_grid` finds what a name of a grid stands for, such as one fitted to a run.
 
     Raises BadInput for unknown names, a grid that refuses a count, was fitted to another count or
     solver, or begins at another level than the process, and for what is listed twice.
@@ -124,12 +126,12 @@ def methods_of(
     start = schedule(torch.tensor(1.0, dtype=torch.float64)).ratio
     methods: list[Method] = []
     for text in solvers:
-        name, _, own = text.partition("@")
-        solver, on = build_solver(name), own or grid
-        if any((m.name.partition("@")[0], m.grid) == (name, on) for m in methods):
+        name, own, own_steps = plan(text)
+        solver, on, same = build_solver(name), own or grid, canonical("solvers", name)
+        if any((canonical("solvers", plan(m.name).solver), m.grid) == (same, on) for m in methods):
             raise BadInput(f"{name} on the grid {on} is listed twice.", "List it once.")
         found = open_grid(on)
-        for count in steps:
+        for count in [own_steps] if own_steps else steps:
             levels, method = build_grid(found, schedule, count, solver)
             if levels.at(0).ratio != start:
                 raise BadInput(

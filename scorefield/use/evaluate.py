@@ -1,17 +1,14 @@
 """A run's samples measured against held-out data, with the judge that is kept beside the run."""
 
 import dataclasses
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scorefield.base import BadInput
 from scorefield.base.finding import Figure, Findings
 from scorefield.data import Data
 from scorefield.measure import Judge, train_judge
-from scorefield.store import digest_tensors, read_json, read_tensors, write_json, write_tensors
-from scorefield.train import load_weights
+from scorefield.store import keep_model, open_model
 
 LOOKS = 240_000
 """Examples that a judge is trained on, repeats counted: 4 epochs of 60,000, at most 30."""
@@ -19,38 +16,21 @@ WEAKEST = 5
 """Classes that are named."""
 
 
-def judge_of(folder: Path, data: Data, progress: bool = False) -> tuple[Judge, float]:
+def judge_of(folder: Path, data: Data, progress: Any = None) -> tuple[Judge, float]:
     """The classifier that judges this data and its held-out accuracy; trained once, kept in
     `judge.safetensors` and `judge.json` beside the run."""
-    weights, facts = folder / "judge.safetensors", folder / "judge.json"
-    if weights.exists() and facts.exists():
-        content = read_json(facts)
-        try:
-            judge, accuracy = Judge(**content["config"]), float(content["accuracy"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise BadInput(
-                f"{facts} does not describe a judge.", "Delete it: a new judge is trained then."
-            ) from error
-        load_weights(judge, read_tensors(weights), weights)
-        now = digest_tensors(judge.state_dict())
-        if content.get("weights", now) != now:
-            raise BadInput(
-                f"{weights} is not the judge that {facts} describes.",
-                "Delete both: a new judge is trained then.",
-            )
-        return judge.eval().requires_grad_(False), accuracy
+
+    def build(meta: dict[str, Any]) -> Judge:
+        meta["accuracy"] = float(meta["accuracy"])
+        return Judge(**meta["config"])
+
+    found = open_model(folder, "judge", build, "Delete both: a new judge is trained then.")
+    if found:
+        return found[0], found[1]["accuracy"]
     epochs = max(2, min(30, LOOKS // len(data.train)))
-    judge, report = train_judge(data, epochs=epochs, progress=_epochs if progress else None)
-    write_tensors(weights, judge.state_dict())
-    about = {"config": judge.config, "weights": digest_tensors(judge.state_dict())}
-    write_json(facts, {**about, **dataclasses.asdict(report)})
+    judge, report = train_judge(data, epochs=epochs, progress=progress)
+    keep_model(folder, "judge", judge, {"config": judge.config, **dataclasses.asdict(report)})
     return judge, report.accuracy
-
-
-def _epochs(steps):
-    from tqdm import tqdm
-
-    return tqdm(steps, desc="judge", unit="epoch", disable=not sys.stderr.isatty())
 
 
 def findings(record: Mapping[str, Any]) -> Findings:

@@ -9,6 +9,7 @@ from torch import Tensor
 from scorefield import catalogue
 from scorefield.base import BadInput, Cond, Denoise, Guide, Level, Seeded
 from scorefield.base.rows import repeat_labels, rows_of
+from scorefield.catalogue.plans import guide as build_guide
 from scorefield.denoise import Denoiser
 from scorefield.run.bar import progress_bar
 from scorefield.run.config import SampleConfig
@@ -34,7 +35,7 @@ def generate(
     labels: Sequence[int] | Tensor | None = None,
     cond: Cond | None = None,
     guidance: float = 1.0,
-    guide: Guide | None = None,
+    guide: str | Guide | None = None,
     seeds: Sequence[int] | Tensor | None = None,
     batch: int = 256,
     progress: bool = False,
@@ -50,6 +51,8 @@ def generate(
     `labels` are class indices and `cond` other conditions in the model's units (or all of them);
     the rows of either are repeated in turn up to n. Without both, samples are unconditional.
     `guidance` is the scale of classifier-free guidance; `guide` any other, around that.
+    Solver, grid and guide are specs (`scorefield.catalogue.spec`), as "cfg:2+interval:.3,2", or
+    objects.
 
     Raises BadInput for unknown names, conditions that do not fit the network, wrong counts, and
     samples that are not finite.
@@ -75,7 +78,7 @@ def generate(
     told = told_of(labels, cond, len(denoiser.classes))
     conditional = catalogue.guides["cfg"](guidance)
     guided = conditional(denoiser) if told else denoiser
-    guided = guide(guided) if guide else guided
+    guided = build_guide(guide, shape=tuple(denoiser.shape))(guided) if guide else guided
     where = next(denoiser.parameters(), torch.empty(0))
     done = []
     with progress_bar(-(-n // batch) * (len(levels.sigma) - 1), progress, "step") as bar:

@@ -133,7 +133,7 @@ def test_a_full_disk_while_sampling(refused, run, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     said = refused("sample", run, "--n", 2, "--out", tmp_path / "new" / "a.png")
     assert "No space left" in said
-    assert not list((tmp_path / "new").iterdir())
+    assert not (tmp_path / "new").exists()
 
 
 SAMPLE = [
@@ -226,22 +226,34 @@ def without(*keys):
 
 
 CONFIG = {
-    "newer schema": (setting("schema", 3), "schema 3.*Upgrade"),
+    "newer schema": (setting("schema", 4), "schema 4.*Upgrade"),
     "no schema": (without("schema"), "schema None"),
     "schema true": (setting("schema", True), "schema True"),
     "schema 0": (setting("schema", 0), "schema 0"),
     "no config": (without("config"), "config is not an object"),
     "config a list": (setting("config", []), "config is not an object"),
     "no data": (without("data"), "data is not an object"),
-    "unknown field": (setting("config", "net", "colour", 1), "unknown field 'colour'"),
-    "word for a number": (setting("config", "net", "width", "8"), "config.net.width is '8'"),
-    "true for a number": (setting("config", "net", "width", True), "config.net.width is True"),
-    "fraction for a count": (setting("config", "net", "blocks", 1.5), "config.net.blocks is 1.5"),
-    "null for a number": (setting("config", "net", "width", None), "config.net.width is None"),
-    "list of words": (setting("config", "net", "multipliers", ["a"]), "net.multipliers is 'a'"),
-    "unknown network": (setting("config", "net", "name", "vit"), "config.net.name is 'vit'"),
+    "unknown field": (setting("config", "data", "siz", 1), "unknown field 'siz'. Did you mean 'si"),
+    **{
+        name: (setting("config", *path, value), says)
+        for name, path, value, says in (
+            ("word for a number", ("sample", "steps"), "8", "config.sample.steps is '8'"),
+            ("true for a number", ("sample", "steps"), True, "config.sample.steps is True"),
+            ("fraction for a count", ("sample", "steps"), 1.5, "1.5, not a whole number"),
+            ("null for a number", ("sample", "steps"), None, "config.sample.steps is None"),
+            ("list of numbers", ("training", "trackers"), [1], "training.trackers.0 is 1"),
+            ("not a choice", ("training", "decay"), "x", "'x', not 'cosine' or 'constant'"),
+            ("NaN", ("training", "ema"), float("nan"), "config.training.ema is nan, not a finite"),
+            ("unknown network", ("net",), "vit", "unknown network 'vit'. Did you mean 'dit'"),
+        )
+    },
+    "two faults": (
+        lambda content: content["config"].update(net=3, sample={"steps": "x"}),
+        "config.net is 3, not text; .*config.sample.steps is 'x', not a whole number",
+    ),
+    "option of no network": (setting("config", "net", "unet:colour=1"), "option of unet 'colour'"),
+    "word in the network": (setting("config", "net", "unet:width=x"), "width of unet is 'x'"),
     "wrong value": (setting("config", "training", "lr", -1), "config.training: lr is -1"),
-    "NaN": (setting("config", "training", "ema", float("nan")), "config.training: ema is nan"),
     "unknown schedule": (setting("config", "objective", "schedule", "cos"), "Did you mean"),
     "unknown view": (setting("config", "objective", "view", "x1"), "unknown view"),
     "unknown solver": (setting("config", "sample", "solver", "huen"), "Did you mean 'heun'"),
@@ -253,9 +265,9 @@ CONFIG = {
     "classes a word": (setting("data", "classes", "abc"), "data.classes is 'abc'"),
     "no scaling": (without("data", "scaling", "scale"), "scaling has no field 'scale'"),
     "zero scale": (setting("data", "scaling", "scale", [0.0]), "scales"),
-    "NaN scale": (setting("data", "scaling", "scale", [float("nan")]), "scales"),
+    "NaN scale": (setting("data", "scaling", "scale", [float("nan")]), "scaling.scale.0 is nan"),
     "sigma_data 0": (setting("data", "sigma_data", 0.0), "sigma_data is 0"),
-    "another network": (setting("config", "net", "width", 16), "tensors differ"),
+    "another network": (setting("config", "net", "unet:width=16"), "tensors differ"),
 }
 
 

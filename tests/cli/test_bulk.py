@@ -15,6 +15,7 @@ from PIL import Image
 
 import scorefield.cli.sample
 from scorefield.base import BadInput
+from scorefield.store import alone
 from scorefield.use.bulk import Job
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
@@ -60,6 +61,16 @@ def test_a_stopped_job_goes_on_and_ends_the_same(cli, trained, stopped, tmp_path
             file.read_bytes()
         )
     assert [path.name for path in out.parent.iterdir()] == [name]
+
+
+def test_two_jobs_to_one_place_do_not_mix(cli, trained, tmp_path):
+    out = tmp_path / "x.npz"
+    with alone(tmp_path, "x.npz"):  # as the first one holds it
+        code, said, err = cli("sample", trained, "--n", 10, "--batch", 4, "--out", out)
+    assert (code, said) == (2, "")
+    assert f"another job is at work in {out}. Wait for its end" in err
+    assert not list(tmp_path.iterdir())
+    assert cli("sample", trained, "--n", 10, "--batch", 4, "--out", out).code == 0
 
 
 def test_seeds_and_labels_run_on_across_shards(cli, trained, tmp_path):

@@ -253,7 +253,7 @@ def test_a_full_disk_leaves_nothing_half_written(refused, judged, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     assert "No space left" in refused("compare", judged, *QUICK, "--solvers", "ddim")
-    assert not list((judged / "compare").iterdir())
+    assert not list((judged / "compare").glob("*"))
 
 
 # What it measures

@@ -168,11 +168,11 @@ def trained(folder: Path, net: str, images: int, **arrays: np.ndarray):
 
     np.savez(folder / "data.npz", **arrays)  # type: ignore[arg-type] arrays
     config = recipe("npz")
-    own = {"multipliers": (1,)} if net == "unet" else {}  # no other network has any
+    own = {"unet": "unet:multipliers=1,blocks=1,", "dit": "dit:depth=1,", "mlp": "mlp:blocks=1,"}
     config = dataclasses.replace(
         config,
         data=dataclasses.replace(config.data, path=str(folder / "data.npz")),
-        net=dataclasses.replace(config.net, name=net, width=32, blocks=1, **own),
+        net=f"{own[net]}width=32",
     )
     out = folder / "run"
     fit(config, out, images=images, batch=64, lr=5e-3, warmup=2000, ema=0.97, progress=False)

@@ -102,7 +102,7 @@ MEANT = [
     ("vp", "config", "objective", "schedule"),
     ("v", "config", "objective", "view"),
     ("simple", "config", "objective", "weight"),
-    ("fourier", "config", "net", "features"),
+    ("auto:width=8,blocks=1,multipliers=1,features=fourier", "config", "net"),
     (0.6, "data", "sigma_data"),
     ([120.0], "data", "scaling", "offset"),
     (list("0123456798"), "data", "classes"),
@@ -134,11 +134,11 @@ def test_other_settings_may_be_changed(cli, run, edit):
 def test_a_resumed_run_keeps_its_meaning_to_the_letter(cli, run):
     """A later version may write other fields: weights are marked by what was written first."""
     content = json.loads((run / "config.json").read_text())
-    del content["config"]["net"]["norms"]  # as a version wrote it that did not know the setting
+    del content["config"]["data"]["size"]  # as a version wrote it that did not know the setting
     (run / "config.json").write_text(json.dumps(content))
     mark_anew(run)
     assert cli("train", "digits", "--out", run, "--resume", "--images", 160).code == 0
-    assert "norms" not in json.loads((run / "config.json").read_text())["config"]["net"]
+    assert "size" not in json.loads((run / "config.json").read_text())["config"]["data"]
     assert cli("sample", run, "--n", 2).code == 0
 
 
@@ -187,7 +187,7 @@ def test_a_run_killed_before_its_first_checkpoint_resumes_its_own_settings(cli, 
             path.unlink()
     code, _, err = cli("train", "digits", "--out", out, "--resume")
     assert (code, "a new run starts there" in err) == (0, True)
-    assert json.loads((out / "config.json").read_text())["config"]["net"]["width"] == 8
+    assert json.loads((out / "config.json").read_text())["config"]["net"].startswith("auto:width=8")
 
 
 def test_data_that_changed_are_not_trained_on(refused, tmp_path):
@@ -213,4 +213,4 @@ def test_a_second_training_is_refused_at_once(refused, run):
 
     with Folder(run).alone():
         said = refused("train", "digits", "--out", run, "--resume", "--images", 10**6)
-    assert "another training is at work in" in said
+    assert "another job is at work in" in said

@@ -140,7 +140,7 @@ def test_a_run_on_an_earlier_split_is_sampled_but_not_measured_or_resumed(cli, r
     config, folder = json.loads((run / "config.json").read_text()), Folder(run)
     assert config["data"].pop("edition") == 2
     parts, images = folder.load(*WEIGHTS)
-    folder.save(dict(zip(WEIGHTS, parts)), images)  # as then, without the settings' digest
+    folder.commit(dict(zip(WEIGHTS, parts)), images)  # as then, without the settings' digest
     (run / "config.json").write_text(json.dumps(config))
     assert cli("sample", run, "--n", 2, "--out", run / "x.npz").code == 0
     assert cli("train-classifier", run, "--images", 32, "--width", 8, "--blocks", 1).code == 0

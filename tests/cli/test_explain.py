@@ -6,15 +6,13 @@ import re
 import pytest
 
 from scorefield import catalogue
-from scorefield.cli.explain import SINGULAR
+from scorefield.catalogue.spec import KINDS
 
-ENTRIES = [
-    (SINGULAR[kind], name) for kind in catalogue.__all__ for name in getattr(catalogue, kind)
-]
+ENTRIES = [(KINDS[kind], name) for kind in catalogue.__all__ for name in getattr(catalogue, kind)]
 
 
 def test_every_kind_has_a_singular():
-    assert set(SINGULAR) == set(catalogue.__all__)
+    assert set(KINDS) == set(catalogue.__all__)
 
 
 @pytest.mark.parametrize("kind, name", ENTRIES)
@@ -46,6 +44,13 @@ def test_a_solver_shows_equation_order_calls_and_paper(cli, name):
     out = cli("explain", "solver", name).out
     assert f"order {solver.order}, {solver.evals} network call" in out
     assert all(f"paper: {paper}\n" in out for paper in said["papers"])
+
+
+def test_options_are_told_as_a_spec_writes_them(cli):
+    said = json.loads(cli("explain", "solver", "heun", "--json").out)
+    assert said["options"][0] == {"name": "churn", "type": "a number", "default": "0"}
+    assert "\n  times=1: a whole number\n" in cli("explain", "solver", "restart").out
+    assert "\n  order=3: a whole number\n" in cli("explain", "solver", "dpm3").out  # its own
 
 
 def test_the_paper_of_ddim(cli):

@@ -12,7 +12,7 @@ from scorefield.run import recipes
 
 SMALL = dataclasses.replace(
     recipes.digits(),
-    net=dataclasses.replace(recipes.digits().net, width=8, blocks=1, multipliers=(1,)),
+    net="unet:width=8,blocks=1,multipliers=1",
 )
 FEW = {"images": 64, "batch": 32, "progress": False}
 

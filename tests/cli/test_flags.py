@@ -8,12 +8,10 @@ from scorefield.cli import COMMANDS
 
 FLAGS = {
     "train digits": """
-        --help --out --resume --json --images --batch --lr --warmup --decay --weight-decay --clip
-        --ema --ema-lengths --snapshot-every --precision --compile --checkpoint-every --log-every
-        --trackers --seed
+        --help --out --resume --json --net --images --batch --lr --warmup --decay --weight-decay
+        --clip --ema --ema-lengths --snapshot-every --precision --compile --checkpoint-every
+        --log-every --trackers --seed
         --data.name --data.path --data.size --data.channels
-        --net.name --net.width --net.blocks --net.multipliers --net.attention --net.norm --net.norms
-        --net.patch --net.heads --net.features --net.dropout --net.checkpoint --net.no-checkpoint
         --objective.kind --objective.schedule --objective.cleanest --objective.view
         --objective.weight --objective.times --objective.dropout
         --sample.solver --sample.steps --sample.grid --sample.guidance
@@ -54,6 +52,7 @@ FLAGS = {
     "report": "--help --out --json",
     "ema": "--help --length --images --json",
     "explain": "--help --json",
+    "check": "--help --json",
     "catalogue": "--help --json",
 }
 

@@ -49,7 +49,7 @@ OTHERS = [
     ("train digits --net.heads 2", "--net.heads 2 does nothing: it is of dit"),
     ("train digits --net.patch 4", "--net.patch 4 does nothing: it is of dit"),
     ("train digits --net.name dit --net.norms 1", "--net.norms 1 does nothing: it is of unet"),
-    ("train moons --net.checkpoint", "--net.checkpoint True does nothing: it is of unet and dit"),
+    ("train moons --net.checkpoint", "--net.checkpoint yes does nothing: it is of unet and dit"),
     (
         "train digits-likelihood --objective.weight snr",
         "--objective.weight snr does nothing: the variational objective",

@@ -38,7 +38,7 @@ def test_a_report_of_a_trained_run(report, run):
     assert "Trained on 128 images" in html
     assert html.count('src="data:image/png;base64,') == len(list(run.glob("samples/0*.png"))) > 0
     assert f"scorefield eval {run}" in html  # not measured yet
-    assert "7 settings differ from those of the recipe digits." in html
+    assert "5 settings differ from those of the recipe digits." in html
     for _, rows in settings(Config(), Config()):
         assert all(words and name in html for name, _, _, words in rows)
     assert not list(run.glob(".*.tmp"))

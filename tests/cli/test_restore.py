@@ -67,7 +67,7 @@ def test_a_measurement_as_it_came(cli, run, tmp_path):
     "words, said",
     [
         (("--operator", "boks:2,2,4,4", "--input", "test:0"), "boks"),
-        (("--operator", "box:2,2", "--input", "test:0"), "box:2,2,4,4"),
+        (("--operator", "box:2,2", "--input", "test:0"), "Write box:TOP,LEFT,HEIGHT,WIDTH"),
         (("--operator", "box:6,6,4,4", "--input", "test:0"), "not inside a picture"),
         ((*BOX, "--input", "test:99999"), "Write test:0 to test:"),
         ((*BOX, "--input", "none.png"), "none.png: there is no such file"),

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from scorefield.base import BadInput, Level
+from scorefield.base import Level
 from scorefield.denoise import Denoiser, views
 from scorefield.process import Learned
+from tests.refusal import refused
 
 
 class Halves(nn.Module):
@@ -48,10 +49,8 @@ def test_a_fresh_network_is_half_way():
 
 def test_what_cannot_be():
     x = torch.ones(2, 3)
-    with pytest.raises(BadInput, match="twice the channels"):
-        Denoiser(lambda x, noise, cond: x, variance=True)(x, LEVEL)
-    with pytest.raises(BadInput, match="not learned a variance"):
-        Denoiser(lambda x, noise, cond: x).moments(x, LEVEL)
+    refused("twice the channels", Denoiser(lambda x, noise, cond: x, variance=True), x, LEVEL)
+    refused("not learned a variance", Denoiser(lambda x, noise, cond: x).moments, x, LEVEL)
 
 
 def test_the_schedule_of_a_denoiser_is_part_of_it():

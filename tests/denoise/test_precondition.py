@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
-from scorefield.base import BadInput, Level
+from scorefield.base import Level
 from scorefield.denoise import Denoiser, convert, views
 from scorefield.process import EDM, VP, Flow
+from tests.refusal import refused
 
 MEANS = {
     "x0": lambda x0, eps, alpha, sigma: x0,
@@ -142,10 +143,8 @@ def test_dtype_follows_x():
 
 
 def test_bad_views_are_refused():
-    with pytest.raises(BadInput, match="Did you mean 'eps'"):
-        Denoiser(constant(torch.tensor(0.0)), view="epsilon")
-    with pytest.raises(BadInput, match="sigma_data"):
-        Denoiser(constant(torch.tensor(0.0)), sigma_data=0.0)
+    refused("Did you mean 'eps'", Denoiser, constant(torch.tensor(0.0)), view="epsilon")
+    refused("sigma_data", Denoiser, constant(torch.tensor(0.0)), sigma_data=0.0)
 
 
 def test_convert_and_precondition_tell_the_same_story():

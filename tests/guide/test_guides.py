@@ -12,8 +12,10 @@ from scorefield.base import BadInput, Level, Seeded
 from scorefield.guide import autoguide, carried, cfg, chain, classifier, interval, product, rescale
 from scorefield.process import VP, grids
 from scorefield.solve import sample
+from scorefield.solve.laws import CLEAN, PURE, close
 from tests.laws.truths import log_density, log_prob, two_classes
-from tests.laws.walks import CLEAN, PURE, Counted, close
+from tests.laws.walks import Counted
+from tests.refusal import refused
 
 pytestmark = pytest.mark.slow
 
@@ -185,8 +187,7 @@ def test_options_of_other_samples_are_refused():
 
 
 def test_a_carried_option_that_is_missing_is_named():
-    with pytest.raises(BadInput, match="'scale'"):
-        carried(lambda own: cfg(own["scale"]), "scale")(two_classes)(X, EACH, COND)
+    refused("'scale'", carried(lambda own: cfg(own["scale"]), "scale")(two_classes), X, EACH, COND)
 
 
 @pytest.mark.parametrize("scale", [math.nan, math.inf, torch.ones(2, 2)])
@@ -203,5 +204,4 @@ def test_a_carried_option_that_is_missing_is_named():
     ],
 )
 def test_scales_that_are_none_are_refused(build, scale):
-    with pytest.raises(BadInput):
-        build(scale)
+    refused("", build, scale)

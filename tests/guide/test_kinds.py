@@ -4,11 +4,13 @@ import pytest
 import torch
 
 from scorefield import guide as guides
-from scorefield.base import BadInput, Level, Seeded, like
+from scorefield.base import Level, Seeded, like
 from scorefield.denoise import Mixture
 from scorefield.guide import autoguide, cfg, chain, interval, mixture, product, rescale, threshold
-from tests.laws.truths import EIGHT, log_density, log_prob, two_classes
+from scorefield.solve.laws import EIGHT
+from tests.laws.truths import log_density, log_prob, two_classes
 from tests.laws.walks import Counted
+from tests.refusal import refused
 
 X = Seeded(range(6)).start((2,), Level.of(1.0, 1.5), dtype=torch.float64)
 COND = {"label": torch.tensor([0, 1, 2, 3, 4, 5])}
@@ -149,8 +151,7 @@ def test_an_interval_saves_calls():
 
 @pytest.mark.parametrize("low, high", [(2.0, 1.0), (-1.0, 1.0), (float("nan"), 1.0)])
 def test_no_interval(low, high):
-    with pytest.raises(BadInput):
-        interval(cfg(2.0), low, high)
+    refused("", interval, cfg(2.0), low, high)
 
 
 # --- rescale --------------------------------------------------------------------------------------
@@ -246,10 +247,8 @@ def test_the_condition_of_the_call_is_one_more():
 
 
 def test_no_mixture():
-    with pytest.raises(BadInput, match="negative"):
-        mixture(log_density, (COND, -1.0))
-    with pytest.raises(BadInput, match="no conditions"):
-        mixture(log_density)(two_classes)(X, LEVEL, None)
+    refused("negative", mixture, log_density, (COND, -1.0))
+    refused("no conditions", mixture(log_density)(two_classes), X, LEVEL, None)
 
 
 # --- threshold, chain -----------------------------------------------------------------------------
@@ -274,8 +273,7 @@ def test_a_threshold_at_the_largest_only_scales():
 
 @pytest.mark.parametrize("share, limit", [(0.0, 1.0), (1.1, 1.0), (0.9, 0.0)])
 def test_no_threshold(share, limit):
-    with pytest.raises(BadInput):
-        threshold(share, limit)
+    refused("", threshold, share, limit)
 
 
 def test_a_chain():

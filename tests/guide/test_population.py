@@ -5,12 +5,14 @@ import math
 import pytest
 import torch
 
-from scorefield.base import BadInput, Level, Seeded, Zero, join
+from scorefield.base import Level, Seeded, Zero, join
 from scorefield.denoise import Gaussian
 from scorefield.guide import Particles, Twisted, population
 from scorefield.process import VP, grids
 from scorefield.solve import DDPM, sample, trajectory
-from tests.laws.walks import Counted, cat, close
+from scorefield.solve.laws import cat, close
+from tests.laws.walks import Counted
+from tests.refusal import refused
 
 pytestmark = pytest.mark.slow
 
@@ -265,10 +267,8 @@ def test_the_size_is_reported_for_each_group():
 
 @pytest.mark.parametrize("wrong", [{"particles": 0}, {"threshold": 2.0}, {"variance": -1}])
 def test_wrong_options_are_refused(wrong):
-    with pytest.raises(BadInput):
-        Twisted(log_psi, **{"particles": 4} | wrong)
+    refused("", Twisted, log_psi, **{"particles": 4} | wrong)
 
 
 def test_a_batch_of_broken_groups_is_refused():
-    with pytest.raises(BadInput, match="6 samples are not groups of 4"):
-        Twisted(log_psi, particles=4).init(torch.zeros(6, 2))
+    refused("6 samples are not groups of 4", Twisted(log_psi, particles=4).init, torch.zeros(6, 2))

@@ -12,7 +12,7 @@ from scorefield.guide import classifier
 from scorefield.guide.classifier import heard, slope, tilt
 from scorefield.process import VE, Cosine, Flow, grids
 from scorefield.solve import sample
-from tests.laws.order import agree
+from scorefield.solve.laws import agree
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,9 @@ from scorefield.guide import Tilted, cfg
 from scorefield.guide.information import Apart
 from scorefield.process import VP, grids
 from scorefield.solve import DDPM, Heun, sample, trajectory
+from scorefield.solve.laws import cat, close
 from tests.guide.test_population import KeepsWeights
-from tests.laws.walks import Counted, cat, close
+from tests.laws.walks import Counted
 
 pytestmark = pytest.mark.slow
 

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from benchmarks.restore import energy, psnr, ssim
-from scorefield.base import BadInput, Level, Seeded, Zero
+from scorefield.base import Level, Seeded, Zero
 from scorefield.denoise import Gaussian
 from scorefield.inverse import DDRM, Renewed, RePaint, dps, moments, replacement
 from scorefield.inverse.operators import Mask, Matrix
 from scorefield.solve import DDIM, DDPM, Solver
+from tests.refusal import refused
 
 HERE, THERE = Level.of(0.6, 0.8), Level.of(0.8, 0.6)
 
@@ -39,8 +40,7 @@ def test_renewed_has_the_levels_law_for_a_point():
         assert torch.allclose(found.var(0), torch.full((3,), 0.36).double(), rtol=0.04)
     assert torch.allclose(stepped(Renewed(1.0), point, x), stepped(Renewed(1.0), point, 5 * x))
     assert not torch.allclose(stepped(DDIM(1.0), point, x), stepped(DDIM(1.0), point, 5 * x))
-    with pytest.raises(BadInput, match="share is 0"):
-        Renewed(0.0)
+    refused("share is 0", Renewed, 0.0)
 
 
 def test_temperature_takes_fresh_noise_away():
@@ -64,10 +64,8 @@ def test_temperature_takes_fresh_noise_away():
     for temperature in (1.0, 0.5):
         found = stepped(DDRM(seen, y, 0.1, temperature=temperature), point, x).std()
         assert float(found) == pytest.approx(temperature * spread, rel=0.02)
-    with pytest.raises(BadInput, match="temperature is 1.5"):
-        Renewed(0.6, 1.5)
-    with pytest.raises(BadInput, match="temperature is -1"):
-        DDRM(seen, y, 0.1, temperature=-1.0)
+    refused("temperature is 1.5", Renewed, 0.6, 1.5)
+    refused("temperature is -1", DDRM, seen, y, 0.1, temperature=-1.0)
 
 
 def test_ddrm_takes_the_probable_share_of_y():

@@ -15,11 +15,10 @@ from scorefield.base import Level, Zero, join, like
 from scorefield.process import EDM, VP, DiscreteVP, Schedule, grids
 from scorefield.process.discrete import cosine_betas
 from scorefield.solve import DDIM, DEIS, Heun, Solver, State, sample
+from scorefield.solve.laws import GAUSSIAN, gaussian_flow, marginal, side_by_side
 from tests.laws.entries import FROM_PURE_NOISE
 from tests.laws.moments import probed
-from tests.laws.truths import GAUSSIAN, gaussian_flow, marginal
 from tests.laws.twin import eps_of
-from tests.laws.walks import side_by_side
 
 BEGINNINGS: dict[str, Schedule] = {
     **FROM_PURE_NOISE,

@@ -1,8 +1,42 @@
 """Every law's checks by one name, for tests outside this folder: a check raises AssertionError."""
 
-from tests.laws.batches import check_neighbours, check_resume, check_step_of_cat, digests
+from scorefield.solve.laws import (
+    CLEAN,
+    COV,
+    DOWN,
+    EIGHT,
+    GAUSSIAN,
+    MEAN,
+    PURE,
+    NoChance,
+    cat,
+    check_dtype,
+    check_flags,
+    check_gaussian_order,
+    check_neighbours,
+    check_resume,
+    check_step_of_cat,
+    check_terminal,
+    close,
+    eight,
+    formula,
+    gaussian_flow,
+    logsnr_levels,
+    marginal,
+    side_by_side,
+)
+from scorefield.solve.laws import (
+    begun as start,
+)
+from scorefield.solve.laws import (
+    grown as aged,
+)
+from scorefield.solve.laws import (
+    order_shown as slope,
+)
+from tests.laws.batches import digests
 from tests.laws.counts import check_counts
-from tests.laws.dtypes import check_dtype, check_float32, check_half_network, check_level_shapes
+from tests.laws.dtypes import check_float32, check_half_network, check_level_shapes
 from tests.laws.entries import (
     DETERMINISTIC,
     FROM_PURE_NOISE,
@@ -11,7 +45,6 @@ from tests.laws.entries import (
     SCHEDULES,
     SOLVERS,
     every_grid,
-    formula,
     variants,
 )
 from tests.laws.moments import (
@@ -20,50 +53,17 @@ from tests.laws.moments import (
     moments,
     worst_marginal,
 )
-from tests.laws.order import (
-    check_gaussian_order,
-    check_order,
-    measured_order,
-    order_on_eight,
-    order_on_gaussian,
-    slope,
-)
+from tests.laws.order import check_order, measured_order, order_on_eight, order_on_gaussian
 from tests.laws.steps import (
     check_equal_levels,
     check_evals,
     check_few_steps,
     check_first_step,
-    check_flags,
     check_pure,
     check_pure_noise,
-    check_terminal,
 )
-from tests.laws.truths import (
-    COV,
-    EIGHT,
-    GAUSSIAN,
-    LABELS,
-    MEAN,
-    eight,
-    eight_flow,
-    gaussian_flow,
-    marginal,
-    transition,
-    two_classes,
-)
-from tests.laws.walks import (
-    CLEAN,
-    DOWN,
-    PURE,
-    Counted,
-    NoChance,
-    aged,
-    cat,
-    close,
-    logsnr_levels,
-    side_by_side,
-    start,
-)
+from tests.laws.truths import LABELS, eight_flow, transition, two_classes
+from tests.laws.walks import Counted
 
 __all__ = [
     "CLEAN",

@@ -6,7 +6,7 @@ import torch
 
 from scorefield.base import Level
 from scorefield.process import DiscreteVP, Schedule
-from tests.laws.walks import CLEAN, close
+from scorefield.solve.laws import CLEAN, close
 
 Grid = Callable[..., Level]
 

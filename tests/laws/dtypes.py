@@ -5,21 +5,12 @@ from torch import Tensor
 
 from scorefield.base import Cond, Denoise, Level, Seeded
 from scorefield.process import grids
-from scorefield.solve import DDIM, Solver, State, sample, trajectory
-from tests.laws.entries import SCHEDULES, formula
-from tests.laws.truths import EIGHT, eight
+from scorefield.solve import DDIM, Solver, State, sample
+from scorefield.solve.laws import DOWN, EIGHT, close, formula, side_by_side
+from scorefield.solve.laws import begun as start
+from scorefield.solve.laws import grown as aged
+from tests.laws.entries import SCHEDULES
 from tests.laws.twin import Twin
-from tests.laws.walks import DOWN, aged, close, side_by_side, start
-
-
-def check_dtype(solver: Solver, dtype: torch.dtype) -> None:
-    """dtype in = dtype out for x and D, on levels that stay float64; every leaf finite but lam."""
-    denoise = eight(torch.float64 if dtype == torch.float64 else torch.float32).denoise
-    x = start([1, 2, 3], dtype=dtype)
-    for state, info in trajectory(solver, denoise, x, DOWN, Seeded([1, 2, 3])):
-        assert state[0].dtype == dtype, f"{dtype} became {state[0].dtype}"
-        assert info.denoised.dtype == dtype, f"D is {info.denoised.dtype}"
-        assert state[0].isfinite().all()
 
 
 def walked(solver: Solver, dtype: torch.dtype, denoise: Denoise = EIGHT.denoise) -> Tensor:

@@ -1,7 +1,6 @@
 """What the laws run over: every solver of the catalogue under every option, every schedule."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 
 import torch
@@ -10,6 +9,7 @@ from scorefield import catalogue
 from scorefield.base import Level
 from scorefield.process import DiscreteVP, Learned, Schedule, linear_betas, zero_terminal_snr
 from scorefield.solve import Solver
+from scorefield.solve.laws import formula
 
 OPTIONS = {
     "eta": (0.5, 1.0),
@@ -64,11 +64,6 @@ SOLVERS: dict[str, Solver] = {
     name: solver for name, solver in _every.items() if _first[solver] == name
 }
 """Each once: what one entry is under an option, another may be by default."""
-
-
-def formula(solver: Solver) -> Solver:
-    """A solver as a fixed rule: an adaptive one with nothing to meet, which tries no step twice."""
-    return dataclasses.replace(solver, atol=math.inf) if solver.adaptive else solver  # type: ignore
 
 
 DETERMINISTIC = {name: formula(s) for name, s in SOLVERS.items() if not s.stochastic}

@@ -14,10 +14,9 @@ from torch import Tensor
 from scorefield.base import Denoise, Level, Zero, like
 from scorefield.process import Schedule
 from scorefield.solve import DDPM, Solver, State, sample, trajectory
-from tests.laws.entries import formula
-from tests.laws.truths import GAUSSIAN, marginal, transition
+from scorefield.solve.laws import GAUSSIAN, formula, logsnr_levels, marginal, side_by_side
+from tests.laws.truths import transition
 from tests.laws.twin import Twin
-from tests.laws.walks import logsnr_levels, side_by_side
 
 Moments = tuple[Tensor, Tensor]
 """Mean `(G, 3)` and covariance `(G, 3, 3)` on G grids."""

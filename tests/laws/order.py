@@ -1,10 +1,8 @@
 """The law of order: the slope of the error against an exact flow is the declared one."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,14 +10,10 @@ from scorefield.base import Denoise, Level, Zero, like
 from scorefield.process import VP, Schedule, grids
 from scorefield.solve import DDIM, DPMSolverPP, Info, Solver, State, sample
 from scorefield.solve.dpmpp import History
-from tests.laws.truths import EIGHT, GAUSSIAN, eight_flow, gaussian_flow
+from scorefield.solve.laws import EIGHT, agree, orders_on_gaussian
+from scorefield.solve.laws import order_shown as slope
+from tests.laws.truths import eight_flow
 from tests.laws.twin import Twin, eps_of
-from tests.laws.walks import logsnr_levels, side_by_side
-
-
-def slope(coarse: float, fine: float) -> float:
-    """The order that halving the step shows."""
-    return math.log2(coarse / fine)
 
 
 def measured_order(
@@ -37,20 +31,6 @@ def measured_order(
     return slope(*errors)
 
 
-def orders_on_gaussian(solver: Solver, *schedules: Schedule) -> list[float]:
-    """From 80 to 160 steps, on each schedule, sixteen points a piece; at order 6 from 60 to 120,
-    before the error of the start, of order 3, shows."""
-    errors = []
-    for steps in (80, 160) if solver.order < 6 else (60, 120):
-        levels = side_by_side([logsnr_levels(schedule, steps) for schedule in schedules], 16)
-        here, there = levels.at(0), levels.at(-1)
-        draw = torch.from_numpy(np.random.default_rng(1).standard_normal((16, 3)))
-        x = draw.repeat(len(schedules), 1) * torch.hypot(*here)[:, None]
-        wrong = sample(solver, GAUSSIAN.denoise, x, levels, Zero()) - gaussian_flow(x, here, there)
-        errors.append(wrong.view(len(schedules), -1).square().mean(1).sqrt().tolist())
-    return [slope(*pair) for pair in zip(*errors)]
-
-
 def order_on_gaussian(solver: Solver, schedule: Schedule) -> float:
     return orders_on_gaussian(solver, schedule)[0]
 
@@ -65,25 +45,9 @@ def order_on_eight(solver: Solver) -> float:
     )
 
 
-def agree(found: float, order: int, above: float = 0.0) -> bool:
-    """Measured = declared. .15, and .05 an order: what the next term of the error still shows at
-    160 steps. `above`: how much more is let pass where the leading term may be small."""
-    margin = max(0.15, 0.05 * order)
-    return -margin < found - order < margin + above
-
-
 def check_order(solver: Solver, measure: Callable[[Solver], float], above: float = 0.0) -> None:
     found = measure(solver)
     assert agree(found, solver.order, above), f"measured {found:.3f}, declared {solver.order}"
-
-
-def check_gaussian_order(solver: Solver, *schedules: Schedule) -> None:
-    """On every schedule. above: DPM-Solver++ 3M's leading term is so small here that at 160 steps
-    it shows 3.5."""
-    found = orders_on_gaussian(solver, *schedules)
-    assert all(agree(each, solver.order, above=0.5) for each in found), (
-        f"measured {[round(each, 3) for each in found]}, declared {solver.order}"
-    )
 
 
 # --- what it must find ----------------------------------------------------------------------------

@@ -12,22 +12,27 @@ from scorefield.base import Seeded, like
 from scorefield.process import Schedule
 from scorefield.solve import DDIM, DDPM, PNDM, DPMSolverPP, Heun, Info, Solver, State, sample
 from scorefield.solve.dpmpp import History
-from tests.laws.entries import every_grid, formula
+from scorefield.solve.laws import (
+    CLEAN,
+    COV,
+    DOWN,
+    EIGHT,
+    GAUSSIAN,
+    MEAN,
+    PURE,
+    close,
+    formula,
+    marginal,
+    side_by_side,
+)
+from scorefield.solve.laws import (
+    grown as aged,
+)
+from tests.laws.entries import every_grid
 from tests.laws.moments import probed
 from tests.laws.order import NoHalf2M
-from tests.laws.truths import COV, EIGHT, GAUSSIAN, MEAN, marginal
 from tests.laws.twin import Twin, eps_of
-from tests.laws.walks import CLEAN, DOWN, PURE, Counted, NoChance, aged, close, side_by_side, start
-
-
-def check_terminal(solver: Solver) -> None:
-    """A step to sigma = 0 returns D, whatever the history."""
-    for age in (0, 1, 2, 3, 5):
-        state, here = aged(solver, [1, 2, 3], age), DOWN.at(age)
-        after, info = solver.step(EIGHT.denoise, state, here, CLEAN, Seeded([1, 2, 3]), None)
-        expected = EIGHT.denoise(state[0], here)
-        assert close(after[0], expected), f"age {age}: not D"
-        assert close(info.denoised, expected), f"age {age}: info is not D"
+from tests.laws.walks import Counted
 
 
 def check_equal_levels(solver: Solver) -> None:
@@ -112,18 +117,6 @@ def check_evals(solver: Solver) -> None:
             assert 1 <= counted.calls <= (solver.evals if k else start_evals)
         else:
             assert counted.calls == expected, f"{counted.calls} calls, declared {expected}"
-
-
-def check_flags(solver: Solver) -> None:
-    """`stochastic` says whether a step's outcome depends on chance."""
-    if not solver.stochastic:
-        sample(solver, EIGHT.denoise, start([1, 2]), DOWN, NoChance())
-        return
-    one, two = (
-        sample(solver, EIGHT.denoise, start([1, 2]), DOWN, Seeded(seeds))
-        for seeds in ([1, 2], [3, 4])
-    )
-    assert not torch.equal(one, two), "called stochastic but draws nothing"
 
 
 def check_pure(solver: Solver) -> None:

@@ -8,9 +8,18 @@ import torch
 from scorefield.base import BadInput, Zero
 from scorefield.process import VP, grids
 from scorefield.solve import BogackiShampine, DormandPrince, adaptive, sample, trajectory
+from scorefield.solve.laws import (
+    EIGHT,
+    GAUSSIAN,
+    gaussian_flow,
+    logsnr_levels,
+    side_by_side,
+)
+from scorefield.solve.laws import (
+    begun as start,
+)
 from tests.laws.entries import SCHEDULES
-from tests.laws.truths import EIGHT, GAUSSIAN, eight_flow, gaussian_flow
-from tests.laws.walks import logsnr_levels, side_by_side, start
+from tests.laws.truths import eight_flow
 
 pytestmark = pytest.mark.slow
 

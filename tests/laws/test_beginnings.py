@@ -16,11 +16,11 @@ from scorefield.solve import (
     sample,
     start_order,
 )
+from scorefield.solve.laws import GAUSSIAN, gaussian_flow
 from tests.laws import beginnings
 from tests.laws.beginnings import BEGINNINGS, middle, spread
 from tests.laws.entries import DETERMINISTIC, FROM_PURE_NOISE
 from tests.laws.entries import SOLVERS as EVERY
-from tests.laws.truths import GAUSSIAN, gaussian_flow
 
 pytestmark = pytest.mark.slow
 

@@ -9,10 +9,12 @@ from scorefield.base import Level, Seeded, Zero, like
 from scorefield.denoise import Gaussian
 from scorefield.process import VP
 from scorefield.solve import DDIM, DDPM, EulerMaruyama, Heun, State, StochasticHeun
+from scorefield.solve.laws import DOWN, close, logsnr_levels
+from scorefield.solve.laws import begun as start
+from scorefield.solve.laws import order_shown as slope
 from tests.laws.entries import SCHEDULES
 from tests.laws.moments import BetaScaled, moments, worst_marginal
-from tests.laws.order import slope
-from tests.laws.walks import DOWN, Ones, close, logsnr_levels, start
+from tests.laws.walks import Ones
 
 # --- variance of DDPM -----------------------------------------------------------------------------
 

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from scorefield.solve import laws
+from scorefield.solve.laws import check_step_of_cat
 from tests.laws import dtypes
-from tests.laws.batches import FirstLevelOnly, check_step_of_cat
+from tests.laws.batches import FirstLevelOnly
 from tests.laws.entries import SOLVERS
 
 pytestmark = pytest.mark.slow
@@ -15,13 +17,13 @@ every_solver = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
 @every_solver
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 def test_dtype_in_is_dtype_out(solver, dtype):
-    dtypes.check_dtype(solver, dtype)
+    laws.check_dtype(solver, dtype)
 
 
 def test_a_planted_widening():
-    dtypes.check_dtype(dtypes.Widening(), torch.float64)
+    laws.check_dtype(dtypes.Widening(), torch.float64)
     with pytest.raises(AssertionError):
-        dtypes.check_dtype(dtypes.Widening(), torch.float32)
+        laws.check_dtype(dtypes.Widening(), torch.float32)
 
 
 @every_solver

@@ -1,6 +1,7 @@
 """Imports only go down the floors; only the named places touch disk, print, or choose a device."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,10 +34,39 @@ SIBLINGS = {
 }
 """The only imports along a floor; the reverse of each is refused, so there is no circle."""
 NEVER = {(above, "process") for above in ("solve", "guide", "inverse", "likelihood")}
-TALK = {"cli", "report", "serve", "__main__"}
-DISK = {"store", "data", "cli", "report", "serve"}
-DISK_CALLS = {"open", "imread", "imsave", "savez", "savez_compressed", "save_file", "load_file"}
-DISK_PREFIXES = ("read_", "write_")
+TALK = {"cli", "serve", "__main__", "__init__"}
+TALKING = {"argparse", "http", "input", "print", "socket", "sys.argv", "sys.stderr", "sys.stdin"}
+TALKING |= {"sys.stdout", "os.environ", "os.getenv", "tqdm", ".isatty"}
+HARMLESS = {"os.cpu_count", "os.environ", "os.getenv", "os.getpid", "os.sep"}
+STREAMS = {"scorefield/cli/__init__.py", "scorefield/cli/ending.py"}
+"""Where the standard streams are opened and closed, which are files too."""
+DISK = {"glob", "io.open", "open", "os", "safetensors", "shutil", "tempfile", "zipfile"}
+DISK |= {f"numpy.{verb}{what}" for verb in ("load", "save") for what in ("", "txt")}
+DISK |= {"numpy.fromfile", "numpy.genfromtxt", "numpy.memmap", "numpy.savez"}
+DISK |= {"numpy.savez_compressed", "torch.from_file", "importlib.resources"}
+METHODS = {"chmod", "exists", "glob", "imread", "imsave", "is_dir", "is_file", "isdir", "isfile"}
+METHODS |= {
+    "iterdir",
+    "load_file",
+    "lstat",
+    "makedirs",
+    "mkdir",
+    "open",
+    "rename",
+    "rglob",
+    "rmdir",
+}
+METHODS |= {"safe_open", "save", "save_file", "stat", "symlink_to", "tofile", "touch", "unlink"}
+METHOD_PREFIXES = ("read_", "write_")
+FLAG = re.compile(r"(^|[\s(])--([a-z]|$)")
+BAR = "the bar goes to cli/frame, which hands down a `watch`"
+LEFT = {
+    "scorefield/run/bar.py": BAR,
+    "scorefield/solve/loop.py": BAR,
+    "scorefield/use/compare.py": BAR,
+    "scorefield/use/generate.py": BAR,
+}
+"""Modules that still touch the disk, talk or name a flag, and what mends them. It may shrink."""
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc"}
 
 
@@ -63,6 +93,71 @@ def calls(tree: ast.AST) -> Iterator[str]:
                 yield f.attr
                 if isinstance(f.value, ast.Name):
                     yield f"{f.value.id}.{f.attr}"
+
+
+def bound(tree: ast.AST, package: list[str]) -> dict[str, str]:
+    """What each imported name stands for, dotted."""
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                top = alias.name.split(".")[0]
+                found[alias.asname or top] = alias.name if alias.asname else top
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            stem = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {alias.asname or alias.name: f"{stem}.{alias.name}" for alias in node.names}
+    return found
+
+
+def dotted(node: ast.AST, names: dict[str, str]) -> str:
+    """A name or attribute by what its root was imported as; one of a value begins with a dot."""
+    if isinstance(node, ast.Name):
+        return names.get(node.id, node.id)
+    if isinstance(node, ast.Attribute):
+        owner = dotted(node.value, names)
+        known = owner.split(".")[0] in {name.split(".")[0] for name in names.values()}
+        return f"{owner}.{node.attr}" if known else f".{node.attr}"
+    return ""
+
+
+def touched(tree: ast.AST, package: list[str]) -> Iterator[str]:
+    """What the disk and the outer world are reached by: functions, methods, also by getattr."""
+    names = bound(tree, package)
+    yield from (full for full in names.values() if not full.startswith("scorefield"))
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Name, ast.Attribute)):
+            full = dotted(node, names)
+            if not full.startswith(("scorefield.store", "scorefield.data.readers")):
+                yield full
+                yield f".{full.rpartition('.')[2]}" if isinstance(node, ast.Attribute) else ""
+        elif isinstance(node, ast.Call):
+            f, words = node.func, [a.value for a in node.args if isinstance(a, ast.Constant)]
+            if isinstance(f, ast.Name) and f.id == "getattr":
+                yield from (f".{word}" for word in words)
+            whole = "dataclasses.replace", "copy.replace"
+            if isinstance(f, ast.Attribute) and f.attr == "replace" and len(node.args) == 1:
+                yield "" if dotted(f, names) in whole or node.keywords else ".rename"
+
+
+def on_disk(full: str) -> bool:
+    """Whether a name of `touched` is of the disk."""
+    parts = full.split(".")
+    heads = {".".join(parts[: k + 1]) for k in range(len(parts))}
+    if not parts[0]:
+        return parts[-1] in METHODS or parts[-1].startswith(METHOD_PREFIXES)
+    return bool(heads & DISK) and not (heads & HARMLESS or full == "os")
+
+
+def flags(tree: ast.AST) -> Iterator[str]:
+    """Strings that name a flag, docstrings apart."""
+    bodies = (getattr(node, "body", None) for node in ast.walk(tree))
+    docs = {id(line.value) for body in bodies if isinstance(body, list) for line in body
+            if isinstance(line, ast.Expr)}  # fmt: skip
+    for node in ast.walk(tree):
+        text = isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value
+        if text and id(node) not in docs and FLAG.search(text):
+            yield text[:40]
 
 
 def violations(path: str, source: str) -> list[str]:
@@ -95,19 +190,17 @@ def violations(path: str, source: str) -> list[str]:
             found.append(f"{top} imports {other}")
         elif FLOOR[other] >= FLOOR[top] and (top, other) not in SIBLINGS:
             found.append(f"{top} (floor {FLOOR[top]}) imports {other} (floor {FLOOR[other]})")
-    if top not in DISK:
-        named = {
-            module.rpartition(".")[2] for module in imported if module.startswith("scorefield")
-        }
-        touched = {c for c in called - named if c in DISK_CALLS or c.startswith(DISK_PREFIXES)}
-        found += [f"touches disk: {c}" for c in sorted(touched)]
-    if top not in TALK and "print" in called:
-        found.append("prints")
+    reached = set(touched(tree, package))
+    if top != "store" and package[1:3] != ["data", "readers"] and path not in STREAMS:
+        found += [f"touches disk: {full}" for full in sorted(filter(on_disk, reached))]
+    if top not in TALK:
+        heads = {".".join(full.split(".")[:k]) for full in reached for k in (1, 2)}
+        found += [f"talks: {name}" for name in sorted((heads | reached) & TALKING)]
+        found += [f"names a flag: {text!r}" for text in flags(tree)]
     if FLOOR[top] <= 3:
         found += [f"chooses a device: .{c}()" for c in ("cuda", "mps") if c in called]
         if any(module.split(".")[0] == "logging" for module in imported):
             found.append("logs")
-        found += [f"reads {m}" for m in ("argparse", "socket") if m in imported]
     return found
 
 
@@ -116,7 +209,16 @@ MODULES = sorted(path.relative_to(ROOT) for path in (ROOT / "scorefield").rglob(
 
 @pytest.mark.parametrize("path", [str(path) for path in MODULES])
 def test_a_module_stays_on_its_floor(path):
-    assert not violations(path, (ROOT / path).read_text())
+    found = violations(path, (ROOT / path).read_text())
+    if path not in LEFT:
+        assert not found
+    else:
+        assert found, f"{path} is mended: it leaves LEFT"
+        assert all(why.startswith(("touches disk", "talks", "names a flag")) for why in found)
+
+
+def test_what_is_left_is_there():
+    assert set(LEFT) <= {str(path) for path in MODULES}
 
 
 def test_there_are_modules():
@@ -144,11 +246,43 @@ def test_there_are_modules():
         ("scorefield/report/x.py", "from scorefield.cli import main", "imports cli"),
         ("scorefield/solve/x.py", "from scorefield.extra import y", "no floor"),
         ("scorefield/extra/x.py", "x = 1", "no floor"),
-        ("scorefield/solve/x.py", "print(1)", "prints"),
-        ("scorefield/train/x.py", "print(1)", "prints"),
-        ("scorefield/solve/x.py", "open('a')", "touches disk"),
-        ("scorefield/measure/x.py", "path.read_text()", "touches disk"),
-        ("scorefield/train/loop.py", "save_file(x, 'a')", "touches disk"),
+        ("scorefield/solve/x.py", "print(1)", "talks: print"),
+        ("scorefield/report/x.py", "print(1)", "talks: print"),
+        ("scorefield/run/x.py", "import sys\nsys.stderr.write('a')", "talks: sys.stderr"),
+        ("scorefield/run/x.py", "from sys import argv as a\na[0]", "talks: sys.argv"),
+        ("scorefield/use/x.py", "import os as o\no.environ['A']", "talks: os.environ"),
+        ("scorefield/train/x.py", "def f():\n    from tqdm.auto import tqdm", "talks: tqdm"),
+        ("scorefield/use/x.py", "import socket", "talks: socket"),
+        ("scorefield/use/x.py", "from http import server", "talks: http"),
+        ("scorefield/use/x.py", "raise BadInput('a.', 'Give --steps.')", "names a flag"),
+        ("scorefield/data/x.py", "f'--{name} is 0'", "names a flag"),
+        ("scorefield/solve/x.py", "open('a')", "touches disk: open"),
+        ("scorefield/cli/x.py", "open('a')", "touches disk: open"),
+        ("scorefield/data/x.py", "open('a')", "touches disk: open"),
+        ("scorefield/measure/x.py", "path.read_text()", "touches disk: .read_text"),
+        ("scorefield/report/x.py", "side(path.read_text)", "touches disk: .read_text"),
+        ("scorefield/run/x.py", "getattr(path, 'unlink')()", "touches disk: .unlink"),
+        ("scorefield/run/x.py", "if path.exists(): pass", "touches disk: .exists"),
+        ("scorefield/run/x.py", "[*folder.glob('*')]", "touches disk: .glob"),
+        ("scorefield/cli/x.py", "out.mkdir(parents=True)", "touches disk: .mkdir"),
+        ("scorefield/use/x.py", "path.replace(other)", "touches disk: .rename"),
+        ("scorefield/use/x.py", "import os\nos.replace(a, b)", "touches disk: os.replace"),
+        ("scorefield/use/x.py", "from os import remove as r\nr('a')", "touches disk: os.remove"),
+        ("scorefield/use/x.py", "import shutil\nshutil.rmtree('a')", "touches disk: shutil"),
+        ("scorefield/train/x.py", "from safetensors import safe_open", "touches disk: safetensors"),
+        ("scorefield/measure/x.py", "import numpy as n\nn.load('a')", "touches disk: numpy.load"),
+        (
+            "scorefield/measure/x.py",
+            "from numpy import savez as s\ns()",
+            "touches disk: numpy.savez",
+        ),
+        ("scorefield/report/x.py", "from PIL import Image\nImage.open('a')", "touches disk"),
+        ("scorefield/report/x.py", "image.save('a.png')", "touches disk: .save"),
+        (
+            "scorefield/use/x.py",
+            "from scorefield.report.page import PAGE\nPAGE.read_text()",
+            "touches disk: .read_text",
+        ),
         ("scorefield/data/x.py", "torch.load('a')", "torch.load"),
         ("scorefield/store/files.py", "torch.save(x, 'a')", "torch.save"),
         ("scorefield/data/x.py", "import pickle", "pickle"),
@@ -171,7 +305,10 @@ def test_a_planted_trespass(path, source, complaint):
         ("scorefield/distill/x.py", "from scorefield.train import step"),
         ("scorefield/store/x.py", "save_file(x, 'a')"),
         ("scorefield/run/open.py", "from scorefield.store import read_json\nread_json(1)"),
-        ("scorefield/data/x.py", "open('a')"),
+        ("scorefield/run/x.py", "from scorefield import store\nstore.exists(1)"),
+        ("scorefield/run/x.py", "text.replace('a', 'b'), replace(config, n=1)"),
+        ("scorefield/run/x.py", '"""Say --steps."""\nx = "a -- b"'),
+        ("scorefield/data/readers/x.py", "open('a')"),
         ("scorefield/cli/x.py", "print(1)"),
         ("scorefield/nets/x.py", "x = 1\n" * 599),
         ("scorefield/__init__.py", "from scorefield.cli import main"),

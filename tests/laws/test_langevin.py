@@ -7,10 +7,11 @@ from scorefield.base import Level, Seeded, Zero
 from scorefield.process import EDM
 from scorefield.process.grids import karras
 from scorefield.solve import Heun, PredictorCorrector, Restart, annealed_langevin, langevin, sample
+from scorefield.solve.laws import COV, DOWN, EIGHT, GAUSSIAN, MEAN, close, marginal
+from scorefield.solve.laws import begun as start
+from scorefield.solve.laws import order_shown as slope
 from tests.laws.moments import Units
-from tests.laws.order import slope
-from tests.laws.truths import COV, EIGHT, GAUSSIAN, MEAN, marginal
-from tests.laws.walks import DOWN, Draws, close, start
+from tests.laws.walks import Draws
 
 pytestmark = pytest.mark.slow
 

@@ -20,20 +20,12 @@ from scorefield.solve import (
     sample,
     trajectory,
 )
+from scorefield.solve.laws import DOWN, EIGHT, NoChance, close, logsnr_levels, side_by_side
+from scorefield.solve.laws import begun as start
 from tests.laws.entries import SCHEDULES
 from tests.laws.moments import BetaScaled
-from tests.laws.truths import EIGHT
 from tests.laws.twin import Twin
-from tests.laws.walks import (
-    DOWN,
-    Counted,
-    NoChance,
-    Ones,
-    close,
-    logsnr_levels,
-    side_by_side,
-    start,
-)
+from tests.laws.walks import Counted, Ones
 
 
 def check_same(one, two, tolerance=1e-12):

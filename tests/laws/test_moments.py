@@ -6,11 +6,11 @@ import torch
 from scorefield.base import Seeded
 from scorefield.process import VP
 from scorefield.solve import DDPM, sample
+from scorefield.solve.laws import GAUSSIAN, close, logsnr_levels, marginal
 from tests.laws import moments
 from tests.laws.entries import MEASURED_BY_MOMENTS, SCHEDULES
 from tests.laws.order import NoHalf2M, SigmaHereDDIM
-from tests.laws.truths import GAUSSIAN, marginal, transition
-from tests.laws.walks import close, logsnr_levels
+from tests.laws.truths import transition
 
 pytestmark = pytest.mark.slow
 

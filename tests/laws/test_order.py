@@ -6,17 +6,18 @@ import torch
 from scorefield.base import Level
 from scorefield.denoise import Gaussian, Mixture
 from scorefield.process import EDM, VP, Flow, grids
+from scorefield.solve import laws
+from scorefield.solve.laws import EIGHT, GAUSSIAN, close, gaussian_flow
 from tests.laws import order
 from tests.laws.entries import DETERMINISTIC, SCHEDULES
-from tests.laws.truths import EIGHT, GAUSSIAN, eight_flow, gaussian_flow
-from tests.laws.walks import close
+from tests.laws.truths import eight_flow
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("solver", DETERMINISTIC)
 def test_order_on_the_flow_of_a_gaussian(solver):
-    order.check_gaussian_order(DETERMINISTIC[solver], *SCHEDULES.values())
+    laws.check_gaussian_order(DETERMINISTIC[solver], *SCHEDULES.values())
 
 
 # seven calls a step at order 5 (Dormand-Prince) end below the reference's own error, 1e-12
@@ -41,14 +42,14 @@ def test_a_planted_defect_fails_the_order_law(twin):
 @twins
 def test_a_planted_defect_fails_the_order_law_on_a_gaussian(twin):
     with pytest.raises(AssertionError, match="measured"):
-        order.check_gaussian_order(twin, VP())
+        laws.check_gaussian_order(twin, VP())
 
 
 def test_one_bad_schedule_of_many_fails_the_order_law():
     """A method that is of its order on all schedules but the one with alpha = 1."""
-    order.check_gaussian_order(order.OnlyPreserving(), VP(), Flow())
+    laws.check_gaussian_order(order.OnlyPreserving(), VP(), Flow())
     with pytest.raises(AssertionError, match="measured"):
-        order.check_gaussian_order(order.OnlyPreserving(), VP(), EDM(), Flow())
+        laws.check_gaussian_order(order.OnlyPreserving(), VP(), EDM(), Flow())
 
 
 def test_the_references_agree_with_each_other():

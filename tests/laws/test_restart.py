@@ -8,11 +8,12 @@ import torch
 from scorefield.base import BadInput, Level, Seeded, like
 from scorefield.process import VP
 from scorefield.solve import DDIM, DDPM, DPMSolverPP, Heun, PredictorCorrector, Restart, sample
+from scorefield.solve.laws import DOWN, EIGHT
+from scorefield.solve.laws import begun as start
+from scorefield.solve.laws import order_shown as slope
 from tests.laws import checks
 from tests.laws.moments import worst_marginal
-from tests.laws.order import slope
-from tests.laws.truths import EIGHT
-from tests.laws.walks import DOWN, Draws, start
+from tests.laws.walks import Draws
 
 pytestmark = pytest.mark.slow
 

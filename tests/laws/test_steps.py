@@ -6,12 +6,13 @@ import torch
 from scorefield.base import Seeded
 from scorefield.guide import cfg
 from scorefield.process import Flow
-from scorefield.solve import sample
+from scorefield.solve import laws, sample
+from scorefield.solve.laws import DOWN, EIGHT
+from scorefield.solve.laws import begun as start
 from tests.laws import steps
 from tests.laws.entries import FROM_PURE_NOISE, SOLVERS
 from tests.laws.order import BlindHeun, SigmaHereDDIM
-from tests.laws.truths import EIGHT, LABELS, two_classes
-from tests.laws.walks import DOWN, start
+from tests.laws.truths import LABELS, two_classes
 
 every_solver = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
 
@@ -23,12 +24,12 @@ def fails(check, *args):
 
 @every_solver
 def test_a_step_to_clean_data_returns_d(solver):
-    steps.check_terminal(solver)
+    laws.check_terminal(solver)
 
 
 @pytest.mark.parametrize("twin", [SigmaHereDDIM(), steps.Unguarded2M(), BlindHeun()])
 def test_a_planted_defect_at_clean_data(twin):
-    fails(steps.check_terminal, twin)
+    fails(laws.check_terminal, twin)
 
 
 @every_solver
@@ -88,13 +89,13 @@ def test_a_planted_third_call():
 
 @every_solver
 def test_declared_chance_is_the_chance(solver):
-    steps.check_flags(solver)
+    laws.check_flags(solver)
     assert isinstance(solver.stochastic, bool)
     assert isinstance(solver.adaptive, bool)
 
 
 def test_a_planted_secret_draw():
-    fails(steps.check_flags, steps.SecretlyStochastic())
+    fails(laws.check_flags, steps.SecretlyStochastic())
 
 
 @every_solver

@@ -9,40 +9,9 @@ import torch
 from torch import Tensor
 
 from scorefield.base import Level
-from scorefield.denoise import Gaussian, Mixture
+from scorefield.solve.laws import BASIS, EIGHT, MEAN, VARIANCE
 
 # --- a Gaussian -----------------------------------------------------------------------------------
-
-MEAN = torch.tensor([0.7, -0.4, 0.2], dtype=torch.float64)
-COV = torch.tensor([[1.3, 0.5, -0.2], [0.5, 0.6, 0.1], [-0.2, 0.1, 0.15]], dtype=torch.float64)
-VARIANCE, BASIS = torch.linalg.eigh(COV)
-
-
-class Bell(Gaussian):
-    """The Gaussian data. Its denoiser in eigenmodes: a law makes thousands of small calls, and the
-    general mixture's takes four times as long."""
-
-    def denoise(self, x: Tensor, level: Level, cond: Any = None) -> Tensor:
-        alpha, sigma = (leaf[..., None] for leaf in level)
-        gain = alpha * VARIANCE / (alpha**2 * VARIANCE + sigma**2)
-        return (MEAN + ((x.double() - alpha * MEAN) @ BASIS * gain) @ BASIS.T).to(x)
-
-
-GAUSSIAN = Bell(MEAN, COV)
-
-
-def marginal(level: Level) -> tuple[Tensor, Tensor]:
-    """Mean and covariance of `alpha x0 + sigma eps` for the Gaussian data; of each, at several."""
-    alpha, sigma = level.alpha[..., None], level.sigma[..., None]
-    eye = torch.eye(3, dtype=torch.float64)
-    return alpha * MEAN, alpha[..., None] ** 2 * COV + sigma[..., None] ** 2 * eye
-
-
-def gaussian_flow(x: Tensor, here: Level, there: Level) -> Tensor:
-    """The probability flow of the Gaussian data: each eigenmode keeps its quantile."""
-    (alpha, sigma), (alpha1, sigma1) = ([leaf[..., None] for leaf in v] for v in (here, there))
-    spread = (alpha1**2 * VARIANCE + sigma1**2) / (alpha**2 * VARIANCE + sigma**2)
-    return alpha1 * MEAN + ((x - alpha * MEAN) @ BASIS * spread.sqrt()) @ BASIS.T
 
 
 def transition(eta: float, x: Tensor, here: Level, there: Level) -> tuple[Tensor, Tensor]:
@@ -63,36 +32,6 @@ def transition(eta: float, x: Tensor, here: Level, there: Level) -> tuple[Tensor
 
 
 # --- eight Gaussians ------------------------------------------------------------------------------
-
-
-class Ring(Mixture):
-    """Equal Gaussians of deviation .3 with means of one length, at which the squares in their
-    shares cancel:
-
-        D = (alpha .09 x + sigma^2 sum_k p_k m_k) / V,   p = softmax(alpha x m_k / V),
-        V = .09 alpha^2 + sigma^2
-    """
-
-    def denoise(self, x: Tensor, level: Level, cond: Any = None) -> Tensor:
-        wide, means = x.double(), self.means.double()
-        alpha, sigma = (leaf[..., None] for leaf in level)
-        total = 0.09 * alpha**2 + sigma**2
-        share = (wide @ means.T * (alpha / total)).softmax(-1)
-        return ((0.09 * alpha * wide + sigma**2 * (share @ means)) / total).to(x)
-
-
-def eight(dtype: torch.dtype = torch.float64) -> Ring:
-    """Eight equal Gaussians on a circle of radius 2, standard deviation .3."""
-    angle = torch.arange(8, dtype=torch.float64) * math.pi / 4
-    means = 2 * torch.stack([angle.cos(), angle.sin()], 1)
-    return Ring(
-        means.to(dtype),
-        (0.09 * torch.eye(2, dtype=torch.float64)).expand(8, 2, 2).to(dtype),
-        torch.full((8,), 1 / 8, dtype=dtype),
-    )
-
-
-EIGHT = eight()
 
 
 @cache

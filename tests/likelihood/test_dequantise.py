@@ -1,6 +1,7 @@
 """From densities to probabilities of levels."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -96,9 +97,11 @@ def test_draws_follow_the_seed_and_dtype_is_kept():
 
 def test_bad_input():
     x0 = torch.zeros(1, 2)
-    with pytest.raises(BadInput, match="width is 0"):
-        uniform(x0, 0.0, Zero())
-    with pytest.raises(BadInput, match="clean data"):
-        truncated_normal(x0, 0.1, Level.of(1.0, 0.0), Zero())
-    with pytest.raises(BadInput, match="width is -1"):
-        bits_per_dim(x0, 2, -1.0)
+    wrong: Any = (
+        ("width is 0", uniform, 0.0, Zero()),
+        ("clean data", truncated_normal, 0.1, Level.of(1.0, 0.0), Zero()),
+        ("width is -1", bits_per_dim, 2, -1.0),
+    )
+    for says, call, *given in wrong:
+        with pytest.raises(BadInput, match=says):
+            call(x0, *given)

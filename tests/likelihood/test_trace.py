@@ -7,6 +7,7 @@ from scorefield.base import BadInput, Level, Seeded
 from scorefield.likelihood import trace as module
 from scorefield.likelihood.trace import draw_probes, exact_trace, probed_trace
 from tests.likelihood.truths import mixture
+from tests.refusal import refused
 
 torch.set_num_threads(1)
 LEVEL = Level.of(0.8, 0.6)
@@ -94,7 +95,5 @@ def test_a_denoiser_without_gradient_is_refused():
 
 def test_bad_probes():
     x, noise = torch.zeros(1, 2), Seeded([0])
-    with pytest.raises(BadInput, match="Did you mean 'gaussian'"):
-        draw_probes(x, 1, "gausian", noise, LEVEL, LEVEL)  # type: ignore[arg-type]
-    with pytest.raises(BadInput, match="trace is 0"):
-        draw_probes(x, 0, "gaussian", noise, LEVEL, LEVEL)
+    refused("Did you mean 'gaussian'", draw_probes, x, 1, "gausian", noise, LEVEL, LEVEL)
+    refused("trace is 0", draw_probes, x, 0, "gaussian", noise, LEVEL, LEVEL)

@@ -8,6 +8,7 @@ from torch import Tensor
 from scorefield.base import BadInput
 from scorefield.data import Data, Scaling, Split, load
 from scorefield.measure import Judge, evaluate, train_judge
+from tests.refusal import refused
 
 pytestmark = pytest.mark.slow
 
@@ -144,19 +145,13 @@ def test_bad_input(pictures):
     broken[[7, 9]] = torch.nan
     with pytest.raises(BadInput, match=f"2 of {len(x0)} samples are not finite.* index 7"):
         evaluate(broken, label, data, judge)
-    with pytest.raises(BadInput, match="1 samples given"):
-        evaluate(x0[:1], label[:1], data, judge)
-    with pytest.raises(BadInput, match="4 samples"):
-        evaluate(x0[:4], label[:5], data, judge)
-    with pytest.raises(BadInput, match="from 3 to 10"):
-        evaluate(x0[:2], torch.tensor([3, 10]), data, judge)
+    refused("1 samples given", evaluate, x0[:1], label[:1], data, judge)
+    refused("4 samples", evaluate, x0[:4], label[:5], data, judge)
+    refused("from 3 to 10", evaluate, x0[:2], torch.tensor([3, 10]), data, judge)
     with pytest.raises(BadInput, match=r"shape \(64,\) each, digits has \(1, 8, 8\)"):
         evaluate(x0.flatten(1), label, data, judge)
-    with pytest.raises(BadInput, match="labels given without a judge"):
-        evaluate(x0, label, data, None)
-    with pytest.raises(BadInput, match="judge judges shape"):
-        evaluate(torch.zeros(3, 2), None, plane(), judge)
-    with pytest.raises(BadInput, match="judge knows 3 classes, digits has 10"):
-        evaluate(x0, label, data, Judge((1, 8, 8), 3))
+    refused("labels given without a judge", evaluate, x0, label, data, None)
+    refused("judge judges shape", evaluate, torch.zeros(3, 2), None, plane(), judge)
+    refused("judge knows 3 classes, digits has 10", evaluate, x0, label, data, Judge((1, 8, 8), 3))
     with pytest.raises(BadInput, match="1 test examples"):
         evaluate(x0, None, replace(data, test=Split(data.test.x[:1], {"label": label[:1]})), judge)

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from scorefield.base import BadInput
 from scorefield.objective import VLB, Adaptive, Objective, Stratified
 from scorefield.process import VP, DiscreteVP
 from tests.objective.quadrature import UNIT, rng
+from tests.refusal import fails, refused
 
 BINS, HISTORY = 8, 4
 LOSSES = torch.tensor([9.0, 5.0, 2.0, 1.0, 0.5, 0.4, 0.3, 0.2], dtype=torch.float64)
@@ -68,8 +68,7 @@ class Shareless(Adaptive):
 def test_the_expectation_is_that_of_a_uniform_t():
     check_expectation(warm())
     check_expectation(Adaptive(BINS, HISTORY))
-    with pytest.raises(AssertionError):
-        check_expectation(warm(Shareless(BINS, HISTORY)))
+    fails("", check_expectation, warm(Shareless(BINS, HISTORY)))
 
 
 def second_moment(law, size) -> float:
@@ -170,11 +169,9 @@ def test_a_bin_is_never_lost():
 
 @pytest.mark.parametrize("bad", [{"bins": 0}, {"history": 0}, {"uniform": 0.0}, {"uniform": 2.0}])
 def test_settings_that_are_none(bad):
-    with pytest.raises(BadInput):
-        Adaptive(**bad)
+    refused("", Adaptive, **bad)
 
 
 def test_another_laws_memory_is_refused():
     for memory in (Adaptive(8, 2).memory(), {}):
-        with pytest.raises(BadInput, match="the memory of past losses has"):
-            Adaptive(4, 2).recall(memory)
+        refused("the memory of past losses has", Adaptive(4, 2).recall, memory)

@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 from scorefield.base import BadInput
-from scorefield.report import picture, plot, write_npz, write_png
-from scorefield.report.picture import GREY, Pieces, write_pictures
+from scorefield.report import picture, plot
+from scorefield.report.picture import GREY
+from scorefield.store import Pieces, write_npz, write_pictures, write_png
 
 
 @pytest.mark.parametrize("channels, mode", [(1, "L"), (2, "LA"), (3, "RGB"), (4, "RGBA")])
@@ -153,9 +154,10 @@ def test_pieces_that_fail_or_are_too_few_leave_no_file(tmp_path):
 
 def test_single_pictures_are_those_of_write_png(tmp_path):
     x0 = torch.rand(3, 1, 4, 4) * 2 - 1
-    write_pictures(x0, ["a", "b", "c"], tmp_path / "all")
-    for i, name in enumerate("abc"):
-        write_png(picture(x0[i : i + 1], magnify=False), tmp_path / f"{name}.png")
+    images = {f"{name}.png": picture(x, magnify=False) for name, x in zip("abc", x0.split(1))}
+    write_pictures((tmp_path / "all" / name, image) for name, image in images.items())
+    for name in "abc":
+        write_png(images[f"{name}.png"], tmp_path / f"{name}.png")
         one, many = tmp_path / f"{name}.png", tmp_path / "all" / f"{name}.png"
         assert one.read_bytes() == many.read_bytes()
     assert len(list((tmp_path / "all").iterdir())) == 3

@@ -7,8 +7,8 @@ from scorefield.base import Level, Zero
 from scorefield.process import EDM, VP, Flow, grids
 from scorefield.solve import Arc, trajectory
 from scorefield.solve import arc as module
+from scorefield.solve.laws import GAUSSIAN
 from tests.laws.entries import DETERMINISTIC
-from tests.laws.truths import GAUSSIAN
 
 SOLVERS = {name: solver for name, solver in DETERMINISTIC.items() if not solver.adaptive}
 SCHEDULES = {"flow": Flow(), "edm(5000)": EDM(sigma_max=5e3), "vp": VP()}

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from scorefield.base import BadInput, Level, Zero
+from scorefield.base import Level, Zero
 from scorefield.process import VP, grids
 from scorefield.solve import DDIM, DPMSolverPP, Heun, sample, trajectory
+from tests.refusal import refused
 
 X = torch.tensor([[0.3, -1.2], [2.0, 0.1]], dtype=torch.float64)
 DOWN = grids.uniform_logsnr(VP(), 5)
@@ -68,14 +69,12 @@ def test_progress_changes_nothing(capsys):
 )
 def test_grids_that_cannot_be_walked_are_refused(alpha, sigma, complaint):
     levels = Level(torch.tensor(alpha).double(), torch.tensor(sigma).double())
-    with pytest.raises(BadInput, match=complaint):
-        sample(DDIM(), half, X, levels, Zero())
+    refused(complaint, sample, DDIM(), half, X, levels, Zero())
 
 
 def test_the_column_that_rises_is_found():
     sigma = torch.tensor([[3.0, 3.0], [2.0, 4.0], [0.0, 0.0]], dtype=torch.float64)
-    with pytest.raises(BadInput, match="from 3 to 4 at index 1"):
-        sample(DDIM(), half, X, Level.of(1.0, sigma), Zero())
+    refused("from 3 to 4 at index 1", sample, DDIM(), half, X, Level.of(1.0, sigma), Zero())
 
 
 def test_equal_levels_may_be_walked():

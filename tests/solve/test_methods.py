@@ -11,6 +11,8 @@ from scorefield.base import BadInput, Level, Seeded, Zero
 from scorefield.process import EDM, VP, Cosine, DiscreteVP, Flow, constant_betas, grids
 from scorefield.solve import DDIM, DDPM, DPMSolverPP, Heun, State, sample
 from scorefield.solve.transfer import posterior, transfer
+from tests.errata.affine import sampled
+from tests.laws.walks import Counted
 
 
 def unit(x, level, cond=None):
@@ -75,22 +77,7 @@ def variance_after(solver, schedule, steps: int) -> float:
     """Final variance on N(0, 1) from the prior's 1: the product of squares plus what each draw
     adds, probed one by one."""
     levels = grids.timesteps(schedule, steps)
-    keep = float(sample(solver, unit, torch.ones(1, 1).double(), levels, Zero())) ** 2
-    for k in range(steps):
-        noise = _Only(k)
-        keep += float(sample(solver, unit, torch.zeros(1, 1).double(), levels, noise)) ** 2
-    return keep
-
-
-class _Only:
-    """1 at draw k, else 0."""
-
-    def __init__(self, k):
-        self.k, self.calls = k, 0
-
-    def __call__(self, x, here, there):
-        self.calls += 1
-        return torch.full_like(x, float(self.calls == self.k + 1))
+    return sampled(solver, unit, levels)
 
 
 def small_variance(betas: list[float]) -> float:
@@ -190,14 +177,13 @@ def test_coefficients_keep_a_point_mass_marginal(t, share, eta, schedule):
     """For data at one point every eta keeps the marginal: the weights of D add up to alpha', and
     keep^2 sigma^2 + s^2 = sigma'^2, at any pair of levels."""
     here, there = (
-        schedule(torch.tensor(v, dtype=torch.float64)) for v in (t, max(t * share, 1e-3))
+        schedule(torch.tensor(t).double()),
+        schedule(torch.tensor(max(t * share, 1e-3)).double()),
     )
     zero = lambda x, level, cond=None: 0 * x  # noqa: E731
     one = torch.ones(1, 1, dtype=torch.float64)
     keep = float(DDIM(eta).step(zero, State(one), here, there, Zero())[0].x)
-    spread = (
-        float(DDIM(eta).step(zero, State(0 * one), here, there, Fixed(one))[0].x) if eta else 0.0
-    )
+    spread = float(DDIM(eta).step(zero, State(0 * one), here, there, Fixed(eta and one))[0].x)
     total = (keep * float(here.sigma)) ** 2 + spread**2
     assert total == pytest.approx(float(there.sigma) ** 2, rel=1e-9, abs=1e-15)
     gain = float(DDIM(eta).step(lambda x, *_: 0 * x + 1, State(0 * one), here, there, Zero())[0].x)
@@ -216,20 +202,12 @@ def test_coefficients_at_the_ends():
 
 
 def test_heun_makes_one_call_where_the_second_is_not_used():
-    calls = []
-
-    def counted(x, level, cond=None):
-        calls.append(level)
-        return curved(x, level)
-
-    for here, there, expected in (
-        (Level.of(0.6, 0.8), Level.of(1.0, 0.0), 1),
-        (Level.of(0.0, 1.0), Level.of(0.6, 0.8), 2),
-        (Level.of(0.6, 0.8), Level.of(0.8, 0.6), 2),
-    ):
-        calls.clear()
-        Heun().step(counted, State(X), here, there, Zero())
-        assert len(calls) == expected
+    middle = Level.of(0.6, 0.8)
+    pairs = (middle, Level.of(1.0, 0.0)), (Level.of(0.0, 1.0), middle), (middle, Level.of(0.8, 0.6))
+    for pair, expected in zip(pairs, (1, 2, 2)):
+        counted = Counted(curved)
+        Heun().step(counted, State(X), *pair, Zero())
+        assert counted.calls == expected
 
 
 @pytest.mark.parametrize("build", [lambda: DDIM(-0.1), lambda: DDIM(1.1), lambda: DPMSolverPP(3)])

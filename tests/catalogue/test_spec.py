@@ -1,0 +1,180 @@
+"""The grammar: what is written is read back, and every option of every entry can be written."""
+
+import inspect
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scorefield import catalogue
+from scorefield.base import BadInput, Level
+from scorefield.catalogue.plans import guide, plan
+from scorefield.catalogue.spec import (
+    GIVEN,
+    KINDS,
+    Option,
+    build,
+    canonical,
+    options,
+    parsed,
+    specs,
+    wraps,
+)
+from scorefield.guide import chain, interval
+from scorefield.solve import DDIM, Heun, PredictorCorrector, Restart
+
+ENTRIES = [(kind, name) for kind in KINDS for name in getattr(catalogue, kind)]
+OBJECTS = {
+    "autoguide": ("weak",),
+    "anagram": ("conds",),
+    "carried": ("build",),
+    "cfg": ("null",),
+    "classifier": ("log_prob",),
+    "hybrid": ("conds",),
+    "mixture": ("log_prob",),
+    "product": ("null",),
+}
+"""Options that no text says: networks, conditions and functions."""
+every_entry = pytest.mark.parametrize("kind, name", ENTRIES)
+
+
+def test_the_kinds_are_those_of_the_catalogue():
+    assert list(KINDS) == catalogue.__all__
+
+
+def unreachable(kind: str, name: str) -> set[str]:
+    """Options of an entry that neither a spec nor the place where it is used says."""
+    taken = inspect.signature(getattr(catalogue, kind)[name]).parameters.values()
+    said = {option.name for option in options(kind, name)} | {*GIVEN.get(kind, ())}
+    several = {p.name for p in taken if p.kind is p.VAR_POSITIONAL}
+    wrapped = {"guide"} if kind == "guides" and wraps(name) else set()
+    known = said | several | wrapped | {*OBJECTS.get(name, ())}
+    return set() if kind == "measures" else {p.name for p in taken} - known
+
+
+@every_entry
+def test_every_option_is_reached_by_a_spec(kind, name):
+    assert not unreachable(kind, name)
+
+
+def test_a_planted_option_that_no_text_says(monkeypatch):
+    def odd(eta: float = 0.0, network: torch.nn.Module | None = None) -> DDIM:
+        return DDIM(eta)
+
+    monkeypatch.setitem(catalogue.solvers, "odd", odd)
+    assert unreachable("solvers", "odd") == {"network"}
+    assert options("solvers", "odd") == [Option("eta", "a number", "0")]
+
+
+@every_entry
+def test_defaults_are_written_as_they_are_read(kind, name):
+    """A spec that says a default is the spec without it, by name and in its place."""
+    for option in options(kind, name):
+        if option.default is not None:
+            text = f"{name}:{option.name}={option.default}"
+            assert canonical(kind, text) == name
+            assert kind != "solvers" or build(kind, text) == build(kind, name)
+
+
+def test_a_planted_default_of_another_entry():
+    assert canonical("solvers", "dpm3:order=2") == "dpm3:order=2"  # the default of dpm2
+
+
+words = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
+numbers = st.floats(allow_nan=False).map(repr) | st.integers(0, 99).map(str)
+
+
+@given(words, st.lists(numbers, max_size=3), st.dictionaries(words, numbers | words, max_size=3))
+def test_a_spec_is_read_back(name, values, said):
+    spec = parsed(f"{name}{':' * bool(values or said)}" + ",".join(
+        [*values, *(f"{key}={value}" for key, value in said.items())]
+    ))  # fmt: skip
+    assert (spec.name, list(spec.values), dict(spec.options)) == (name, values, said)
+    assert parsed(str(spec)) == spec
+
+
+@given(st.floats(0, 1), st.floats(0, 10), st.floats(10, 1e9))
+def test_a_number_comes_back_to_the_last_bit(churn, low, high):
+    text = canonical("solvers", f"heun:{churn!r},s_max={high!r},s_min={low!r}")
+    assert build("solvers", text) == Heun(churn, low, high)
+
+
+def test_nested_specs_and_constants():
+    assert build("solvers", "restart:solver=ddim,times=2") == Restart(DDIM(), 2)
+    nested = "predictor-corrector:predictor=(heun:churn=.3,s_max=2),snr=.2"
+    assert build("solvers", nested) == PredictorCorrector(Heun(0.3, s_max=2.0), snr=0.2)
+    assert canonical("solvers", nested) == nested.replace(".", "0.")
+    assert build("solvers", "rk4:tableau=midpoint") == build("solvers", "midpoint")
+    assert build("times", "covering:law=logit-normal:1").law.mean == 1
+    assert build("schedules", "ddpm:betas=(.1,.2)").betas.shape == (2,)
+
+
+def test_an_object_is_passed_through():
+    heun = Heun()
+    assert build("solvers", heun) is heun
+
+
+@pytest.mark.parametrize(
+    "kind, text, says",
+    [
+        ("solvers", "huen", "unknown solver 'huen'. Did you mean 'heun'"),
+        ("solvers", "heun:chrn=1", "unknown option of heun 'chrn'. Did you mean 'churn'"),
+        ("solvers", "heun:churn=x", "churn of heun is 'x'. It must be a number."),
+        ("solvers", "ddpm:variance=lerned", "It must be a number or learned."),
+        ("solvers", "arc:k=2.5", "k of arc is '2.5'. It must be a whole number."),
+        ("solvers", "sa:corrector=maybe", "It must be yes or no."),
+        ("solvers", "pndm:eta=1", "pndm has no options, and eta was given."),
+        ("solvers", "ddim:1,2", "'ddim' takes eta and got 2 values."),
+        ("solvers", "ddim:1,eta=2", "gives eta twice"),
+        ("solvers", "heun:churn=1,2", "has 2 where a value or an option belongs"),
+        ("solvers", "heun:", "has nothing where a value"),
+        ("solvers", "heun:(1", "brackets of '(1' do not match"),
+        ("solvers", "restart:solver=hoin", "unknown solver 'hoin'"),
+        ("solvers", "ddim:-1", "eta is -1"),
+        ("networks", "unet:classes=3", "unknown option of unet 'classes'"),
+        ("networks", "unet:multipliers=1-a", "It must be whole numbers joined by -."),
+        ("operators", "box:1,2", "takes top, left, height, width and got 2 of them. Write box:TOP"),
+        ("guides", "autoguide:2", "autoguide needs its weak, which no text says."),
+    ],
+)
+def test_what_is_refused(kind, text, says):
+    with pytest.raises(BadInput) as error:
+        build(kind, text, shape=(1, 8, 8))
+    assert says in str(error.value)
+
+
+def test_guides_are_put_together_from_the_network_out():
+    def double(denoise):
+        return lambda x, level, cond=None: 2 * denoise(x, level, cond)
+
+    def told(x, level, cond=None):
+        return x + (0 if cond is None else cond["vector"])
+
+    x, cond = torch.ones(1, 1), {"vector": torch.ones(1, 1)}
+    text, made = guide("cfg:3+interval:.3,2+threshold:limit=2"), chain(
+        interval(catalogue.guides["cfg"](3.0), 0.3, 2.0), catalogue.guides["threshold"](limit=2.0)
+    )  # fmt: skip
+    for ratio in (0.1, 1.0, 3.0):
+        level = Level.of(1.0, ratio)
+        assert torch.equal(text(told)(x, level, cond), made(told)(x, level, cond))
+    assert guide(double) is double
+    with pytest.raises(BadInput, match=r"interval acts on the guide on its left, and 'interval"):
+        guide("interval:.3,2+cfg:2")
+    with pytest.raises(BadInput, match="Did you mean 'threshold'"):
+        guide("cfg:2+treshold")
+
+
+def test_plans_and_lists():
+    assert plan("arc@vp-root/10") == ("arc", "vp-root", 10)
+    assert plan("heun:churn=.3@runs/x/grids/a.json") == (
+        "heun:churn=.3",
+        "runs/x/grids/a.json",
+        None,
+    )
+    assert plan("ddim/5") == ("ddim", None, 5)
+    with pytest.raises(BadInput, match="names no grid"):
+        plan("ddim@")
+    assert specs("heun:churn=.3,s_max=2,ddim@karras:5,low:2") == [
+        "heun:churn=.3,s_max=2", "ddim@karras:5", "low:2"
+    ]  # fmt: skip

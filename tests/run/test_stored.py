@@ -1,0 +1,85 @@
+"""config.json: files that earlier versions wrote, and what a damaged one says."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scorefield.base import BadInput
+from scorefield.run.config import Config, changed, network
+from scorefield.run.recipes import recipes
+from scorefield.run.stored import from_json
+from scorefield.store.typed import json_schema
+
+HERE = Path(__file__).parent
+
+
+def stored(schema: int) -> dict:
+    return json.loads((HERE / f"schema{schema}.json").read_text())
+
+
+def test_a_run_of_the_first_schema_is_read():
+    config, facts = from_json(stored(1), "config.json")
+    assert config.net == "auto:width=32,blocks=2,multipliers=1-2"
+    assert str(network(config.net, facts)) == config.net.replace("auto", "unet")
+    assert (config.sample.solver, config.training.images, facts.edition) == ("dpmpp2m", 200_000, 1)
+
+
+def test_a_run_of_the_second_schema_is_read():
+    config, facts = from_json(stored(2), "config.json")
+    assert config.net == "auto:width=8,blocks=1,multipliers=1"
+    assert (config.sample.steps, facts.sigma_data, facts.shape) == (2, 0.751161, (1, 8, 8))
+
+
+@pytest.mark.parametrize(
+    "old, spec",
+    [
+        ({"name": "dit", "width": 48, "heads": 2, "norms": 1}, "dit:width=48,heads=2,depth=2"),
+        ({"attention": [], "norms": 1},
+         "auto:width=32,blocks=2,multipliers=1-2,attention=(),norms=1"),
+        ({"name": "unet", "attention": [0, 1], "checkpoint": True, "heads": 4, "dropout": 0.15},
+         "unet:width=32,blocks=2,multipliers=1-2,attention=0-1,checkpoint=yes,dropout=0.15"),
+    ],
+)  # fmt: skip
+def test_the_network_of_earlier_schemas_is_a_spec(old, spec):
+    content = stored(2)
+    content["config"]["net"] = old
+    assert from_json(content, "config.json")[0].net == spec
+
+
+def test_all_faults_are_told_at_once():
+    content = stored(2)
+    content["config"]["training"] |= {"lr": "x", "precision": "fp12"}
+    content["config"]["sample"]["sovler"] = "heun"
+    with pytest.raises(BadInput) as error:
+        from_json(content, "c.json")
+    assert error.value.fact == (
+        "c.json: config.training.lr is 'x', not a number; c.json: config.training.precision is "
+        "'fp12', not 'fp32' or 'bf16'; c.json: config.sample has an unknown field 'sovler'."
+    )
+    assert error.value.remedy == "Correct it. Did you mean 'solver'? Else remove it."
+
+
+def test_another_network_keeps_the_options_that_it_has():
+    net = recipes["fashion-mnist"]().net
+    assert changed(net, "name", "dit") == "dit:width=32,depth=2"
+    assert changed(changed(net, "width", "8"), "name", "mlp") == "mlp:width=8,blocks=2"
+    assert changed("dit", "blocks", "3") == "dit:depth=3"
+
+
+def test_the_text_of_a_setting_wins_over_what_the_data_say():
+    from scorefield.process import Cosine
+    from scorefield.run.config import DataConfig, ObjectiveConfig, build_objective
+
+    _, facts = from_json(stored(2), "config.json")
+    for text, sigma_data in (("edm", 0.751161), ("edm:.3", 0.3)):
+        config = Config(objective=ObjectiveConfig(weight=text))
+        assert build_objective(config, facts, Cosine()).weight.sigma_data == sigma_data  # type: ignore
+    moons = Config(data=DataConfig("moons:seed=3")).load_data()
+    assert not moons.train.x.equal(Config(data=DataConfig("moons")).load_data().train.x)
+
+
+def test_a_form_can_be_made_of_a_config():
+    schema = json_schema(Config)
+    assert schema["properties"]["net"]["type"] == "string"
+    assert schema["$defs"]["SampleConfig"]["properties"]["steps"]["default"] == 20
