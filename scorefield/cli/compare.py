@@ -15,12 +15,12 @@ from scorefield.base import BadInput, Seeded
 from scorefield.base.rows import repeat_labels
 from scorefield.catalogue.spec import specs
 from scorefield.cli.bar import bar
-from scorefield.cli.eval import judge_of
 from scorefield.cli.options import (
     Switch,
     at_least,
     check_guided,
     device,
+    epochs,
     idle,
     labels_of,
     note,
@@ -32,24 +32,28 @@ from scorefield.cli.options import (
     say,
     seeds_of,
 )
-from scorefield.measure.compare import Quality, Yardstick
-from scorefield.report.curves import POINTS, SHOWN, curves, strips
+from scorefield.measure.compare import Yardstick
+from scorefield.report.pixels import curves
+from scorefield.report.strips import POINTS, SHOWN, strips
+from scorefield.report.text import render
 from scorefield.run.open import data_of, open_grid, open_run
-from scorefield.store import alone, write_json, write_pictures
+from scorefield.store import alone, write_bytes, write_json, write_pictures
 from scorefield.tune import FittedGrid
-from scorefield.use.compare import Cell, Comparison, compare, methods_of
+from scorefield.use.compare import compare, comparison_csv, findings, methods_of
+from scorefield.use.evaluate import judge_of
 from scorefield.use.plan import asked_of, settings_of
 
 SOLVERS = ("ddim", "dpmpp2m", "unipc2", "arc", "sde-dpmpp2m")
 STEPS = "5,10,20,50"
-FILES = ("curves.png", "strips.png", "compare.json")
+FILES = ("curves.png", "strips.png", "compare.csv", "compare.json")
 
 
 @dataclass(frozen=True)
 class Options:
     """Compare solvers on a run, from the same seeds: how far each is from the model's own
     probability flow, Frechet distance beside its real-vs-real floor, class agreement, network
-    calls and seconds, at several counts of steps. Writes curves.png, strips.png and compare.json.
+    calls and seconds, at several counts of steps. Writes curves.png, strips.png, compare.csv and
+    compare.json.
 
     Stochastic solvers draw other samples of the same law: they have no distance from the flow.
 
@@ -122,7 +126,7 @@ def main(argv: list[str]) -> int:
     shown = sys.stderr.isatty() or not options.json
     judge = None
     if len(classes) > 1 and data.is_image:
-        judge, _ = judge_of(options.run, data, progress=shown)
+        judge, _ = judge_of(options.run, data, epochs if shown else None)
     each = None if labels is None else repeat_labels(labels, len(seeds), len(classes))
     with bar(shown) as watch:
         found = compare(
@@ -134,63 +138,21 @@ def main(argv: list[str]) -> int:
             keep=SHOWN if data.is_image else POINTS,
             watch=watch,
         )
-    pictures = curves(found), strips(found)
-    result = {
+    record = {
         "run": str(options.run),
         "images_seen": run.images_seen,
         "seeds": seeds,
         "labels": None if each is None else each.tolist(),
         "judge": judge and {"name": judge.name, "version": judge.version},
         "versions": {"scorefield": scorefield.__version__, "torch": torch.__version__},
-        **found.to_json(),
     }
+    result = findings(found, str(options.run), record)
+    pictures = curves(result), strips(found)
     with alone(out, wait=True):
         write_pictures((out / name, picture) for picture, name in zip(pictures, FILES))
-        result = write_json(out / FILES[-1], result)
-    say(result, _table(str(options.run), found), options.json)
+        write_bytes(out / "compare.csv", comparison_csv(found))
+        said = write_json(out / "compare.json", result.to_json())
+    say(said, render(result), options.json)
     if not options.json:
         note(f"written: {', '.join(str(out / name) for name in FILES)}")
     return 0
-
-
-def _table(run: str, found: Comparison) -> str:
-    flow, real, n = found.reference, found.real, found.frechet_n
-    head = ("solver", "steps", "calls", "distance from flow", f"Frechet, n={n}", "agreement", "s")
-    rows = [head, *(_row(cell) for cell in found.cells)]
-    rows.append(("the flow itself", str(flow.steps), f"{flow.calls:g}", f"within {flow.error:.1e}",
-                 *_quality(flow.quality), f"{flow.seconds:.1f}"))  # fmt: skip
-    rows.append(("real data", "", "", "", *_quality(real), ""))
-    width = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    agrees = any(row[5] for row in rows[1:])
-    lines = [
-        f"{run}: {found.n} samples each, guidance {found.guidance:g}; "
-        f"{found.calls_per_eval} network call{'s' * (found.calls_per_eval > 1)} for each of the "
-        "denoiser"
-    ]
-    for row in rows:
-        columns = [row[0].ljust(width[0]), *(c.rjust(w) for c, w in zip(row[1:], width[1:]))]
-        lines.append("  ".join(c for i, c in enumerate(columns) if agrees or i != 5).rstrip())
-    lines += [f"{c.name}, {c.steps} steps: {c.failure}" for c in found.cells if c.failure]
-    lines.append(f"Frechet distance in: {found.feature_space}; real data is its floor")
-    return "\n".join(lines)
-
-
-def _row(cell: Cell) -> tuple[str, ...]:
-    if cell.failure:
-        return cell.name, str(cell.steps), "", "failed", "", "", ""
-    d = cell.distance
-    return (
-        cell.name,
-        str(cell.steps),
-        f"{cell.calls:g}",
-        "stochastic" if d is None else f"{d.mean:.2e} ± {d.stderr:.0e}",
-        *_quality(cell.quality),
-        f"{cell.seconds:.1f}",
-    )
-
-
-def _quality(q: Quality | None) -> tuple[str, str]:
-    if q is None:
-        return "", ""
-    spread = f" ± {q.frechet_std:.2g}" if q.frechet_std else ""
-    return f"{q.frechet:.3g}{spread}", "" if q.agreement is None else f"{q.agreement.share:.1%}"

@@ -8,8 +8,10 @@ from typing import Annotated
 import tyro
 
 from scorefield.base import BadInput
+from scorefield.base.finding import Figure, Findings
 from scorefield.cli.bar import bar
 from scorefield.cli.options import Switch, note, parse, say
+from scorefield.report.text import render
 from scorefield.run.open import open_run
 from scorefield.store import Folder, claim, snapshots, write_tensors
 from scorefield.train import Power, coefficients, combine
@@ -65,18 +67,17 @@ def main(argv: list[str]) -> int:
         done = count(1)
         average = combine(have, x, averaged, lambda: watch(next(done), len(have), "snapshot"))
     write_tensors(target, average, Folder(run.path).meaning())
-    result = {
+    record = {
         "out": str(target),
         "length": options.length,
         "images": images,
         "snapshots": len(have),
         "error": error,
     }
-    text = (
-        f"{target}: length {options.length:g} at {images:,} images, from {len(have)} snapshots, "
-        f"error {error:.2g}"
-    )
-    say(result, text, options.json)
+    how = f"{target}: length {options.length:g} at {images:,} images, from {len(have)} snapshots"
+    profile = Figure("error of its profile", error, best="low")
+    result = Findings("ema", str(options.run), how, (profile,), record)
+    say(result.to_json(), render(result), options.json)
     if error > ROUGH:
         note(f"an error of {error:.2g} is more than {ROUGH:g}: take more snapshots")
     return 0

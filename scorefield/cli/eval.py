@@ -1,7 +1,5 @@
 """`scorefield eval RUN`."""
 
-import dataclasses
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,20 +17,19 @@ from scorefield.cli.options import (
     at_least,
     check_guided,
     device,
+    epochs,
     note,
     note_guidance,
     parse,
     say,
     settings_for,
 )
-from scorefield.data import Data
-from scorefield.measure import Judge, evaluate, train_judge
+from scorefield.measure import evaluate
+from scorefield.report.text import render
 from scorefield.run.open import data_of, open_run
-from scorefield.store import claim, exists, keep_model, open_model, read_json, write_json
+from scorefield.store import claim, exists, read_json, write_json
+from scorefield.use.evaluate import findings, judge_of
 from scorefield.use.generate import generate
-
-LOOKS = 240_000
-"""Examples that a judge is trained on, repeats counted: 4 epochs of 60,000, at most 30."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ def main(argv: list[str]) -> int:
     count.remove()
     judge = accuracy = None
     if len(classes) > 1 and data.is_image:
-        judge, accuracy = judge_of(options.run, data, progress=not options.json)
+        judge, accuracy = judge_of(options.run, data, epochs if not options.json else None)
     if data.is_image:
         x0 = x0.clamp(-1, 1)
     result = {
@@ -120,8 +117,9 @@ def main(argv: list[str]) -> int:
     }
     target = options.run / "eval.json"
     kept = _fuller(target, result)
-    result = result if kept else write_json(target, result)
-    say(result, _table(result), options.json)
+    found = findings(result)
+    said = found.to_json() if kept else write_json(target, found.to_json())
+    say(said, render(found), options.json)
     if data.is_image and not judge:
         note("no labels, so no judge: pixels compared as they are, which says little of pictures")
     if kept:
@@ -148,63 +146,3 @@ def _fuller(target: Path, result: dict[str, Any]) -> int | None:
     at = f"{before['images_seen']:,} images"
     note(f"replaced: {count:,} samples of the weights at {at} ({name})")
     return None
-
-
-def judge_of(folder: Path, data: Data, progress: bool = False) -> tuple[Judge, float]:
-    """The classifier that judges this data and its held-out accuracy; trained once, kept in
-    `judge.safetensors` and `judge.json` beside the run."""
-
-    def build(meta: dict[str, Any]) -> Judge:
-        meta["accuracy"] = float(meta["accuracy"])
-        return Judge(**meta["config"])
-
-    found = open_model(folder, "judge", build, "Delete both: a new judge is trained then.")
-    if found:
-        return found[0], found[1]["accuracy"]
-    epochs = max(2, min(30, LOOKS // len(data.train)))
-    judge, report = train_judge(data, epochs=epochs, progress=_epochs if progress else None)
-    keep_model(folder, "judge", judge, {"config": judge.config, **dataclasses.asdict(report)})
-    return judge, report.accuracy
-
-
-def _epochs(steps):
-    from tqdm.auto import tqdm
-
-    return tqdm(steps, desc="judge", unit="epoch", disable=not sys.stderr.isatty())
-
-
-def _table(r: dict[str, Any]) -> str:
-    frechet, near = r["frechet"], r["memorisation"]
-    rows = [
-        f"{r['run']}: {r['n_samples']} samples, {r['solver']}, {r['steps']} steps = "
-        f"{r['network_calls']} network calls, guidance {r['guidance']:g}, "
-        f"{r['samples_per_second']:g} samples/s",
-        f"{'measure':<26}{'model':>18}{'real data':>18}   best",
-    ]
-
-    def row(name: str, model: str, real: str, best: str) -> None:
-        rows.append(f"{name:<26}{model:>18}{real:>18}   {best}")
-
-    row(
-        f"Frechet distance, n={frechet['n']}",
-        f"{frechet['value']:.3g} ± {frechet['value_std']:.3g}",
-        f"{frechet['floor']:.3g} ± {frechet['floor_std']:.3g}",
-        "low; real data is the floor",
-    )
-    for key, name in (("precision", "precision"), ("recall", "recall")):
-        model, real = r["precision_recall"][key], r["precision_recall_real"][key]
-        row(name, f"{model:.1%}", f"{real:.1%}", "as real data")
-    if r["agreement"]:
-        real = r["agreement_real"]["total"]["share"] if r["agreement_real"] else None
-        total = r["agreement"]["total"]
-        row(
-            "class agreement",
-            f"{total['share']:.1%}",
-            "" if real is None else f"{real:.1%}",
-            f"high (95%: {total['low']:.1%} to {total['high']:.1%})",
-        )
-    row("distance to training data", f"{near['ratio']:.1%}", "100.0%", "100%; low = memorised")
-    rows.append(f"measured in: {r['feature_space']}")
-    if r["judge"]:
-        rows.append(f"judge's accuracy on held-out data: {r['judge']['accuracy']:.1%}")
-    return "\n".join(rows)

@@ -28,10 +28,12 @@ from scorefield.cli.options import (
     say,
 )
 from scorefield.draw import guided
+from scorefield.report.text import render
 from scorefield.run.open import build_solver, open_run
 from scorefield.store import claim, write_json
-from scorefield.tune import FittedGrid, Progress
+from scorefield.tune import Progress
 from scorefield.tune import fit_grid as fit
+from scorefield.use.tune import findings
 
 NUMBERS = 2048
 """Starts are by default as many as make about so many numbers, at least 16 and at most 256."""
@@ -129,8 +131,9 @@ def main(argv: list[str]) -> int:
         guidance=guidance if cond else None,
     )
     write_json(target, fitted.to_json())
-    result = {"out": str(target), "name": name, **fitted.to_json()}
-    say(result, _text(fitted, target), options.json)
+    record = {"out": str(target), "name": name, **fitted.to_json()}
+    result = findings({name: fitted}, str(options.run), **record)
+    say(result.to_json(), render(result), options.json)
     if not options.json:
         note(f"use it: scorefield sample {options.run} --grid {name}")
     return 0
@@ -148,12 +151,3 @@ def _bar(shown: bool) -> Iterator[Callable[[Progress], None]]:
                 bar(progress.done, progress.total, "call")
 
         yield watch
-
-
-def _text(fitted: FittedGrid, target: Path) -> str:
-    gain = fitted.error_before / fitted.error if fitted.error else 1.0
-    return (
-        f"{target}: {fitted.solver}, {fitted.steps} steps, {fitted.seconds:.1f} s\n"
-        f"distance to the flow, {fitted.starts} fresh noises: {fitted.error:.3g}; "
-        f"best unfitted grid ({fitted.before}): {fitted.error_before:.3g}, {gain:.1f}x"
-    )

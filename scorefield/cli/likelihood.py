@@ -1,13 +1,9 @@
 """`scorefield likelihood RUN`."""
 
-import csv
-import io
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
 import tyro
 from torch import Tensor
@@ -31,10 +27,12 @@ from scorefield.data import Data, datasets, load
 from scorefield.data.readers.given import read_examples
 from scorefield.likelihood.cells import begins, cell_of
 from scorefield.likelihood.measured import Dequantise, How, Method, usual
-from scorefield.report.likelihood import Counted, Strangers, drawn, histogram
+from scorefield.report.pixels import curves
+from scorefield.report.text import render
 from scorefield.run.open import Run, build_solver, data_of, open_run
 from scorefield.store import alone, claim, write_bytes, write_json, write_png
 from scorefield.use.bits import Bits, measure
+from scorefield.use.likelihood import Set, bits_csv, findings, how_measured, strangers
 
 MADE = ("shuffled", "inverted", "noise")
 """Sets made of the test split: positions in another order, signs turned, and noise."""
@@ -102,16 +100,6 @@ class Options:
     """Print one JSON object instead of text."""
 
 
-class Set(NamedTuple):
-    """Examples in the units of the model, their conditions if the run's network knows such, and
-    their places in the set, which are their seeds."""
-
-    name: str
-    x0: Tensor
-    cond: dict[str, Tensor] | None
-    index: Tensor
-
-
 def main(argv: list[str]) -> int:
     options = parse(Options, "likelihood", argv)
     for flag in ("n", "draws", "steps", "batch"):
@@ -149,21 +137,21 @@ def main(argv: list[str]) -> int:
                 watch=watch,
             )  # fmt: skip
     main_set = next(s for s in sets if s.name == options.data)
-    unit = _unit(cell, how)
-    result = _result(run, options, how, main_set, found[main_set.name], cell, unit)
-    strangers = None
+    record = _record(run, options, how, main_set, found[main_set.name], cell)
+    shown = [findings(record)]
     if options.against is not None:
-        strangers = _strangers(how.method, run.images_seen, found)
-        picture = drawn(strangers, unit)
+        other, names = strangers(record, found), ("mean", "error", "below")
+        record["against"] = {s["name"]: {n: s[n] for n in names} for s in other.record["sets"]}
+        shown.append(other)
     with alone(folder, wait=True):
-        write_bytes(out, _csv(sets, found))
-        if strangers:
-            write_json(folder / "against.json", _plain(strangers))
-            write_png(picture, folder / "against.png")
-            result["against"] = {s.name: {"mean": s.mean, "error": s.error, "below": s.below}
-                                 for s in strangers.sets}  # fmt: skip
-        result = write_json(folder / f"{how.method}.json", result)
-    say(result, _text(result, out, folder), options.json)
+        write_bytes(out, bits_csv(sets, found))
+        for other in shown[1:]:
+            write_json(folder / "against.json", other.to_json())
+            write_png(curves(other), folder / "against.png")
+        said = write_json(folder / f"{how.method}.json", shown[0].to_json())
+    files = [out, folder / f"{how.method}.json"] + [folder / "against.png"] * (len(shown) > 1)
+    text = "\n".join([*map(render, shown), f"written: {', '.join(map(str, files))}"])
+    say(said, text, options.json)
     return 0
 
 
@@ -254,15 +242,11 @@ def _made(name: str, x0: Tensor, index: Tensor, cell: float | None) -> Tensor:
     return x0
 
 
-def _unit(cell: float | None, how: How) -> str:
-    levels = cell and (how.dequantise or how.method in ("elbo", "vlb"))
-    return "bits a dimension" if levels else "bits a dimension, of a density in the data's units"
-
-
-def _result(
-    run: Run, options: Options, how: How, data: Set, bits: Bits, cell: float | None, unit: str
+def _record(
+    run: Run, options: Options, how: How, data: Set, bits: Bits, cell: float | None
 ) -> dict[str, Any]:
-    parts = bits.parts
+    parts, levels = bits.parts, cell and (how.dequantise or how.method in ("elbo", "vlb"))
+    density = "" if levels else ", of a density in the data's units"
     return {
         "run": str(options.run),
         "images_seen": run.images_seen,
@@ -271,12 +255,12 @@ def _result(
         "data": data.name,
         "n": len(bits),
         "dims": bits.dims,
-        "unit": unit,
+        "unit": f"bits a dimension{density}",
         "mean": bits.mean,
         "error": bits.error,
         "chance": bits.chance,
         "nats": float(bits.nats.mean()),
-        "how": _words(how, options.solver or SOLVER, bits.dims, cell),
+        "how": how_measured(how, options.solver or SOLVER, bits.dims, cell),
         "dequantise": how.dequantise,
         "trace": how.traces(bits.dims) if how.method in ("flow", "bound") else None,
         "draws": how.draws,
@@ -293,81 +277,3 @@ def _result(
         },
         "versions": {"scorefield": scorefield.__version__, "torch": torch.__version__},
     }  # fmt: skip
-
-
-def _words(how: How, solver: str, dims: int, cell: float | None) -> str:
-    """How it was measured, in words."""
-    words = []
-    if how.method in ("flow", "bound"):
-        trace = how.traces(dims)
-        probes = f"{trace} probe{'s' * (trace != 1)}"
-        words.append("exact trace" if trace == "exact" else probes)
-    if how.method == "flow":
-        words.append(f"{how.flow_steps} steps of {solver}" + how.floor * " from the floor")
-    if how.dequantise:
-        words.append(f"{how.dequantise} dequantisation")
-    elif cell and how.method in ("elbo", "vlb"):
-        words.append("a decoder of levels")
-    words.append(f"{how.draws} draw{'s' * (how.draws > 1)} of each")
-    return ", ".join(words)
-
-
-def _strangers(method: str, images_seen: int, found: dict[str, Bits]) -> Strangers:
-    each = {name: bits.each.double().numpy() for name, bits in found.items()}
-    edges, counts = histogram(each)
-    sets = tuple(
-        Counted(name, len(bits), bits.mean, bits.error, tuple(counts[name].tolist()),
-                None if name in ("train", "test") else _below(each["test"], each[name]))
-        for name, bits in found.items()
-    )  # fmt: skip
-    return Strangers(method, images_seen, tuple(edges.tolist()), sets)
-
-
-def _below(test: np.ndarray, other: np.ndarray) -> float:
-    """Share of pairs in which the test example costs less, ties half (the area under the curve of
-    a detector of strangers)."""
-    rank = np.searchsorted(np.sort(test), other), np.searchsorted(np.sort(test), other, "right")
-    return float(np.mean([r.mean() for r in rank]) / len(test))
-
-
-def _plain(found: Strangers) -> dict[str, Any]:
-    return {
-        "method": found.method,
-        "images_seen": found.images_seen,
-        "edges": list(found.edges),
-        "sets": [s._asdict() for s in found.sets],
-    }
-
-
-def _csv(sets: list[Set], found: dict[str, Bits]) -> bytes:
-    """A row for each example; the standard error is empty where it is not known."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("set", "index", "label", "bits_per_dim", "stderr", "nats"))
-    for s in sets:
-        bits = found[s.name]
-        errors = (bits.stderr / (bits.dims * math.log(2))).tolist()
-        label = (s.cond or {}).get("label")
-        labels = [""] * len(bits) if label is None else label.tolist()
-        for i, label, b, e, nats in zip(
-            s.index.tolist(), labels, bits.each.tolist(), errors, bits.nats.tolist()
-        ):
-            told = f"{e:.6g}" if math.isfinite(e) else ""
-            rows.writerow((s.name, i, label, f"{b:.6g}", told, f"{nats:.8g}"))
-    return text.getvalue().encode()
-
-
-def _text(r: dict[str, Any], out: Path, folder: Path) -> str:
-    error = "" if r["error"] is None else f" ± {r['error']:.2g}"
-    chance = "" if r["chance"] is None else f", of which chance {r['chance']:.2g}"
-    lines = [
-        f"{r['run']}, {r['data']}: {r['n']} examples, {r['method']} ({r['how']})",
-        f"{r['mean']:.4f}{error} {r['unit']}{chance}; {r['nats']:.1f} nats an example",
-        f"{r['calls']:.0f} network calls an example, {r['seconds']:.1f} s",
-    ]
-    for name, s in r.get("against", {}).items():
-        spread = "" if s["error"] is None else f" ± {s['error']:.2g}"
-        below = "" if s["below"] is None else f"   above test in {s['below']:.1%} of pairs"
-        lines.append(f"  {name:<12}{s['mean']:.4f}{spread}{below}")
-    files = f"written: {out}, {folder / r['method']}.json"
-    return "\n".join([*lines, files + (f", {folder / 'against.png'}" * ("against" in r))])

@@ -202,3 +202,10 @@ def note(text: str) -> None:
     """A line for a person, out of the way of what a machine reads."""
     with contextlib.suppress(OSError):  # one that nobody can read is no reason to stop
         print(text, file=sys.stderr)
+
+
+def epochs(steps: Any) -> Any:
+    """Steps of a judge's training with a bar."""
+    from tqdm.auto import tqdm
+
+    return tqdm(steps, desc="judge", unit="epoch", disable=not sys.stderr.isatty())

@@ -4,7 +4,7 @@ import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import tyro
@@ -32,11 +32,12 @@ from scorefield.draw import Plan, guided
 from scorefield.inverse import Renewed, measure, restorer
 from scorefield.inverse.operators import Operator
 from scorefield.report import picture
+from scorefield.report.text import render
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, data_of, open_run
 from scorefield.store import alone, write_json, write_npz, write_png
 from scorefield.use.plan import asked_of
-from scorefield.use.restore import FAR, RENEWED, figures, restore_rows
+from scorefield.use.restore import FAR, RENEWED, figures, findings, restore_rows
 
 METHOD, STEPS = "dps", 100
 MEASURING = 2**32
@@ -134,7 +135,7 @@ def main(argv: list[str]) -> int:
             "--steps, or another --method such as ddrm or diffpir.",
             stacklevel=2,
         )
-    result = {
+    record = {
         "run": str(options.run),
         "operator": options.operator,
         "method": options.method,
@@ -146,10 +147,11 @@ def main(argv: list[str]) -> int:
         "seconds": round(restored.seconds, 3),
         "out": str(out),
     }
+    found_out = findings(record)
     with alone(out, wait=True):
         _write(out, run, found, a, y, truth, options.noise)
-        result = write_json(out / "restore.json", result)
-    say(result, _text(result), options.json)
+        said = write_json(out / "restore.json", found_out.to_json())
+    say(said, render(found_out), options.json)
     return 0
 
 
@@ -230,24 +232,3 @@ def _write(
     ]
     sheet = [*([] if truth is None else [truth]), *(x.expand(1, *size) for x in row), found]
     write_png(picture(torch.cat(sheet)), out / FILES[0])
-
-
-def _text(r: dict[str, Any]) -> str:
-    lines = [
-        f"{r['out']}: {r['n']} restorations by {r['method']}, {r['steps']} steps, "
-        f"{r['seconds']:.1f} s",
-        f"misfit of A(x0) and y {r['misfit']:.3f} RMS (noise {r['noise']:g}); "
-        f"deviation among them {r['deviation']:.3f}",
-    ]
-    if "psnr" in r:
-        lines.append(
-            f"from the truth {r['rms']:.3f} RMS, {r['psnr']:.1f} dB each, "
-            f"{r['psnr_of_mean']:.1f} dB their mean"
-        )
-    if "effective" in r:
-        sizes = r["effective"]
-        lines.append(
-            f"effective sample size {sizes['mean']:.1f} of {r['n']}, at least "
-            f"{sizes['least']:.1f}; log p(y) {r['log_evidence']:.1f}"
-        )
-    return "\n".join(lines)

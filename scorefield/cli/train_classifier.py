@@ -4,16 +4,17 @@ import sys
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from scorefield.cli.bar import Bar
 from scorefield.cli.options import Switch, at_least, device, note, parse, say
+from scorefield.report.text import render
 from scorefield.run.open import data_of, open_run
 from scorefield.store import claim
 from scorefield.train import keep_freed_memory
-from scorefield.use.classify import Step, keep_classifier, train_classifier
+from scorefield.use.classify import Step, findings, keep_classifier, train_classifier
 
 
 @dataclass(frozen=True)
@@ -68,19 +69,8 @@ def main(argv: list[str]) -> int:
             watch=watch,
         )
     keep_classifier(noisy, options.run)
-    result = {"run": str(options.run), **noisy.facts}
-    say(result, _table(result), options.json)
+    result = findings(noisy.facts, str(options.run))
+    say(result.to_json(), render(result), options.json)
     if not options.json:
         note(f"use it: scorefield sample {options.run} --guide classifier --guidance 2")
     return 0
-
-
-def _table(r: dict[str, Any]) -> str:
-    rows = [
-        f"{r['run']}: classifier of noisy samples, {r['parameters'] / 1e6:.2f} M parameters, "
-        f"{r['images']:,} images in {r['seconds']:.0f} s",
-        f"accuracy on {r['examples']} held-out examples, by logsnr (the most frequent class: "
-        f"{r['chance']:.1%})",
-    ]
-    rows += [f"{level:>6}{share:>9.1%}" for level, share in r["accuracy_by_logsnr"].items()]
-    return "\n".join(rows)

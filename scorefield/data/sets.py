@@ -316,6 +316,12 @@ class Data:
     conditions: Conditions = Conditions()
     edition: int = 1
 
+    def __repr__(self) -> str:
+        """One line: its name, shape, classes and how many examples are held out."""
+        shape, classes = "x".join(map(str, self.shape)), f", {len(self.classes)} classes"
+        held = f"{len(self.train):,} + {len(self.test):,} held out"
+        return f"Data({self.name}, {held}, {shape}{classes * bool(self.classes)})"
+
     def __post_init__(self) -> None:
         for part, split in (("training", self.train), ("test", self.test)):
             if len(split) == 0:

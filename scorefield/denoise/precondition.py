@@ -123,6 +123,14 @@ class Denoiser(nn.Module):
         self.net, self.view, self.sigma_data, self.variance = net, view, sigma_data, variance
         self.schedule, self.shape, self.scaling, self.classes = schedule, shape, scaling, classes
 
+    def __repr__(self) -> str:
+        """One line: what it predicts, of what, and how large its network is."""
+        count = sum(p.numel() for p in self.parameters())
+        shape = "x".join(map(str, self.shape)) or "any shape"
+        classes = f", {len(self.classes)} classes" if self.classes else ""
+        net = type(self.net).__name__
+        return f"Denoiser({net}, {self.view}, {count:,} parameters, {shape}{classes})"
+
     def forward(
         self, x: Tensor, level: Level, cond: Cond | None = None, *, moments: bool = False
     ) -> Any:

@@ -1,36 +1,92 @@
-"""Charts as inline SVG that take their colours and type from the page around them.
+"""Charts as lists of strokes, boxes, dots and texts, which any ink can draw.
 
-A plot is an `<svg>` without a viewBox, as wide as its column leaves room for: places are shares of
-it in percent, so that text and strokes keep their size at any width. Only paths need numbers, so
-they lie in an inner one that is stretched. Nothing has an id, nothing is loaded, and the same
-figures give the same characters.
+Places are fractions of the plot, x to the right and y down; `dx, dy` are pixels. `svg` and
+`pixels` are the two inks. Nothing has
+an id, nothing is loaded, and the same figures give the same characters.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-from scorefield.report.wording import compact, number
+from scorefield.base.finding import Figure, Heatmap, Line, Mark, Series, ends
+from scorefield.report.wording import compact, number, worded
 
 POINTS = 400
 """Points of a path; more are thinned, with peaks kept."""
 STRIPS = 50
 """Places along a chart that tell their figures under the pointer."""
-LINE = 15
+DOTS = 24
+"""A line of so many points or fewer has a dot at each."""
+GAP = 15
 """Pixels between two lines of text."""
 MARGIN = 46
 """Pixels of a chart's height above and below its plot."""
 FULL = 1000
 """Units of a side of the stretched plot."""
 SEAM = 0.002
-"""Cells of a map reach below the next by this share, so that no background shines through."""
+"""Cells of a map reach over the next by this fraction, so that no background shines through."""
+COLOURS, NAME = 8, 18
+"""Of lines; and characters of a name at the end of one."""
 
-Tell = Callable[[float], str]
+
+class Stroke(NamedTuple):
+    """A curve through points, or a straight line; `strength` of its colour."""
+
+    points: tuple[tuple[float, float], ...]
+    role: str
+    strength: float = 1.0
+
+
+class Box(NamedTuple):
+    """From its upper left corner; `strength` of its colour, `tip` under the pointer."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    role: str
+    tip: str = ""
+    strength: float = 1.0
+
+
+class Dot(NamedTuple):
+    x: float
+    y: float
+    role: str
+    tip: str = ""
+
+
+class Text(NamedTuple):
+    """Its `anchor`, start, middle or end, is at the place."""
+
+    x: float
+    y: float
+    text: str
+    anchor: str = "start"
+    dx: float = 0.0
+    dy: float = 0.0
+    role: str = ""
+
+
+Primitive = Stroke | Box | Dot | Text
+
+
+class Chart(NamedTuple):
+    """`told` says in words what it shows; `right` is the room in pixels for names of lines."""
+
+    title: str
+    about: str
+    told: str
+    parts: tuple[Primitive, ...]
+    height: int = 230
+    right: int = 24
+    scale: tuple[str, str] | None = None
+    """Lowest and highest value of a map."""
 
 
 @dataclass(frozen=True)
@@ -42,42 +98,18 @@ class Axis:
     high: float
     ticks: tuple[float, ...]
     log: bool = False
-    tell: Tell = compact
 
     def place(self, value: float) -> float:
-        """Where a value lies, from 0 at `low` to 1 at `high`."""
+        """Where a value lies, from 0 at `low` to 1 at `high`; what has no logarithm is at `low`."""
         if self.log:
-            return math.log(value / self.low) / math.log(self.high / self.low)
+            return math.log((value if value > 0 else self.low) / self.low) / math.log(
+                self.high / self.low
+            )
         return (value - self.low) / (self.high - self.low)
 
     def shows(self, value: float) -> bool:
         """Whether a value can be drawn at all."""
         return math.isfinite(value) and (value > 0 or not self.log)
-
-
-@dataclass(frozen=True)
-class Line:
-    """A named curve. `role` is its CSS class; `label` stands at its right end."""
-
-    name: str
-    x: Sequence[float]
-    y: Sequence[float]
-    role: str = "main"
-    label: str = ""
-    spread: Sequence[float] = ()
-    """Half the whisker of each point."""
-    dots: bool = False
-    told: bool = True
-    """Whether the pointer tells its figures."""
-
-
-class Mark(NamedTuple):
-    """A value to compare with: a line across the chart, from `low` to `high` a band."""
-
-    value: float
-    label: str
-    low: float | None = None
-    high: float | None = None
 
 
 def axis(
@@ -87,7 +119,6 @@ def axis(
     log: bool | None = None,
     zero: bool = False,
     tight: bool = False,
-    tell: Tell = compact,
 ) -> Axis:
     """An axis around finite values. It is logarithmic if `log`, or if that is None, all are
     positive and they span a factor of 3 or more; `zero` starts it at 0, `tight` leaves no margin.
@@ -102,13 +133,13 @@ def axis(
     if log and low > 0:
         margin = 1.0 if tight and high > low else max((high / low) ** 0.06, 1.02)
         low, high = low / margin, high * margin
-        return Axis(name, low, high, _log_ticks(low, high), True, tell)
+        return Axis(name, low, high, _log_ticks(low, high), True)
     if zero:
         low, high = min(low, 0.0), max(high * 1.08, 1e-12)
     elif not tight or low == high:
         margin = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
         low, high = low - margin, high + margin
-    return Axis(name, low, high, _ticks(low, high), False, tell)
+    return Axis(name, low, high, _ticks(low, high))
 
 
 def _ticks(low: float, high: float, most: int = 6) -> tuple[float, ...]:
@@ -167,227 +198,196 @@ def thin(x: Sequence[float], y: Sequence[float], most: int = POINTS) -> list[tup
     return [(x[i], y[i]) for i in sorted(kept)]
 
 
-def chart(
-    lines: Sequence[Line],
-    x: Axis,
-    y: Axis,
-    *,
-    told: str,
-    marks: Sequence[Mark] = (),
-    height: int = 230,
-    right: int = 64,
-) -> str:
-    """Curves over two axes. `told` says in words what the chart shows; `right` is the room in
-    pixels for labels at the ends of lines."""
-    plot = [_grid(x, y)]
-    plot += [_mark(mark, y) for mark in marks]
-    paths = "".join(_path(line, x, y) for line in lines if not line.dots)
-    paths += _strips([line for line in lines if line.told and not line.dots], x, y)
-    plot.append(_stretched(paths))
-    plot += [_dots(line, x, y) for line in lines if line.dots]
-    plot.append(_labels(lines, marks, y, height - MARGIN))
-    return _frame("".join(plot), told, height, right)
+def chart(series: Series, height: int = 280) -> Chart:
+    """Curves over two axes, with their names at their right ends."""
+    lines, few = series.lines, all(len(line.x) <= DOTS for line in series.lines)
+    xs = sorted({v for line in lines for v in line.x if math.isfinite(v)})
+    x = axis(series.x, xs, log=series.log[0], tight=not (few and series.log[0]))
+    if x.log and few:
+        x = Axis(x.name, x.low, x.high, _roomy(x, xs), True)
+    reach = [v for line in lines for v in line.y]
+    reach += [v for m in series.marks for v in (m.value, m.low, m.high) if v is not None]
+    reach += [e for line in lines for v, s in zip(line.y, line.spread) for e in ends(v, s)]
+    y = axis(series.y, reach, log=series.log[1], zero=series.zero)
+    marks = [m for m in series.marks if y.shows(m.value)]
+    named = [i for i, line in enumerate(lines) if line.name]
+    labels = [
+        (lines[i], _shown(lines[i].name) if len(named) > 1 else _last(lines[i], y), _role(i, lines))
+        for i in named
+    ]
+    parts: list[Primitive] = [*_grid(x, y), *(part for m in marks for part in _mark(m, y))]
+    parts += [part for i, line in enumerate(lines) for part in _curve(line, _role(i, lines), x, y)]
+    if not few:
+        parts += _tips([lines[i] for i in named], x, y)
+    dotted = [(i, line) for i, line in enumerate(lines) if len(line.x) <= DOTS]
+    parts += [part for i, line in dotted for part in _dots(line, _role(i, lines), x, y)]
+    parts += _labels(labels, marks, y, height - MARGIN)
+    longest = max((len(text) for text in [*(t for _, t, _ in labels),
+                                          *(m.name for m in marks)]), default=0)  # fmt: skip
+    about = ", ".join(filter(None, (series.words, "log scale" * y.log)))
+    names = ", ".join(line.name for line in lines if line.name)
+    told = f"{series.name} against {series.x}: {names}"
+    return Chart(series.name, about, told, tuple(parts), height, 16 + 8 * longest)
 
 
-def heat(
-    columns: Sequence[float],
-    rows: Sequence[tuple[float, float]],
-    values: np.ndarray,
-    x: Axis,
-    y: Axis,
-    *,
-    told: str,
-    height: int = 230,
-) -> str:
-    """A map of positive `values (rows, columns)`, NaN where unknown, darker for higher on a log
-    scale. `columns` are the edges, one more than columns; `rows` are (low, high) on the y axis."""
+def _role(i: int, lines: Sequence[Line]) -> str:
+    return "main" if lines[i].shade is not None else f"c{i % COLOURS}"
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= NAME else f"{name[: NAME - 1]}…"
+
+
+def _last(line: Line, y: Axis) -> str:
+    return next((number(v) for v in reversed(line.y) if y.shows(v)), "")
+
+
+def _roomy(x: Axis, values: Iterable[float]) -> tuple[float, ...]:
+    """Those values that have room for their number."""
+    kept: list[float] = []
+    for value in values:
+        if not kept or x.place(value) - x.place(kept[-1]) > 0.08:
+            kept.append(value)
+    return tuple(kept)
+
+
+def heat(found: Heatmap, height: int = 280) -> Chart:
+    """A map, darker for higher."""
+    values = np.array([[np.nan if v is None else v for v in row] for row in found.values])
     known = values[np.isfinite(values) & (values > 0)]
     low, high = (known.min(), known.max()) if known.size else (1.0, 1.0)
     span = math.log(high / low) or 1.0
-    cells = []
-    for (bottom, top), row in zip(rows, values):
-        tall = y.place(top) - y.place(bottom) + SEAM
-        where = f'y="{_unit(1 - y.place(top))}" height="{_unit(tall)}"'
-        for (start, end), value in zip(pairwise(columns), row):
+    x = axis(found.x, found.columns, log=False, tight=True)
+    y = axis(found.y, found.rows, log=False, tight=True)
+    parts = [part for part in _grid(x, y) if part.role != "grid"]
+    for (bottom, top), row in zip(pairwise(found.rows), values.tolist()):
+        for (start, end), value in zip(pairwise(found.columns), row):
             if not value > 0 or not math.isfinite(value):
                 continue
-            a, b = x.place(start), x.place(end)
+            a, b, upper, lower = x.place(start), x.place(end), 1 - y.place(top), 1 - y.place(bottom)
             tip = (
                 f"{y.name} {number(bottom)} to {number(top)}, {compact(start)} to {compact(end)} "
                 f"{x.name}: {number(value)}"
             )
-            ink = 8 + 92 * math.log(value / low) / span
-            cells.append(
-                f'<rect x="{_unit(a)}" width="{_unit(b - a + SEAM)}" {where} '
-                f'style="--cell:{ink:.0f}%"><title>{escape(tip)}</title></rect>'
-            )
-    drawn = _grid(x, y, across=False) + _stretched(f'<g class="heat">{"".join(cells)}</g>')
-    scale = (
-        f'<p class="scale"><span>{number(low)}</span><i></i><span>{number(high)}</span> '
-        "loss, log scale</p>"
-    )
-    return _frame(drawn, told, height, 12) + scale
+            ink = 0.08 + 0.92 * math.log(value / low) / span
+            parts.append(Box(a, upper, b - a + SEAM, lower - upper + SEAM, "heat", tip, ink))
+    scale = number(float(low)), number(float(high))
+    told = f"{found.name}: {y.name} against {x.name}"
+    return Chart(found.name, found.words, told, tuple(parts), height, scale=scale)
 
 
-def bar(
-    value: float,
-    floor: float | None,
-    most: float,
-    *,
-    told: str,
-    label: str,
-    spread: tuple[float, float] | None = None,
-    floor_spread: tuple[float, float] | None = None,
-) -> str:
-    """A figure from 0 to `most`, with what real data get as a line across it."""
-    bars = (("track", "100%"), ("fill", _percent(value / most)))
-    drawn = [f'<rect class="{c}" y="24" width="{w}" height="12" rx="2"/>' for c, w in bars]
-    if floor_spread:
-        a, b = (min(1.0, v / most) for v in floor_spread)
-        drawn.append(
-            f'<rect class="floorband" x="{_percent(a)}" width="{_percent(b - a)}" y="20" '
-            'height="20"/>'
-        )
-    if spread:
-        a, b = (_percent(v / most) for v in spread)
-        drawn.append(f'<line class="whisker" x1="{a}" x2="{b}" y1="30" y2="30"/>')
+def bar(figure: Figure) -> Chart:
+    """A figure from 0 to the end of its scale, with what real data get as a line across it."""
+    value, floor = figure.value, figure.floor
+    reach = [*ends(value, figure.spread)]
+    reach += [] if floor is None else ends(floor, figure.floor_spread)
+    most = max(1.0, *reach) if figure.unit == "%" else 1.15 * max(reach)
+    most = most if most > 0 else 1.0
+
+    def at(v: float) -> float:
+        return min(max(v / most, 0.0), 1.0)
+
+    parts: list[Primitive] = [Box(0, 24 / 46, 1, 12 / 46, "track")]
+    parts.append(Box(0, 24 / 46, at(value), 12 / 46, "fill"))
+    if floor is not None and figure.floor_spread is not None:
+        a, b = (at(v) for v in ends(floor, figure.floor_spread))
+        parts.append(Box(a, 20 / 46, b - a, 20 / 46, "floorband"))
+    if figure.spread is not None:
+        a, b = (at(v) for v in ends(value, figure.spread))
+        parts.append(Stroke(((a, 30 / 46), (b, 30 / 46)), "whisker"))
+    told = f"{figure.name} {worded(value, figure.spread, figure.unit)}"
     if floor is not None:
-        at = floor / most
-        anchor = "end" if at > 0.5 else "start"
-        drawn.append(
-            f'<line class="floor" x1="{_percent(at)}" x2="{_percent(at)}" y1="17" y2="43"/>'
-            f'<text x="{_percent(at)}" y="12" text-anchor="{anchor}">{escape(label)}</text>'
-        )
-    return f'<svg class="bar" role="img" aria-label="{escape(told)}">{"".join(drawn)}</svg>'
+        label = f"real data {worded(floor, figure.floor_spread, figure.unit)}"
+        parts.append(Stroke(((at(floor), 17 / 46), (at(floor), 43 / 46)), "floor"))
+        anchor = "end" if at(floor) > 0.5 else "start"
+        parts.append(Text(at(floor), 12 / 46, label, anchor, role="floor"))
+        told += f", {label}"
+    return Chart(figure.name, "", told, tuple(parts), 46)
 
 
-def ladder(shares: Sequence[float], told: str) -> str:
-    """Ticks along a line, at shares of it: where the levels of a grid lie."""
-    ticks = "".join(f'<line x1="{_percent(v)}" x2="{_percent(v)}" y1="3" y2="15"/>' for v in shares)
-    return (
-        f'<svg class="ladder" role="img" aria-label="{escape(told)}">'
-        f'<line class="rail" x1="0" x2="100%" y1="9" y2="9"/>{ticks}</svg>'
-    )
-
-
-def figure(title: str, about: str, content: str, wide: bool = False) -> str:
-    """A chart with its title and a few words; `wide` over all columns."""
-    return (
-        f"<figure{' class=wide' * wide}><figcaption><b>{escape(title)}</b> "
-        f"<span>{escape(about)}</span></figcaption>{content}</figure>"
-    )
-
-
-def _frame(plot: str, told: str, height: int, right: int) -> str:
-    return (
-        f'<div class="chart" style="--right:{right}px"><svg role="img" aria-label="{escape(told)}" '
-        f'height="{height - MARGIN}">{plot}</svg></div>'
-    )
-
-
-def _stretched(content: str) -> str:
-    return (
-        f'<svg width="100%" height="100%" viewBox="0 0 {FULL} {FULL}" '
-        f'preserveAspectRatio="none">{content}</svg>'
-    )
-
-
-def _grid(x: Axis, y: Axis, across: bool = True) -> str:
-    parts = []
+def _grid(x: Axis, y: Axis) -> list[Primitive]:
+    parts: list[Primitive] = []
     for tick in y.ticks:
-        at = _percent(1 - y.place(tick))
-        if across:
-            parts.append(f'<line class="grid" x2="100%" y1="{at}" y2="{at}"/>')
-        parts.append(
-            f'<text x="0" dx="-8" y="{at}" dy=".35em" text-anchor="end">{y.tell(tick)}</text>'
-        )
-    parts.append('<line class="base" x2="100%" y1="100%" y2="100%"/>')
-    for tick in x.ticks:
-        at = _percent(x.place(tick))
-        parts.append(f'<line class="base" x1="{at}" x2="{at}" y1="100%" y2="100%"/>')
-        parts.append(f'<text x="{at}" y="100%" dy="16" text-anchor="middle">{x.tell(tick)}</text>')
-    parts.append(f'<text class="name" x="100%" y="100%" dy="32" text-anchor="end">{x.name}</text>')
-    return "".join(parts)
+        at = 1 - y.place(tick)
+        parts.append(Stroke(((0, at), (1, at)), "grid"))
+        parts.append(Text(0, at, compact(tick), "end", -8, 4))
+    parts.append(Stroke(((0, 1), (1, 1)), "base"))
+    parts += [Text(x.place(tick), 1, compact(tick), "middle", 0, 16) for tick in x.ticks]
+    parts.append(Text(1, 1, x.name, "end", 0, 32, "name"))
+    return parts
 
 
-def _mark(mark: Mark, y: Axis) -> str:
-    drawn = ""
+def _mark(mark: Mark, y: Axis) -> list[Primitive]:
+    parts: list[Primitive] = []
     if mark.low is not None and mark.high is not None:
-        top, bottom = (1 - y.place(v) for v in (mark.high, max(mark.low, y.low)))
-        drawn = (
-            f'<rect class="band" width="100%" y="{_percent(top)}" '
-            f'height="{_percent(bottom - top)}"/>'
-        )
-    at = _percent(1 - y.place(mark.value))
-    return f'{drawn}<line class="mark" x2="100%" y1="{at}" y2="{at}"/>'
+        low = max(mark.low, y.low)
+        top, bottom = (min(max(1 - y.place(v), 0.0), 1.0) for v in (mark.high, low))
+        parts.append(Box(0, top, 1, bottom - top, "band"))
+    at = 1 - y.place(mark.value)
+    return [*parts, Stroke(((0, at), (1, at)), "mark")]
 
 
-def _path(line: Line, x: Axis, y: Axis) -> str:
+def _curve(line: Line, role: str, x: Axis, y: Axis) -> list[Primitive]:
     """Broken where a value cannot be drawn."""
-    words, pen = [], "M"
-    for a, b in thin(line.x, line.y):
-        if not (x.shows(a) and y.shows(b)):
-            pen = "M"
-            continue
-        words.append(f"{pen}{_unit(x.place(a))} {_unit(1 - y.place(b))}")
-        pen = "L"
-    return f'<path class="{line.role}" d="{"".join(words)}"/>' if words else ""
+    points = thin(line.x, line.y)
+    role += " dashed" * line.dashed
+    return [
+        Stroke(tuple((x.place(a), 1 - y.place(b)) for a, b in places), role, line.shade or 1.0)
+        for shown, run in groupby(points, lambda p: x.shows(p[0]) and y.shows(p[1]))
+        if shown and len(places := list(run)) > 1
+    ]
 
 
-def _strips(lines: Sequence[Line], x: Axis, y: Axis) -> str:
+def _tips(lines: Sequence[Line], x: Axis, y: Axis) -> list[Primitive]:
     """Invisible places along the chart that tell their figures."""
-    if not lines or not len(lines[0].x):
-        return ""
+    if not lines or not lines[0].x:
+        return []
     n = len(lines[0].x)
     chosen = np.linspace(0, n - 1, min(n, STRIPS)).round().astype(int).tolist()
     middles = [x.place(lines[0].x[i]) for i in chosen]
     edges = [0.0, *((a + b) / 2 for a, b in pairwise(middles)), 1.0]
-    parts = []
+    parts: list[Primitive] = []
     for i, (start, end) in zip(chosen, pairwise(edges)):
-        figures = [
-            f"{line.name} {number(line.y[i])}"
-            for line in lines
-            if i < len(line.y) and math.isfinite(line.y[i])
-        ]
-        tip = f"{number(lines[0].x[i])} {x.name}: {', '.join(figures) or 'not known'}"
-        parts.append(
-            f'<rect class="hit" x="{_unit(start)}" width="{_unit(end - start)}" '
-            f'height="{FULL}"><title>{escape(tip)}</title></rect>'
-        )
-    return "".join(parts)
+        known = (v for v in lines if i < len(v.y) and math.isfinite(v.y[i]))
+        told = ", ".join(f"{line.name} {number(line.y[i])}" for line in known) or "not known"
+        tip = f"{number(lines[0].x[i])} {x.name}: {told}"
+        parts.append(Box(start, 0, max(end - start, 0.0), 1, "hit", tip))
+    return parts
 
 
-def _dots(line: Line, x: Axis, y: Axis) -> str:
-    parts = []
+def _dots(line: Line, role: str, x: Axis, y: Axis) -> list[Primitive]:
+    parts: list[Primitive] = []
     for i, (a, b) in enumerate(zip(line.x, line.y)):
         if not (x.shows(a) and y.shows(b)):
             continue
-        cx, cy = _percent(x.place(a)), _percent(1 - y.place(b))
-        about = f" ± {number(line.spread[i], 2)}" if len(line.spread) else ""
-        if about and y.shows(b - line.spread[i]):
-            top, foot = (_percent(1 - y.place(b + s * line.spread[i])) for s in (1, -1))
-            parts.append(f'<line x1="{cx}" x2="{cx}" y1="{top}" y2="{foot}"/>')
-        tip = f"{line.name}, {f'{x.tell(a)} {x.name}'.strip()}: {number(b)}{about}"
-        parts.append(f'<circle cx="{cx}" cy="{cy}" r="3.5"><title>{escape(tip)}</title></circle>')
-    return f'<g class="{line.role}">{"".join(parts)}</g>'
+        spread = line.spread[i] if line.spread else None
+        at = x.place(a)
+        if spread is not None and all(y.shows(v) for v in ends(b, spread)):
+            low, high = (min(max(1 - y.place(v), 0.0), 1.0) for v in ends(b, spread))
+            parts.append(Stroke(((at, low), (at, high)), f"{role} whisker"))
+        tip = f"{line.name}, {compact(a)} {x.name}: {worded(b, spread)}"
+        parts.append(Dot(at, 1 - y.place(b), role, tip))
+    return parts
 
 
-def _labels(lines: Sequence[Line], marks: Sequence[Mark], y: Axis, height: int) -> str:
+def _labels(
+    lines: Sequence[tuple[Line, str, str]], marks: Sequence[Mark], y: Axis, height: int
+) -> list[Primitive]:
     """Names at the right ends, moved apart where they would lie upon each other."""
-    ends = []
-    for line in lines:
+    found = []
+    for line, label, role in lines:
         shown = [v for v in line.y if y.shows(v)]
-        if line.label and shown:
-            ends.append((height * (1 - y.place(shown[-1])), line.label, line.role))
-    ends += [(height * (1 - y.place(m.value)), m.label, "mark") for m in marks if m.label]
-    places = apart([at for at, _, _ in ends], height)
-    return "".join(
-        f'<text class="end {role}" x="100%" dx="7" y="{at:.0f}" dy=".35em">{escape(label)}</text>'
-        for at, (_, label, role) in zip(places, ends)
-    )
+        if label and shown:
+            found.append((height * (1 - y.place(shown[-1])), label, role))
+    found += [(height * (1 - y.place(m.value)), m.name, "mark") for m in marks if m.name]
+    places = apart([at for at, _, _ in found], height)
+    return [
+        Text(1, at / height, label, "start", 7, 4, f"end {role}")
+        for at, (_, label, role) in zip(places, found)
+    ]
 
 
-def apart(wanted: Sequence[float], height: float, gap: float = LINE) -> list[float]:
+def apart(wanted: Sequence[float], height: float, gap: float = GAP) -> list[float]:
     """Places as near to the wanted ones as a gap between neighbours allows, within 0..height
     while they fit.
 
@@ -417,11 +417,3 @@ def apart(wanted: Sequence[float], height: float, gap: float = LINE) -> list[flo
 
 def _inside(value: float, margin: float, height: float) -> float:
     return max(min(value, height - margin), margin)
-
-
-def _percent(part: float) -> str:
-    return f"{100 * min(max(part, 0.0), 1.0):.4g}%"
-
-
-def _unit(part: float) -> str:
-    return f"{FULL * part:.4g}"

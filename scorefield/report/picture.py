@@ -14,7 +14,10 @@ from scorefield.store import write_png
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
 
+FRAME, EDGE = 600, 56
+"""Pixels of a scatter of points, and of its margins."""
 GREY = 40
 """Of the lines between pictures."""
 
@@ -67,24 +70,54 @@ def picture(
 
 
 def _scatter(x0: Tensor, labels: Tensor | None) -> "Image":
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from PIL import Image
+    """Points `(N, D)` over axes of equal scale, coloured by label."""
+    from PIL import Image, ImageDraw
 
-    points = x0.float().numpy()
-    if points.shape[1] == 1:
-        points = np.concatenate([points, np.zeros_like(points)], 1)
-    figure = Figure(figsize=(5, 5), dpi=120, layout="tight")
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    by_label = {}
-    if labels is not None:
-        by_label = {"c": labels.cpu().numpy(), "cmap": matplotlib.colormaps["tab10"]}
-    axes.scatter(points[:, 0], points[:, 1], s=3, **by_label)
-    axes.set_aspect("equal")
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    from scorefield.report.charts import axis
+    from scorefield.report.pixels import MUTED, OVER, RULE, font
+
+    points = plane(x0)
+    middle = (points.max(0) + points.min(0)) / 2
+    half = 0.55 * max(float(np.ptp(points, 0).max()), 1e-6)
+    image = Image.new("RGB", (OVER * FRAME, OVER * FRAME), "white")
+    draw, left, side = ImageDraw.Draw(image), OVER * EDGE, OVER * (FRAME - 2 * EDGE)
+    for k in (0, 1):
+        around = axis("", (middle[k] - half, middle[k] + half), log=False, tight=True)
+        for tick in around.ticks:
+            at = left + side * (around.place(tick) if k == 0 else 1 - around.place(tick))
+            low, high = (left, left + side)
+            draw.line((at, low, at, high) if k == 0 else (low, at, high, at), RULE, OVER)
+            place = (at, high + 8 * OVER) if k == 0 else (low - 8 * OVER, at)
+            draw.text(place, f"{tick:g}", MUTED, font(16 * OVER), "mt" if k == 0 else "rm")
+    dots(draw, left + side * unit_square(points, middle, half), colours(labels, len(points)), 2.5)
+    return image.reduce(OVER)
+
+
+def plane(x0: Tensor) -> np.ndarray:
+    """The first two coordinates, `(N, 2)`; of one coordinate, the line."""
+    points = x0.float().numpy()[:, :2]
+    return points if points.shape[1] == 2 else np.concatenate([points, 0 * points], 1)
+
+
+def unit_square(points: np.ndarray, middle: np.ndarray, half: float) -> np.ndarray:
+    """Places in a square frame around the middle, from its upper left corner."""
+    return 0.5 + (points - middle) / (2 * half) * (1, -1)
+
+
+def colours(labels: Tensor | None, n: int) -> list[str]:
+    """One for each of n points, by label."""
+    from scorefield.report.pixels import LINES
+
+    return [LINES[i % len(LINES)] for i in ([0] * n if labels is None else labels.tolist())]
+
+
+def dots(draw: "ImageDraw", places: np.ndarray, inks: list[str], radius: float) -> None:
+    """Round points on a drawing that is `OVER` times too large."""
+    from scorefield.report.pixels import OVER
+
+    r = radius * OVER
+    for (x, y), ink in zip(places.tolist(), inks):
+        draw.ellipse((x - r, y - r, x + r, y + r), ink)
 
 
 def plot(x0: Tensor, path: str | Path | None = None, columns: int | None = None) -> "Image":

@@ -2,6 +2,8 @@
 
 import math
 
+from scorefield.base.finding import Figure, Spread, Value
+
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 SIZES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -21,13 +23,25 @@ def number(value: float, digits: int = 3) -> str:
     return f"{factor.replace('-', '−')}·10{str(int(power)).translate(SUPERSCRIPT)}"
 
 
-def plus_minus(value: float, spread: float) -> str:
-    """A figure and its deviation, if there is one.
+def worded(value: float, spread: Spread = None, unit: str = "") -> str:
+    """A figure with its deviation or interval, if there is one; "%" is a fraction in percent.
 
-    >>> plus_minus(0.5634, 0.0706), plus_minus(2.0, 0.0)
-    ('0.563 ± 0.071', '2')
+    >>> worded(0.5634, 0.0706), worded(0.9965, unit="%"), worded(1.25, (1.0, 2.0), "dB")
+    ('0.563 ± 0.071', '99.7%', '1.25 dB (1 to 2)')
+    >>> worded(1.812345, 0.0021, "bits")
+    '1.8123 ± 0.0021 bits'
     """
-    return f"{number(value)} ± {number(spread, 2)}" if spread else number(value)
+    fine = 3
+    if value and spread and not isinstance(spread, tuple):  # to the digits of its spread
+        fine = max(3, 2 + math.floor(math.log10(abs(value))) - math.floor(math.log10(abs(spread))))
+    told = percent(value) if unit == "%" else number(value, fine)
+    after = f" {unit}" if unit not in ("", "%") else ""
+    if isinstance(spread, tuple):
+        low, high = (worded(v, unit="%" * (unit == "%")) for v in spread)
+        return f"{told}{after} ({low} to {high})"
+    if not spread:
+        return told + after
+    return f"{told} ± {percent(spread) if unit == '%' else number(spread, 2)}{after}"
 
 
 def compact(value: float, unit: str = "") -> str:
@@ -60,10 +74,10 @@ def duration(seconds: float) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
-def share(value: float) -> str:
-    """A share as a percentage.
+def percent(value: float) -> str:
+    """A fraction as a percentage.
 
-    >>> share(0.9965), share(1.0)
+    >>> percent(0.9965), percent(1.0)
     ('99.7%', '100.0%')
     """
     return f"{100 * value:.1f}%"
@@ -86,3 +100,30 @@ def setting(value: object) -> str:
     if isinstance(value, float) and math.isfinite(value):
         return f"{value:g}"
     return str(value)
+
+
+def cell(value: Value) -> str:
+    """What stands in a table.
+
+    >>> [cell(v) for v in (None, 3, 0.12345, "a")]
+    ['', '3', '0.123', 'a']
+    """
+    if isinstance(value, float):
+        return number(value)
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else value
+
+
+def verdict(figure: Figure) -> str:
+    """How a figure stands to real data.
+
+    >>> verdict(Figure("d", 0.6, floor=0.4)), verdict(Figure("p", 0.7, floor=0.88, unit="%"))
+    ('1.5 × real data', '18.0 points below real data')
+    """
+    if figure.floor is None:
+        return ""
+    if figure.unit != "%":
+        return f"{number(figure.value / figure.floor)} × real data" if figure.floor else ""
+    points = 100 * (figure.value - figure.floor)
+    if abs(points) < 0.05:
+        return "as real data"
+    return f"{abs(points):.1f} points {'above' if points > 0 else 'below'} real data"

@@ -2,7 +2,7 @@
 
 from scorefield.store.commit import load_checkpoint, save_checkpoint
 from scorefield.store.digest import digest_json, digest_tensors, short
-from scorefield.store.export import Pieces, write_npz, write_pictures, write_png
+from scorefield.store.export import Pieces, from_png, to_png, write_npz, write_pictures, write_png
 from scorefield.store.files import (
     claim,
     claim_folder,

@@ -1,5 +1,6 @@
 """What goes out for other programs to read: .npz and .png, each written whole or not at all."""
 
+import io
 import itertools
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -47,6 +48,20 @@ def _write_npy(n: int, pieces: Iterator[np.ndarray], file: IO[bytes]) -> None:
         rows += len(piece)
     if rows != n:
         raise BadInput(f"{rows} rows came where {n} were announced.", "Announce as many as come.")
+
+
+def to_png(image: "Image") -> bytes:
+    """A picture as the bytes of its file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def from_png(content: bytes) -> "Image":
+    """The picture of a file's bytes, in colour."""
+    from PIL import Image
+
+    return Image.open(io.BytesIO(content)).convert("RGB")
 
 
 def write_png(image: "Image", path: Path) -> None:

@@ -46,6 +46,7 @@ ENTRIES = (
     Entry("judge.json", "eval", "its shape, accuracy and digest"),
     Entry("eval.json", "eval", "the weights as measured with the most samples, or the last others"),
     Entry("compare/compare.json", "compare", "figures of the last comparison"),
+    Entry("compare/compare.csv", "compare", "the same, a row for each solver and count of steps"),
     Entry("compare/NAME.png", "compare", "its curves and strips"),
     Entry("grids/NAME.json", "fit-grid", "levels and step lengths that were fitted to this run"),
     Entry("classifier.safetensors", "train-classifier", "a classifier of noisy samples"),

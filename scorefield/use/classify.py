@@ -16,7 +16,7 @@ then bounded at every level, where the gradient of free logits would be multipli
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scorefield.base import BadInput, Cond, Level, Seeded, like
+from scorefield.base.finding import Findings, Line, Mark, Series
 from scorefield.data import Data, Split
 from scorefield.denoise.precondition import NOISE_RANGE
 from scorefield.nets.classifier import Classifier
@@ -192,6 +193,22 @@ def accuracy(
             hits += int((guess == cond["label"][i : i + BATCH].cpu()).sum())
         found[str(logsnr)] = hits / len(x)
     return found
+
+
+def findings(facts: Mapping[str, Any], run: str) -> Findings:
+    """The accuracy of a classifier of noisy samples at each noise level, beside that of always
+    naming the most frequent class; `facts` are those of its training."""
+    how = (
+        f"classifier of noisy samples, {facts['parameters'] / 1e6:.2f} M parameters, "
+        f"{facts['images']:,} images in {facts['seconds']:.0f} s"
+    )
+    logsnr = tuple(map(float, facts["accuracy_by_logsnr"]))
+    line = Line("accuracy", logsnr, tuple(facts["accuracy_by_logsnr"].values()))
+    chance = Mark(facts["chance"], "the most frequent class")
+    words = f"of {facts['examples']:,} held-out examples"
+    series = Series("Accuracy by noise level", "logsnr", "accuracy", (line,), (chance,),
+                    words=words, zero=True)  # fmt: skip
+    return Findings("train-classifier", run, how, (series,), {"run": run, **facts})
 
 
 def keep_classifier(noisy: NoisyClassifier, folder: Path) -> None:

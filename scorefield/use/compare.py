@@ -6,7 +6,9 @@ stochastic solver draws other samples of the same law and has no such distance: 
 samples as a set. So are the others too, since an error need not be a fault that anyone can see.
 """
 
-from collections.abc import Callable, Sequence
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from typing import Any
@@ -15,6 +17,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Level, Watch, quiet
+from scorefield.base.finding import Findings, Line, Mark, Series, Strip, Table, ends
 from scorefield.catalogue.plans import plan
 from scorefield.catalogue.spec import canonical
 from scorefield.denoise import Denoiser
@@ -195,6 +198,114 @@ def compare(
         cells=tuple(cells),
         labels=_first(asked, keep),
     )
+
+
+def findings(found: Comparison, run: str, record: Mapping[str, Any]) -> Findings:
+    """A comparison as tables and curves: distance from the flow, Frechet distance and agreement
+    against network calls."""
+    how = (
+        f"{found.n:,} samples of each from the same seeds, guidance {found.guidance:g}; "
+        f"{found.calls_per_eval} network call{'s' * (found.calls_per_eval > 1)} for each of the "
+        f"denoiser. Frechet distance in: {found.feature_space}; real data is its floor."
+    )
+    failed = [f"{c.name}, {c.steps} steps: {c.failure}" for c in found.cells if c.failure]
+    stochastic = dict.fromkeys(c.name for c in found.cells if c.stochastic)
+    dashed = f"Dashed: {', '.join(stochastic)}, stochastic." if stochastic else ""
+    known = f"RMS, mean ± standard error; the flow is known to {found.reference.error:.0e}"
+    frechet_n = f"Frechet distance, {found.frechet_n} samples"
+    charts = (
+        _against_calls(found, "Distance from the model's own flow", known, _distance),
+        _against_calls(found, frechet_n, f"in {found.feature_space}", _frechet),
+        _against_calls(found, "Class agreement", "judged as asked for, 95% interval", _agreement),
+    )
+    table = Table("All solvers", HEAD[:4] + (f"Frechet, n={found.frechet_n}", *HEAD[5:]),
+                  _rows(found), " ".join([dashed, *failed]).strip())  # fmt: skip
+    drawn = tuple(chart for chart in charts if chart.lines)
+    sheet = Strip("The samples themselves", file="strips.png")
+    return Findings("compare", run, how, (*drawn, sheet, table), {**record, **found.to_json()})
+
+
+HEAD = ("solver", "steps", "calls", "distance from flow", "Frechet", "agreement", "seconds")
+
+
+def _distance(cell: Cell | None, quality: Quality | None) -> tuple[float, float] | None:
+    d = cell and cell.distance
+    return (d.mean, d.stderr) if d and d.mean > 0 else None
+
+
+def _frechet(cell: Cell | None, quality: Quality | None) -> tuple[float, float] | None:
+    return quality and (quality.frechet, quality.frechet_std)
+
+
+def _agreement(
+    cell: Cell | None, quality: Quality | None
+) -> tuple[float, tuple[float, float]] | None:
+    p = quality and quality.agreement
+    return p and (p.share, (p.low, p.high))
+
+
+def _against_calls(
+    found: Comparison, name: str, words: str, read: Callable[..., tuple[float, Any] | None]
+) -> Series:
+    """What `read` finds in the cells of each solver, by rising calls; and in real data and the
+    flow itself."""
+    lines = []
+    for solver in dict.fromkeys(c.name for c in found.cells):
+        cells = [c for c in found.cells if c.name == solver and c.failure is None]
+        some = sorted((c.calls or 0.0, *pair) for c in cells if (pair := read(c, c.quality)))
+        if some:
+            lines.append(Line(solver, *zip(*some), dashed=any(c.stochastic for c in cells)))
+    marks = []
+    for told, quality in (("real data", found.real), ("the flow itself", found.reference.quality)):
+        if pair := read(None, quality):
+            band = ends(*pair) if told == "real data" else (None, None)
+            marks.append(Mark(pair[0], told, *band))
+    y, log = name.split(",")[0].lower(), (True, read is not _agreement)
+    return Series(name, "network calls a sample", y, tuple(lines), tuple(marks), log, words)
+
+
+def _rows(found: Comparison) -> tuple[tuple[str | int | float | None, ...], ...]:
+    flow = found.reference
+    rows = [_row(cell) for cell in found.cells]
+    rows.append(("the flow itself", flow.steps, flow.calls, f"within {flow.error:.1e}",
+                 *_quality(flow.quality), round(flow.seconds, 1)))  # fmt: skip
+    rows.append(("real data", None, None, None, *_quality(found.real), None))
+    return tuple(rows)
+
+
+def _row(cell: Cell) -> tuple[str | int | float | None, ...]:
+    if cell.failure:
+        return cell.name, cell.steps, cell.calls, "failed", None, None, cell.seconds
+    d = cell.distance
+    told = "stochastic" if d is None else f"{d.mean:.2e} ± {d.stderr:.0e}"
+    return (cell.name, cell.steps, cell.calls, told, *_quality(cell.quality),
+            round(cell.seconds or 0.0, 1))  # fmt: skip
+
+
+def _quality(q: Quality | None) -> tuple[str | None, str | None]:
+    if q is None:
+        return None, None
+    spread = f" ± {q.frechet_std:.2g}" if q.frechet_std else ""
+    return f"{q.frechet:.3g}{spread}", None if q.agreement is None else f"{q.agreement.share:.1%}"
+
+
+def comparison_csv(found: Comparison) -> bytes:
+    """A row for each cell, with every figure of it; empty where there is none."""
+    names = ("solver", "grid", "steps", "stochastic", "calls", "seconds", "distance",
+             "distance_stderr", "frechet", "frechet_std", "agreement", "agreement_low",
+             "agreement_high", "failure")  # fmt: skip
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(names)
+    for c in found.cells:
+        d, q = c.distance, c.quality
+        p = q and q.agreement
+        rows.writerow((
+            c.name, c.grid, c.steps, int(c.stochastic), c.calls, c.seconds,
+            d and d.mean, d and d.stderr, q and q.frechet, q and q.frechet_std,
+            p and p.share, p and p.low, p and p.high, c.failure,
+        ))  # fmt: skip
+    return text.getvalue().encode()
 
 
 @dataclass

@@ -1,12 +1,14 @@
 """Restorations of what was measured, and how good they are."""
 
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Watch, quiet
+from scorefield.base.finding import Figure, Findings, Strip
 from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, Job, Plan, walk
 from scorefield.guide.population import Particles
@@ -79,3 +81,30 @@ def psnr(x0: Tensor, truth: Tensor) -> float:
     """Peak signal to noise, dB, of pictures in [-1, 1]: the mean over pictures."""
     mse = (x0 - truth).flatten(1).square().mean(1)
     return float((10 * (4 / mse.clamp(min=1e-12)).log10()).mean())
+
+
+def findings(r: Mapping[str, Any]) -> Findings:
+    """The figures of restorations, whose JSON is the record, and their sheet."""
+    how = (
+        f"{r['n']} restorations of {r['operator']} by {r['method']}, {r['steps']} steps, "
+        f"{r['seconds']:.1f} s: {r['out']}"
+    )
+    noise = f"Of A(x0) and y, RMS; the noise is {r['noise']:g}."
+    items: list[Figure | Strip] = [
+        Figure("misfit", r["misfit"], words=noise),
+        Figure("deviation among them", r["deviation"], words="Of a pixel, RMS."),
+    ]
+    if "psnr" in r:
+        items.append(Figure("distance from the truth", r["rms"], best="low", words="RMS."))
+        items.append(Figure("peak signal to noise, each", r["psnr"], unit="dB", best="high"))
+        items.append(Figure("of their mean", r["psnr_of_mean"], unit="dB", best="high"))
+    if "effective" in r:
+        sizes = r["effective"]
+        items.append(Figure(f"effective sample size of {r['n']}", sizes["mean"], best="high"))
+        items.append(Figure("at least", sizes["least"], best="high"))
+        items.append(Figure("log p(y)", r["log_evidence"], unit="nats", best="high"))
+    if r["failed"]:
+        items.append(Figure("failed", r["failed"], best="low"))
+    words = "the truth if it is known, the measurement, mean, deviation, and each restoration"
+    sheet = Strip("Restorations", words=words, file="sheet.png")
+    return Findings("restore", r["run"], how, (*items, sheet), r)

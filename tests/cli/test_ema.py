@@ -41,7 +41,9 @@ def test_json_names_the_file_and_its_error(cli, kept):
     code, out, err = cli("ema", kept, "--length", "0.07", "--json")
     assert (code, err) == (0, "")
     said = json.loads(out)
-    assert said.keys() == {"out", "length", "images", "snapshots", "error"}
+    assert said.keys() == {
+        "out", "length", "images", "snapshots", "error", "verb", "run", "how", "items",
+    }  # fmt: skip
     assert 0 < said["error"] < 0.05
     assert (said["images"], said["snapshots"]) == (128, 8)
     (near,), _ = load_checkpoint(kept, "ema-0.05")

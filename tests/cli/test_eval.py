@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import scorefield
-import scorefield.cli.eval as command
+import scorefield.use.evaluate as command
 from scorefield.data import load
 from scorefield.measure import Judge, train_judge
 from scorefield.measure import judge as judging
@@ -46,7 +46,7 @@ def test_eval_of_pictures(cli, run, quick_judge):
     code, out, err = cli("eval", run, "--n", 40)
     assert code == 0
     assert quick_judge == [30]  # trained once, then read
-    for word in ("Frechet distance", "precision", "recall", "class agreement", "accuracy"):
+    for word in ("Frechet distance", "Precision", "Recall", "Class agreement", "accuracy"):
         assert word in out
     assert "eval.json" in err
 

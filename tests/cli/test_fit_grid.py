@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-import scorefield.cli.eval as evaluation
+import scorefield.use.evaluate as evaluation
 from scorefield import generate
 from scorefield.base import BadInput, Seeded
 from scorefield.cli import fit_grid
@@ -42,7 +42,7 @@ def test_default_name_and_text(run, capsys):
     said = capsys.readouterr()
     grid = FittedGrid.from_json(json.loads((run / "grids" / "heun-3.json").read_text()), "")
     assert grid.guidance is None
-    assert "heun, 3 steps" in said.out
+    assert said.out.splitlines()[-1].split()[:3] == ["heun-3", "heun", "3"]
     assert f"{grid.error:.3g}" in said.out
     assert "--grid heun-3" in said.err
 

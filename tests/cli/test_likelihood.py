@@ -10,12 +10,13 @@ import torch
 from PIL import Image
 
 from scorefield.base import BadInput
-from scorefield.cli.likelihood import _below, main
+from scorefield.cli.likelihood import main
 from scorefield.data import load
 from scorefield.likelihood.measured import How
-from scorefield.report.likelihood import read_likelihood
 from scorefield.run.open import open_run
+from scorefield.store import read_json
 from scorefield.use.bits import measure
+from scorefield.use.likelihood import auroc, histogram
 
 pytestmark = pytest.mark.slow
 
@@ -127,17 +128,26 @@ def test_strangers_are_drawn_and_told_apart(said, run):
     }  # fmt: skip
     Image.open(folder / "against.png").verify()
     assert list(result["against"]) == ["train", "test", "noise"]
-    found = read_likelihood(folder)
-    assert found
-    assert found.strangers
-    assert [sum(s.counts) for s in found.strangers.sets] == [20, 20, 20]
+    sets = read_json(folder / "against.json")["sets"]
+    assert [sum(s["counts"]) for s in sets] == [20, 20, 20]
     each = {name: [] for name in ("train", "test", "noise")}
     for row in csv.DictReader((folder / "vlb.csv").open()):
         each[row["set"]].append(float(row["bits_per_dim"]))
     for name, bits in each.items():
         assert np.mean(bits) == pytest.approx(result["against"][name]["mean"], abs=1e-4)
-    below = np.mean([[a < b for a in each["test"]] for b in each["noise"]])
-    assert result["against"]["noise"]["below"] == pytest.approx(below, abs=1e-3)
+    cheaper = np.mean([[a < b for a in each["test"]] for b in each["noise"]])
+    assert result["against"]["noise"]["below"] == pytest.approx(cheaper, abs=1e-3)
+
+
+def test_a_histogram_counts_everything():
+    rng = np.random.default_rng(0)
+    sets = {"a": rng.normal(0, 1, 1000), "b": np.append(rng.normal(3, 1, 500), 1e6)}
+    edges, counts = histogram(sets)
+    assert {name: int(c.sum()) for name, c in counts.items()} == {"a": 1000, "b": 501}
+    assert edges[-1] < 100  # one outlier does not stretch the picture
+    assert counts["b"][-1] >= 1
+    same, _ = histogram({"a": np.ones(5)})
+    assert (np.diff(same) > 0).all()
 
 
 @pytest.mark.parametrize("name", ["shuffled", "inverted", "train", "digits"])
@@ -147,8 +157,8 @@ def test_sets_by_name(said, name):
 
 def test_the_share_of_pairs():
     test, other = np.array([1.0, 2.0, 3.0]), np.array([2.0, 9.0])
-    assert _below(test, other) == pytest.approx((1.5 + 3) / 6)
-    assert _below(test, test) == 0.5
+    assert auroc(test, other) == pytest.approx((1.5 + 3) / 6)
+    assert auroc(test, test) == 0.5
 
 
 def test_data_of_ones_own(said, run, tmp_path):
@@ -172,7 +182,8 @@ def test_text_and_a_csv_elsewhere(capfd, run, tmp_path):
     assert main([str(run), "--method", "vlb", "--n", "2", "--out", str(out)]) == 0
     text = capfd.readouterr().out
     assert "±" in text
-    assert "bits a dimension, of which chance" in text
+    assert "bits a dimension" in text
+    assert "error by chance" in text
     assert str(out) in text
     assert out.exists()
     assert not (run / "likelihood" / "vlb.csv").exists()

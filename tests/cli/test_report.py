@@ -6,10 +6,14 @@ from functools import partial
 
 import pytest
 
-import scorefield.cli.eval as measuring
 import scorefield.cli.report as command
-from scorefield.cli.report import read_run
+import scorefield.use.evaluate as measuring
+from scorefield.data import load
 from scorefield.measure import train_judge
+from scorefield.report import overview as reading
+from scorefield.report.overview import overview, settings
+from scorefield.run.config import Config
+from scorefield.run.open import open_run
 from scorefield.store import write_json
 
 
@@ -34,8 +38,9 @@ def test_a_report_of_a_trained_run(report, run):
     assert "Trained on 128 images" in html
     assert html.count('src="data:image/png;base64,') == len(list(run.glob("samples/0*.png"))) > 0
     assert f"scorefield eval {run}" in html  # not measured yet
-    rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    assert read_run(run).log.images == tuple(row["images"] for row in rows)
+    assert "5 settings differ from those of the recipe digits." in html
+    for _, rows in settings(Config(), Config()):
+        assert all(words and name in html for name, _, _, words in rows)
     assert not list(run.glob(".*.tmp"))
 
 
@@ -90,11 +95,11 @@ def test_of_many_pictures_some_are_shown_with_the_first_and_the_last(report, run
     first = next(run.glob("samples/0*.png")).read_bytes()
     for i in range(1, 100):
         (run / "samples" / f"{i:09d}.png").write_bytes(first)
-    content = read_run(run)
-    assert len(content.pictures) == command.PICTURES
-    assert (content.pictures[0].images, content.pictures[-1].images) == (1, 128)
-    monkeypatch.setattr(command, "ROOM", 5 * len(first))
-    assert 2 <= len(read_run(run).pictures) <= 5
+    film = overview(run).sections[0].film
+    assert len(film) == reading.PICTURES
+    assert (film[0].images, film[-1].images) == (1, 128)
+    monkeypatch.setattr(reading, "ROOM", 5 * len(first))
+    assert 2 <= len(overview(run).sections[0].film) <= 5
 
 
 def _is_a_file(run):
@@ -214,3 +219,12 @@ def test_the_output_must_be_a_file_that_can_be_written(run, tmp_path):
         command.main([str(run), "--out", str(tmp_path)])
     with pytest.raises(BadInput, match="lies below"):
         command.main([str(run), "--out", str(run / "config.json" / "x.html")])
+
+
+def test_a_notebook_shows_a_run_and_short_lines(run):
+    opened = open_run(run)
+    shown = opened._repr_html_()  # type: ignore[attr-defined] the report brings it
+    assert "Images seen" in shown
+    assert "<script" not in shown
+    assert repr(opened.denoiser) == "Denoiser(UNet, edm, 10,433 parameters, 1x8x8, 10 classes)"
+    assert repr(load("digits")) == "Data(digits, 1,415 + 382 held out, 1x8x8, 10 classes)"

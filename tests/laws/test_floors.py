@@ -59,15 +59,8 @@ METHODS |= {
 METHODS |= {"safe_open", "save", "save_file", "stat", "symlink_to", "tofile", "touch", "unlink"}
 METHOD_PREFIXES = ("read_", "write_")
 FLAG = re.compile(r"(^|[\s(])--([a-z]|$)")
-MATPLOTLIB = "a line of matplotlib's, not a flag; the charts become SVG"
-STYLE = "custom properties of CSS, not flags; the style becomes a file of its own"
 BAR = "the bar goes to cli/frame, which hands down a `watch`"
 LEFT = {
-    "scorefield/report/content.py": MATPLOTLIB,
-    "scorefield/report/curves.py": MATPLOTLIB,
-    "scorefield/report/likelihood.py": "it becomes Findings, which store.Reader reads",
-    "scorefield/report/page.py": "what to run next becomes the frame's",
-    "scorefield/report/style.py": STYLE,
     "scorefield/run/bar.py": BAR,
     "scorefield/solve/loop.py": BAR,
     "scorefield/use/compare.py": BAR,

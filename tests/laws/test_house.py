@@ -14,10 +14,10 @@ from tests.laws.house import ROOT, by_package, callers, code_lines, sources, sur
 from tests.refusal import fails
 
 WALKERS = {"solve", "draw", "likelihood"}
-SURFACE_MOST = 0.64  # to end at .40
-TESTS_MOST = 1.18  # for each line of code; to end at 1.1
-LONG_LEFT = {"report/page", "run/stored"}
-VERBS = {"Options", "main"}
+SURFACE_MOST = 0.60  # to end at .40
+TESTS_MOST = 1.20  # for each line of code; to end at 1.1
+LONG_LEFT = {"run/stored"}
+VERBS = {"Options", "main", "findings"}
 """Each verb's own; it is known by its module."""
 RECIPES = {
     *("checkerboard", "cifar10", "digits", "eight_gaussians", "fashion_mnist", "folder"),
@@ -26,8 +26,7 @@ RECIPES = {
 """A recipe has the name of its data."""
 NAMES_LEFT = {
     *("Drawn", "Plan", "bar", "draw"),
-    *("Counted", "Evaluation", "Likelihood", "Log", "Method", "Picture", "Progress"),
-    *("chain", "fit", "load", "measure", "read_picture"),
+    *("Method", "Progress", "chain", "fit", "load", "measure"),
 }
 
 
@@ -89,7 +88,7 @@ def test_the_surface_is_thin_and_so_are_the_tests(house):
 def test_a_planted_surface_and_planted_tests(house):
     counts = by_package(house)
     fails("", check_surface, {**counts, "serve": 700})
-    fails("", check_tests, 118 * 100 + 1, 10_000)
+    fails("", check_tests, 120 * 100 + 1, 10_000)
 
 
 SOURCE = '''"""Module.

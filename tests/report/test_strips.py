@@ -1,21 +1,21 @@
 """The pictures of a comparison: every solver, every sample in its place, failures named."""
 
-import importlib
+import csv
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from scorefield.base.finding import Series
 from scorefield.measure.agreement import wilson
 from scorefield.measure.compare import Distance, Quality
-from scorefield.report.curves import COLUMNS, SIDE, curves, strips
-from scorefield.use.compare import Cell, Comparison, Reference
+from scorefield.report.pixels import curves
+from scorefield.report.strips import COLUMNS, SIDE, strips
+from scorefield.use.compare import Cell, Comparison, Reference, comparison_csv, findings
 
 pytestmark = pytest.mark.slow
-
-module = importlib.import_module("scorefield.report.curves")
-"""The package exports a function of that name."""
 
 SOLVERS = ("ddim", "dpmpp2m@karras", "ddpm")
 
@@ -37,53 +37,62 @@ def compared(shape=(1, 8, 8), n=10, labels=True, steps=(2, 4)) -> Comparison:
     )  # fmt: skip
 
 
-def texts(monkeypatch, draw, found) -> list[str]:
-    """All that a picture says."""
-    from matplotlib.text import Text
+@pytest.fixture
+def said(monkeypatch) -> list[str]:
+    """What pictures drawn from here on say."""
+    from PIL import ImageDraw
 
-    said = []
+    told, text = [], ImageDraw.ImageDraw.text
 
-    def spy(figure):
-        figure.draw_without_rendering()
-        said.extend(text.get_text() for text in figure.findobj(Text) if text.get_visible())
+    def spy(self, place, words, *rest, **more):
+        told.append(words)
+        return text(self, place, words, *rest, **more)
 
-    monkeypatch.setattr(module, "_drawn", spy)
-    draw(found)
-    return [text for text in said if text]
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", spy)
+    return told
 
 
-def test_curves_name_every_solver_and_both_floors(monkeypatch):
-    said = texts(monkeypatch, curves, compared())
+def drawn(found: Comparison) -> Image.Image:
+    return curves(findings(found, "runs/x", {}))
+
+
+def test_curves_name_every_solver_and_both_floors(said):
+    drawn(compared())
     for name in (*SOLVERS, "real data", "the flow itself"):
         assert name in said
     for word in ("Distance", "Frechet distance, 10 samples", "Class agreement", "known to 1e-03"):
         assert any(word in text for text in said)
     assert {"4", "8"} <= set(said)  # the axis shows the calls that were measured
-    assert any("two for each guided step" in text for text in said)
 
 
-def test_panels_without_figures_are_left_out(monkeypatch):
-    said = texts(monkeypatch, curves, compared(labels=False))
-    assert not any("agreement" in text for text in said)
+def test_panels_without_figures_are_left_out():
+    named = [item.name for item in findings(compared(labels=False), "x", {}).items]
+    assert "Class agreement" not in named
     bare = compared()
     bare = replace(
         bare, real=None, reference=replace(bare.reference, quality=None),
         cells=tuple(replace(c, quality=None) for c in bare.cells),
     )  # fmt: skip
-    said = texts(monkeypatch, curves, bare)
-    assert not any("Frechet" in text for text in said)
+    assert not any("Frechet" in item.name for item in findings(bare, "x", {}).items)
 
 
-def test_a_stochastic_solver_has_no_distance_but_a_dashed_line(monkeypatch):
-    drawn = []
-    monkeypatch.setattr(module, "_drawn", drawn.append)
-    curves(compared())
-    distances, frechet, _ = drawn[0].axes
-    labels = [axes.get_legend_handles_labels()[1] for axes in (distances, frechet)]
-    assert "ddpm" not in labels[0]
-    assert "ddpm" in labels[1]
-    styles = {box.get_label(): box.lines[0].get_linestyle() for box in frechet.containers}
-    assert styles == {"ddim": "-", "dpmpp2m@karras": "-", "ddpm": "--"}
+def test_a_stochastic_solver_has_no_distance_but_a_dashed_line():
+    distances, frechet, *_ = findings(compared(), "x", {}).items
+    assert isinstance(distances, Series)
+    assert isinstance(frechet, Series)
+    assert "ddpm" not in [line.name for line in distances.lines]
+    assert {line.name: line.dashed for line in frechet.lines} == {
+        "ddim": False, "dpmpp2m@karras": False, "ddpm": True,
+    }  # fmt: skip
+
+
+def test_csv_has_every_figure():
+    rows = list(csv.DictReader(comparison_csv(compared()).decode().splitlines()))
+    assert len(rows) == 6
+    assert [float(rows[0][k]) for k in ("calls", "distance", "frechet", "frechet_std")] == [
+        4.0, 0.25, 2.0, 0.2,
+    ]  # fmt: skip
+    assert rows[-1]["distance"] == ""
 
 
 def test_every_sample_of_the_strips_is_in_its_place():
@@ -129,26 +138,27 @@ def test_points(shape, labels):
     assert len(np.unique(sheet.reshape(-1, 3), axis=0)) > 20
 
 
-def test_a_failure_and_a_count_that_was_not_asked_for(monkeypatch):
+def test_a_failure_and_a_count_that_was_not_asked_for(said):
     found = compared()
     first, *rest = found.cells
     failed = replace(first, samples=None, distance=None, quality=None, failure="it did.")
     found = replace(found, cells=(failed, *rest[:-1]))  # and ddpm at 2 steps only
-    said = texts(monkeypatch, strips, found)
+    strips(found)
     assert said.count("failed") == 1
     assert {"2 steps", "4 steps", "the flow itself", "@karras"} <= set(said)
-    assert texts(monkeypatch, curves, found)
+    assert drawn(found)
 
 
-def test_all_failed(monkeypatch):
+def test_all_failed(said):
     found = compared()
     cells = (Cell(c.name, c.grid, c.steps, c.stochastic, failure="it did.") for c in found.cells)
     found = replace(found, cells=tuple(cells))
-    assert texts(monkeypatch, curves, found)
-    assert texts(monkeypatch, strips, found).count("failed") == 6
+    assert drawn(found)
+    strips(found)
+    assert said.count("failed") == 6
 
 
 def test_a_distance_of_zero_is_drawn():
     found = compared()
     cells = tuple(replace(c, distance=Distance(0.0, 0.0)) for c in found.cells)
-    assert curves(replace(found, cells=cells)).width > 100
+    assert drawn(replace(found, cells=cells)).width > 100

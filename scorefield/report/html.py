@@ -1,0 +1,137 @@
+"""Findings as HTML: a whole page that needs nothing but itself, or a fragment for a notebook.
+
+Every text that came from a run is escaped by the templates, and the page itself forbids whatever it
+does not hold: its policy admits no source but data URIs, and no script but ours, by its digest.
+"""
+
+import base64
+import hashlib
+import struct
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import scorefield
+from scorefield.base import BadInput
+from scorefield.base.finding import Figure, Findings, Heatmap, Series, Strip, Table
+from scorefield.report import charts, svg
+from scorefield.report.picture import picture
+from scorefield.report.wording import cell, verdict, worded
+from scorefield.store import to_png
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class Shot(NamedTuple):
+    """A picture of progress, after so many images."""
+
+    images: int
+    png: bytes
+
+
+class Section(NamedTuple):
+    """A part of a page: its anchor, what was found, and what to say or run besides."""
+
+    key: str
+    title: str
+    findings: tuple[Findings, ...] = ()
+    note: str = ""
+    next: str = ""
+    film: tuple[Shot, ...] = ()
+
+
+class Page(NamedTuple):
+    """All that a page says. `facts`: (name, value, a few words); `next`: the command by
+    which training goes on."""
+
+    name: str
+    images_seen: int
+    state: str
+    next: str
+    lead: str
+    command: str
+    facts: tuple[tuple[str, str, str], ...]
+    sections: tuple[Section, ...]
+    left_out: tuple[str, ...] = ()
+
+
+def html(page: Page) -> str:
+    """The report as HTML. The same content gives the same characters."""
+    script = _file("page.js").strip()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return _templates().get_template("page.html").render(
+        page=page, style=_file("page.css"), script=script, digest=digest,
+        version=scorefield.__version__,
+    )  # fmt: skip
+
+
+def fragment(findings: Findings, title: str = "") -> str:
+    """Findings as a part of somebody else's page."""
+    template = _templates().get_template("fragment.html")
+    return template.render(findings=findings, style=_file("page.css"), title=title)
+
+
+def size(png: bytes) -> tuple[int, int]:
+    """Width and height, or BadInput for what is no PNG.
+
+    >>> size(PNG + bytes(8) + bytes([0, 0, 0, 2, 0, 0, 0, 3]))
+    (2, 3)
+    """
+    if png[:8] != PNG or len(png) < 24:
+        raise BadInput("this is not a PNG picture.", "Delete it, or restore it.")
+    width, height = struct.unpack(">II", png[16:24])
+    return width, height
+
+
+def groups(findings: Findings) -> list[tuple[str, list[Any]]]:
+    """Neighbouring items of a kind, which are shown together."""
+    kinds: dict[type, str] = {Figure: "figure", Series: "chart", Heatmap: "chart", Table: "table"}
+    kind = lambda item: kinds.get(type(item), "strip")  # noqa: E731
+    return [(name, list(group)) for name, group in groupby(findings.items, kind)]
+
+
+def png_of(strip: Strip) -> bytes:
+    """The picture of a strip; empty if it only lies in a file."""
+    if strip.x0 is None:
+        return strip.png
+    return to_png(picture(strip.x0, strip.columns, strip.labels))
+
+
+def _chart(item: Series | Heatmap) -> charts.Chart:
+    return charts.chart(item) if isinstance(item, Series) else charts.heat(item)
+
+
+def _charted(findings: Findings) -> bool:
+    """Whether charts show what its tables hold."""
+    return any(isinstance(item, Series) for item in findings.items)
+
+
+def _texts(table: Table, column: int) -> bool:
+    """Whether a column holds words."""
+    return any(isinstance(row[column], str) and not str(row[column])[:1].isdigit()
+               for row in table.rows) or not table.rows  # fmt: skip
+
+
+def _file(name: str) -> str:
+    return _templates().loader.get_source(_templates(), name)[0]  # type: ignore[union-attr] it has
+
+
+@cache
+def _templates() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    folder = FileSystemLoader(Path(__file__).parent / "templates")
+    env = Environment(loader=folder, autoescape=True, undefined=StrictUndefined)
+    env.filters |= {
+        "svg": lambda chart: Markup(svg.svg(chart)),
+        "base64": lambda png: base64.b64encode(png).decode(),
+        "thousands": "{:,}".format,
+        "bar": charts.bar, "chart": _chart, "groups": groups, "png": png_of, "size": size,
+        "charted": _charted, "texts": _texts, "cell": cell, "verdict": verdict, "worded": worded,
+    }  # fmt: skip
+    return env

@@ -1,0 +1,157 @@
+"""What a run's log says: its curves, and its losses by noise level over the training."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from scorefield.base.finding import Findings, Heatmap, Line, Mark, Series
+from scorefield.report.charts import smooth
+
+BUCKET = 1.0
+"""Half the width of a bucket of logsnr in the log."""
+COLUMNS = 48
+"""Of the map of losses over noise levels."""
+QUARTERS = ("1st quarter", "2nd quarter", "3rd quarter", "last quarter")
+"""Of the images seen so far: their losses are drawn over noise levels."""
+CURVES = (
+    ("loss", "Loss", "mean of the objective", True, False),
+    ("lr", "Learning rate", "AdamW", False, True),
+    ("grad_norm", "Gradient norm", "before clipping", True, False),
+    ("images_per_second", "Speed", "images a second", True, True),
+    ("memory_mb", "Memory", "MB", False, True),
+)
+"""(column, name, words, whether it is smoothed, whether its axis begins at 0)."""
+
+
+@dataclass(frozen=True)
+class RunLog:
+    """The rows of `log.jsonl` as columns of equal length; NaN where a row lacks a figure."""
+
+    images: tuple[float, ...] = ()
+    loss: tuple[float, ...] = ()
+    lr: tuple[float, ...] = ()
+    grad_norm: tuple[float, ...] = ()
+    images_per_second: tuple[float, ...] = ()
+    memory_mb: tuple[float, ...] = ()
+    by_logsnr: tuple[tuple[float, tuple[float, ...]], ...] = ()
+    """(middle of a bucket of logsnr, its mean losses), by rising logsnr."""
+    seconds: float = 0.0
+    """Spent on training, over all resumptions."""
+
+
+def read_log(text: str) -> RunLog:
+    """The log of a run, which may still be growing: what is not a whole row is left out.
+
+    >>> read_log('{"images": 10, "loss": 2.0, "seconds": 1.5}\\n{"images": 20, "lo').loss
+    (2.0,)
+    """
+    rows = [row for line in text.splitlines() if (row := _row(line))]
+    seconds = before = 0.0
+    for row in rows:
+        now = _figure(row.get("seconds"))
+        if math.isfinite(now):
+            seconds += now - before if now >= before else now  # a resumed run counts from 0 again
+            before = now
+    columns = {
+        name: tuple(_figure(row.get(name)) for row in rows)
+        for name in ("images", *(curve[0] for curve in CURVES))
+    }
+    buckets = [row["by_logsnr"] if isinstance(row.get("by_logsnr"), dict) else {} for row in rows]
+    names = {name for bucket in buckets for name in bucket if math.isfinite(_figure(name))}
+    by_logsnr = tuple(
+        (float(name), tuple(_figure(bucket.get(name)) for bucket in buckets))
+        for name in sorted(names, key=float)
+    )
+    return RunLog(**columns, by_logsnr=by_logsnr, seconds=seconds)
+
+
+def _row(line: str) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and math.isfinite(_figure(row.get("images"))) else None
+
+
+def _figure(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return math.nan
+    try:
+        return float(value)
+    except ValueError:
+        return math.nan
+
+
+def training(log: RunLog, run: str, clip: float) -> Findings:
+    """The curves of a log, as far as they were logged."""
+    charts = [_curve(log, *curve, clip) for curve in CURVES]
+    absent = [curve[1].lower() for curve, drawn in zip(CURVES, charts) if not drawn]
+    how = "The thin line is as logged, the strong one smoothed."
+    how += f" Not logged: {', '.join(absent)}." if absent else ""
+    return Findings("train", run, how, tuple(chart for chart in charts if chart))
+
+
+def _curve(
+    rows: RunLog, column: str, name: str, words: str, raw: bool, zero: bool, clip: float
+) -> Series | None:
+    values: Sequence[float] = getattr(rows, column)
+    known = [v for v in values if math.isfinite(v)]
+    if not known:
+        return None
+    strong = Line("smoothed" if raw else name.lower(), rows.images,
+                  tuple(smooth(values) if raw else values), shade=1.0)  # fmt: skip
+    faint = (Line("", rows.images, tuple(values), shade=0.32),) if raw else ()
+    near = column == "grad_norm" and min(known) < clip < max(known)
+    marks = (Mark(clip, "clip"),) if near else ()
+    log_scale = (False, False if zero else None)
+    return Series(
+        name, "images seen", name.lower(), (*faint, strong), marks, log_scale, words, zero
+    )
+
+
+def noise(log: RunLog, run: str) -> Findings | None:
+    """The losses by noise level, None if they were not logged."""
+    if not log.by_logsnr:
+        return None
+    images = np.array(log.images)
+    losses = np.array([values for _, values in log.by_logsnr])
+    middles = tuple(middle for middle, _ in log.by_logsnr)
+    how = (
+        "The loss of each noise level, from pure noise (left, below) to nearly clean data. Levels "
+        "are told apart by the logarithm of their signal-to-noise ratio, log(α²/σ²)."
+    )
+    return Findings("train", run, how, (_profiles(images, losses, middles),
+                                        _map(images, losses, middles)))  # fmt: skip
+
+
+def _profiles(images: np.ndarray, losses: np.ndarray, middles: tuple[float, ...]) -> Series:
+    edges = np.linspace(0, images[-1], len(QUARTERS) + 1)
+    lines = []
+    for part, (start, end) in enumerate(pairwise(edges.tolist())):
+        means = _means(losses[:, (images > start) & (images <= end)])
+        if np.isfinite(means).any():
+            lines.append(Line(QUARTERS[part], middles, tuple(means.tolist()), shade=(part + 1) / 4))
+    return Series("Loss at each noise level", "log signal-to-noise ratio", "loss", tuple(lines),
+                  log=(False, None))  # fmt: skip
+
+
+def _map(images: np.ndarray, losses: np.ndarray, middles: tuple[float, ...]) -> Heatmap:
+    columns = np.array_split(np.arange(len(images)), min(COLUMNS, len(images)))
+    edges = [0.0, *(float(images[some[-1]]) for some in columns)]  # of rows, so that none is empty
+    means = np.stack([_means(losses[:, some]) for some in columns], axis=1).tolist()
+    values = tuple(tuple(v if math.isfinite(v) else None for v in row) for row in means)
+    rows = tuple(m - BUCKET for m in middles) + (middles[-1] + BUCKET,)
+    return Heatmap("Loss over training", "images seen", "log SNR", tuple(edges), rows, values,
+               "log signal-to-noise ratio, upwards cleaner")  # fmt: skip
+
+
+def _means(losses: np.ndarray) -> np.ndarray:
+    """Of each row, over what is known of it; NaN where nothing is."""
+    known = np.isfinite(losses)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, losses, 0.0).sum(1) / known.sum(1)

@@ -1,0 +1,285 @@
+"""The page of a run folder: whatever findings lie in it, and what the run itself has to say.
+
+A file that cannot be read costs its own part only; the page says which, and why.
+"""
+
+import ast
+import dataclasses
+import inspect
+import shlex
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from scorefield.base import BadInput
+from scorefield.base.finding import Figure, Findings, Strip, Table, to_findings
+from scorefield.nets.describe import Summary, describe
+from scorefield.report.charts import smooth
+from scorefield.report.html import Page, Section, Shot, fragment, size
+from scorefield.report.log import RunLog, noise, read_log, training
+from scorefield.report.wording import compact, duration, number, setting, worded
+from scorefield.run.config import Config, DataFacts, build_denoiser, network
+from scorefield.run.recipes import recipes
+from scorefield.run.stored import stored_settings
+from scorefield.store import Folder, Reader, exists, read_bytes, read_json, read_text, size_of
+from scorefield.tune import FittedGrid
+from scorefield.use.classify import findings as of_classifier
+from scorefield.use.classify import open_classifier
+from scorefield.use.tune import findings as of_grids
+
+PICTURES, ROOM = 24, 2_000_000
+"""Most pictures of progress on a page, and most bytes of them."""
+HEADLINES = ("Frechet distance", "Class agreement")
+"""Figures that stand at the top of the page."""
+PLACES = (
+    ("measures", "Measures", "eval.json", "eval", "Not measured yet."),
+    ("solvers", "Solvers", "compare/compare.json", "compare", "No solvers were compared yet."),
+    ("grids", "Fitted grids", "grids/NAME.json", "fit-grid", "No grid was fitted to it yet."),
+    ("likelihood", "Likelihood", "likelihood/NAME.json", "likelihood", ""),
+    ("restorations", "Restorations", "restore/restore.json", "restore", ""),
+    ("classifier", "Classifier of noisy samples", "classifier.json", "train-classifier", ""),
+)  # fmt: skip
+"""(anchor, title, files, the command that writes them, what is said where there are none)."""
+
+
+class Known(NamedTuple):
+    """What the page says of a run's own files."""
+
+    path: str
+    config: Config
+    usual: Config
+    facts: DataFacts
+    size: Summary
+    images_seen: int
+    checkpoint: bool
+    log: RunLog
+
+    def missing(self, key: str, title: str, fact: str, command: str) -> Section:
+        """A section that says what to run."""
+        if not self.checkpoint:
+            return Section(key, title, note=f"{fact} The first checkpoint must come before.")
+        next = f"scorefield {command} {shlex.quote(self.path)}"
+        return Section(key, title, note=f"{fact} Next:", next=next)
+
+
+def overview(path: Path, resume: str = "") -> Page:
+    """What a page says of the run at `path`, as far as the run has come.
+
+    `resume`: the command by which training goes on, with `{recipe}` and `{path}` in it.
+    """
+    folder, reader = Folder(path), Reader(path)
+    config, facts = stored_settings(folder)
+    recipe = config.data.name
+    log = reader.one("log.jsonl", lambda file: read_log(read_text(file))) or RunLog()
+    seen = folder.images_seen() if folder.has_checkpoint else int(max(log.images, default=0))
+    about = describe(build_denoiser(config, facts).net, facts.shape)  # type: ignore[arg-type]
+    usual = recipes[recipe]() if recipe in recipes else Config()
+    run = Known(str(path), config, usual, facts, about, seen, folder.has_checkpoint, log)
+    found = [(place, _found(reader, place[2])) for place in PLACES]
+    own = [_film(run, _shots(reader)), *(_section(run, *place) for place in found)]
+    own[2:2] = _logged(run)
+    sections = [s for s in own if s] + [_settings(run)]
+    total, quoted = config.training.images, shlex.quote(str(path))
+    state, next = f"Trained on {seen:,} images", ""
+    if seen < total:
+        state = f"At {seen:,} of {total:,} images."
+        next = resume.format(recipe=shlex.quote(recipe), path=quoted)
+    return Page(
+        path.resolve().name, seen, state, next, _headline(run),
+        f"scorefield report {quoted}", tuple(_facts(run, found[0][1])),
+        tuple(sections), tuple(reader.left_out),
+    )  # fmt: skip
+
+
+def summary(path: Path) -> str:
+    """A run as a notebook shows it: its facts and what was measured of it."""
+    page = overview(path)
+    facts = Findings("run", str(path), page.lead, (Table("", ("", "", ""), page.facts),))
+    measured = next(s.findings for s in page.sections if s.key == "measures")
+    return "".join(fragment(found) for found in (facts, *measured))
+
+
+def _found(reader: Reader, entry: str) -> tuple[Findings, ...]:
+    """What lies in the files of an entry, with the pictures beside them."""
+    if entry.startswith("grids"):
+        grids = reader.every(entry, lambda f: FittedGrid.from_json(read_json(f), str(f)))
+        return (of_grids(grids, str(reader.folder.path)),) if grids else ()
+    return tuple(reader.every(entry, _read).values())
+
+
+def _read(file: Path) -> Findings:
+    if file.name == "classifier.json":
+        return of_classifier(open_classifier(file.parent).facts, str(file.parent))
+    found = to_findings(read_json(file), str(file))
+    return dataclasses.replace(found, items=tuple(
+        dataclasses.replace(item, png=_picture(file.parent / item.file))
+        if isinstance(item, Strip) and item.file and exists(file.parent / item.file) else item
+        for item in found.items
+    ))  # fmt: skip
+
+
+def _picture(file: Path) -> bytes:
+    content = read_bytes(file)
+    try:
+        size(content)
+    except BadInput as error:
+        raise BadInput(f"{file} is not a PNG picture.", error.remedy) from error
+    return content
+
+
+def _shots(reader: Reader) -> tuple[Shot, ...]:
+    """Pictures of progress, by images seen: as many as have room, first and last among them."""
+    files = sorted(reader.folder.find("samples/IMAGES.png"), key=lambda file: int(file.stem))
+    sizes = {file: size_of(file) for file in files}
+    for most in range(PICTURES, 1, -1):
+        files = spread_evenly(files, most)
+        if sum(sizes[file] for file in files) <= ROOM:
+            break
+    found = ((int(f.stem), reader.read(f, _picture)) for f in files)
+    return tuple(Shot(images, png) for images, png in found if png)
+
+
+def _film(run: Known, shots: tuple[Shot, ...]) -> Section:
+    if not shots:
+        fact = "No pictures of progress yet: training leaves one at each checkpoint."
+        return run.missing("samples", "Samples", fact, "sample")
+    s = run.config.sample
+    first = (
+        "The same seeds at each checkpoint" if len(shots) > 1 else "Samples at the first checkpoint"
+    )
+    note = (
+        f"{first}, drawn with the averaged weights: {s.solver}, {s.steps} steps, guidance "
+        f"{s.guidance:g}."
+    )
+    return Section("samples", "Samples", note=note, film=shots)
+
+
+def _section(run: Known, place: tuple[str, ...], found: tuple[Findings, ...]) -> Section | None:
+    key, title, _, command, missing = place
+    if not found:
+        return run.missing(key, title, missing, command) if missing else None
+    old = sorted({f.record.get("images_seen", run.images_seen) for f in found} - {run.images_seen})
+    if not old:
+        return Section(key, title, found)
+    at = ", ".join(f"{images:,}" for images in old)
+    note = f"Measured at {at} images; the run is at {run.images_seen:,}. Again:"
+    return Section(key, title, found, note, f"scorefield {command} {shlex.quote(run.path)}")
+
+
+def _logged(run: Known) -> list[Section]:
+    curves = training(run.log, run.path, run.config.training.clip) if run.log.images else None
+    levels = noise(run.log, run.path)
+    empty = "The log is empty: training writes to it as it goes."
+    old = (
+        "This run did not log its loss by noise level: it was trained before that was done, or has "
+        "no row yet."
+    )
+    return [
+        Section(key, title, (found,)) if found else Section(key, title, note=note)
+        for key, title, found, note in (
+            ("training", "Training", curves, empty), ("noise", "Noise levels", levels, old),
+        )
+    ]  # fmt: skip
+
+
+def _settings(run: Known) -> Section:
+    """Every setting beside the recipe's, those that differ with a dot."""
+    tables, changed = [], 0
+    for group, rows in settings(run.config, run.usual):
+        changed += sum(bool(row[2]) for row in rows)
+        head = ("setting", "value", "recipe", "what it is")
+        tables.append(Table(group.capitalize(), head, tuple(rows)))
+    which = {0: "All settings are", 1: "1 setting differs from"}.get(
+        changed, f"{changed} settings differ from"
+    )
+    how = f"{which} those of the recipe {run.config.data.name}."
+    return Section(
+        "configuration", "Configuration", (Findings("train", run.path, how, tuple(tables)),)
+    )
+
+
+def settings(
+    config: Config, usual: Config
+) -> Iterator[tuple[str, list[tuple[str, str, str, str]]]]:
+    """The groups of a configuration, each with rows of (name, value, the recipe's if it differs,
+    what it is)."""
+    for group in dataclasses.fields(config):
+        mine, theirs = getattr(config, group.name), getattr(usual, group.name)
+        if isinstance(mine, str):  # a spec
+            words = field_words(type(config))[group.name]
+            differs = mine != theirs
+            yield group.name, [("● " * differs + group.name, mine, theirs * differs, words)]
+            continue
+        prefix = "" if group.name == "training" else f"{group.name}."
+        words, rows = field_words(type(mine)), []
+        for field in dataclasses.fields(mine):
+            value, other = getattr(mine, field.name), getattr(theirs, field.name)
+            differs = value != other
+            flag = f"{'● ' * differs}{prefix}{field.name}".replace("_", "-")
+            told = setting(other) if differs else ""
+            rows.append((flag, setting(value), told, words.get(field.name, "")))
+        yield group.name, rows
+
+
+def field_words(kind: type) -> dict[str, str]:
+    """The strings that stand below the fields of a dataclass.
+
+    >>> from scorefield.run.config import DataConfig
+    >>> field_words(DataConfig)["name"]
+    'A registered set, a folder of pictures, or an .npz file.'
+    """
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for field, words in zip(body.body, body.body[1:]):
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(words, ast.Expr)
+            and isinstance(words.value, ast.Constant)
+        ):
+            found[field.target.id] = " ".join(str(words.value.value).split())
+    return found
+
+
+def spread_evenly(items: Sequence[Any], most: int) -> list[Any]:
+    """At most so many, first and last among them.
+
+    >>> spread_evenly(range(10), 4)
+    [0, 3, 6, 9]
+    """
+    if len(items) <= most:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+
+
+def _headline(run: Known) -> str:
+    """The run in one sentence."""
+    facts, config = run.facts, run.config
+    net = network(config.net, facts).name
+    shape = "×".join(str(n) for n in facts.shape)
+    classes = f", {len(facts.classes)} classes" if facts.classes else ""
+    return (
+        f"A {net} of {compact(run.size.parameters)} parameters on {facts.name} ({shape}{classes}), "
+        f"{config.objective.view} on the {config.objective.schedule} schedule."
+    )
+
+
+def _facts(run: Known, measured: tuple[Findings, ...]) -> Iterator[tuple[str, str, str]]:
+    log, about = run.log, run.size
+    yield "Images seen", compact(run.images_seen), f"batches of {run.config.training.batch:,}"
+    if log.seconds:
+        speed = compact(max(log.images, default=0) / log.seconds)
+        yield "Training time", duration(log.seconds), f"{speed} images a second"
+    if losses := [v for v in smooth(log.loss) if v == v]:
+        first = f"from {number(losses[0])}, smoothed" if len(losses) > 1 else "smoothed"
+        yield "Loss", number(losses[-1]), first
+    yield "Parameters", compact(about.parameters), f"{about.parameters:,}"
+    work = compact(3 * about.flops_per_sample * run.images_seen, "FLOP")
+    words = f"training: about {work}" if run.images_seen else "for one sample"
+    yield "Network call", compact(about.flops_per_sample, "FLOP"), words
+    for f in (item for found in measured for item in found.items):
+        if isinstance(f, Figure) and f.name in HEADLINES and f.floor is not None:
+            real = worded(f.floor, None, f.unit)
+            yield f.name, worded(f.value, None, f.unit), f"real data {real}"
