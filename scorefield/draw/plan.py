@@ -56,5 +56,5 @@ class Asked(NamedTuple):
 
 def guided(scale: float | Tensor, conditional: bool, guide: Guide | None = None) -> Guide:
     """Classifier-free guidance of that scale where there are conditions, and `guide` around it."""
-    inner = [cfg(scale)] if conditional else []
-    return chain(*inner, *([guide] if guide else []))
+    inner = cfg(scale)  # which refuses what is no scale, also where none is asked for
+    return chain(*([inner] if conditional else []), *([guide] if guide else []))

@@ -25,7 +25,6 @@ from scorefield.guide.cfg import cfg
 from scorefield.guide.classifier import classifier
 from scorefield.guide.compose import chain, mixture, product
 from scorefield.guide.interval import interval
-from scorefield.guide.known import known
 from scorefield.guide.population import Particles, Population, Twisted
 from scorefield.guide.rescale import rescale
 from scorefield.guide.threshold import threshold
@@ -48,7 +47,6 @@ __all__ = [
     "classifier",
     "hybrid",
     "interval",
-    "known",
     "mixture",
     "product",
     "rescale",

@@ -31,7 +31,8 @@ from scorefield.base import BadInput, Cond, Watch, quiet
 from scorefield.catalogue.plans import guide as build_guide
 from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, draw
-from scorefield.guide import carried, chain, known
+from scorefield.guide import carried, chain
+from scorefield.guide.known import known
 from scorefield.solve import DDIM, Restart
 from scorefield.use.encode import encode_rows
 from scorefield.use.plan import Settings, plan_of

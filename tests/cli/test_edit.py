@@ -14,7 +14,7 @@ from scorefield.cli import edit as command
 from scorefield.data.readers.given import input_picture
 from scorefield.denoise import Denoiser
 from scorefield.denoise.exact import Gaussian
-from scorefield.guide import known
+from scorefield.guide.known import known
 from scorefield.process import Cosine, Flow
 from scorefield.run.config import build_levels
 from scorefield.run.open import open_run

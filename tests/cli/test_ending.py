@@ -43,9 +43,7 @@ def test_a_signal_while_importing(signum):
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_at_work(cli, run, monkeypatch, signum):
     before = signal.getsignal(signum)
-    monkeypatch.setattr(
-        scorefield.cli.report, "read_run", lambda path: os.kill(os.getpid(), signum)
-    )
+    monkeypatch.setattr(scorefield.cli.report, "overview", lambda *_: os.kill(os.getpid(), signum))
     assert cli("report", run) == (130, "", "stopped\n")
     assert signal.getsignal(signum) == before
     assert not (run / "report.html").exists()

@@ -60,12 +60,7 @@ METHODS |= {"safe_open", "save", "save_file", "stat", "symlink_to", "tofile", "t
 METHOD_PREFIXES = ("read_", "write_")
 FLAG = re.compile(r"(^|[\s(])--([a-z]|$)")
 BAR = "the bar goes to cli/frame, which hands down a `watch`"
-LEFT = {
-    "scorefield/run/bar.py": BAR,
-    "scorefield/solve/loop.py": BAR,
-    "scorefield/use/compare.py": BAR,
-    "scorefield/use/generate.py": BAR,
-}
+LEFT = {"scorefield/solve/loop.py": BAR}
 """Modules that still touch the disk, talk or name a flag, and what mends them. It may shrink."""
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc"}
 

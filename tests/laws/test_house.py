@@ -14,8 +14,8 @@ from tests.laws.house import ROOT, by_package, callers, code_lines, sources, sur
 from tests.refusal import fails
 
 WALKERS = {"solve", "draw", "likelihood"}
-SURFACE_MOST = 0.60  # to end at .40
-TESTS_MOST = 1.20  # for each line of code; to end at 1.1
+SURFACE_MOST = 0.50  # to end at .40
+TESTS_MOST = 1.17  # for each line of code; to end at 1.1
 LONG_LEFT = {"run/stored"}
 VERBS = {"Options", "main", "findings"}
 """Each verb's own; it is known by its module."""
@@ -88,7 +88,7 @@ def test_the_surface_is_thin_and_so_are_the_tests(house):
 def test_a_planted_surface_and_planted_tests(house):
     counts = by_package(house)
     fails("", check_surface, {**counts, "serve": 700})
-    fails("", check_tests, 120 * 100 + 1, 10_000)
+    fails("", check_tests, 117 * 100 + 1, 10_000)
 
 
 SOURCE = '''"""Module.
