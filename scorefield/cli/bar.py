@@ -28,12 +28,16 @@ class Bar:
     """Speed and time left; in a file or a pipe only a line every few seconds. It may have `words`
     behind it."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: bool = True) -> None:
+        self.shown = shown
         self.tqdm: tqdm | None = None
         self.words = ""
 
     def __call__(self, done: float, total: float, unit: str) -> None:
-        if self.tqdm is None:
+        if not self.shown:
+            return
+        if self.tqdm is None or self.tqdm.unit != unit:
+            self.close()
             self.tqdm = _tqdm(done, total, unit)
         self.tqdm.total = total
         if self.words:

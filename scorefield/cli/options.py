@@ -1,19 +1,14 @@
 """What several commands share: reading flags, lists of numbers, and saying results."""
 
-import contextlib
-import inspect
-import io
-import itertools
 import json
-import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
-
-import tyro
+from typing import Any, TypeVar
 
 from scorefield.base.errors import BadInput, unknown
+from scorefield.cli.flags import Switch  # noqa: F401
+from scorefield.cli.frame import note, parse  # noqa: F401
+from scorefield.run.open import device  # noqa: F401 until every verb has its frame
 from scorefield.store import claim, claim_folder
 
 T = TypeVar("T")
@@ -21,35 +16,6 @@ T = TypeVar("T")
 LARGEST_LIST = 10_000_000
 FEW = 8
 """Samples of the commands whose picture shows each of them large."""
-
-Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
-"""A flag that is there or not, without a --no- twin."""
-
-
-def parse(kind: type[T], command: str, argv: list[str], default: T | None = None) -> T:
-    """Flags as a dataclass; its docstring is the help text. Wrong flags raise BadInput."""
-    keywords: dict[str, Any] = {} if default is None else {"default": default}
-    prog, complaint = f"scorefield {command}", io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint):
-            return tyro.cli(
-                kind, prog=prog, args=argv, description=inspect.cleandoc(kind.__doc__ or ""),
-                **keywords,
-            )  # fmt: skip
-    except SystemExit as end:
-        if not end.code:
-            raise
-        raise _one_sentence(complaint.getvalue(), prog) from None
-
-
-def _one_sentence(boxed: str, prog: str) -> BadInput:
-    """The error in the box that the parser draws: a title, what is wrong, rule, hints."""
-    rows = [line.strip("│ ") for line in boxed.splitlines()[1:-1]]
-    fact = " ".join(itertools.takewhile(lambda row: row and row[0] != "─", rows))
-    fact = re.sub(r"no type matching {None}\|(.+?) could be instantiated from", r"no \1 in", fact)
-    near = re.search(r"Perhaps you meant.*?(--[\w.-]+)", " ".join(rows))
-    hint = f"Did you mean {near[1]}? " if near else ""
-    return BadInput(f"{fact.rstrip('.')}.", f"{hint}See {prog} --help.")
 
 
 def numbers(text: str, flag: str) -> list[int]:
@@ -130,14 +96,6 @@ def settings_for(run: Any, options: Any) -> dict[str, Any]:
     return settings_of(run, **{name: getattr(options, name) for name in names})
 
 
-def device() -> str:
-    """Where to sample: the accelerator, if there is one."""
-    import torch
-
-    accelerator = torch.accelerator.current_accelerator()
-    return accelerator.type if accelerator and torch.accelerator.is_available() else "cpu"
-
-
 def note_guidance(grid: Any, guidance: float) -> None:
     """Say so where a grid was fitted at another guidance than it is used with."""
     if hasattr(grid, "guidance") and grid.guidance != guidance:
@@ -196,16 +154,3 @@ def out_folder(out: Path, *names: str) -> Path:
 def say(result: dict[str, Any], text: str, as_json: bool) -> None:
     """Print a result for a person, or as one JSON object for a machine."""
     print(json.dumps(result, allow_nan=False) if as_json else text)
-
-
-def note(text: str) -> None:
-    """A line for a person, out of the way of what a machine reads."""
-    with contextlib.suppress(OSError):  # one that nobody can read is no reason to stop
-        print(text, file=sys.stderr)
-
-
-def epochs(steps: Any) -> Any:
-    """Steps of a judge's training with a bar."""
-    from tqdm.auto import tqdm
-
-    return tqdm(steps, desc="judge", unit="epoch", disable=not sys.stderr.isatty())

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import torch
 from torch import Tensor
 
 from scorefield import catalogue
@@ -111,3 +112,9 @@ def open_grid(run: Run, name: str) -> str | FittedGrid:
             "Fit one to this run: scorefield fit-grid RUN.",
         )
     return grid
+
+
+def device() -> str:
+    """Where a model computes: the accelerator, if there is one."""
+    accelerator = torch.accelerator.current_accelerator()
+    return accelerator.type if accelerator and torch.accelerator.is_available() else "cpu"

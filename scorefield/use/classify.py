@@ -30,8 +30,9 @@ from scorefield.data import Data, Split
 from scorefield.denoise.precondition import NOISE_RANGE
 from scorefield.nets.classifier import Classifier
 from scorefield.process import Schedule
-from scorefield.run.open import Run
-from scorefield.store import digest_tensors, keep_model, open_model, short
+from scorefield.run.open import Run, data_of, device, open_run
+from scorefield.store import claim, digest_tensors, keep_model, open_model, short
+from scorefield.train import keep_freed_memory
 
 BATCH = 256
 LEARNING_RATE = 2e-3
@@ -209,6 +210,32 @@ def findings(facts: Mapping[str, Any], run: str) -> Findings:
     series = Series("Accuracy by noise level", "logsnr", "accuracy", (line,), (chance,),
                     words=words, zero=True)  # fmt: skip
     return Findings("train-classifier", run, how, (series,), {"run": run, **facts})
+
+
+def classify(
+    path: Path,
+    images: int,
+    *,
+    width: int,
+    blocks: int,
+    seed: int,
+    watch: Callable[[float, float, float], None] = lambda done, total, loss: None,
+) -> Findings:
+    """Train the classifier of the run at `path` and keep it there. `watch` sees images, their total
+    and the loss."""
+    for name, value in (("images", images), ("width", width), ("blocks", blocks)):
+        if value < 1:
+            raise BadInput(f"`{name}` is {value}.", "Give at least 1.")
+    run = open_run(path)
+    claim(path / "classifier.safetensors", path / "classifier.json", field="run")
+    data = data_of(run, split=False)  # it has a split of its own to be measured on
+    run.denoiser.to(device())
+    keep_freed_memory()
+    noisy = train_classifier(
+        run, data, images, width=width, blocks=blocks, seed=seed, watch=lambda s: watch(*s)
+    )
+    keep_classifier(noisy, path)
+    return findings(noisy.facts, str(path))
 
 
 def keep_classifier(noisy: NoisyClassifier, folder: Path) -> None:

@@ -48,7 +48,7 @@ def test_fit_takes_a_recipe_by_name_and_settings_by_keyword(tmp_path):
 def test_a_misspelt_setting_is_named():
     with pytest.raises(BadInput, match="unknown training setting 'image'. Did you mean 'images'"):
         sf.fit("digits", image=3)
-    with pytest.raises(BadInput, match="`batch` is 0"):
+    with pytest.raises(BadInput, match="batch is 0"):
         sf.fit("digits", batch=0)
     with pytest.raises(BadInput, match="Did you mean 'digits'"):
         sf.fit("digit")
@@ -101,7 +101,7 @@ def test_generate_leaves_the_solver_and_seeds_to_the_caller(model):
 @pytest.mark.parametrize(
     "wrong, says",
     [
-        ({"n": 0}, "`n` is 0"), ({"batch": 0}, "batch is 0"), ({"steps": 0}, "steps is 0"),
+        ({"n": 0}, "`n` is 0"), ({"batch": 0}, "`batch` is 0"), ({"steps": 0}, "steps is 0"),
         ({"labels": []}, r"the labels are \[\]"), ({"labels": [0.5]}, "whole numbers"),
         ({"labels": [10]}, "label 10"), ({"labels": [-1]}, "label -1"),
         ({"seeds": [1, 2]}, "2 seeds for 4 samples"), ({"guidance": float("nan")}, "nan"),

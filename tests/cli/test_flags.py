@@ -37,7 +37,7 @@ FLAGS = {
     "anagram": """
         --help --views --labels --n --steps --solver --grid --guidance --seeds --out --json
     """,
-    "train-classifier": "--help --images --width --blocks --seed --json",
+    "train-classifier": "--help --json --images --width --blocks --seed",
     "likelihood": """
         --help --data --method --trace --n --dequantise --draws --solver --steps --floor
         --guidance --unconditional --average --against --batch --out --json

@@ -177,7 +177,7 @@ def test_a_bulk_job_remembers_its_guide(guided, cli, refused, tmp_path, monkeypa
 
 def test_what_cannot_be_done_is_refused(run, refused, tmp_path, cli):
     assert "no classifier" in refused("sample", run, "--guide", "classifier")
-    with pytest.raises(BadInput, match="--images is 0"):
+    with pytest.raises(BadInput, match="`images` is 0"):
         command.main([str(run), "--images", "0"])
     with pytest.raises(BadInput, match="does not exist"):
         command.main([str(tmp_path / "none")])

@@ -1,0 +1,83 @@
+"""The flags that verbs share: each has one type and one text, wherever it occurs.
+
+A verb's options inherit those that it has in common with others, and may set another default.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+"""A flag that is there or not, without a --no- twin."""
+
+
+def flag(text: str) -> object:
+    """The text of a flag to which verbs give defaults of their own."""
+    return tyro.conf.arg(help=text)
+
+
+StepCount = Annotated[str | None, flag("Solver steps: 20, or 5,10,20 where several are compared.")]
+SolverSpec = Annotated[
+    str | None,
+    flag("Solver, with options if you like: heun:churn=.3 (see scorefield catalogue solvers)."),
+]
+Scale = Annotated[float | None, flag("Scale of guidance; 1 is none, of a classifier Bayes's.")]
+RowCount = Annotated[int | None, flag("How many (default: as many as seeds).")]
+ClassList = Annotated[str | None, flag("Classes, in turn: 0-9, 3,5 or names.")]
+SeedNumber = Annotated[int, flag("Seed of all that is drawn.")]
+ImageCount = Annotated[int | None, flag("Images seen by training, repeats counted.")]
+OutPath = Annotated[Path | None, flag("What to write (default: in the run folder).")]
+Source = Annotated[
+    str | None, flag("A picture, an .npz or .npy of examples x, or test:INDEX of held-out data.")
+]
+BatchSize = Annotated[int, flag("Examples at a time; bounds memory.")]
+NoCond = Annotated[Switch, flag("Without any class or other condition.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spoken:
+    """Of every verb."""
+
+    json: Switch = False
+    """Print one JSON object instead of text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnRun(Spoken):
+    """Of a verb that works on a run."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder that `scorefield train` wrote."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Averaged(OnRun):
+    """Of a verb that may work with another average of the weights."""
+
+    average: float | None = None
+    """Length of an average of the weights that scorefield ema made (default: that of training)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How samples are made; what is not given is the run's own."""
+
+    steps: StepCount = None
+    solver: SolverSpec = None
+    grid: str | None = None
+    """Noise levels visited, with options if you like: karras:rho=5 (see scorefield catalogue
+    grids); or the name of a grid that scorefield fit-grid wrote, which brings its steps, solver
+    and guidance."""
+    guidance: Scale = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """For whom samples are made."""
+
+    n: RowCount = None
+    seeds: str | None = None
+    """Seeds, one each: 0-99 or 1,2,7 (default: 0 to n-1)."""
+    labels: ClassList = None

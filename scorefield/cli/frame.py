@@ -1,0 +1,82 @@
+"""What every verb is put into: its flags are read, its work is watched, its findings are said.
+
+A verb is a dataclass of options and a function from them, and a bar, to findings. It is imported
+when it is asked for, and imports what it works with when it works.
+"""
+
+import contextlib
+import inspect
+import io
+import itertools
+import json
+import re
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from scorefield.base.errors import BadInput
+from scorefield.cli.bar import Bar
+
+if TYPE_CHECKING:
+    from scorefield.base.finding import Findings
+
+T = TypeVar("T")
+Work = "Callable[[T, Bar], Findings | int]"
+
+
+def verb(name: str, kind: type[T], work: "Work") -> Callable[[list[str]], int]:
+    """The `main` of a verb: flags -> findings -> text or JSON -> exit code. A verb that has said
+    what there is to say returns the code itself."""
+
+    def main(argv: list[str]) -> int:
+        options = parse(kind, name, argv)
+        as_json = getattr(options, "json", False)
+        with closing(Bar(sys.stderr.isatty() or not as_json)) as bar:
+            found = work(options, bar)
+        return found if isinstance(found, int) else show(found, as_json)
+
+    return main
+
+
+def parse(kind: type[T], name: str, argv: list[str], default: T | None = None) -> T:
+    """Flags as a dataclass; its docstring is the help text. Wrong flags raise BadInput."""
+    import tyro
+
+    keywords: dict[str, Any] = {} if default is None else {"default": default}
+    prog, complaint = f"scorefield {name}", io.StringIO()
+    about = inspect.cleandoc(kind.__doc__ or "")
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(kind, prog=prog, args=argv, description=about, **keywords)
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise _one_sentence(complaint.getvalue(), prog) from None
+
+
+def _one_sentence(boxed: str, prog: str) -> BadInput:
+    """The error in the box that the parser draws: a title, what is wrong, rule, hints."""
+    rows = [line.strip("│ ") for line in boxed.splitlines()[1:-1]]
+    fact = " ".join(itertools.takewhile(lambda row: row and row[0] != "─", rows))
+    fact = re.sub(r"no type matching {None}\|(.+?) could be instantiated from", r"no \1 in", fact)
+    near = re.search(r"Perhaps you meant.*?(--[\w.-]+)", " ".join(rows))
+    hint = f"Did you mean {near[1]}? " if near else ""
+    return BadInput(f"{fact.rstrip('.')}.", f"{hint}See {prog} --help.")
+
+
+def show(found: "Findings", as_json: bool) -> int:
+    """Print findings for a person, or as one JSON object for a machine; done."""
+    if as_json:
+        print(json.dumps(found.to_json(), allow_nan=False))
+    else:
+        from scorefield.report.text import render
+
+        print(render(found))
+    return 0
+
+
+def note(text: str) -> None:
+    """A line for a person, out of the way of what a machine reads."""
+    with contextlib.suppress(OSError):  # one that nobody can read is no reason to stop
+        print(text, file=sys.stderr)
