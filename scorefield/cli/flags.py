@@ -23,7 +23,9 @@ SolverSpec = Annotated[
     str | None,
     flag("Solver, with options if you like: heun:churn=.3 (see scorefield catalogue solvers)."),
 ]
-Scale = Annotated[float | None, flag("Scale of guidance; 1 is none, of a classifier Bayes's.")]
+GuidanceScale = Annotated[
+    float | None, flag("Scale of guidance; 1 is none, of a classifier Bayes's.")
+]
 RowCount = Annotated[int | None, flag("How many (default: as many as seeds).")]
 ClassList = Annotated[str | None, flag("Classes, in turn: 0-9, 3,5 or names.")]
 SeedNumber = Annotated[int, flag("Seed of all that is drawn.")]
@@ -70,7 +72,7 @@ class Sampling:
     """Noise levels visited, with options if you like: karras:rho=5 (see scorefield catalogue
     grids); or the name of a grid that scorefield fit-grid wrote, which brings its steps, solver
     and guidance."""
-    guidance: Scale = None
+    guidance: GuidanceScale = None
 
 
 @dataclass(frozen=True, kw_only=True)

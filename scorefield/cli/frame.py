@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from scorefield.base.finding import Findings
 
 T = TypeVar("T")
-Work = "Callable[[T, Bar], Findings | int]"
 
 
-def verb(name: str, kind: type[T], work: "Work") -> Callable[[list[str]], int]:
+def verb(
+    name: str, kind: type[T], work: "Callable[[T, Bar], Findings | int]"
+) -> Callable[[list[str]], int]:
     """The `main` of a verb: flags -> findings -> text or JSON -> exit code. A verb that has said
     what there is to say returns the code itself."""
 

@@ -154,3 +154,10 @@ def out_folder(out: Path, *names: str) -> Path:
 def say(result: dict[str, Any], text: str, as_json: bool) -> None:
     """Print a result for a person, or as one JSON object for a machine."""
     print(json.dumps(result, allow_nan=False) if as_json else text)
+
+
+def epochs(steps: Any) -> Any:
+    """Steps of a judge's training with a bar."""
+    from tqdm.auto import tqdm
+
+    return tqdm(steps, desc="judge", unit="epoch", disable=not sys.stderr.isatty())

@@ -7,8 +7,6 @@ from scorefield.cli.bar import Bar
 from scorefield.cli.flags import ImageCount, OnRun, SeedNumber
 from scorefield.cli.frame import note, verb
 
-IMAGES = 200_000
-
 
 @dataclass(frozen=True, kw_only=True)
 class Options(OnRun):
@@ -21,7 +19,7 @@ class Options(OnRun):
       scorefield train-classifier runs/fashion --images 500000 --width 48
     """
 
-    images: ImageCount = IMAGES
+    images: ImageCount = 200_000
     width: int = 32
     """Channels at full size (pictures), or a quarter of the hidden units (vectors)."""
     blocks: int = 2
@@ -36,9 +34,7 @@ def work(o: Options, bar: Bar) -> Findings:
         bar.words = f"loss {loss:.3f}"
         bar(done, total, "img")
 
-    found = classify(
-        o.run, o.images or IMAGES, width=o.width, blocks=o.blocks, seed=o.seed, watch=watch
-    )
+    found = classify(o.run, o.images, width=o.width, blocks=o.blocks, seed=o.seed, watch=watch)
     if not o.json:
         note(f"use it: scorefield sample {o.run} --guide classifier --guidance 2")
     return found

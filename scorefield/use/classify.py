@@ -214,7 +214,7 @@ def findings(facts: Mapping[str, Any], run: str) -> Findings:
 
 def classify(
     path: Path,
-    images: int,
+    images: int | None,
     *,
     width: int,
     blocks: int,
@@ -224,7 +224,7 @@ def classify(
     """Train the classifier of the run at `path` and keep it there. `watch` sees images, their total
     and the loss."""
     for name, value in (("images", images), ("width", width), ("blocks", blocks)):
-        if value < 1:
+        if value is None or value < 1:
             raise BadInput(f"`{name}` is {value}.", "Give at least 1.")
     run = open_run(path)
     claim(path / "classifier.safetensors", path / "classifier.json", field="run")
@@ -232,7 +232,7 @@ def classify(
     run.denoiser.to(device())
     keep_freed_memory()
     noisy = train_classifier(
-        run, data, images, width=width, blocks=blocks, seed=seed, watch=lambda s: watch(*s)
+        run, data, images or 0, width=width, blocks=blocks, seed=seed, watch=lambda s: watch(*s)
     )
     keep_classifier(noisy, path)
     return findings(noisy.facts, str(path))
