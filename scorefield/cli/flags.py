@@ -24,7 +24,9 @@ SolverSpec = Annotated[
     flag("Solver, with options if you like: heun:churn=.3 (see scorefield catalogue solvers)."),
 ]
 GuidanceScale = Annotated[
-    float | None, flag("Scale of guidance; 1 is none, of a classifier Bayes's.")
+    float | None, flag("Scale of guidance; 1 is none (of a classifier: Bayes's).")
+]
+    float | None, flag("Scale of guidance; 1 is none (of a classifier: Bayes's).")
 ]
 RowCount = Annotated[int | None, flag("How many (default: as many as seeds).")]
 ClassList = Annotated[str | None, flag("Classes, in turn: 0-9, 3,5 or names.")]

@@ -1,6 +1,7 @@
 """What several commands share: reading flags, lists of numbers, and saying results."""
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
