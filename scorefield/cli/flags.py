@@ -26,8 +26,6 @@ SolverSpec = Annotated[
 GuidanceScale = Annotated[
     float | None, flag("Scale of guidance; 1 is none (of a classifier: Bayes's).")
 ]
-    float | None, flag("Scale of guidance; 1 is none (of a classifier: Bayes's).")
-]
 RowCount = Annotated[int | None, flag("How many (default: as many as seeds).")]
 ClassList = Annotated[str | None, flag("Classes, in turn: 0-9, 3,5 or names.")]
 SeedNumber = Annotated[int, flag("Seed of all that is drawn.")]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from scorefield.base import Cond, Denoise, Level, Seeded
 from scorefield.draw.plan import Asked, Plan
-from scorefield.solve import Info
+from scorefield.solve import Info, trajectory
 from scorefield.solve.loop import check_levels
 
 
@@ -81,13 +81,21 @@ def tick(jobs: Sequence[Job], denoise: Denoise, limit: int = 256) -> list[Event]
         return tick(jobs[:half], denoise, limit) + tick(jobs[half:], denoise, limit)
 
 
+@torch.no_grad()
 def walk(job: Job, denoise: Denoise) -> Iterator[Job]:
     """The job after each of its steps. Raises what stops it."""
-    while not job.done:
+    if job.answers:  # within a step that a tick has begun
         (event,) = tick([job], denoise)
         if event.failure:
             raise event.failure
         job = event.job
+        yield job
+    plan, (seeds, cond, _) = job.plan, job.asked
+    if job.done:
+        return
+    rest, guided = plan.levels.at(slice(job.k, None)), plan.guide(denoise)
+    for state, _ in trajectory(plan.solver, guided, job.state, rest, Seeded(seeds), cond):
+        job = Job(plan, job.asked, state, job.k + 1)
         yield job
 
 
