@@ -54,7 +54,7 @@ def counts(text: str, field: str = "steps") -> list[int]:
     return found
 
 
-def count(text: str | None, field: str = "steps") -> int | None:
+def count(text: str | int | None, field: str = "steps") -> int | None:
     """One count, or None where it is left to the run.
 
     >>> count("20"), count(None)
@@ -62,7 +62,7 @@ def count(text: str | None, field: str = "steps") -> int | None:
     """
     if text is None:
         return None
-    found = counts(text, field)
+    found = counts(str(text), field)
     if len(found) > 1:
         raise BadInput(f"`{field}` is {text}: {len(found)} numbers.", "Give one.", field)
     return found[0]
