@@ -27,8 +27,8 @@ FLAGS = {
         --json
     """,
     "edit": """
-        --help --input --strength --mask --labels --conditions --n --seeds --encode --source --steps
-        --solver --grid --guidance --out --json
+        --help --json --steps --solver --grid --guidance --n --seeds --labels --input --strength
+        --mask --conditions --encode --source --out
     """,
     "restore": """
         --help --operator --input --measured --noise --method --n --steps --solver --grid --labels
