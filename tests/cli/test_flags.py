@@ -23,8 +23,8 @@ FLAGS = {
     "eval": "--help --steps --solver --grid --guidance --json --average --n --seed",
     "compare": "--help --n --seeds --labels --json --solvers --steps --grid --guidance --out",
     "fit-grid": """
-        --help --steps --solver --name --guidance --labels --unconditional --starts --rounds --seed
-        --json
+        --help --json --steps --solver --guidance --name --labels --unconditional --starts --rounds
+        --seed
     """,
     "edit": """
         --help --input --strength --mask --labels --conditions --n --seeds --encode --source --steps
