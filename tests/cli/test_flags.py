@@ -39,8 +39,8 @@ FLAGS = {
     """,
     "train-classifier": "--help --json --images --width --blocks --seed",
     "likelihood": """
-        --help --data --method --trace --n --dequantise --draws --solver --steps --floor
-        --guidance --unconditional --average --against --batch --out --json
+        --help --json --average --data --against --n --method --trace --dequantise --draws
+        --solver --steps --floor --guidance --unconditional --batch --out
     """,
     "encode": """
         --help --input --decode --out --label --steps --solver --average --batch --json
