@@ -44,6 +44,7 @@ Source = Annotated[
     str | None, flag("A picture, an .npz or .npy of examples x, or test:INDEX of held-out data.")
 ]
 BatchSize = Annotated[int, flag("Examples at a time; bounds memory.")]
+CondFile = Annotated[Path | None, flag("An .npz of conditions, whose rows are taken in turn.")]
 NoCond = Annotated[Switch, flag("Without any class or other condition.")]
 
 

@@ -4,7 +4,7 @@ it, or warned of. A setting is named by its `field`."""
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +18,16 @@ from scorefield.run.open import Run, data_of
 LARGEST_LIST = 10_000_000
 FEW = 8
 """Samples of what shows each of them large."""
+
+
+class Who(NamedTuple):
+    """For whom samples are made, in words."""
+
+    n: int | None = None
+    seeds: str | None = None
+    labels: str | None = None
+    conditions: Path | None = None
+    unconditional: bool = False
 
 
 def numbers(text: str, field: str) -> list[int]:
@@ -63,6 +73,8 @@ def count(text: str | int | None, field: str = "steps") -> int | None:
     """
     if text is None:
         return None
+    if str(text).removeprefix("-").isdecimal():
+        at_least(field, int(text))
     found = counts(str(text), field)
     if len(found) > 1:
         raise BadInput(f"`{field}` is {text}: {len(found)} numbers.", "Give one.", field)

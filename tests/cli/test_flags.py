@@ -17,8 +17,8 @@ FLAGS = {
         --sample.solver --sample.steps --sample.grid --sample.guidance
     """,
     "sample": """
-        --help --n --steps --solver --grid --labels --conditions --unconditional --average
-        --guidance --guide --seeds --out --columns --batch --json
+        --help --json --average --steps --solver --grid --guidance --n --seeds --labels
+        --conditions --unconditional --guide --out --columns --batch
     """,
     "eval": "--help --steps --solver --grid --guidance --json --average --n --seed",
     "compare": "--help --n --seeds --labels --json --solvers --steps --grid --guidance --out",
