@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, unknown
+from scorefield.base.rows import repeat_labels
 from scorefield.data.readers.given import read_examples
 from scorefield.run.config import DataFacts
 from scorefield.run.open import Run, data_of
@@ -100,6 +101,23 @@ def labels_of(text: str, classes: Sequence[str], field: str = "labels") -> list[
             field,
         )
     return found
+
+
+def label_for(
+    text: str | None, own: Tensor | None, n: int, classes: Sequence[str]
+) -> Tensor | None:
+    """Classes `(n,)`: those of a `label`, else the file's own, else None."""
+    if text is not None:
+        return repeat_labels(labels_of(text, classes), n, len(classes))
+    if own is None or not classes:
+        return None
+    if own.shape != (n,) or not 0 <= int(own.min()) <= int(own.max()) < len(classes):
+        raise BadInput(
+            f"the labels y have shape {tuple(own.shape)} and run from {int(own.min())} to "
+            f"{int(own.max())}, for {n} examples of {len(classes)} classes.",
+            "Give a class index for each example, or none.",
+        )
+    return own
 
 
 def seeds_of(n: int | None, text: str | None, default: int = 100) -> list[int]:

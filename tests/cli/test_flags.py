@@ -23,8 +23,8 @@ FLAGS = {
     "eval": "--help --steps --solver --grid --guidance --json --average --n --seed",
     "compare": "--help --n --seeds --labels --json --solvers --steps --grid --guidance --out",
     "fit-grid": """
-        --help --steps --solver --name --guidance --labels --unconditional --starts --rounds --seed
-        --json
+        --help --json --steps --solver --guidance --name --labels --unconditional --starts --rounds
+        --seed
     """,
     "edit": """
         --help --json --steps --solver --grid --guidance --n --seeds --labels --input --strength
@@ -39,8 +39,8 @@ FLAGS = {
     """,
     "train-classifier": "--help --json --images --width --blocks --seed",
     "likelihood": """
-        --help --data --method --trace --n --dequantise --draws --solver --steps --floor
-        --guidance --unconditional --average --against --batch --out --json
+        --help --json --average --data --against --n --method --trace --dequantise --draws
+        --solver --steps --floor --guidance --unconditional --batch --out
     """,
     "encode": """
         --help --input --decode --out --label --steps --solver --average --batch --json
