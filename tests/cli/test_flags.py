@@ -54,6 +54,7 @@ FLAGS = {
     "explain": "--help --json",
     "check": "--help --json",
     "catalogue": "--help --json",
+    "completion": "--help",
 }
 
 
