@@ -84,10 +84,8 @@ def test_digits_are_the_raw_levels_with_the_last_three_of_fourteen_forms_held_ou
     data = load("digits")
     assert data.shape == (1, 8, 8)
     assert data.is_image
-    assert data.train.x.dtype == torch.uint8
-    assert (len(data.train), len(data.test)) == (1415, 382)
-    assert data.edition == 2
-    assert data.classes == tuple("0123456789")
+    assert (data.train.x.dtype, (len(data.train), len(data.test))) == (torch.uint8, (1415, 382))
+    assert (data.edition, data.classes) == (2, tuple("0123456789"))
     assert (data.scaling.offset, data.scaling.scale) == ((8.0,), (8.0,))
     assert int(data.train.x.max()) == 16
     assert data.test.cond["label"].bincount().tolist() == [38, 39, 37, 39, 39, 39, 39, 38, 35, 39]
@@ -115,5 +113,4 @@ def test_both_splits_together_are_scikit_learns_digits():
 def test_x0_spans_minus_1_to_1():
     data = load("digits")
     x0, _ = data.batch(data.train, torch.arange(len(data.train)))
-    assert float(x0.min()) == -1
-    assert float(x0.max()) == 1
+    assert (float(x0.min()), float(x0.max())) == (-1, 1)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from scorefield.base import BadInput
 from scorefield.data.readers.given import input_picture
 from scorefield.data.readers.masks import input_mask
+from tests.refusal import fails, refused
 
 HALF = np.arange(8)[:, None].repeat(8, 1) < 4
 SHAPE = (1, 8, 8)
@@ -88,8 +88,7 @@ def test_the_marked_half_is_found(tmp_path: Path, name: str):
 def test_twin_lighter_than_middle_grey_on_white_fails(tmp_path: Path, name: str):
     """As a picture is read: transparency white, levels of 0..255."""
     MASKS[name]().save(tmp_path / "mask.png")
-    with pytest.raises(AssertionError):
-        half_law(input_picture(tmp_path / "mask.png", SHAPE)[0, 0] > 0)
+    fails("", half_law, input_picture(tmp_path / "mask.png", SHAPE)[0, 0] > 0)
 
 
 @pytest.mark.parametrize(
@@ -141,8 +140,7 @@ def photo_with_a_hole() -> Image.Image:
 )
 def test_what_could_mean_either_is_one_sentence(tmp_path: Path, make, fact: str):
     make().save(tmp_path / "mask.png")
-    with pytest.raises(BadInput, match=f"`mask` .*{fact}.*Paint it in black"):
-        input_mask(tmp_path / "mask.png", SHAPE)
+    refused(f"`mask` .*{fact}.*Paint it in black", input_mask, tmp_path / "mask.png", SHAPE)
 
 
 @pytest.mark.parametrize(
@@ -160,5 +158,4 @@ def test_what_could_mean_either_is_one_sentence(tmp_path: Path, make, fact: str)
 )  # fmt: skip
 def test_what_cannot_be_a_mask(tmp_path: Path, name: str, save, fact: str):
     save(tmp_path / name)
-    with pytest.raises(BadInput, match=fact):
-        input_mask(tmp_path / name, SHAPE)
+    refused(fact, input_mask, tmp_path / name, SHAPE)

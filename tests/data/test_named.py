@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scorefield.base import BadInput
 from scorefield.data import datasets, load
+from tests.refusal import refused
 
 TOYS = ("swiss-roll", "moons", "8-gaussians", "checkerboard")
 
@@ -27,8 +27,7 @@ def test_a_set_is_called_by_its_name(name: str):
 def test_a_folder_by_its_path(tmp_path: Path):
     for i in range(2):
         Image.new("L", (2, 2), i).save(tmp_path / f"{i}.png")
-    assert load(str(tmp_path)).shape == (1, 2, 2)
-    assert load(str(tmp_path), size=1).shape == (1, 1, 1)
+    assert (load(str(tmp_path)).shape, load(str(tmp_path), size=1).shape) == ((1, 2, 2), (1, 1, 1))
 
 
 def test_an_npz_by_its_path(tmp_path: Path):
@@ -37,17 +36,13 @@ def test_an_npz_by_its_path(tmp_path: Path):
 
 
 def test_an_unknown_name_suggests_the_nearest():
-    with pytest.raises(BadInput, match="unknown data set 'mnits'. Did you mean 'mnist'"):
-        load("mnits")
-    with pytest.raises(BadInput, match="unknown data set ''"):
-        load("")
-    with pytest.raises(BadInput, match="unknown data set 'some/where'"):
-        load("some/where", path="else/where")
+    refused("unknown data set 'mnits'. Did you mean 'mnist'", load, "mnits")
+    refused("unknown data set ''", load, "")
+    refused("unknown data set 'some/where'", load, "some/where", path="else/where")
 
 
 def test_a_path_to_nothing_says_so(tmp_path: Path):
-    with pytest.raises(BadInput, match="no folder of pictures and no .npz file.*huggingface"):
-        load(str(tmp_path / "gone"))
+    refused("no folder of pictures and no .npz file.*huggingface", load, str(tmp_path / "gone"))
 
 
 @pytest.mark.parametrize(
@@ -60,14 +55,12 @@ def test_a_path_to_nothing_says_so(tmp_path: Path):
 )
 def test_an_option_that_cannot_be_honoured_is_refused(name: str, options: dict):
     (flag,) = options
-    with pytest.raises(BadInput, match=f"'{name}' takes no `data.{flag}`"):
-        load(name, **options)
+    refused(f"'{name}' takes no `data.{flag}`", load, name, **options)
 
 
 @pytest.mark.parametrize("name", ["folder", "npz", "huggingface"])
 def test_sets_that_live_somewhere_ask_where(name: str):
-    with pytest.raises(BadInput, match="`data.path`"):
-        load(name)
+    refused("`data.path`", load, name)
 
 
 @pytest.mark.slow

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageDraw
 
-from scorefield.base import BadInput
 from scorefield.data.readers.pictures import formats, read_picture, stack_pictures, suffixes
+from tests.refusal import fails, refused
 
 RED = (255, 0, 0)
 
@@ -150,8 +150,7 @@ def test_shrinking_is_antialiased():
 
 
 def test_shrinking_by_dropping_pixels_is_caught():
-    with pytest.raises(AssertionError):
-        check_antialiased(lambda board: board[::8, ::8])
+    fails("", check_antialiased, lambda board: board[::8, ::8])
 
 
 def test_a_picture_of_the_asked_size_is_untouched():
@@ -199,9 +198,7 @@ def test_postscript_is_not_run():
 def test_one_colour_picture_makes_all_rgb_and_the_rest_grey_triples():
     sources = [("a", png(Image.new("L", (2, 2), 9))), ("b", png(Image.new("RGB", (2, 2), RED)))]
     x, kept, full = stack_pictures(sources, 2, None, None, "here")
-    assert (x.dtype, full) == (np.uint8, 255)
-    assert x.shape == (2, 3, 2, 2)
-    assert kept.tolist() == [0, 1]
+    assert ((x.dtype, full), x.shape, kept.tolist()) == ((np.uint8, 255), (2, 3, 2, 2), [0, 1])
     assert x[:, :, 0, 0].tolist() == [[9, 9, 9], [255, 0, 0]]
 
 
@@ -221,5 +218,4 @@ def test_order_survives_the_threads():
 
 @pytest.mark.parametrize("size, channels, flag", [(0, None, "size"), (8, 2, "channels")])
 def test_impossible_sizes_and_channels(size: int, channels: int | None, flag: str):
-    with pytest.raises(BadInput, match=f"`data.{flag}`"):
-        stack_pictures([], 0, size, channels, "here")
+    refused(f"`data.{flag}`", stack_pictures, [], 0, size, channels, "here")

@@ -280,9 +280,7 @@ def test_watch_never_goes_back_and_ends_at_its_total(solver):
     drawn = draw(EIGHT.denoise, plan, Asked(torch.arange(5)), (2,), batch=2,
                  watch=lambda *said: seen.append(said))  # fmt: skip
     done = [said[0] for said in seen]
-    assert done == sorted(done)
-    assert seen[0] == (0, 9, "step")
-    assert seen[-1] == (9, 9, "step")
+    assert (done, seen[0], seen[-1]) == (sorted(done), (0, 9, "step"), (9, 9, "step"))
     assert (len(set(done)) > 10) == plan.solver.adaptive
     counted = CountedRows(EIGHT.denoise)
     assert torch.equal(draw(counted, plan, Asked(torch.arange(5)), (2,), batch=2).x, drawn.x)

@@ -120,8 +120,7 @@ def test_a_level_for_all_or_one_each(name):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 def test_dtype_follows_x(name, dtype):
     found = GUIDES[name][0](EVERYONE)(any_dtype)(X.to(dtype), EACH, COND)
-    assert found.dtype == dtype
-    assert found.shape == X.shape
+    assert (found.dtype, found.shape) == (dtype, X.shape)
 
 
 @every_guide

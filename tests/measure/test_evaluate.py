@@ -42,8 +42,7 @@ def test_held_out_data_are_perfect(pictures):
     assert found.feature_space == "digits-judge v2 features (64)"
     assert found.frechet.value < 1e-9
     assert (found.precision_recall.precision, found.precision_recall.recall) == (1, 1)
-    assert found.memorisation.ratio == 1
-    assert found.agreement == found.agreement_real
+    assert (found.memorisation.ratio, found.agreement) == (1, found.agreement_real)
     assert found.confidence == found.confidence_real
     assert found.agreement is not None
     assert found.agreement.total.share > 0.85
@@ -55,8 +54,7 @@ def test_copies_of_the_training_set_look_real_but_are_caught(pictures):
     x0, label = x0_of(data, data.train)
     found = evaluate(x0, label, data, judge)
     assert found.frechet.ratio == 1  # the same draws as the floor's
-    assert found.memorisation.ratio == 0
-    assert found.memorisation.near == 1
+    assert (found.memorisation.ratio, found.memorisation.near) == (0, 1)
 
 
 def test_wrong_labels_are_noticed(pictures):
@@ -96,8 +94,7 @@ def test_pictures_without_labels(pictures):
     data, _ = pictures
     bare = Data("bare", Split(data.train.x), Split(data.test.x), (), data.scaling)
     found = evaluate(x0_of(data, data.test)[0], None, bare, None)
-    assert found.feature_space == "data (64)"
-    assert found.memorisation.ratio == 1
+    assert (found.feature_space, found.memorisation.ratio) == ("data (64)", 1)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])
@@ -105,8 +102,7 @@ def test_tiny_test_sets(n):
     data = plane()
     tiny = replace(data, test=Split(data.test.x[:n]))
     found = evaluate(data.train.x, None, tiny, None)
-    assert found.precision_recall.k == min(3, n - 1)
-    assert found.frechet.n == n
+    assert (found.precision_recall.k, found.frechet.n) == (min(3, n - 1), n)
     json.dumps(found.to_json(), allow_nan=False)
 
 

@@ -57,8 +57,7 @@ def labels(*values):
 def like_law(net, shape, dtype):
     x, noise = inputs(shape, dtype=dtype)
     F = net(x, noise)
-    assert F.shape == x.shape
-    assert F.dtype == dtype
+    assert (F.shape, F.dtype) == (x.shape, dtype)
     assert F.is_contiguous()
     assert F.isfinite().all()
 
@@ -90,8 +89,7 @@ def test_F_has_the_channels_asked_for(shape, options):
     net = perturbed(build(shape, out_channels=2 * shape[0], **options))
     x, noise = inputs(shape)
     F = net(x, noise)
-    assert F.shape == (3, 2 * shape[0], *shape[1:])
-    assert net.config["out_channels"] == 2 * shape[0]
+    assert (F.shape, net.config["out_channels"]) == ((3, 2 * shape[0], *shape[1:]), 2 * shape[0])
     halves = F[:, : shape[0]], F[:, shape[0] :]
     assert not torch.allclose(*halves)
 

@@ -67,8 +67,7 @@ def check_own_pace():
         return parallel(DDIM(), denoise, start(levels, seeds), levels, Zero(), {"vector": hard})
 
     whole = run(SEEDS)
-    assert len(rows) == int(whole.rounds.max())
-    assert sum(rows) == int(whole.evals.sum())
+    assert (len(rows), sum(rows)) == (int(whole.rounds.max()), int(whole.evals.sum()))
     for seeds in ([0], [1], [3, 6], SEEDS[::-1]):
         some = run(seeds)
         assert torch.equal(some.rounds, whole.rounds[seeds]), "a sample pays for its neighbours"
