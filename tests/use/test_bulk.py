@@ -241,7 +241,7 @@ def test_a_full_disk_loses_nothing(job, monkeypatch):
 
 
 def test_nothing_is_left_of_a_job_that_cannot_begin(job):
-    refused("unknown solver", fill, job(settings={**SETTINGS, "solver": "hun"}), Team())
+    refused("unknown solver", job, settings={**SETTINGS, "solver": "hun"})
     assert not job().folder.exists()
     for batch in (0, -1):
         refused(f"`batch` is {batch}", job, batch=batch)
