@@ -10,17 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from scorefield import store
 from scorefield.base import BadInput
-from scorefield.store import (
-    commit,
-    load_checkpoint,
-    read_json,
-    read_tensors,
-    save_checkpoint,
-    write_bytes,
-    write_json,
-    write_tensors,
-)
+from scorefield.store import commit, load_checkpoint, read_json, read_tensors, write_bytes
 from scorefield.store.files import to_bytes
 from tests.refusal import refused
 
@@ -32,7 +24,7 @@ def parts(value: int) -> dict[str, dict[str, torch.Tensor]]:
 
 
 def save(run: Path, value: int) -> None:
-    save_checkpoint(run, parts(value), {"images_seen": value})
+    store.save_checkpoint(run, parts(value), {"images_seen": value})
 
 
 def value_of(run: Path) -> int:
@@ -151,7 +143,7 @@ def test_a_full_disk_keeps_the_old_checkpoint(tmp_path, monkeypatch, at):
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "a.json"
-    write_json(path, {"a": 1})
+    store.write_json(path, {"a": 1})
     for call in ("fsync", "replace"):
         monkeypatch.setattr(os, call, full_disk)
         refused(r"cannot write .*a\.json", write_bytes, path, b"new")
@@ -183,13 +175,13 @@ def test_damaged_json_is_named(tmp_path, text):
 
 def test_json_holds_no_nan(tmp_path):
     with pytest.raises(ValueError):
-        write_json(tmp_path / "a.json", {"a": float("nan")})
+        store.write_json(tmp_path / "a.json", {"a": float("nan")})
     assert not list(tmp_path.iterdir())
 
 
 def test_tensors_round_trip(tmp_path):
     tensors = {"a": torch.arange(6).view(2, 3), "b": torch.randn(3, 2).t(), "c": torch.tensor(1.5)}
-    write_tensors(tmp_path / "t.safetensors", tensors)
+    store.write_tensors(tmp_path / "t.safetensors", tensors)
     back = read_tensors(tmp_path / "t.safetensors")
     assert back.keys() == tensors.keys()
     assert all(torch.equal(back[k], v) and back[k].dtype == v.dtype for k, v in tensors.items())

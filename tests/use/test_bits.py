@@ -10,13 +10,7 @@ from torch import nn
 from scorefield.base import Level, Seeded
 from scorefield.data import Data, Scaling, Split, load
 from scorefield.denoise import Denoiser, Gaussian
-from scorefield.likelihood import (
-    flow_log_prob,
-    path,
-    sde_bound,
-    start_log_prob,
-    truncated_normal,
-)
+from scorefield.likelihood import flow_log_prob, path, sde_bound, start_log_prob, truncated_normal
 from scorefield.likelihood.cells import Beyond, begins, cell_of, chain
 from scorefield.likelihood.measured import How, usual
 from scorefield.process import EDM, VP, Cosine, DiscreteVP, Learned
