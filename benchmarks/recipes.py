@@ -30,12 +30,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.rivals.race import Job, read, write
-from scorefield.cli.eval import judge_of
 from scorefield.data import Data, load
 from scorefield.measure import Judge, frechet, frechet_report
-from scorefield.measure.evaluate import whole
+from scorefield.measure.reference import whole
 from scorefield.report.picture import picture
 from scorefield.store import write_png
+from scorefield.use.evaluate import judge_of
 
 OURS, PEER = "scorefield", "denoising_diffusion_pytorch"
 SHARES = [1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0]
@@ -306,7 +306,7 @@ def main() -> None:
     }
     pythons = {OURS: sys.executable} | ({PEER: args.peer} if args.peer else {})
     race(job, work, pythons, args.in_turn)
-    judge, accuracy = judge_of(work, data, progress=True)
+    judge, accuracy = judge_of(work, data)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     about = [
         f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores, "

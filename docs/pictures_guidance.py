@@ -8,7 +8,6 @@ from torch import Tensor
 
 from scorefield.base import Seeded
 from scorefield.catalogue.spec import build
-from scorefield.cli.eval import judge_of
 from scorefield.guide import View, anagram, cfg
 from scorefield.inverse import Renewed, measure, restore
 from scorefield.inverse.operators import Linear
@@ -18,6 +17,7 @@ from scorefield.run.open import Run, build_solver, data_of, open_run
 from scorefield.solve import sample
 from scorefield.store import write_png
 from scorefield.use.edit import edit, reencode
+from scorefield.use.evaluate import judge_of
 
 HERE = Path(__file__).parent
 RUN = HERE.parent / "runs" / "digits"

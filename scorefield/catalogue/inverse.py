@@ -1,16 +1,16 @@
-"""Methods for inverse problems: guides, and solvers of their own."""
+"""Methods for inverse problems, by file: guides, and solvers of their own."""
 
-from scorefield import inverse as methods
+from scorefield.catalogue.preset import preset
 
 inverse = {
-    "replacement": methods.replacement,
-    "dps": methods.dps,
-    "pigdm": methods.pigdm,
-    "mmps": methods.mmps,
-    "tmpd": methods.tmpd,
-    "diffpir": methods.diffpir,
-    "repaint": methods.RePaint,
-    "dps-published": methods.DPS,
-    "ddrm": methods.DDRM,
-    "twisted": methods.twisted,
+    "replacement": preset("inverse.linear:replacement"),
+    "dps": preset("inverse.linear:dps"),
+    "pigdm": preset("inverse.linear:pigdm"),
+    "mmps": preset("inverse.linear:mmps"),
+    "tmpd": preset("inverse.linear:tmpd"),
+    "diffpir": preset("inverse.linear:diffpir"),
+    "repaint": preset("inverse.solvers:RePaint"),
+    "dps-published": preset("inverse.solvers:DPS"),
+    "ddrm": preset("inverse.solvers:DDRM"),
+    "twisted": preset("inverse.twisted:twisted"),
 }

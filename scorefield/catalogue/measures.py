@@ -1,10 +1,13 @@
-"""Measures of samples against data."""
+"""Measures of samples against data: (samples, reference) -> their keys and figures."""
 
-from scorefield.measure import agreement, frechet_report, memorisation, precision_recall
+from scorefield.measure.agreement import agreement_figure
+from scorefield.measure.coverage import precision_recall_figures
+from scorefield.measure.frechet import frechet_figure
+from scorefield.measure.memorise import memorisation_figure
 
 measures = {
-    "frechet": frechet_report,
-    "precision-recall": precision_recall,
-    "agreement": agreement,
-    "memorisation": memorisation,
+    "frechet": frechet_figure,
+    "precision-recall": precision_recall_figures,
+    "agreement": agreement_figure,
+    "memorisation": memorisation_figure,
 }

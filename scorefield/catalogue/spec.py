@@ -46,6 +46,7 @@ KINDS = {
 GIVEN = {
     "grids": ("schedule", "steps", "start", "stop"),
     "inverse": ("operator", "y", "noise_std"),
+    "measures": ("samples", "reference"),
     "networks": (
         *("shape", "classes", "vector", "image", "tokens", "vocabulary", "length"),
         "out_channels",

@@ -5,7 +5,7 @@ A verb's options inherit those that it has in common with others, and may set an
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -22,6 +22,14 @@ StepCount = Annotated[str | None, flag("Solver steps: 20, or 5,10,20 where sever
 SolverSpec = Annotated[
     str | None,
     flag("Solver, with options if you like: heun:churn=.3 (see scorefield catalogue solvers)."),
+]
+GridSpec = Annotated[
+    str | None,
+    flag(
+        "Noise levels visited, with options if you like: karras:rho=5 (see scorefield catalogue "
+        "grids); or the name of a grid that scorefield fit-grid wrote, which brings its steps, "
+        "solver and guidance."
+    ),
 ]
 GuidanceScale = Annotated[
     float | None, flag("Scale of guidance; 1 is none (of a classifier: Bayes's).")
@@ -68,11 +76,13 @@ class Sampling:
 
     steps: StepCount = None
     solver: SolverSpec = None
-    grid: str | None = None
-    """Noise levels visited, with options if you like: karras:rho=5 (see scorefield catalogue
-    grids); or the name of a grid that scorefield fit-grid wrote, which brings its steps, solver
-    and guidance."""
+    grid: GridSpec = None
     guidance: GuidanceScale = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Those of `scorefield.use.plan.settings_of`."""
+        return {name: getattr(self, name) for name in ("steps", "solver", "grid", "guidance")}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import tyro
 from torch import Tensor
 
 from scorefield.base import BadInput, Seeded
-from scorefield.catalogue.spec import bound, build
+from scorefield.catalogue.spec import bound, build, find
 from scorefield.cli.bar import bar
 from scorefield.cli.options import (
     FEW,
@@ -29,7 +29,7 @@ from scorefield.cli.options import (
 from scorefield.data.readers.arrays import read_npz
 from scorefield.data.readers.given import read_examples
 from scorefield.draw import Plan, guided
-from scorefield.inverse import Renewed, measure, restorer
+from scorefield.inverse import METHODS, Renewed, measure, restorer
 from scorefield.inverse.operators import Operator
 from scorefield.report import picture
 from scorefield.report.text import render
@@ -120,8 +120,9 @@ def main(argv: list[str]) -> int:
     levels = build_levels(options.grid or run.config.sample.grid, run.schedule, options.steps)
     out = out_folder(options.out or options.run / "restore", *FILES, "restore.npz", "restore.json")
 
+    named = method if method in METHODS else find("inverse", method)
     solver, guide = restorer(
-        method, a, y.to(device()), options.noise, len(seeds), solver=solver, **more
+        named, a, y.to(device()), options.noise, len(seeds), solver=solver, **more
     )
     asked = asked_of(run.denoiser, seeds=seeds, labels=label)
     plan = Plan(solver, levels, guided(options.guidance, bool(asked.cond), guide))

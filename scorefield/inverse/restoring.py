@@ -64,7 +64,7 @@ def restore(
 
 
 def restorer(
-    method: str,
+    method: str | Callable[..., Any],
     operator: Operator,
     y: Tensor,
     noise_std: float,
@@ -75,11 +75,21 @@ def restorer(
 ) -> tuple[Solver, Guide]:
     """The solver and the guide that restore y by a method, in n samples.
 
+    A method that has no name here is its factory `(operator, y, noise_std, **options)`, which
+    makes a guide or a solver.
+
     `solver` runs the guides (default DDIM(eta=1), for diffpir Renewed()); the methods that are
     solvers take it as their own option if they wrap one. `mmps` makes 3 conjugate gradients, as
     networks want; steps=None makes them all. The particles of `twisted` are the n samples unless
     said otherwise. `options` are the method's.
     """
+    if not isinstance(method, str):
+        made = method(operator, y, noise_std, **options)
+        if not hasattr(made, "step"):
+            return solver or DDIM(1.0), made
+        if solver is None:
+            return made, chain()
+        raise BadInput("the method is a solver itself.", "Leave the solver out.")
     if method not in METHODS:
         raise unknown("method", method, METHODS)
     if method in GUIDES:

@@ -2,7 +2,7 @@
 
 Every figure is printed beside the figure that real data gets under the same rule and at the same
 size, because most of them are biased by the sample size and none means anything alone. Real data
-are drawn in the class shares that the samples were asked for (`shares`).
+are drawn in the fractions of classes that the samples were asked for (`fractions`).
 
 | question   | figure                            | beside it                                     |
 | ---------- | --------------------------------- | --------------------------------------------- |
@@ -10,18 +10,19 @@ are drawn in the class shares that the samples were asked for (`shares`).
 | good?      | precision, density                | training examples against the test set        |
 | varied?    | recall, coverage                  | training examples against the test set        |
 | original?  | distance to the training set      | held-out examples' distance to it             |
-| obedient?  | share judged to be the class asked| the judge's own accuracy on the test set      |
+| obedient?  | fraction judged to be as asked    | the judge's own accuracy on the test set      |
 
 A `Judge` is a small classifier trained on the data's own training split; its penultimate layer is
 the feature space of the first three rows. Where there is no judge (no classes, points in the
-plane) the feature space is the data itself, and `Evaluation.feature_space` says so.
-Figures in one feature space compare with nothing measured in another.
+plane) the feature space is the data itself (`Reference.space`). Figures in one feature space
+compare with nothing measured in another.
+
+A measure of the catalogue is a function `(Seen, Reference) -> Reading`: of samples and of the real
+data beside them, to keys of the JSON and figures.
 """
 
 from scorefield.measure.agreement import Agreement, Proportion, agreement
-from scorefield.measure.compare import Distance, Quality, Yardstick, distance
 from scorefield.measure.coverage import PrecisionRecall, precision_recall
-from scorefield.measure.evaluate import Evaluation, evaluate
 from scorefield.measure.frechet import (
     FrechetReport,
     frechet,
@@ -31,27 +32,32 @@ from scorefield.measure.frechet import (
 )
 from scorefield.measure.judge import Judge, Report, train_judge
 from scorefield.measure.memorise import Memorisation, memorisation
+from scorefield.measure.quality import Distance, Quality, distance, quality, real_quality
+from scorefield.measure.reference import Reading, Reference, Seen, plain
 
 __all__ = [
     "Agreement",
     "Distance",
-    "Evaluation",
     "FrechetReport",
     "Judge",
     "Memorisation",
     "PrecisionRecall",
     "Proportion",
     "Quality",
+    "Reading",
+    "Reference",
     "Report",
-    "Yardstick",
+    "Seen",
     "agreement",
     "distance",
-    "evaluate",
     "frechet",
     "frechet_floor",
     "frechet_gaussian",
     "frechet_report",
     "memorisation",
+    "plain",
     "precision_recall",
+    "quality",
+    "real_quality",
     "train_judge",
 ]

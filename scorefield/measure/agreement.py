@@ -1,7 +1,7 @@
 """Do conditional samples show the class that was asked for?
 
 A judge's label is compared with the asked one. The judge errs too, so the same figure on held-out
-examples is the ceiling. Shares carry Wilson's 95% interval (Wilson 1927), with z = 1.96:
+examples is the ceiling. Fractions carry Wilson's 95% interval (Wilson 1927), with z = 1.96:
 
     (p + z^2/2n +- z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n)
 
@@ -10,30 +10,35 @@ width 0.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import sqrt
 
 import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
+from scorefield.base.finding import Figure
+from scorefield.measure.checks import check_labels
+from scorefield.measure.reference import Reading, Reference, Seen, plain
 
 Z95 = 1.959963984540054  # the 97.5% quantile of N(0, 1)
+WEAKEST = 5
+"""Classes that are named."""
 
 
 @dataclass(frozen=True)
 class Proportion:
-    """`hits` of `n`, with the 95% interval [low, high] of the share behind it."""
+    """`hits` of `n`, with the 95% interval [low, high] of the fraction behind it."""
 
     hits: int
     n: int
-    share: float
+    fraction: float = field(metadata={"json": "share"})
     low: float
     high: float
 
 
 def wilson(hits: int, n: int) -> Proportion:
-    """Wilson's 95% interval for a share.
+    """Wilson's 95% interval for a fraction.
 
     >>> found = wilson(81, 263)
     >>> round(found.low, 4), round(found.high, 4)  # Newcombe 1998, table I, method 3
@@ -51,7 +56,7 @@ def wilson(hits: int, n: int) -> Proportion:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Share of samples judged to be what was asked: in all, and per class (None if never asked)."""
+    """Fraction of samples judged as asked: in all, and per class (None if never asked)."""
 
     total: Proportion
     per_class: dict[str, Proportion | None]
@@ -61,13 +66,14 @@ def agreement(logits: Tensor, asked: Tensor, classes: Sequence[str]) -> Agreemen
     """Judge's logits (N, K) against asked labels (N,) of the K `classes`.
 
     >>> found = agreement(torch.eye(3), torch.tensor([0, 1, 1]), ["a", "b", "c"])
-    >>> found.total.hits, found.total.n, found.per_class["b"].share, found.per_class["c"]
+    >>> found.total.hits, found.total.n, found.per_class["b"].fraction, found.per_class["c"]
     (2, 3, 0.5, None)
     """
     K = len(classes)
     if logits.ndim != 2 or logits.shape[1] != K:
         raise BadInput(f"logits have shape {tuple(logits.shape)}.", f"Give (N, {K}): {K} classes.")
     check_labels(asked, len(logits), K)
+    asked = asked.to(logits.device)
     hit = logits.argmax(1) == asked
     n = torch.bincount(asked, minlength=K).tolist()
     hits = torch.bincount(asked[hit], minlength=K).tolist()
@@ -77,17 +83,25 @@ def agreement(logits: Tensor, asked: Tensor, classes: Sequence[str]) -> Agreemen
     )
 
 
-def check_labels(labels: Tensor, count: int, classes: int) -> None:
-    """Refuse labels that are not `count` whole numbers in 0..classes-1."""
-    if labels.shape != (count,):
-        raise BadInput(
-            f"labels have shape {tuple(labels.shape)} for {count} samples.",
-            "Give one label per sample.",
-        )
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise BadInput(f"labels are {labels.dtype}.", "Give class indices as integers.")
-    if count and (labels.min() < 0 or labels.max() >= classes):
-        raise BadInput(
-            f"labels run from {int(labels.min())} to {int(labels.max())}.",
-            f"The {classes} classes are 0..{classes - 1}.",
-        )
+def agreement_figure(samples: Seen, reference: Reference) -> Reading:
+    """Samples that a judge sees as the class that was asked for, beside its own accuracy on
+    held-out data: are they obedient? `confidence` is the mean largest probability."""
+    test, labels = reference.test, reference.labels
+    names = ("agreement", "agreement_real", "confidence", "confidence_real")
+    if samples.logits is None or test.logits is None:
+        return Reading(dict.fromkeys(names))
+    classes = reference.data.classes
+    found = None if labels is None else agreement(samples.logits, labels, classes)
+    real = agreement(test.logits, test.label, classes)
+    sure = (logits.softmax(1).amax(1).mean().item() for logits in (samples.logits, test.logits))
+    record = dict(zip(names, (plain(found), plain(real), *sure)))
+    if found is None:
+        return Reading(record)
+    asked = sorted((p.fraction, name) for name, p in found.per_class.items() if p)
+    weak = [f"{name} ({right:.1%})" for right, name in asked if right < 1][:WEAKEST]
+    words = "Samples that a judge sees as the class that was asked for, with the 95% interval."
+    words += f" Weakest classes: {', '.join(weak)}." if weak else ""
+    p = found.total
+    figure = Figure("Class agreement", p.fraction, (p.low, p.high), real.total.fraction, unit="%",
+                    best="high", words=words)  # fmt: skip
+    return Reading(record, (figure,))

@@ -1,5 +1,6 @@
 """What every measure asks of its input, said once."""
 
+import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
@@ -8,7 +9,6 @@ from scorefield.base import BadInput
 def check_rows(name: str, x: Tensor, least: int = 2) -> None:
     """Refuse fewer than `least` rows, rows that are numbers, and rows that are not finite.
 
-    >>> import torch
     >>> check_rows("samples", torch.tensor([[0.0], [float("nan")], [1.0]]))
     Traceback (most recent call last):
     scorefield.base.errors.BadInput: 1 of 3 samples are not finite, the first at index 1. ...
@@ -36,4 +36,20 @@ def check_same_shape(name_a: str, a: Tensor, name_b: str, b: Tensor) -> None:
         raise BadInput(
             f"{name_a} have shape {tuple(a.shape[1:])} each, {name_b} have {tuple(b.shape[1:])}.",
             "Compare examples of one space.",
+        )
+
+
+def check_labels(labels: Tensor, count: int, classes: int) -> None:
+    """Refuse labels that are not `count` whole numbers in 0..classes-1."""
+    if labels.shape != (count,):
+        raise BadInput(
+            f"labels have shape {tuple(labels.shape)} for {count} samples.",
+            "Give one label per sample.",
+        )
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise BadInput(f"labels are {labels.dtype}.", "Give class indices as integers.")
+    if count and (labels.min() < 0 or labels.max() >= classes):
+        raise BadInput(
+            f"labels run from {int(labels.min())} to {int(labels.max())}.",
+            f"The {classes} classes are 0..{classes - 1}.",
         )

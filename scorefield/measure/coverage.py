@@ -22,13 +22,16 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
+from scorefield.base.finding import Figure
 from scorefield.measure.blocks import Progress, blocks
 from scorefield.measure.checks import check_rows, check_same_shape
+from scorefield.measure.fractions import draw
+from scorefield.measure.reference import Reading, Reference, Seen, plain
 
 
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """Four shares (density may exceed 1) from balls of the k-th nearest neighbour."""
+    """Four fractions (density may exceed 1) from balls of the k-th nearest neighbour."""
 
     precision: float
     recall: float
@@ -76,6 +79,35 @@ def precision_recall(
         n_samples=len(s),
         n_real=len(r),
     )
+
+
+QUESTIONS = {
+    "precision": "Samples that lie among real examples: can they be believed?",
+    "recall": "Real examples that lie among samples: is nothing left out?",
+}
+
+
+def precision_recall_figures(
+    samples: Seen, reference: Reference, k: int = 3, seed: int = 0
+) -> Reading:
+    """Precision and recall of samples beside those of as many training examples: can samples be
+    believed, and is nothing left out? k is less in tiny sets."""
+    real = reference.like_test
+    counts = reference.counts
+    counts = counts.minimum(torch.bincount(real.label, minlength=len(counts)))
+    k, rng = min(k, int(counts.sum()) - 1), torch.Generator().manual_seed(seed)
+    some, train, test = (
+        seen.features[draw(seen.label, counts, rng).to(seen.features.device)]
+        for seen in (samples, reference.like_train, real)
+    )
+    found, floor = (precision_recall(features, test, k) for features in (some, train))
+    figures = (
+        Figure(key.capitalize(), getattr(found, key), None, getattr(floor, key), unit="%",
+               best="real", words=words)
+        for key, words in QUESTIONS.items()
+    )  # fmt: skip
+    record = {"precision_recall": plain(found), "precision_recall_real": plain(floor)}
+    return Reading(record, tuple(figures))
 
 
 def _radii(x: Tensor, k: int) -> Tensor:

@@ -25,8 +25,10 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
+from scorefield.base.finding import Figure
 from scorefield.measure.checks import check_rows, check_same_shape
-from scorefield.measure.shares import class_counts, draw, one_class
+from scorefield.measure.fractions import class_counts, draw, one_class
+from scorefield.measure.reference import Reading, Reference, Seen, plain
 
 
 def frechet(a: Tensor, b: Tensor) -> float:
@@ -154,7 +156,7 @@ def frechet_report(
     examples exist. value: n samples against the test set; floor: n training examples against it.
 
     With the `labels` that samples were made for and those of the training examples, both are drawn
-    in the class shares of `labels`: the floor of draws in chance shares is too high for samples
+    in the class fractions of `labels`: the floor of draws in chance ones is too high for samples
     that come in even ones.
     """
     for name, x, label in (("sample", samples, labels), ("training", train, train_labels)):
@@ -174,3 +176,20 @@ def frechet_report(
     floor, floor_std = frechet_drawn(train, test, real, counts, draws, seed)
     ratio = value / floor if floor > 0 else None
     return FrechetReport(value, value_std, floor, floor_std, int(counts.sum()), ratio)
+
+
+def frechet_figure(samples: Seen, reference: Reference, draws: int = 8, seed: int = 0) -> Reading:
+    """Frechet distance of samples beside that of training examples, both to the test set and in the
+    fractions of classes that samples were asked for: are they like data?"""
+    real = reference.like_train
+    f = frechet_report(
+        samples.features, real.features, reference.like_test.features, draws, seed,
+        labels=reference.asked, train_labels=real.label,
+    )  # fmt: skip
+    words = (
+        f"Between {f.n:,} samples and as many held-out examples, each taken as a Gaussian in "
+        f"{reference.space}. Training examples, which are real, get the floor."
+    )
+    figure = Figure("Frechet distance", f.value, f.value_std, f.floor, f.floor_std, best="low",
+                    words=words)  # fmt: skip
+    return Reading({"frechet": plain(f)}, (figure,))

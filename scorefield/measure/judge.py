@@ -6,7 +6,7 @@ and noised, and garbage too, for which the right answer is "no class" (Hendrycks
 outlier exposure), so that what lies far from the data is not labelled with confidence.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, log2, prod
 from time import perf_counter
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scorefield.base import BadInput
+from scorefield.base import BadInput, Watch, quiet
 from scorefield.data import Data, Split
 from scorefield.measure.agreement import wilson
 
@@ -124,7 +124,7 @@ def train_judge(
     *,
     seed: int = 0,
     epochs: int = 30,
-    progress: Callable[[Iterable[int]], Iterable[int]] | None = None,
+    watch: Watch = quiet,
 ) -> tuple[Judge, Report]:
     """Train `f"{data.name}-judge"` on `data.train`; the test split is used for the report alone.
 
@@ -145,7 +145,8 @@ def train_judge(
     optimizer = torch.optim.AdamW(judge.parameters(), LEARNING_RATE, weight_decay=0.05)
     steps = epochs * ceil(n / BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
-    for _ in range(epochs) if progress is None else progress(range(epochs)):
+    for epoch in range(epochs):
+        watch(epoch, epochs, "epoch")
         for index in torch.randperm(n, generator=rng).to(device).split(BATCH):
             x0, cond = data.batch(data.train, index)
             target = F.one_hot(cond["label"], K) * (1 - SMOOTHING) + SMOOTHING / K
@@ -157,11 +158,12 @@ def train_judge(
             loss.backward()
             optimizer.step()
             schedule.step()
+    watch(epochs, epochs, "epoch")
     judge.eval().requires_grad_(False)
     seconds = perf_counter() - start
     found = wilson(_hits(judge, data, data.test), len(data.test))
     report = Report(
-        found.share, found.low, found.high, found.n, n, epochs=epochs, seed=seed, seconds=seconds
+        found.fraction, found.low, found.high, found.n, n, epochs=epochs, seed=seed, seconds=seconds
     )
     return judge, report
 

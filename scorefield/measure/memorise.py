@@ -5,16 +5,16 @@
 
 A ratio of 1 says that samples lie as far from the training set as unseen real examples do; near 0,
 the model copies. Above 1 the samples are merely far from the data: read it beside precision.
-`near` is the share of samples as near to the training set as the nearest 1% of held-out examples;
-it notices a few copies that leave the mean alone. With L_j of the m held-out distances below
-d(sample_j) and E_j equal to it, the rank of a new real example's distance among all m + 1, ties in
-random order and less a uniform part of one, is uniform on (0, m + 1), so that
+`near` is the fraction of samples as near to the training set as the nearest 1% of held-out
+examples; it notices a few copies that leave the mean alone. With L_j of the m held-out distances
+below d(sample_j) and E_j equal to it, the rank of a new real example's distance among all m + 1,
+ties in random order and less a uniform part of one, is uniform on (0, m + 1), so that
 
     near = mean_j clamp((q (m + 1) - L_j) / (E_j + 1), 0, 1),      q = max(1%, 1/(m + 1))
 
 has the expectation q on real data, for every m and any ties (the smoothed p-value of Vovk,
 Gammerman and Shafer, Algorithmic Learning in a Random World, 2005, section 2.2). Fewer than 99
-held-out examples cannot tell 1%: q, which is `near_real`, is then the share of one of them.
+held-out examples cannot tell 1%: q, which is `near_real`, is then the fraction that is one of them.
 Blind to copies that were shifted or recoloured: look at the pairs in `suspects`, `neighbours`.
 """
 
@@ -25,8 +25,10 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
+from scorefield.base.finding import Figure
 from scorefield.measure.blocks import BLOCK, Progress, blocks
 from scorefield.measure.checks import check_rows, check_same_shape
+from scorefield.measure.reference import Reading, Reference, Seen, plain
 
 ONE_IN = 100
 """Of held-out examples is near."""
@@ -97,6 +99,23 @@ def memorisation(
         suspect_distances=tuple(d[worst].tolist()),
         near_real=counted / ranks,
     )
+
+
+def memorisation_figure(samples: Seen, reference: Reference, suspects: int = 8) -> Reading:
+    """Mean distance from a sample to the nearest training example, over that of held-out data: are
+    samples original?"""
+    real = reference.train.x0, reference.test.x0
+    found = memorisation(samples.x0, *real, suspects=suspects)
+    words = (
+        "Mean distance from a sample to the nearest training example, over that of held-out data. "
+        "Copies would bring it towards 0. As near as the nearest "
+        f"{found.near_real:.1%} of held-out examples: {found.near:.1%} of samples."
+    )
+    record = {"memorisation": plain(found)}
+    if found.ratio is None:
+        return Reading(record)
+    figure = Figure("Distance to training data", found.ratio, None, 1.0, best="real", words=words)
+    return Reading(record, (figure,))
 
 
 def nearest(a: Tensor, b: Tensor, progress: Progress | None = None) -> tuple[Tensor, Tensor]:

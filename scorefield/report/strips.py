@@ -1,25 +1,39 @@
 """A comparison of solvers as one picture: the samples themselves, seed beside seed."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
+from scorefield.base.finding import Findings
 from scorefield.report.picture import colours, dots, picture, plane, unit_square
-from scorefield.report.pixels import INK, MUTED, OVER, PAPER, RULE, font
-from scorefield.use.compare import Cell, Comparison
+from scorefield.report.pixels import INK, MUTED, OVER, PAPER, RULE, curves, font
+from scorefield.store import alone, write_bytes, write_json, write_pictures
+from scorefield.use.compare import FILES, Cell, Comparison, comparison_csv
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SHOWN, COLUMNS, SIDE = 10, 5, 40
-"""Pictures of each method, how many side by side, the least pixels of a side."""
-POINTS, PANEL = 1000, 220
-"""Points of each method, and the pixels of a side of their panel."""
+COLUMNS, SIDE = 5, 40
+"""Pictures of each method side by side, and the least pixels of a side."""
+PANEL = 220
+"""Pixels of a side of a panel of points."""
 WIDEST = 480
 """Pixels that a block of large pictures is shrunk to."""
 TOP, GAP, FOOT = 64, 18, 30
+
+
+def keep(found: Comparison, findings: Findings, out: Path) -> Findings:
+    """Write curves, strips, the table and the findings into a folder; the findings as written."""
+    pictures = curves(findings), strips(found)
+    with alone(out, wait=True):
+        write_pictures((out / name, picture) for picture, name in zip(pictures, FILES))
+        write_bytes(out / "compare.csv", comparison_csv(found))
+        written = write_json(out / "compare.json", findings.to_json())
+    return replace(findings, record={**findings.record, "digest": written["digest"]})
 
 
 def strips(found: Comparison) -> "Image":

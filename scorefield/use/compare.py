@@ -9,31 +9,54 @@ samples as a set. So are the others too, since an error need not be a fault that
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple, Unpack
 
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Level, Watch, quiet
+import scorefield
+from scorefield import catalogue
+from scorefield.base import BadInput, Level, Seeded, Watch, quiet
 from scorefield.base.finding import Findings, Line, Mark, Series, Strip, Table, ends
+from scorefield.base.rows import repeat_labels
 from scorefield.catalogue.plans import plan
-from scorefield.catalogue.spec import canonical
+from scorefield.catalogue.spec import canonical, specs
 from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, Drawn, Plan, attempt, guided
-from scorefield.measure.compare import Distance, Quality, Yardstick, distance
+from scorefield.measure import Distance, Quality, Reference, distance, plain, quality, real_quality
 from scorefield.process import Schedule
-from scorefield.run.open import build_solver
+from scorefield.run.open import Run, build_solver, data_of, device, open_grid, open_run
 from scorefield.solve import DPMSolverPP3M, Solver
+from scorefield.store import claim_folder
 from scorefield.tune import FittedGrid, flow_levels
-from scorefield.use.plan import build_grid
+from scorefield.use.asked import (
+    check_guided,
+    counts,
+    idle,
+    labels_of,
+    warn_absent,
+    warn_guidance,
+)
+from scorefield.use.evaluate import judge_of
+from scorefield.use.plan import Given, asked_of, build_grid, settings_of
+
+SOLVERS = ("ddim", "dpmpp2m", "unipc2", "arc", "sde-dpmpp2m")
+STEPS = "5,10,20,50"
+FILES = ("curves.png", "strips.png", "compare.csv", "compare.json")
+SHOWN, POINTS = 10, 1000
+"""Samples of each method that are kept: pictures, or points."""
 
 FLOW, FINE = DPMSolverPP3M(), 200
 """How the flow itself is followed."""
 
 CHECKED = 16
 """Samples on which it is followed in half as many steps too, to know what it is off by."""
+
+
+HIDDEN = {"json": None}
 
 
 @dataclass(frozen=True)
@@ -52,7 +75,7 @@ class Cell:
     """What one method did, or the `failure` for which there are no figures.
 
     `calls`: network calls a sample, on average. `distance`: from the flow, None for a stochastic
-    method. `quality`: None without a yardstick. `samples`: the first few.
+    method. `quality`: None without a reference. `samples`: the first few.
     """
 
     name: str
@@ -63,12 +86,12 @@ class Cell:
     seconds: float | None = None
     distance: Distance | None = None
     quality: Quality | None = None
-    samples: Tensor | None = None
+    samples: Tensor | None = field(default=None, metadata=HIDDEN)
     failure: str | None = None
 
 
 @dataclass(frozen=True)
-class Reference:
+class Followed:
     """The flow, followed in `steps` steps. `error`: how far half as many steps end from it, on
     average over the first samples, which is more than it is itself off by."""
 
@@ -77,7 +100,7 @@ class Reference:
     seconds: float
     error: float
     quality: Quality | None
-    samples: Tensor
+    samples: Tensor = field(metadata=HIDDEN)
 
 
 @dataclass(frozen=True)
@@ -93,13 +116,9 @@ class Comparison:
     feature_space: str | None
     frechet_n: int | None
     real: Quality | None
-    reference: Reference
+    reference: Followed
     cells: tuple[Cell, ...]
-    labels: Tensor | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain dicts, lists, finite numbers and None; samples and labels are left out."""
-        return _plain(self)
+    labels: Tensor | None = field(metadata=HIDDEN)
 
 
 def methods_of(
@@ -144,14 +163,14 @@ def compare(
     asked: Asked,
     *,
     guidance: float = 1.0,
-    yardstick: Yardstick | None = None,
+    reference: Reference | None = None,
     fine: int = FINE,
     keep: int = 10,
     watch: Watch = quiet,
 ) -> Comparison:
     """Run every method for the same samples, beside the flow followed in `fine` steps.
 
-    Without a `yardstick` only the distance from the flow is measured. The first `keep` samples of
+    Without a `reference` only the distance from the flow is measured. The first `keep` samples of
     each method are kept.
 
     A method that gives up, or whose samples are not finite, says so in its cell. Raises BadInput if
@@ -181,23 +200,98 @@ def compare(
             "Take a smaller guidance; else the training diverged.",
         )
     error = distance(half, x0[:few]).mean
-    quality = yardstick(x0) if yardstick else None
-    reference = Reference(fine, calls, seconds, error, quality, x0[:keep])
+    found = quality(x0, reference) if reference else None
+    followed = Followed(fine, calls, seconds, error, found, x0[:keep])
     cells = []
     for method, planned in zip(methods, rows):
         run = partial(walked, method.solver, method.levels, n, planned)
-        cells.append(_cell(method, run, x0, yardstick, keep))
+        cells.append(_cell(method, run, x0, reference, keep))
     return Comparison(
         n=n,
         guidance=guidance,
         calls_per_eval=per_eval,
-        feature_space=yardstick.feature_space if yardstick else None,
-        frechet_n=yardstick.frechet_n if yardstick else None,
-        real=yardstick.real if yardstick else None,
-        reference=reference,
+        feature_space=reference.space if reference else None,
+        frechet_n=int(reference.counts.sum()) if reference else None,
+        real=real_quality(reference) if reference else None,
+        reference=followed,
         cells=tuple(cells),
         labels=_first(asked, keep),
     )
+
+
+class Listed(NamedTuple):
+    """What is compared: methods, the name of the common grid, and the guidance."""
+
+    methods: list[Method]
+    grid: str | FittedGrid
+    guidance: float
+
+
+def listed(run: Run, solvers: str | None, **given: Unpack[Given]) -> Listed:
+    """The methods that are asked for: by default the run's own solver beside a short list, at
+    several counts of steps, or what the grid was fitted to."""
+    steps = given.pop("steps", None)
+    settings = settings_of(run, **given)
+    grid = settings["grid"]
+    if isinstance(grid, FittedGrid):
+        names, several = (grid.solver,), [grid.steps]
+    else:
+        names, several = tuple(dict.fromkeys((*SOLVERS, settings["solver"]))), counts(STEPS)
+    names = names if solvers is None else tuple(specs(solvers))
+    several = several if steps is None else counts(str(steps))
+    name = given.get("grid") or run.config.sample.grid
+    methods = methods_of(names, several, name, run.schedule, partial(open_grid, run))
+    if all("@" in solver for solver in names):
+        idle("grid", given.get("grid"), "each of the solvers names its own")
+    return Listed(methods, grid, settings["guidance"])
+
+
+def compare_run(
+    path: Path,
+    seeds: Sequence[int],
+    *,
+    solvers: str | None = None,
+    labels: str | None = None,
+    out: Path | None = None,
+    watch: Watch = quiet,
+    **given: Unpack[Given],
+) -> tuple[Comparison, Findings]:
+    """Compare solvers on the run at `path`; `FILES` can be written to `out`, by default
+    RUN/compare, or it is refused before any work."""
+    run = open_run(path)
+    methods, grid, guidance = listed(run, solvers, **given)
+    seeds = Seeded(seeds).seeds.tolist()
+    if len(seeds) < 2:
+        raise BadInput("one sample is asked for.", "Give `n` or `seeds` of at least 2.")
+    classes = run.facts.told_alone
+    chosen = labels_of(labels, classes) if labels is not None else None
+    warn_absent(chosen, run.facts)
+    chosen = chosen or (list(run.facts.drawn) if classes else None)
+    catalogue.guides["cfg"](guidance)
+    check_guided(given.get("guidance"), bool(chosen))
+    if chosen:
+        warn_guidance(grid, guidance)
+    claim_folder(out or path / "compare", *FILES)
+    data = data_of(run)
+    judge = judge_of(path, data, watch)[0] if len(classes) > 1 and data.is_image else None
+    each = None if chosen is None else repeat_labels(chosen, len(seeds), len(classes))
+    found = compare(
+        run.denoiser.to(device()),
+        methods,
+        asked_of(run.denoiser, seeds=seeds, labels=each),
+        guidance=guidance,
+        reference=Reference(data, judge, len(seeds), each),
+        keep=SHOWN if data.is_image else POINTS,
+        watch=watch,
+    )
+    record = {
+        "images_seen": run.images_seen,
+        "seeds": seeds,
+        "labels": None if each is None else each.tolist(),
+        "judge": judge and {"name": judge.name, "version": judge.version},
+        "versions": {"scorefield": scorefield.__version__, "torch": torch.__version__},
+    }
+    return found, findings(found, str(path), record)
 
 
 def findings(found: Comparison, run: str, record: Mapping[str, Any]) -> Findings:
@@ -222,7 +316,7 @@ def findings(found: Comparison, run: str, record: Mapping[str, Any]) -> Findings
                   _rows(found), " ".join([dashed, *failed]).strip())  # fmt: skip
     drawn = tuple(chart for chart in charts if chart.lines)
     sheet = Strip("The samples themselves", file="strips.png")
-    return Findings("compare", run, how, (*drawn, sheet, table), {**record, **found.to_json()})
+    return Findings("compare", run, how, (*drawn, sheet, table), {**record, **plain(found)})
 
 
 HEAD = ("solver", "steps", "calls", "distance from flow", "Frechet", "agreement", "seconds")
@@ -241,7 +335,7 @@ def _agreement(
     cell: Cell | None, quality: Quality | None
 ) -> tuple[float, tuple[float, float]] | None:
     p = quality and quality.agreement
-    return p and (p.share, (p.low, p.high))
+    return p and (p.fraction, (p.low, p.high))
 
 
 def _against_calls(
@@ -256,10 +350,10 @@ def _against_calls(
         if some:
             lines.append(Line(solver, *zip(*some), dashed=any(c.stochastic for c in cells)))
     marks = []
-    for told, quality in (("real data", found.real), ("the flow itself", found.reference.quality)):
-        if pair := read(None, quality):
-            band = ends(*pair) if told == "real data" else (None, None)
-            marks.append(Mark(pair[0], told, *band))
+    for mark, of in (("real data", found.real), ("the flow itself", found.reference.quality)):
+        if pair := read(None, of):
+            band = ends(*pair) if mark == "real data" else (None, None)
+            marks.append(Mark(pair[0], mark, *band))
     y, log = name.split(",")[0].lower(), (True, read is not _agreement)
     return Series(name, "network calls a sample", y, tuple(lines), tuple(marks), log, words)
 
@@ -286,7 +380,10 @@ def _quality(q: Quality | None) -> tuple[str | None, str | None]:
     if q is None:
         return None, None
     spread = f" ± {q.frechet_std:.2g}" if q.frechet_std else ""
-    return f"{q.frechet:.3g}{spread}", None if q.agreement is None else f"{q.agreement.share:.1%}"
+    return (
+        f"{q.frechet:.3g}{spread}",
+        None if q.agreement is None else f"{q.agreement.fraction:.1%}",
+    )
 
 
 def comparison_csv(found: Comparison) -> bytes:
@@ -303,7 +400,7 @@ def comparison_csv(found: Comparison) -> bytes:
         rows.writerow((
             c.name, c.grid, c.steps, int(c.stochastic), c.calls, c.seconds,
             d and d.mean, d and d.stderr, q and q.frechet, q and q.frechet_std,
-            p and p.share, p and p.low, p and p.high, c.failure,
+            p and p.fraction, p and p.low, p and p.high, c.failure,
         ))  # fmt: skip
     return text.getvalue().encode()
 
@@ -328,8 +425,8 @@ class _Ends:
 def _cell(
     method: Method,
     walked: Callable[[], Drawn],
-    reference: Tensor,
-    yardstick: Yardstick | None,
+    flow: Tensor,
+    reference: Reference | None,
     keep: int,
 ) -> Cell:
     named = partial(Cell, method.name, method.grid, method.steps, method.solver.stochastic)
@@ -344,8 +441,8 @@ def _cell(
     return named(
         calls,
         seconds,
-        None if method.solver.stochastic else distance(x0, reference),
-        yardstick(x0) if yardstick else None,
+        None if method.solver.stochastic else distance(x0, flow),
+        quality(x0, reference) if reference else None,
         x0[:keep],
     )
 
@@ -354,11 +451,3 @@ def _first(asked: Asked, count: int) -> Tensor | None:
     """The labels of the first samples."""
     cond = asked.rows(0, min(count, len(asked.seeds))).cond
     return None if cond is None else cond["label"]
-
-
-def _plain(value: Any) -> Any:
-    """Dataclasses and tuples as JSON; what is kept for pictures stays out."""
-    if is_dataclass(value):
-        named = {f.name: getattr(value, f.name) for f in fields(value)}
-        return {k: _plain(v) for k, v in named.items() if k not in ("samples", "labels")}
-    return [_plain(v) for v in value] if isinstance(value, tuple) else value

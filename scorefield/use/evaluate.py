@@ -1,92 +1,160 @@
 """A run's samples measured against held-out data, with the judge that is kept beside the run."""
 
 import dataclasses
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
+import torch
+from torch import Tensor
+
+import scorefield
+from scorefield.base import BadInput, Cond, Watch, quiet
 from scorefield.base.finding import Figure, Findings
+from scorefield.base.rows import repeat_labels
+from scorefield.catalogue.spec import build, names
 from scorefield.data import Data
-from scorefield.measure import Judge, train_judge
-from scorefield.store import keep_model, open_model
+from scorefield.draw import draw
+from scorefield.measure import Judge, Reading, Reference, train_judge
+from scorefield.run.open import Run, data_of, device, open_run
+from scorefield.store import claim, exists, keep_model, open_model, read_json, write_json
+from scorefield.use.asked import at_least, check_guided, warn_guidance
+from scorefield.use.plan import Given, asked_of, plan_of, settings_of
 
 LOOKS = 240_000
 """Examples that a judge is trained on, repeats counted: 4 epochs of 60,000, at most 30."""
-WEAKEST = 5
-"""Classes that are named."""
 
 
-def judge_of(folder: Path, data: Data, progress: Any = None) -> tuple[Judge, float]:
+def evaluate(
+    path: Path,
+    n: int = 1000,
+    *,
+    seed: int = 0,
+    average: float | None = None,
+    watch: Watch = quiet,
+    **given: Unpack[Given],
+) -> Findings:
+    """Every measure of the catalogue on n samples of the run at `path`, classes in turn, sample i
+    from `seed + i`. Writes eval.json there, unless that has more samples of the same weights; the
+    record has a `digest` if it was written."""
+    at_least("n", n, 2)
+    run = open_run(path, average)
+    target, facts, settings = path / "eval.json", run.facts, settings_of(run, **given)
+    claim(target, path / "judge.json", field="run")
+    check_guided(given.get("guidance"), bool(facts.classes or facts.conditions.keys))
+    if facts.classes:
+        warn_guidance(settings["grid"], settings["guidance"])
+    data = data_of(run)
+    labels, cond = _conditions(run, data, n)
+    denoiser = run.denoiser.to(device())
+    asked = asked_of(
+        denoiser, n, seeds=range(seed, seed + n), labels=None if cond else labels, cond=cond
+    )
+    plan = plan_of(denoiser, bool(asked.cond), **settings)
+    drawn = draw(denoiser, plan, asked, denoiser.shape, watch=watch)
+    judge = accuracy = None
+    if len(facts.classes) > 1 and data.is_image:
+        judge, accuracy = judge_of(path, data, watch)
+    elif data.is_image:
+        warnings.warn(
+            "no labels, so no judge: pixels compared as they are, which says little of pictures",
+            stacklevel=2,
+        )
+    found = measured(drawn.x, Reference(data, judge, n, labels if judge else None))
+    record = {
+        "images_seen": run.images_seen,
+        "average": average,
+        **settings,
+        "grid": given.get("grid") or run.config.sample.grid,
+        "network_calls": round(drawn.calls),
+        "samples_per_second": round(n / drawn.seconds, 1),
+        "judge": judge and {"name": judge.name, "version": judge.version, "accuracy": accuracy},
+        "versions": {"scorefield": scorefield.__version__, "torch": torch.__version__},
+        **found.record,
+    }
+    if _is_fuller(target, record):
+        return findings(str(path), record, found.figures)
+    digest = write_json(target, findings(str(path), record, found.figures).to_json())["digest"]
+    return findings(str(path), {**record, "digest": digest}, found.figures)
+
+
+def _conditions(run: Run, data: Data, n: int) -> tuple[Tensor | None, Cond | None]:
+    """The classes and all conditions of n samples: classes in turn, or the conditions of held-out
+    examples, as there are no others to ask for."""
+    if run.facts.conditions.keys:
+        _, cond = data.batch(data.test, torch.arange(n) % len(data.test))
+        return cond.get("label"), cond
+    classes = run.facts.classes
+    return repeat_labels(run.facts.drawn, n, len(classes)) if classes else None, None
+
+
+def judge_of(folder: Path, data: Data, watch: Watch = quiet) -> tuple[Judge, float]:
     """The classifier that judges this data and its held-out accuracy; trained once, kept in
     `judge.safetensors` and `judge.json` beside the run."""
 
-    def build(meta: dict[str, Any]) -> Judge:
+    def made(meta: dict[str, Any]) -> Judge:
         meta["accuracy"] = float(meta["accuracy"])
         return Judge(**meta["config"])
 
-    found = open_model(folder, "judge", build, "Delete both: a new judge is trained then.")
+    found = open_model(folder, "judge", made, "Delete both: a new judge is trained then.")
     if found:
         return found[0], found[1]["accuracy"]
     epochs = max(2, min(30, LOOKS // len(data.train)))
-    judge, report = train_judge(data, epochs=epochs, progress=progress)
+    judge, report = train_judge(data, epochs=epochs, watch=watch)
     keep_model(folder, "judge", judge, {"config": judge.config, **dataclasses.asdict(report)})
     return judge, report.accuracy
 
 
-def findings(record: Mapping[str, Any]) -> Findings:
-    """The figures of an evaluation, whose JSON is the record, beside those of real data."""
-    r, grid = record, record["grid"] if isinstance(record["grid"], str) else "a fitted grid"
+def measured(x0: Tensor, reference: Reference) -> Reading:
+    """What every measure finds of samples, those of installed packages too."""
+    given = {"samples": reference.samples(x0), "reference": reference}
+    found = [build("measures", name, **given) for name in names("measures")]
+    record: dict[str, Any] = {
+        "data": reference.data.name,
+        "feature_space": reference.space,
+        "n_samples": len(x0),
+        "n_train": len(reference.train.x0),
+        "n_test": len(reference.test.x0),
+    }
+    for one in found:
+        record |= one.record
+    return Reading(record, tuple(figure for one in found for figure in one.figures))
+
+
+def findings(run: str, r: Mapping[str, Any], figures: tuple[Figure, ...]) -> Findings:
+    """The figures of an evaluation, whose JSON is the record."""
     how = (
-        f"{r['n_samples']:,} samples of {r['solver']}, {r['steps']} steps on {grid}, guidance "
+        f"{r['n_samples']:,} samples of {r['solver']}, {r['steps']} steps on {r['grid']}, guidance "
         f"{r['guidance']:g}: {r['network_calls']} network calls each, {r['samples_per_second']:g} "
         f"samples a second; {r['n_test']:,} held-out examples of {r['data']}; measured in: "
         f"{r['feature_space']}"
     )
-    figures = [_frechet(r), *(_covered(r, *key) for key in COVERED)]
-    figures += [_agreement(r)] if r["agreement"] else []
-    figures += [_memorised(r["memorisation"])] if r["memorisation"]["ratio"] is not None else []
     if r["judge"]:
         words = "Of the classifier that judges samples, on held-out data."
-        figures.append(Figure("Judge's accuracy", r["judge"]["accuracy"], unit="%", words=words))
-    return Findings("eval", r["run"], how, tuple(figures), record)
+        accuracy = Figure("Judge's accuracy", r["judge"]["accuracy"], unit="%", words=words)
+        figures = (*figures, accuracy)
+    return Findings("eval", run, how, figures, r)
 
 
-COVERED = (
-    ("precision", "Samples that lie among real examples: can they be believed?"),
-    ("recall", "Real examples that lie among samples: is nothing left out?"),
-)
-
-
-def _frechet(r: Mapping[str, Any]) -> Figure:
-    f = r["frechet"]
-    words = (
-        f"Between {f['n']:,} samples and as many held-out examples, each taken as a Gaussian in "
-        f"{r['feature_space']}. Training examples, which are real, get the floor."
+def _is_fuller(target: Path, record: Mapping[str, Any]) -> bool:
+    """Whether an evaluation is to stay: one of the same weights, of more samples. What another
+    holds that gives way is said."""
+    if not exists(target):
+        return False
+    try:
+        before = read_json(target)
+        n, name = int(before["n_samples"]), f"{before['solver']}, {before['steps']} steps"
+        same = all(before[key] == record[key] for key in ("images_seen", "average"))
+    except (BadInput, KeyError, TypeError, ValueError):
+        warnings.warn(f"{target} could not be read: it is replaced", stacklevel=3)
+        return False
+    stays = same and n > record["n_samples"]
+    at = f"{before['images_seen']:,} images"
+    warnings.warn(
+        f"not written: {target} stays, with {n:,} samples of the same weights"
+        if stays
+        else f"replaced: {n:,} samples of the weights at {at} ({name})",
+        stacklevel=3,
     )
-    return Figure("Frechet distance", f["value"], f["value_std"], f["floor"], f["floor_std"],
-                  best="low", words=words)  # fmt: skip
-
-
-def _covered(r: Mapping[str, Any], key: str, words: str) -> Figure:
-    value, floor = r["precision_recall"][key], r["precision_recall_real"][key]
-    return Figure(key.capitalize(), value, None, floor, unit="%", best="real", words=words)
-
-
-def _agreement(r: Mapping[str, Any]) -> Figure:
-    total, real = r["agreement"]["total"], r["agreement_real"]
-    words = "Samples that a judge sees as the class that was asked for, with the 95% interval."
-    asked = sorted(((c["share"], name) for name, c in r["agreement"]["per_class"].items() if c))
-    named = [f"{name} ({right:.1%})" for right, name in asked if right < 1][:WEAKEST]
-    words += f" Weakest classes: {', '.join(named)}." if named else ""
-    floor = real and real["total"]["share"]
-    return Figure("Class agreement", total["share"], (total["low"], total["high"]), floor,
-                  unit="%", best="high", words=words)  # fmt: skip
-
-
-def _memorised(r: Mapping[str, Any]) -> Figure:
-    words = (
-        "Mean distance from a sample to the nearest training example, over that of held-out data. "
-        f"Copies would bring it towards 0. As near as the nearest {r['near_real']:.1%} of held-out "
-        f"examples: {r['near']:.1%} of samples."
-    )
-    return Figure("Distance to training data", r["ratio"], None, 1.0, best="real", words=words)
+    return stays

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any, TypedDict, Unpack
 
 from torch import Tensor
 
@@ -16,9 +16,19 @@ from scorefield.run.config import SampleConfig, build_levels
 from scorefield.run.open import Run, build_solver, open_grid
 from scorefield.solve import Solver
 from scorefield.tune import FittedGrid
+from scorefield.use.asked import count
 
 DEFAULT = SampleConfig()
 """How samples are made unless it is said, or a fitted grid is given."""
+
+
+class Given(TypedDict, total=False):
+    """What is said of how to sample, as words or values; the rest is the run's own."""
+
+    steps: str | int | None
+    solver: str | None
+    grid: str | None
+    guidance: float | None
 
 
 class Settings(TypedDict, total=False):
@@ -31,18 +41,11 @@ class Settings(TypedDict, total=False):
     guide: str | Guide | None
 
 
-def settings_of(
-    run: Run,
-    *,
-    steps: int | None = None,
-    solver: str | None = None,
-    grid: str | None = None,
-    guidance: float | None = None,
-) -> dict[str, Any]:
+def settings_of(run: Run, **given: Unpack[Given]) -> dict[str, Any]:
     """`steps`, `solver`, `grid` and `guidance` for `plan_of`: those given, else those of a fitted
     grid, else those that the run was configured with."""
-    own = run.config.sample
-    on = open_grid(run, grid or own.grid)
+    own, guidance = run.config.sample, given.get("guidance")
+    on = open_grid(run, given.get("grid") or own.grid)
     if isinstance(on, FittedGrid):
         own = dataclasses.replace(
             own,
@@ -51,8 +54,8 @@ def settings_of(
             guidance=own.guidance if on.guidance is None else on.guidance,
         )
     return {
-        "steps": own.steps if steps is None else steps,
-        "solver": solver or own.solver,
+        "steps": count(given.get("steps")) or own.steps,
+        "solver": given.get("solver") or own.solver,
         "grid": on,
         "guidance": own.guidance if guidance is None else guidance,
     }

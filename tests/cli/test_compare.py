@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,13 +12,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-import scorefield.cli.compare as command
 from scorefield import generate
 from scorefield.base import BadInput, Level, Seeded
-from scorefield.data import load
+from scorefield.data import Split, load
 from scorefield.denoise import Gaussian
 from scorefield.draw import Asked
-from scorefield.measure import Judge, Yardstick, distance, evaluate
+from scorefield.measure import Judge, Reference, distance, plain, quality, real_quality
 from scorefield.process import EDM, Cosine, Flow, Schedule
 from scorefield.process.grids import karras
 from scorefield.solve import DDIM, DPMSolverPP
@@ -25,6 +25,7 @@ from scorefield.store import write_json, write_tensors
 from scorefield.tune import FittedGrid, flow, flow_levels
 from scorefield.use import compare as comparison
 from scorefield.use.compare import Comparison, Method, compare, methods_of
+from scorefield.use.evaluate import measured
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +45,7 @@ def judged(run):
 @pytest.fixture(autouse=True)
 def coarse(monkeypatch):
     """The flow in a few steps: quick, and fine enough to compare two steps with."""
-    monkeypatch.setattr(command, "compare", partial(compare, fine=8))
+    monkeypatch.setattr(comparison, "compare", partial(compare, fine=8))
 
 
 QUICK = ("--n", 12, "--steps", "2,4")
@@ -138,13 +139,13 @@ def test_the_runs_own_solver_is_in_the_default_list(cli, judged, monkeypatch):
         asked.append(solvers)
         raise BadInput("enough.", "Stop.")
 
-    monkeypatch.setattr(command, "methods_of", spy)
+    monkeypatch.setattr(comparison, "methods_of", spy)
     cli("compare", judged)
     content = json.loads((judged / "config.json").read_text())
     content["config"]["sample"]["solver"] = "heun"
     (judged / "config.json").write_text(json.dumps(content))
     cli("compare", judged)
-    assert asked == [command.SOLVERS, (*command.SOLVERS, "heun")]
+    assert asked == [comparison.SOLVERS, (*comparison.SOLVERS, "heun")]
 
 
 @pytest.fixture
@@ -180,7 +181,7 @@ def test_a_fitted_grid_brings_its_solver_steps_and_guidance(cli, judged, fitted)
     ],
 )
 def test_a_fitted_grid_that_does_not_fit_is_refused(refused, fitted, monkeypatch, words, says):
-    monkeypatch.setattr(command, "data_of", lambda run: pytest.fail("work began"))
+    monkeypatch.setattr(comparison, "data_of", lambda run: pytest.fail("work began"))
     assert says in refused("compare", fitted, *words.split())
 
 
@@ -229,7 +230,7 @@ def test_refused_before_any_work(refused, trained, tmp_path, monkeypatch, words,
         raise AssertionError("work began")
 
     for name in ("data_of", "judge_of", "compare"):
-        monkeypatch.setattr(command, name, work)
+        monkeypatch.setattr(comparison, name, work)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken").write_text("mine")
     assert says in refused("compare", trained, *words.split())
@@ -383,7 +384,7 @@ def test_a_method_that_fails_says_so_and_the_others_go_on(known):
     assert (bad.calls, bad.distance, bad.samples) == (3, None, None)
     assert weak.failure == "no step passes. Raise the tolerance."
     assert weak.calls is None
-    found = [c.keys() for c in compared(known, methods, 4, fine=2).to_json()["cells"]]
+    found = [c.keys() for c in plain(compared(known, methods, 4, fine=2))["cells"]]
     assert found == [found[0]] * 3  # the same fields, whatever happened
     assert good.failure is None
     assert good.distance is not None
@@ -406,14 +407,14 @@ def test_a_grid_that_begins_elsewhere_is_refused(known, monkeypatch):
 @pytest.mark.parametrize("n", [40, 400])
 def test_figures_without_classes_are_those_of_eval(n):
     data, x0 = load("digits"), torch.randn(n, 1, 8, 8)
-    yardstick, expected = Yardstick(data, None, n), evaluate(x0.clamp(-1, 1), None, data, None)
-    found, frechet = yardstick(x0), expected.frechet
-    assert yardstick.feature_space == expected.feature_space
-    assert yardstick.frechet_n == frechet.n
+    reference = Reference(data, None, n)
+    found, real = quality(x0, reference), real_quality(reference)
+    frechet = measured(x0, reference).record["frechet"]
+    assert int(reference.counts.sum()) == frechet["n"]
     # the same rows in another order: rounding of float64
-    assert (found.frechet, found.frechet_std) == pytest.approx((frechet.value, frechet.value_std))
-    real = yardstick.real
-    assert (real.frechet, real.frechet_std) == pytest.approx((frechet.floor, frechet.floor_std))
+    pairs = (found.frechet, found.frechet_std, real.frechet, real.frechet_std)
+    expected = [frechet[key] for key in ("value", "value_std", "floor", "floor_std")]
+    assert pairs == pytest.approx(expected)
     assert found.agreement is None
 
 
@@ -421,19 +422,17 @@ def test_figures_of_a_judge_are_those_of_eval():
     torch.manual_seed(0)
     data, judge = load("digits"), Judge((1, 8, 8), 10).eval()
     x0, labels = torch.randn(100, 1, 8, 8), torch.arange(100) % 10
-    yardstick = Yardstick(data, judge, len(x0), labels)
-    found, expected = yardstick(x0), evaluate(x0.clamp(-1, 1), labels, data, judge)
-    assert yardstick.feature_space == expected.feature_space
-    assert found.frechet == pytest.approx(expected.frechet.value)
-    assert expected.agreement is not None
-    assert expected.agreement_real is not None
-    assert found.agreement == expected.agreement.total
-    assert yardstick.real.agreement == expected.agreement_real.total
+    reference = Reference(data, judge, len(x0), labels)
+    found, expected = quality(x0, reference), measured(x0, reference).record
+    assert found.frechet == pytest.approx(expected["frechet"]["value"])
+    assert plain(found.agreement) == expected["agreement"]["total"]
+    assert plain(real_quality(reference).agreement) == expected["agreement_real"]["total"]
 
 
 def test_too_few_real_examples_of_a_class_are_refused():
     data = load("digits")
     with pytest.raises(BadInput, match="1 samples"):
-        Yardstick(data, None, 1)
+        Reference(data, None, 1)
+    few = replace(data, test=Split(data.test.x[:9], {"label": data.test.cond["label"][:9] * 0}))
     with pytest.raises(BadInput, match="0 test examples of what was asked for"):
-        Yardstick(data, None, 4, torch.full((4,), 10))
+        Reference(few, None, 4, torch.full((4,), 9))

@@ -20,7 +20,7 @@ def quick_judge(monkeypatch):
     """One epoch: what the judge knows does not matter here."""
     asked = []
 
-    def quick(data, *, epochs, progress=None):
+    def quick(data, *, epochs, watch):
         asked.append(epochs)
         return train_judge(data, epochs=1)
 
@@ -72,7 +72,7 @@ def test_the_fuller_evaluation_stays(cli, run, quick_judge):
 def test_the_judge_sees_about_as_many_examples_of_any_set(monkeypatch, tmp_path):
     asked = []
 
-    def spy(data, *, epochs, progress=None):
+    def spy(data, *, epochs, watch):
         asked.append(epochs)
         return Judge((1, 8, 8), 10), judging.Report(0.5, 0.4, 0.6, 1, 1, epochs, 0, 1.0)
 

@@ -20,8 +20,8 @@ FLAGS = {
         --help --n --steps --solver --grid --labels --conditions --unconditional --average
         --guidance --guide --seeds --out --columns --batch --json
     """,
-    "eval": "--help --n --steps --solver --grid --average --guidance --seed --json",
-    "compare": "--help --solvers --steps --grid --n --guidance --labels --seeds --out --json",
+    "eval": "--help --steps --solver --grid --guidance --json --average --n --seed",
+    "compare": "--help --n --seeds --labels --json --solvers --steps --grid --guidance --out",
     "fit-grid": """
         --help --steps --solver --name --guidance --labels --unconditional --starts --rounds --seed
         --json

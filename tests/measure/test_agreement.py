@@ -41,7 +41,7 @@ def test_wilson_solves_its_equation():
     for hits, n in ((3, 10), (358, 359), (1, 2)):
         found = wilson(hits, n)
         for q in (found.low, found.high):
-            assert abs(found.share - q) == pytest.approx(Z95 * math.sqrt(q * (1 - q) / n))
+            assert abs(found.fraction - q) == pytest.approx(Z95 * math.sqrt(q * (1 - q) / n))
 
 
 def test_wilson_mirrors_and_stays_inside():

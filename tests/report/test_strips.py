@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 from scorefield.base.finding import Series
+from scorefield.measure import Distance, Quality
 from scorefield.measure.agreement import wilson
-from scorefield.measure.compare import Distance, Quality
 from scorefield.report.pixels import curves
 from scorefield.report.strips import COLUMNS, SIDE, strips
-from scorefield.use.compare import Cell, Comparison, Reference, comparison_csv, findings
+from scorefield.use.compare import Cell, Comparison, Followed, comparison_csv, findings
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +32,7 @@ def compared(shape=(1, 8, 8), n=10, labels=True, steps=(2, 4)) -> Comparison:
     ]  # fmt: skip
     return Comparison(
         n=n, guidance=1.5, calls_per_eval=2, feature_space="data (64)", frechet_n=n,
-        real=quality, reference=Reference(8, 16.0, 1.0, 1e-3, quality, flow), cells=tuple(cells),
+        real=quality, reference=Followed(8, 16.0, 1.0, 1e-3, quality, flow), cells=tuple(cells),
         labels=torch.arange(n) % 10 if labels else None,
     )  # fmt: skip
 

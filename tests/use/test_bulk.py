@@ -12,12 +12,12 @@ from torch import Tensor
 
 import scorefield.use.bulk
 from scorefield.base import BadInput, quiet
-from scorefield.cli.options import numbers
 from scorefield.draw.shards import Shards
 from scorefield.run.config import DataFacts, build_denoiser
 from scorefield.run.open import Run
 from scorefield.run.train import recipe
 from scorefield.train import Elsewhere, Team
+from scorefield.use.asked import numbers
 from scorefield.use.bulk import about, fill, spans
 from scorefield.use.generate import generate
 from scorefield.use.plan import asked_of, plan_of
@@ -289,4 +289,4 @@ def test_of_a_team_that_fails_one_says_why():
 
 @given(st.lists(st.integers(0, 20)))
 def test_spans_read_back(seeds):
-    assert (numbers(spans(seeds), "--seeds") if seeds else []) == seeds
+    assert (numbers(spans(seeds), "seeds") if seeds else []) == seeds

@@ -114,6 +114,16 @@ def read_npz(path: Path, field: str = "data.path") -> dict[str, np.ndarray]:
     return {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
 
 
+def read_arrays(path: Path, field: str) -> dict[str, np.ndarray]:
+    """All arrays of an .npz, or that of an .npy as x."""
+    if path.suffix.lower() != ".npy":
+        return read_npz(path, field)
+    try:
+        return {"x": np.load(path, allow_pickle=False)}
+    except DAMAGE as error:
+        raise _unreadable(path, error) from None
+
+
 def _unreadable(path: Path, error: Exception) -> BadInput:
     if "allow_pickle" in str(error):
         return BadInput(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput, unknown
 from scorefield.data.conditions import finite
-from scorefield.data.readers.arrays import examples, read_npz
+from scorefield.data.readers.arrays import examples, read_arrays
 from scorefield.data.readers.deep import full_scale
 from scorefield.data.readers.pictures import Picture, read_picture, reason_of, suffixes
 from scorefield.data.sets import EIGHT_BIT, Scaling
@@ -42,15 +42,16 @@ def read_examples(
     file: Path, shape: Sequence[int], scaling: Scaling, field: str = "input", fit: bool = False
 ) -> tuple[Tensor, Tensor | None]:
     """x0 `(N, *shape)` in the units of the model and classes `(N,)`, if the file has them: of one
-    picture file (`fit`: of any size), or of an .npz with x in the data's own units and y.
+    picture file (`fit`: of any size), of an .npz with x in the data's own units and y, or of an
+    .npy of x.
 
     Raises BadInput for a file that is missing or damaged, another shape, and values beyond range.
     """
     where, label = f"`{field}` {file}", None
     if not file.is_file():
         raise BadInput(f"{where}: there is no such file.", "Give a picture or an .npz.", field)
-    if file.suffix.lower() == ".npz":
-        arrays = read_npz(file, field)
+    if file.suffix.lower() in (".npz", ".npy"):
+        arrays = read_arrays(file, field)
         if "x" not in arrays:
             held = ", ".join(arrays) or "nothing"
             raise BadInput(f"{where} holds {held}, and no array x.", "Name the examples x.", field)

@@ -1,4 +1,4 @@
-"""Real data in the class shares that were asked for: else the floor is too high."""
+"""Real data in the fractions of classes that were asked for: else the floor is too high."""
 
 from collections.abc import Callable
 
@@ -8,13 +8,14 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.data import Data, Scaling, Split, load
-from scorefield.measure import Judge, Yardstick, evaluate, frechet_report
-from scorefield.measure.shares import class_counts, draw, in_shares
+from scorefield.measure import Judge, Reference, frechet_report, quality, real_quality
+from scorefield.measure.fractions import class_counts, draw, in_fractions
+from scorefield.use.evaluate import measured
 from tests.refusal import fails, refused
 
 
 def split(n: int, seed: int) -> Split:
-    """Two classes far apart, in even shares."""
+    """Two classes far apart, in even fractions."""
     label = torch.arange(n) % 2
     noise = torch.randn(n, 2, generator=torch.Generator().manual_seed(seed))
     return Split(20.0 * label[:, None] + noise, {"label": label})
@@ -25,9 +26,9 @@ DATA = Data("two", TRAIN, TEST, ("left", "right"), Scaling((0.0,), (1.0,)))
 Floor = Callable[[], tuple[float, float]]
 
 
-def of_yardstick() -> tuple[float, float]:
-    found = Yardstick(DATA, None, len(FRESH), FRESH.cond["label"])
-    return found(FRESH.x).frechet, found.real.frechet
+def of_reference() -> tuple[float, float]:
+    real = Reference(DATA, None, len(FRESH), FRESH.cond["label"])
+    return quality(FRESH.x, real).frechet, real_quality(real).frechet
 
 
 def of_report() -> tuple[float, float]:
@@ -36,29 +37,29 @@ def of_report() -> tuple[float, float]:
     return found.value, found.floor
 
 
-def of_chance_shares() -> tuple[float, float]:
+def of_chance_fractions() -> tuple[float, float]:
     found = frechet_report(FRESH.x, TRAIN.x, TEST.x)
     return found.value, found.floor
 
 
 def check_fair(figures: Floor) -> None:
-    """A sample of the very law, in the shares of the test set, is at the floor: one draw of some
+    """A sample of the very law, in the fractions of the test set, is at the floor: one draw of some
     ten degrees of freedom, against the mean of eight."""
     value, floor = figures()
     assert 1 / 4 < value / floor < 4
 
 
-@pytest.mark.parametrize("figures", [of_yardstick, of_report])
+@pytest.mark.parametrize("figures", [of_reference, of_report])
 def test_a_sample_of_the_very_law_is_at_the_floor(figures: Floor):
     check_fair(figures)
 
 
-def test_planted_draws_in_chance_shares_raise_the_floor():
-    fails("", check_fair, of_chance_shares)
-    assert of_chance_shares()[1] > 10 * of_report()[1]
+def test_planted_draws_in_chance_fractions_raise_the_floor():
+    fails("", check_fair, of_chance_fractions)
+    assert of_chance_fractions()[1] > 10 * of_report()[1]
 
 
-def test_evaluate_draws_what_was_asked_for():
+def test_measures_draw_what_was_asked_for():
     """Samples of a few classes, unevenly: real examples of the same ones are as good, by every
     figure, and those of all classes are not."""
     torch.manual_seed(0)
@@ -68,12 +69,12 @@ def test_evaluate_draws_what_was_asked_for():
     counts = torch.tensor([60, 0, 20, 0, 0, 0, 0, 0, 0, 10])
     rows = draw(cond["label"], counts, rng)
     labels = cond["label"][rows]
-    fair, blind = (evaluate(x0[rows], asked, data, judge) for asked in (labels, None))
-    assert (fair.frechet.n, blind.frechet.n) == (90, 90)
-    assert fair.frechet.ratio is not None
-    assert blind.frechet.ratio is not None
-    assert fair.frechet.ratio < 2 < 4 < blind.frechet.ratio
-    pair = (fair.precision_recall.precision, fair.precision_recall_real.precision)
+    fair, blind = (
+        measured(x0[rows], Reference(data, judge, 90, asked)).record for asked in (labels, None)
+    )
+    assert (fair["frechet"]["n"], blind["frechet"]["n"]) == (90, 90)
+    assert fair["frechet"]["ratio"] < 2 < 4 < blind["frechet"]["ratio"]
+    pair = [fair[key]["precision"] for key in ("precision_recall", "precision_recall_real")]
     assert pair[0] == pytest.approx(pair[1], abs=0.1)
 
 
@@ -91,7 +92,7 @@ def check_counts(label: Tensor, counts: Tensor, drawn: Tensor) -> None:
 
 def test_counts_of_each_class_in_a_draw():
     label = load("digits").train.cond["label"]
-    counts = in_shares(100, torch.bincount(torch.arange(70) % 7, minlength=10))
+    counts = in_fractions(100, torch.bincount(torch.arange(70) % 7, minlength=10))
     assert (int(counts.sum()), counts[7:].tolist()) == (100, [0, 0, 0])
     assert set(counts[:7].tolist()) == {14, 15}
     drawn, other = (draw(label, counts, torch.Generator().manual_seed(seed)) for seed in (0, 1))

@@ -1,7 +1,7 @@
-"""Draws in the class shares that were asked for.
+"""Draws in the fractions of classes that were asked for.
 
-Samples come in the shares of their labels, often even to the last one, and so must the real data
-that they are held against: in uneven shares, by chance alone, 360 of 1438 real digits (of their
+Samples come in the fractions of their labels, often even to the last one, and so must the real
+data that they are held against: in uneven ones, by chance alone, 360 of 1438 real digits (of their
 first edition) are at a Frechet distance of 1.1 from the test set, in even ones at 0.4, and a model
 that is worse than real data looks as good. Where nothing was asked for, all is of one class, 0.
 """
@@ -17,22 +17,22 @@ def one_class(n: int) -> Tensor:
 
 def class_counts(asked: Tensor, real: Tensor, most: int) -> Tensor:
     """How many of each class `(K,)` can be drawn both from samples made for the classes `asked`
-    `(n,)` and from real examples of the classes `real` `(N,)`: at most `most` in all, in the shares
-    of `asked`, or fewer of a class that real examples lack.
+    `(n,)` and from real examples of the classes `real` `(N,)`: at most `most` in all, in the
+    fractions of `asked`, or fewer of a class that real examples lack.
 
     >>> class_counts(torch.tensor([0, 2, 0, 2]), torch.tensor([0, 0, 1, 1, 2]), 100)
     tensor([1, 0, 1])
     """
     size = int(torch.cat((asked, real)).max()) + 1
-    shares, there = (torch.bincount(label, minlength=size) for label in (asked, real))
-    most = min(most, len(asked), int(there[shares > 0].sum()))
-    return in_shares(most, shares).minimum(there)
+    wanted, there = (torch.bincount(label, minlength=size) for label in (asked, real))
+    most = min(most, len(asked), int(there[wanted > 0].sum()))
+    return in_fractions(most, wanted).minimum(there)
 
 
-def in_shares(n: int, counts: Tensor) -> Tensor:
-    """n in shares like those of `counts`, each to within one.
+def in_fractions(n: int, counts: Tensor) -> Tensor:
+    """n in fractions like those of `counts`, each to within one.
 
-    >>> in_shares(5, torch.tensor([20, 0, 10]))
+    >>> in_fractions(5, torch.tensor([20, 0, 10]))
     tensor([3, 0, 2])
     """
     total = int(counts.sum())
