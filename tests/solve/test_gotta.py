@@ -9,7 +9,7 @@ from scorefield.base import BadInput, Level, Seeded
 from scorefield.process import EDM, VP, Flow, grids
 from scorefield.solve import gotta, laws, sample, trajectory
 from scorefield.solve.gotta import GottaGoFast, Path, level
-from scorefield.solve.laws import DOWN, EIGHT, GAUSSIAN, check_dtype, logsnr_levels
+from scorefield.solve.laws import EIGHT, GAUSSIAN, check_dtype, logsnr_levels
 from scorefield.solve.laws import begun as start
 from tests.laws.moments import check_marginals, check_weak_order
 from tests.laws.steps import check_pure_noise
@@ -100,7 +100,8 @@ class Recorded:
 def check_keys():
     """No two draws of a run have the same key, nor one of another solver on the same grid."""
     noise = Recorded()
-    sample(SOLVER, EIGHT.denoise, start([5]), DOWN, noise)
+    levels = grids.uniform_logsnr(VP(), 8)
+    sample(SOLVER, EIGHT.denoise, start([5], levels), levels, noise)
     assert len(noise.keys) > 50
     assert len(set(noise.keys)) == len(noise.keys)
 
