@@ -27,15 +27,10 @@ from tests.refusal import refused
 
 ENTRIES = [(kind, name) for kind in KINDS for name in getattr(catalogue, kind)]
 OBJECTS = {
-    "autoguide": ("weak",),
-    "anagram": ("conds",),
-    "carried": ("build",),
-    "cfg": ("null",),
-    "classifier": ("log_prob",),
-    "hybrid": ("conds",),
-    "mixture": ("log_prob",),
+    "autoguide": ("weak",), "anagram": ("conds",), "carried": ("build",), "cfg": ("null",),
+    "classifier": ("log_prob",), "hybrid": ("conds",), "mixture": ("log_prob",),
     "product": ("null",),
-}
+}  # fmt: skip
 """Options that no text says: networks, conditions and functions."""
 every_entry = pytest.mark.parametrize("kind, name", ENTRIES)
 

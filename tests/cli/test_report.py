@@ -139,14 +139,11 @@ def test_what_is_no_run_is_refused_in_a_sentence(run, damage, word):
 
 
 DAMAGED = [
-    ("eval.json", '{"frechet": 1}', "eval.json does not hold"),
-    ("eval.json", None, "eval.json"),
-    ("log.jsonl", None, "log.jsonl"),
-    ("samples/000000064.png", "no picture", "is not a PNG"),
-    ("compare/compare.json", "{}", "compare.json does not hold"),
-    ("grids/x.json", "{}", "x.json"),
+    ("eval.json", '{"frechet": 1}', "eval.json does not hold"), ("eval.json", None, "eval.json"),
+    ("log.jsonl", None, "log.jsonl"), ("samples/000000064.png", "no picture", "is not a PNG"),
+    ("compare/compare.json", "{}", "compare.json does not hold"), ("grids/x.json", "{}", "x.json"),
     ("likelihood/vlb.json", "{", "vlb.json"),
-]
+]  # fmt: skip
 
 
 def test_a_file_that_was_altered_is_left_out(report, run):

@@ -54,10 +54,8 @@ def smooth() -> Image.Image:
 
 
 MASKS: dict[str, Callable[[], Image.Image]] = {
-    "0 and 255": lambda: grey(0, 255),
-    "0 and 1": lambda: grey(0, 1),
-    "0 and 128": lambda: grey(0, 128),
-    "1 bit": one_bit,
+    "0 and 255": lambda: grey(0, 255), "0 and 1": lambda: grey(0, 1),
+    "0 and 128": lambda: grey(0, 128), "1 bit": one_bit,
     "16 bits, 0 and 1": lambda: grey(0, 1, np.uint16),
     "16 bits, 0 and 4095": lambda: grey(0, 4095, np.uint16),
     "16 bits": lambda: grey(0, 65535, np.uint16),
@@ -68,9 +66,8 @@ MASKS: dict[str, Callable[[], Image.Image]] = {
     "alpha, red strokes": lambda: layer((255, 0, 0)),
     "alpha, white under all": lambda: layer((255, 255, 255), (255, 255, 255)),
     "alpha that hides nothing": opaque,
-    "grey and alpha": lambda: layer((255, 255, 255)).convert("LA"),
-    "smooth edges": smooth,
-}
+    "grey and alpha": lambda: layer((255, 255, 255)).convert("LA"), "smooth edges": smooth,
+}  # fmt: skip
 
 
 def half_law(mask: torch.Tensor) -> None:

@@ -70,24 +70,14 @@ def test_every_solver_says_when_to_use_it(monkeypatch):
 
 
 NEARER = [
-    ("ddim", "heun", (5, 10)),
-    ("heun", "ddim", (50,)),
-    ("midpoint", "dpmpp2s", (5, 10, 20, 50)),
-    ("midpoint", "dpm2", (5, 10, 20, 50)),
-    ("rk4", "dpm3", (5, 10, 20, 50)),
-    ("midpoint", "rk4", (5,)),
-    ("rk4", "midpoint", (20, 50)),
-    ("dpmpp2m", "dpmpp3m", (5, 10)),
-    ("dpmpp3m", "dpmpp2m", (50,)),
-    ("dpmpp2m", "unipc2", (5, 10)),
-    ("unipc2", "dpmpp2m", (20, 50)),
-    ("deis3", "lms4", (5, 10, 20, 50)),
-    ("deis3", "dpmpp2m", (5, 10, 20, 50)),
-    ("exp-arc", "arc", (10,)),
-    ("ge", "ddim", (5, 10)),
-    ("sa", "sde-dpmpp2m", (5, 10)),
+    ("ddim", "heun", (5, 10)), ("heun", "ddim", (50,)), ("midpoint", "dpmpp2s", (5, 10, 20, 50)),
+    ("midpoint", "dpm2", (5, 10, 20, 50)), ("rk4", "dpm3", (5, 10, 20, 50)),
+    ("midpoint", "rk4", (5,)), ("rk4", "midpoint", (20, 50)), ("dpmpp2m", "dpmpp3m", (5, 10)),
+    ("dpmpp3m", "dpmpp2m", (50,)), ("dpmpp2m", "unipc2", (5, 10)), ("unipc2", "dpmpp2m", (20, 50)),
+    ("deis3", "lms4", (5, 10, 20, 50)), ("deis3", "dpmpp2m", (5, 10, 20, 50)),
+    ("exp-arc", "arc", (10,)), ("ge", "ddim", (5, 10)), ("sa", "sde-dpmpp2m", (5, 10)),
     ("sa", "euler-maruyama", (5, 10)),
-]
+]  # fmt: skip
 """What the sentences that begin with "Use it" say of one solver and another."""
 
 
@@ -122,11 +112,8 @@ def test_no_figure_where_not_one_step_fits():
     assert pages.within(catalogue.solvers["rk4"](), "karras", 3) is None
     assert pages.shown(None) == "-"
     assert [pages.shown(v) for v in (0.0219, 0.0001, 38.6, 53030.0)] == [
-        "0.022",
-        "1.0e-4",
-        "39",
-        "5.3e4",
-    ]
+        "0.022", "1.0e-4", "39", "5.3e4",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -193,14 +193,10 @@ def test_a_carried_option_that_is_missing_is_named():
 @pytest.mark.parametrize(
     "build",
     [
-        cfg,
-        lambda s: autoguide(weak, s),
-        lambda s: classifier(log_prob, s),
-        lambda s: product(scale=s),
-        lambda s: product((COND, s)),
-        lambda s: guides.mixture(log_density, weight=s),
-        lambda s: rescale(cfg(2.0), s),
+        cfg, lambda s: autoguide(weak, s), lambda s: classifier(log_prob, s),
+        lambda s: product(scale=s), lambda s: product((COND, s)),
+        lambda s: guides.mixture(log_density, weight=s), lambda s: rescale(cfg(2.0), s),
     ],
-)
+)  # fmt: skip
 def test_scales_that_are_none_are_refused(build, scale):
     refused("", build, scale)

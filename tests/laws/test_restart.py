@@ -22,15 +22,12 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(
     "solver",
     [
-        PredictorCorrector(steps=2),
-        PredictorCorrector(DDIM(), snr=0.4),
-        PredictorCorrector(DPMSolverPP(), snr=0.4),
-        Restart(times=2),
-        Restart(DDIM()),
+        PredictorCorrector(steps=2), PredictorCorrector(DDIM(), snr=0.4),
+        PredictorCorrector(DPMSolverPP(), snr=0.4), Restart(times=2), Restart(DDIM()),
         Restart(DPMSolverPP()),
     ],
     ids=str,
-)
+)  # fmt: skip
 def test_wrapped_solvers(solver):
     check_weak_order(solver, VP())
     check_marginals(solver, VP())

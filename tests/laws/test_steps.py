@@ -27,13 +27,10 @@ def dtype_kept(solver, *dtypes):
 
 
 LAWS = {
-    "clean data": laws.check_terminal,
-    "equal levels": steps.check_equal_levels,
-    "declared calls": steps.check_evals,
-    "declared chance": laws.check_flags,
-    "a pure function": steps.check_pure,
-    "step of cat is cat of steps": laws.check_step_of_cat,
-}
+    "clean data": laws.check_terminal, "equal levels": steps.check_equal_levels,
+    "declared calls": steps.check_evals, "declared chance": laws.check_flags,
+    "a pure function": steps.check_pure, "step of cat is cat of steps": laws.check_step_of_cat,
+}  # fmt: skip
 SLOW = {
     "a start at pure noise": from_noise,
     "a bounded first step": steps.check_first_step,
@@ -46,19 +43,16 @@ SLOW = {
 PLANTED = [
     *((laws.check_terminal, twin) for twin in (SigmaHereDDIM(), steps.Unguarded2M(), BlindHeun())),
     *((steps.check_equal_levels, twin) for twin in (steps.EpsDDIM(), BlindHeun())),
-    (steps.check_equal_levels, steps.Unguarded2M()),
-    (steps.check_evals, steps.ThriceHeun()),
+    (steps.check_equal_levels, steps.Unguarded2M()), (steps.check_evals, steps.ThriceHeun()),
     (laws.check_flags, steps.SecretlyStochastic()),
     *((steps.check_pure, twin) for twin in (steps.Hidden2M(), steps.InPlace())),
     *((from_noise, twin, Flow()) for twin in (steps.EpsDDIM(), BlindHeun())),
     (steps.check_first_step, steps.EpsDDIM()),
     *((steps.check_few_steps, twin) for twin in (steps.EpsDDIM(), steps.HalfFirst())),
-    (steps.check_few_steps, steps.Unguarded2M()),
-    (dtype_kept, dtypes.Widening(), torch.float32),
-    (dtypes.check_float32, dtypes.Coarse()),
-    (dtypes.check_half_network, dtypes.ByDifferences()),
+    (steps.check_few_steps, steps.Unguarded2M()), (dtype_kept, dtypes.Widening(), torch.float32),
+    (dtypes.check_float32, dtypes.Coarse()), (dtypes.check_half_network, dtypes.ByDifferences()),
     *((laws.check_step_of_cat, twin) for twin in (batches.BatchNormed(), batches.FirstLevelOnly())),
-]
+]  # fmt: skip
 every_solver = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
 
 

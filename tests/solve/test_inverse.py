@@ -27,14 +27,9 @@ LEVELS = {
     "edm": grids.karras(EDM(), 10, stop=0.01),
 }
 ONE_STEP = {
-    "ddim": DDIM(),
-    "heun": Heun(),
-    "midpoint": RK(MIDPOINT),
-    "rk4": RK(),
-    "dpm2": DPMSolver(),
-    "dpm3": DPMSolver(order=3),
-    "dpmpp2s": DPMSolverPP2S(),
-}
+    "ddim": DDIM(), "heun": Heun(), "midpoint": RK(MIDPOINT), "rk4": RK(), "dpm2": DPMSolver(),
+    "dpm3": DPMSolver(order=3), "dpmpp2s": DPMSolverPP2S(),
+}  # fmt: skip
 
 
 def errors(solver, mixture, levels, refine=0, up=None):

@@ -36,13 +36,9 @@ LAWS_OF_A_STEP = [
 ]
 SEEDS = [1, 2, 3]
 SOLVERS = {
-    "default": SASolver(),
-    "p1": SASolver(p=1, corrector=False),
-    "p3": SASolver(p=3, tau=1.0),
-    "predictor": SASolver(corrector=False),
-    "log": SASolver(clock="log"),
-    "flow": SASolver(tau=0.0),
-}
+    "default": SASolver(), "p1": SASolver(p=1, corrector=False), "p3": SASolver(p=3, tau=1.0),
+    "predictor": SASolver(corrector=False), "log": SASolver(clock="log"), "flow": SASolver(tau=0.0),
+}  # fmt: skip
 every = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
 noisy = {name: solver for name, solver in SOLVERS.items() if solver.stochastic}
 

@@ -92,16 +92,12 @@ def levels(cell: float, n: int = 150) -> tuple[torch.Tensor, float]:
 @pytest.mark.parametrize(
     "how",
     [
-        How("flow", "exact", "truncated", 2),
-        How("flow", "exact", "uniform", 2),
-        How("bound", "exact", "truncated", 4),
-        How("bound", "exact", "uniform", 4),
-        How("elbo", draws=4),
-        How("vlb", draws=4),
-        How("vlb", dequantise="uniform", draws=4),
+        How("flow", "exact", "truncated", 2), How("flow", "exact", "uniform", 2),
+        How("bound", "exact", "truncated", 4), How("bound", "exact", "uniform", 4),
+        How("elbo", draws=4), How("vlb", draws=4), How("vlb", dequantise="uniform", draws=4),
     ],
     ids=lambda how: f"{how.method}-{how.dequantise}",
-)
+)  # fmt: skip
 def test_data_with_levels_have_a_probability(how):
     """The density is smooth over a cell, so that every bound of eq. 1 is nearly sharp. A decoder
     of levels asks the model for noisy points, which it, made for all of the cell, has not."""
