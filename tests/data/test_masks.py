@@ -1,7 +1,6 @@
 """Masks as people make them: white on black, 0 and 1, painted on a transparent layer, bools."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,13 +75,13 @@ def half_law(mask: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("name", MASKS)
-def test_the_marked_half_is_found(tmp_path: Path, name: str):
+def test_the_marked_half_is_found(tmp_path, name):
     MASKS[name]().save(tmp_path / "mask.png")
     half_law(input_mask(tmp_path / "mask.png", SHAPE))
 
 
 @pytest.mark.parametrize("name", ["alpha, white strokes", "0 and 1", "palette, black and red"])
-def test_twin_lighter_than_middle_grey_on_white_fails(tmp_path: Path, name: str):
+def test_twin_lighter_than_middle_grey_on_white_fails(tmp_path, name):
     """As a picture is read: transparency white, levels of 0..255."""
     MASKS[name]().save(tmp_path / "mask.png")
     fails("", half_law, input_picture(tmp_path / "mask.png", SHAPE)[0, 0] > 0)
@@ -91,7 +90,7 @@ def test_twin_lighter_than_middle_grey_on_white_fails(tmp_path: Path, name: str)
 @pytest.mark.parametrize(
     "array", [HALF, HALF[None], HALF[..., None], HALF.astype(float), np.uint8(255) * HALF]
 )
-def test_arrays_of_bool_0_and_1_or_255(tmp_path: Path, array: np.ndarray):
+def test_arrays_of_bool_0_and_1_or_255(tmp_path, array):
     np.save(tmp_path / "mask.npy", array)
     half_law(input_mask(tmp_path / "mask.npy", SHAPE))
     for name in ("mask", "anything"):
@@ -99,19 +98,19 @@ def test_arrays_of_bool_0_and_1_or_255(tmp_path: Path, array: np.ndarray):
         half_law(input_mask(tmp_path / "mask.npz", SHAPE))
 
 
-def test_everything_or_nothing(tmp_path: Path):
+def test_everything_or_nothing(tmp_path):
     for name, value, all_marked in (("w", 255, True), ("one", 1, True), ("b", 0, False)):
         grey(value, value).save(tmp_path / f"{name}.png")
         assert bool(input_mask(tmp_path / f"{name}.png", SHAPE).all()) is all_marked
 
 
-def test_a_larger_mask_of_0_and_1_is_resized_with_its_picture(tmp_path: Path):
+def test_a_larger_mask_of_0_and_1_is_resized_with_its_picture(tmp_path):
     large = HALF.repeat(4, 0).repeat(4, 1).astype(np.uint8)
     Image.fromarray(large).save(tmp_path / "mask.png")
     half_law(input_mask(tmp_path / "mask.png", SHAPE))
 
 
-def test_a_mask_is_turned_as_its_picture_is(tmp_path: Path):
+def test_a_mask_is_turned_as_its_picture_is(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(np.uint8(255) * np.rot90(HALF)).save(tmp_path / "mask.png", exif=exif)
@@ -135,7 +134,7 @@ def photo_with_a_hole() -> Image.Image:
         (lambda: Image.fromarray(np.arange(64).reshape(8, 8).astype(np.uint8) % 4), "4 values"),
     ],
 )
-def test_what_could_mean_either_is_one_sentence(tmp_path: Path, make, fact: str):
+def test_what_could_mean_either_is_one_sentence(tmp_path, make, fact):
     make().save(tmp_path / "mask.png")
     refused(f"`mask` .*{fact}.*Paint it in black", input_mask, tmp_path / "mask.png", SHAPE)
 
@@ -153,6 +152,6 @@ def test_what_could_mean_either_is_one_sentence(tmp_path: Path, make, fact: str)
         ("a.npz", lambda path: np.savez(path, a=HALF, b=HALF), "holds a, b, and no array mask"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_a_mask(tmp_path: Path, name: str, save, fact: str):
+def test_what_cannot_be_a_mask(tmp_path, name, save, fact):
     save(tmp_path / name)
     refused(fact, input_mask, tmp_path / name, SHAPE)
