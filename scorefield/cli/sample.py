@@ -36,8 +36,9 @@ from scorefield.report import picture
 from scorefield.run.open import Run, open_conditions, open_run
 from scorefield.store import Pieces, alone, claim, sweep_torn, write_npz, write_pictures, write_png
 from scorefield.train import Elsewhere, Team
+from scorefield.train.noisy import NoisyClassifier
 from scorefield.use.bulk import about, fill
-from scorefield.use.classify import NoisyClassifier, open_classifier
+from scorefield.use.classify import open_classifier
 from scorefield.use.plan import asked_of, plan_of
 
 

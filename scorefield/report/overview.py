@@ -110,7 +110,7 @@ def _found(reader: Reader, entry: str) -> tuple[Findings, ...]:
 
 def _read(file: Path) -> Findings:
     if file.name == "classifier.json":
-        return of_classifier(open_classifier(file.parent).facts, str(file.parent))
+        return of_classifier(open_classifier(file.parent).about, str(file.parent))
     found = to_findings(read_json(file), str(file))
     return dataclasses.replace(found, items=tuple(
         dataclasses.replace(item, png=_picture(file.parent / item.file))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from scorefield.base import unknown
 from scorefield.run.config import (
     Config,
     DataConfig,
@@ -138,3 +139,10 @@ recipes: dict[str, Callable[[], Config]] = {
     "8-gaussians": eight_gaussians,
     "checkerboard": checkerboard,
 }
+
+
+def recipe(name: str) -> Config:
+    """The recipe of that name."""
+    if name not in recipes:
+        raise unknown("recipe", name, recipes)
+    return recipes[name]()

@@ -2,12 +2,13 @@
 
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from scorefield.base import BadInput
 from scorefield.catalogue.spec import Spec, parsed, written
 from scorefield.run.config import Config, DataFacts, changed
-from scorefield.store import Folder
+from scorefield.store import Folder, read_json
 from scorefield.store.typed import read_typed
 
 SCHEMA = 3
@@ -94,7 +95,7 @@ def check_folder(folder: Folder, config: Config, resume: bool) -> None:
             f"{folder.path} already holds a run.", "Go on with `resume`, or give another `out`."
         )
     now = config.training
-    free = ("images", "checkpoint_every", "log_every", "trackers", "compile")
+    free = ("images", "checkpoint_every", "checkpoint_minutes", "log_every", "trackers", "compile")
     training = dataclasses.replace(stored.training, **{name: getattr(now, name) for name in free})
     before = dataclasses.replace(stored, sample=config.sample, training=training)
     for name, old, new in _differences(before, config):
@@ -103,6 +104,14 @@ def check_folder(folder: Folder, config: Config, resume: bool) -> None:
             f"now it is {new}.",
             "Resume with the same settings, or start anew in another `out`.",
         )
+
+
+def read_settings(file: Path) -> Config:
+    """Settings of a file: a `config.json`, or an object of those that differ from the usual."""
+    content = read_json(file)
+    if "schema" in content:
+        return from_json(content, str(file))[0]
+    return read_typed(Config, content, str(file))
 
 
 def stored_settings(folder: Folder) -> tuple[Config, DataFacts]:

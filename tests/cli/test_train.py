@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-import scorefield.cli.train
+import scorefield.report.stages
 from scorefield.base import BadInput
 from scorefield.store import load_checkpoint, read_tensors
 
@@ -133,14 +133,14 @@ def test_resume_of_another_recipe_is_refused(refused, run):
 def test_a_resumed_run_ends_as_one_that_was_not_stopped(cli, tmp_path, tiny, monkeypatch):
     words = ("train", "digits", *tiny)
     assert cli(*words, "--out", tmp_path / "whole").code == 0
-    real = scorefield.cli.train._preview
+    real = scorefield.report.stages.draw_stage
 
     def crash(step, config, out):
         real(step, config, out)
         shutil.copytree(out, tmp_path / "cut")
         raise OSError("a crash")
 
-    monkeypatch.setattr(scorefield.cli.train, "_preview", crash)
+    monkeypatch.setattr(scorefield.report.stages, "draw_stage", crash)
     code, _, err = cli(*words, "--out", tmp_path / "crashed")
     assert code == 1
     assert "a crash" in err
@@ -157,7 +157,7 @@ def test_a_picture_that_fails_does_not_end_the_training(cli, tmp_path, tiny, mon
     def fail(*args, **keywords):
         raise BadInput("2 of 80 samples are not finite.", "Wait.")
 
-    monkeypatch.setattr(scorefield.cli.train, "generate", fail)
+    monkeypatch.setattr(scorefield.report.stages, "generate", fail)
     code, _, err = cli("train", "digits", "--out", tmp_path / "run", *tiny)
     assert code == 0
     assert "no picture at 64 images: 2 of 80 samples" in err
