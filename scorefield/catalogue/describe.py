@@ -23,7 +23,7 @@ def first_line(entry: Any) -> str:
     return _line((inspect.getdoc(described(entry)) or "").split("\n\n")[0])
 
 
-def listed(kind: str) -> dict[str, str]:
+def first_lines(kind: str) -> dict[str, str]:
     """Each entry of a kind and what it is; of a plugin that cannot be imported, why."""
     lines = {}
     for name in names(kind):

@@ -26,11 +26,11 @@ class Options(Spoken):
 
 def work(o: Options, bar: Bar) -> int:
     from scorefield import catalogue
-    from scorefield.catalogue.describe import listed
+    from scorefield.catalogue.describe import first_lines
 
     if o.kind not in (None, *catalogue.__all__):
         raise unknown("kind", o.kind, catalogue.__all__)
-    found = {kind: listed(kind) for kind in catalogue.__all__ if o.kind in (None, kind)}
+    found = {kind: first_lines(kind) for kind in catalogue.__all__ if o.kind in (None, kind)}
     width = max(len(name) for entries in found.values() for name in entries) + 2
     text = "\n\n".join(
         "\n".join([kind, *(f"  {name:<{width}}{line}" for name, line in entries.items())])

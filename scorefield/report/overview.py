@@ -206,10 +206,13 @@ def settings(
     what it is)."""
     for group in dataclasses.fields(config):
         mine, theirs = getattr(config, group.name), getattr(usual, group.name)
-        if isinstance(mine, str):  # a spec
+        if mine is None:
+            continue
+        if isinstance(mine, str):  # a spec, a run
             words = field_words(type(config))[group.name]
             differs = mine != theirs
-            yield group.name, [("● " * differs + group.name, mine, theirs * differs, words)]
+            told = setting(theirs) if differs else ""
+            yield group.name, [("● " * differs + group.name, mine, told, words)]
             continue
         prefix = "" if group.name == "training" else f"{group.name}."
         words, rows = field_words(type(mine)), []
