@@ -230,7 +230,7 @@ def field_words(kind: type) -> dict[str, str]:
 
     >>> from scorefield.run.config import DataConfig
     >>> field_words(DataConfig)["name"]
-    'A registered set, a folder of pictures, or an .npz file.'
+    'A registered set, a folder of pictures, or an .npz or .npy file.'
     """
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(body, ast.ClassDef)

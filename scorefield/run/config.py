@@ -28,7 +28,7 @@ class DataConfig:
     """Which data."""
 
     name: str = "digits"
-    """A registered set, a folder of pictures, or an .npz file."""
+    """A registered set, a folder of pictures, or an .npz or .npy file."""
     path: str | None = None
     """Where it is, for sets that are not embedded."""
     size: int | None = None

@@ -78,7 +78,7 @@ def folder() -> Config:
 
 
 def npz() -> Config:
-    """Your own arrays: an .npz with x and, if you have them, integer labels y. Give --data.path."""
+    """Your own arrays: an .npz with x and perhaps labels y, or an .npy. Give --data.path."""
     return Config(
         Training(images=1_000_000, batch=128, lr=1e-3, checkpoint_every=50_000),
         DataConfig("npz"),

@@ -8,6 +8,7 @@ from typing import Any
 from scorefield.base import BadInput
 from scorefield.catalogue.spec import Spec, parsed, written
 from scorefield.run.config import Config, DataFacts, changed
+from scorefield.run.recipes import recipes
 from scorefield.store import Folder, read_json
 from scorefield.store.typed import read_typed
 
@@ -107,11 +108,16 @@ def check_folder(folder: Folder, config: Config, resume: bool) -> None:
 
 
 def read_settings(file: Path) -> Config:
-    """Settings of a file: a `config.json`, or an object of those that differ from the usual."""
+    """Settings of a file: a `config.json`, or an object of those that are others than its data's
+    recipe has."""
     content = read_json(file)
     if "schema" in content:
         return from_json(content, str(file))[0]
-    return read_typed(Config, content, str(file))
+    usual = recipes.get(read_typed(Config, content, str(file)).data.name, Config)()
+    groups = dataclasses.asdict(usual)
+    for name, value in content.items():
+        groups[name] = groups[name] | value if isinstance(value, dict) else value
+    return read_typed(Config, groups, str(file))
 
 
 def stored_settings(folder: Folder) -> tuple[Config, DataFacts]:

@@ -111,6 +111,27 @@ def test_labels_follow_their_examples(tmp_path: Path, key: str):
     assert data.test.cond["label"].bincount().tolist() == [1, 1, 1, 1]
 
 
+def test_labels_of_text_are_the_sorted_names(tmp_path: Path):
+    label = np.array(["owl", "cat", "cat", "owl", "ant"] * 4)
+    x = (label[:, None] == ["ant", "cat", "owl"]).argmax(1)[:, None]
+    data = read(tmp_path, x=x, y=label, x_test=x[:3], y_test=label[:3].astype(bytes))
+    assert data.classes == ("ant", "cat", "owl")
+    for split in (data.train, data.test):
+        assert torch.equal(split.cond["label"].float(), split.x[:, 0])
+    with pytest.raises(BadInput, match="unknown class of 'y_test' in .* 'ow'. Did you mean 'owl'"):
+        read(tmp_path, x=x, y=label, x_test=x[:1], y_test=["ow"])
+
+
+def test_an_npy_is_x_alone(tmp_path: Path):
+    np.save(tmp_path / "one.npy", counting(10, 5, 5))
+    np.savez(tmp_path / "one.npz", x=counting(10, 5, 5))
+    npy, npz = (load(str(tmp_path / f"one.{kind}")) for kind in ("npy", "npz"))
+    assert torch.equal(npy.train.x, npz.train.x)
+    np.save(tmp_path / "one.npy", np.array([{}]))
+    with pytest.raises(BadInput, match="pickle"):
+        load(str(tmp_path / "one.npy"))
+
+
 def test_given_test_arrays_are_the_test_split(tmp_path: Path):
     data = read(
         tmp_path, x=np.zeros((5, 2)), y=[0, 1, 2, 3, 9], x_test=np.ones((2, 2)), y_test=[9, 0]
@@ -226,9 +247,9 @@ def test_a_flipped_byte_is_found(tmp_path: Path):
 
 
 def test_other_files_and_no_file(tmp_path: Path):
-    np.save(tmp_path / "one.npy", np.zeros((5, 2)))
+    (tmp_path / "one.npz").write_bytes(b"no archive")
     with pytest.raises(BadInput, match="not a whole .npz file"):
-        load("npz", path=str(tmp_path / "one.npy"))
+        load("npz", path=str(tmp_path / "one.npz"))
     with pytest.raises(BadInput, match="there is no such file"):
         load(str(tmp_path / "none.npz"))
     with zipfile.ZipFile(tmp_path / "text.npz", "w") as archive:

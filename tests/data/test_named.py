@@ -46,7 +46,9 @@ def test_an_unknown_name_suggests_the_nearest():
 
 
 def test_a_path_to_nothing_says_so(tmp_path: Path):
-    with pytest.raises(BadInput, match="no folder of pictures and no .npz file.*huggingface"):
+    with pytest.raises(
+        BadInput, match="no folder of pictures and no .npz or .npy file.*huggingface"
+    ):
         load(str(tmp_path / "gone"))
 
 
