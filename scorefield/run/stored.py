@@ -113,11 +113,11 @@ def read_settings(file: Path) -> Config:
     content = read_json(file)
     if "schema" in content:
         return from_json(content, str(file))[0]
-    usual = recipes.get(read_typed(Config, content, str(file)).data.name, Config)()
+    usual = recipes.get(read_typed(Config, content, f"{file}: settings").data.name, Config)()
     groups = dataclasses.asdict(usual)
     for name, value in content.items():
         groups[name] = groups[name] | value if isinstance(value, dict) else value
-    return read_typed(Config, groups, str(file))
+    return read_typed(Config, groups, f"{file}: settings")
 
 
 def stored_settings(folder: Folder) -> tuple[Config, DataFacts]:

@@ -172,7 +172,7 @@ def test_settings_of_a_file_are_the_start_and_flags_change_them(cli, trained, tm
     assert cli("train", "--config", few, "--out", tmp_path / "few").code == 0
     assert json.loads((tmp_path / "few" / "config.json").read_text())["config"]["net"][:3] == "mlp"
     few.write_text('{"data": {"nam": "moons"}}')
-    assert "few.json: data has an unknown field 'nam'" in refused("train", "--config", few)
+    assert "few.json: settings.data has an unknown field 'nam'" in refused("train", "--config", few)
     assert "--config names no file" in refused("train", "--config")
 
 
