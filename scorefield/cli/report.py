@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
     out = options.out or options.run / "report.html"
     Folder(options.run).check_begun()
     claim(out)
-    page = overview(options.run, "scorefield train {recipe} --out {path} --resume")
+    page = overview(options.run, "scorefield train {recipe} --out {path} --resume", sampled=True)
     content = html(page).encode()
     write_bytes(out, content)
     commands = [s.next for s in page.sections[1:] if s.next and not s.findings]
