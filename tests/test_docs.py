@@ -44,14 +44,7 @@ SIZES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page, block", [("README.md", 2), ("docs/command-line.md", 1)])
-def test_every_line_of_a_page_runs_after_the_quickstart(
-    page,
-    block,
-    trained,
-    cli,
-    tmp_path,
-    monkeypatch,  # noqa: F811
-):
+def test_every_line_runs(page, block, trained, cli, tmp_path, monkeypatch):  # noqa: F811
     """On a tiny run in the place of the trained one, with a judge that has seen less."""
     from scorefield.use import evaluate
 
