@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from scorefield.base.finding import Findings
 from scorefield.cli.bar import Bar
 from scorefield.cli.flags import OnRun, OutPath, Rows, Sampling
-from scorefield.cli.frame import kept, verb
+from scorefield.cli.frame import filed, verb
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ def work(o: Options, bar: Bar) -> Findings:
     from scorefield.use.asked import Who
 
     who = Who(o.n, o.seeds, o.labels)
-    return kept(anagrams(o.run, o.views, who, out=o.out, watch=bar, **o.settings))
+    return filed(anagrams(o.run, o.views, who, out=o.out, watch=bar, **o.settings))
 
 
 main = verb("anagram", Options, work)

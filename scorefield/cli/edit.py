@@ -6,7 +6,7 @@ from pathlib import Path
 from scorefield.base.finding import Findings
 from scorefield.cli.bar import Bar
 from scorefield.cli.flags import CondFile, OnRun, OutPath, Rows, Sampling, Source, Strength, Switch
-from scorefield.cli.frame import kept, verb
+from scorefield.cli.frame import filed, verb
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ def work(o: Options, bar: Bar) -> Findings:
 
     wish = Wish(str(o.input), o.strength, o.mask, o.encode, o.source)
     who = Who(o.n, o.seeds, o.labels, o.conditions)
-    return kept(edit_picture(o.run, wish, who, out=o.out, watch=bar, **o.settings))
+    return filed(edit_picture(o.run, wish, who, out=o.out, watch=bar, **o.settings))
 
 
 main = verb("edit", Options, work)

@@ -7,7 +7,7 @@ from scorefield.base.errors import BadInput
 from scorefield.base.finding import Findings
 from scorefield.cli.bar import Bar
 from scorefield.cli.flags import BatchSize, ByFlow, OutPath, Source
-from scorefield.cli.frame import kept, verb
+from scorefield.cli.frame import filed, verb
 
 LATENTS = Path("latents.npz")
 
@@ -39,7 +39,7 @@ def work(o: Options, bar: Bar) -> Findings:
         raise BadInput("encode needs one of `input` and `decode`.", "Give one of them.")
     make, given = (encode_examples, o.input) if o.input else (decode_latents, o.decode)
     out = o.out or LATENTS
-    return kept(make(o.run, Path(str(given)), out, batch=o.batch, watch=bar, **o.way))
+    return filed(make(o.run, Path(str(given)), out, batch=o.batch, watch=bar, **o.way))
 
 
 main = verb("encode", Options, work)

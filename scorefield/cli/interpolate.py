@@ -9,7 +9,7 @@ import tyro
 from scorefield.base.finding import Findings
 from scorefield.cli.bar import Bar
 from scorefield.cli.flags import ByFlow, OutPath, Source, Strength
-from scorefield.cli.frame import kept, verb
+from scorefield.cli.frame import filed, verb
 
 STRIP = Path("strip.png")
 
@@ -44,11 +44,11 @@ class Options(ByFlow):
 
 
 def work(o: Options, bar: Bar) -> Findings:
-    from scorefield.use.interpolate import Course, interpolate
+    from scorefield.use.interpolate import Towards, interpolate
 
-    course = Course(o.end, o.attribute, o.strength, o.between, o.mode)
+    course = Towards(o.end, o.attribute, o.strength, o.between, o.mode)
     out = o.out or STRIP
-    return kept(interpolate(o.run, str(o.start), course, out=out, watch=bar, **o.way))
+    return filed(interpolate(o.run, str(o.start), course, out=out, watch=bar, **o.way))
 
 
 main = verb("interpolate", Options, work)

@@ -168,7 +168,7 @@ def masked(x0: Tensor, mask: Tensor) -> Tensor:
 class Wish(NamedTuple):
     """The edit that is asked for, in words; with `encode` the picture is of the class `source`."""
 
-    input: str
+    picture: str
     strength: float | None = None
     mask: Path | None = None
     encode: bool = False
@@ -205,7 +205,7 @@ def edit_picture(
     strength = wish.strength
     if strength is None:
         strength = 1.0 if wish.mask or wish.encode else 0.6
-    x0 = given_examples(run, wish.input, fit=True)[0][:1]
+    x0 = given_examples(run, wish.picture, fit=True)[0][:1]
     mask = None if wish.mask is None else input_mask(wish.mask, shape)
     if mask is not None and not mask.any():
         fact = f"`mask` {wish.mask} is black everywhere."
@@ -222,7 +222,7 @@ def edit_picture(
     if not isinstance(settings["grid"], str):
         fact = "`grid` is a fitted one, which begins at pure noise."
         raise BadInput(fact, "Give a grid of scorefield catalogue grids.", "grid")
-    stem = Path(wish.input).stem.replace(":", "-")
+    stem = Path(wish.picture).stem.replace(":", "-")
     out = out_file(out or path / "samples" / f"edit-{stem}.png", ".png", ".npz")
     warn_depth(run.facts, out)
 

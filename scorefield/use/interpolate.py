@@ -22,7 +22,7 @@ ROUGH = 0.05
 """RMS of what the ends come back off by, from which on it is worth a warning."""
 
 
-class Course(NamedTuple):
+class Towards(NamedTuple):
     """Where to, in words: `between` pictures on to `end`, or `strength` times the direction of the
     `attribute`."""
 
@@ -45,7 +45,7 @@ class Course(NamedTuple):
 def interpolate(
     path: Path,
     text: str,
-    course: Course,
+    course: Towards,
     *,
     out: Path,
     label: str | None = None,
