@@ -13,7 +13,7 @@ from scorefield.catalogue.spec import build, specs
 from scorefield.draw import guided
 from scorefield.guide import Part, View, anagram, hybrid
 from scorefield.run.open import device, open_run
-from scorefield.use.asked import FEW, Who, check_guided, labels_of, out_file, seeds_of, warn_absent
+from scorefield.use.asked import FEW, Who, check_guided, out_file, seeds_of
 from scorefield.use.generate import generate
 from scorefield.use.plan import Given, settings_of
 
@@ -39,13 +39,10 @@ def anagrams(
         raise BadInput(f"{path} makes points of {shape[0]} numbers.", "Views are of pictures.")
     texts = specs(re.sub(r"\b(patches:\d+):", r"\1,", views))  # as it was written once
     seen: list[View | Part] = [build("views", text, shape=shape) for text in texts]
-    labels: list[int | None] = [None] * len(seen)
-    if who.labels is not None:
-        labels = [*labels_of(who.labels, classes)]
-        warn_absent([k for k in labels if k is not None], run.facts)
-        if len(labels) != len(seen):
-            fact = f"`labels` has {len(labels)} classes and `views` {len(seen)} views."
-            raise BadInput(fact, "Give one class for each view.", "labels")
+    labels: list[int] | list[None] = who.classes(run) or [None] * len(seen)
+    if len(labels) != len(seen):
+        fact = f"`labels` has {len(labels)} classes and `views` {len(seen)} views."
+        raise BadInput(fact, "Give one class for each view.", "labels")
     check_guided(given.get("guidance"), who.labels is not None)
     conds: list[Cond | None] = [
         None if k is None else {"label": torch.full((len(seeds),), k, device=device())}

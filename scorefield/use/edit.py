@@ -37,7 +37,7 @@ from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, draw
 from scorefield.guide import carried, chain
 from scorefield.guide.known import known
-from scorefield.run.open import device, open_conditions, open_run
+from scorefield.run.open import device, open_run
 from scorefield.solve import DDIM, Restart
 from scorefield.use.asked import (
     FEW,
@@ -47,7 +47,6 @@ from scorefield.use.asked import (
     labels_of,
     out_file,
     seeds_of,
-    warn_absent,
     warn_depth,
 )
 from scorefield.use.encode import encode_rows
@@ -210,9 +209,7 @@ def edit_picture(
     if mask is not None and not mask.any():
         fact = f"`mask` {wish.mask} is black everywhere."
         raise BadInput(fact, "Make it white where the picture may change.", "mask")
-    labels = None if who.labels is None else labels_of(who.labels, classes)
-    warn_absent(labels, run.facts)
-    cond = None if who.conditions is None else open_conditions(run, who.conditions)
+    labels, cond = who.classes(run), who.cond(run)
     check_guided(given.get("guidance"), bool(labels or cond))
     n = who.n
     if n is who.seeds is None and wish.encode:
