@@ -83,7 +83,7 @@ def say(record: Mapping[str, Any], text: str, as_json: bool) -> int:
     return 0
 
 
-def kept(found: "Findings") -> "Findings":
+def filed(found: "Findings") -> "Findings":
     """Findings, once they are written to the place that they say."""
     from scorefield.report.files import keep_findings
 
