@@ -14,6 +14,7 @@ from scorefield.base.rows import repeat_labels
 from scorefield.data.readers.given import read_examples
 from scorefield.run.config import DataFacts
 from scorefield.run.open import Run, data_of
+from scorefield.store import claim
 
 LARGEST_LIST = 10_000_000
 FEW = 8
@@ -175,6 +176,15 @@ def given_examples(
         )
     x0, cond = data.batch(data.test, torch.tensor([int(index)]))
     return x0, (cond or {}).get("label")
+
+
+def out_file(out: Path, *suffixes: str) -> Path:
+    """Where a file of one of these kinds goes, tried before any work is done."""
+    if out.suffix not in suffixes:
+        fact = f"`out` is {out}."
+        raise BadInput(fact, f"Give a name that ends in {' or '.join(suffixes)}.", "out")
+    claim(out)
+    return out
 
 
 def warn_absent(labels: Sequence[int] | None, facts: DataFacts) -> None:

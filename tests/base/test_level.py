@@ -27,8 +27,7 @@ def test_like_broadcasts_on_the_right_only_and_casts_last():
     x = torch.zeros(3, 3, dtype=torch.float32)
     leaf = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
     assert torch.equal(like(leaf, x) + x, torch.tensor([[1.0] * 3, [2.0] * 3, [3.0] * 3]))
-    assert like(leaf, x).dtype == torch.float32
-    assert like(torch.tensor(2.0), x).shape == ()
+    assert (like(leaf, x).dtype, like(torch.tensor(2.0), x).shape) == (torch.float32, ())
     assert like(leaf, torch.zeros(3)).shape == (3,)
     one = Level.of(leaf, leaf).like(torch.zeros(3, 1, 4, 4))
     assert one.alpha.shape == one.sigma.shape == (3, 1, 1, 1)
@@ -42,8 +41,7 @@ def test_quotient_of_zeros_is_one_and_nothing_else_changes():
 
 def test_at_expand_and_join():
     grid = Level.of(1.0, torch.tensor([3.0, 2.0, 0.0]))
-    assert grid.at(1).sigma.shape == ()
-    assert grid.at(slice(1, None)).sigma.tolist() == [2.0, 0.0]
+    assert (grid.at(1).sigma.shape, grid.at(slice(1, None)).sigma.tolist()) == ((), [2.0, 0.0])
     assert grid.at(1).expand(4).sigma.tolist() == [2.0] * 4
     again = join([grid.at(0), grid.at(slice(1, None))])
     assert torch.equal(again.sigma, grid.sigma)

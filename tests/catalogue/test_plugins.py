@@ -9,6 +9,7 @@ import pytest
 from scorefield.base import BadInput
 from scorefield.catalogue.spec import build, names
 from tests.cli.conftest import cli  # noqa: F401 a fixture
+from tests.refusal import refused
 
 LAWS = ["order", "clean data", "batches", "pause", "seeds", "dtype"]
 
@@ -23,8 +24,7 @@ def plugin(monkeypatch):
 def test_an_entry_of_a_package_is_found_by_name(plugin):
     assert build("solvers", "example-euler:scale=2").scale == 2
     assert "example-euler" in names("solvers")
-    with pytest.raises(BadInput, match="Did you mean 'example-euler'"):
-        build("solvers", "example-eular")
+    refused("Did you mean 'example-euler'", build, "solvers", "example-eular")
     with pytest.raises(BadInput, match="of the package example-solvers cannot be imported: .*Lost"):
         build("solvers", "example-lost")
 
@@ -35,8 +35,7 @@ def test_nothing_of_a_package_is_imported_before_it_is_asked_for(plugin):
 
 
 def test_without_the_package_there_is_no_such_entry():
-    with pytest.raises(BadInput, match="unknown solver 'example-euler'"):
-        build("solvers", "example-euler")
+    refused("unknown solver 'example-euler'", build, "solvers", "example-euler")
 
 
 def test_the_laws_over_a_plugin(plugin, cli):  # noqa: F811

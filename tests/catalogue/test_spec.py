@@ -23,18 +23,14 @@ from scorefield.catalogue.spec import (
 )
 from scorefield.guide import chain, interval
 from scorefield.solve import DDIM, Heun, PredictorCorrector, Restart
+from tests.refusal import refused
 
 ENTRIES = [(kind, name) for kind in KINDS for name in getattr(catalogue, kind)]
 OBJECTS = {
-    "autoguide": ("weak",),
-    "anagram": ("conds",),
-    "carried": ("build",),
-    "cfg": ("null",),
-    "classifier": ("log_prob",),
-    "hybrid": ("conds",),
-    "mixture": ("log_prob",),
+    "autoguide": ("weak",), "anagram": ("conds",), "carried": ("build",), "cfg": ("null",),
+    "classifier": ("log_prob",), "hybrid": ("conds",), "mixture": ("log_prob",),
     "product": ("null",),
-}
+}  # fmt: skip
 """Options that no text says: networks, conditions and functions."""
 every_entry = pytest.mark.parametrize("kind, name", ENTRIES)
 
@@ -159,10 +155,8 @@ def test_guides_are_put_together_from_the_network_out():
         level = Level.of(1.0, ratio)
         assert torch.equal(text(told)(x, level, cond), made(told)(x, level, cond))
     assert guide(double) is double
-    with pytest.raises(BadInput, match=r"interval acts on the guide on its left, and 'interval"):
-        guide("interval:.3,2+cfg:2")
-    with pytest.raises(BadInput, match="Did you mean 'threshold'"):
-        guide("cfg:2+treshold")
+    refused(r"interval acts on the guide on its left, and 'interval", guide, "interval:.3,2+cfg:2")
+    refused("Did you mean 'threshold'", guide, "cfg:2+treshold")
 
 
 def test_plans_and_lists():
@@ -173,8 +167,7 @@ def test_plans_and_lists():
         None,
     )
     assert plan("ddim/5") == ("ddim", None, 5)
-    with pytest.raises(BadInput, match="names no grid"):
-        plan("ddim@")
+    refused("names no grid", plan, "ddim@")
     assert specs("heun:churn=.3,s_max=2,ddim@karras:5,low:2") == [
         "heun:churn=.3,s_max=2", "ddim@karras:5", "low:2"
     ]  # fmt: skip

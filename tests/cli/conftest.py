@@ -5,26 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from scorefield.cli import main
 
 TINY = [
-    "--net.width",
-    "8",
-    "--net.blocks",
-    "1",
-    "--net.multipliers",
-    "1",
-    "--batch",
-    "32",
-    "--images",
-    "128",
-    "--checkpoint-every",
-    "64",
-    "--sample.steps",
-    "2",
-]
+    "--net.width", "8", "--net.blocks", "1", "--net.multipliers", "1", "--batch", "32", "--images",
+    "128", "--checkpoint-every", "64", "--sample.steps", "2",
+]  # fmt: skip
 """Settings with which a run takes a second or two."""
 
 
@@ -86,3 +76,31 @@ def trained(tmp_path_factory) -> Path:
 def run(trained, tmp_path) -> Path:
     """A copy of the tiny run, to be damaged at will."""
     return shutil.copytree(trained, tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def points(tmp_path_factory):
+    """A run on points of the plane that nothing is told of."""
+    home = tmp_path_factory.mktemp("points")
+    np.savez(home / "x.npz", x=np.random.default_rng(0).normal(size=(64, 2)))
+    words = ["npz", "--data.path", str(home / "x.npz"), "--out", str(home / "run")]
+    short = ["--batch", "32", "--images", "64", "--net.width", "8", "--sample.steps", "2"]
+    assert main(["train", *words, *short]) == 0
+    return home / "run"
+
+
+@pytest.fixture
+def said(refused, trained, points, tmp_path, monkeypatch):
+    """Call in an empty folder, and expect a sentence that leaves nothing behind."""
+    Image.new("L", (8, 8), 100).save(tmp_path / "three.png")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    stand_for = {"RUN": trained, "POINTS": points, "THREE": tmp_path / "three.png"}
+    stand_for["FILE"] = points.parent / "x.npz"
+
+    def call(words: str) -> str:
+        sentence = refused(*(stand_for.get(word, word) for word in words.split()))
+        assert not list((tmp_path / "here").iterdir())
+        return sentence
+
+    return call

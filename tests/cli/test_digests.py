@@ -85,12 +85,9 @@ RESTORED = {
     "project": "--operator project:20 --method dps",
 }
 BITS = {
-    "flow": "digits --steps 4",
-    "elbo": "digits --method elbo",
-    "vlb": "digits --method vlb",
-    "bound": "digits --method bound",
-    "density": "moons --steps 4",
-}
+    "flow": "digits --steps 4", "elbo": "digits --method elbo", "vlb": "digits --method vlb",
+    "bound": "digits --method bound", "density": "moons --steps 4",
+}  # fmt: skip
 
 Arrays = dict[str, np.ndarray]
 

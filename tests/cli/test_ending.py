@@ -154,18 +154,12 @@ PLACES = [
 ]
 """Where nothing can be written, without its suffix."""
 WRITERS = {
-    "sample RUN --n 2": ".png",
-    "sample RUN --n 9 --batch 3": ".npz",
-    "edit RUN --input THREE --n 2": ".png",
-    "anagram RUN --n 2": ".png",
-    "interpolate RUN --from THREE --to THREE": ".png",
-    "encode RUN --input THREE": ".npz",
-    "likelihood RUN --n 2": ".csv",
-    "report RUN": ".html",
-    "compare RUN --n 4": "",
-    "restore RUN --operator pool:2 --input THREE": "",
-    "train digits": "",
-}
+    "sample RUN --n 2": ".png", "sample RUN --n 9 --batch 3": ".npz",
+    "edit RUN --input THREE --n 2": ".png", "anagram RUN --n 2": ".png",
+    "interpolate RUN --from THREE --to THREE": ".png", "encode RUN --input THREE": ".npz",
+    "likelihood RUN --n 2": ".csv", "report RUN": ".html", "compare RUN --n 4": "",
+    "restore RUN --operator pool:2 --input THREE": "", "train digits": "",
+}  # fmt: skip
 
 
 @pytest.fixture

@@ -10,10 +10,7 @@ from scorefield.base import BadInput, Level, Seeded
 from scorefield.denoise import Denoiser
 from scorefield.run import recipes
 
-SMALL = dataclasses.replace(
-    recipes.digits(),
-    net="unet:width=8,blocks=1,multipliers=1",
-)
+SMALL = dataclasses.replace(recipes.digits(), net="unet:width=8,blocks=1,multipliers=1")
 FEW = {"images": 64, "batch": 32, "progress": False}
 
 
@@ -75,16 +72,11 @@ def test_an_error_in_watch_keeps_a_checkpoint(tmp_path):
     assert load_checkpoint(tmp_path, "ema")[1]["images_seen"] == 96
 
 
-def test_resume_returns_the_finished_model(tmp_path):
+def test_a_returned_model_is_the_saved_one_and_what_a_resume_returns(tmp_path):
     model = sf.fit(SMALL, tmp_path, **FEW)
-    again = sf.fit(SMALL, tmp_path, resume=True, **FEW)
+    again, loaded = sf.fit(SMALL, tmp_path, resume=True, **FEW), sf.load(tmp_path)
     for a, b in zip(model.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
-
-
-def test_a_returned_model_is_the_saved_one(tmp_path):
-    model = sf.fit(SMALL, tmp_path, **FEW)
-    loaded = sf.load(tmp_path)
     a, b = (sf.generate(m, 4, labels=[3], steps=2) for m in (model, loaded))
     assert torch.equal(a, b)
 

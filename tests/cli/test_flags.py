@@ -27,8 +27,8 @@ FLAGS = {
         --seed
     """,
     "edit": """
-        --help --input --strength --mask --labels --conditions --n --seeds --encode --source --steps
-        --solver --grid --guidance --out --json
+        --help --json --steps --solver --grid --guidance --n --seeds --labels --input --strength
+        --mask --conditions --encode --source --out
     """,
     "restore": """
         --help --json --steps --solver --grid --guidance --n --seeds --labels --operator --input
@@ -54,6 +54,7 @@ FLAGS = {
     "explain": "--help --json",
     "check": "--help --json",
     "catalogue": "--help --json",
+    "completion": "--help",
 }
 
 

@@ -2,7 +2,6 @@
 
 import warnings
 
-import numpy as np
 import pytest
 import torch
 
@@ -10,83 +9,6 @@ import scorefield.run.train
 from scorefield.run.open import open_run
 from scorefield.use.generate import generate
 from tests.cli.conftest import TINY
-
-
-@pytest.fixture(scope="module")
-def points(tmp_path_factory):
-    """A run on points of the plane that nothing is told of."""
-    from scorefield.cli import main
-
-    home = tmp_path_factory.mktemp("points")
-    np.savez(home / "x.npz", x=np.random.default_rng(0).normal(size=(64, 2)))
-    words = ["npz", "--data.path", str(home / "x.npz"), "--out", str(home / "run")]
-    short = ["--batch", "32", "--images", "64", "--net.width", "8", "--sample.steps", "2"]
-    assert main(["train", *words, *short]) == 0
-    return home / "run"
-
-
-GUIDED = [
-    "sample RUN --unconditional --guidance 3",
-    "sample POINTS --guidance 3",
-    "eval POINTS --guidance 3",
-    "compare POINTS --guidance 3",
-    "edit RUN --input THREE --guidance 3",
-    "edit RUN --input THREE --encode --guidance 3",
-    "anagram RUN --guidance 3",
-    "restore RUN --operator pool:2 --input THREE --guidance 3",
-    "fit-grid RUN --unconditional --guidance 3",
-    "fit-grid POINTS --guidance 3",
-    "likelihood RUN --unconditional --guidance 3",
-    "likelihood POINTS --guidance 3",
-]
-OTHERS = [
-    ("sample RUN --columns 3 --out x.npz", "--columns 3 does nothing: x.npz is no picture"),
-    ("interpolate RUN --from THREE --to THREE --strength 2", "--strength 2 does nothing"),
-    ("interpolate RUN --from THREE --attribute 3,5 --mode lerp", "--mode lerp does nothing"),
-    ("compare RUN --grid karras --solvers ddim@vp-root", "--grid karras does nothing"),
-    ("likelihood RUN --method elbo --solver rk4", "--solver is of the flow"),
-    ("train digits --net.heads 2", "--net.heads 2 does nothing: it is of dit"),
-    ("train digits --net.patch 4", "--net.patch 4 does nothing: it is of dit"),
-    ("train digits --net.name dit --net.norms 1", "--net.norms 1 does nothing: it is of unet"),
-    ("train moons --net.checkpoint", "--net.checkpoint yes does nothing: it is of unet and dit"),
-    (
-        "train digits-likelihood --objective.weight snr",
-        "--objective.weight snr does nothing: the variational objective",
-    ),
-    ("train npz --data.path FILE --sample.guidance 3", "--sample.guidance 3.0 does nothing"),
-    ("train npz --data.path FILE --objective.dropout .3", "--objective.dropout 0.3 does nothing"),
-]
-
-
-@pytest.fixture
-def said(refused, trained, points, tmp_path, monkeypatch):
-    """Call in an empty folder, and expect a sentence that leaves nothing behind."""
-    from PIL import Image
-
-    Image.new("L", (8, 8), 100).save(tmp_path / "three.png")
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    stand_for = {
-        "RUN": trained, "POINTS": points, "THREE": tmp_path / "three.png",
-        "FILE": points.parent / "x.npz",
-    }  # fmt: skip
-
-    def call(words: str) -> str:
-        sentence = refused(*(stand_for.get(word, word) for word in words.split()))
-        assert not list((tmp_path / "here").iterdir())
-        return sentence
-
-    return call
-
-
-@pytest.mark.parametrize("words", GUIDED)
-def test_guidance_without_a_condition(said, words):
-    assert "--guidance 3 does nothing: samples are told no class or other" in said(words)
-
-
-@pytest.mark.parametrize("words, says", OTHERS, ids=[words for words, _ in OTHERS])
-def test_other_settings_that_do_nothing(said, words, says):
-    assert says in said(words)
 
 
 def test_no_guidance_may_be_said_of_what_is_not_guided(cli, trained, tmp_path):

@@ -15,17 +15,9 @@ from scorefield.run.stored import from_json, to_json
 pytestmark = pytest.mark.slow
 
 POINTS = [
-    "--net.width",
-    "16",
-    "--batch",
-    "64",
-    "--images",
-    "128",
-    "--sample.steps",
-    "2",
-    "--checkpoint-every",
-    "128",
-]
+    "--net.width", "16", "--batch", "64", "--images", "128", "--sample.steps", "2",
+    "--checkpoint-every", "128",
+]  # fmt: skip
 RNG = np.random.default_rng(0)
 
 

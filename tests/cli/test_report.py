@@ -8,6 +8,7 @@ import pytest
 
 import scorefield.cli.report as command
 import scorefield.use.evaluate as measuring
+from scorefield.base import BadInput
 from scorefield.data import load
 from scorefield.measure import train_judge
 from scorefield.report import overview as reading
@@ -102,8 +103,12 @@ def test_of_many_pictures_some_are_shown_with_the_first_and_the_last(report, run
     assert 2 <= len(overview(run).sections[0].film) <= 5
 
 
-def _is_a_file(run):
-    return run / "config.json"
+def written(run, name, text):
+    """The run with a file of that text, or a folder of the name, in the place of what was there."""
+    (run / name).parent.mkdir(exist_ok=True)
+    (run / name).unlink(missing_ok=True)
+    (run / name).mkdir() if text is None else (run / name).write_text(text)
+    return run
 
 
 def _no_settings(run):
@@ -111,91 +116,43 @@ def _no_settings(run):
     return run
 
 
-def _damaged_settings(run):
-    (run / "config.json").write_text("{")
-    return run
-
-
-def _damaged_measures(run):
-    (run / "eval.json").write_text('{"frechet": 1}')
-    return run
-
-
 def _altered_measures(run):
     """A digit that another hand, or a bit that flipped, turned into another."""
     write_json(run / "eval.json", {"n_samples": 1000})
-    text = (run / "eval.json").read_text()
-    (run / "eval.json").write_text(text.replace("1000", "1001"))
-    return run
-
-
-def _measures_a_folder(run):
-    (run / "eval.json").mkdir()
-    return run
-
-
-def _log_a_folder(run):
-    (run / "log.jsonl").unlink()
-    (run / "log.jsonl").mkdir()
-    return run
-
-
-def _damaged_likelihood(run):
-    (run / "likelihood").mkdir()
-    (run / "likelihood" / "vlb.json").write_text("{")
-    return run
-
-
-def _damaged_picture(run):
-    next(run.glob("samples/0*.png")).write_bytes(b"no picture")
-    return run
-
-
-def _damaged_comparison(run):
-    (run / "compare").mkdir()
-    (run / "compare" / "compare.json").write_text("{}")
-    return run
-
-
-def _damaged_grid(run):
-    (run / "grids").mkdir()
-    (run / "grids" / "x.json").write_text("{}")
-    return run
+    return written(run, "eval.json", (run / "eval.json").read_text().replace("1000", "1001"))
 
 
 @pytest.mark.parametrize(
     "damage, word",
     [
         (lambda run: run / "nowhere", "does not exist"),
-        (_is_a_file, "is a file, not a run folder"),
+        (lambda run: run / "config.json", "is a file, not a run folder"),
         (_no_settings, "no config.json"),
-        (_damaged_settings, "config.json"),
+        (lambda run: written(run, "config.json", "{"), "config.json"),
     ],
 )
 def test_what_is_no_run_is_refused_in_a_sentence(run, damage, word):
-    from scorefield.base import BadInput
-
     with pytest.raises(BadInput, match=re.escape(word)) as told:
         command.main([str(damage(run))])
     assert "\n" not in str(told.value)
     assert not (run / "report.html").exists()
 
 
-@pytest.mark.parametrize(
-    "damage, word",
-    [
-        (_damaged_measures, "eval.json does not hold"),
-        (_altered_measures, "eval.json does not hold what it was written with"),
-        (_measures_a_folder, "eval.json"),
-        (_log_a_folder, "log.jsonl"),
-        (_damaged_picture, "is not a PNG"),
-        (_damaged_comparison, "compare.json does not hold"),
-        (_damaged_grid, "x.json"),
-        (_damaged_likelihood, "vlb.json"),
-    ],
-)
-def test_a_file_that_cannot_be_read_costs_its_own_part(report, run, damage, word):
-    _, err = report(damage(run))
+DAMAGED = [
+    ("eval.json", '{"frechet": 1}', "eval.json does not hold"), ("eval.json", None, "eval.json"),
+    ("log.jsonl", None, "log.jsonl"), ("samples/000000064.png", "no picture", "is not a PNG"),
+    ("compare/compare.json", "{}", "compare.json does not hold"), ("grids/x.json", "{}", "x.json"),
+    ("likelihood/vlb.json", "{", "vlb.json"),
+]  # fmt: skip
+
+
+def test_a_file_that_was_altered_is_left_out(report, run):
+    assert "eval.json does not hold what it was written with" in report(_altered_measures(run))[1]
+
+
+@pytest.mark.parametrize("name, text, word", DAMAGED)
+def test_a_file_that_cannot_be_read_costs_its_own_part(report, run, name, text, word):
+    _, err = report(written(run, name, text))
     html = (run / "report.html").read_text()
     assert err.count("left out: ") == 1 == html.count("Left out: ")
     assert word in err
@@ -213,8 +170,6 @@ def test_a_measurement_of_few_samples_has_its_section(cli, run, report, monkeypa
 
 
 def test_the_output_must_be_a_file_that_can_be_written(run, tmp_path):
-    from scorefield.base import BadInput
-
     with pytest.raises(BadInput, match="is a folder"):
         command.main([str(run), "--out", str(tmp_path)])
     with pytest.raises(BadInput, match="lies below"):

@@ -157,17 +157,8 @@ def test_a_bulk_job_remembers_its_guide(guided, cli, refused, tmp_path, monkeypa
         return make(self, shard, watch)
 
     words = [
-        "--n",
-        4,
-        "--steps",
-        1,
-        "--batch",
-        2,
-        "--guide",
-        "classifier",
-        "--out",
-        tmp_path / "x.npz",
-    ]
+        "--n", 4, "--steps", 1, "--batch", 2, "--guide", "classifier", "--out", tmp_path / "x.npz",
+    ]  # fmt: skip
     with monkeypatch.context() as patch:
         patch.setattr(Shards, "make", stopping)
         assert cli("sample", guided, *words).code == 130

@@ -1,16 +1,15 @@
 """Masks as people make them: white on black, 0 and 1, painted on a transparent layer, bools."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from scorefield.base import BadInput
 from scorefield.data.readers.given import input_picture
 from scorefield.data.readers.masks import input_mask
+from tests.refusal import fails, refused
 
 HALF = np.arange(8)[:, None].repeat(8, 1) < 4
 SHAPE = (1, 8, 8)
@@ -54,10 +53,8 @@ def smooth() -> Image.Image:
 
 
 MASKS: dict[str, Callable[[], Image.Image]] = {
-    "0 and 255": lambda: grey(0, 255),
-    "0 and 1": lambda: grey(0, 1),
-    "0 and 128": lambda: grey(0, 128),
-    "1 bit": one_bit,
+    "0 and 255": lambda: grey(0, 255), "0 and 1": lambda: grey(0, 1),
+    "0 and 128": lambda: grey(0, 128), "1 bit": one_bit,
     "16 bits, 0 and 1": lambda: grey(0, 1, np.uint16),
     "16 bits, 0 and 4095": lambda: grey(0, 4095, np.uint16),
     "16 bits": lambda: grey(0, 65535, np.uint16),
@@ -68,9 +65,8 @@ MASKS: dict[str, Callable[[], Image.Image]] = {
     "alpha, red strokes": lambda: layer((255, 0, 0)),
     "alpha, white under all": lambda: layer((255, 255, 255), (255, 255, 255)),
     "alpha that hides nothing": opaque,
-    "grey and alpha": lambda: layer((255, 255, 255)).convert("LA"),
-    "smooth edges": smooth,
-}
+    "grey and alpha": lambda: layer((255, 255, 255)).convert("LA"), "smooth edges": smooth,
+}  # fmt: skip
 
 
 def half_law(mask: torch.Tensor) -> None:
@@ -79,23 +75,22 @@ def half_law(mask: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("name", MASKS)
-def test_the_marked_half_is_found(tmp_path: Path, name: str):
+def test_the_marked_half_is_found(tmp_path, name):
     MASKS[name]().save(tmp_path / "mask.png")
     half_law(input_mask(tmp_path / "mask.png", SHAPE))
 
 
 @pytest.mark.parametrize("name", ["alpha, white strokes", "0 and 1", "palette, black and red"])
-def test_twin_lighter_than_middle_grey_on_white_fails(tmp_path: Path, name: str):
+def test_twin_lighter_than_middle_grey_on_white_fails(tmp_path, name):
     """As a picture is read: transparency white, levels of 0..255."""
     MASKS[name]().save(tmp_path / "mask.png")
-    with pytest.raises(AssertionError):
-        half_law(input_picture(tmp_path / "mask.png", SHAPE)[0, 0] > 0)
+    fails("", half_law, input_picture(tmp_path / "mask.png", SHAPE)[0, 0] > 0)
 
 
 @pytest.mark.parametrize(
     "array", [HALF, HALF[None], HALF[..., None], HALF.astype(float), np.uint8(255) * HALF]
 )
-def test_arrays_of_bool_0_and_1_or_255(tmp_path: Path, array: np.ndarray):
+def test_arrays_of_bool_0_and_1_or_255(tmp_path, array):
     np.save(tmp_path / "mask.npy", array)
     half_law(input_mask(tmp_path / "mask.npy", SHAPE))
     for name in ("mask", "anything"):
@@ -103,19 +98,19 @@ def test_arrays_of_bool_0_and_1_or_255(tmp_path: Path, array: np.ndarray):
         half_law(input_mask(tmp_path / "mask.npz", SHAPE))
 
 
-def test_everything_or_nothing(tmp_path: Path):
+def test_everything_or_nothing(tmp_path):
     for name, value, all_marked in (("w", 255, True), ("one", 1, True), ("b", 0, False)):
         grey(value, value).save(tmp_path / f"{name}.png")
         assert bool(input_mask(tmp_path / f"{name}.png", SHAPE).all()) is all_marked
 
 
-def test_a_larger_mask_of_0_and_1_is_resized_with_its_picture(tmp_path: Path):
+def test_a_larger_mask_of_0_and_1_is_resized_with_its_picture(tmp_path):
     large = HALF.repeat(4, 0).repeat(4, 1).astype(np.uint8)
     Image.fromarray(large).save(tmp_path / "mask.png")
     half_law(input_mask(tmp_path / "mask.png", SHAPE))
 
 
-def test_a_mask_is_turned_as_its_picture_is(tmp_path: Path):
+def test_a_mask_is_turned_as_its_picture_is(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(np.uint8(255) * np.rot90(HALF)).save(tmp_path / "mask.png", exif=exif)
@@ -139,10 +134,9 @@ def photo_with_a_hole() -> Image.Image:
         (lambda: Image.fromarray(np.arange(64).reshape(8, 8).astype(np.uint8) % 4), "4 values"),
     ],
 )
-def test_what_could_mean_either_is_one_sentence(tmp_path: Path, make, fact: str):
+def test_what_could_mean_either_is_one_sentence(tmp_path, make, fact):
     make().save(tmp_path / "mask.png")
-    with pytest.raises(BadInput, match=f"`mask` .*{fact}.*Paint it in black"):
-        input_mask(tmp_path / "mask.png", SHAPE)
+    refused(f"`mask` .*{fact}.*Paint it in black", input_mask, tmp_path / "mask.png", SHAPE)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +152,6 @@ def test_what_could_mean_either_is_one_sentence(tmp_path: Path, make, fact: str)
         ("a.npz", lambda path: np.savez(path, a=HALF, b=HALF), "holds a, b, and no array mask"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_a_mask(tmp_path: Path, name: str, save, fact: str):
+def test_what_cannot_be_a_mask(tmp_path, name, save, fact):
     save(tmp_path / name)
-    with pytest.raises(BadInput, match=fact):
-        input_mask(tmp_path / name, SHAPE)
+    refused(fact, input_mask, tmp_path / name, SHAPE)

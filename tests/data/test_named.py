@@ -1,13 +1,12 @@
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from scorefield.base import BadInput
 from scorefield.data import datasets, load
+from tests.refusal import refused
 
 TOYS = ("swiss-roll", "moons", "8-gaussians", "checkerboard")
 
@@ -20,34 +19,24 @@ def test_the_names():
 
 
 @pytest.mark.parametrize("name", ["digits", *TOYS])
-def test_a_set_is_called_by_its_name(name: str):
+def test_a_set_is_called_by_its_name(name):
     assert load(name).name == name
 
 
-def test_a_folder_by_its_path(tmp_path: Path):
+def test_a_folder_and_an_npz_by_their_paths(tmp_path):
     for i in range(2):
         Image.new("L", (2, 2), i).save(tmp_path / f"{i}.png")
     assert load(str(tmp_path)).shape == (1, 2, 2)
     assert load(str(tmp_path), size=1).shape == (1, 1, 1)
-
-
-def test_an_npz_by_its_path(tmp_path: Path):
     np.savez(tmp_path / "a.npz", x=np.zeros((3, 2)))
     assert load(str(tmp_path / "a.npz")).shape == (2,)
 
 
 def test_an_unknown_name_suggests_the_nearest():
-    with pytest.raises(BadInput, match="unknown data set 'mnits'. Did you mean 'mnist'"):
-        load("mnits")
-    with pytest.raises(BadInput, match="unknown data set ''"):
-        load("")
-    with pytest.raises(BadInput, match="unknown data set 'some/where'"):
-        load("some/where", path="else/where")
-
-
-def test_a_path_to_nothing_says_so(tmp_path: Path):
-    with pytest.raises(BadInput, match="no folder of pictures and no .npz file.*huggingface"):
-        load(str(tmp_path / "gone"))
+    refused("unknown data set 'mnits'. Did you mean 'mnist'", load, "mnits")
+    refused("unknown data set ''", load, "")
+    refused("no folder of pictures and no .npz file.*huggingface", load, "no/such/place")
+    refused("unknown data set 'some/where'", load, "some/where", path="else/where")
 
 
 @pytest.mark.parametrize(
@@ -58,16 +47,14 @@ def test_a_path_to_nothing_says_so(tmp_path: Path):
         *[(name, {"channels": 1}) for name in ("digits", "fashion-mnist", "cifar10", *TOYS)],
     ],
 )
-def test_an_option_that_cannot_be_honoured_is_refused(name: str, options: dict):
+def test_an_option_that_cannot_be_honoured_is_refused(name, options):
     (flag,) = options
-    with pytest.raises(BadInput, match=f"'{name}' takes no `data.{flag}`"):
-        load(name, **options)
+    refused(f"'{name}' takes no `data.{flag}`", load, name, **options)
 
 
 @pytest.mark.parametrize("name", ["folder", "npz", "huggingface"])
-def test_sets_that_live_somewhere_ask_where(name: str):
-    with pytest.raises(BadInput, match="`data.path`"):
-        load(name)
+def test_sets_that_live_somewhere_ask_where(name):
+    refused("`data.path`", load, name)
 
 
 @pytest.mark.slow

@@ -249,8 +249,7 @@ def test_on_clean_data_d_is_x():
 def test_dtype_follows_x(data, dtype):
     x = torch.tensor([[1.0, -2.0]], dtype=dtype)
     level = Level.of(0.8, 0.6)
-    assert data.denoise(x, level).dtype == dtype
-    assert data.log_prob(x, level).dtype == dtype
+    assert (data.denoise(x, level).dtype, data.log_prob(x, level).dtype) == (dtype, dtype)
     near = data.denoise(x.double(), level)
     assert torch.allclose(data.denoise(x, level).double(), near, atol=0.03, rtol=0.03)
 

@@ -101,8 +101,7 @@ def test_what_the_network_sees():
     assert torch.allclose(seen["noise"], (level.sigma / level.alpha).log())
     assert seen["cond"] is cond
     Denoiser(net)(x0.float(), Level.of(0.6, 0.8))
-    assert seen["noise"].shape == (4,)
-    assert seen["noise"].dtype == torch.float32
+    assert (seen["noise"].shape, seen["noise"].dtype) == ((4,), torch.float32)
     assert seen["cond"] is None
 
 

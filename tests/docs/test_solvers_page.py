@@ -9,8 +9,8 @@ import pytest
 
 from docs import solvers as pages
 from scorefield import catalogue
-from scorefield.base import BadInput
 from scorefield.solve import DDIM, GradientEstimation
+from tests.refusal import fails, refused
 
 pytestmark = pytest.mark.slow
 
@@ -49,8 +49,7 @@ def test_every_call_on_the_page_makes_the_solver_of_the_catalogue():
 def test_a_solver_without_figures_and_figures_without_a_solver_are_refused(gone, new):
     solvers = {name: make for name, make in catalogue.solvers.items() if name not in gone}
     solvers |= dict.fromkeys(new, GradientEstimation)
-    with pytest.raises(BadInput, match=rf"catalogue: {', '.join(gone + new)}\. Run `make docs`"):
-        pages.page(FIGURES, solvers)
+    refused(rf"catalogue: {', '.join(gone + new)}\. Run `make docs`", pages.page, FIGURES, solvers)
 
 
 def test_a_changed_text_order_or_figure_changes_the_page(monkeypatch):
@@ -67,29 +66,18 @@ def test_a_changed_text_order_or_figure_changes_the_page(monkeypatch):
 def test_every_solver_says_when_to_use_it(monkeypatch):
     assert PAGE.count("\n**Use it**") == len(catalogue.solvers)
     monkeypatch.setattr(DDIM, "__doc__", (DDIM.__doc__ or "").replace("Use it", "It serves"))
-    with pytest.raises(BadInput, match='ddim does not .* "Use it"'):
-        pages.page(FIGURES, catalogue.solvers)
+    refused('ddim does not .* "Use it"', pages.page, FIGURES, catalogue.solvers)
 
 
 NEARER = [
-    ("ddim", "heun", (5, 10)),
-    ("heun", "ddim", (50,)),
-    ("midpoint", "dpmpp2s", (5, 10, 20, 50)),
-    ("midpoint", "dpm2", (5, 10, 20, 50)),
-    ("rk4", "dpm3", (5, 10, 20, 50)),
-    ("midpoint", "rk4", (5,)),
-    ("rk4", "midpoint", (20, 50)),
-    ("dpmpp2m", "dpmpp3m", (5, 10)),
-    ("dpmpp3m", "dpmpp2m", (50,)),
-    ("dpmpp2m", "unipc2", (5, 10)),
-    ("unipc2", "dpmpp2m", (20, 50)),
-    ("deis3", "lms4", (5, 10, 20, 50)),
-    ("deis3", "dpmpp2m", (5, 10, 20, 50)),
-    ("exp-arc", "arc", (10,)),
-    ("ge", "ddim", (5, 10)),
-    ("sa", "sde-dpmpp2m", (5, 10)),
+    ("ddim", "heun", (5, 10)), ("heun", "ddim", (50,)), ("midpoint", "dpmpp2s", (5, 10, 20, 50)),
+    ("midpoint", "dpm2", (5, 10, 20, 50)), ("rk4", "dpm3", (5, 10, 20, 50)),
+    ("midpoint", "rk4", (5,)), ("rk4", "midpoint", (20, 50)), ("dpmpp2m", "dpmpp3m", (5, 10)),
+    ("dpmpp3m", "dpmpp2m", (50,)), ("dpmpp2m", "unipc2", (5, 10)), ("unipc2", "dpmpp2m", (20, 50)),
+    ("deis3", "lms4", (5, 10, 20, 50)), ("deis3", "dpmpp2m", (5, 10, 20, 50)),
+    ("exp-arc", "arc", (10,)), ("ge", "ddim", (5, 10)), ("sa", "sde-dpmpp2m", (5, 10)),
     ("sa", "euler-maruyama", (5, 10)),
-]
+]  # fmt: skip
 """What the sentences that begin with "Use it" say of one solver and another."""
 
 
@@ -117,19 +105,15 @@ def test_the_figures_are_what_is_measured_now(name):
 
 
 def test_figures_of_another_solver_are_found_out():
-    with pytest.raises(AssertionError):
-        check_figures({"ddim": FIGURES["solvers"]["ge"]}, "ddim")
+    fails("", check_figures, {"ddim": FIGURES["solvers"]["ge"]}, "ddim")
 
 
 def test_no_figure_where_not_one_step_fits():
     assert pages.within(catalogue.solvers["rk4"](), "karras", 3) is None
     assert pages.shown(None) == "-"
     assert [pages.shown(v) for v in (0.0219, 0.0001, 38.6, 53030.0)] == [
-        "0.022",
-        "1.0e-4",
-        "39",
-        "5.3e4",
-    ]
+        "0.022", "1.0e-4", "39", "5.3e4",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -39,14 +39,11 @@ def right(x: Tensor, level: Level, cond: Cond | None) -> Tensor:
 
 
 GUIDES: dict[str, Guide] = {
-    "plain": guided(1.0, False),
-    "cfg 1": guided(1.0, True),
-    "cfg 1.5": guided(1.5, True),
-    "cfg 3": guided(3.0, True, threshold(0.9)),
-    "interval": interval(cfg(2.0), 0.3, 2.0),
+    "plain": guided(1.0, False), "cfg 1": guided(1.0, True), "cfg 1.5": guided(1.5, True),
+    "cfg 3": guided(3.0, True, threshold(0.9)), "interval": interval(cfg(2.0), 0.3, 2.0),
     "gradient": guided(2.0, True, classifier(right, 1.0)),
     "own scale": carried(lambda own: cfg(own["scale"]), "scale"),
-}
+}  # fmt: skip
 
 
 def job(
@@ -76,18 +73,13 @@ def unlike() -> list[Job]:
     """Of one solver and several, with all that may differ."""
     start = torch.tensor([[0.3, -0.4], [1.0, 0.2]]).double()
     return [
-        job(1, DPMSolverPP()),
-        job(2, DPMSolverPP(), 4),
-        job(3, DPMSolverPP(), 5, "cfg 1.5", 1, 2),
-        job(4, DPMSolverPP(), 5, "cfg 1.5", 6),
-        job(5, DDPM(), 5, "cfg 3", 5),
-        job(6, DDIM(), 7, "cfg 1", 4),
-        job(7, Heun(), 3, "interval", 2, 3),
-        job(8, DDIM(), 4, "plain", start=start),
-        job(9, DDIM(), 4, "gradient", 7),
+        job(1, DPMSolverPP()), job(2, DPMSolverPP(), 4), job(3, DPMSolverPP(), 5, "cfg 1.5", 1, 2),
+        job(4, DPMSolverPP(), 5, "cfg 1.5", 6), job(5, DDPM(), 5, "cfg 3", 5),
+        job(6, DDIM(), 7, "cfg 1", 4), job(7, Heun(), 3, "interval", 2, 3),
+        job(8, DDIM(), 4, "plain", start=start), job(9, DDIM(), 4, "gradient", 7),
         job(10, DPMSolverPP(), 6, "own scale", 0, 4),
         job(11, catalogue.solvers["dormand-prince"](), 2),
-    ]
+    ]  # fmt: skip
 
 
 def finish(some: Sequence[Job], denoise: Denoise, limit: int = 256) -> list[Job]:
@@ -280,9 +272,7 @@ def test_watch_never_goes_back_and_ends_at_its_total(solver):
     drawn = draw(EIGHT.denoise, plan, Asked(torch.arange(5)), (2,), batch=2,
                  watch=lambda *said: seen.append(said))  # fmt: skip
     done = [said[0] for said in seen]
-    assert done == sorted(done)
-    assert seen[0] == (0, 9, "step")
-    assert seen[-1] == (9, 9, "step")
+    assert (done, seen[0], seen[-1]) == (sorted(done), (0, 9, "step"), (9, 9, "step"))
     assert (len(set(done)) > 10) == plan.solver.adaptive
     counted = CountedRows(EIGHT.denoise)
     assert torch.equal(draw(counted, plan, Asked(torch.arange(5)), (2,), batch=2).x, drawn.x)

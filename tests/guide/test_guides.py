@@ -120,8 +120,7 @@ def test_a_level_for_all_or_one_each(name):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 def test_dtype_follows_x(name, dtype):
     found = GUIDES[name][0](EVERYONE)(any_dtype)(X.to(dtype), EACH, COND)
-    assert found.dtype == dtype
-    assert found.shape == X.shape
+    assert (found.dtype, found.shape) == (dtype, X.shape)
 
 
 @every_guide
@@ -194,14 +193,10 @@ def test_a_carried_option_that_is_missing_is_named():
 @pytest.mark.parametrize(
     "build",
     [
-        cfg,
-        lambda s: autoguide(weak, s),
-        lambda s: classifier(log_prob, s),
-        lambda s: product(scale=s),
-        lambda s: product((COND, s)),
-        lambda s: guides.mixture(log_density, weight=s),
-        lambda s: rescale(cfg(2.0), s),
+        cfg, lambda s: autoguide(weak, s), lambda s: classifier(log_prob, s),
+        lambda s: product(scale=s), lambda s: product((COND, s)),
+        lambda s: guides.mixture(log_density, weight=s), lambda s: rescale(cfg(2.0), s),
     ],
-)
+)  # fmt: skip
 def test_scales_that_are_none_are_refused(build, scale):
     refused("", build, scale)

@@ -41,15 +41,11 @@ PICTURES = (
     *("motion:5,45", "motion:3.5,110", "grey", "radon:7", "fourier:4", "fourier:1", "project:16"),
 )
 LINEAR = {
-    **{text: built(text, COLOUR) for text in PICTURES},
-    "vector random": built("random:.3", VECTOR),
-    "vector project": built("project:4", VECTOR),
-    "wide": Matrix(normal(4, 10), VECTOR),
-    "tall": Matrix(normal(13, 10), VECTOR),
-    "poor": Matrix(normal(6, 2) @ normal(2, 10), VECTOR),
-    "own": Function(turn, COLOUR),
-    "dense": built("radon:3", (1, 6, 6)).dense(),
-}
+    **{text: built(text, COLOUR) for text in PICTURES}, "vector random": built("random:.3", VECTOR),
+    "vector project": built("project:4", VECTOR), "wide": Matrix(normal(4, 10), VECTOR),
+    "tall": Matrix(normal(13, 10), VECTOR), "poor": Matrix(normal(6, 2) @ normal(2, 10), VECTOR),
+    "own": Function(turn, COLOUR), "dense": built("radon:3", (1, 6, 6)).dense(),
+}  # fmt: skip
 EACH = pytest.mark.parametrize("name", LINEAR)
 
 
@@ -372,16 +368,13 @@ def test_a_function_that_is_not_linear_is_refused():
         ("box:5,5,9,9", COLOUR, "not inside a picture of (8, 12)"),
         ("pool:5", COLOUR, "do not tile"),
         ("pool:x", COLOUR, "factor of pool is 'x'. It must be a whole number."),
-        ("random:1.5", COLOUR, "missing share is 1.5"),
-        ("blur:0", COLOUR, "0 pixels wide"),
+        ("random:1.5", COLOUR, "missing share is 1.5"), ("blur:0", COLOUR, "0 pixels wide"),
         ("motion:0,1", COLOUR, "0 pixels long"),
         ("grey", (1, 8, 8), "grey of 3 channels meets a picture of 1"),
-        ("radon:0", COLOUR, "0 angles"),
-        ("fourier:0", COLOUR, "acceleration 0"),
-        ("project:0", COLOUR, "0 projections"),
-        ("blur:1", VECTOR, "is no picture"),
+        ("radon:0", COLOUR, "0 angles"), ("fourier:0", COLOUR, "acceleration 0"),
+        ("project:0", COLOUR, "0 projections"), ("blur:1", VECTOR, "is no picture"),
     ],
-)
+)  # fmt: skip
 def test_what_is_refused(text, shape, words):
     with pytest.raises(BadInput) as error:
         operator(text, shape)

@@ -12,33 +12,14 @@ from scorefield.solve import Solver
 from scorefield.solve.laws import formula
 
 OPTIONS = {
-    "eta": (0.5, 1.0),
-    "order": (1,),
-    "k": (2, 3),
-    "form": ("x0",),
-    "p": (1, 3),
-    "corrector": (False,),
-    "gamma": (1.5,),
-    "tableau": (),  # each is in the catalogue
-    "variance": (0.5, 1.0),
-    "mu": (0.0,),
-    "tau": (0.0, 0.5, 1.0),
-    "clock": ("log",),
-    "churn": (0.5,),
-    "s_min": (),  # these three do nothing without churn: test_limits.py
-    "s_max": (),
-    "s_noise": (),
-    "atol": (),  # what these three do: test_adaptive.py
-    "rtol": (),
-    "limit": (),
-    "predictor": (),  # what these seven do: test_langevin.py
-    "steps": (),
-    "snr": (),
-    "solver": (),
-    "times": (),
-    "low": (),
-    "high": (),
-}
+    "eta": (0.5, 1.0), "order": (1,), "k": (2, 3), "form": ("x0",), "p": (1, 3), "mu": (0.0,),
+    "corrector": (False,), "gamma": (1.5,), "variance": (0.5, 1.0), "tau": (0.0, 0.5, 1.0),
+    "clock": ("log",), "churn": (0.5,), "tableau": (),  # each tableau is in the catalogue
+    "s_min": (), "s_max": (), "s_noise": (),  # these do nothing without churn: test_limits.py
+    "atol": (), "rtol": (), "limit": (),  # what these do: test_adaptive.py
+    "predictor": (), "steps": (), "snr": (), "solver": (), "times": (),  # and test_langevin.py
+    "low": (), "high": (),
+}  # fmt: skip
 """Values to try, besides the default, for every option that a solver has. A new option without an
 entry here stops the laws: it would go untested."""
 

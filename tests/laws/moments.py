@@ -159,28 +159,21 @@ class BetaScaled(Twin):
     def step(self, denoise, state, here, there, noise, cond=None):
         (mean,), info = DDPM().step(denoise, state, here, there, Zero(), cond)
         (with_noise,), _ = DDPM().step(denoise, state, here, there, noise, cond)
-        return State(mean + 2**0.5 * (with_noise - mean)), info
+        return State(mean + like(self.more(here, there), mean) * (with_noise - mean)), info
+
+    def more(self, here: Level, there: Level) -> Tensor:
+        return 2**0.5 * torch.ones_like(here.alpha)
 
 
-class VarianceForDeviation(Twin):
+class VarianceForDeviation(BetaScaled):
     """1 - q^2 used as a deviation: too little noise is put back."""
 
-    stochastic = True
-
-    def step(self, denoise, state, here, there, noise, cond=None):
-        (mean,), info = DDPM().step(denoise, state, here, there, Zero(), cond)
-        (with_noise,), _ = DDPM().step(denoise, state, here, there, noise, cond)
-        q = there.ratio / here.ratio
-        return State(mean + like((1 - q**2).sqrt(), mean) * (with_noise - mean)), info
+    def more(self, here, there):
+        return (1 - (there.ratio / here.ratio) ** 2).sqrt()
 
 
-class Impatient(Twin):
+class Impatient(BetaScaled):
     """Draws twice as much in steps of more than .5 in logsnr: right on fine grids."""
 
-    stochastic = True
-
-    def step(self, denoise, state, here, there, noise, cond=None):
-        (mean,), info = DDPM().step(denoise, state, here, there, Zero(), cond)
-        (with_noise,), _ = DDPM().step(denoise, state, here, there, noise, cond)
-        more = torch.where(there.logsnr - here.logsnr > 0.5, 2.0, 1.0)
-        return State(mean + like(more, mean) * (with_noise - mean)), info
+    def more(self, here, there):
+        return torch.where(there.logsnr - here.logsnr > 0.5, 2.0, 1.0)

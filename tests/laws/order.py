@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from scorefield.base import Denoise, Level, Zero, like
-from scorefield.process import VP, Schedule, grids
+from scorefield.process import VP, grids
 from scorefield.solve import DDIM, DPMSolverPP, Info, Solver, State, sample
 from scorefield.solve.dpmpp import History
-from scorefield.solve.laws import EIGHT, agree, orders_on_gaussian
+from scorefield.solve.laws import EIGHT, agree
 from scorefield.solve.laws import order_shown as slope
 from tests.laws.truths import eight_flow
 from tests.laws.twin import Twin, eps_of
@@ -29,10 +29,6 @@ def measured_order(
         for n in (steps, 2 * steps)
     ]
     return slope(*errors)
-
-
-def order_on_gaussian(solver: Solver, schedule: Schedule) -> float:
-    return orders_on_gaussian(solver, schedule)[0]
 
 
 def order_on_eight(solver: Solver) -> float:

@@ -20,17 +20,6 @@ ROOT = Path(__file__).parents[2]
 every_solver = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
 
 
-@every_solver
-def test_step_of_cat_is_cat_of_steps(solver):
-    laws.check_step_of_cat(solver)
-
-
-@pytest.mark.parametrize("twin", [Hidden2M(), batches.BatchNormed(), batches.FirstLevelOnly()])
-def test_a_planted_batch_dependence_in_a_step(twin):
-    with pytest.raises((AssertionError, RuntimeError)):
-        laws.check_step_of_cat(twin)
-
-
 @pytest.mark.slow
 @every_solver
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)

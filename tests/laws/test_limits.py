@@ -35,16 +35,13 @@ def check_same(one, two, tolerance=1e-12):
 @pytest.mark.parametrize(
     "one, two",
     [
-        (DDPM(variance=0.0), DDIM(eta=1.0)),
-        (MuDDIM(mu=0.0), DDIM()),
-        (MuDDIM(mu=0.5), DDPM()),
-        (SDEDPMSolverPP(tau=0.0), DPMSolverPP()),
-        (SDEDPMSolverPP(order=1, tau=0.0), DDIM()),
+        (DDPM(variance=0.0), DDIM(eta=1.0)), (MuDDIM(mu=0.0), DDIM()), (MuDDIM(mu=0.5), DDPM()),
+        (SDEDPMSolverPP(tau=0.0), DPMSolverPP()), (SDEDPMSolverPP(order=1, tau=0.0), DDIM()),
         (SDEDPMSolverPP(order=1, tau=1.0), DDPM()),
         (MuDDIM(mu=0.2), SDEDPMSolverPP(order=1, tau=0.5)),
     ],
     ids=str,
-)
+)  # fmt: skip
 def test_two_methods_are_one(one, two):
     check_same(one, two)
 

@@ -8,11 +8,11 @@ import torch
 from scorefield.base import Level, Seeded, like
 from scorefield.process import VP
 from scorefield.solve import DDIM, DDPM, DPMSolverPP, Heun, PredictorCorrector, Restart, sample
-from scorefield.solve.laws import DOWN, EIGHT
+from scorefield.solve.laws import DOWN, EIGHT, check_dtype, check_step_of_cat, check_terminal
 from scorefield.solve.laws import begun as start
 from scorefield.solve.laws import order_shown as slope
-from tests.laws import checks
-from tests.laws.moments import worst_marginal
+from tests.laws.moments import check_marginals, check_weak_order, worst_marginal
+from tests.laws.steps import check_equal_levels, check_evals, check_pure
 from tests.laws.walks import Draws
 from tests.refusal import fails, refused
 
@@ -22,24 +22,18 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(
     "solver",
     [
-        PredictorCorrector(steps=2),
-        PredictorCorrector(DDIM(), snr=0.4),
-        PredictorCorrector(DPMSolverPP(), snr=0.4),
-        Restart(times=2),
-        Restart(DDIM()),
+        PredictorCorrector(steps=2), PredictorCorrector(DDIM(), snr=0.4),
+        PredictorCorrector(DPMSolverPP(), snr=0.4), Restart(times=2), Restart(DDIM()),
         Restart(DPMSolverPP()),
     ],
     ids=str,
-)
+)  # fmt: skip
 def test_wrapped_solvers(solver):
-    checks.check_weak_order(solver, VP())
-    checks.check_marginals(solver, VP())
-    checks.check_terminal(solver)
-    checks.check_equal_levels(solver)
-    checks.check_step_of_cat(solver)
-    checks.check_pure(solver)
-    checks.check_evals(solver)
-    checks.check_dtype(solver, torch.float32)
+    check_weak_order(solver, VP())
+    check_marginals(solver, VP())
+    check_dtype(solver, torch.float32)
+    for check in (check_terminal, check_equal_levels, check_step_of_cat, check_pure, check_evals):
+        check(solver)
 
 
 class SameDraw(Restart):
@@ -74,7 +68,7 @@ class HalfRestart(Restart):
 
 @pytest.mark.parametrize("twin", [SameDraw(), HalfRestart()])
 def test_a_planted_restart(twin):
-    fails("", checks.check_weak_order, twin, VP())
+    fails("", check_weak_order, twin, VP())
 
 
 def test_restarts_keep_the_marginals_at_the_order_of_the_solver():

@@ -1,4 +1,5 @@
-"""One step of every solver: its ends, its calls, its chance, its purity; and with guidance."""
+"""The laws of one step and of its batch, over every solver: its ends, calls, chance, purity,
+dtypes, level shapes; each with the defects that it must find."""
 
 import pytest
 import torch
@@ -9,103 +10,87 @@ from scorefield.process import Flow
 from scorefield.solve import laws, sample
 from scorefield.solve.laws import DOWN, EIGHT
 from scorefield.solve.laws import begun as start
-from tests.laws import steps
+from tests.laws import batches, dtypes, steps
 from tests.laws.entries import FROM_PURE_NOISE, SOLVERS
 from tests.laws.order import BlindHeun, SigmaHereDDIM
 from tests.laws.truths import LABELS, two_classes
+from tests.refusal import fails
 
+
+def from_noise(solver, *schedules):
+    steps.check_pure_noise(solver, *(schedules or FROM_PURE_NOISE.values()))
+
+
+def dtype_kept(solver, *dtypes):
+    for dtype in dtypes or (torch.float64, torch.float32, torch.bfloat16):
+        laws.check_dtype(solver, dtype)
+
+
+LAWS = {
+    "clean data": laws.check_terminal, "equal levels": steps.check_equal_levels,
+    "declared calls": steps.check_evals, "declared chance": laws.check_flags,
+    "a pure function": steps.check_pure, "step of cat is cat of steps": laws.check_step_of_cat,
+}  # fmt: skip
+SLOW = {
+    "a start at pure noise": from_noise,
+    "a bounded first step": steps.check_first_step,
+    "one, two and three steps": steps.check_few_steps,
+    "dtype in is dtype out": dtype_kept,
+    "float32 follows float64": dtypes.check_float32,
+    "a network in half precision": dtypes.check_half_network,
+    "levels of every shape": dtypes.check_level_shapes,
+}
+PLANTED = [
+    *((laws.check_terminal, twin) for twin in (SigmaHereDDIM(), steps.Unguarded2M(), BlindHeun())),
+    *((steps.check_equal_levels, twin) for twin in (steps.EpsDDIM(), BlindHeun())),
+    (steps.check_equal_levels, steps.Unguarded2M()), (steps.check_evals, steps.ThriceHeun()),
+    (laws.check_flags, steps.SecretlyStochastic()),
+    *((steps.check_pure, twin) for twin in (steps.Hidden2M(), steps.InPlace())),
+    *((from_noise, twin, Flow()) for twin in (steps.EpsDDIM(), BlindHeun())),
+    (steps.check_first_step, steps.EpsDDIM()),
+    *((steps.check_few_steps, twin) for twin in (steps.EpsDDIM(), steps.HalfFirst())),
+    (steps.check_few_steps, steps.Unguarded2M()), (dtype_kept, dtypes.Widening(), torch.float32),
+    (dtypes.check_float32, dtypes.Coarse()), (dtypes.check_half_network, dtypes.ByDifferences()),
+    *((laws.check_step_of_cat, twin) for twin in (batches.BatchNormed(), batches.FirstLevelOnly())),
+]  # fmt: skip
 every_solver = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
 
 
-def fails(check, *args):
-    with pytest.raises(AssertionError):
-        check(*args)
-
-
 @every_solver
-def test_a_step_to_clean_data_returns_d(solver):
-    laws.check_terminal(solver)
-
-
-@pytest.mark.parametrize("twin", [SigmaHereDDIM(), steps.Unguarded2M(), BlindHeun()])
-def test_a_planted_defect_at_clean_data(twin):
-    fails(laws.check_terminal, twin)
-
-
-@every_solver
-def test_two_equal_levels_are_no_step(solver):
-    steps.check_equal_levels(solver)
-
-
-@pytest.mark.parametrize("twin", [steps.EpsDDIM(), steps.Unguarded2M(), BlindHeun()])
-def test_a_planted_defect_at_equal_levels(twin):
-    fails(steps.check_equal_levels, twin)
+@pytest.mark.parametrize("law", LAWS)
+def test_a_law_of_a_step(law, solver):
+    LAWS[law](solver)
 
 
 @pytest.mark.slow
 @every_solver
-def test_a_run_may_begin_at_pure_noise(solver):
-    steps.check_pure_noise(solver, *FROM_PURE_NOISE.values())
+@pytest.mark.parametrize("law", SLOW)
+def test_a_law_of_a_step_over_schedules(law, solver):
+    SLOW[law](solver)
+
+
+def named(x: object) -> str:
+    return getattr(x, "__name__", type(x).__name__)
+
+
+@pytest.mark.parametrize("planted", PLANTED, ids=lambda row: "-".join(map(named, row[:2])))
+def test_a_planted_defect(planted):
+    fails("", *planted)
+
+
+def test_a_planted_memory_beside_the_state():
+    with pytest.raises((AssertionError, RuntimeError)):
+        laws.check_step_of_cat(steps.Hidden2M())
+
+
+def test_a_defect_shows_only_where_it_is():
+    """One level for all passes where all levels are equal, and a widening where all is wide."""
+    dtypes.check_level_shapes(batches.FirstLevelOnly())
+    dtype_kept(dtypes.Widening(), torch.float64)
 
 
 def test_some_schedules_begin_at_pure_noise():
     assert {"flow", "ddpm(zero terminal)"} <= set(FROM_PURE_NOISE)
-
-
-@pytest.mark.parametrize("twin", [steps.EpsDDIM(), BlindHeun()])
-def test_a_planted_defect_at_pure_noise(twin):
-    fails(steps.check_pure_noise, twin, Flow())
-
-
-@pytest.mark.slow
-@every_solver
-def test_the_first_step_of_every_schedule_is_bounded(solver):
-    steps.check_first_step(solver)
-
-
-def test_a_planted_growth():
-    fails(steps.check_first_step, steps.EpsDDIM())
-
-
-@pytest.mark.slow
-@every_solver
-def test_runs_of_one_two_and_three_steps(solver):
-    steps.check_few_steps(solver)
-
-
-@pytest.mark.parametrize("twin", [steps.EpsDDIM(), steps.Unguarded2M(), steps.HalfFirst()])
-def test_a_planted_defect_in_few_steps(twin):
-    fails(steps.check_few_steps, twin)
-
-
-@every_solver
-def test_declared_calls_are_the_calls(solver):
-    steps.check_evals(solver)
-
-
-def test_a_planted_third_call():
-    fails(steps.check_evals, steps.ThriceHeun())
-
-
-@every_solver
-def test_declared_chance_is_the_chance(solver):
-    laws.check_flags(solver)
-    assert isinstance(solver.stochastic, bool)
-    assert isinstance(solver.adaptive, bool)
-
-
-def test_a_planted_secret_draw():
-    fails(laws.check_flags, steps.SecretlyStochastic())
-
-
-@every_solver
-def test_a_step_is_a_pure_function(solver):
-    steps.check_pure(solver)
-
-
-@pytest.mark.parametrize("twin", [steps.Hidden2M(), steps.InPlace()])
-def test_a_planted_memory_or_write(twin):
-    fails(steps.check_pure, twin)
 
 
 @every_solver

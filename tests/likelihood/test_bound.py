@@ -115,8 +115,7 @@ def test_pictures_with_conditions_in_float32(bound):
         return normal(1.0, 4).denoise(x.flatten(1), level).view_as(x)
 
     found = bound(denoise, x0, VP(), cond={"label": label}, cells=3)
-    assert found.log_prob.dtype == torch.float32
-    assert found.terms.shape == (3, 3)
+    assert (found.log_prob.dtype, found.terms.shape) == (torch.float32, (3, 3))
 
 
 def test_bad_input():

@@ -40,28 +40,16 @@ def modes(low: float, high: float, share: float, std: float = 0.5) -> Mixture:
 
 
 LAWS = {
-    "narrow": normal(1, 0.01),
-    "lean": normal(-2, 0.05),
-    "wide": normal(0, 10),
-    "far": normal(20, 1),
-    "far and wide": normal(20, 10),
-    "a far mode": modes(0, 12, 0.7),
-    "two far modes": modes(-10, 10, 0.3, 1.0),
-    "R^16": mixture(16),
-}
+    "narrow": normal(1, 0.01), "lean": normal(-2, 0.05), "wide": normal(0, 10),
+    "far": normal(20, 1), "far and wide": normal(20, 10), "a far mode": modes(0, 12, 0.7),
+    "two far modes": modes(-10, 10, 0.3, 1.0), "R^16": mixture(16),
+}  # fmt: skip
 SCHEDULES = {
-    "vp": VP(),
-    "subvp": SubVP(),
-    "ve": VE(),
-    "edm": EDM(),
-    "cosine": Cosine(),
-    "flow": Flow(),
-    "linear betas": DiscreteVP(),
-    "hundred betas": DiscreteVP(linear_betas(100, 1e-3, 0.2)),
+    "vp": VP(), "subvp": SubVP(), "ve": VE(), "edm": EDM(), "cosine": Cosine(), "flow": Flow(),
+    "linear betas": DiscreteVP(), "hundred betas": DiscreteVP(linear_betas(100, 1e-3, 0.2)),
     "cosine betas": DiscreteVP(cosine_betas()),
-    "no signal left": DiscreteVP(zero_terminal_snr(linear_betas())),
-    "learned": Learned(),
-}
+    "no signal left": DiscreteVP(zero_terminal_snr(linear_betas())), "learned": Learned(),
+}  # fmt: skip
 
 
 def off(law, schedule, denoise=None, n: int = 4, **options) -> tuple[float, float]:

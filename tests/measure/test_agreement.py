@@ -45,8 +45,7 @@ def test_wilson_solves_its_equation():
 
 
 def test_wilson_mirrors_and_stays_inside():
-    assert wilson(0, 7).low == 0
-    assert wilson(7, 7).high == 1
+    assert (wilson(0, 7).low, wilson(7, 7).high) == (0, 1)
     assert wilson(2, 7).low == pytest.approx(1 - wilson(5, 7).high)
     for hits, n in ((-1, 3), (4, 3), (0, 0)):
         refused("hits", wilson, hits, n)

@@ -24,9 +24,7 @@ def by_hand(measure: Measure) -> None:
     0, 1 and 3 are in the first sample's ball: recall 1. The balls of 1 and 3 hold a sample, that
     of 0 none: coverage 2/3."""
     found = measure(column(1.5, 4, 4.5, 20), column(0, 1, 3), 1)
-    assert found.precision == 0.75
-    assert found.recall == 1
-    assert found.density == 1
+    assert (found.precision, found.recall, found.density) == (0.75, 1, 1)
     assert found.coverage == pytest.approx(2 / 3)
     assert (found.k, found.n_samples, found.n_real) == (1, 4, 3)
 
@@ -44,8 +42,7 @@ def collapsed(measure: Measure) -> None:
 def two_neighbours(measure: Measure) -> None:
     """k = 2 on 0, 1, 3, 7: radii 3, 2, 3, 6, balls [-3,3], [-1,3], [0,6], [1,13]."""
     found = measure(column(-2, 3, 8), column(0, 1, 3, 7), 2)
-    assert found.density == pytest.approx((1 + 4 + 1) / (2 * 3))
-    assert found.precision == 1
+    assert (found.density, found.precision) == (pytest.approx((1 + 4 + 1) / (2 * 3)), 1)
     assert found.recall == 1  # 3 has radius 5, its own second neighbours -2 and 8
     assert found.coverage == 1
 
@@ -113,8 +110,7 @@ def test_blocks_change_nothing(monkeypatch):
     monkeypatch.setattr(blocks_module, "BLOCK", 200)
     seen: list[slice] = []
     count = lambda blocks: (seen.append(block) or block for block in blocks)  # noqa: E731
-    assert precision_recall(a, b[:40], progress=count) == whole
-    assert len(seen) == 10
+    assert (precision_recall(a, b[:40], progress=count), len(seen)) == (whole, 10)
 
 
 def test_bad_input():

@@ -87,8 +87,7 @@ def test_labels_for_each_or_for_neither():
 
 def check_counts(label: Tensor, counts: Tensor, drawn: Tensor) -> None:
     found = torch.bincount(label[drawn], minlength=len(counts))
-    assert found.tolist() == counts.tolist()
-    assert len(drawn.unique()) == len(drawn)
+    assert (found.tolist(), len(drawn.unique())) == (counts.tolist(), len(drawn))
 
 
 def test_counts_of_each_class_in_a_draw():

@@ -57,8 +57,7 @@ def labels(*values):
 def like_law(net, shape, dtype):
     x, noise = inputs(shape, dtype=dtype)
     F = net(x, noise)
-    assert F.shape == x.shape
-    assert F.dtype == dtype
+    assert (F.shape, F.dtype) == (x.shape, dtype)
     assert F.is_contiguous()
     assert F.isfinite().all()
 
@@ -77,11 +76,8 @@ def test_F_has_the_shape_of_x(shape, options):
 
 
 KINDS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
-    ((1, 8, 8), {}),
-    ((1, 8, 8), {"norms": 1}),
-    ((1, 8, 8), {"patch": 2}),
-    ((2,), {}),
-]
+    ((1, 8, 8), {}), ((1, 8, 8), {"norms": 1}), ((1, 8, 8), {"patch": 2}), ((2,), {}),
+]  # fmt: skip
 every = pytest.mark.parametrize("shape, options", KINDS)
 
 
@@ -90,8 +86,7 @@ def test_F_has_the_channels_asked_for(shape, options):
     net = perturbed(build(shape, out_channels=2 * shape[0], **options))
     x, noise = inputs(shape)
     F = net(x, noise)
-    assert F.shape == (3, 2 * shape[0], *shape[1:])
-    assert net.config["out_channels"] == 2 * shape[0]
+    assert (F.shape, net.config["out_channels"]) == ((3, 2 * shape[0], *shape[1:]), 2 * shape[0])
     halves = F[:, : shape[0]], F[:, shape[0] :]
     assert not torch.allclose(*halves)
 
@@ -550,19 +545,14 @@ def test_describing_leaves_the_network_and_the_chance_alone():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"width": 30}, "width is 30"),
-        ({"blocks": 0}, "blocks is 0"),
-        ({"multipliers": ()}, "multipliers is"),
-        ({"multipliers": (1, 0)}, "multipliers is"),
-        ({"attention": (3,)}, "levels are 0..2"),
-        ({"attention": (-1,)}, "levels are 0..2"),
-        ({"norm": "gruop"}, "Did you mean 'group'"),
-        ({"norms": 3}, "norms is 3"),
-        ({"dropout": 1.0}, "dropout is 1.0"),
-        ({"classes": 0}, "classes is 0"),
+        ({"width": 30}, "width is 30"), ({"blocks": 0}, "blocks is 0"),
+        ({"multipliers": ()}, "multipliers is"), ({"multipliers": (1, 0)}, "multipliers is"),
+        ({"attention": (3,)}, "levels are 0..2"), ({"attention": (-1,)}, "levels are 0..2"),
+        ({"norm": "gruop"}, "Did you mean 'group'"), ({"norms": 3}, "norms is 3"),
+        ({"dropout": 1.0}, "dropout is 1.0"), ({"classes": 0}, "classes is 0"),
         ({"width": 40, "attention": (0,), "head_dim": 13}, "do not split into 3 heads"),
     ],
-)
+)  # fmt: skip
 def test_a_bad_option_is_named(options, message):
     refused(message, UNet, (1, 8, 8), **SMALL | options)
 
@@ -570,16 +560,13 @@ def test_a_bad_option_is_named(options, message):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"patch": 3}, "8 x 8 do not split into patches of 3 x 3"),
-        ({"patch": 0}, "patch is 0"),
-        ({"width": 20, "heads": 8}, "width is 20 with 8 heads"),
-        ({"width": 18}, "width is 18"),
-        ({"depth": 0}, "depth is 0"),
-        ({"out_channels": 0}, "out_channels is 0"),
+        ({"patch": 3}, "8 x 8 do not split into patches of 3 x 3"), ({"patch": 0}, "patch is 0"),
+        ({"width": 20, "heads": 8}, "width is 20 with 8 heads"), ({"width": 18}, "width is 18"),
+        ({"depth": 0}, "depth is 0"), ({"out_channels": 0}, "out_channels is 0"),
         ({"features": "sinus"}, "Did you mean 'sinusoidal'"),
         ({"dropout": -0.1}, "dropout is -0.1"),
     ],
-)
+)  # fmt: skip
 def test_a_bad_option_of_a_transformer_is_named(options, message):
     refused(message, DiT, (1, 8, 8), **TRANSFORMER | options)
 

@@ -103,8 +103,7 @@ def test_processes_that_take_rows_make_the_whole_batch(name):
 def test_rows_keep_what_is_not_there():
     chance = Chance(torch.arange(4.0), torch.zeros(4, 2))
     some = chance.rows(torch.tensor([2, 0]))
-    assert some.t.tolist() == [2.0, 0.0]
-    assert some.eps.shape == (2, 2)
+    assert (some.t.tolist(), some.eps.shape) == ([2.0, 0.0], (2, 2))
     assert some.drop is some.share is some.probe is None
 
 
@@ -112,8 +111,7 @@ def test_rows_keep_what_is_not_there():
 def test_what_is_drawn(name):
     objective, _ = ready(name)
     chance = objective.draw((2000, 4), rng(1))
-    assert chance.t.dtype == torch.float64
-    assert chance.eps.dtype == torch.float32
+    assert (chance.t.dtype, chance.eps.dtype) == (torch.float64, torch.float32)
     assert chance.drop is not None
     assert abs(float(chance.drop.float().mean()) - 0.3) < 5 * math.sqrt(0.21 / 2000)
     assert (chance.share is not None) == (name in ("adaptive", "hybrid"))

@@ -18,17 +18,11 @@ pytestmark = pytest.mark.slow
 
 CHAIN = DiscreteVP()
 WEIGHTS = {
-    "unit": objectives.unit,
-    "snr": objectives.snr,
-    "truncated": objectives.truncated_snr,
-    "min-snr": objectives.MinSNR(2.0),
-    "edm": EDMWeight(0.7),
-    "sigmoid": objectives.Sigmoid(-1.0),
-    "p2": P2(),
-    "likelihood": objectives.Likelihood(CHAIN),
-    "vlb": VLB(CHAIN),
+    "unit": objectives.unit, "snr": objectives.snr, "truncated": objectives.truncated_snr,
+    "min-snr": objectives.MinSNR(2.0), "edm": EDMWeight(0.7), "sigmoid": objectives.Sigmoid(-1.0),
+    "p2": P2(), "likelihood": objectives.Likelihood(CHAIN), "vlb": VLB(CHAIN),
     "vlb large": VLB(CHAIN, "large"),
-}
+}  # fmt: skip
 OBJECTIVES = {
     **{name: Objective(CHAIN, weight=weight) for name, weight in WEIGHTS.items()},
     "sliced": Sliced(CHAIN),

@@ -53,8 +53,7 @@ def test_the_lognormal_law_is_normal_in_log_ratio(schedule):
 @pytest.mark.parametrize("law", [*LAWS, LogNormal(0.0, 20.0)])
 def test_times_stay_inside(law, schedule):
     t = law(schedule, 10_000, rng())
-    assert t.dtype == torch.float64
-    assert t.shape == (10_000,)
+    assert (t.dtype, t.shape) == (torch.float64, (10_000,))
     assert float(t.min()) >= EARLIEST
     assert float(t.max()) <= 1.0
 

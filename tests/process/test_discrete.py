@@ -95,8 +95,7 @@ def test_terminal_signal_of_the_linear_schedule():
     """abar_T = prod(1 - beta), the betas in exact steps from 1e-4 to .02: 4.0358e-5, not 0."""
     exact = math.exp(math.fsum(math.log1p(-(1e-4 + k * 0.0199 / 999)) for k in range(1000)))
     found = float(DiscreteVP().abar[-1])
-    assert found == pytest.approx(exact, rel=1e-12)
-    assert f"{found:.3g}" == "4.04e-05"
+    assert (found, f"{found:.3g}") == (pytest.approx(exact, rel=1e-12), "4.04e-05")
 
 
 @each
@@ -119,8 +118,7 @@ def test_zero_terminal_rescale():
     """sqrt(abar) is shifted and scaled as a line: its shape, first value and zero end by hand."""
     betas = linear_betas()
     before, after = (torch.cumprod(1 - b, 0).sqrt() for b in (betas, zero_terminal_snr(betas)))
-    assert float(after[-1]) == 0.0
-    assert float(after[0]) == pytest.approx(float(before[0]), rel=1e-14)
+    assert (float(after[-1]), float(after[0])) == (0.0, pytest.approx(float(before[0]), rel=1e-14))
     line = (before - before[-1]) / (before[0] - before[-1]) * before[0]
     assert float((after - line).abs().max()) < 1e-14
     last = DiscreteVP(zero_terminal_snr(betas))(f64(1.0))

@@ -204,8 +204,7 @@ def check_timesteps(grid) -> None:
         for steps in range(1, 1001):
             k = spaced(grid, chain, steps, spacing)
             strides = [a - b for a, b in pairwise(k)]
-            assert len(k) == steps + 1
-            assert (k[-1], max(k)) == (0, k[0])
+            assert (len(k), (k[-1], max(k))) == (steps + 1, (0, k[0]))
             assert min(strides) >= 1, f"{spacing} {steps}: a timestep twice"
             assert k[0] <= 1000 if spacing == "leading" else k[0] == 1000
             assert k[-2] == 1 or spacing == "trailing" or steps == 1

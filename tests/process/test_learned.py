@@ -36,8 +36,7 @@ def test_it_is_a_schedule_whatever_its_weights(schedule):
     level = schedule(torch.tensor([0.0, 1.0]))
     ends = torch.tensor([-schedule.gamma_0, -schedule.gamma_1], dtype=torch.float64)
     assert torch.allclose(level.logsnr, ends, atol=1e-12)
-    assert level.alpha.dtype == torch.float64
-    assert schedule(torch.tensor(0.5)).sigma.shape == ()
+    assert (level.alpha.dtype, schedule(torch.tensor(0.5)).sigma.shape) == (torch.float64, ())
 
 
 def test_a_planted_sign():
@@ -104,8 +103,7 @@ def test_grids_and_rates_read_it():
     schedule = Learned()
     with torch.no_grad():
         levels = grids.uniform_logsnr(schedule, 10)
-    assert levels.sigma.shape == (11,)
-    assert float(levels.logsnr[0]) == pytest.approx(-5.0)
+    assert (levels.sigma.shape, float(levels.logsnr[0])) == ((11,), pytest.approx(-5.0))
     r = rates(schedule, torch.tensor(0.5))
     _, slope = schedule.curve(torch.tensor(0.5))
     assert torch.allclose(r.g2, r.level.sigma**2 * slope)  # g^2 = -sigma^2 dlogsnr/dt

@@ -100,8 +100,7 @@ def test_cosine_ends_in_pure_noise():
     """cos(pi/2) is 0; in floating point 6e-17, a ratio of 1.6e16 that is neither a level nor pure
     noise."""
     level = Cosine()(f64(1.0))
-    assert float(level.alpha) == 0.0
-    assert float(level.sigma) == 1.0
+    assert (float(level.alpha), float(level.sigma)) == (0.0, 1.0)
 
 
 def test_a_python_number_is_a_float64_time():

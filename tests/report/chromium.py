@@ -14,26 +14,14 @@ from pathlib import Path
 from typing import Any
 
 NAMES = (
-    "chrome-headless-shell",
-    "chromium-headless-shell",
-    "headless_shell",
-    "chromium",
-    "chromium-browser",
-    "google-chrome",
-    "google-chrome-stable",
-    "microsoft-edge",
-    "chrome",
-)
+    "chrome-headless-shell", "chromium-headless-shell", "headless_shell", "chromium",
+    "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge", "chrome",
+)  # fmt: skip
 FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--no-first-run",
-    "--hide-scrollbars",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+    "--disable-background-networking", "--no-first-run", "--hide-scrollbars",
     "--remote-debugging-pipe",
-)
+)  # fmt: skip
 PATIENCE = 60.0
 """Seconds that an answer may take on a busy machine."""
 

@@ -7,9 +7,13 @@ import torch
 
 from scorefield.base import BadInput, Level, Seeded
 from scorefield.process import EDM, VP, Flow, grids
-from scorefield.solve import gotta, sample, trajectory
+from scorefield.solve import gotta, laws, sample, trajectory
 from scorefield.solve.gotta import GottaGoFast, Path, level
-from tests.laws import checks
+from scorefield.solve.laws import EIGHT, GAUSSIAN, check_dtype, logsnr_levels
+from scorefield.solve.laws import begun as start
+from tests.laws.moments import check_marginals, check_weak_order
+from tests.laws.steps import check_pure_noise
+from tests.laws.walks import Counted
 from tests.refusal import fails, refused
 from tests.solve.test_sa import LAWS_OF_A_STEP
 
@@ -72,7 +76,7 @@ def check_halves(path):
         total = total + torch.where(arrived, 0.0, variance.sqrt())[:, None] * path.z
         arrived = arrived | path.move(~arrived)
     span = math.tan(0.1) ** -2 - math.tan(1.5) ** -2
-    assert checks.close(total / math.sqrt(span), whole, 1e-10)
+    assert laws.close(total / math.sqrt(span), whole, 1e-10)
 
 
 def test_halves_add_up_to_the_whole():
@@ -96,7 +100,8 @@ class Recorded:
 def check_keys():
     """No two draws of a run have the same key, nor one of another solver on the same grid."""
     noise = Recorded()
-    sample(SOLVER, checks.EIGHT.denoise, checks.start([5]), checks.DOWN, noise)
+    levels = grids.uniform_logsnr(VP(), 8)
+    sample(SOLVER, EIGHT.denoise, start([5], levels), levels, noise)
     assert len(noise.keys) > 50
     assert len(set(noise.keys)) == len(noise.keys)
 
@@ -112,9 +117,9 @@ def test_every_draw_is_its_own(plant):
 SEEDS = list(range(40))
 
 
-def ends(schedule, tolerance, denoise=checks.GAUSSIAN.denoise):
+def ends(schedule, tolerance, denoise=GAUSSIAN.denoise):
     """Where 40 seeds end at a tolerance, in units of the last level's scale."""
-    levels = checks.logsnr_levels(schedule, 1)
+    levels = logsnr_levels(schedule, 1)
     x = Seeded(SEEDS).start((3,), levels, dtype=torch.float64)
     solver = GottaGoFast(tolerance, tolerance)
     return sample(solver, denoise, x, levels, Seeded(SEEDS)) / torch.hypot(*levels.at(1))
@@ -138,11 +143,11 @@ def test_the_same_path_at_any_tolerance(plant):
 
 def check_law():
     """Mean and covariance of 4,000 samples: each entry within five standard errors."""
-    n, levels = 4000, checks.logsnr_levels(VP(), 1, -6.0, 4.0)
-    (mean, cov), (truth, spread) = (checks.marginal(levels.at(k)) for k in (0, 1))
+    n, levels = 4000, logsnr_levels(VP(), 1, -6.0, 4.0)
+    (mean, cov), (truth, spread) = (laws.marginal(levels.at(k)) for k in (0, 1))
     z = torch.randn(n, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     x = mean + z @ torch.linalg.cholesky(cov).T
-    found = sample(GottaGoFast(0.1, 0.1), checks.GAUSSIAN.denoise, x, levels, Seeded(range(n)))
+    found = sample(GottaGoFast(0.1, 0.1), GAUSSIAN.denoise, x, levels, Seeded(range(n)))
     assert ((found.mean(0) - truth).abs() < 5 * (spread.diag() / n).sqrt()).all()
     error = (spread.diag()[:, None] * spread.diag() + spread**2).div(n).sqrt()
     off = ((found.T.cov() - spread).abs() / error).max()
@@ -158,9 +163,9 @@ def test_drawing_anew_is_biased(plant):
 
 @pytest.mark.slow
 def test_the_estimate_bounds_the_error():
-    levels = checks.logsnr_levels(VP(), 1)
+    levels = logsnr_levels(VP(), 1)
     x = Seeded(SEEDS).start((3,), levels, dtype=torch.float64)
-    ((state, info),) = trajectory(SOLVER, checks.GAUSSIAN.denoise, x, levels, Seeded(SEEDS))
+    ((state, info),) = trajectory(SOLVER, GAUSSIAN.denoise, x, levels, Seeded(SEEDS))
     off = (state.x - ends(VP(), 0.01)).square().mean(1).sqrt()
     assert info.error is not None
     assert (info.error > 0).all()
@@ -184,13 +189,13 @@ class Tally:
         self.calls[who] += 1
         alpha, sigma = level.like(x)
         easy = 0.1 * alpha * x / (0.1 * alpha**2 + sigma**2)
-        return torch.where((who % 2 == 0)[:, None], easy, checks.EIGHT.denoise(x, level))
+        return torch.where((who % 2 == 0)[:, None], easy, EIGHT.denoise(x, level))
 
 
 def check_own_calls():
     """In a batch of easy and hard samples each is called as often as alone."""
     n, tallies = 10, []
-    x, who = checks.start(list(range(n)), WHOLE), torch.arange(n)
+    x, who = start(list(range(n)), WHOLE), torch.arange(n)
     for groups in ([who], who.split(1)):
         tallies.append(Tally(n))
         for at in groups:
@@ -213,7 +218,7 @@ def test_tighter_tolerances_cost_more():
     calls = []
     for atol, rtol in ((0.2, 0.2), (0.2, 0.0), (0.02, 0.0), (0.02, 0.2)):
         tally = Tally(4)
-        x, cond = checks.start([1, 2, 3, 4], WHOLE), {"label": torch.arange(4)}
+        x, cond = start([1, 2, 3, 4], WHOLE), {"label": torch.arange(4)}
         sample(GottaGoFast(atol, rtol), tally, x, WHOLE, Seeded([1, 2, 3, 4]), cond)
         calls.append(int(tally.calls.sum()))
     assert calls[0] <= calls[1] < calls[2]
@@ -222,16 +227,16 @@ def test_tighter_tolerances_cost_more():
 
 def test_a_step_kept_costs_two_calls():
     """With nothing to meet no step is refused: two calls each, of .5 in log(phi) at most."""
-    counted = checks.Counted(checks.EIGHT.denoise)
+    counted = Counted(EIGHT.denoise)
     way = math.log(float(torch.atan2(*WHOLE.at(0)[::-1]) / torch.atan2(*WHOLE.at(1)[::-1])))
     steps = 2 ** math.ceil(math.log2(way / 0.5))
     solver = GottaGoFast(math.inf)
-    sample(solver, counted, checks.start([1, 2], WHOLE), WHOLE, Seeded([1, 2]))
+    sample(solver, counted, start([1, 2], WHOLE), WHOLE, Seeded([1, 2]))
     assert counted.calls == 2 * steps
 
 
 def test_a_sample_that_cannot_is_named():
-    x, cond = checks.start([1, 2, 3], WHOLE), {"label": torch.tensor([0, 2, 1])}
+    x, cond = start([1, 2, 3], WHOLE), {"label": torch.tensor([0, 2, 1])}
     tight = GottaGoFast(0.02, 0.02, limit=30)
     with pytest.raises(BadInput, match="sample 2 did not meet .* 30 attempts"):
         sample(tight, Tally(3), x, WHOLE, Seeded([1, 2, 3]), cond)
@@ -257,13 +262,13 @@ def test_the_laws_of_a_step(check):
 
 def test_dtype_in_is_dtype_out_and_a_sample_is_its_own():
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
-        checks.check_dtype(SOLVER, dtype)
+        check_dtype(SOLVER, dtype)
         if dtype != torch.bfloat16:
-            checks.check_neighbours(SOLVER, dtype=dtype)
-    checks.check_resume(SOLVER)
+            laws.check_neighbours(SOLVER, dtype=dtype)
+    laws.check_resume(SOLVER)
 
 
 def test_moments_where_every_step_passes():
-    checks.check_weak_order(SOLVER, VP())
-    checks.check_marginals(SOLVER, VP())
-    checks.check_pure_noise(checks.formula(SOLVER), Flow())
+    check_weak_order(SOLVER, VP())
+    check_marginals(SOLVER, VP())
+    check_pure_noise(laws.formula(SOLVER), Flow())

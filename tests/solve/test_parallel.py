@@ -11,8 +11,10 @@ from scorefield.base import BadInput, Level, Seeded, Zero
 from scorefield.denoise import Mixture
 from scorefield.process import EDM, VP, Flow, grids
 from scorefield.solve import DDIM, DDPM, PNDM, DPMSolverPP, Heun, sample, trajectory
+from scorefield.solve.laws import DOWN, EIGHT, close, eight
 from scorefield.solve.parallel import parallel
-from tests.laws import checks, twins
+from tests.laws.batches import CounterNoise
+from tests.laws.truths import LABELS, two_classes
 from tests.refusal import fails
 
 pytestmark = pytest.mark.slow
@@ -24,7 +26,7 @@ GRID = Mixture(
     (0.01 * torch.eye(2, dtype=torch.float64)).expand(25, 2, 2),
     torch.full((25,), 1 / 25, dtype=torch.float64),
 )
-MIXTURES = {"eight": checks.EIGHT, "twenty-five": GRID}
+MIXTURES = {"eight": EIGHT, "twenty-five": GRID}
 LEVELS = {
     "vp": grids.uniform_t(VP(), 100),
     "flow": grids.uniform_t(Flow(), 100),
@@ -67,13 +69,12 @@ def check_own_pace():
         return parallel(DDIM(), denoise, start(levels, seeds), levels, Zero(), {"vector": hard})
 
     whole = run(SEEDS)
-    assert len(rows) == int(whole.rounds.max())
-    assert sum(rows) == int(whole.evals.sum())
+    assert (len(rows), sum(rows)) == (int(whole.rounds.max()), int(whole.evals.sum()))
     for seeds in ([0], [1], [3, 6], SEEDS[::-1]):
         some = run(seeds)
         assert torch.equal(some.rounds, whole.rounds[seeds]), "a sample pays for its neighbours"
         assert torch.equal(some.evals, whole.evals[seeds])
-        assert checks.close(some.x, whole.x[seeds])
+        assert close(some.x, whole.x[seeds])
     assert (whole.rounds[::2] == 2).all()
     assert (whole.rounds[1::2] > 6).all()
 
@@ -100,25 +101,25 @@ def test_in_a_fifth_without_a_window_a_thousand_steps_in_forty_calls_and_with_no
     for mixture in MIXTURES.values():
         check_serial(DDIM(), mixture, LEVELS["vp"], 1e-3, 20)
     check_serial(DDIM(), GRID, grids.uniform_t(VP(), 1000), 1e-3, 40, window=100)
-    check_serial(DDPM(), checks.EIGHT, grids.uniform_t(VP(), 60), 1e-3, 20)
+    check_serial(DDPM(), EIGHT, grids.uniform_t(VP(), 60), 1e-3, 20)
 
 
 @pytest.mark.parametrize("solver", ONE_CALL)
 def test_every_solver_with_one_call_a_step(solver):
     """1e-6 after three quarters of the rounds: its history comes along."""
-    check_serial(ONE_CALL[solver], checks.EIGHT, grids.uniform_logsnr(VP(), 20), 1e-6, 16)
+    check_serial(ONE_CALL[solver], EIGHT, grids.uniform_logsnr(VP(), 20), 1e-6, 16)
 
 
 @pytest.mark.parametrize("window", [None, 7])
 @pytest.mark.parametrize("solver", [DDIM(), DDPM(), DPMSolverPP()])
 def test_no_tolerance_is_the_serial_run(solver, window):
-    check_serial(solver, checks.EIGHT, grids.uniform_t(VP(), 20), 0.0, 20, window)
+    check_serial(solver, EIGHT, grids.uniform_t(VP(), 20), 0.0, 20, window)
 
 
 def test_a_window_of_one_level_is_the_serial_run():
     levels = grids.uniform_t(VP(), 30)
-    one = parallel(DDIM(), checks.EIGHT.denoise, start(levels), levels, Zero(), window=1)
-    assert torch.equal(one.x, sample(DDIM(), checks.EIGHT.denoise, start(levels), levels, Zero()))
+    one = parallel(DDIM(), EIGHT.denoise, start(levels), levels, Zero(), window=1)
+    assert torch.equal(one.x, sample(DDIM(), EIGHT.denoise, start(levels), levels, Zero()))
     assert (one.rounds == 30).all()
     assert (one.evals == 30).all()
 
@@ -147,13 +148,13 @@ def test_the_worst_case_is_the_serial_run(monkeypatch):
 def test_a_planted_tolerance_in_every_round(monkeypatch):
     last = lambda change, allowed: stride(change, allowed[-1:].expand_as(allowed))  # noqa: E731
     monkeypatch.setattr(module, "_stride", last)
-    fails("error", check_serial, DDIM(), checks.EIGHT, LEVELS["vp"], 1e-3, 20)
+    fails("error", check_serial, DDIM(), EIGHT, LEVELS["vp"], 1e-3, 20)
 
 
 def test_planted_noise_anew_each_round():
     levels = grids.uniform_t(VP(), 20)
-    check_serial(DDPM(), checks.EIGHT, levels, 1e-3, 20)
-    fails("error", check_serial, DDPM(), checks.EIGHT, levels, 1e-3, 20, noise=twins.CounterNoise)
+    check_serial(DDPM(), EIGHT, levels, 1e-3, 20)
+    fails("error", check_serial, DDPM(), EIGHT, levels, 1e-3, 20, noise=CounterNoise)
 
 
 # --- whatever a run may be ------------------------------------------------------------------------
@@ -168,9 +169,9 @@ def test_levels_of_each_sample():
     levels = Level(*(torch.stack(leaves, 1) for leaves in zip(fine, short, late)))
     x = Seeded(seeds).start((2,), levels, dtype=torch.float64)
     for solver in (DDIM(), DDPM(), DPMSolverPP()):
-        done = parallel(solver, checks.EIGHT.denoise, x, levels, Seeded(seeds), tolerance=1e-6)
-        serial = sample(solver, checks.EIGHT.denoise, x, levels, Seeded(seeds))
-        assert checks.close(done.x, serial, 1e-6)
+        done = parallel(solver, EIGHT.denoise, x, levels, Seeded(seeds), tolerance=1e-6)
+        serial = sample(solver, EIGHT.denoise, x, levels, Seeded(seeds))
+        assert close(done.x, serial, 1e-6)
 
 
 def test_a_state_goes_on_with_its_past():
@@ -178,27 +179,27 @@ def test_a_state_goes_on_with_its_past():
     states = [s for s, _ in trajectory(DPMSolverPP(), GRID.denoise, start(levels), levels, Zero())]
     rest = levels.at(slice(5, None))
     done = parallel(DPMSolverPP(), GRID.denoise, states[4], rest, Zero(), tolerance=1e-8)
-    assert checks.close(done.x, states[-1].x, 1e-7)
+    assert close(done.x, states[-1].x, 1e-7)
     anew = parallel(DPMSolverPP(), GRID.denoise, states[4].x, rest, Zero(), tolerance=1e-8)
-    assert not checks.close(anew.x, states[-1].x, 1e-7)
+    assert not close(anew.x, states[-1].x, 1e-7)
 
 
 def test_conditions_go_with_their_samples():
-    x, levels = start(checks.DOWN, [1, 2, 3]), grids.uniform_logsnr(VP(), 20)
-    walk = DDIM(), checks.two_classes, x, levels, Zero(), checks.LABELS
-    assert checks.close(parallel(*walk, window=6, tolerance=1e-8).x, sample(*walk), 1e-7)
+    x, levels = start(DOWN, [1, 2, 3]), grids.uniform_logsnr(VP(), 20)
+    walk = DDIM(), two_classes, x, levels, Zero(), LABELS
+    assert close(parallel(*walk, window=6, tolerance=1e-8).x, sample(*walk), 1e-7)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_narrow_numbers(dtype):
     """No tolerance is finer than the rounding of x, and a run ends all the same."""
-    denoise, levels = checks.eight(torch.float32).denoise, grids.uniform_t(VP(), 20)
+    denoise, levels = eight(torch.float32).denoise, grids.uniform_t(VP(), 20)
     x = Seeded(SEEDS).start((2,), levels, dtype=dtype)
     done = parallel(DDIM(), denoise, x, levels, Zero(), tolerance=0.0)
     assert done.x.dtype == dtype
     assert (done.rounds <= 20).all()
     serial = sample(DDIM(), denoise, x, levels, Zero())
-    assert checks.close(done.x.float(), serial.float(), 10 * torch.finfo(dtype).eps)
+    assert close(done.x.float(), serial.float(), 10 * torch.finfo(dtype).eps)
 
 
 def test_values_that_are_not_finite_end_too():
@@ -214,16 +215,16 @@ def test_pictures_and_no_gradients():
     levels = grids.uniform_logsnr(VP(), 10)
     done = parallel(DDIM(), half, x, levels, Zero(), tolerance=1e-5)
     assert not done.x.requires_grad
-    assert checks.close(done.x, sample(DDIM(), half, x, levels, Zero()), 1e-4)
+    assert close(done.x, sample(DDIM(), half, x, levels, Zero()), 1e-4)
 
 
 @pytest.mark.parametrize("solver", [Heun(), PNDM(), catalogue.solvers["dormand-prince"]()])
 def test_a_solver_with_more_calls_is_refused(solver):
     with pytest.raises(BadInput, match="one call a step"):
-        parallel(solver, checks.EIGHT.denoise, start(LEVELS["vp"]), LEVELS["vp"], Zero())
+        parallel(solver, EIGHT.denoise, start(LEVELS["vp"]), LEVELS["vp"], Zero())
 
 
 @pytest.mark.parametrize("options", [{"window": 0}, {"tolerance": -1.0}, {"tolerance": torch.nan}])
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(BadInput, match=next(iter(options))):
-        parallel(DDIM(), checks.EIGHT.denoise, start(LEVELS["vp"]), LEVELS["vp"], Zero(), **options)
+        parallel(DDIM(), EIGHT.denoise, start(LEVELS["vp"]), LEVELS["vp"], Zero(), **options)

@@ -9,27 +9,36 @@ import torch
 
 from scorefield.base import Level, Seeded
 from scorefield.process import VP, Flow, grids
-from scorefield.solve import DDPM, MuDDIM, UniPC, sample
+from scorefield.solve import DDPM, MuDDIM, UniPC, laws, sample
+from scorefield.solve.laws import EIGHT, NoChance, check_dtype, check_flags, logsnr_levels
+from scorefield.solve.laws import begun as start
+from scorefield.solve.laws import order_shown as slope
 from scorefield.solve.sa import SASolver
-from tests.laws import checks
+from tests.laws.dtypes import check_float32, check_level_shapes
+from tests.laws.moments import check_marginals, moments, worst_marginal
+from tests.laws.order import check_order, order_on_eight
+from tests.laws.steps import (
+    check_equal_levels,
+    check_evals,
+    check_first_step,
+    check_pure,
+    check_pure_noise,
+)
+from tests.laws.truths import transition
 from tests.refusal import fails, refused
 
 pytestmark = pytest.mark.slow
 
 LAWS_OF_A_STEP = [
-    *(checks.check_terminal, checks.check_equal_levels, checks.check_evals, checks.check_flags),
-    *(checks.check_pure, checks.check_step_of_cat, checks.check_float32),
-    checks.check_level_shapes,
+    *(laws.check_terminal, check_equal_levels, check_evals, check_flags),
+    *(check_pure, laws.check_step_of_cat, check_float32),
+    check_level_shapes,
 ]
 SEEDS = [1, 2, 3]
 SOLVERS = {
-    "default": SASolver(),
-    "p1": SASolver(p=1, corrector=False),
-    "p3": SASolver(p=3, tau=1.0),
-    "predictor": SASolver(corrector=False),
-    "log": SASolver(clock="log"),
-    "flow": SASolver(tau=0.0),
-}
+    "default": SASolver(), "p1": SASolver(p=1, corrector=False), "p3": SASolver(p=3, tau=1.0),
+    "predictor": SASolver(corrector=False), "log": SASolver(clock="log"), "flow": SASolver(tau=0.0),
+}  # fmt: skip
 every = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
 noisy = {name: solver for name, solver in SOLVERS.items() if solver.stochastic}
 
@@ -57,14 +66,14 @@ class Boastful(SASolver):
 def check_same(one, two, noise):
     for schedule, steps in product((VP(), Flow()), (3, 10)):
         levels = grids.uniform_logsnr(schedule, steps)
-        x = checks.start(SEEDS, levels)
-        a, b = (sample(solver, checks.EIGHT.denoise, x, levels, noise) for solver in (one, two))
-        assert checks.close(a, b), float((a - b).abs().max())
+        x = start(SEEDS, levels)
+        a, b = (sample(solver, EIGHT.denoise, x, levels, noise) for solver in (one, two))
+        assert laws.close(a, b), float((a - b).abs().max())
 
 
 @pytest.mark.parametrize("p, corrector", list(product((1, 2, 3), (False, True))))
 def test_without_noise_it_is_unipc_and_draws_nothing(p, corrector):
-    check_same(SASolver(p, corrector, 0.0, "log"), UniPC(p, corrector), checks.NoChance())
+    check_same(SASolver(p, corrector, 0.0, "log"), UniPC(p, corrector), NoChance())
 
 
 def test_two_methods_are_one_and_near_misses_are_not():
@@ -80,16 +89,16 @@ def test_two_methods_are_one_and_near_misses_are_not():
 
 def slopes(solver, steps):
     """The orders that mean and covariance of where a point goes show from `steps` to twice that."""
-    ends = checks.logsnr_levels(VP(), 1)
+    ends = logsnr_levels(VP(), 1)
     x = ends.at(0).sigma * torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
-    truth = checks.transition(solver.eta, x, ends.at(0), ends.at(1))
+    truth = transition(solver.eta, x, ends.at(0), ends.at(1))
     errors = []
     for n in (steps, 2 * steps):
         begun = (x, torch.zeros(3, 3).double())
-        found = checks.moments(solver, checks.logsnr_levels(VP(), n), begun)[-1]
+        found = moments(solver, logsnr_levels(VP(), n), begun)[-1]
         errors.append([float((a - b).norm()) for a, b in zip(found, truth)])
     # the mean at tau=1 is exact, by the tower rule, and has no slope
-    return [checks.slope(*pair) for pair in zip(*errors) if pair[1] > 1e-13 * float(x.norm())]
+    return [slope(*pair) for pair in zip(*errors) if pair[1] > 1e-13 * float(x.norm())]
 
 
 def check_weak_order(solver):
@@ -117,22 +126,21 @@ def test_the_mean_is_smooth(p):
 
 def test_every_marginal_is_kept():
     for solver in noisy.values():
-        checks.check_marginals(solver, VP())
-    fails("", checks.check_marginals, Unstretched(), VP())
+        check_marginals(solver, VP())
+    fails("", check_marginals, Unstretched(), VP())
 
 
 def test_the_corrector_pays():
     """At 20 steps the worst error of a marginal falls by a tenth or more, with any noise."""
     for tau in (0.3, 0.5, 1.0):
         with_it, without = (
-            checks.worst_marginal(SASolver(2, corrector, tau), VP(), 20)
-            for corrector in (True, False)
+            worst_marginal(SASolver(2, corrector, tau), VP(), 20) for corrector in (True, False)
         )
         assert with_it < 0.9 * without, f"tau {tau}: {with_it:.2e} and {without:.2e}"
 
 
 def test_order_without_noise():
-    checks.check_order(SASolver(tau=0.0), checks.order_on_eight)
+    check_order(SASolver(tau=0.0), order_on_eight)
 
 
 # --- a step ---------------------------------------------------------------------------------------
@@ -147,19 +155,19 @@ def test_the_laws_of_a_step(check, solver):
 @every
 def test_a_sample_is_its_own(solver, tmp_path):
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
-        checks.check_dtype(solver, dtype)
-    checks.check_neighbours(solver)
-    checks.check_resume(solver)
+        check_dtype(solver, dtype)
+    laws.check_neighbours(solver)
+    laws.check_resume(solver)
 
 
 def test_scale_of_the_first_step():
     for solver in (SASolver(), SASolver(p=3, tau=1.0)):
-        checks.check_first_step(solver)
+        check_first_step(solver)
 
 
 @pytest.mark.parametrize("solver", [SASolver(), SASolver(tau=1.0)], ids=str)
 def test_a_run_may_begin_at_pure_noise(solver):
-    checks.check_pure_noise(solver, Flow())
+    check_pure_noise(solver, Flow())
 
 
 @pytest.mark.parametrize(

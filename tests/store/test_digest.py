@@ -53,14 +53,12 @@ def test_no_bit_of_tensors_flips_unseen(tmp_path):
     path = tmp_path / "t.safetensors"
     write_tensors(path, TENSORS, "meant")
     assert same(read_tensors(path), TENSORS)
-    assert meaning_of(path) == "meant"
-    assert passed_unseen(path, read_tensors, TENSORS) == 0
+    assert (meaning_of(path), passed_unseen(path, read_tensors, TENSORS)) == ("meant", 0)
 
 
 def test_no_bit_of_facts_flips_unseen(tmp_path):
     path = tmp_path / "facts.json"
-    assert write_json(path, FACTS) == json.loads(path.read_text())
-    assert read_json(path) == FACTS
+    assert (write_json(path, FACTS), read_json(path)) == (json.loads(path.read_text()), FACTS)
     assert passed_unseen(path, read_json, FACTS) == 0
 
 

@@ -29,8 +29,7 @@ def test_a_wrong_number_is_named(wrong):
 
 def test_the_rate_rises_then_falls_as_a_half_cosine():
     t = Training(images=1000, warmup=100, lr=2.0)
-    assert t.rate(50) == 1.0
-    assert t.rate(100) == 2.0
+    assert (t.rate(50), t.rate(100)) == (1.0, 2.0)
     assert math.isclose(t.rate(550), 1.0)  # half way down
     assert math.isclose(t.rate(1000), 0.0, abs_tol=1e-15)
     assert t.rate(1100) == t.rate(1000)  # the last batch may end past the count
@@ -57,5 +56,4 @@ def test_a_short_run_still_reaches_its_peak():
 def test_snapshots_bring_lengths_of_their_own():
     assert Training(snapshot_every=100).lengths == (0.05, 0.1)
     assert Training(snapshot_every=100, ema_lengths=(0.2,)).lengths == (0.2,)
-    assert Training(ema_lengths=(0.2,)).lengths == (0.2,)
-    assert Training().lengths == ()
+    assert (Training(ema_lengths=(0.2,)).lengths, Training().lengths) == ((0.2,), ())

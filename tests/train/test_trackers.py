@@ -18,6 +18,7 @@ from scorefield.nets import MLP
 from scorefield.objective import Objective
 from scorefield.process import Cosine
 from scorefield.train import Training, check_trackers, fit
+from tests.refusal import refused
 
 SETTINGS = Training(images=128, batch=32, log_every=32)
 
@@ -69,8 +70,7 @@ def rows(run) -> list[dict]:
 def test_a_tracker_gets_the_numbers_of_the_log(tmp_path, notebook):
     train(tmp_path / "run", ("notebook",))
     place, settings, *told, end = notebook
-    assert place == ("scorefield", str(tmp_path / "run" / "trackers"))
-    assert settings["lr"] == 2e-3
+    assert (place, settings["lr"]) == (("scorefield", str(tmp_path / "run" / "trackers")), 2e-3)
     assert all(isinstance(v, (int, float, str)) for v in settings.values())
     log = rows(tmp_path / "run")
     assert [step for step, _ in told] == [32, 64, 96, 128] == [row["images"] for row in log]
@@ -102,14 +102,12 @@ def test_an_unknown_tracker_is_refused_before_anything_is_written(tmp_path):
 @pytest.mark.parametrize("name, package", [("wandb", "wandb"), ("comet_ml", "comet-ml")])
 def test_a_tracker_that_is_not_installed_names_its_package(tmp_path, monkeypatch, name, package):
     monkeypatch.setattr(tracking, "get_available_trackers", lambda: [])
-    with pytest.raises(BadInput, match=f"not installed. Install it: pip install {package}"):
-        train(tmp_path / "run", (name,))
+    refused(f"not installed. Install it: pip install {package}", train, tmp_path / "run", (name,))
     assert not (tmp_path / "run").exists()
 
 
 def test_a_tracker_needs_a_folder(notebook):
-    with pytest.raises(BadInput, match="notebook have no run folder"):
-        check_trackers(("notebook",), None)
+    refused("notebook have no run folder", check_trackers, ("notebook",), None)
     check_trackers((), None)
 
 

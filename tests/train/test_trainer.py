@@ -11,14 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from scorefield.base import BadInput
 from scorefield.data import Data, Scaling, Split
 from scorefield.denoise import Denoiser
 from scorefield.nets import MLP
 from scorefield.objective import Adaptive, LogNormal, Objective
 from scorefield.process import Cosine
 from scorefield.store import Log, load_checkpoint, load_weights, snapshots
-from scorefield.train import Diverged, Training, fit, order
+from scorefield.train import Diverged, Training, fit, meter, order, state
 from scorefield.train.state import optimizer_tensors, restore_optimizer
 from tests.refusal import refused
 
@@ -79,16 +78,32 @@ def same(a, b) -> bool:
     )
 
 
+def logged(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def plain(data, tmp_path_factory) -> Path:
+    """A run that nothing stopped."""
+    trained(data, run=(run := tmp_path_factory.mktemp("plain") / "run"))
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory) -> Path:
+    """Another, with everything that a run can remember."""
+    trained(data, ALL, run := tmp_path_factory.mktemp("whole") / "run", objective=adaptive())
+    return run
+
+
 def test_one_seed_one_result(data):
-    (a, steps), (b, again) = trained(data), trained(data)
+    (a, steps), (b, again), (c, _) = (
+        trained(data, replace(SETTINGS, seed=seed)) for seed in (0, 0, 1)
+    )
     assert torch.equal(weights(a), weights(b))
     assert [s.loss for s in steps] == [s.loss for s in again]
     assert torch.equal(weights(steps[-1].average), weights(again[-1].average))
-
-
-def test_another_seed_another_result(data):
-    (a, _), (b, _) = trained(data), trained(data, replace(SETTINGS, seed=1))
-    assert not torch.equal(weights(a), weights(b))
+    assert not torch.equal(weights(a), weights(c))
 
 
 def test_training_lowers_the_loss(data):
@@ -102,48 +117,41 @@ def test_steps_count_images(data):
     assert [s.images for s in steps] == [32, 64, 96, 128]  # the last batch is a whole one
     assert {s.total for s in steps} == {100}
     assert [s.lr for s in steps] == [replace(SETTINGS, images=100).rate(s.images) for s in steps]
-
-
-def test_fewer_examples_and_images_than_a_batch(data):
-    _, steps = trained(data, replace(SETTINGS, images=10, batch=250))
+    _, steps = trained(data, replace(SETTINGS, images=10, batch=250))  # more than all examples
     assert [s.images for s in steps] == [250]
 
 
-def test_a_run_cut_at_any_checkpoint_ends_the_same(data, tmp_path):
-    whole = tmp_path / "whole"
+def test_a_run_cut_at_any_checkpoint_ends_the_same(data, whole, tmp_path):
     cuts = [
-        shutil.copytree(whole, tmp_path / str(step.images))
-        for step in fit(network(), adaptive(), data, ALL, whole)
-        if (whole / "state.json").exists()
+        shutil.copytree(tmp_path / "run", tmp_path / str(step.images))
+        for step in fit(network(), adaptive(), data, ALL, tmp_path / "run")
+        if (tmp_path / "run" / "state.json").exists()
     ]
     assert len(cuts) >= 3
-    losses = [json.loads(line)["loss"] for line in (whole / "log.jsonl").read_text().splitlines()]
+    losses = [row["loss"] for row in logged(whole)]
     assert len(losses) == 10  # each step's, at full precision
     for cut in cuts[::3]:
         trained(data, ALL, cut, resume=True, objective=adaptive())
         assert same(cut, whole)
-        assert losses == [
-            json.loads(line)["loss"] for line in (cut / "log.jsonl").read_text().splitlines()
-        ]
+        assert losses == [row["loss"] for row in logged(cut)]
 
 
-@pytest.mark.parametrize("forgotten", ["objective", "ema-0.05"])
-def test_a_resume_without_a_part_is_seen(data, tmp_path, forgotten, monkeypatch):
-    """The twin: importance weights or an average that start anew end elsewhere."""
-    trained(data, ALL, tmp_path / "whole", objective=adaptive())
+@pytest.mark.parametrize("forgotten", ["objective", "ema-0.05", "moments"])
+def test_a_resume_without_a_part_is_seen(data, whole, tmp_path, forgotten, monkeypatch):
+    """The twin: importance weights, an average or moments that start anew end elsewhere."""
     asked = iter([False, False, False, False, True])
-    trained(data, ALL, tmp_path / "cut", objective=adaptive(), stop=lambda: next(asked))
+    trained(data, ALL, tmp_path, objective=adaptive(), stop=lambda: next(asked))
+    load = state.load_weights
     if forgotten == "objective":
         monkeypatch.setattr(Objective, "recall", lambda self, tensors: None)
+    elif forgotten == "moments":
+        monkeypatch.setattr(state, "restore_optimizer", lambda *args: None)
     else:
-        from scorefield.train import state
-
-        load = state.load_weights
         monkeypatch.setattr(
             state, "load_weights", lambda m, w, path: forgotten in path.name or load(m, w, path)
         )
-    trained(data, ALL, tmp_path / "cut", resume=True, objective=adaptive())
-    assert not same(tmp_path / "cut", tmp_path / "whole")
+    trained(data, ALL, tmp_path, resume=True, objective=adaptive())
+    assert not same(tmp_path, whole)
 
 
 def test_snapshots_are_the_averages_of_their_stage(data, tmp_path):
@@ -180,27 +188,19 @@ def test_snapshots_past_the_checkpoint_are_dropped(data, tmp_path):
     assert not [path for path in left if path.exists()]
 
 
-def test_a_disk_that_is_full_at_a_snapshot_keeps_the_checkpoint(data, tmp_path, monkeypatch):
-    trained(data, ALL, tmp_path / "whole", objective=adaptive())
-    run, real = tmp_path / "run", os.replace
+def no_room_for_a_snapshot(patch) -> None:
+    real = os.replace
 
     def full(source, target):
         if "000000256-0.1" in str(target):
             raise OSError(errno.ENOSPC, "No space left on device")
         real(source, target)
 
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(BadInput, match=r"cannot write .*000000256-0\.1.*No space"):
-        trained(data, ALL, run, objective=adaptive())
-    monkeypatch.undo()
-    assert load_checkpoint(run)[1]["images_seen"] == 192
-    trained(data, ALL, run, resume=True, objective=adaptive())
-    assert same(run, tmp_path / "whole")
+    patch.setattr(os, "replace", full)
 
 
-def test_a_disk_that_is_full_at_the_log_keeps_the_checkpoint(data, tmp_path, monkeypatch):
-    trained(data, ALL, tmp_path / "whole", objective=adaptive())
-    run, real, rows = tmp_path / "run", Log.write, []
+def no_room_for_the_log(patch) -> None:
+    real, rows = Log.write, []
 
     def full(self, row):
         rows.append(row)
@@ -211,60 +211,45 @@ def test_a_disk_that_is_full_at_the_log_keeps_the_checkpoint(data, tmp_path, mon
             self.file = open("/dev/full", "a")  # noqa: SIM115 a disk without room
         real(self, row)
 
-    monkeypatch.setattr(Log, "write", full)
-    refused(r"cannot write .*log\.jsonl: No space", trained, data, ALL, run, objective=adaptive())
-    monkeypatch.undo()
-    assert load_checkpoint(run)[1]["images_seen"] == 192
-    trained(data, ALL, run, resume=True, objective=adaptive())
-    assert same(run, tmp_path / "whole")
-    images = [json.loads(line)["images"] for line in (run / "log.jsonl").read_text().splitlines()]
-    assert images == list(range(32, 321, 32))
+    patch.setattr(Log, "write", full)
 
 
-def test_a_stopped_run_ends_the_same(data, tmp_path):
-    trained(data, run=tmp_path / "whole")
+@pytest.mark.parametrize(
+    "full, file",
+    [(no_room_for_a_snapshot, r"000000256-0\.1.*"), (no_room_for_the_log, r"log\.jsonl: ")],
+)
+def test_a_full_disk_keeps_the_checkpoint(data, whole, tmp_path, monkeypatch, full, file):
+    with monkeypatch.context() as patch:
+        full(patch)
+        says = f"cannot write .*{file}No space"
+        refused(says, trained, data, ALL, tmp_path, objective=adaptive())
+    assert load_checkpoint(tmp_path)[1]["images_seen"] == 192
+    trained(data, ALL, tmp_path, resume=True, objective=adaptive())
+    assert same(tmp_path, whole)
+    assert [row["images"] for row in logged(tmp_path)] == list(range(32, 321, 32))
+
+
+def test_a_stopped_or_closed_run_ends_the_same(data, plain, tmp_path):
     asked = iter([False, False, True])
-    _, steps = trained(data, run=tmp_path / "stopped", stop=lambda: next(asked))
-    assert [s.images for s in steps] == [32, 64, 96]
-    trained(data, run=tmp_path / "stopped", resume=True)
-    assert same(tmp_path / "stopped", tmp_path / "whole")
-
-
-def test_a_closed_run_keeps_a_checkpoint(data, tmp_path):
-    trained(data, run=tmp_path / "whole")
+    _, some = trained(data, run=tmp_path / "stopped", stop=lambda: next(asked))
+    assert [s.images for s in some] == [32, 64, 96]
     steps = fit(network(), OBJECTIVE, data, SETTINGS, tmp_path / "closed")
-    next(steps)
-    next(steps)
+    assert [next(steps).images, next(steps).images] == [32, 64]
     steps.close()
     assert load_checkpoint(tmp_path / "closed")[1]["images_seen"] == 64
-    trained(data, run=tmp_path / "closed", resume=True)
-    assert same(tmp_path / "closed", tmp_path / "whole")
+    for run in (tmp_path / "stopped", tmp_path / "closed"):
+        trained(data, run=run, resume=True)
+        assert same(run, plain)
 
 
-def test_a_resume_that_forgets_something_is_seen(data, tmp_path):
-    """The twin: without the optimiser's moments the same comparison fails."""
-    trained(data, run=tmp_path / "whole")
-    asked = iter([False, False, True])
-    trained(data, run=tmp_path / "other", stop=lambda: next(asked))
-    from scorefield.train import state
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(state, "restore_optimizer", lambda *args: None)
-        trained(data, run=tmp_path / "other", resume=True)
-    assert not same(tmp_path / "other", tmp_path / "whole")
-
-
-def test_resume_of_a_finished_run_does_nothing(data, tmp_path):
-    trained(data, run=tmp_path)
-    before = everything(tmp_path)[0]
-    _, steps = trained(data, run=tmp_path, resume=True)
+def test_resume_of_a_finished_run_does_nothing(data, plain):
+    before = everything(plain)[0]
+    _, steps = trained(data, run=plain, resume=True)
     assert steps == []
-    assert all(torch.equal(v, before[k]) for k, v in everything(tmp_path)[0].items())
+    assert all(torch.equal(v, before[k]) for k, v in everything(plain)[0].items())
 
 
 def test_the_log_rises_over_a_resume(data, tmp_path, monkeypatch):
-    from scorefield.train import meter
-
     clock = iter(range(10_000))
     monkeypatch.setattr(meter.time, "monotonic", lambda: next(clock))
     steps = fit(network(), OBJECTIVE, data, SETTINGS, tmp_path)
@@ -275,10 +260,8 @@ def test_the_log_rises_over_a_resume(data, tmp_path, monkeypatch):
     with open(killed / "log.jsonl", "a") as file:
         file.write('{"images": 25')
     trained(data, run=killed, resume=True)
-    rows = [json.loads(line) for line in (killed / "log.jsonl").read_text().splitlines()]
-    images = [row["images"] for row in rows]
-    assert images == sorted(set(images))
-    assert images[-1] == 320
+    images = [row["images"] for row in logged(killed)]
+    assert (images, images[-1]) == (sorted(set(images)), 320)
     assert 224 in images
 
 
@@ -335,7 +318,7 @@ def test_divergence_names_the_levels_at_fault(data):
 
 def test_progress_says_what_the_log_says(data, tmp_path):
     _, steps = trained(data, ALL, tmp_path)
-    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    rows = logged(tmp_path)
     assert [(r["images"], r["loss"], r["lr"], r["grad_norm"]) for r in rows] == [
         (s.images, s.loss, s.lr, s.grad_norm) for s in steps
     ]
@@ -451,25 +434,17 @@ def test_the_optimiser_goes_to_tensors_and_back():
 
 @pytest.mark.parametrize("name", ["net.nothing/exp_avg", "exp_avg"])
 def test_moments_of_another_network_are_refused(name):
-    a = network()
-    optimizer = torch.optim.AdamW(a.parameters())
-    with pytest.raises(BadInput, match="does not have"):
-        restore_optimizer(optimizer, ["net.out.weight"], {name: torch.zeros(1)})
+    optimizer = torch.optim.AdamW(network().parameters())
+    moments = {name: torch.zeros(1)}
+    refused("does not have", restore_optimizer, optimizer, ["net.out.weight"], moments)
 
 
-@pytest.mark.parametrize("change", ["shape", "missing", "more"])
-def test_weights_of_another_network_are_refused(tmp_path, change):
+def test_weights_of_another_network_are_refused(tmp_path):
     a = network()
-    state = dict(a.state_dict())
-    name = next(iter(state))
-    if change == "shape":
-        state[name] = torch.zeros(77)
-    elif change == "missing":
-        del state[name]
-    else:
-        state["extra"] = torch.zeros(1)
-    with pytest.raises(BadInput, match=r"run/ema.*1 tensors differ"):
-        load_weights(a, state, tmp_path / "run" / "ema.safetensors")
+    (name, weight), *rest = a.state_dict().items()
+    own, file = {name: weight, **dict(rest)}, tmp_path / "run" / "ema.safetensors"
+    for other in (own | {name: torch.zeros(77)}, dict(rest), own | {"extra": torch.zeros(1)}):
+        refused(r"run/ema.*1 tensors differ", load_weights, a, other, file)
 
 
 def test_every_epoch_shows_every_example_once():

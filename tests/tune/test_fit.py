@@ -103,8 +103,7 @@ def check_levels(grid: FittedGrid, schedule, stop: float | None) -> None:
     ends = schedule(torch.tensor([1.0, stop or 0.0], dtype=torch.float64))
     last = ends.at(1) if stop else Level.of(1.0, 0.0)
     for found, first, end in zip(levels, ends.at(0), last):
-        assert float(found[0]) == float(first)
-        assert float(found[-1]) == float(end)
+        assert (float(found[0]), float(found[-1])) == (float(first), float(end))
 
 
 @pytest.mark.parametrize(
@@ -133,8 +132,7 @@ def test_the_seed_decides(fitted):
 
 def test_levels_alone(fitted):
     alone = fit(stretch=False)
-    assert alone.stretch == (1.0,) * 6
-    assert alone.method(Arc(3)) == Arc(3)
+    assert (alone.stretch, alone.method(Arc(3))) == ((1.0,) * 6, Arc(3))
     assert fitted.error < alone.error < alone.error_before
 
 

@@ -56,8 +56,7 @@ def test_planted_rounding():
 @pytest.mark.parametrize(
     "change, fact",
     [
-        ({"schema": 2}, "schema 2, this Scorefield reads 1"),
-        ({"schema": None}, "schema None"),
+        ({"schema": 2}, "schema 2, this Scorefield reads 1"), ({"schema": None}, "schema None"),
         ({"schema": True}, "schema True"),
         ({"alpha": [0.0, 0.5, 1.0]}, "3 alphas, 4 sigmas and 3 stretches"),
         ({"alpha": "much"}, "alpha is 'much'"),
@@ -66,15 +65,13 @@ def test_planted_rounding():
         ({"sigma": [1.0, 0.1, 0.9, 0.0]}, "do not fall in noise"),
         ({"sigma": [1.0, 0.9, -0.1, 0.0]}, "do not fall in noise"),
         ({"alpha": [0.0] * 4, "sigma": [0.0] * 4}, "do not fall in noise"),
-        ({"stretch": []}, "0 stretches"),
-        ({"steps": 7}, "steps is 7 and the levels make 3"),
+        ({"stretch": []}, "0 stretches"), ({"steps": 7}, "steps is 7 and the levels make 3"),
         ({"solver": 3}, "solver is 3"),
         ({"stretches": []}, "grid.json has an unknown field 'stretches'"),
-        ({"error": "small"}, "error is 'small'"),
-        ({"seed": 1.5}, "seed is 1.5"),
+        ({"error": "small"}, "error is 'small'"), ({"seed": 1.5}, "seed is 1.5"),
         ({"guidance": "much"}, "guidance is 'much'"),
     ],
-)
+)  # fmt: skip
 def test_a_file_that_is_wrong_is_refused_with_its_name(change, fact):
     with pytest.raises(BadInput) as error:
         FittedGrid.from_json({**GRID.to_json(), **change}, "grid.json")

@@ -21,6 +21,7 @@ from scorefield.use.asked import numbers
 from scorefield.use.bulk import about, fill, spans
 from scorefield.use.generate import generate
 from scorefield.use.plan import asked_of, plan_of
+from tests.refusal import refused
 
 SETTINGS = {"steps": 2, "solver": "dpmpp2m", "grid": "vp-root", "guidance": 1.5}
 N, BATCH, SHARDS = 17, 4, 5
@@ -84,8 +85,7 @@ def joined(job: Shards) -> Tensor:
 
 def test_shards_are_the_batches_of_one_call(job, whole):
     some = job()
-    assert fill(some, Team()) == 0
-    assert some.count == SHARDS
+    assert (fill(some, Team()), some.count) == (0, SHARDS)
     assert torch.equal(joined(some), whole)
 
 
@@ -113,9 +113,7 @@ def test_a_stopped_job_goes_on_at_the_first_missing_shard(job, whole, made, monk
             fill(job(), Team())
     made.clear()
     told = []
-    assert fill(job(), Team(), begin=told.append) == 3
-    assert told == [3]
-    assert made == [3, 4]
+    assert (fill(job(), Team(), begin=told.append), told, made) == (3, [3], [3, 4])
     assert torch.equal(joined(job()), whole)
 
 
@@ -140,11 +138,9 @@ def damage(kind: str, part: Path) -> None:
 def test_a_part_that_is_not_whole_is_made_anew(job, whole, made, kind):
     fill(job(), Team())
     damage(kind, job().folder / "000001.safetensors")
-    with pytest.raises(BadInput, match="000001.safetensors is missing or damaged"):
-        joined(job())
+    refused("000001.safetensors is missing or damaged", joined, job())
     made.clear()
-    assert fill(job(), Team()) == SHARDS - 1
-    assert made == [1]
+    assert (fill(job(), Team()), made) == (SHARDS - 1, [1])
     assert torch.equal(joined(job()), whole)
 
 
@@ -165,21 +161,18 @@ OTHER = {
 def test_another_job_is_refused(job, made, kind):
     changes, says = OTHER[kind]
     fill(job(), Team())
-    with pytest.raises(BadInput, match=f"holds an unfinished job with {says}"):
-        job(**changes)
+    refused(f"holds an unfinished job with {says}", job, **changes)
     assert fill(job(), Team()) == SHARDS
 
 
 def test_another_checkpoint_is_refused(job, run):
     fill(job(), Team())
     later = dataclasses.replace(run, images_seen=256)
-    with pytest.raises(BadInput, match="`checkpoint` 128 images, sha256 .* now it is 256 images"):
-        job(run=later)
+    refused("`checkpoint` 128 images, sha256 .* now it is 256 images", job, run=later)
     weight = next(run.denoiser.parameters())
     weight += 1e-6
     try:
-        with pytest.raises(BadInput, match="`checkpoint` 128 images"):
-            job()
+        refused("`checkpoint` 128 images", job)
     finally:
         weight -= 1e-6
 
@@ -193,23 +186,20 @@ def test_what_decides_no_sample_is_no_other_job(job, run):
 def test_another_version_is_refused(job, monkeypatch):
     fill(job(), Team())
     monkeypatch.setattr(scorefield.use.bulk, "__version__", "99")
-    with pytest.raises(BadInput, match="`version` .* now it is 99"):
-        job()
+    refused("`version` .* now it is 99", job)
 
 
 def test_a_job_that_began_meanwhile_is_not_mixed_with_another(job, made):
     mine, other = job(), job(settings={**SETTINGS, "steps": 3})
     mine.keep(0, mine.make(0))
-    with pytest.raises(BadInput, match="`steps` 2, now it is 3"):
-        other.keep(1, other.make(1))
+    refused("`steps` 2, now it is 3", other.keep, 1, other.make(1))
     assert mine.have() == [True, False, False, False, False]
 
 
 def test_shards_of_an_unknown_job_are_refused(job):
     fill(job(), Team())
     (job().folder / "job.json").unlink()
-    with pytest.raises(BadInput, match="has shards but no job.json"):
-        job()
+    refused("has shards but no job.json", job)
 
 
 def test_removal_spares_what_is_not_the_jobs(job):
@@ -233,8 +223,7 @@ def test_samples_that_are_not_finite_lose_nothing(job, monkeypatch):
         return make(self, shard, watch)
 
     monkeypatch.setattr(Shards, "make", diverging)
-    with pytest.raises(BadInput, match="not finite. Take more steps. 2 of 5 shards are kept"):
-        fill(job(), Team())
+    refused("not finite. Take more steps. 2 of 5 shards are kept", fill, job(), Team())
     assert job().have() == [True, True, False, False, False]
 
 
@@ -247,18 +236,15 @@ def test_a_full_disk_loses_nothing(job, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(BadInput, match=r"No space left.*1 of 5 shards are kept"):
-            fill(some, Team())
+        refused(r"No space left.*1 of 5 shards are kept", fill, some, Team())
     assert sorted(path.name for path in some.folder.iterdir()) == ["000000.safetensors", "job.json"]
 
 
 def test_nothing_is_left_of_a_job_that_cannot_begin(job):
-    with pytest.raises(BadInput, match="unknown solver"):
-        fill(job(settings={**SETTINGS, "solver": "hun"}), Team())
+    refused("unknown solver", job, settings={**SETTINGS, "solver": "hun"})
     assert not job().folder.exists()
     for batch in (0, -1):
-        with pytest.raises(BadInput, match=f"`batch` is {batch}"):
-            job(batch=batch)
+        refused(f"`batch` is {batch}", job, batch=batch)
 
 
 class Member(Team):
@@ -295,12 +281,10 @@ def test_of_a_team_that_fails_one_says_why():
     assert Member(0, 3).together(lambda: 5) == 5
     with pytest.raises(Elsewhere):
         Member(0, 3, failed=(1,)).together(lambda: 5)
-    with pytest.raises(BadInput, match="mine"):
-        Member(1, 3, failed=(1, 2)).together(wrong)
+    refused("mine", Member(1, 3, failed=(1, 2)).together, wrong)
     with pytest.raises(Elsewhere):
         Member(2, 3, failed=(1, 2)).together(wrong)
-    with pytest.raises(BadInput, match="mine"):
-        Team().together(wrong)
+    refused("mine", Team().together, wrong)
 
 
 @given(st.lists(st.integers(0, 20)))
