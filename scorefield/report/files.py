@@ -25,8 +25,8 @@ def keep_findings(found: Findings, out: Path) -> Findings:
 
 
 def keep_folder(found: Findings, out: Path, parts: Mapping[str, Tensor] = {}) -> Findings:
-    """A folder has every strip under the name of its file, further pictures under theirs, the arrays
-    as VERB.npz and the findings as VERB.json."""
+    """A folder has every strip by the name of its file, further pictures by theirs, the arrays as
+    VERB.npz and the findings as VERB.json."""
     with alone(out, wait=True):
         write_pictures((out / strip.file, _drawn(strip)) for strip in _strips(found))
         write_pictures((out / name, picture(x0)) for name, x0 in parts.items())
