@@ -18,14 +18,17 @@ from scorefield.nets.describe import Summary, describe
 from scorefield.report.charts import smooth
 from scorefield.report.html import Page, Section, Shot, fragment, size
 from scorefield.report.log import RunLog, noise, read_log, training
+from scorefield.report.plane import findings as of_plane
 from scorefield.report.wording import compact, duration, number, setting, worded
 from scorefield.run.config import Config, DataFacts, build_denoiser, network
+from scorefield.run.open import open_run
 from scorefield.run.recipes import recipes
 from scorefield.run.stored import stored_settings
 from scorefield.store import Folder, Reader, exists, read_bytes, read_json, read_text, size_of
 from scorefield.tune import FittedGrid
 from scorefield.use.classify import findings as of_classifier
 from scorefield.use.classify import open_classifier
+from scorefield.use.plane import plane
 from scorefield.use.tune import findings as of_grids
 
 PICTURES, ROOM = 24, 2_000_000
@@ -63,10 +66,11 @@ class Known(NamedTuple):
         return Section(key, title, note=f"{fact} Next:", next=next)
 
 
-def overview(path: Path, resume: str = "") -> Page:
+def overview(path: Path, resume: str = "", sampled: bool = False) -> Page:
     """What a page says of the run at `path`, as far as the run has come.
 
-    `resume`: the command by which training goes on, with `{recipe}` and `{path}` in it.
+    `resume`: the command by which training goes on, with `{recipe}` and `{path}` in it. `sampled`:
+    show the plane of a model of its points too, which takes seconds.
     """
     folder, reader = Folder(path), Reader(path)
     config, facts = stored_settings(folder)
@@ -79,6 +83,9 @@ def overview(path: Path, resume: str = "") -> Page:
     found = [(place, _found(reader, place[2])) for place in PLACES]
     own = [_film(run, _shots(reader)), *(_section(run, *place) for place in found)]
     own[2:2] = _logged(run)
+    if sampled and tuple(facts.shape) == (2,) and run.checkpoint:
+        shown = reader.read(path, lambda path: of_plane(plane(open_run(path)), str(path)))
+        own[1:1] = [Section("plane", "The plane", (shown,))] if shown else []
     sections = [s for s in own if s] + [_settings(run)]
     total, quoted = config.training.images, shlex.quote(str(path))
     state, next = f"Trained on {seen:,} images", ""
@@ -110,7 +117,7 @@ def _found(reader: Reader, entry: str) -> tuple[Findings, ...]:
 
 def _read(file: Path) -> Findings:
     if file.name == "classifier.json":
-        return of_classifier(open_classifier(file.parent).facts, str(file.parent))
+        return of_classifier(open_classifier(file.parent).about, str(file.parent))
     found = to_findings(read_json(file), str(file))
     return dataclasses.replace(found, items=tuple(
         dataclasses.replace(item, png=_picture(file.parent / item.file))
@@ -206,10 +213,13 @@ def settings(
     what it is)."""
     for group in dataclasses.fields(config):
         mine, theirs = getattr(config, group.name), getattr(usual, group.name)
-        if isinstance(mine, str):  # a spec
+        if mine is None:
+            continue
+        if isinstance(mine, str):  # a spec, a run
             words = field_words(type(config))[group.name]
             differs = mine != theirs
-            yield group.name, [("● " * differs + group.name, mine, theirs * differs, words)]
+            told = setting(theirs) if differs else ""
+            yield group.name, [("● " * differs + group.name, mine, told, words)]
             continue
         prefix = "" if group.name == "training" else f"{group.name}."
         words, rows = field_words(type(mine)), []
@@ -227,7 +237,7 @@ def field_words(kind: type) -> dict[str, str]:
 
     >>> from scorefield.run.config import DataConfig
     >>> field_words(DataConfig)["name"]
-    'A registered set, a folder of pictures, or an .npz file.'
+    'A registered set, a folder of pictures, or an .npz or .npy file.'
     """
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(body, ast.ClassDef)

@@ -258,5 +258,7 @@ def findings(
     if r["failed"]:
         items.append(Figure("failed", r["failed"], best="low"))
     words = "the truth if it is known, the measurement, mean, deviation, and each restoration"
-    strip = Strip("Restorations", sheet, words=words, file=FILES[0])
+    names = ("truth",) * ("psnr" in r) + ("measured", "mean", "deviation")
+    captions = (*names, *(f"seed {seed}" for seed in r["seeds"]))
+    strip = Strip("Restorations", sheet, captions=captions, words=words, file=FILES[0])
     return Findings("restore", run, how, (*items, strip), r, arrays)
