@@ -87,8 +87,7 @@ def filed(found: "Findings") -> "Findings":
     """Findings, once they are written to the place that they say."""
     from scorefield.report.files import keep_findings
 
-    keep_findings(found, Path(found.record["out"]))
-    return found
+    return keep_findings(found, Path(found.record["out"]))
 
 
 def note(text: str) -> None:
