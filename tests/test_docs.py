@@ -1,6 +1,8 @@
 """What the documentation shows is run as it stands."""
 
 import re
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from scorefield.base import Zero
 from scorefield.denoise import Gaussian
 from scorefield.process import VP, grids
 from scorefield.solve import DDIM, sample
+from tests.cli.conftest import cli, trained  # noqa: F401 fixtures
 
 ROOT = Path(__file__).parent.parent
 
@@ -25,6 +28,35 @@ def test_the_first_session_of_the_readme_runs(tmp_path, monkeypatch):
     assert len([line for line in first.splitlines() if line.strip()]) < 15
     exec(first.replace("20_000", "1_024"), {})
     assert (tmp_path / "digits.png").stat().st_size > 1000
+
+
+SIZES = {
+    "eval": "--n 20",
+    "compare": "--n 20",
+    "fit-grid": "--starts 16 --rounds 1",
+    "likelihood": "--n 20",
+    "restore": "--steps 10",
+    "train-classifier": "--images 64",
+}
+"""What is added to the README's lines: the size of the work, and nothing else."""
+
+
+@pytest.mark.slow
+def test_every_line_of_the_readme_runs(trained, cli, tmp_path, monkeypatch):  # noqa: F811
+    """On a tiny run in the place of the trained one, with a judge that has seen less."""
+    from scorefield.use import evaluate
+
+    monkeypatch.setattr(evaluate, "LOOKS", 10)
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained, "runs/digits")
+    said = (ROOT / "README.md").read_text().split("```sh\n")[2].split("```")[0]
+    assert {words.split()[1] for words in said.splitlines()} > {"train", "sample", *SIZES}
+    for line in said.splitlines():
+        program, verb, *words = shlex.split(line, comments=True)
+        code, _, err = cli(verb, *words, *SIZES.get(verb, "").split())
+        assert (program, code) == ("scorefield", 0), f"{line}: {err}"
+    assert Path("grid.png").stat().st_size > 1000
+    assert Path("runs/digits/compare/compare.csv").exists()
 
 
 def test_the_second_session_of_the_readme_finds_the_two_modes():

@@ -1,18 +1,18 @@
-"""Guides: denoiser -> denoiser."""
+"""Guides, by file: denoiser -> denoiser."""
 
-from scorefield import guide
+from scorefield.catalogue.preset import preset
 
 guides = {
-    "cfg": guide.cfg,
-    "autoguide": guide.autoguide,
-    "classifier": guide.classifier,
-    "interval": guide.interval,
-    "rescale": guide.rescale,
-    "threshold": guide.threshold,
-    "product": guide.product,
-    "mixture": guide.mixture,
-    "anagram": guide.anagram,
-    "hybrid": guide.hybrid,
-    "chain": guide.chain,
-    "carried": guide.carried,
+    "cfg": preset("guide.cfg:cfg"),
+    "autoguide": preset("guide.auto:autoguide"),
+    "classifier": preset("guide.classifier:classifier"),
+    "interval": preset("guide.interval:interval"),
+    "rescale": preset("guide.rescale:rescale"),
+    "threshold": preset("guide.threshold:threshold"),
+    "product": preset("guide.compose:product"),
+    "mixture": preset("guide.compose:mixture"),
+    "anagram": preset("guide.anagram:anagram"),
+    "hybrid": preset("guide.anagram:hybrid"),
+    "chain": preset("guide.compose:chain"),
+    "carried": preset("guide.carried:carried"),
 }

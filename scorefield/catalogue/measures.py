@@ -1,13 +1,10 @@
-"""Measures of samples against data: (samples, reference) -> their keys and figures."""
+"""Measures of samples against data, by file: (samples, reference) -> their keys and figures."""
 
-from scorefield.measure.agreement import agreement_figure
-from scorefield.measure.coverage import precision_recall_figures
-from scorefield.measure.frechet import frechet_figure
-from scorefield.measure.memorise import memorisation_figure
+from scorefield.catalogue.preset import preset
 
 measures = {
-    "frechet": frechet_figure,
-    "precision-recall": precision_recall_figures,
-    "agreement": agreement_figure,
-    "memorisation": memorisation_figure,
+    "frechet": preset("measure.frechet:frechet_figure"),
+    "precision-recall": preset("measure.coverage:precision_recall_figures"),
+    "agreement": preset("measure.agreement:agreement_figure"),
+    "memorisation": preset("measure.memorise:memorisation_figure"),
 }

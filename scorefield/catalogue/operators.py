@@ -1,17 +1,17 @@
-"""Operators: x0 -> what was measured of it."""
+"""Operators, by file: x0 -> what was measured of it."""
 
-from scorefield.inverse import operators as o
+from scorefield.catalogue.preset import preset
 
 operators = {
-    "box": o.box,
-    "random": o.random_mask,
-    "pool": o.Pool,
-    "blur": o.gaussian_blur,
-    "motion": o.motion_blur,
-    "grey": o.Grey,
-    "radon": o.Radon,
-    "fourier": o.masked_fourier,
-    "project": o.gaussian_projection,
-    "clip": o.clipped,
-    "magnitude": o.magnitude,
+    "box": preset("inverse.operators.pictures:box"),
+    "random": preset("inverse.operators.pictures:random_mask"),
+    "pool": preset("inverse.operators.pictures:Pool"),
+    "blur": preset("inverse.operators.pictures:gaussian_blur"),
+    "motion": preset("inverse.operators.pictures:motion_blur"),
+    "grey": preset("inverse.operators.pictures:Grey"),
+    "radon": preset("inverse.operators.projections:Radon"),
+    "fourier": preset("inverse.operators.pictures:masked_fourier"),
+    "project": preset("inverse.operators.projections:gaussian_projection"),
+    "clip": preset("inverse.operators.linear:clipped"),
+    "magnitude": preset("inverse.operators.linear:magnitude"),
 }

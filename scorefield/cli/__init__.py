@@ -30,6 +30,7 @@ COMMANDS = {
     "explain": "a method's equation, order, calls, options and paper",
     "check": "the laws of a solver, yours too: order, clean data, batches, pauses, seeds",
     "catalogue": "every solver, schedule, grid, weight, data set ... by name",
+    "completion": "what completes commands, flags and names in a shell",
 }
 
 HELP = """scorefield: diffusion models, verified

@@ -1,7 +1,6 @@
 """`scorefield encode RUN`."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -9,16 +8,15 @@ from typing import Annotated
 import numpy as np
 import torch
 import tyro
-from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.base.rows import repeat_labels
 from scorefield.cli.bar import bar
-from scorefield.cli.options import Switch, at_least, device, labels_of, note, out_file, parse, say
+from scorefield.cli.options import Switch, at_least, device, note, out_file, parse, say
 from scorefield.data.readers.arrays import read_npz
 from scorefield.data.readers.given import read_examples, shaped
 from scorefield.run.open import Run, open_run
 from scorefield.store import write_npz
+from scorefield.use.asked import label_for
 from scorefield.use.encode import Way, round_trip
 
 SOLVER, STEPS = "rk4", 12
@@ -132,20 +130,3 @@ def _decode(run: Run, way: Way, options: Options) -> int:
               "seconds": round(seconds, 3)}  # fmt: skip
     say(result, f"{options.out}: {len(z)} examples decoded, {seconds:.1f} s", options.json)
     return 0
-
-
-def label_for(
-    text: str | None, own: Tensor | None, n: int, classes: Sequence[str]
-) -> Tensor | None:
-    """Classes `(n,)`: those of --label, else the file's own, else None."""
-    if text is not None:
-        return repeat_labels(labels_of(text, classes), n, len(classes))
-    if own is None or not classes:
-        return None
-    if own.shape != (n,) or not 0 <= int(own.min()) <= int(own.max()) < len(classes):
-        raise BadInput(
-            f"the labels y have shape {tuple(own.shape)} and run from {int(own.min())} to "
-            f"{int(own.max())}, for {n} examples of {len(classes)} classes.",
-            "Give a class index for each example, or none.",
-        )
-    return own

@@ -62,7 +62,7 @@ def ended(command: Callable[[], int]) -> int:
 def _failed(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         exec("")  # the interpreter forgets that one passed through an exec, or would die of it
-        return _said("stopped", STOPPED)
+        return _said(": ".join(("stopped", *error.args)), STOPPED)
     if isinstance(error, BrokenPipeError):
         return 0
     if isinstance(error, OSError) and error.errno:

@@ -34,6 +34,7 @@ GridSpec = Annotated[
 GuidanceScale = Annotated[
     float | None, flag("Scale of guidance; 1 is none (of a classifier: Bayes's).")
 ]
+MethodName = Annotated[str, flag("By which method (see above).")]
 RowCount = Annotated[int | None, flag("How many (default: as many as seeds).")]
 ClassList = Annotated[str | None, flag("Classes, in turn: 0-9, 3,5 or names.")]
 SeedNumber = Annotated[int, flag("Seed of all that is drawn.")]
@@ -43,6 +44,7 @@ Source = Annotated[
     str | None, flag("A picture, an .npz or .npy of examples x, or test:INDEX of held-out data.")
 ]
 BatchSize = Annotated[int, flag("Examples at a time; bounds memory.")]
+CondFile = Annotated[Path | None, flag("An .npz of conditions, whose rows are taken in turn.")]
 NoCond = Annotated[Switch, flag("Without any class or other condition.")]
 
 

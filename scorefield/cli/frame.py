@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from scorefield.base.errors import BadInput
@@ -75,6 +76,14 @@ def show(found: "Findings", as_json: bool) -> int:
 
         print(render(found))
     return 0
+
+
+def kept(found: "Findings") -> "Findings":
+    """Findings, once they are written to the place that they say."""
+    from scorefield.report.files import keep_findings
+
+    keep_findings(found, Path(found.record["out"]))
+    return found
 
 
 def note(text: str) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.cli.bar import bar
-from scorefield.cli.encode import SOLVER, STEPS, label_for
+from scorefield.cli.encode import SOLVER, STEPS
 from scorefield.cli.options import (
     Switch,
     at_least,
@@ -27,6 +27,7 @@ from scorefield.likelihood import direction, lerp, slerp
 from scorefield.report import picture
 from scorefield.run.open import Run, data_of, open_run
 from scorefield.store import write_npz, write_png
+from scorefield.use.asked import label_for
 from scorefield.use.encode import Way, round_trip
 
 ATTRIBUTE = 200

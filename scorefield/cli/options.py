@@ -5,13 +5,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from scorefield.base.errors import BadInput
 from scorefield.cli.flags import Switch  # noqa: F401
 from scorefield.cli.frame import note, parse  # noqa: F401
 from scorefield.run.open import device  # noqa: F401 until every verb has its frame
-from scorefield.store import claim, claim_folder
+from scorefield.store import claim_folder
 from scorefield.use import asked
-from scorefield.use.asked import FEW, check_guided, labels_of, seeds_of  # noqa: F401
+from scorefield.use.asked import FEW, check_guided, labels_of, out_file, seeds_of  # noqa: F401
 
 note_absent, note_depth, note_guidance = asked.warn_absent, asked.warn_depth, asked.warn_guidance
 
@@ -35,17 +34,6 @@ def settings_for(run: Any, options: Any) -> dict[str, Any]:
 
     names = ("steps", "solver", "grid", "guidance")
     return settings_of(run, **{name: getattr(options, name) for name in names})
-
-
-def out_file(out: Path, *suffixes: str) -> Path:
-    """Where a file of one of these kinds goes, tried before any work is done.
-
-    Raises BadInput if it is of another kind, or cannot be written.
-    """
-    if out.suffix not in suffixes:
-        raise BadInput(f"--out is {out}.", f"Give a name that ends in {' or '.join(suffixes)}.")
-    claim(out)
-    return out
 
 
 def out_folder(out: Path, *names: str) -> Path:

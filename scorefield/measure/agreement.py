@@ -12,6 +12,7 @@ width 0.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import sqrt
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -94,7 +95,7 @@ def agreement_figure(samples: Seen, reference: Reference) -> Reading:
     found = None if labels is None else agreement(samples.logits, labels, classes)
     real = agreement(test.logits, test.label, classes)
     sure = (logits.softmax(1).amax(1).mean().item() for logits in (samples.logits, test.logits))
-    record = dict(zip(names, (plain(found), plain(real), *sure)))
+    record: dict[str, Any] = dict(zip(names, (plain(found), plain(real), *sure)))
     if found is None:
         return Reading(record)
     asked = sorted((p.fraction, name) for name, p in found.per_class.items() if p)

@@ -43,7 +43,9 @@ class Seen(NamedTuple):
     def among(self, classes: Tensor) -> "Seen":
         """The examples of these classes."""
         keep = torch.isin(self.label, classes)
-        return Seen(*(v if v is None else v[keep.to(v.device)] for v in self))
+        there = keep.to(self.x0.device)
+        logits = None if self.logits is None else self.logits[there]
+        return Seen(self.x0[there], self.features[there], logits, self.label[keep])
 
 
 class Reference:

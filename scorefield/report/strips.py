@@ -1,7 +1,6 @@
 """A comparison of solvers as one picture: the samples themselves, seed beside seed."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from torch import Tensor
 from scorefield.base.finding import Findings
 from scorefield.report.picture import colours, dots, picture, plane, unit_square
 from scorefield.report.pixels import INK, MUTED, OVER, PAPER, RULE, curves, font
-from scorefield.store import alone, write_bytes, write_json, write_pictures
+from scorefield.store import alone, write_bytes, write_findings, write_pictures
 from scorefield.use.compare import FILES, Cell, Comparison, comparison_csv
 
 if TYPE_CHECKING:
@@ -32,8 +31,7 @@ def keep(found: Comparison, findings: Findings, out: Path) -> Findings:
     with alone(out, wait=True):
         write_pictures((out / name, picture) for picture, name in zip(pictures, FILES))
         write_bytes(out / "compare.csv", comparison_csv(found))
-        written = write_json(out / "compare.json", findings.to_json())
-    return replace(findings, record={**findings.record, "digest": written["digest"]})
+        return write_findings(out / "compare.json", findings)
 
 
 def strips(found: Comparison) -> "Image":

@@ -24,13 +24,15 @@ from scorefield.tune import FittedGrid
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder that has been read: settings, facts of its data, averaged denoiser."""
+    """A run folder that has been read: settings, facts of its data, averaged denoiser, and the
+    length of the average where it is not that of training."""
 
     path: Path
     config: Config
     facts: DataFacts
     denoiser: Denoiser
     images_seen: int
+    average: float | None = None
 
     @property
     def schedule(self) -> Schedule:
@@ -61,7 +63,7 @@ def open_run(path: str | Path, average: float | None = None) -> Run:
     load_weights(denoiser, weights, source)
     folder.check_meaning(source)
     denoiser.eval().requires_grad_(False)
-    return Run(folder.path, config, facts, denoiser, images_seen)
+    return Run(folder.path, config, facts, denoiser, images_seen, average)
 
 
 def load(path: str | Path) -> Denoiser:

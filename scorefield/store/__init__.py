@@ -17,6 +17,7 @@ from scorefield.store.files import (
     sweep,
     sweep_torn,
     write_bytes,
+    write_findings,
     write_json,
     write_tensors,
 )

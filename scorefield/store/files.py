@@ -5,6 +5,7 @@ import glob
 import json
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,6 +15,7 @@ from safetensors.torch import save as bytes_from_tensors
 from torch import Tensor
 
 from scorefield.base import BadInput
+from scorefield.base.finding import Findings
 from scorefield.store.digest import digest_tensors, marks_of, sealed, to_header, unsealed
 
 Tensors = Mapping[str, Tensor]
@@ -130,6 +132,12 @@ def write_json(path: Path, content: Mapping[str, Any], seal: bool = True) -> dic
     whole = sealed(content) if seal else dict(content)
     write_bytes(path, (json.dumps(whole, indent=2, allow_nan=False) + "\n").encode())
     return whole
+
+
+def write_findings(path: Path, found: Findings) -> Findings:
+    """Write findings as JSON; they come back as they were written, with the digest."""
+    written = write_json(path, found.to_json())
+    return replace(found, record={**found.record, "digest": written["digest"]})
 
 
 def read_json(path: Path) -> dict[str, Any]:

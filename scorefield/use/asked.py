@@ -4,19 +4,31 @@ it, or warned of. A setting is named by its `field`."""
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, unknown
+from scorefield.base.rows import repeat_labels
 from scorefield.data.readers.given import read_examples
 from scorefield.run.config import DataFacts
 from scorefield.run.open import Run, data_of
+from scorefield.store import claim
 
 LARGEST_LIST = 10_000_000
 FEW = 8
 """Samples of what shows each of them large."""
+
+
+class Who(NamedTuple):
+    """For whom samples are made, in words."""
+
+    n: int | None = None
+    seeds: str | None = None
+    labels: str | None = None
+    conditions: Path | None = None
+    unconditional: bool = False
 
 
 def numbers(text: str, field: str) -> list[int]:
@@ -62,6 +74,8 @@ def count(text: str | int | None, field: str = "steps") -> int | None:
     """
     if text is None:
         return None
+    if str(text).removeprefix("-").isdecimal():
+        at_least(field, int(text))
     found = counts(str(text), field)
     if len(found) > 1:
         raise BadInput(f"`{field}` is {text}: {len(found)} numbers.", "Give one.", field)
@@ -87,6 +101,23 @@ def labels_of(text: str, classes: Sequence[str], field: str = "labels") -> list[
             field,
         )
     return found
+
+
+def label_for(
+    text: str | None, own: Tensor | None, n: int, classes: Sequence[str]
+) -> Tensor | None:
+    """Classes `(n,)`: those of a `label`, else the file's own, else None."""
+    if text is not None:
+        return repeat_labels(labels_of(text, classes), n, len(classes))
+    if own is None or not classes:
+        return None
+    if own.shape != (n,) or not 0 <= int(own.min()) <= int(own.max()) < len(classes):
+        raise BadInput(
+            f"the labels y have shape {tuple(own.shape)} and run from {int(own.min())} to "
+            f"{int(own.max())}, for {n} examples of {len(classes)} classes.",
+            "Give a class index for each example, or none.",
+        )
+    return own
 
 
 def seeds_of(n: int | None, text: str | None, default: int = 100) -> list[int]:
@@ -145,6 +176,15 @@ def given_examples(
         )
     x0, cond = data.batch(data.test, torch.tensor([int(index)]))
     return x0, (cond or {}).get("label")
+
+
+def out_file(out: Path, *suffixes: str) -> Path:
+    """Where a file of one of these kinds goes, tried before any work is done."""
+    if out.suffix not in suffixes:
+        fact = f"`out` is {out}."
+        raise BadInput(fact, f"Give a name that ends in {' or '.join(suffixes)}.", "out")
+    claim(out)
+    return out
 
 
 def warn_absent(labels: Sequence[int] | None, facts: DataFacts) -> None:

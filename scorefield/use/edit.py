@@ -22,23 +22,42 @@ takes the code down (Su et al. 2023, "Dual diffusion implicit bridges for image-
 translation"), so that what the condition does not say stays.
 """
 
-from typing import Unpack
+import time
+from pathlib import Path
+from typing import Any, NamedTuple, Unpack
 
 import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Watch, quiet
+from scorefield.base.finding import Findings, Strip
 from scorefield.catalogue.plans import guide as build_guide
+from scorefield.data.readers.masks import input_mask
 from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, draw
 from scorefield.guide import carried, chain
 from scorefield.guide.known import known
+from scorefield.run.open import device, open_conditions, open_run
 from scorefield.solve import DDIM, Restart
+from scorefield.use.asked import (
+    FEW,
+    Who,
+    check_guided,
+    given_examples,
+    labels_of,
+    out_file,
+    seeds_of,
+    warn_absent,
+    warn_depth,
+)
 from scorefield.use.encode import encode_rows
-from scorefield.use.plan import Settings, plan_of
+from scorefield.use.plan import Given, Settings, asked_of, plan_of, settings_of
 
 MASKED = Restart(DDIM(), times=4)
 """What fills a mask, unless told."""
+
+ROW = 12
+"""Pictures in a row, at most."""
 
 REFINE = 4
 """Rounds by which `reencode` inverts each step: on the digits model, in 10 steps, the code decodes
@@ -144,3 +163,100 @@ def _checked(denoiser: Denoiser, x0: Tensor, strength: float, mask: Tensor | Non
 def masked(x0: Tensor, mask: Tensor) -> Tensor:
     """x0 with middle grey where it may change, for pictures of the edit."""
     return torch.where(mask, torch.zeros_like(x0), x0)
+
+
+class Wish(NamedTuple):
+    """The edit that is asked for, in words; with `encode` the picture is of the class `source`."""
+
+    input: str
+    strength: float | None = None
+    mask: Path | None = None
+    encode: bool = False
+    source: str | None = None
+
+    def check(self, who: Who, solver: str | None) -> None:
+        """Raise BadInput for words that say nothing together."""
+        if self.strength is not None and not 0 <= self.strength <= 1:
+            fact = f"`strength` is {self.strength:g}."
+            raise BadInput(fact, "Give 0 (the input) to 1 (sampling anew).", "strength")
+        if not self.encode and self.source is not None:
+            raise BadInput("`source` is given without `encode`.", "Add `encode`.", "source")
+        both = {"mask": self.mask, "solver": solver, "seeds": who.seeds}
+        if self.encode and (given := [field for field, v in both.items() if v is not None]):
+            raise BadInput(
+                f"`encode` and `{given[0]}` exclude each other.",
+                "The flow of the whole picture is walked by DDIM, without chance.",
+            )
+
+
+def edit_picture(
+    path: Path,
+    wish: Wish,
+    who: Who,
+    *,
+    out: Path | None = None,
+    watch: Watch = quiet,
+    **given: Unpack[Given],
+) -> Findings:
+    """Edits of the picture by the run at `path`, in the data's units, and as a strip behind it."""
+    run, solver = open_run(path), given.get("solver")
+    classes, shape = run.facts.classes, tuple(run.facts.shape)
+    wish.check(who, solver)
+    strength = wish.strength
+    if strength is None:
+        strength = 1.0 if wish.mask or wish.encode else 0.6
+    x0 = given_examples(run, wish.input, fit=True)[0][:1]
+    mask = None if wish.mask is None else input_mask(wish.mask, shape)
+    if mask is not None and not mask.any():
+        fact = f"`mask` {wish.mask} is black everywhere."
+        raise BadInput(fact, "Make it white where the picture may change.", "mask")
+    labels = None if who.labels is None else labels_of(who.labels, classes)
+    warn_absent(labels, run.facts)
+    cond = None if who.conditions is None else open_conditions(run, who.conditions)
+    check_guided(given.get("guidance"), bool(labels or cond))
+    n = who.n
+    if n is who.seeds is None and wish.encode:
+        n = len(labels or [0])
+    seeds = seeds_of(n, who.seeds, FEW)
+    settings = settings_of(run, **given)
+    if not isinstance(settings["grid"], str):
+        fact = "`grid` is a fitted one, which begins at pure noise."
+        raise BadInput(fact, "Give a grid of scorefield catalogue grids.", "grid")
+    stem = Path(wish.input).stem.replace(":", "-")
+    out = out_file(out or path / "samples" / f"edit-{stem}.png", ".png", ".npz")
+    warn_depth(run.facts, out)
+
+    denoiser, began = run.denoiser.to(device()), time.monotonic()
+    asked = asked_of(denoiser, seeds=seeds, labels=labels, cond=cond)
+    if wish.encode:
+        settings["solver"], rows = "ddim", x0.expand(len(seeds), *shape)
+        own = wish.source and {"label": torch.tensor(labels_of(wish.source, classes, "source")[:1])}
+        found = reencode(
+            denoiser, rows, strength, asked.cond, source=own or None, watch=watch, **settings
+        )
+    else:
+        settings["solver"] = settings["solver"] if mask is None else solver
+        found = edit(denoiser, x0, strength, asked, mask=mask, watch=watch, **settings)
+        settings["solver"] = settings["solver"] or repr(MASKED)
+    seconds = time.monotonic() - began
+    known_of = [] if mask is None else [masked(x0, mask)]
+    sheet = torch.cat([x0, *known_of, found])
+    captions = ("input", *["kept"] * len(known_of), *(f"seed {seed}" for seed in seeds))
+    record: dict[str, Any] = {
+        "out": str(out),
+        "n": len(found),
+        "strength": strength,
+        "labels": labels,
+        **settings,
+        "seconds": round(seconds, 3),
+        "changed": round(float((found - x0).square().mean().sqrt()), 4),
+    }
+    steps = f"{settings['steps']} steps, {seconds:.1f} s"
+    return Findings(
+        "edit",
+        str(path),
+        f"{len(found)} edits, strength {strength:g}, {steps}: {out}",
+        (Strip("Edits", sheet, min(len(sheet), ROW), captions=captions),),
+        record,
+        {"x": run.facts.scaling.decode(found), "seed": torch.tensor(seeds)},
+    )

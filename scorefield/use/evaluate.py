@@ -18,7 +18,7 @@ from scorefield.data import Data
 from scorefield.draw import draw
 from scorefield.measure import Judge, Reading, Reference, train_judge
 from scorefield.run.open import Run, data_of, device, open_run
-from scorefield.store import claim, exists, keep_model, open_model, read_json, write_json
+from scorefield.store import claim, exists, keep_model, open_model, read_json, write_findings
 from scorefield.use.asked import at_least, check_guided, warn_guidance
 from scorefield.use.plan import Given, asked_of, plan_of, settings_of
 
@@ -73,10 +73,8 @@ def evaluate(
         "versions": {"scorefield": scorefield.__version__, "torch": torch.__version__},
         **found.record,
     }
-    if _is_fuller(target, record):
-        return findings(str(path), record, found.figures)
-    digest = write_json(target, findings(str(path), record, found.figures).to_json())["digest"]
-    return findings(str(path), {**record, "digest": digest}, found.figures)
+    result = findings(str(path), record, found.figures)
+    return result if _is_fuller(target, record) else write_findings(target, result)
 
 
 def _conditions(run: Run, data: Data, n: int) -> tuple[Tensor | None, Cond | None]:

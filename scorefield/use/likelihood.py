@@ -4,15 +4,27 @@ well data that the model never saw are told from its own."""
 import csv
 import io
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypedDict, Unpack, cast, get_args
 
-import numpy as np
+import torch
 from torch import Tensor
 
+import scorefield
+from scorefield.base import BadInput, Level, Seeded, Watch, quiet, unknown
 from scorefield.base.finding import Figure, Findings, Line, Series, Table
-from scorefield.use.bits import Bits, How
+from scorefield.data import Data, datasets, load
+from scorefield.likelihood.cells import begins, cell_of
+from scorefield.likelihood.measured import Dequantise, How, Method, usual
+from scorefield.measure import plain
+from scorefield.measure.overlap import auroc, histogram
+from scorefield.run.open import Run, build_solver, data_of, device
+from scorefield.store import claim
+from scorefield.use.asked import at_least, check_guided, count, given_examples, label_for
+from scorefield.use.bits import Bits, measure
 
 NAMES = {
     "flow": "probability flow",
@@ -20,10 +32,11 @@ NAMES = {
     "vlb": "bound in continuous time",
     "bound": "bound of control",
 }
-BARS = 40
-"""Of a histogram."""
-TAIL = 0.005
-"""Fraction of each end of all sets together that falls into the outermost bars."""
+MADE = ("shuffled", "inverted", "noise")
+"""Sets made of the test split: positions in another order, signs turned, and noise."""
+SOLVER = "rk4"
+MOST = 500
+"""Examples of a set that are measured unless `n` says otherwise."""
 
 
 class Set(NamedTuple):
@@ -36,7 +49,213 @@ class Set(NamedTuple):
     index: Tensor
 
 
-def findings(r: Mapping[str, Any]) -> Findings:
+class Words(TypedDict, total=False):
+    """What is said of how to measure; `How` has what they mean."""
+
+    method: str
+    trace: str | None
+    dequantise: Literal["uniform", "truncated", "none"] | None
+    draws: int
+    solver: str | None
+    steps: str | int | None
+    floor: bool
+    guidance: float | None
+
+
+class Likelihoods(NamedTuple):
+    """What was found of the data, what tells several sets apart, and a row an example."""
+
+    data: Findings
+    against: Findings | None
+    rows: bytes
+
+
+def likelihood(
+    run: Run,
+    data: str = "test",
+    *,
+    out: Path | None = None,
+    against: str | None = None,
+    n: int | None = None,
+    batch: int = 64,
+    unconditional: bool = False,
+    watch: Watch = quiet,
+    **said: Unpack[Words],
+) -> Likelihoods:
+    """Bits a dimension of `data`: a split, what is MADE of one, another data set or a file; or of
+    the training and test data and another set `against` them. What is to be written, to
+    RUN/likelihood and the .csv `out`, is tried before any work."""
+    own = data_of(run)
+    cell = cell_of(own)
+    how = how_of(cell, **said)
+    for field, value in (("n", n), ("batch", batch)):
+        at_least(field, value)
+    _claim(run.path / "likelihood", how.method, out, against)
+    names = [data]
+    if against is not None:
+        names = list(dict.fromkeys(("train", "test", against)))
+        if data != "test":
+            raise BadInput("`against` measures train, test and the other set.", "Leave `data` out.")
+        if len(names) < 3:
+            raise BadInput(f"`against` is {against}.", "Name another set than the run's.")
+    sets = [
+        set_of(name, run, own, cell, n, "against" if name == against else "data") for name in names
+    ]
+    bare = [s.name for s in sets if own.test.cond and s.cond is None]
+    if unconditional or bare:
+        sets = [s._replace(cond=None) for s in sets]
+    check_guided(how.guidance, any(s.cond is not None for s in sets))
+    if bare and not unconditional:
+        warnings.warn(f"'{bare[0]}' has not the run's conditions: measured without", stacklevel=2)
+    denoiser = run.denoiser.to(device())
+    found = {
+        s.name: measure(
+            denoiser, s.x0, how, cell=cell, cond=s.cond, seeds=s.index, batch=batch, watch=watch
+        )
+        for s in sets
+    }
+    one = next(s for s in sets if s.name == data)
+    words = how_measured(how, said.get("solver") or SOLVER, found[data].dims, cell)
+    record = _record(run, how, one, found[data], cell)
+    apart = None
+    if against is not None:
+        apart, keys = strangers(str(run.path), record, found), ("mean", "error", "below")
+        record["against"] = {s["name"]: {key: s[key] for key in keys} for s in apart.record["sets"]}
+    return Likelihoods(findings(str(run.path), words, record), apart, bits_csv(sets, found))
+
+
+def _claim(folder: Path, method: str, out: Path | None, against: str | None) -> None:
+    names = [f"{method}.json"] + ["against.json", "against.png"] * (against is not None)
+    claim(*(folder / name for name in names), field="run")
+    if out is not None and out.suffix != ".csv":
+        raise BadInput(f"`out` is {out}.", "Give a name that ends in .csv.", "out")
+    if out is not None:
+        claim(out)
+
+
+def how_of(cell: float | None, **said: Unpack[Words]) -> How:
+    """How to measure, of data whose levels are so far apart in the model's units, or continuous."""
+    word, steps, name = said.get("method", "flow"), count(said.get("steps")), said.get("solver")
+    if word not in get_args(Method):
+        raise unknown("method", word, get_args(Method))
+    method, floor = cast(Method, word), said.get("floor", False)
+    for field, value in (("solver", name), ("steps", steps), ("floor", floor)):
+        if value and method != "flow":
+            raise BadInput(
+                f"`{field}` is of the flow, and the method is {method}.", "Leave it out."
+            )
+    solver, scale = build_solver(name or SOLVER), said.get("guidance")
+    if method == "flow" and solver.stochastic:
+        raise BadInput(f"the solver {name} is stochastic.", "Use rk4, heun or ddim.")
+    at_least("draws", draws := said.get("draws", 2))
+    place: Dequantise | None = usual(method, cell)
+    if asked := said.get("dequantise"):
+        place = None if asked == "none" else asked
+    if place and cell is None:
+        raise BadInput("the run's data are continuous.", "Leave `dequantise` out.")
+    if floor and place:
+        raise BadInput(
+            f"{place} dequantisation begins at a noisy level, and never at clean data.",
+            "Leave `floor` out, or use `dequantise` none.",
+        )
+    guidance = 1.0 if scale is None else scale
+    return How(
+        method, _trace(method, said.get("trace")), place, draws, solver, steps, guidance, floor
+    )
+
+
+def _trace(method: Method, text: str | None) -> Literal["exact"] | int | None:
+    if text is not None and method in ("elbo", "vlb"):
+        raise BadInput(f"the {method} has no trace.", "Leave `trace` out.")
+    if text is None or text == "exact":
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        fact = f"`trace` is '{text}'."
+        raise BadInput(fact, "Write exact, or a number of probes from 1 on.", "trace")
+    return int(text)
+
+
+def set_of(
+    name: str, run: Run, data: Data, cell: float | None, n: int | None = None, field: str = "data"
+) -> Set:
+    """The set of that name, its examples on the levels of the run's data if those have levels."""
+    if name in ("train", "test", *MADE):
+        split = data.train if name == "train" else data.test
+        index = _spread(len(split), n)
+        x0, cond = data.batch(split, index)
+        x0 = _made(name, x0, index, cell)
+    elif name in datasets:
+        other = load(name)
+        if other.shape != data.shape:
+            raise BadInput(
+                f"the examples of '{name}' have shape {other.shape}, the run's {data.shape}.",
+                "Name a set of the same shape.",
+            )
+        index = _spread(len(other.test), n)
+        x0, cond = other.batch(other.test, index)
+        cond = cond if other.classes == data.classes else {}
+    else:
+        if not Path(name).suffix:
+            raise unknown("data", name, ["train", "test", *MADE, *datasets])
+        x0, label = given_examples(run, name, field)
+        label = label_for(None, label, len(x0), data.classes)
+        index = _spread(len(x0), n)
+        x0, cond = x0[index], {} if label is None else {"label": label[index]}
+    if cell:
+        x0 = ((x0 + 1) / cell).round().mul(cell).sub(1).clamp(-1, 1)
+    known = cond.keys() == data.test.cond.keys()
+    return Set(name, x0, cond if cond and known else None, index)
+
+
+def _spread(size: int, n: int | None) -> Tensor:
+    """Indices of n of so many examples, evenly."""
+    n = min(size, n or MOST)
+    return torch.arange(n) * size // n
+
+
+def _made(name: str, x0: Tensor, index: Tensor, cell: float | None) -> Tensor:
+    if name == "inverted":
+        return -x0
+    clean, noisy = Level.of(1.0, 0.0), Level.of(0.0, 1.0)
+    z = Seeded(index)(x0, noisy, clean)
+    if name == "noise":
+        return 2 * torch.special.ndtr(z) - 1 if cell else z
+    if name == "shuffled":
+        return x0.flatten(1).gather(1, z.flatten(1).argsort(1)).view_as(x0)
+    return x0
+
+
+def _record(run: Run, how: How, data: Set, bits: Bits, cell: float | None) -> dict[str, Any]:
+    levels = cell and (how.dequantise or how.method in ("elbo", "vlb"))
+    density = "" if levels else ", of a density in the data's units"
+    return {
+        "images_seen": run.images_seen,
+        "average": run.average,
+        "method": how.method,
+        "data": data.name,
+        "n": len(bits),
+        "dims": bits.dims,
+        "unit": f"bits a dimension{density}",
+        "mean": bits.mean,
+        "error": bits.error,
+        "chance": bits.chance,
+        "nats": float(bits.nats.mean()),
+        "dequantise": how.dequantise,
+        "trace": how.traces(bits.dims) if how.method in ("flow", "bound") else None,
+        "draws": how.draws,
+        "guidance": how.guidance,
+        "floor": how.floor,
+        "conditional": data.cond is not None,
+        "cell": cell,
+        "begins": begins(run.schedule, cell) if how.dequantise != "uniform" else None,
+        "calls": bits.calls,
+        "seconds": round(bits.seconds, 3),
+        "parts": plain(bits.parts and bits.parts._asdict()),
+        "versions": {"scorefield": scorefield.__version__, "torch": torch.__version__},
+    }
+
+
+def findings(run: str, how: str, r: Mapping[str, Any]) -> Findings:
     """Bits a dimension of one set, whose JSON is the record: lower is better."""
     words = (
         f"Of the {NAMES[r['method']]}: bits that the model needs for a number of an example, on "
@@ -53,7 +272,7 @@ def findings(r: Mapping[str, Any]) -> Findings:
     ]
     if r["parts"] and r["method"] != "bound":  # which has levels of its own
         items.append(_by_level(r["method"], r["parts"]))
-    return Findings("likelihood", r["run"], r["how"], tuple(items), r)
+    return Findings("likelihood", run, how, tuple(items), r)
 
 
 def _by_level(method: str, parts: Mapping[str, Any]) -> Series:
@@ -70,7 +289,7 @@ def _by_level(method: str, parts: Mapping[str, Any]) -> Series:
                   (line,), words=words)  # fmt: skip
 
 
-def strangers(of: Mapping[str, Any], found: Mapping[str, Bits]) -> Findings:
+def strangers(run: str, of: Mapping[str, Any], found: Mapping[str, Bits]) -> Findings:
     """Several sets told apart by their bits, over common edges; `of` is the record of one."""
     method, unit = of["method"], of["unit"]
     each = {name: bits.each.double().numpy() for name, bits in found.items()}
@@ -95,29 +314,7 @@ def strangers(of: Mapping[str, Any], found: Mapping[str, Bits]) -> Findings:
                    zero=True)  # fmt: skip
     record = {"method": method, "images_seen": of["images_seen"], "sets": sets}
     record["edges"] = edges.tolist()
-    return Findings("likelihood", of["run"], "", (table, chart), record)
-
-
-def histogram(sets: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Common edges `(41,)` and the counts `(40,)` of each set; what lies far out is counted in the
-    outermost bars.
-
-    >>> edges, counts = histogram({"a": np.arange(200.0)})
-    >>> len(edges), int(counts["a"].sum())
-    (41, 200)
-    """
-    low, high = np.quantile(np.concatenate(list(sets.values())), [TAIL, 1 - TAIL])
-    margin = 0.02 * (high - low) or 0.5
-    edges = np.linspace(low - margin, high + margin, BARS + 1)
-    inside = {name: v.clip(edges[0], edges[-1]) for name, v in sets.items()}
-    return edges, {name: np.histogram(v, edges)[0] for name, v in inside.items()}
-
-
-def auroc(test: np.ndarray, other: np.ndarray) -> float:
-    """Fraction of pairs in which the test example costs less, ties half: the area under the curve
-    of a detector of strangers."""
-    rank = np.searchsorted(np.sort(test), other), np.searchsorted(np.sort(test), other, "right")
-    return float(np.mean([r.mean() for r in rank]) / len(test))
+    return Findings("likelihood", run, "", (table, chart), record)
 
 
 def bits_csv(sets: Sequence[Set], found: Mapping[str, Bits]) -> bytes:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import scorefield.cli.sample
+import scorefield.report.files
 from scorefield.base import BadInput, quiet
 from scorefield.draw.shards import Shards
 from scorefield.store import alone
@@ -110,7 +110,7 @@ def test_a_failure_at_the_join_loses_nothing(cli, trained, refused, tmp_path, mo
         raise BadInput(f"cannot write {path}: No space left on device.", "Make room.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(scorefield.cli.sample, "write_npz", full)
+        patch.setattr(scorefield.report.files, "write_npz", full)
         lines = cli(*words).err.splitlines()
         assert lines[-1] == f"error: cannot write {tmp_path / 'x.npz'}: No space left on device. " \
             "Make room."  # fmt: skip

@@ -17,18 +17,18 @@ FLAGS = {
         --sample.solver --sample.steps --sample.grid --sample.guidance
     """,
     "sample": """
-        --help --n --steps --solver --grid --labels --conditions --unconditional --average
-        --guidance --guide --seeds --out --columns --batch --json
+        --help --json --average --steps --solver --grid --guidance --n --seeds --labels
+        --conditions --unconditional --guide --out --columns --batch
     """,
     "eval": "--help --steps --solver --grid --guidance --json --average --n --seed",
     "compare": "--help --n --seeds --labels --json --solvers --steps --grid --guidance --out",
     "fit-grid": """
-        --help --steps --solver --name --guidance --labels --unconditional --starts --rounds --seed
-        --json
+        --help --json --steps --solver --guidance --name --labels --unconditional --starts --rounds
+        --seed
     """,
     "edit": """
-        --help --input --strength --mask --labels --conditions --n --seeds --encode --source --steps
-        --solver --grid --guidance --out --json
+        --help --json --steps --solver --grid --guidance --n --seeds --labels --input --strength
+        --mask --conditions --encode --source --out
     """,
     "restore": """
         --help --operator --input --measured --noise --method --n --steps --solver --grid --labels
@@ -39,8 +39,8 @@ FLAGS = {
     """,
     "train-classifier": "--help --json --images --width --blocks --seed",
     "likelihood": """
-        --help --data --method --trace --n --dequantise --draws --solver --steps --floor
-        --guidance --unconditional --average --against --batch --out --json
+        --help --json --average --data --against --n --method --trace --dequantise --draws
+        --solver --steps --floor --guidance --unconditional --batch --out
     """,
     "encode": """
         --help --input --decode --out --label --steps --solver --average --batch --json
@@ -54,6 +54,7 @@ FLAGS = {
     "explain": "--help --json",
     "check": "--help --json",
     "catalogue": "--help --json",
+    "completion": "--help",
 }
 
 

@@ -77,7 +77,8 @@ def test_the_example_of_the_help(cli, trained, tmp_path):
     ]
     code, said, _ = cli("sample", trained, *words, "--out", out)
     assert code == 0
-    assert f"{out}: 100 samples, 20 steps" in said
+    assert "100 samples, 20 steps" in said
+    assert f"s: {out}\n" in said
     assert Image.open(out).size == (91 * 8, 91 * 8)  # 10 x 10 of 8 + 1 pixels, 8 times as large
 
 

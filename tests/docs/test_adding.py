@@ -1,5 +1,6 @@
 """docs/adding-*.md: the file and the line that a page shows are all that it takes."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -92,3 +93,18 @@ def test_a_restoration_is_a_file_and_a_line(house, trained, tmp_path):  # noqa: 
         seen[2:6, 2:6] = False
         off = np.abs(made["x"][:, 0, seen] / 8 - 1 - made["y"]).max()
         assert (off < 1e-6) == (method == "relaxed")
+
+
+def test_a_measure_is_a_file_and_a_line(house, trained):  # noqa: F811
+    one_file_and_one_line("adding-a-measure.md", house)
+    run = shutil.copytree(trained, house / "run")
+    found = json.loads(ran(house, "scorefield", "eval", run, "--n", 8, "--steps", 1, "--json"))
+    named = {item["name"]: item for item in found["items"]}
+    bright = found["brightness"]
+    assert named["Brightness"]["value"] == bright["value"]
+    assert named["Brightness"]["floor"] == bright["real"]
+    assert -1 < bright["real"] < 0  # dark, with some strokes
+    assert "memorisation" in found
+    ran(house, "scorefield", "report", run)
+    assert "Brightness" in (run / "report.html").read_text()
+    assert "mean of all numbers" in ran(house, "scorefield", "explain", "measure", "brightness")

@@ -52,7 +52,7 @@ def test_a_planted_omission():
 def test_every_guide_is_in_the_catalogue():
     public = [getattr(scorefield.guide, name) for name in scorefield.guide.__all__]
     guides = [f for f in public if inspect.signature(f).return_annotation == Guide]
-    assert set(guides) == set(catalogue.guides.values())
+    assert set(guides) <= set(catalogue.guides.values())
 
 
 @pytest.mark.parametrize("name", catalogue.solvers)

@@ -17,7 +17,7 @@ WALKERS = {"solve", "draw", "likelihood"}
 SURFACE_MOST = 0.51  # to end at .40
 TESTS_MOST = 1.17  # for each line of code; to end at 1.1
 LONG_LEFT = {"run/stored"}
-VERBS = {"Options", "main", "findings"}
+VERBS = {"Options", "main", "work", "findings"}
 """Each verb's own; it is known by its module."""
 RECIPES = {
     *("checkerboard", "cifar10", "digits", "eight_gaussians", "fashion_mnist", "folder"),

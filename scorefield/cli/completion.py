@@ -1,0 +1,63 @@
+"""`scorefield completion bash`."""
+
+import re
+from contextlib import redirect_stdout, suppress
+from dataclasses import dataclass
+from importlib import import_module
+from io import StringIO
+from typing import Annotated, Literal
+
+import tyro
+
+from scorefield.cli.bar import Bar
+from scorefield.cli.frame import verb
+
+SCRIPT = """_scorefield() {{
+  local word=${{COMP_WORDS[COMP_CWORD]}} last=${{COMP_WORDS[COMP_CWORD-1]}} words=
+  if [ "$COMP_CWORD" = 1 ]; then words="{commands}"
+  elif [[ "$word" == -* ]]; then case "${{COMP_WORDS[1]}}" in
+{flags}
+  esac; else case "$last" in
+{names}
+  esac; fi
+  COMPREPLY=($(compgen -W "$words" -- "$word"))
+}}
+complete -o default -F _scorefield scorefield"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Print what completes commands, flags and names in a shell; where it knows nothing, the shell
+    completes files. Put it in a file and source that in ~/.bashrc.
+
+    example:
+      scorefield completion bash > ~/.scorefield.bash
+    """
+
+    shell: Annotated[Literal["bash"], tyro.conf.Positional]
+    """bash."""
+
+
+def flags_of(command: str) -> str:
+    """The flags of a command, as its help lists them."""
+    words = ["digits", "--help"] if command == "train" else ["--help"]
+    module, said = import_module(f"scorefield.cli.{command.replace('-', '_')}"), StringIO()
+    with redirect_stdout(said), suppress(SystemExit):
+        module.main(words)
+    return " ".join(re.findall(r"^[│ ] (?:-h, )?(--\w[\w.-]*)", said.getvalue(), re.MULTILINE))
+
+
+def work(o: Options, bar: Bar) -> int:
+    from scorefield.catalogue.spec import KINDS, names
+    from scorefield.cli import COMMANDS
+    from scorefield.run.recipes import recipes
+
+    known = {f"--{one}|{one}": names(kind) for kind, one in KINDS.items()}
+    cases = {"train": recipes, "--solvers": names("solvers"), **known, "catalogue": KINDS}
+    rows = [f"    {of}) words='{' '.join(entries)}';;" for of, entries in cases.items()]
+    flags = [f"    {name}) words='{flags_of(name)}';;" for name in COMMANDS]
+    print(SCRIPT.format(commands=" ".join(COMMANDS), flags="\n".join(flags), names="\n".join(rows)))
+    return 0
+
+
+main = verb("completion", Options, work)
