@@ -36,28 +36,8 @@ from scorefield.measure.quality import Distance, Quality, distance, quality, rea
 from scorefield.measure.reference import Reading, Reference, Seen, plain
 
 __all__ = [
-    "Agreement",
-    "Distance",
-    "FrechetReport",
-    "Judge",
-    "Memorisation",
-    "PrecisionRecall",
-    "Proportion",
-    "Quality",
-    "Reading",
-    "Reference",
-    "Report",
-    "Seen",
-    "agreement",
-    "distance",
-    "frechet",
-    "frechet_floor",
-    "frechet_gaussian",
-    "frechet_report",
-    "memorisation",
-    "plain",
-    "precision_recall",
-    "quality",
-    "real_quality",
-    "train_judge",
-]
+    "Agreement", "Distance", "FrechetReport", "Judge", "Memorisation", "PrecisionRecall",
+    "Proportion", "Quality", "Reading", "Reference", "Report", "Seen", "agreement", "distance",
+    "frechet", "frechet_floor", "frechet_gaussian", "frechet_report", "memorisation", "plain",
+    "precision_recall", "quality", "real_quality", "train_judge",
+]  # fmt: skip
