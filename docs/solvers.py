@@ -24,7 +24,7 @@ from torch import Tensor
 from benchmarks.problems import DIRECTIONS, POINTS, sliced_w2
 from scorefield import catalogue
 from scorefield.base import BadInput, Level, Seeded, Zero, like
-from scorefield.cli.explain import described, facts
+from scorefield.catalogue.describe import described, entry_facts
 from scorefield.process import VP
 from scorefield.solve import Solver, sample
 from scorefield.solve.laws import EIGHT
@@ -195,8 +195,8 @@ def page(figures: Figures, solvers: Entries) -> str:
     made = {name: factory() for name, factory in solvers.items()}
     chance = [name for name, solver in made.items() if solver.stochastic]
     flow = [name for name in made if name not in chance]
-    about = {name: facts("solver", factory) for name, factory in solvers.items()}
-    if silent := [name for name in solvers if not about[name]["use"]]:
+    texts = {name: entry_facts("solver", factory) for name, factory in solvers.items()}
+    if silent := [name for name in solvers if not texts[name]["use"]]:
         raise BadInput(
             f"{', '.join(silent)} does not say when to use it.",
             'Begin a paragraph of its docstring with "Use it".',
@@ -218,7 +218,7 @@ def page(figures: Figures, solvers: Entries) -> str:
     for name, factory in solvers.items():
         thing = described(factory)
         earlier = first.setdefault(thing, name), first.setdefault(thing.__module__, name)
-        parts.append(section(name, made[name], about[name], known[name], *earlier))
+        parts.append(section(name, made[name], texts[name], known[name], *earlier))
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

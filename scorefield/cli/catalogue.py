@@ -1,19 +1,18 @@
 """`scorefield catalogue [KIND]`."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from scorefield import catalogue
-from scorefield.base.errors import BadInput, unknown
-from scorefield.catalogue.spec import find, names
-from scorefield.cli.explain import first_line
-from scorefield.cli.options import Switch, parse, say
+from scorefield.base.errors import unknown
+from scorefield.cli.bar import Bar
+from scorefield.cli.flags import Spoken
+from scorefield.cli.frame import say, verb
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(Spoken):
     """List what Scorefield knows by name.
 
     examples:
@@ -23,32 +22,21 @@ class Options:
 
     kind: Annotated[str | None, tyro.conf.Positional] = None
     """One kind: solvers, schedules, grids, guides, weights, times, networks, datasets ..."""
-    json: Switch = False
-    """Print one JSON object instead of text."""
 
 
-def main(argv: list[str]) -> int:
-    options = parse(Options, "catalogue", argv)
-    kinds = list(catalogue.__all__)
-    if options.kind is not None:
-        if options.kind not in kinds:
-            raise unknown("kind", options.kind, kinds)
-        kinds = [options.kind]
-    listed: dict[str, dict[str, Any]] = {
-        kind: {name: _line(kind, name) for name in names(kind)} for kind in kinds
-    }
-    width = max(len(name) for entries in listed.values() for name in entries) + 2
+def work(o: Options, bar: Bar) -> int:
+    from scorefield import catalogue
+    from scorefield.catalogue.describe import first_lines
+
+    if o.kind not in (None, *catalogue.__all__):
+        raise unknown("kind", o.kind, catalogue.__all__)
+    found = {kind: first_lines(kind) for kind in catalogue.__all__ if o.kind in (None, kind)}
+    width = max(len(name) for entries in found.values() for name in entries) + 2
     text = "\n\n".join(
         "\n".join([kind, *(f"  {name:<{width}}{line}" for name, line in entries.items())])
-        for kind, entries in listed.items()
+        for kind, entries in found.items()
     )
-    say(listed, text, options.json)
-    return 0
+    return say(found, text, o.json)
 
 
-def _line(kind: str, name: str) -> str:
-    """What an entry is; of a plugin that cannot be imported, why."""
-    try:
-        return first_line(find(kind, name))
-    except BadInput as error:
-        return error.fact
+main = verb("catalogue", Options, work)

@@ -5,14 +5,14 @@ from typing import Annotated
 
 import tyro
 
-from scorefield.base import BadInput
-from scorefield.catalogue.spec import build
-from scorefield.cli.options import Switch, parse, say
-from scorefield.solve.laws import verdicts
+from scorefield.base.errors import BadInput
+from scorefield.cli.bar import Bar
+from scorefield.cli.flags import Spoken
+from scorefield.cli.frame import say, verb
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(Spoken):
     """Run the laws over a solver, of the catalogue or of an installed package: its order against an
     exact flow, the step to clean data, batches, pauses, seeds and dtypes. Exit code 0 if all hold,
     2 if one is broken.
@@ -26,22 +26,20 @@ class Options:
     """solver."""
     name: Annotated[str, tyro.conf.Positional]
     """Its name, with options if you like (see scorefield catalogue solvers)."""
-    json: Switch = False
-    """Print one JSON object instead of text."""
 
 
-def main(argv: list[str]) -> int:
-    options = parse(Options, "check", argv)
-    if options.kind != "solver":
-        raise BadInput(f"there are no laws to run over a {options.kind}.", "Give solver NAME.")
-    solver = build("solvers", options.name)
-    found = verdicts(solver)
+def work(o: Options, bar: Bar) -> int:
+    from scorefield.catalogue.spec import build
+    from scorefield.solve.laws import verdicts
+
+    if o.kind != "solver":
+        raise BadInput(f"there are no laws to run over a {o.kind}.", "Give solver NAME.")
+    found = verdicts(build("solvers", o.name))
     holds = all(verdict.holds for verdict in found)
-    result = {
-        "solver": options.name,
-        "holds": holds,
-        "laws": [verdict._asdict() for verdict in found],
-    }
+    laws = [verdict._asdict() for verdict in found]
     text = (f"{'holds ' if v.holds else 'BROKEN'}  {v.law:<12}{v.found}" for v in found)
-    say(result, "\n".join(text), options.json)
+    say({"solver": o.name, "holds": holds, "laws": laws}, "\n".join(text), o.json)
     return 0 if holds else 2
+
+
+main = verb("check", Options, work)

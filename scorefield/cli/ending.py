@@ -47,6 +47,30 @@ def stop_now(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+@contextlib.contextmanager
+def patient() -> Iterator[Callable[[], bool]]:
+    """Inside, the first Ctrl-C or SIGTERM only asks to stop, and the function that is yielded says
+    whether it came; the second, and one before the function was first called, stop at once."""
+    asked, began = list[int](), list[bool]()
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        if asked or not began:  # before the first step there is nothing to keep
+            stop_now(signum, frame)
+        asked.append(signum)
+        _said("\nstopping after this step, with a checkpoint (once more: at once)", STOPPED)
+
+    def stop() -> bool:
+        began[:] = [True]
+        return bool(asked)
+
+    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
 def ended(command: Callable[[], int]) -> int:
     """Run a command to its exit code: 0 done, 2 the user can mend it, 1 a bug of ours, 130
     stopped."""

@@ -11,7 +11,7 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,13 +26,16 @@ T = TypeVar("T")
 
 
 def verb(
-    name: str, kind: type[T], work: "Callable[[T, Bar], Findings | int]"
+    name: str,
+    kind: type[T],
+    work: "Callable[[T, Bar], Findings | int]",
+    default: T | None = None,
 ) -> Callable[[list[str]], int]:
     """The `main` of a verb: flags -> findings -> text or JSON -> exit code. A verb that has said
     what there is to say returns the code itself."""
 
     def main(argv: list[str]) -> int:
-        options = parse(kind, name, argv)
+        options = parse(kind, name, argv, default)
         as_json = getattr(options, "json", False)
         with closing(Bar(sys.stderr.isatty() or not as_json)) as bar:
             found = work(options, bar)
@@ -68,13 +71,15 @@ def _one_sentence(boxed: str, prog: str) -> BadInput:
 
 
 def show(found: "Findings", as_json: bool) -> int:
-    """Print findings for a person, or as one JSON object for a machine; done."""
-    if as_json:
-        print(json.dumps(found.to_json(), allow_nan=False))
-    else:
-        from scorefield.report.text import render
+    """Print findings."""
+    from scorefield.report.text import render
 
-        print(render(found))
+    return say(found.to_json(), "" if as_json else render(found), as_json)
+
+
+def say(record: Mapping[str, Any], text: str, as_json: bool) -> int:
+    """Print a text for a person, or one JSON object for a machine; done."""
+    print(json.dumps(record, allow_nan=False) if as_json else text)
     return 0
 
 

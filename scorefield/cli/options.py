@@ -1,12 +1,11 @@
 """What several commands share: reading flags, lists of numbers, and saying results."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from scorefield.cli.flags import Switch  # noqa: F401
-from scorefield.cli.frame import note, parse  # noqa: F401
+from scorefield.cli.frame import note, parse, say  # noqa: F401
 from scorefield.run.open import device  # noqa: F401 until every verb has its frame
 from scorefield.store import claim_folder
 from scorefield.use import asked
@@ -43,11 +42,6 @@ def out_folder(out: Path, *names: str) -> Path:
     """
     claim_folder(out, *names)
     return out
-
-
-def say(result: dict[str, Any], text: str, as_json: bool) -> None:
-    """Print a result for a person, or as one JSON object for a machine."""
-    print(json.dumps(result, allow_nan=False) if as_json else text)
 
 
 def epochs(steps: Any) -> Any:

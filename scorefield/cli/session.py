@@ -31,17 +31,15 @@ def fit_with_bar(
     say: Callable[[str], None] = lambda line: None,
     **more: Any,
 ) -> Denoiser:
-    with closing(Bar()) as shown:
+    with closing(Bar(progress)) as over:
 
         def see(step: Progress) -> None:
-            if progress:
-                shown.words = postfix(step)
-                shown(min(step.images, step.total), step.total, "img")
+            shown(over, step)
             if watch:
                 watch(step)
 
         def tell(line: str) -> None:
-            shown.clear()
+            over.clear()
             say(line)
 
         return train.fit(config, out, watch=see, say=tell, **more)
@@ -49,6 +47,12 @@ def fit_with_bar(
 
 generate_with_bar.__doc__ = f"{_generate.generate.__doc__}\n    With `progress` a bar is shown."
 fit_with_bar.__doc__ = f"{train.fit.__doc__}\n    With `progress` a bar is shown."
+
+
+def shown(over: Bar, step: Progress) -> None:
+    """Show a step of training on a bar."""
+    over.words = postfix(step)
+    over(min(step.images, step.total), step.total, "img")
 
 
 def postfix(step: Progress) -> str:

@@ -306,6 +306,8 @@ class Data:
     Pictures are scaled to [-1, 1]. `cond["label"]` (N,) int64 indexes `classes`; data without
     labels have `cond = {}` and `classes = ()`. `conditions` says what else is in `cond`. `edition`
     counts how often the set's splits have changed: what was trained on one is measured on that one.
+    With `flip` half of the pictures that are trained on are turned left to right. `done` says what
+    the files were like, and what the reader did to some of them.
     """
 
     name: str
@@ -315,6 +317,8 @@ class Data:
     scaling: Scaling
     conditions: Conditions = Conditions()
     edition: int = 1
+    flip: bool = False
+    done: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """One line: its name, shape, classes and how many examples are held out."""
@@ -378,14 +382,6 @@ class Data:
         """The names of those that have none."""
         present = set(self.present or range(len(self.classes)))
         return [name for k, name in enumerate(self.classes) if k not in present]
-
-    @property
-    def remark(self) -> str | None:
-        """What a person should know of how they are read."""
-        if not self.is_image or self.train.x.dtype != torch.int32:
-            return None
-        white = f"{2 * self.scaling.scale[0]:g}"
-        return f"pictures of more than 8 bits: black is 0 and white {white} in all of them"
 
     def batch(self, split: Split, index: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The examples of `split` at `index` (B,), as x0 (B, *shape) float32, and their conditions,

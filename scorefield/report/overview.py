@@ -110,7 +110,7 @@ def _found(reader: Reader, entry: str) -> tuple[Findings, ...]:
 
 def _read(file: Path) -> Findings:
     if file.name == "classifier.json":
-        return of_classifier(open_classifier(file.parent).facts, str(file.parent))
+        return of_classifier(open_classifier(file.parent).about, str(file.parent))
     found = to_findings(read_json(file), str(file))
     return dataclasses.replace(found, items=tuple(
         dataclasses.replace(item, png=_picture(file.parent / item.file))
@@ -206,10 +206,13 @@ def settings(
     what it is)."""
     for group in dataclasses.fields(config):
         mine, theirs = getattr(config, group.name), getattr(usual, group.name)
-        if isinstance(mine, str):  # a spec
+        if mine is None:
+            continue
+        if isinstance(mine, str):  # a spec, a run
             words = field_words(type(config))[group.name]
             differs = mine != theirs
-            yield group.name, [("● " * differs + group.name, mine, theirs * differs, words)]
+            told = setting(theirs) if differs else ""
+            yield group.name, [("● " * differs + group.name, mine, told, words)]
             continue
         prefix = "" if group.name == "training" else f"{group.name}."
         words, rows = field_words(type(mine)), []
@@ -227,7 +230,7 @@ def field_words(kind: type) -> dict[str, str]:
 
     >>> from scorefield.run.config import DataConfig
     >>> field_words(DataConfig)["name"]
-    'A registered set, a folder of pictures, or an .npz file.'
+    'A registered set, a folder of pictures, or an .npz or .npy file.'
     """
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(body, ast.ClassDef)

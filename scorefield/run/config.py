@@ -28,13 +28,16 @@ class DataConfig:
     """Which data."""
 
     name: str = "digits"
-    """A registered set, a folder of pictures, or an .npz file."""
+    """A registered set, a folder of pictures, or an .npz or .npy file."""
     path: str | None = None
     """Where it is, for sets that are not embedded."""
     size: int | None = None
     """Pixels of a side to shrink and crop pictures to."""
     channels: int | None = None
     """1 for grey or 3 for colour, where the set leaves a choice."""
+    flip: bool = False
+    """Flip training pictures left to right, half of them at random. The model is not told which, so
+    it makes both: not for what has a left and a right, such as text."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +102,21 @@ class Config:
     an mlp for vectors, and of the options those that it has. One option: --net.width 64."""
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
+    init: str | None = None
+    """Run folder whose averaged weights this one begins with, of the same network and shape."""
 
     def load_data(self) -> Data:
         """The data set that the run trains on."""
+        data = self._read_data()
+        if not self.data.flip:
+            return data
+        if not data.is_image:
+            raise BadInput(
+                f"`data.flip` is of pictures, and {data.name} has vectors.", "Leave it out."
+            )
+        return replace(data, flip=True)
+
+    def _read_data(self) -> Data:
         d = self.data
         kind, colon, _ = d.name.partition(":")
         ours = kind in catalogue.datasets

@@ -12,7 +12,7 @@ from scorefield.base import BadInput, unknown
 from scorefield.catalogue.spec import build, names, parsed
 from scorefield.data import Data
 from scorefield.data.conditions import read_conditions
-from scorefield.data.readers.arrays import read_npz
+from scorefield.data.readers.arrays import indices, read_npz
 from scorefield.denoise import Denoiser
 from scorefield.process import Schedule
 from scorefield.run.config import Config, DataFacts, build_denoiser
@@ -89,6 +89,9 @@ def open_conditions(run: Run, path: Path, field: str = "conditions") -> dict[str
     Raises BadInput for a file that cannot be read or does not fit the run.
     """
     facts, arrays = run.facts, read_npz(path, field)
+    for key in ("y", "label"):
+        if key in arrays and arrays[key].dtype.kind in "US":
+            arrays[key] = indices(arrays[key], facts.classes, f"'{key}' in '{path}'")
     return read_conditions(path, arrays, facts.conditions, facts.shape, len(facts.classes))
 
 

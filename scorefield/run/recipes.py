@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from scorefield.base import unknown
 from scorefield.run.config import (
     Config,
     DataConfig,
@@ -77,7 +78,7 @@ def folder() -> Config:
 
 
 def npz() -> Config:
-    """Your own arrays: an .npz with x and, if you have them, integer labels y. Give --data.path."""
+    """Your own arrays: an .npz with x and perhaps labels y, or an .npy. Give --data.path."""
     return Config(
         Training(images=1_000_000, batch=128, lr=1e-3, checkpoint_every=50_000),
         DataConfig("npz"),
@@ -138,3 +139,10 @@ recipes: dict[str, Callable[[], Config]] = {
     "8-gaussians": eight_gaussians,
     "checkerboard": checkerboard,
 }
+
+
+def recipe(name: str) -> Config:
+    """The recipe of that name."""
+    if name not in recipes:
+        raise unknown("recipe", name, recipes)
+    return recipes[name]()

@@ -2,12 +2,14 @@
 
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from scorefield.base import BadInput
 from scorefield.catalogue.spec import Spec, parsed, written
 from scorefield.run.config import Config, DataFacts, changed
-from scorefield.store import Folder
+from scorefield.run.recipes import recipes
+from scorefield.store import Folder, read_json
 from scorefield.store.typed import read_typed
 
 SCHEMA = 3
@@ -94,7 +96,7 @@ def check_folder(folder: Folder, config: Config, resume: bool) -> None:
             f"{folder.path} already holds a run.", "Go on with `resume`, or give another `out`."
         )
     now = config.training
-    free = ("images", "checkpoint_every", "log_every", "trackers", "compile")
+    free = ("images", "checkpoint_every", "checkpoint_minutes", "log_every", "trackers", "compile")
     training = dataclasses.replace(stored.training, **{name: getattr(now, name) for name in free})
     before = dataclasses.replace(stored, sample=config.sample, training=training)
     for name, old, new in _differences(before, config):
@@ -103,6 +105,19 @@ def check_folder(folder: Folder, config: Config, resume: bool) -> None:
             f"now it is {new}.",
             "Resume with the same settings, or start anew in another `out`.",
         )
+
+
+def read_settings(file: Path) -> Config:
+    """Settings of a file: a `config.json`, or an object of those that are others than its data's
+    recipe has."""
+    content = read_json(file)
+    if "schema" in content:
+        return from_json(content, str(file))[0]
+    usual = recipes.get(read_typed(Config, content, f"{file}: settings").data.name, Config)()
+    groups = dataclasses.asdict(usual)
+    for name, value in content.items():
+        groups[name] = groups[name] | value if isinstance(value, dict) else value
+    return read_typed(Config, groups, f"{file}: settings")
 
 
 def stored_settings(folder: Folder) -> tuple[Config, DataFacts]:

@@ -6,8 +6,9 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, cast
 
-from scorefield.base import unknown
+from scorefield.base import BadInput, unknown
 from scorefield.data import Data
+from scorefield.data.remark import remarks
 from scorefield.denoise import Denoiser
 from scorefield.process import Schedule
 from scorefield.run.config import (
@@ -17,22 +18,16 @@ from scorefield.run.config import (
     build_objective,
     check,
     check_used,
+    network,
 )
 from scorefield.run.open import open_run
-from scorefield.run.recipes import recipes
+from scorefield.run.recipes import recipe, recipes
 from scorefield.run.stored import check_folder, resumed_json, stored_settings, to_json
 from scorefield.store import Folder
 from scorefield.train import Progress, Team, Training
 from scorefield.train import fit as train
 
 Watcher = Callable[[Progress], None]
-
-
-def recipe(name: str) -> Config:
-    """The recipe of that name."""
-    if name not in recipes:
-        raise unknown("recipe", name, recipes)
-    return recipes[name]()
 
 
 def fit(
@@ -67,9 +62,9 @@ def fit(
         data, facts, seen = team.together(lambda: _begin(folder, config, resume))
         if seen >= config.training.images and folder:
             return open_run(folder.path).denoiser
-        if team.is_main and data.remark:
-            say(data.remark)
-        denoiser = build_denoiser(config, facts)
+        for line in remarks(data) if team.is_main else ():
+            say(line)
+        denoiser = team.together(lambda: _denoiser(config, facts, seen))
         objective = build_objective(config, facts, cast(Schedule, denoiser.schedule))
         path = folder.path if folder else None
 
@@ -108,6 +103,31 @@ def _begin(folder: Folder | None, config: Config, resume: bool) -> tuple[Data, D
     name = config.data.name
     check_used(config, recipes[name]() if name in recipes else Config(), facts)
     return data, facts, seen
+
+
+def _denoiser(config: Config, facts: DataFacts, seen: int) -> Denoiser:
+    """A fresh denoiser, or, where the run begins, one with the averaged weights of another run."""
+    denoiser = build_denoiser(config, facts)
+    if config.init is None or seen:
+        return denoiser
+    run = open_run(config.init)
+    own, other = denoiser.state_dict(), run.denoiser.state_dict()
+    same = denoiser.view == run.denoiser.view and own.keys() == other.keys()
+    if not (same and all(own[name].shape == other[name].shape for name in own)):
+        raise BadInput(
+            f"`init` {config.init} is {_words(run.config, run.facts)}, and this run is "
+            f"{_words(config, facts)}.",
+            "Give the same network, view and shape, or another run.",
+            "init",
+        )
+    denoiser.load_state_dict(other)
+    return denoiser
+
+
+def _words(config: Config, facts: DataFacts) -> str:
+    shape, classes = "x".join(map(str, facts.shape)), len(facts.classes)
+    view = config.objective.view
+    return f"{network(config.net, facts)} with view {view} on {shape}, {classes} classes"
 
 
 def _replaced(training: Training, changes: dict[str, Any]) -> Training:

@@ -1,5 +1,6 @@
 """What a run leaves behind as it goes: lines of the log, snapshots, checkpoints."""
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ class Keeper:
         self, run: Path | None, training: Training, images: int, accelerator: "Accelerator"
     ) -> None:
         self.training, self.saved, self.accelerator = training, images, accelerator
+        self.since = time.monotonic()
         self.meter = Meter(images, training.log_every)
         self.run = run if accelerator.is_main_process else None
         self.meaning = Folder(self.run).meaning() if self.run else None
@@ -33,16 +35,25 @@ class Keeper:
         if run and training.trackers:
             trackers.begin(accelerator, training, run)
 
-    def keep(self, state: TrainState) -> None:
-        """Write what is due after a step."""
+    @property
+    def is_late(self) -> bool:
+        """Whether the last checkpoint is too old, by the clock of the process that writes."""
+        minutes = self.training.checkpoint_minutes if self.run else 0
+        return bool(minutes) and time.monotonic() - self.since >= 60 * minutes
+
+    def keep(self, state: TrainState, late: bool) -> bool:
+        """Write what is due after a step; whether that is a checkpoint. All processes are told
+        alike whether it is `late` for one."""
         seen, training = state.images_seen, self.training
         if self.meter.due:
             self._write_row()
         end = seen >= training.images
         if training.snapshot_every and (end or self._passed(seen, training.snapshot_every)):
             self._snapshot(state)
-        if self._passed(seen, training.checkpoint_every):
+        due = late or end or self._passed(seen, training.checkpoint_every)
+        if due:
             self.checkpoint(state)
+        return due
 
     def checkpoint(self, state: TrainState) -> None:
         """Commit the state, unless the last checkpoint is of it already."""
@@ -52,7 +63,7 @@ class Keeper:
         if self.run:
             self._write_row()
             Folder(self.run).commit(parts, state.images_seen, self.meaning)
-        self.saved = state.images_seen
+        self.saved, self.since = state.images_seen, time.monotonic()
 
     def close(self) -> None:
         """Write what the log still lacks."""

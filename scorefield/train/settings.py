@@ -42,6 +42,8 @@ class Training:
     and on processors only in bf16 with matrix units (AMX)."""
     checkpoint_every: int = 50_000
     """Images between checkpoints."""
+    checkpoint_minutes: float = 5.0
+    """Minutes after which there is a checkpoint in any case; 0 sets no time."""
     log_every: int = 0
     """Images between lines of log.jsonl; 0 writes a line about every second."""
     trackers: tuple[str, ...] = ()
@@ -56,7 +58,7 @@ class Training:
         for name in ("lr", "clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise BadInput(f"{name} is {getattr(self, name)}.", "Give a number above 0.")
-        for name in ("warmup", "weight_decay", "snapshot_every", "log_every"):
+        for name in ("warmup", "weight_decay", "snapshot_every", "checkpoint_minutes", "log_every"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise BadInput(f"{name} is {getattr(self, name)}.", "Give 0 or more.")
         if not 0 <= self.ema < 1:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
+FLIPS = 1 << 33
+"""Of the seeds of a step, the one of its flips: no process has this number, nor an epoch."""
+
+
 class Worker(nn.Module):
     """Denoiser and objective as one module: what is wrapped for several processes.
 
@@ -50,6 +54,7 @@ class Told(NamedTuple):
     logsnr: Tensor
     norm: float
     stop: bool
+    late: bool
 
     @property
     def loss(self) -> float:
@@ -91,6 +96,11 @@ def draw_batch(
     device, mine = accelerator.device, slice(rank, None, processes)
     index = order(len(split), training.seed, step * training.batch, training.batch)
     x0, cond = data.batch(split, index[mine])
+    if data.flip:
+        coins = torch.Generator().manual_seed(seed_of(training.seed, step, FLIPS))
+        heads = torch.rand(training.batch, generator=coins)[mine] < 0.5
+        x0, cond = flipped(x0, heads), {k: flipped(v, heads) if k == "image" else v
+                                        for k, v in cond.items()}  # fmt: skip
     rng = torch.Generator(device).manual_seed(seed_of(training.seed, step))
     chance = objective.draw((training.batch, *x0.shape[1:]), rng)
     return Batch(
@@ -100,6 +110,16 @@ def draw_batch(
         mine,
         seed_of(training.seed, step, rank),
     )
+
+
+def flipped(x: Tensor, heads: Tensor) -> Tensor:
+    """Pictures `(B, C, H, W)`, those where `heads` (B,) turned left to right.
+
+    >>> flipped(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([True, False]))
+    tensor([[2., 1.],
+            [3., 4.]])
+    """
+    return torch.where(heads.to(x.device).view(-1, *[1] * (x.ndim - 1)), x.flip(-1), x)
 
 
 def backward(
@@ -127,14 +147,15 @@ def idle_weights(worker: nn.Module, batch: Batch) -> bool:
     return idle
 
 
-def tell(loss: Loss, norm: Tensor, stop: bool, accelerator: "Accelerator") -> Told:
-    """Exchange a step's numbers, in one message; the only time that a step waits for a GPU."""
+def tell(loss: Loss, norm: Tensor, asked: tuple[bool, bool], accelerator: "Accelerator") -> Told:
+    """Exchange a step's numbers, and whether some process is `asked` to stop or to save, in one
+    message; the only time that a step waits for a GPU."""
     norm = unsharded(norm.detach())
-    ends = torch.stack([norm.double(), norm.new_tensor(stop, dtype=torch.float64)])
+    ends = torch.cat([norm.double()[None], norm.new_tensor(asked, dtype=torch.float64)])
     rows = torch.cat([loss.per_sample.detach().double(), loss.logsnr.detach().double(), ends])
     every: Tensor = accelerator.gather(rows).view(accelerator.num_processes, -1).cpu()  # type: ignore[union-attr] a tensor
     n = len(loss.per_sample)
-    per_sample, logsnr, ends = every.split([n, n, 2], dim=1)
-    length, asked = ends.amax(0).tolist()  # NaN wins
+    per_sample, logsnr, ends = every.split([n, n, 3], dim=1)
+    length, stop, late = ends.amax(0).tolist()  # NaN wins
     # Sample i of process r is sample i P + r of the batch.
-    return Told(per_sample.T.flatten(), logsnr.T.flatten(), length, asked > 0)
+    return Told(per_sample.T.flatten(), logsnr.T.flatten(), length, stop > 0, late > 0)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Progress(NamedTuple):
     """One finished step: images seen of `total`, its loss and gradient's norm, and the averaged
     denoiser so far; running means of the loss in buckets of logsnr ("-9" is [-10, -8)) and of the
-    speed; the most memory in use."""
+    speed; the most memory in use; whether it ended with a checkpoint."""
 
     images: int
     total: int
@@ -40,6 +40,7 @@ class Progress(NamedTuple):
     by_logsnr: dict[str, float]
     images_per_second: float
     memory_mb: float
+    saved: bool
 
 
 class Diverged(BadInput):
@@ -58,8 +59,9 @@ def fit(
 ) -> Generator[Progress, None, None]:
     """Train `denoiser` in place, one yield a step.
 
-    With a `run` folder, checkpoints go there every `checkpoint_every` images, at the end, when
-    `stop()` is true after a step, and when the caller closes the iterator; `log.jsonl` gets a line
+    With a `run` folder, checkpoints go there every `checkpoint_every` images, when the last is
+    `checkpoint_minutes` old, at the end, when `stop()` is true after a step, and when the caller
+    closes the iterator; `log.jsonl` gets a line
     about every second, or every `log_every` images. `resume` goes on from the folder's last
     checkpoint, if there is one. `say` is told what a person should know at the start.
 
@@ -137,7 +139,8 @@ def _steps(
                 loss = backward(worker, batch, training, accelerator)
             fresh = False
             grads = [w.grad for w in weights if w.grad is not None]
-            told = tell(loss, nn.utils.get_total_norm(grads), stop(), accelerator)
+            norm = nn.utils.get_total_norm(grads)
+            told = tell(loss, norm, (stop(), keeper.is_late), accelerator)
             seen, stopped = state.images_seen + training.batch, told.stop
             if not told.finite:
                 raise _diverged(told, step + 1, seen, keeper.saved if run else 0, training.lr)
@@ -154,10 +157,10 @@ def _steps(
             state = state._replace(images_seen=seen)
             bare = plain(told.per_sample, batch.chance)
             meter.add(seen, told.loss, rate, told.norm, bare, told.logsnr)
-            keeper.keep(state)
+            saved = keeper.keep(state, told.late)
             yield Progress(
                 seen, training.images, told.loss, rate, state.ema.average, told.norm,
-                meter.by_logsnr, meter.images_per_second, memory_mb(device),
+                meter.by_logsnr, meter.images_per_second, memory_mb(device), saved,
             )  # fmt: skip
         keeper.checkpoint(state)
     except GeneratorExit:

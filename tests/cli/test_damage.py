@@ -18,7 +18,8 @@ from scorefield.store import (
     write_tensors,
 )
 from scorefield.store.files import meaning_of
-from scorefield.use.classify import NoisyClassifier, keep_classifier
+from scorefield.train.noisy import NoisyClassifier
+from scorefield.use.classify import keep_classifier
 from tests.cli.conftest import TINY
 
 pytestmark = pytest.mark.slow

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import scorefield.cli.report
-import scorefield.cli.train
+import scorefield.report.overview
 from scorefield.cli.ending import ended, stop_now, stoppable
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
@@ -43,7 +42,9 @@ def test_a_signal_while_importing(signum):
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_at_work(cli, run, monkeypatch, signum):
     before = signal.getsignal(signum)
-    monkeypatch.setattr(scorefield.cli.report, "overview", lambda *_: os.kill(os.getpid(), signum))
+    monkeypatch.setattr(
+        scorefield.report.overview, "overview", lambda *_: os.kill(os.getpid(), signum)
+    )
     assert cli("report", run) == (130, "", "stopped\n")
     assert signal.getsignal(signum) == before
     assert not (run / "report.html").exists()

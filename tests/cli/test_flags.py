@@ -8,10 +8,10 @@ from scorefield.cli import COMMANDS
 
 FLAGS = {
     "train digits": """
-        --help --out --resume --json --net --images --batch --lr --warmup --decay --weight-decay
-        --clip --ema --ema-lengths --snapshot-every --precision --compile --checkpoint-every
-        --log-every --trackers --seed
-        --data.name --data.path --data.size --data.channels
+        --help --json --out --resume --net --init --images --batch --lr --warmup --decay
+        --weight-decay --clip --ema --ema-lengths --snapshot-every --precision --compile
+        --checkpoint-every --checkpoint-minutes --log-every --trackers --seed
+        --data.name --data.path --data.size --data.channels --data.flip --data.no-flip
         --objective.kind --objective.schedule --objective.cleanest --objective.view
         --objective.weight --objective.times --objective.dropout
         --sample.solver --sample.steps --sample.grid --sample.guidance
@@ -49,8 +49,8 @@ FLAGS = {
         --help --from --to --attribute --strength --between --mode --label --steps --solver
         --average --out --json
     """,
-    "report": "--help --out --json",
-    "ema": "--help --length --images --json",
+    "report": "--help --json --out",
+    "ema": "--help --json --length --images",
     "explain": "--help --json",
     "check": "--help --json",
     "catalogue": "--help --json",

@@ -3,11 +3,12 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-import scorefield.cli.train
+import scorefield.report.stages
 from scorefield.base import BadInput
 from scorefield.store import load_checkpoint, read_tensors
 
@@ -133,14 +134,14 @@ def test_resume_of_another_recipe_is_refused(refused, run):
 def test_a_resumed_run_ends_as_one_that_was_not_stopped(cli, tmp_path, tiny, monkeypatch):
     words = ("train", "digits", *tiny)
     assert cli(*words, "--out", tmp_path / "whole").code == 0
-    real = scorefield.cli.train._preview
+    real = scorefield.report.stages.draw_stage
 
     def crash(step, config, out):
         real(step, config, out)
         shutil.copytree(out, tmp_path / "cut")
         raise OSError("a crash")
 
-    monkeypatch.setattr(scorefield.cli.train, "_preview", crash)
+    monkeypatch.setattr(scorefield.report.stages, "draw_stage", crash)
     code, _, err = cli(*words, "--out", tmp_path / "crashed")
     assert code == 1
     assert "a crash" in err
@@ -153,11 +154,82 @@ def test_a_resumed_run_ends_as_one_that_was_not_stopped(cli, tmp_path, tiny, mon
         assert all(torch.equal(a[k], b[k]) for k in a)
 
 
+def same_weights(a, b) -> bool:
+    x, y = (read_tensors(run / "ema.safetensors") for run in (a, b))
+    return x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x)
+
+
+def test_settings_of_a_file_are_the_start_and_flags_change_them(cli, trained, tmp_path, refused):
+    config = trained / "config.json"
+    assert cli("train", "--config", config, "--out", tmp_path / "again").code == 0
+    assert same_weights(tmp_path / "again", trained)
+    words = (f"--config={config}", "--out", tmp_path / "other", "--seed", 1, "--images", 32)
+    assert cli("train", *words).code == 0
+    training = json.loads((tmp_path / "other" / "config.json").read_text())["config"]["training"]
+    assert (training["seed"], training["batch"], training["images"]) == (1, 32, 32)
+    few = tmp_path / "few.json"
+    few.write_text('{"data": {"name": "moons"}, "training": {"images": 64, "batch": 64}}')
+    assert cli("train", "--config", few, "--out", tmp_path / "few").code == 0
+    assert json.loads((tmp_path / "few" / "config.json").read_text())["config"]["net"][:3] == "mlp"
+    few.write_text('{"data": {"nam": "moons"}}')
+    assert "few.json: settings.data has an unknown field 'nam'" in refused("train", "--config", few)
+    assert "--config names no file" in refused("train", "--config")
+
+
+def test_a_run_begins_with_the_weights_of_another(cli, refused, trained, tmp_path, tiny):
+    out = tmp_path / "run"
+    first = shutil.copytree(trained, tmp_path / "first")
+    still = ["--images", 64, "--lr", 1e-30, "--warmup", 0, "--seed", 5, "--init", first]
+    assert cli("train", "digits", "--out", out, *tiny, *still).code == 0
+    assert same_weights(out, trained)
+    assert json.loads((out / "config.json").read_text())["config"]["init"] == str(first)
+    shutil.rmtree(first)
+    assert cli("train", "digits", "--out", out, "--resume", "--images", 96).code == 0
+    assert same_weights(out, trained)
+    said = refused("train", "digits", "--out", out, "--resume", "--init", trained)
+    assert f"started with --init {first}, now it is {trained}" in said
+    said = refused("train", "moons", "--out", tmp_path / "moons", "--init", trained)
+    assert (
+        "unet:width=8,multipliers=1,blocks=1 with view edm on 1x8x8, 10 classes, and this" in said
+    )
+    assert "no config.json" in refused("train", "digits", "--init", tmp_path)
+
+
+def test_a_first_picture_comes_before_the_first_checkpoint(cli, tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr(scorefield.report.stages, "FIRST", 0.0)
+    assert cli("train", "digits", "--out", tmp_path / "run", *tiny).code == 0
+    names = sorted(path.name for path in (tmp_path / "run" / "samples").iterdir())
+    assert names == ["000000032.png", "000000064.png", "000000128.png"]
+
+
+def test_pictures_of_progress_have_at_most_eight_rows(cli, refused, tmp_path, tiny):
+    x = np.random.RandomState(0).randint(0, 256, (30, 8, 8)).astype(np.uint8)
+    np.savez(tmp_path / "x.npz", x=x, y=["cat", "dog", "owl"] * 10)
+    words = ("npz", "--data.path", tmp_path / "x.npz", "--out", tmp_path / "run", *tiny)
+    assert cli("train", *words, "--data.flip").code == 0
+    sheet = Image.open(tmp_path / "run" / "samples" / "000000128.png")
+    assert sheet.width / sheet.height == pytest.approx((9 * 9 + 1) / (8 * 9 + 1))  # 9 x 8 of 8 + 1
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["data"]["classes"] == ["cat", "dog", "owl"]
+    assert config["config"]["data"]["flip"]
+    assert "--data.flip is of pictures" in refused("train", "moons", "--data.flip")
+
+
+def test_what_is_in_a_folder_is_told_before_it_is_trained_on(cli, tmp_path, tiny):
+    (tmp_path / "photos").mkdir()
+    for i in range(8):
+        Image.new("L", (8, 8), 30 * i).save(tmp_path / "photos" / f"{i}.png")
+    words = ("folder", "--data.path", tmp_path / "photos", "--out", tmp_path / "run", *tiny)
+    _, _, err = cli("train", *words)
+    assert "folder: 7 to train on and 1 held out; 1 x 8 x 8; files of 8 x 8 pixels" in err
+    assert err.index("held out") < err.index("img/s")
+
+
 def test_a_picture_that_fails_does_not_end_the_training(cli, tmp_path, tiny, monkeypatch):
     def fail(*args, **keywords):
         raise BadInput("2 of 80 samples are not finite.", "Wait.")
 
-    monkeypatch.setattr(scorefield.cli.train, "generate", fail)
+    monkeypatch.setattr(scorefield.report.stages, "generate", fail)
     code, _, err = cli("train", "digits", "--out", tmp_path / "run", *tiny)
     assert code == 0
     assert "no picture at 64 images: 2 of 80 samples" in err

@@ -12,12 +12,8 @@ from scorefield.cli import train_classifier as command
 from scorefield.guide.classifier import classifier
 from scorefield.nets.classifier import Classifier
 from scorefield.run.open import data_of, open_run
-from scorefield.use.classify import (
-    NoisyClassifier,
-    keep_classifier,
-    open_classifier,
-    train_classifier,
-)
+from scorefield.train.noisy import NoisyClassifier, train_classifier
+from scorefield.use.classify import keep_classifier, open_classifier
 from scorefield.use.generate import generate
 
 pytestmark = pytest.mark.slow
@@ -114,7 +110,7 @@ def test_guided_samples_reach_their_class_more_often(run):
     """The tiny run's denoiser knows nothing of digits: its classifier alone pulls to the class.
     log p is -2.33 without it and -2.01 at scale 4."""
     opened = open_run(run)
-    noisy = train_classifier(opened, data_of(opened), 4096, width=8, blocks=1)
+    noisy = train_classifier(opened.denoiser, data_of(opened), 4096, width=8, blocks=1)
     label, level = torch.arange(40) % 10, Level.of(0.9, 0.1)
 
     def found(scale: float) -> float:
@@ -129,7 +125,8 @@ def test_guided_samples_reach_their_class_more_often(run):
 def test_it_is_deterministic(run):
     opened = open_run(run)
     one, two = (
-        train_classifier(opened, data_of(opened), 256, width=8, blocks=1, seed=3) for _ in range(2)
+        train_classifier(opened.denoiser, data_of(opened), 256, width=8, blocks=1, seed=3)
+        for _ in range(2)
     )
     assert one.digest == two.digest
 

@@ -98,6 +98,26 @@ def test_labels_follow_their_examples(tmp_path, key):
     assert data.test.cond["label"].bincount().tolist() == [1, 1, 1, 1]
 
 
+def test_labels_of_text_are_the_sorted_names(tmp_path):
+    label = np.array(["owl", "cat", "cat", "owl", "ant"] * 4)
+    x = (label[:, None] == ["ant", "cat", "owl"]).argmax(1)[:, None]
+    data = read(tmp_path, x=x, y=label, x_test=x[:3], y_test=label[:3].astype(bytes))
+    assert data.classes == ("ant", "cat", "owl")
+    for split in (data.train, data.test):
+        assert torch.equal(split.cond["label"].float(), split.x[:, 0])
+    says = "unknown class of 'y_test' in .* 'ow'. Did you mean 'owl'"
+    refused(says, read, tmp_path, x=x, y=label, x_test=x[:1], y_test=["ow"])
+
+
+def test_an_npy_is_x_alone(tmp_path):
+    np.save(tmp_path / "one.npy", counting(10, 5, 5))
+    np.savez(tmp_path / "one.npz", x=counting(10, 5, 5))
+    npy, npz = (load(str(tmp_path / f"one.{kind}")) for kind in ("npy", "npz"))
+    assert torch.equal(npy.train.x, npz.train.x)
+    np.save(tmp_path / "one.npy", np.array([{}]))
+    refused("pickle", load, str(tmp_path / "one.npy"))
+
+
 def test_given_test_arrays_are_the_test_split(tmp_path):
     data = read(
         tmp_path, x=np.zeros((5, 2)), y=[0, 1, 2, 3, 9], x_test=np.ones((2, 2)), y_test=[9, 0]
@@ -196,8 +216,8 @@ def test_truncated_files_and_a_flipped_byte(tmp_path, part):
 
 
 def test_other_files_and_no_file(tmp_path):
-    np.save(tmp_path / "one.npy", np.zeros((5, 2)))
-    refused("not a whole .npz file", load, "npz", path=str(tmp_path / "one.npy"))
+    (tmp_path / "one.npz").write_bytes(b"no archive")
+    refused("not a whole .npz file", load, "npz", path=str(tmp_path / "one.npz"))
     refused("there is no such file", load, str(tmp_path / "none.npz"))
     with zipfile.ZipFile(tmp_path / "text.npz", "w") as archive:
         archive.writestr("x.npy", "not an array")

@@ -151,13 +151,14 @@ def test_turned_as_its_exif_says(tmp_path, orientation):
     [(255, 255), (256, 1023), (1023, 1023), (3071, 4095), (9000, 16383), (65535, 65535)],
 )
 def test_the_largest_level_of_the_set_says_how_many_bits(peak, full):
-    x, _, white = stack(grey([[0, 5]]), grey([[peak, 1]]))
+    x, _, white, _ = stack(grey([[0, 5]]), grey([[peak, 1]]))
     assert (white, x[:, 0, 0].tolist()) == (full, [[0, 5], [peak, 1]])
     assert x.dtype == (np.uint8 if full == 255 else np.int32)
 
 
 def test_pictures_of_8_bits_beside_deep_ones_keep_their_black_and_white():
-    x, _, full = stack(shallow(Image.fromarray(np.array([[0, 255]], np.uint8))), grey([[3, 3000]]))
+    shades = Image.fromarray(np.array([[0, 255]], np.uint8))
+    x, _, full, _ = stack(shallow(shades), grey([[3, 3000]]))
     assert (full, x[:, 0, 0].tolist()) == (4095, [[0, 4095], [3, 3000]])
 
 
@@ -169,7 +170,7 @@ def test_the_size_asked_for_does_not_change_the_scale():
 
 def test_transparency_is_laid_on_the_white_of_the_set():
     pixels = np.array([[[900, 65535], [40000, 0], [800, 32768]]])
-    x, _, full = stack(png16(pixels), grey([[0, 0, 4000]]))
+    x, _, full, _ = stack(png16(pixels), grey([[0, 0, 4000]]))
     assert full == 4095  # hidden levels do not count
     half = 32768 / 65535
     assert x[0, 0, 0].tolist() == [900, 4095, round(800 * half) + round(4095 * (1 - half))]

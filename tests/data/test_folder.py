@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from scorefield.data import Data, load
+from scorefield.data.remark import remarks
 from tests.refusal import refused
 
 
@@ -203,3 +204,26 @@ def test_animations_give_their_first_frame(tmp_path):
         frames = [Image.fromarray(np.full((4, 4), level, np.uint8)) for level in (10, 200)]
         frames[0].save(tmp_path / f"{name}.gif", save_all=True, append_images=frames[1:])
     assert levels(read(tmp_path)) == [10, 10]
+
+
+def test_what_was_found_is_told(tmp_path: Path):
+    for i in range(9):
+        save(tmp_path / "dog" / f"{i}.png", i, (8, 6))
+    see_through = Image.new("RGBA", (4, 4), (9, 9, 9, 128))
+    see_through.save(tmp_path / "dog" / "see.png")
+    (tmp_path / "cat").mkdir()
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (20, 30)).save(tmp_path / "cat" / "turned.jpg", exif=turned)
+    Image.new("CMYK", (4, 4)).save(tmp_path / "cat" / "print.jpg")
+    (told,) = remarks(read(tmp_path, size=4))
+    assert told == (
+        "folder: 11 to train on and 1 held out; 3 x 4 x 4; 2 classes: cat 2, dog 10; files of "
+        "4 x 4 to 20 x 30 pixels; 1 of CMYK, made RGB; 1 turned as their EXIF says; 1 with an "
+        "alpha channel, laid on white"
+    )
+    Image.fromarray(np.full((4, 4), 60000, np.uint16)).save(tmp_path / "cat" / "deep.png")
+    told, deep = remarks(read(tmp_path, size=4))
+    assert "1 of more than 8 bits" in told
+    assert "white 65535" in deep
+    assert not list(remarks(load("digits")))

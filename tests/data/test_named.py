@@ -35,7 +35,7 @@ def test_a_folder_and_an_npz_by_their_paths(tmp_path):
 def test_an_unknown_name_suggests_the_nearest():
     refused("unknown data set 'mnits'. Did you mean 'mnist'", load, "mnits")
     refused("unknown data set ''", load, "")
-    refused("no folder of pictures and no .npz file.*huggingface", load, "no/such/place")
+    refused("no folder of pictures and no .npz or .npy file.*huggingface", load, "no/such/place")
     refused("unknown data set 'some/where'", load, "some/where", path="else/where")
 
 

@@ -173,13 +173,13 @@ def test_postscript_is_not_run():
 
 def test_one_colour_picture_makes_all_rgb_and_the_rest_grey_triples():
     sources = [("a", png(Image.new("L", (2, 2), 9))), ("b", png(Image.new("RGB", (2, 2), RED)))]
-    x, kept, full = stack_pictures(sources, 2, None, None, "here")
+    x, kept, full, _ = stack_pictures(sources, 2, None, None, "here")
     assert ((x.dtype, full), x.shape, kept.tolist()) == ((np.uint8, 255), (2, 3, 2, 2), [0, 1])
     assert x[:, :, 0, 0].tolist() == [[9, 9, 9], [255, 0, 0]]
 
 
 def test_all_grey_is_one_contiguous_channel():
-    x, _, _ = stack_pictures([("a", png(Image.new("L", (2, 2), 9)))] * 3, 3, None, None, "here")
+    x, *_ = stack_pictures([("a", png(Image.new("L", (2, 2), 9)))] * 3, 3, None, None, "here")
     assert x.shape == (3, 1, 2, 2)
     assert x.flags.c_contiguous
     assert x.base is None  # not a view that keeps three channels alive
@@ -187,7 +187,7 @@ def test_all_grey_is_one_contiguous_channel():
 
 def test_order_survives_the_threads():
     sources = [(str(i), png(Image.new("L", (1 + i % 3, 1 + i % 3), i % 256))) for i in range(1500)]
-    x, kept, _ = stack_pictures(sources, 1500, 1, None, "here")
+    x, kept, *_ = stack_pictures(sources, 1500, 1, None, "here")
     assert x.flatten().tolist() == [i % 256 for i in range(1500)]
     assert kept.tolist() == list(range(1500))
 

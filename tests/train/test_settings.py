@@ -17,6 +17,7 @@ from scorefield.train import Training
         {"clip": 0.0}, {"clip": math.nan}, {"warmup": -1}, {"weight_decay": -0.1},
         {"weight_decay": math.nan}, {"ema": 1.0}, {"ema": -0.1}, {"ema": math.nan},
         {"seed": -1}, {"seed": 2**32}, {"snapshot_every": -1}, {"log_every": -1},
+        {"checkpoint_minutes": -1},
         {"ema_lengths": (0.1, 0.3)}, {"ema_lengths": (0.0,)}, {"ema_lengths": (0.1, 0.1)},
         {"ema_lengths": (math.nan,)}, {"trackers": ("wandb", "wandb")},
     ],

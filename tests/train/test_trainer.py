@@ -7,11 +7,12 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from scorefield.data import Data, Scaling, Split
+from scorefield.data import Conditions, Data, Scaling, Split
 from scorefield.denoise import Denoiser
 from scorefield.nets import MLP
 from scorefield.objective import Adaptive, LogNormal, Objective
@@ -19,6 +20,7 @@ from scorefield.process import Cosine
 from scorefield.store import Log, load_checkpoint, load_weights, snapshots
 from scorefield.train import Diverged, Training, fit, meter, order, state
 from scorefield.train.state import optimizer_tensors, restore_optimizer
+from scorefield.train.step import draw_batch
 from tests.refusal import refused
 
 SETTINGS = Training(images=320, batch=32, lr=1e-2, warmup=64, checkpoint_every=96)
@@ -212,6 +214,44 @@ def no_room_for_the_log(patch) -> None:
         real(self, row)
 
     patch.setattr(Log, "write", full)
+
+
+def test_checkpoints_by_time_change_nothing_else(data, tmp_path):
+    by_images, steps = trained(data, SETTINGS, tmp_path / "images")
+    assert [s.images for s in steps if s.saved] == [96, 192, 288, 320]
+    always = replace(SETTINGS, checkpoint_minutes=1e-9)
+    by_time, steps = trained(data, always, tmp_path / "time")
+    assert all(s.saved for s in steps)
+    assert torch.equal(weights(by_time), weights(by_images))
+    _, steps = trained(data, replace(always, checkpoint_minutes=0), tmp_path / "never")
+    assert sum(s.saved for s in steps) == 4
+
+
+def pictures(flip: bool) -> Data:
+    """Of two pixels, black and white, with themselves as the image that they are told."""
+    x = torch.tensor([0, 255], dtype=torch.uint8).expand(64, 1, 1, 2).clone()
+    told = Conditions(image=1, image_scaling=Scaling((127.5,), (127.5,)))
+    split = Split(x, {"label": torch.arange(64) % 2, "image": x})
+    scaling = Scaling((127.5,), (127.5,))
+    return Data("pairs", split, split, ("l", "r"), scaling, told, flip=flip)
+
+
+def left(flip: bool, step: int = 0, rank: int = 0, processes: int = 1) -> torch.Tensor:
+    """The left pixels of a step's pictures."""
+    where = SimpleNamespace(process_index=rank, num_processes=processes, device=torch.device("cpu"))
+    data = pictures(flip)
+    batch = draw_batch(data, data.train, OBJECTIVE, SETTINGS, step, where)  # type: ignore[arg-type]
+    assert torch.equal(batch.cond["image"], batch.x0)
+    return batch.x0[:, 0, 0, 0]
+
+
+def test_half_of_the_pictures_are_flipped_by_the_seed_of_the_step():
+    assert set(left(False).tolist()) == {-1.0}
+    many = torch.cat([left(True, step) for step in range(30)])
+    assert abs(float(many.mean())) < 0.13  # four deviations of 960 coins
+    assert torch.equal(left(True, 3), left(True, 3))  # as after a resume
+    assert not torch.equal(left(True, 3), left(True, 4))
+    assert torch.equal(left(True, 3)[1::2], left(True, 3, rank=1, processes=2))
 
 
 @pytest.mark.parametrize(

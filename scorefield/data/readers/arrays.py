@@ -3,12 +3,13 @@
 import warnings
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from scorefield.base import BadInput
+from scorefield.base import BadInput, unknown
 from scorefield.data.conditions import KINDS, condition, conditions_of, finite
 from scorefield.data.sets import EIGHT_BIT, Data, Scaling, split_at, split_off
 
@@ -23,6 +24,7 @@ DAMAGE += (zipfile.BadZipFile, zlib.error)
 def npz(path: str, channels: int | None = None) -> Data:
     """The arrays of a NumPy .npz file: `x` (or the only array), and optionally the conditions `y`
     (or `label`), `vector`, `image` and `tokens`, and a test split: `x_test`, `y_test`, and so on.
+    A .npy file is x alone.
 
     - (N, D) are vectors, standardised per coordinate.
     - (N, H, W) are grey pictures.
@@ -30,10 +32,10 @@ def npz(path: str, channels: int | None = None) -> Data:
       `channels`, the one of that many. If both or neither fit, that is an error.
     uint8 pictures stay as they are, 0..255 onto [-1, 1]; other pictures have the training minimum
     and maximum put onto -1 and 1. Means are taken away in the file's own precision (`finite`). `y`
-    are class indices (N,); the other conditions are those of `condition`. Without `x_test` a tenth
-    is held out. Nothing pickled is ever read.
+    are class indices (N,), or text: then the classes are its words, sorted. The other conditions
+    are those of `condition`. Without `x_test` a tenth is held out. Nothing pickled is ever read.
     """
-    found = read_npz(Path(path))
+    found = read_arrays(Path(path), "data.path")
     x_name = _examples_name(path, found)
     y_name = "label" if "label" in found else "y"
     if "y" in found and "label" in found:
@@ -50,8 +52,9 @@ def npz(path: str, channels: int | None = None) -> Data:
         warnings.warn(f"'{path}': ignored the arrays {', '.join(ignored)}.", stacklevel=3)
 
     x = examples(found[x_name], f"'{x_name}' in '{path}'", channels)
-    label = _labels(found[y_name], len(x), f"'{y_name}' in '{path}'") if y_name in found else None
-    classes = classes_of(label, len(x), f"'{path}'")
+    label, classes = None, ()
+    if y_name in found:
+        label, classes = _classes(found[y_name], len(x), f"'{y_name}' in '{path}'")
     more = _conditions(found, "", path, x)
     if "x_test" not in found:
         train, test = split_off(x, label, more=more)
@@ -59,7 +62,8 @@ def npz(path: str, channels: int | None = None) -> Data:
         x_test = examples(found["x_test"], f"'x_test' in '{path}'", channels)
         label_test = None
         if label is not None:
-            label_test = _labels(found["y_test"], len(x_test), f"'y_test' in '{path}'")
+            label_test = indices(found["y_test"], classes, f"'y_test' in '{path}'")
+            _check_count(label_test, len(x_test), f"'y_test' in '{path}'")
         train = split_at(x, label, slice(None), more)
         more_test = _conditions(found, "_test", path, x_test)
         test = split_at(x_test, label_test, slice(None), more_test)
@@ -191,17 +195,35 @@ def _channels_first(array: np.ndarray, where: str, channels: int | None) -> np.n
     return array if first else array.transpose(0, 3, 1, 2)
 
 
-def _labels(array: np.ndarray, count: int, where: str) -> np.ndarray:
-    """Class indices (N,) as int64; a column (N, 1) is taken as (N,)."""
+def _classes(array: np.ndarray, count: int, where: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Class indices (N,) of training labels, and the names of the classes."""
+    names = tuple(map(str, np.unique(array))) if array.dtype.kind in "US" else ()
+    label = indices(array, names, where)
+    _check_count(label, count, where)
+    return label, names or classes_of(label, count, where)
+
+
+def indices(array: np.ndarray, names: Sequence[str], where: str) -> np.ndarray:
+    """Class indices (N,) as int64, of indices or of text among `names`; a column (N, 1) is taken as
+    (N,)."""
     label = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
-    if label.dtype.kind not in "biu" or label.ndim != 1:
+    if label.dtype.kind not in "biuUS" or label.ndim != 1:
         raise BadInput(
             f"{where} has shape {array.shape} and type {array.dtype}.",
-            "Labels are integers of shape (N,).",
+            "Labels are integers or text, of shape (N,).",
         )
+    if label.dtype.kind in "biu":
+        return label.astype(np.int64)
+    words, place = np.unique(label.astype(str), return_inverse=True)
+    for word in words:
+        if word not in names:
+            raise unknown(f"class of {where}", str(word), names)
+    return np.array([list(names).index(word) for word in words])[place]
+
+
+def _check_count(label: np.ndarray, count: int, where: str) -> None:
     if len(label) != count:
         raise BadInput(f"{where} has {len(label)} labels for {count} examples.", "Give one each.")
-    return label.astype(np.int64)
 
 
 def classes_of(label: np.ndarray | None, count: int, where: str) -> tuple[str, ...]:

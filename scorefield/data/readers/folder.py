@@ -30,13 +30,14 @@ def folder(path: str, size: int | None = None, channels: int | None = None) -> D
     test_files = [] if test_root is None else _picture_files(test_root)
     files = train_files + test_files
     names = [file.relative_to(root).as_posix() for file in files]
-    x, kept, full = stack_pictures(zip(names, files), len(files), size, channels, f"'{path}'")
+    stack = stack_pictures(zip(names, files), len(files), size, channels, f"'{path}'")
+    x, kept, full, done = stack
 
     roots = [train_root] * len(train_files) + [test_root or root] * len(test_files)
     tops = [_class_name(file, top) for file, top in zip(files, roots)]
     label, classes = _classes([tops[i] for i in kept], [names[i] for i in kept])
     train, test = split_files(x, label, kept, len(train_files), test_root is None)
-    return Data("folder", train, test, classes, Scaling.range(0, full))
+    return Data("folder", train, test, classes, Scaling.range(0, full), done=done)
 
 
 def _split_folders(root: Path) -> tuple[Path, Path | None]:

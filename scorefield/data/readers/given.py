@@ -21,17 +21,17 @@ BEYOND = 1.5
 
 
 def kind_of(place: str, names: Iterable[str]) -> str:
-    """Whether a place is a folder of pictures or an .npz: the name of the data set that reads it.
+    """The name of the data set that reads a place: a folder of pictures, an .npz or .npy.
 
     Raises BadInput for others; `names` are those of the sets that are no place.
     """
     if place and Path(place).is_dir():
         return "folder"
-    if place.endswith(".npz"):
+    if place.endswith((".npz", ".npy")):
         return "npz"
     if os.sep in place or Path(place).is_file():
         raise BadInput(
-            f"'{place}' is no folder of pictures and no .npz file.",
+            f"'{place}' is no folder of pictures and no .npz or .npy file.",
             "For the other files and for Hugging Face names, use the data set huggingface with "
             f"`data.path` {place}.",
         )

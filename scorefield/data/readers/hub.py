@@ -35,10 +35,11 @@ def huggingface(path: str, size: int | None = None, channels: int | None = None)
     label_column = _label_column(parts[0])
     image_column = _image_column(parts[0], path)
     _same_columns(parts, path)
-    full = None
+    full, done = None, ()
     if image_column is not None:
         sources, count = _files(parts, image_column), sum(map(len, parts))
-        x, kept, full = stack_pictures(sources, count, size, channels, f"'{path}'")
+        stack = stack_pictures(sources, count, size, channels, f"'{path}'")
+        x, kept, full, done = stack
     else:
         x, kept = _vectors(parts, label_column, size, channels, path)
 
@@ -49,7 +50,7 @@ def huggingface(path: str, size: int | None = None, channels: int | None = None)
     splits = split_files(x, label, kept, len(parts[0]), len(parts) == 1)
     scaling = scaling_of(splits[0].x) if full is None else Scaling.range(0, full)
     train, test = (split.kept(scaling, Conditions()) for split in splits)
-    return Data("huggingface", train, test, classes, scaling)
+    return Data("huggingface", train, test, classes, scaling, done=done)
 
 
 def _splits(path: str) -> "dict[str, Dataset]":

@@ -7,6 +7,7 @@ does (`full_scale`), and 0..full goes onto [-1, 1] for every picture of it.
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
@@ -28,6 +29,8 @@ MOVING = ("AVIF", "GIF", "PNG", "TIFF", "WEBP")
 """Formats whose frames are pictures of their own, not previews or layers of one."""
 FRAMES = "several frames, of which the first is read"
 BITS = "colours of more than 8 bits, of which 8 are read (PNG and TIFF are read whole)"
+ALPHA, CMYK = "with an alpha channel, laid on white", "of CMYK, made RGB"
+TURNED, DEEP = "turned as their EXIF says", "of more than 8 bits"
 LUMA = (0.299, 0.587, 0.114)
 """Of red, green and blue in grey (ITU-R 601)."""
 
@@ -55,13 +58,15 @@ class Picture(NamedTuple):
 
     uint8, or of a file of more bits float32 in the file's own levels up to `peak`, times how opaque
     they are; `clear` (H, W) is then the share of white that shines through. `lost` says what of the
-    file was not read.
+    file was not read, `done` what was done to it, and `file_size` is its width and height.
     """
 
     levels: np.ndarray
     peak: int = 255
     clear: np.ndarray | None = None
     lost: str = ""
+    done: tuple[str, ...] = ()
+    file_size: tuple[int, int] = (0, 0)
 
     @property
     def is_deep(self) -> bool:
@@ -92,24 +97,32 @@ def read_picture(source: Path | bytes, size: int | None, channels: int | None) -
     from PIL import Image, ImageOps
 
     with open_picture(source) as opened:
-        raw = raw_mode(opened)
+        raw, file_size = raw_mode(opened), opened.size
         several = opened.format in MOVING and getattr(opened, "is_animated", False)
         if opened.mode.startswith("I") or raw in LOW_BYTES:
             levels, clear = read_deep(opened, raw, lambda: open_picture(source))
             deep = _deep(levels, clear, turn_of(opened), size, channels)
-            return deep._replace(lost=FRAMES if several else "")
+            done = _done(opened, clear is not None) + (DEEP,)
+            return deep._replace(lost=FRAMES if several else "", done=done, file_size=file_size)
         if size is not None:
             # JPEG only: decode at the smallest power-of-two fraction that leaves Lanczos a factor
             # of two, which is far faster for photographs.
             opened.draft(None, (2 * size, 2 * size))
         opened.load()
-        turn = turn_of(opened)
+        turn, done = turn_of(opened), _done(opened, has_alpha(opened))
         picture = _on_white(opened if turn is None else opened.transpose(turn))
     if channels is not None:
         picture = picture.convert({1: "L", 3: "RGB"}[channels])
     if size is not None:
         picture = ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
-    return Picture(np.asarray(picture), lost=FRAMES if several else BITS if ";16" in raw else "")
+    lost = FRAMES if several else BITS if ";16" in raw else ""
+    return Picture(np.asarray(picture), lost=lost, done=done, file_size=file_size)
+
+
+def _done(opened: "Image", transparent: bool) -> tuple[str, ...]:
+    """What reading does to a picture, its size apart."""
+    found = {ALPHA: transparent, CMYK: opened.mode == "CMYK", TURNED: turn_of(opened) is not None}
+    return tuple(words for words, true in found.items() if true)
 
 
 def open_picture(source: Path | bytes) -> "Image":
@@ -189,11 +202,13 @@ def _plane(values: np.ndarray, turn: "Transpose | None", size: int | None) -> np
 
 class Stack(NamedTuple):
     """The pictures x (N, C, H, W), which of the sources they are, and the level that is white:
-    x is uint8 of 0..255, or int32 of 0..full where files of more bits are among them."""
+    x is uint8 of 0..255, or int32 of 0..full where files of more bits are among them. `done` says
+    how large the files were and what was done to how many."""
 
     x: np.ndarray
     kept: np.ndarray
     full: int
+    done: tuple[str, ...]
 
 
 def stack_pictures(
@@ -239,6 +254,8 @@ class _Pile:
         self.shallow: list[bool] = []
         self.clear: dict[int, np.ndarray] = {}
         self.lost: dict[str, list[str]] = {}
+        self.done = Counter[str]()
+        self.sizes = set[tuple[int, int]]()
 
     def add(self, number: int, name: str, picture: Picture) -> None:
         levels = picture.levels if picture.levels.ndim == 3 else picture.levels[..., None]
@@ -261,6 +278,8 @@ class _Pile:
             self.clear[row] = picture.clear
         if picture.lost:
             self.lost.setdefault(picture.lost, []).append(name)
+        self.done.update(picture.done)
+        self.sizes.add(picture.file_size)
         self.x[row] = levels.transpose(2, 0, 1)
         self.kept.append(number)
         self.names.append(name)
@@ -283,9 +302,14 @@ class _Pile:
                 x[row] = np.rint(x[row] * (full / 255))
             for row, clear in self.clear.items():
                 x[row] += np.rint(full * clear).astype(np.int32)
-        return Stack(
-            x.astype(np.uint8, copy=False) if full == 255 else x, np.array(self.kept), full
-        )
+        x = x.astype(np.uint8, copy=False) if full == 255 else x
+        return Stack(x, np.array(self.kept), full, self._told())
+
+    def _told(self) -> tuple[str, ...]:
+        ends = sorted(self.sizes, key=lambda size: size[0] * size[1])
+        sizes = dict.fromkeys(f"{width} x {height}" for width, height in (ends[0], ends[-1]))
+        done = (f"{n:,} {words}" for words, n in self.done.items())
+        return (f"files of {' to '.join(sizes)} pixels", *done)
 
 
 def _in_threads(
