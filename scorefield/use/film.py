@@ -1,0 +1,52 @@
+"""Samples on their way from noise."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput, Level, Watch, quiet
+from scorefield.denoise import Denoiser
+from scorefield.draw import Asked, Job, Plan, tick
+
+MOMENTS = 48
+"""Of a film, at most, besides the samples at its end."""
+PICTURES, POINTS = 64, 2000
+"""Samples of a film, at most."""
+
+
+def check_film(n: int, shape: Sequence[int]) -> None:
+    """Raise BadInput for more samples than can be shown."""
+    most = POINTS if len(shape) == 1 else PICTURES
+    if n > most:
+        fact = f"a .gif shows at most {most} samples, and `n` is {n}."
+        raise BadInput(fact, "Ask for fewer, or for a .png.", "n")
+
+
+@torch.no_grad()
+def film(denoiser: Denoiser, plan: Plan, asked: Asked, watch: Watch = quiet) -> Iterator[Tensor]:
+    """The samples `(n, *shape)` at moments of their walk, on the CPU, those of `generate` last.
+
+    Of pictures the noise, then the denoised estimate D after each step; of points x itself,
+    as wide as data at every level: x / sqrt(alpha^2 + sigma^2 / sigma_data^2).
+    """
+    pictures, every = len(denoiser.shape) > 1, -(-plan.steps // MOMENTS)
+    job = Job.of(plan, asked, denoiser.shape, next(denoiser.parameters()))
+    yield _wide(job.x, plan.levels.at(0), denoiser.sigma_data)
+    while not job.done:
+        watch(job.k, plan.steps, "step")
+        (event,) = tick([job], denoiser)
+        if event.failure:
+            raise event.failure
+        job = event.job
+        if event.info and not job.done and job.k % every == 0:
+            here = plan.levels.at(job.k)
+            yield event.info.denoised.cpu() if pictures else _wide(job.x, here, denoiser.sigma_data)
+    watch(job.k, plan.steps, "step")
+    yield job.x.cpu()
+
+
+def _wide(x: Tensor, level: Level, sigma_data: float) -> Tensor:
+    """x in the size of data."""
+    a, s = level.like(x)
+    return (x / (a.square() + (s / sigma_data).square()).sqrt()).cpu()
