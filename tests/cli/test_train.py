@@ -113,15 +113,9 @@ def test_resume_with_other_settings_is_refused(refused, run, flag, says):
 
 def test_resume_may_change_what_does_not_touch_the_training(cli, run):
     flags = [
-        "--images",
-        "160",
-        "--checkpoint-every",
-        "32",
-        "--sample.steps",
-        "3",
-        "--sample.guidance",
+        "--images", "160", "--checkpoint-every", "32", "--sample.steps", "3", "--sample.guidance",
         "2",
-    ]
+    ]  # fmt: skip
     assert cli("train", "digits", "--out", run, "--resume", *flags).code == 0
     assert images_seen(run) == 160
 
@@ -246,21 +240,11 @@ def test_divergence_is_one_sentence(refused, tmp_path, tiny):
 
 def test_the_discrete_chain_trains(cli, tmp_path, tiny):
     flags = [
-        "--objective.schedule",
-        "ddpm",
-        "--objective.view",
-        "eps",
-        "--objective.weight",
-        "simple",
-    ]
+        "--objective.schedule", "ddpm", "--objective.view", "eps", "--objective.weight", "simple",
+    ]  # fmt: skip
     flags += [
-        "--objective.times",
-        "uniform",
-        "--sample.grid",
-        "timesteps",
-        "--sample.solver",
-        "ddim",
-    ]
+        "--objective.times", "uniform", "--sample.grid", "timesteps", "--sample.solver", "ddim",
+    ]  # fmt: skip
     assert cli("train", "digits", "--out", tmp_path / "run", *tiny, *flags).code == 0
     assert cli("sample", tmp_path / "run", "--n", 4, "--solver", "ddpm").code == 0
     assert (tmp_path / "run" / "samples" / "4-seeds.png").exists()
