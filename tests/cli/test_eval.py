@@ -51,6 +51,7 @@ def test_eval_of_pictures(cli, run, quick_judge):
     assert "eval.json" in err
 
 
+@pytest.mark.slow
 def test_the_fuller_evaluation_stays(cli, run, quick_judge):
     """Of the same weights; one of others, or of as many samples, gives way and is named."""
     assert cli("eval", run, "--n", 20).code == 0

@@ -125,6 +125,7 @@ def test_resume_of_another_recipe_is_refused(refused, run):
     assert "is a run on digits, the recipe moons is for moons" in said
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_as_one_that_was_not_stopped(cli, tmp_path, tiny, monkeypatch):
     words = ("train", "digits", *tiny)
     assert cli(*words, "--out", tmp_path / "whole").code == 0
@@ -153,6 +154,7 @@ def same_weights(a, b) -> bool:
     return x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x)
 
 
+@pytest.mark.slow
 def test_settings_of_a_file_are_the_start_and_flags_change_them(cli, trained, tmp_path, refused):
     config = trained / "config.json"
     assert cli("train", "--config", config, "--out", tmp_path / "again").code == 0
@@ -170,6 +172,7 @@ def test_settings_of_a_file_are_the_start_and_flags_change_them(cli, trained, tm
     assert "--config names no file" in refused("train", "--config")
 
 
+@pytest.mark.slow
 def test_a_run_begins_with_the_weights_of_another(cli, refused, trained, tmp_path, tiny):
     out = tmp_path / "run"
     first = shutil.copytree(trained, tmp_path / "first")
