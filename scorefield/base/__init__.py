@@ -11,20 +11,6 @@ from scorefield.base.noise import Noise, Seeded, Zero
 from scorefield.base.types import Cond, Denoise, Guide, Watch, quiet
 
 __all__ = [
-    "CLEAN",
-    "BadInput",
-    "Cond",
-    "Denoise",
-    "Guide",
-    "Level",
-    "Noise",
-    "Seeded",
-    "Watch",
-    "Zero",
-    "join",
-    "like",
-    "quiet",
-    "quotient",
-    "ratios",
-    "unknown",
-]
+    "CLEAN", "BadInput", "Cond", "Denoise", "Guide", "Level", "Noise", "Seeded", "Watch", "Zero",
+    "join", "like", "quiet", "quotient", "ratios", "unknown",
+]  # fmt: skip

@@ -17,17 +17,6 @@ from scorefield.catalogue.views import of_pictures as views
 from scorefield.data import datasets
 
 __all__ = [
-    "datasets",
-    "grids",
-    "guides",
-    "inverse",
-    "measures",
-    "networks",
-    "objectives",
-    "operators",
-    "schedules",
-    "solvers",
-    "times",
-    "views",
-    "weights",
-]
+    "datasets", "grids", "guides", "inverse", "measures", "networks", "objectives", "operators",
+    "schedules", "solvers", "times", "views", "weights",
+]  # fmt: skip

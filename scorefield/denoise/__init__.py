@@ -20,12 +20,5 @@ from scorefield.denoise.exact import DataSet, Gaussian, Mixture
 from scorefield.denoise.precondition import Denoiser, Parameterisation, views
 
 __all__ = [
-    "DataSet",
-    "Denoiser",
-    "Gaussian",
-    "Mixture",
-    "Parameterisation",
-    "convert",
-    "exact",
-    "views",
-]
+    "DataSet", "Denoiser", "Gaussian", "Mixture", "Parameterisation", "convert", "exact", "views",
+]  # fmt: skip

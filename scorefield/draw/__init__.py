@@ -10,15 +10,6 @@ from scorefield.draw.jobs import Event, Job, tick, walk
 from scorefield.draw.plan import Asked, Plan, guided
 
 __all__ = [
-    "Asked",
-    "CountedRows",
-    "Drawn",
-    "Event",
-    "Job",
-    "Plan",
-    "attempt",
-    "draw",
-    "guided",
-    "tick",
+    "Asked", "CountedRows", "Drawn", "Event", "Job", "Plan", "attempt", "draw", "guided", "tick",
     "walk",
-]
+]  # fmt: skip

@@ -32,23 +32,7 @@ from scorefield.guide.tilted import Tilted, TiltedParticles
 from scorefield.guide.views import Part, View
 
 __all__ = [
-    "Part",
-    "Particles",
-    "Population",
-    "Tilted",
-    "TiltedParticles",
-    "Twisted",
-    "View",
-    "anagram",
-    "autoguide",
-    "carried",
-    "cfg",
-    "chain",
-    "classifier",
-    "hybrid",
-    "interval",
-    "mixture",
-    "product",
-    "rescale",
-    "threshold",
-]
+    "Part", "Particles", "Population", "Tilted", "TiltedParticles", "Twisted", "View", "anagram",
+    "autoguide", "carried", "cfg", "chain", "classifier", "hybrid", "interval", "mixture",
+    "product", "rescale", "threshold",
+]  # fmt: skip

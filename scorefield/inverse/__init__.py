@@ -31,24 +31,7 @@ from scorefield.inverse.solvers import DDRM, DPS, Renewed, RePaint
 from scorefield.inverse.twisted import moment_twist, prior_twist, twisted
 
 __all__ = [
-    "DDRM",
-    "DPS",
-    "METHODS",
-    "Measurement",
-    "Moments",
-    "RePaint",
-    "Renewed",
-    "diffpir",
-    "dps",
-    "measure",
-    "mmps",
-    "moment_twist",
-    "moments",
-    "pigdm",
-    "prior_twist",
-    "replacement",
-    "restore",
-    "restorer",
-    "tmpd",
-    "twisted",
-]
+    "DDRM", "DPS", "METHODS", "Measurement", "Moments", "RePaint", "Renewed", "diffpir", "dps",
+    "measure", "mmps", "moment_twist", "moments", "pigdm", "prior_twist", "replacement", "restore",
+    "restorer", "tmpd", "twisted",
+]  # fmt: skip

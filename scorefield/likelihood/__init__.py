@@ -82,22 +82,7 @@ from scorefield.likelihood.flow import FlowLogProb, Rough, flow_log_prob, path
 from scorefield.likelihood.latent import direction, lerp, slerp
 
 __all__ = [
-    "Bound",
-    "Dequantised",
-    "Discretised",
-    "FlowLogProb",
-    "Rough",
-    "bits_per_dim",
-    "direction",
-    "elbo",
-    "flow_log_prob",
-    "gaussian",
-    "lerp",
-    "path",
-    "sde_bound",
-    "slerp",
-    "start_log_prob",
-    "truncated_normal",
-    "uniform",
-    "vlb",
-]
+    "Bound", "Dequantised", "Discretised", "FlowLogProb", "Rough", "bits_per_dim", "direction",
+    "elbo", "flow_log_prob", "gaussian", "lerp", "path", "sde_bound", "slerp", "start_log_prob",
+    "truncated_normal", "uniform", "vlb",
+]  # fmt: skip

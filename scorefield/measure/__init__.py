@@ -36,28 +36,8 @@ from scorefield.measure.quality import Distance, Quality, distance, quality, rea
 from scorefield.measure.reference import Outcome, Reference, Seen, as_json
 
 __all__ = [
-    "Agreement",
-    "Distance",
-    "FrechetReport",
-    "Judge",
-    "Memorisation",
-    "PrecisionRecall",
-    "Proportion",
-    "Quality",
-    "Outcome",
-    "Reference",
-    "Report",
-    "Seen",
-    "agreement",
-    "distance",
-    "frechet",
-    "frechet_floor",
-    "frechet_gaussian",
-    "frechet_report",
-    "memorisation",
-    "as_json",
-    "precision_recall",
-    "quality",
-    "real_quality",
-    "train_judge",
-]
+    "Agreement", "Distance", "FrechetReport", "Judge", "Memorisation", "PrecisionRecall",
+    "Proportion", "Quality", "Outcome", "Reference", "Report", "Seen", "agreement", "distance",
+    "frechet", "frechet_floor", "frechet_gaussian", "frechet_report", "memorisation", "as_json",
+    "precision_recall", "quality", "real_quality", "train_judge",
+]  # fmt: skip

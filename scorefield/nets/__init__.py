@@ -19,13 +19,6 @@ from scorefield.nets.tokens import Tokens
 from scorefield.nets.unet import UNet
 
 __all__ = [
-    "MLP",
-    "CondEmbedding",
-    "DiT",
-    "Embedding",
-    "Summary",
-    "Tokens",
-    "UNet",
-    "describe",
+    "MLP", "CondEmbedding", "DiT", "Embedding", "Summary", "Tokens", "UNet", "describe",
     "noise_features",
-]
+]  # fmt: skip

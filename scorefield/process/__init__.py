@@ -34,24 +34,7 @@ from scorefield.process.schedules import EDM, VE, VP, Cosine, Flow, Pair, Schedu
 from scorefield.process.sde import Rates, flow_drift, rates, reverse_drift
 
 __all__ = [
-    "EDM",
-    "VE",
-    "VP",
-    "Cosine",
-    "DiscreteVP",
-    "Flow",
-    "Learned",
-    "Pair",
-    "Rates",
-    "Schedule",
-    "SubVP",
-    "constant_betas",
-    "cosine_betas",
-    "flow_drift",
-    "grids",
-    "linear_betas",
-    "rates",
-    "reverse_drift",
-    "sigmoid_betas",
-    "zero_terminal_snr",
-]
+    "EDM", "VE", "VP", "Cosine", "DiscreteVP", "Flow", "Learned", "Pair", "Rates", "Schedule",
+    "SubVP", "constant_betas", "cosine_betas", "flow_drift", "grids", "linear_betas", "rates",
+    "reverse_drift", "sigmoid_betas", "zero_terminal_snr",
+]  # fmt: skip

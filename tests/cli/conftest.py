@@ -18,6 +18,16 @@ TINY = [
 """Settings with which a run takes a second or two."""
 
 
+REFUSED = Path(__file__).with_name("refused")
+
+
+def refused_by(name: str, split: bool = False) -> list[list]:
+    """Rows of `refused/NAME.txt`: what is asked, and what is said of it."""
+    lines = (REFUSED / f"{name}.txt").read_text().splitlines()
+    rows = [line.split(" => ") for line in lines if not line.startswith("#")]
+    return [[words.split(), says] for words, says in rows] if split else rows
+
+
 class Said(NamedTuple):
     code: int
     out: str

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.cli.conftest import refused_by
+
 pytestmark = pytest.mark.slow
 
 
@@ -38,19 +40,6 @@ def test_parts_show_the_whole_first(cli, run, tmp_path):
     assert picture.size == (4 * 96 + 8, 3 * 116 + 8)
 
 
-@pytest.mark.parametrize(
-    "words, said",
-    [
-        (("--views", "identity,rot45"), "rot45"),
-        (("--views", "identity,low:2"), "mixes identity"),
-        (("--views", "low:2,grey"), "do not add up"),
-        (("--labels", "6,9,3"), "--labels has 3 classes and --views 2 views"),
-        (("--labels", "6,19"), "--labels has 19"),
-        (("--views", "patches:3"), "do not fall into 3 x 3"),
-        (("--out", "a.jpg"), "a.jpg"),
-        (("--n", "0"), "--n is 0"),
-        (("--steps", "0"), "--steps is 0"),
-    ],
-)
+@pytest.mark.parametrize("words, said", refused_by("anagram", split=True))
 def test_bad_input_is_one_sentence(refused, run, words, said):
     assert said in refused("anagram", run, *words)

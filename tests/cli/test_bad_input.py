@@ -12,13 +12,10 @@ import scorefield.cli
 from scorefield.base import BadInput, Level, Zero
 from scorefield.solve import DDIM, sample
 from scorefield.store import write_tensors
-
-HERE = Path(__file__)
-ROWS = HERE.with_name("refused.txt").read_text().splitlines()
-REFUSED = [row.split(" => ") for row in ROWS if not row.startswith("#")]
+from tests.cli.conftest import refused_by
 
 
-@pytest.mark.parametrize("words, says", REFUSED, ids=[words for words, _ in REFUSED])
+@pytest.mark.parametrize("words, says", refused_by("any"))
 def test_a_command_is_refused(said, trained, words, says):
     new = " --out new/grid.png" if words.startswith("sample") and "--out" not in words else ""
     assert says in said(words + new)
@@ -95,10 +92,7 @@ def change(content: dict, what: str) -> None:
         del content[last]
 
 
-CONFIGS = [row.split(" => ") for row in HERE.with_name("configs.txt").read_text().splitlines()[1:]]
-
-
-@pytest.mark.parametrize("changes, says", CONFIGS, ids=[changes for changes, _ in CONFIGS])
+@pytest.mark.parametrize("changes, says", refused_by("configs"))
 def test_a_damaged_config(refused, run, tmp_path, changes, says):
     content = json.loads((run / "config.json").read_text())
     for what in changes.split("; "):

@@ -26,6 +26,7 @@ from scorefield.tune import FittedGrid, flow, flow_levels
 from scorefield.use import compare as comparison
 from scorefield.use.compare import Comparison, Method, compare, methods_of
 from scorefield.use.evaluate import measures_of
+from tests.cli.conftest import refused_by
 
 pytestmark = pytest.mark.slow
 
@@ -196,32 +197,7 @@ def test_points(cli, tmp_path):
     Image.open(tmp_path / "run" / "compare" / "strips.png").verify()
 
 
-REFUSED = [
-    ("--solvers dpmp2m", "Did you mean 'dpmpp2m'"),
-    ("--solvers ddim,", "unknown solver ''"),
-    ("--solvers ddim,huen@karras", "Did you mean 'heun'"),
-    ("--solvers ddim@karas", "Did you mean 'karras'"),
-    ("--solvers ddim,heun,ddim", "ddim on the grid vp-root is listed twice"),
-    ("--solvers ddim,ddim@vp-root", "ddim on the grid vp-root is listed twice"),
-    ("--solvers ddim@timesteps", "has no timesteps"),
-    ("--grid timesteps", "has no timesteps"),
-    ("--grid karas", "Did you mean 'karras'"),
-    ("--steps 5,0", "--steps is 0"),
-    ("--steps 5,x", "--steps has 'x'"),
-    ("--steps 5,10,5", "5 steps are listed twice"),
-    ("--steps=-5", "no number or range"),
-    ("--n 0", "--n is 0"),
-    ("--n 1", "one sample is asked for"),
-    ("--n many", "--n"),
-    ("--seeds 3", "one sample is asked for"),
-    ("--seeds 0-9 --n 5", "--seeds has 10 seeds"),
-    ("--seeds 99999999999999999999,1", "64 bits"),
-    ("--labels 10", "--labels has 10"),
-    ("--guidance nan", "guidance scale is nan"),
-    ("--out taken", "--out taken is a file"),
-    ("--out taken/below", "lies below taken, a file"),
-    ("--step 5", "Did you mean --steps"),
-]
+REFUSED = refused_by("compare")
 
 
 @pytest.mark.parametrize("words, says", REFUSED, ids=[words for words, _ in REFUSED])

@@ -23,6 +23,7 @@ from scorefield.use import edit as use
 from scorefield.use.edit import reencode
 from scorefield.use.generate import generate
 from scorefield.use.plan import asked_of
+from tests.cli.conftest import refused_by
 
 SETTINGS = {"steps": 4, "solver": "dpmpp2m", "grid": "vp-root"}
 
@@ -248,21 +249,7 @@ def test_encoding_needs_no_chance(trained, picture, tmp_path, capfd):
     assert (a == b).all()
 
 
-@pytest.mark.parametrize(
-    "words, fact",
-    [
-        (["--input", "none.png"], "`input` none.png: there is no such file"),
-        (["--strength", "2"], "`strength` is 2"),
-        (["--labels", "12"], "`labels` has 12"),
-        (["--mask", "none.png"], "`mask` none.png: there is no such file"),
-        (["--mask", "{black}"], "is black everywhere"),
-        (["--source", "3"], "without `encode`"),
-        (["--encode", "--solver", "ddim"], "`encode` and `solver`"),
-        (["--n", "0"], "`n` is 0"),
-        (["--out", "x.gif"], "`out` is x.gif"),
-        (["--input", "{text}"], "cannot be read as a picture"),
-    ],
-)
+@pytest.mark.parametrize("words, fact", refused_by("edit", split=True))
 def test_the_command_refuses(trained, picture, tmp_path, words, fact):
     Image.new("L", (8, 8)).save(tmp_path / "black.png")
     (tmp_path / "text.png").write_text("no picture")

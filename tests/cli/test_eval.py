@@ -51,6 +51,7 @@ def test_eval_of_pictures(cli, run, quick_judge):
     assert "eval.json" in err
 
 
+@pytest.mark.slow
 def test_the_fuller_evaluation_stays(cli, run, quick_judge):
     """Of the same weights; one of others, or of as many samples, gives way and is named."""
     assert cli("eval", run, "--n", 20).code == 0
@@ -89,17 +90,9 @@ def test_the_judge_sees_about_as_many_examples_of_any_set(monkeypatch, tmp_path)
 @pytest.mark.slow
 def test_eval_of_points_needs_no_judge(cli, tmp_path):
     words = [
-        "--net.width",
-        "16",
-        "--batch",
-        "64",
-        "--images",
-        "128",
-        "--sample.steps",
-        "2",
-        "--checkpoint-every",
-        "128",
-    ]
+        "--net.width", "16", "--batch", "64", "--images", "128", "--sample.steps", "2",
+        "--checkpoint-every", "128",
+    ]  # fmt: skip
     assert cli("train", "8-gaussians", "--out", tmp_path / "run", *words).code == 0
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -18,6 +18,7 @@ from scorefield.run.open import open_grid, open_run
 from scorefield.solve import Heun, sample
 from scorefield.store import write_json
 from scorefield.tune import FittedGrid
+from tests.cli.conftest import refused_by
 
 pytestmark = pytest.mark.slow
 
@@ -47,20 +48,7 @@ def test_default_name_and_text(run, capsys):
     assert "--grid heun-3" in said.err
 
 
-@pytest.mark.parametrize(
-    "words, fact",
-    [
-        (("--solver", "ddpm"), "stochastic"),
-        (("--solver", "hein"), "hein"),
-        (("--name", "../up"), "--name is '../up'"),
-        (("--name", "karras"), "--name is 'karras'"),
-        (("--steps", "0"), "--steps is 0"),
-        (("--starts", "0"), "--starts is 0"),
-        (("--rounds", "0"), "--rounds is 0"),
-        (("--labels", "77"), "--labels has 77"),
-        (("--labels", "3", "--unconditional"), "exclude each other"),
-    ],
-)
+@pytest.mark.parametrize("words, fact", refused_by("fit_grid", split=True))
 def test_what_cannot_be_is_refused_before_anything_is_written(refused, run, words, fact):
     assert fact in refused("fit-grid", run, *words)
     assert not (run / "grids").exists()
@@ -130,17 +118,7 @@ def sample_by_hand(denoiser, grid: FittedGrid) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("command", ["sample", "eval"])
-@pytest.mark.parametrize(
-    "words, says",
-    [
-        ("--grid own --steps 10", "fitted to 3 steps and steps is 10. Leave the steps out, or fit"),
-        ("--grid own --solver ddim", "fitted to the solver heun and the solver is DDIM("),
-        ("--grid owm", "Did you mean 'own'"),
-        ("--grid missing.json", "unknown grid 'missing.json'"),
-        ("--grid broken", "broken.json cannot be read as JSON"),
-        ("--grid other", "fitted to the schedule vp and the run's is cosine"),
-    ],
-)
+@pytest.mark.parametrize("words, says", refused_by("fit_grid-2"))
 def test_a_grid_that_does_not_fit_is_refused(refused, own, command, words, says):
     folder = own / "grids"
     (folder / "broken.json").write_text('{"schema": 1,')

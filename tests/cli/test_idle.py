@@ -17,6 +17,7 @@ def test_no_guidance_may_be_said_of_what_is_not_guided(cli, trained, tmp_path):
     assert cli("sample", trained, *words).code == 0
 
 
+@pytest.mark.slow
 def test_an_older_run_with_an_idle_setting_goes_on(cli, run, monkeypatch, tmp_path, tiny):
     """What is refused to a new run was taken once."""
     out = tmp_path / "old"
@@ -45,6 +46,7 @@ def test_points_without_labels_are_drawn_without_a_warning(cli, points, tmp_path
         assert cli("sample", points, "--n", 4, "--out", tmp_path / "x.png").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["dormand-prince", "gotta-go-fast"])
 def test_the_bar_moves_within_the_steps_of_an_adaptive_solver(trained, solver):
     """By the noise that is left, never back, and to the count of steps at the end."""

@@ -17,6 +17,7 @@ from scorefield.measure.overlap import auroc, histogram
 from scorefield.run.open import open_run
 from scorefield.store import read_json
 from scorefield.use.bits import measure
+from tests.cli.conftest import refused_by
 
 pytestmark = pytest.mark.slow
 
@@ -188,30 +189,7 @@ def test_text_and_a_csv_elsewhere(capfd, run, tmp_path):
     assert not (run / "likelihood" / "vlb.csv").exists()
 
 
-@pytest.mark.parametrize(
-    "words, fact",
-    [
-        (("--method", "exact"), "unknown method 'exact'"),
-        (("--data", "tset"), "unknown data 'tset'. Did you mean 'test'"),
-        (("--data", "gone.npz"), "gone.npz: there is no such file"),
-        (("--data", "moons"), "have shape"),
-        (("--data", "notes.txt"), "notes.txt: there is no such file"),
-        (("--trace", "0"), "--trace is '0'"),
-        (("--trace", "many"), "--trace is 'many'"),
-        (("--method", "vlb", "--trace", "2"), "vlb has no trace"),
-        (("--method", "elbo", "--steps", "9"), "--steps is of the flow"),
-        (("--method", "elbo", "--dequantise", "truncated"), "no truncated dequantisation"),
-        (("--solver", "ddpm"), "stochastic"),
-        (("--solver", "hein"), "hein"),
-        (("--n", "0"), "--n is 0"),
-        (("--draws", "0"), "--draws is 0"),
-        (("--out", "x.json"), "--out is x.json"),
-        (("--out", "RUN/config.json/x.csv"), "lies below"),
-        (("--against", "test"), "Name another set"),
-        (("--against", "noise", "--data", "train"), "Leave --data out"),
-        (("--guidance", "nan"), "guidance"),
-    ],
-)
+@pytest.mark.parametrize("words, fact", refused_by("likelihood", split=True))
 def test_what_cannot_be_is_refused_before_anything_is_written(refused, run, words, fact):
     words = (w.replace("RUN", str(run)) for w in words)
     assert fact in refused("likelihood", run, "--n", 2, *words)

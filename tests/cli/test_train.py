@@ -113,15 +113,9 @@ def test_resume_with_other_settings_is_refused(refused, run, flag, says):
 
 def test_resume_may_change_what_does_not_touch_the_training(cli, run):
     flags = [
-        "--images",
-        "160",
-        "--checkpoint-every",
-        "32",
-        "--sample.steps",
-        "3",
-        "--sample.guidance",
+        "--images", "160", "--checkpoint-every", "32", "--sample.steps", "3", "--sample.guidance",
         "2",
-    ]
+    ]  # fmt: skip
     assert cli("train", "digits", "--out", run, "--resume", *flags).code == 0
     assert images_seen(run) == 160
 
@@ -131,6 +125,7 @@ def test_resume_of_another_recipe_is_refused(refused, run):
     assert "is a run on digits, the recipe moons is for moons" in said
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_as_one_that_was_not_stopped(cli, tmp_path, tiny, monkeypatch):
     words = ("train", "digits", *tiny)
     assert cli(*words, "--out", tmp_path / "whole").code == 0
@@ -159,6 +154,7 @@ def same_weights(a, b) -> bool:
     return x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x)
 
 
+@pytest.mark.slow
 def test_settings_of_a_file_are_the_start_and_flags_change_them(cli, trained, tmp_path, refused):
     config = trained / "config.json"
     assert cli("train", "--config", config, "--out", tmp_path / "again").code == 0
@@ -176,6 +172,7 @@ def test_settings_of_a_file_are_the_start_and_flags_change_them(cli, trained, tm
     assert "--config names no file" in refused("train", "--config")
 
 
+@pytest.mark.slow
 def test_a_run_begins_with_the_weights_of_another(cli, refused, trained, tmp_path, tiny):
     out = tmp_path / "run"
     first = shutil.copytree(trained, tmp_path / "first")
@@ -246,21 +243,11 @@ def test_divergence_is_one_sentence(refused, tmp_path, tiny):
 
 def test_the_discrete_chain_trains(cli, tmp_path, tiny):
     flags = [
-        "--objective.schedule",
-        "ddpm",
-        "--objective.view",
-        "eps",
-        "--objective.weight",
-        "simple",
-    ]
+        "--objective.schedule", "ddpm", "--objective.view", "eps", "--objective.weight", "simple",
+    ]  # fmt: skip
     flags += [
-        "--objective.times",
-        "uniform",
-        "--sample.grid",
-        "timesteps",
-        "--sample.solver",
-        "ddim",
-    ]
+        "--objective.times", "uniform", "--sample.grid", "timesteps", "--sample.solver", "ddim",
+    ]  # fmt: skip
     assert cli("train", "digits", "--out", tmp_path / "run", *tiny, *flags).code == 0
     assert cli("sample", tmp_path / "run", "--n", 4, "--solver", "ddpm").code == 0
     assert (tmp_path / "run" / "samples" / "4-seeds.png").exists()

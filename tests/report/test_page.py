@@ -256,11 +256,13 @@ def test_an_axis_holds_its_values_and_ticks(values, log):
     assert len(found.ticks) <= 8
 
 
-def test_an_axis_is_logarithmic_where_that_is_sensible():
-    assert charts.axis("loss", [1.0, 0.3]).log
-    assert not charts.axis("loss", [1.0, 0.5]).log
-    assert not charts.axis("loss", [1.0, 0.0]).log
-    assert not charts.axis("speed", [900.0, 100.0], zero=True).log
+@pytest.mark.parametrize(
+    "values, zero, log",
+    [([1.0, 0.3], False, True), ([1.0, 0.5], False, False), ([1.0, 0.0], False, False),
+     ([900.0, 100.0], True, False)],
+)  # fmt: skip
+def test_an_axis_is_logarithmic_where_that_is_sensible(values, zero, log):
+    assert charts.axis("x", values, zero=zero).log == log
 
 
 def test_the_drawn_path_is_the_curve():
@@ -325,16 +327,20 @@ def browser(tmp_path_factory):
         yield running
 
 
+def opened(browser, folder: Path, page: str, width: int = 1280, scheme: str = "light"):
+    file, tab = folder / "report.html", browser.tab()
+    file.write_text(page)
+    tab.open(file.as_uri(), width, scheme=scheme)
+    return file, tab
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("state", ["full", "hostile", "empty"])
 def test_the_page_opens_in_a_browser(browser, tmp_path, state, width, scheme):
     told = {"full": full(), "hostile": full(HOSTILE), "empty": empty()}[state]
-    file = tmp_path / "report.html"
-    file.write_text(html.html(told))
-    tab = browser.tab()
-    tab.open(file.as_uri(), width, scheme=scheme)
+    _, tab = opened(browser, tmp_path, html.html(told), width, scheme)
     assert chromium.complaints(tab) == []
     assert tab.run("document.title") == f"{told.name} · Scorefield"
     paper = {"light": "#fdfdfc", "dark": "#131519"}[scheme]
@@ -350,10 +356,7 @@ def test_the_page_opens_in_a_browser(browser, tmp_path, state, width, scheme):
 @pytest.mark.slow
 def test_the_slider_shows_one_picture_at_a_time_and_without_script_all_are_there(browser, tmp_path):
     shown = "[...document.querySelectorAll('.film figure')].map(f => f.offsetWidth > 0)"
-    file = tmp_path / "report.html"
-    file.write_text(html.html(full()))
-    tab = browser.tab()
-    tab.open(file.as_uri())
+    file, tab = opened(browser, tmp_path, html.html(full()))
     assert tab.run(shown) == [False, True]
     tab.run("(i => { i.value = 0; i.dispatchEvent(new Event('input')) })"
             "(document.querySelector('.scrub input'))")  # fmt: skip
@@ -379,19 +382,15 @@ def test_the_slider_shows_one_picture_at_a_time_and_without_script_all_are_there
     ],
 )
 def test_a_planted_fault_is_seen_by_the_browser(browser, tmp_path, planted, complaint):
-    file = tmp_path / "report.html"
-    file.write_text(html.html(full()).replace("</main>", planted + "</main>"))
-    tab = browser.tab()
-    tab.open(file.as_uri(), 390)
+    _, tab = opened(
+        browser, tmp_path, html.html(full()).replace("</main>", planted + "</main>"), 390
+    )
     assert any(complaint in found for found in chromium.complaints(tab)), chromium.complaints(tab)
 
 
 @pytest.mark.slow
 def test_it_prints(browser, tmp_path):
-    file = Path(tmp_path / "report.html")
-    file.write_text(html.html(full()))
-    tab = browser.tab()
-    tab.open(file.as_uri(), scheme="dark")
+    _, tab = opened(browser, tmp_path, html.html(full()), scheme="dark")
     assert tab.run("getComputedStyle(document.querySelector('h1')).color") != "rgb(25, 27, 31)"
     tab.call("Emulation.setEmulatedMedia", media="print")
     ink = "getComputedStyle(document.querySelector('h1')).color"

@@ -47,18 +47,14 @@ def test_levels_are_rounded_and_cut():
     assert np.asarray(picture(x0, magnify=False)).tolist() == [[0, 0, 128, 255, 255]]
 
 
-def test_small_pictures_are_magnified_without_smoothing():
-    x0 = torch.tensor([-1.0, 1.0]).view(1, 1, 1, 2)
-    drawn = np.asarray(picture(x0))
+def test_small_pictures_are_magnified_without_smoothing_and_columns():
+    drawn = np.asarray(picture(torch.tensor([-1.0, 1.0]).view(1, 1, 1, 2)))
     assert (drawn.shape, set(drawn[:, :32].flat), set(drawn[:, 32:].flat)) == ((32, 64), {0}, {255})
     assert picture(torch.zeros(1, 1, 100, 20)).size == (20, 100)
-
-
-def test_columns():
     x0 = torch.zeros(10, 1, 4, 4)
     assert picture(x0, magnify=False).size == (4 * 5 + 1, 3 * 5 + 1)  # 4 x 3: nearly square
-    assert picture(x0, columns=10, magnify=False).size == (51, 6)
-    assert picture(x0, columns=99, magnify=False).size == (51, 6)
+    for columns in (10, 99):
+        assert picture(x0, columns=columns, magnify=False).size == (51, 6)
 
 
 def test_captions_stand_under_their_own_pictures_and_are_cut_where_the_next_begins():
@@ -143,9 +139,6 @@ def test_samples_that_are_not_finite_are_named_not_blackened(shape):
     x0 = torch.zeros(shape)
     x0[2] = float("nan")
     refused("1 of 4 samples are not finite, the first at index 2", picture, x0)
-
-
-def test_no_columns():
     refused("columns is 0", picture, torch.zeros(2, 1, 2, 2), columns=0)
 
 
@@ -157,17 +150,24 @@ def test_plot_writes_and_returns(tmp_path):
     plot(x0)
 
 
-def test_a_picture_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "a.png"
-    write_png(picture(torch.zeros(1, 1, 2, 2)), path)
+WRITERS = {
+    "a.png": lambda file, value: write_png(picture(torch.full((1, 1, 2, 2), value)), file),
+    "a.npz": lambda file, value: write_npz({"x": torch.full((2,), value)}, file),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch, name):
+    write, path = WRITERS[name], tmp_path / name
+    write(path, 0.0)
     before = path.read_bytes()
 
     def full(handle):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    refused("No space left", write_png, picture(torch.ones(1, 1, 2, 2)), path)
-    assert (path.read_bytes(), [p.name for p in tmp_path.iterdir()]) == (before, ["a.png"])
+    refused("No space left", write, path, 1.0)
+    assert (path.read_bytes(), [p.name for p in tmp_path.iterdir()]) == (before, [name])
 
 
 def test_arrays_need_no_pickle(tmp_path):
@@ -225,16 +225,3 @@ def test_single_pictures_are_those_of_write_png(tmp_path):
         one, many = tmp_path / f"{name}.png", tmp_path / "all" / f"{name}.png"
         assert one.read_bytes() == many.read_bytes()
     assert len(list((tmp_path / "all").iterdir())) == 3
-
-
-def test_an_array_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "a.npz"
-    write_npz({"x": torch.zeros(2)}, path)
-    before = path.read_bytes()
-
-    def full(handle):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    refused("No space left", write_npz, {"x": torch.ones(2)}, path)
-    assert (path.read_bytes(), [p.name for p in tmp_path.iterdir()]) == (before, ["a.npz"])

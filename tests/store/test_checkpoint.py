@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -202,60 +203,41 @@ def test_tensors_that_begin_like_a_pickle_are_read(tmp_path):
     assert (path.read_bytes()[0], read_tensors(path)["counts"].tolist()) == (0x80, [0, 1, 2, 3])
 
 
-def damaged(tmp_path: Path, damage) -> str:
+def cut_off(run: Path) -> None:
+    path = run / "ema.safetensors"
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def alter(run: Path) -> None:
+    path = run / "ema.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def state(**change: object) -> Callable[[Path], None]:
+    def write(run: Path) -> None:
+        path = run / "state.json"
+        told = {k: v for k, v in json.loads(path.read_text()).items() if k != "digest"}
+        path.write_text(json.dumps({**told, **change}))
+
+    return write
+
+
+DAMAGES = [
+    (cut_off, "ema.safetensors is truncated"), (alter, "ema.safetensors is not the file"),
+    (lambda run: (run / "ema.safetensors").unlink(), "ema.safetensors is missing"),
+    (state(sha256={}), "model.safetensors"),
+    *((state(images_seen=wrong), "state.json") for wrong in (None, -1, True, "3")),
+    *((state(sha256=wrong), "state.json") for wrong in (None, [])),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage, says", DAMAGES)
+def test_damage_is_named(tmp_path, damage, says):
     save(tmp_path, 1)
     damage(tmp_path)
-    with pytest.raises(BadInput) as error:
-        load_checkpoint(tmp_path, *PARTS)
-    return str(error.value)
-
-
-def test_a_truncated_part_is_refused(tmp_path):
-    def cut(run):
-        path = run / "ema.safetensors"
-        path.write_bytes(path.read_bytes()[:-5])
-
-    assert "ema.safetensors is truncated" in damaged(tmp_path, cut)
-
-
-def test_an_altered_part_is_refused(tmp_path):
-    def alter(run):
-        path = run / "ema.safetensors"
-        content = bytearray(path.read_bytes())
-        content[-1] ^= 1
-        path.write_bytes(content)
-
-    assert "ema.safetensors is not the file" in damaged(tmp_path, alter)
-
-
-def test_a_missing_part_is_named(tmp_path):
-    assert "ema.safetensors is missing" in damaged(
-        tmp_path, lambda run: (run / "ema.safetensors").unlink()
-    )
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"images_seen": None}, {"images_seen": -1}, {"images_seen": True}, {"images_seen": "3"},
-        {"sha256": None}, {"sha256": []},
-    ],
-    ids=str,
-)  # fmt: skip
-def test_a_damaged_state_is_named(tmp_path, change):
-    def write(run):
-        path = run / "state.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-
-    assert "state.json" in damaged(tmp_path, write)
-
-
-def test_a_part_without_digest_is_refused(tmp_path):
-    def write(run):
-        path = run / "state.json"
-        path.write_text(json.dumps({"images_seen": 1, "sha256": {}}))
-
-    assert "model.safetensors" in damaged(tmp_path, write)
+    refused(says.replace(".", r"\."), load_checkpoint, tmp_path, *PARTS)
 
 
 def test_a_commit_while_reading_is_read_again(tmp_path, monkeypatch):
@@ -265,11 +247,8 @@ def test_a_commit_while_reading_is_read_again(tmp_path, monkeypatch):
     def read(path):
         reads.append(path)
         if len(reads) == 1:
-            save_in_between()
+            save(tmp_path, 2)
         return real(path)
-
-    def save_in_between():
-        save(tmp_path, 2)
 
     monkeypatch.setattr(commit, "read_bytes", read)
     assert value_of(tmp_path) == 2

@@ -30,15 +30,13 @@ def test_lines_that_are_no_rows_are_dropped(tmp_path):
     assert [r["images"] for r in rows(tmp_path)] == [10]
 
 
-def test_a_new_run_starts_empty(tmp_path):
+def test_a_new_run_starts_empty_and_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
     (tmp_path / "log.jsonl").write_text(row(10) + "\n")
     Log(tmp_path, 0).close()
     assert rows(tmp_path) == []
-
-
-def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "none").mkdir()
+    monkeypatch.chdir(tmp_path / "none")
     log = Log(None, 0)
     log.write({"images": 10})
     log.close()
-    assert not list(tmp_path.iterdir())
+    assert not list((tmp_path / "none").iterdir())

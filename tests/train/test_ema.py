@@ -28,10 +28,11 @@ def averaged(decay: float, steps: int) -> tuple[torch.Tensor, torch.Tensor]:
     return ema.average.weight, by_hand
 
 
-def test_the_average_is_the_formula():
+def test_the_average_is_the_formula_and_a_wrong_decay_would_be_seen():
     for decay in (0.0, 0.5, 0.99):
         mine, by_hand = averaged(decay, 40)
         torch.testing.assert_close(mine, by_hand, rtol=1e-14, atol=1e-14)
+    assert (averaged(0.5, 40)[0] - averaged(0.6, 40)[1]).abs().max() > 1e-3
 
 
 def test_no_decay_is_the_weights():
@@ -53,9 +54,3 @@ def test_the_average_is_apart_and_asks_for_no_gradient():
     assert not ema.average.training
     assert module.weight.requires_grad
     assert module.training
-
-
-def test_a_wrong_decay_would_be_seen():
-    mine, _ = averaged(0.5, 40)
-    _, other = averaged(0.6, 40)
-    assert (mine - other).abs().max() > 1e-3

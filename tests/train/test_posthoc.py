@@ -139,17 +139,14 @@ def test_the_unit_of_time_does_not_matter():
     assert e == pytest.approx(f, rel=1e-6)
 
 
-def test_length_and_gamma_are_each_others_inverse():
+def test_the_length_is_the_profiles_deviation_and_the_inverse_of_gamma():
     for gamma in (0.0, 0.5, 3.0, 6.94, 16.97, 200.0):
         assert Power.of_gamma(gamma).gamma == pytest.approx(gamma, rel=1e-9, abs=1e-6)
+    s = torch.linspace(0, 1, 100_001, dtype=torch.float64)
     for length in (0.01, 0.05, 0.1, 0.288):
         assert Power.of_gamma(Power(length).gamma).length == pytest.approx(length, rel=1e-9)
-
-
-def test_the_length_is_the_profiles_deviation():
     for length in (0.05, 0.1, 0.2):
         gamma = Power(length).gamma
-        s = torch.linspace(0, 1, 100_001, dtype=torch.float64)
         p = (gamma + 1) * s**gamma
         mean = torch.trapezoid(p * s, s)
         assert float(torch.trapezoid(p * (s - mean) ** 2, s).sqrt()) == pytest.approx(length)

@@ -14,6 +14,7 @@ import torch
 
 from scorefield.store import load_checkpoint, snapshots
 
+pytestmark = pytest.mark.slow
 JOB = Path(__file__).with_name("job.py")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
@@ -72,7 +73,6 @@ def one(tmp_path_factory) -> Path:
     return in_one(tmp_path_factory.mktemp("one") / "run")
 
 
-@pytest.mark.slow
 def test_two_processes_give_the_result_of_one(one, tmp_path):
     assert "Tensor" in launch("ddp", tmp_path / "two")
     assert distance(one, tmp_path / "two") < FAR
@@ -83,14 +83,12 @@ def test_two_processes_give_the_result_of_one(one, tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-@pytest.mark.slow
 def test_weights_that_no_sample_asks_for_do_not_stop_two_processes(tmp_path):
     """Without dropout of conditions the null embedding has no gradient."""
     launch("ddp", tmp_path / "two", 320, 0.0)
     assert distance(in_one(tmp_path / "one", 320, 0.0), tmp_path / "two") < FAR
 
 
-@pytest.mark.slow
 def test_sharded_weights_train_save_whole_and_resume(one, tmp_path):
     assert "DTensor" in launch("fsdp", tmp_path / "whole")
     assert distance(one, tmp_path / "whole") < FAR
@@ -101,7 +99,6 @@ def test_sharded_weights_train_save_whole_and_resume(one, tmp_path):
     assert distance(one, in_one(tmp_path / "alone", 320, 0.1, True)) < FAR
 
 
-@pytest.mark.slow
 def test_another_run_is_farther(one, tmp_path):
     """The twin: another law of chance, of the same size, is not within the tolerance."""
     assert distance(one, in_one(tmp_path / "other", 320, 0.3)) > 100 * FAR

@@ -119,17 +119,13 @@ def test_a_stopped_job_goes_on_at_the_first_missing_shard(job, whole, made, monk
 
 def damage(kind: str, part: Path) -> None:
     content = part.read_bytes()
+    other = (part.parent / "000004.safetensors").read_bytes()
     part.unlink()
     if kind == "half-written":
         part.with_name(f".{part.name}.1234.tmp").write_bytes(content[:100])
-    elif kind == "cut short":
-        part.write_bytes(content[:-1])
-    elif kind == "empty":
-        part.write_bytes(b"")
-    elif kind == "a pickle":
-        part.write_bytes(b"\x80\x04}.")
-    elif kind == "of another length":
-        part.write_bytes((part.parent / "000004.safetensors").read_bytes())
+    elif kind != "gone":
+        few = {"cut short": content[:-1], "empty": b"", "a pickle": b"\x80\x04}."}
+        part.write_bytes(few.get(kind, other))
 
 
 @pytest.mark.parametrize(

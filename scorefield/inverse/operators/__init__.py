@@ -41,26 +41,7 @@ from scorefield.inverse.operators.pictures import (
 from scorefield.inverse.operators.projections import Radon, gaussian_projection
 
 __all__ = [
-    "Blur",
-    "Fourier",
-    "Function",
-    "Grey",
-    "Linear",
-    "Mask",
-    "Matrix",
-    "Nonlinear",
-    "Operator",
-    "Pool",
-    "Radon",
-    "Spectrum",
-    "box",
-    "clipped",
-    "conjugate_gradients",
-    "gaussian_blur",
-    "gaussian_projection",
-    "hartley",
-    "magnitude",
-    "masked_fourier",
-    "motion_blur",
-    "random_mask",
-]
+    "Blur", "Fourier", "Function", "Grey", "Linear", "Mask", "Matrix", "Nonlinear", "Operator",
+    "Pool", "Radon", "Spectrum", "box", "clipped", "conjugate_gradients", "gaussian_blur",
+    "gaussian_projection", "hartley", "magnitude", "masked_fourier", "motion_blur", "random_mask",
+]  # fmt: skip
