@@ -17,7 +17,7 @@ FLAGS = {
         --sample.solver --sample.steps --sample.grid --sample.guidance
     """,
     "sample": """
-        --help --json --average --steps --solver --grid --guidance --n --seeds --labels
+        --help --json --average --steps --solver --grid --guidance --n --seeds --labels --like
         --conditions --unconditional --guide --out --columns --batch
     """,
     "eval": "--help --steps --solver --grid --guidance --json --average --n --seed",
