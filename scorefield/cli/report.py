@@ -29,7 +29,7 @@ def work(o: Options, bar: Bar) -> int:
     out = o.out or o.run / "report.html"
     Folder(o.run).check_begun()
     claim(out)
-    page = overview(o.run, "scorefield train {recipe} --out {path} --resume")
+    page = overview(o.run, "scorefield train {recipe} --out {path} --resume", sampled=True)
     content = html(page).encode()
     write_bytes(out, content)
     commands = [s.next for s in page.sections[1:] if s.next and not s.findings]

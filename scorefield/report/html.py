@@ -98,7 +98,7 @@ def png_of(strip: Strip) -> bytes:
     """The picture of a strip; empty if it only lies in a file."""
     if strip.x0 is None:
         return strip.png
-    return to_png(picture(strip.x0, strip.columns, strip.labels))
+    return to_png(picture(strip.x0, strip.columns, strip.labels, captions=strip.captions))
 
 
 def _chart(item: Series | Heatmap) -> charts.Chart:

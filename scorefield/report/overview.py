@@ -18,14 +18,17 @@ from scorefield.nets.describe import Summary, describe
 from scorefield.report.charts import smooth
 from scorefield.report.html import Page, Section, Shot, fragment, size
 from scorefield.report.log import RunLog, noise, read_log, training
+from scorefield.report.plane import findings as of_plane
 from scorefield.report.wording import compact, duration, number, setting, worded
 from scorefield.run.config import Config, DataFacts, build_denoiser, network
+from scorefield.run.open import open_run
 from scorefield.run.recipes import recipes
 from scorefield.run.stored import stored_settings
 from scorefield.store import Folder, Reader, exists, read_bytes, read_json, read_text, size_of
 from scorefield.tune import FittedGrid
 from scorefield.use.classify import findings as of_classifier
 from scorefield.use.classify import open_classifier
+from scorefield.use.plane import plane_of
 from scorefield.use.tune import findings as of_grids
 
 PICTURES, ROOM = 24, 2_000_000
@@ -63,10 +66,11 @@ class Known(NamedTuple):
         return Section(key, title, note=f"{fact} Next:", next=next)
 
 
-def overview(path: Path, resume: str = "") -> Page:
+def overview(path: Path, resume: str = "", sampled: bool = False) -> Page:
     """What a page says of the run at `path`, as far as the run has come.
 
-    `resume`: the command by which training goes on, with `{recipe}` and `{path}` in it.
+    `resume`: the command by which training goes on, with `{recipe}` and `{path}` in it. `sampled`:
+    show the plane of a model of its points too, which takes seconds.
     """
     folder, reader = Folder(path), Reader(path)
     config, facts = stored_settings(folder)
@@ -79,6 +83,9 @@ def overview(path: Path, resume: str = "") -> Page:
     found = [(place, _found(reader, place[2])) for place in PLACES]
     own = [_film(run, _shots(reader)), *(_section(run, *place) for place in found)]
     own[2:2] = _logged(run)
+    if sampled and tuple(facts.shape) == (2,) and run.checkpoint:
+        shown = reader.read(path, lambda path: of_plane(plane_of(open_run(path)), str(path)))
+        own[1:1] = [Section("plane", "The plane", (shown,))] if shown else []
     sections = [s for s in own if s] + [_settings(run)]
     total, quoted = config.training.images, shlex.quote(str(path))
     state, next = f"Trained on {seen:,} images", ""

@@ -1,6 +1,8 @@
 """Samples as one picture: a grid of images, or a scatter of points."""
 
 import math
+from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +23,12 @@ FRAME, EDGE = 600, 56
 GREY = 40
 """Of the lines between pictures."""
 
-SIDE = 64
-"""Pixels of a side that a small picture is magnified to, by whole factors."""
+SIDE, WORDED = 64, 84
+"""Pixels of a side up to which a small picture is magnified; and at least, with a caption."""
+WIDEST = 800
+"""Pixels of a frame of a film."""
+LETTER, FOOT, MARGIN = 12, 20, 8
+"""Pixels of a caption's type, of its line, and between pictures that have captions."""
 
 
 def picture(
@@ -30,11 +36,13 @@ def picture(
     columns: int | None = None,
     labels: Tensor | None = None,
     magnify: bool = True,
+    captions: Sequence[str] = (),
 ) -> "Image":
     """Samples as one PIL image.
 
     Pictures `(N, C, H, W)` in [-1, 1] are laid out row by row, C = 1 grey, 2 grey and alpha,
-    3 colour, 4 colour and alpha; `magnify` enlarges small ones without smoothing. Points `(N, 2)`
+    3 colour, 4 colour and alpha; `magnify` enlarges small ones without smoothing. `captions` stand
+    under them, a long one also under neighbours that have none. Points `(N, 2)`
     become a scatter plot, coloured by label; of `(N, D)` the first two coordinates are drawn.
 
     Raises BadInput for samples that are not finite or of another shape.
@@ -51,11 +59,13 @@ def picture(
             "Find out why before drawing the rest: a solver or a training has diverged.",
         )
     if x0.ndim == 2:
-        return _scatter(x0, labels)
+        return scatter(plane(x0), labels)
     n, c, h, w = x0.shape
     if columns is not None and columns < 1:
         raise BadInput(f"columns is {columns}.", "Give at least 1.")
     columns = min(n, columns or math.ceil(math.sqrt(n)))
+    if captions:
+        return _captioned(x0, columns, captions)
     rows, gap = -(-n // columns), 1 if n > 1 else 0
     cells = torch.full((rows * columns, c, h + gap, w + gap), GREY, dtype=torch.uint8)
     cells[:n, :, gap:, gap:] = ((x0.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
@@ -69,28 +79,85 @@ def picture(
     return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
 
-def _scatter(x0: Tensor, labels: Tensor | None) -> "Image":
-    """Points `(N, D)` over axes of equal scale, coloured by label."""
+def _captioned(x0: Tensor, columns: int, captions: Sequence[str]) -> "Image":
+    """Pictures on paper, each with its caption below."""
     from PIL import Image, ImageDraw
 
+    from scorefield.report.pixels import INK, PAPER, font
+
+    factor, letters = math.ceil(WORDED / max(x0.shape[2:])), font(LETTER)
+    large = x0.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    high, wide = large.shape[2] + FOOT + MARGIN, large.shape[3] + MARGIN
+    size = columns * wide + MARGIN, -(-len(x0) // columns) * high + MARGIN
+    draw = ImageDraw.Draw(sheet := Image.new("RGB", size, PAPER))
+    captions = [*captions, *[""] * (len(x0) - len(captions))]
+    for i, one in enumerate(large.split(1)):
+        left, top = MARGIN + i % columns * wide, MARGIN + i // columns * high
+        image = picture(one, magnify=False).convert("RGBA")
+        sheet.paste(image, (left, top), image)
+        text, after = captions[i], captions[i + 1 : i + columns - i % columns]
+        room = wide * (1 + len(list(takewhile(lambda other: not other, after)))) - MARGIN
+        while text and letters.getlength(text) > room:
+            text = f"{text[:-2].rstrip()}…" if len(text) > 2 else ""
+        draw.text((left, top + image.height + FOOT / 2), text, INK, letters, "lm")
+    return sheet
+
+
+def scatter(
+    points: np.ndarray, labels: Tensor | None = None, frame: np.ndarray | None = None
+) -> "Image":
+    """Points `(N, 2)` over axes of equal scale around `frame` (by default around themselves),
+    coloured by label."""
+    from PIL import Image, ImageDraw
+
+    from scorefield.report.pixels import OVER
+
+    frame = points if frame is None else frame
+    middle = (frame.max(0) + frame.min(0)) / 2
+    half = 0.55 * max(float(np.ptp(frame, 0).max()), 1e-6)
+    image = Image.new("RGB", (OVER * FRAME, OVER * FRAME), "white")
+    draw, left, side = ImageDraw.Draw(image), OVER * EDGE, OVER * (FRAME - 2 * EDGE)
+    axes(draw, (left, left), side, middle, half)
+    dots(draw, left + side * unit_square(points, middle, half), colours(labels, len(points)), 2.5)
+    return image.reduce(OVER)
+
+
+def axes(
+    draw: "ImageDraw", corner: tuple[float, float], side: float, middle: np.ndarray, half: float
+) -> None:
+    """Lines and numbers of a square plot, on a drawing that is `OVER` times too large."""
     from scorefield.report.charts import axis
     from scorefield.report.pixels import MUTED, OVER, RULE, font
 
-    points = plane(x0)
-    middle = (points.max(0) + points.min(0)) / 2
-    half = 0.55 * max(float(np.ptp(points, 0).max()), 1e-6)
-    image = Image.new("RGB", (OVER * FRAME, OVER * FRAME), "white")
-    draw, left, side = ImageDraw.Draw(image), OVER * EDGE, OVER * (FRAME - 2 * EDGE)
+    left, top = corner
     for k in (0, 1):
         around = axis("", (middle[k] - half, middle[k] + half), log=False, tight=True)
         for tick in around.ticks:
-            at = left + side * (around.place(tick) if k == 0 else 1 - around.place(tick))
-            low, high = (left, left + side)
-            draw.line((at, low, at, high) if k == 0 else (low, at, high, at), RULE, OVER)
-            place = (at, high + 8 * OVER) if k == 0 else (low - 8 * OVER, at)
+            at = around.place(tick)
+            x, y = left + side * at, top + side * (1 - at)
+            draw.line((x, top, x, top + side) if k == 0 else (left, y, left + side, y), RULE, OVER)
+            place = (x, top + side + 8 * OVER) if k == 0 else (left - 8 * OVER, y)
             draw.text(place, f"{tick:g}", MUTED, font(16 * OVER), "mt" if k == 0 else "rm")
-    dots(draw, left + side * unit_square(points, middle, half), colours(labels, len(points)), 2.5)
-    return image.reduce(OVER)
+
+
+def frames(seen: Sequence[Tensor], columns: int | None, labels: Tensor | None) -> list["Image"]:
+    """Samples on their way as sheets of one size: pictures, or points on axes that stay."""
+    if seen[0].ndim == 2:
+        points = [plane(x.cpu()) for x in seen]
+        around = np.concatenate([points[0], points[-1]])
+        return [scatter(p, labels, around) for p in points]
+    return [_flat(picture(x, columns)) for x in seen]
+
+
+def _flat(image: "Image") -> "Image":
+    """In grey or colour, at most `WIDEST` pixels wide or high."""
+    from PIL import Image
+
+    if image.mode in ("LA", "RGBA"):
+        paper = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(paper, image.convert("RGBA")).convert("RGB")
+    image.thumbnail((WIDEST, WIDEST))
+    return image
 
 
 def plane(x0: Tensor) -> np.ndarray:

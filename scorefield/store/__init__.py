@@ -2,7 +2,17 @@
 
 from scorefield.store.commit import load_checkpoint, save_checkpoint
 from scorefield.store.digest import digest_json, digest_tensors, short
-from scorefield.store.export import Pieces, from_png, to_png, write_npz, write_pictures, write_png
+from scorefield.store.export import (
+    Pieces,
+    from_png,
+    read_tag,
+    tagged,
+    to_png,
+    write_gif,
+    write_npz,
+    write_pictures,
+    write_png,
+)
 from scorefield.store.files import (
     claim,
     claim_folder,

@@ -2,19 +2,28 @@
 
 import io
 import itertools
+import json
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.store.files import new_file, sync_folder
+from scorefield.store.files import new_file, read_bytes, sync_folder
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+ABOUT = "scorefield"
+"""The text chunk of a PNG that says how it was made."""
+
+
+SECONDS = 3
+"""Of a film, but for its end."""
 
 
 class Pieces(NamedTuple):
@@ -53,8 +62,44 @@ def _write_npy(n: int, pieces: Iterator[np.ndarray], file: IO[bytes]) -> None:
 def to_png(image: "Image") -> bytes:
     """A picture as the bytes of its file."""
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    _save(image, buffer)
     return buffer.getvalue()
+
+
+def _save(image: "Image", file: IO[bytes]) -> None:
+    from PIL.PngImagePlugin import PngInfo
+
+    text = PngInfo()
+    if ABOUT in image.info:
+        text.add_text(ABOUT, image.info[ABOUT])
+    image.save(file, "PNG", pnginfo=text)
+
+
+def tagged(image: "Image", about: Mapping[str, Any]) -> "Image":
+    """The same picture, whose PNG will carry a JSON object, as the text chunk `scorefield`."""
+    image.info[ABOUT] = json.dumps(about, allow_nan=False)
+    return image
+
+
+def read_tag(path: Path) -> dict[str, Any]:
+    """The object that a PNG carries, or BadInput for a file that has none."""
+    from PIL import Image
+
+    try:
+        image = Image.open(io.BytesIO(read_bytes(path)))
+        image.load()  # a chunk may stand behind the pixels
+        about = json.loads(image.info[ABOUT])
+    except (OSError, ValueError, KeyError, SyntaxError, RecursionError) as error:
+        if isinstance(error, BadInput):
+            raise
+        about = None
+    if not isinstance(about, dict):
+        raise BadInput(
+            f"{path} does not say how it was made: it is no .png of `scorefield sample`, or was "
+            "saved again by a program that leaves such things out.",
+            "Give the settings themselves.",
+        )
+    return about
 
 
 def from_png(content: bytes) -> "Image":
@@ -62,6 +107,16 @@ def from_png(content: bytes) -> "Image":
     from PIL import Image
 
     return Image.open(io.BytesIO(content)).convert("RGB")
+
+
+def write_gif(images: Sequence["Image"], path: Path) -> None:
+    """Write frames as a film that begins again, of `SECONDS` and some to look at the last."""
+    first, *rest = images
+    each = min(max(1000 * SECONDS / len(images), 40), 250)
+    times = [each] * len(rest) + [2000]
+    with new_file(path) as file:
+        first.save(file, "GIF", save_all=True, append_images=rest, duration=times, loop=0)
+    sync_folder(path.parent)
 
 
 def write_png(image: "Image", path: Path) -> None:
@@ -74,7 +129,7 @@ def write_pictures(images: Iterable[tuple[Path, "Image"]]) -> None:
     folders = set()
     for path, image in images:
         with new_file(path) as file:
-            image.save(file, "PNG")
+            _save(image, file)
         folders.add(path.parent)
     for folder in folders:
         sync_folder(folder)  # once: it costs ten times as much as a picture

@@ -8,6 +8,7 @@ import pytest
 
 import scorefield.cli.report as command
 import scorefield.use.evaluate as measuring
+import scorefield.use.plane as planes
 from scorefield.base import BadInput
 from scorefield.data import load
 from scorefield.measure import train_judge
@@ -183,3 +184,17 @@ def test_a_notebook_shows_a_run_and_short_lines(run):
     assert "<script" not in shown
     assert repr(opened.denoiser) == "Denoiser(UNet, edm, 10,433 parameters, 1x8x8, 10 classes)"
     assert repr(load("digits")) == "Data(digits, 1,415 + 382 held out, 1x8x8, 10 classes)"
+
+
+def test_points_of_the_plane_have_their_densities_and_flow(cli, report, run, tmp_path, monkeypatch):
+    words = "--net.width 8 --net.blocks 1 --batch 32 --images 64 --sample.steps 2"
+    assert cli("train", "moons", "--out", tmp_path / "moons", *words.split()).code == 0
+    monkeypatch.setattr(planes, "POINTS", 200)
+    report(tmp_path / "moons")
+    html = (tmp_path / "moons" / "report.html").read_text()
+    assert 'id="plane"' in html
+    assert 'alt="Density"' in html
+    assert 'alt="Flow"' in html
+    assert "plane" not in [s.key for s in overview(tmp_path / "moons").sections]  # of a notebook
+    report(run)
+    assert 'id="plane"' not in (run / "report.html").read_text()

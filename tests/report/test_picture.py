@@ -11,8 +11,16 @@ from PIL import Image
 
 from scorefield.base import BadInput
 from scorefield.report import picture, plot
-from scorefield.report.picture import GREY
-from scorefield.store import Pieces, write_npz, write_pictures, write_png
+from scorefield.report.picture import GREY, frames
+from scorefield.store import (
+    Pieces,
+    read_tag,
+    tagged,
+    write_gif,
+    write_npz,
+    write_pictures,
+    write_png,
+)
 from tests.refusal import refused
 
 
@@ -51,6 +59,70 @@ def test_columns():
     assert picture(x0, magnify=False).size == (4 * 5 + 1, 3 * 5 + 1)  # 4 x 3: nearly square
     assert picture(x0, columns=10, magnify=False).size == (51, 6)
     assert picture(x0, columns=99, magnify=False).size == (51, 6)
+
+
+def test_captions_stand_under_their_own_pictures_and_are_cut_where_the_next_begins():
+    x0, side, wide = torch.ones(4, 1, 7, 7), 84, 92
+    bare = np.asarray(picture(x0, 2, captions=("", "", "", "")))
+    assert bare.shape[:2] == (2 * 112 + 8, 2 * wide + 8)
+    for captions, cell in ((("a", "", "", ""), 0), (("", "", "", "mean"), 3)):
+        ink = (np.asarray(picture(x0, 2, captions=captions)) != bare).any(2)
+        y, x = cell // 2 * 112 + 8 + side, cell % 2 * wide + 8
+        inside = ink[y : y + 20, x : x + side]
+        assert ink.sum() == inside.sum() > 0
+    long = "a caption much too long for it"
+    alone, beside = (
+        (np.asarray(picture(x0, 2, captions=(long, next))) != bare).any(2)[:112].nonzero()[1]
+        for next in ("", "x")
+    )
+    assert alone.max() > wide + 20
+    assert 8 + side - 12 < beside[beside < wide].max() < 8 + side
+
+
+def test_twin_captions_of_other_pictures_are_seen():
+    x0 = torch.ones(4, 1, 7, 7)
+    one, other = (
+        np.asarray(picture(x0, 2, captions=c)) for c in (("a", "b", "", ""), ("b", "a", "", ""))
+    )
+    assert (one != other).any()
+
+
+def test_a_film_of_points_has_one_frame_and_that_of_pictures_one_size():
+    cloud = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
+    _, middle, last = (np.asarray(f) for f in frames([9 * cloud, cloud, cloud], None, None))
+    assert np.array_equal(middle, last)
+    assert not np.array_equal(np.asarray(frames([cloud], None, None)[0]), last)  # its own axes
+    sheets = frames([torch.rand(6, 4, 40, 400), torch.rand(6, 4, 40, 400)], 3, None)
+    assert {(s.mode, s.size) for s in sheets} == {("RGB", (800, 55))}
+
+
+def test_a_gif_holds_every_frame_and_the_last_for_longer(tmp_path):
+    inks = [Image.new("L", (5, 4), k) for k in (0, 90, 180)]
+    write_gif(inks, tmp_path / "a.gif")
+    found, seen, times = Image.open(tmp_path / "a.gif"), [], []
+    for k in range(3):
+        found.seek(k)
+        seen.append(np.asarray(found.convert("L"))[0, 0])
+        times.append(found.info["duration"])
+    with pytest.raises(EOFError):
+        found.seek(3)
+    assert (seen, found.info["loop"]) == ([0, 90, 180], 0)
+    assert times[-1] > times[0] == times[1]
+
+
+def test_a_png_carries_what_it_is_given_and_nothing_else_does(tmp_path):
+    about, path = {"run": "räder", "seeds": "0-3", "x": [1.5, None]}, tmp_path / "a.png"
+    write_png(tagged(picture(torch.zeros(1, 1, 2, 2)), about), path)
+    assert read_tag(path) == about
+    bare = tmp_path / "b.png"
+    write_png(picture(torch.zeros(1, 1, 2, 2)), bare)
+    assert np.array_equal(np.asarray(Image.open(path)), np.asarray(Image.open(bare)))
+    (tmp_path / "c.png").write_bytes(path.read_bytes()[:40])
+    for file in (bare, tmp_path / "c.png"):
+        with pytest.raises(BadInput, match="does not say how it was made"):
+            read_tag(file)
+    with pytest.raises(BadInput, match="cannot be read"):
+        read_tag(tmp_path / "none.png")
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 5])
