@@ -1,7 +1,10 @@
 """`scorefield sample RUN`."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
 
 from scorefield.cli.bar import Bar
 from scorefield.cli.flags import Averaged, BatchSize, CondFile, NoCond, OutPath, Rows, Sampling
@@ -20,7 +23,9 @@ class Options(Rows, Sampling, Averaged):
       scorefield sample runs/digits --n 100 --steps 20 --solver dpmpp2m --labels 0-9
           --guidance 1.5 --seeds 0-99 --out grid.png
 
-    --out is a .png picture, an .npz of arrays, or a folder of single .png.
+    --out is a .png picture, an .npz of arrays, a .gif of the way from noise, or a folder of single
+    .png. A .png carries how it was made, and this makes it again, to the bit:
+      scorefield sample --like grid.png
 
     what to make comes from a file, a row a sample: the arrays y, vector, image, tokens that the
     model was trained with
@@ -42,6 +47,11 @@ class Options(Rows, Sampling, Averaged):
     digits.npz when all are there.
     """
 
+    run: Annotated[Path | None, tyro.conf.Positional] = None  # type: ignore[assignment] or `like`
+    """Run folder that `scorefield train` wrote."""
+    like: Path | None = None
+    """A .png of samples that this makes again, of the run that it names; but for what is said
+    otherwise."""
     conditions: CondFile = None
     unconditional: NoCond = False
     guide: str = "cfg"
@@ -55,11 +65,13 @@ class Options(Rows, Sampling, Averaged):
 
 def work(o: Options, bar: Bar) -> "Findings | int":
     from scorefield.report.files import keep_samples
+    from scorefield.use.again import Order, again
     from scorefield.use.asked import Who
-    from scorefield.use.sample import Order, sampled
+    from scorefield.use.sample import sampled
 
     who = Who(o.n, o.seeds, o.labels, o.conditions, o.unconditional)
     order = Order(o.run, who, o.settings, o.guide, o.batch, o.columns, o.out, o.average)
+    order = again(order, o.like) if o.like else order
     return sampled(order, keep_samples, note, bar)
 
 

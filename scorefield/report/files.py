@@ -1,12 +1,24 @@
 """What was made, written for other programs to read."""
 
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from scorefield.base.finding import Findings, Strip
-from scorefield.report.picture import picture
-from scorefield.store import Pieces, alone, write_json, write_npz, write_pictures, write_png
+from scorefield.report.picture import frames, picture
+from scorefield.store import (
+    Pieces,
+    alone,
+    tagged,
+    write_gif,
+    write_json,
+    write_npz,
+    write_pictures,
+    write_png,
+)
 from scorefield.use.sample import Samples
 
 
@@ -28,19 +40,50 @@ def keep_findings(found: Findings, out: Path) -> None:
 
 def _drawn(strip: Strip):
     assert strip.x0 is not None
-    return picture(strip.x0, strip.columns, strip.labels)
+    return picture(strip.x0, strip.columns, strip.labels, captions=strip.captions)
 
 
 def keep_samples(made: Samples, out: Path) -> None:
-    """An .npz has them in the data's units, a .png on one sheet, a folder each by its seed."""
+    """An .npz has them in the data's units, a .png on one sheet, a .gif on their way, a folder each
+    by its seed and class. A .png says how it was made."""
     scaling, label, pieces = made.scaling, made.label, made.pieces
+    if made.single is not None:
+        one = slice(made.single, made.single + 1)
+        label, pieces = None if label is None else label[one], [torch.cat(list(pieces))[one]]
+        made = made._replace(seeds=made.seeds[one])
     if out.suffix == ".npz":
         x = (scaling.decode(x0) if scaling else x0 for x0 in pieces)
         arrays = {"x": Pieces(len(made.seeds), x), "seed": made.seeds}
         write_npz(arrays if label is None else {**arrays, "y": label}, out)
+    elif out.suffix == ".gif":
+        write_gif(frames(pieces, made.columns, label), out)
     elif out.suffix == ".png":
-        write_png(picture(torch.cat(list(pieces)), made.columns, label), out)
+        x0 = torch.cat(list(pieces))
+        sheet = picture(x0, made.columns, label, magnify=made.single is None)
+        write_png(tagged(sheet, made.words), out)
     else:
-        names = iter(f"{seed:06d}.png" for seed in made.seeds.tolist())
-        for x0 in pieces:
-            write_pictures((out / next(names), picture(x, magnify=False)) for x in x0.split(1))
+        names, each = file_names(made.seeds, label, made.names), enumerate(_rows(pieces))
+        write_pictures(
+            (out / names[i], tagged(picture(x, magnify=False), {**made.words, "index": i}))
+            for i, x in each
+        )
+
+
+def _rows(pieces: Iterable[Tensor]) -> Iterator[Tensor]:
+    for x0 in pieces:
+        yield from x0.split(1)
+
+
+def file_names(seeds: Tensor, label: Tensor | None, classes: Sequence[str]) -> list[str]:
+    """Of single pictures: the seed, and the class as far as a file can be called so.
+
+    >>> file_names(torch.tensor([7]), torch.tensor([1]), ("a", "../T-shirt/top"))
+    ['000007-T-shirt-top.png']
+    """
+    if label is None:
+        return [f"{seed:06d}.png" for seed in seeds.tolist()]
+    safe = [re.sub(r"\W+", "-", str(name)).strip("-")[:40] for name in classes]
+    words = [
+        name if name and safe.count(name) == 1 else f"{name}{k}" for k, name in enumerate(safe)
+    ]
+    return [f"{seed:06d}-{words[k]}.png" for seed, k in zip(seeds.tolist(), label.tolist())]

@@ -1,7 +1,7 @@
 """Samples as one picture: a grid of images, or a scatter of points."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -140,13 +140,12 @@ def axes(
             draw.text(place, f"{tick:g}", MUTED, font(16 * OVER), "mt" if k == 0 else "rm")
 
 
-def frames(seen: Sequence[Tensor], columns: int | None, labels: Tensor | None) -> list["Image"]:
+def frames(seen: Iterable[Tensor], columns: int | None, labels: Tensor | None) -> list["Image"]:
     """Samples on their way as sheets of one size: pictures, or points on axes that stay."""
-    if seen[0].ndim == 2:
-        points = [plane(x.cpu()) for x in seen]
-        around = np.concatenate([points[0], points[-1]])
-        return [scatter(p, labels, around) for p in points]
-    return [_flat(picture(x, columns)) for x in seen]
+    drawn = [plane(x) if x.ndim == 2 else _flat(picture(x, columns)) for x in seen]
+    points = [p for p in drawn if isinstance(p, np.ndarray)]
+    around = np.concatenate([points[0], points[-1]]) if points else None
+    return [scatter(p, labels, around) if isinstance(p, np.ndarray) else p for p in drawn]
 
 
 def _flat(image: "Image") -> "Image":

@@ -95,9 +95,8 @@ def read_tag(path: Path) -> dict[str, Any]:
         about = None
     if not isinstance(about, dict):
         raise BadInput(
-            f"{path} does not say how it was made: it is no .png of `scorefield sample`, or was "
-            "saved again by a program that leaves such things out.",
-            "Give the settings themselves.",
+            f"{path} does not say how it was made.",
+            "Give a .png as `scorefield sample` wrote it, or the settings themselves.",
         )
     return about
 

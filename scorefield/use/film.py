@@ -1,5 +1,7 @@
 """Samples on their way from noise."""
 
+from collections.abc import Iterator, Sequence
+
 import torch
 from torch import Tensor
 
@@ -13,28 +15,24 @@ PICTURES, POINTS = 64, 2000
 """Samples of a film, at most."""
 
 
-def most(shape: tuple[int, ...]) -> int:
-    """How many samples a film can show."""
-    return POINTS if len(shape) == 1 else PICTURES
+def check_film(n: int, shape: Sequence[int]) -> None:
+    """Raise BadInput for more samples than can be shown."""
+    most = POINTS if len(shape) == 1 else PICTURES
+    if n > most:
+        fact = f"a .gif shows at most {most} samples, and `n` is {n}."
+        raise BadInput(fact, "Ask for fewer, or for a .png.", "n")
 
 
 @torch.no_grad()
-def film(denoiser: Denoiser, plan: Plan, asked: Asked, watch: Watch = quiet) -> list[Tensor]:
+def film(denoiser: Denoiser, plan: Plan, asked: Asked, watch: Watch = quiet) -> Iterator[Tensor]:
     """The samples `(n, *shape)` at moments of their walk, on the CPU, those of `generate` last.
 
     Of pictures the noise, then the denoised estimate D after each step; of points x itself,
     as wide as data at every level: x / sqrt(alpha^2 + sigma^2 / sigma_data^2).
-
-    Raises BadInput for more samples than can be shown.
     """
-    n, pictures = len(asked.seeds), len(denoiser.shape) > 1
-    if n > most(denoiser.shape):
-        raise BadInput(
-            f"a .gif shows at most {most(denoiser.shape)} samples, and `n` is {n}.",
-            "Ask for fewer, or for a .png.",
-        )
+    pictures, every = len(denoiser.shape) > 1, -(-plan.steps // MOMENTS)
     job = Job.of(plan, asked, denoiser.shape, next(denoiser.parameters()))
-    shown, every = [_wide(job.x, plan.levels.at(0), denoiser.sigma_data)], -(-plan.steps // MOMENTS)
+    yield _wide(job.x, plan.levels.at(0), denoiser.sigma_data)
     while not job.done:
         watch(job.k, plan.steps, "step")
         (event,) = tick([job], denoiser)
@@ -43,9 +41,9 @@ def film(denoiser: Denoiser, plan: Plan, asked: Asked, watch: Watch = quiet) -> 
         job = event.job
         if event.info and not job.done and job.k % every == 0:
             here = plan.levels.at(job.k)
-            seen = event.info.denoised if pictures else _wide(job.x, here, denoiser.sigma_data)
-            shown.append(seen.cpu())
-    return [*shown, job.x.cpu()]
+            yield event.info.denoised.cpu() if pictures else _wide(job.x, here, denoiser.sigma_data)
+    watch(job.k, plan.steps, "step")
+    yield job.x.cpu()
 
 
 def _wide(x: Tensor, level: Level, sigma_data: float) -> Tensor:

@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -14,14 +14,13 @@ from torch import Tensor
 from scorefield.base import BadInput, Cond, Guide, Watch, quiet
 from scorefield.base.finding import Findings
 from scorefield.catalogue.plans import guide as build_guide
-from scorefield.catalogue.spec import parsed, parted
 from scorefield.data.sets import Scaling
 from scorefield.draw.shards import Shards
 from scorefield.run.open import Run, open_conditions, open_run
 from scorefield.store import alone, claim, sweep_torn
 from scorefield.train import Elsewhere, Team
+from scorefield.use.again import Order, check_like
 from scorefield.use.asked import (
-    Who,
     at_least,
     check_guided,
     idle,
@@ -33,34 +32,26 @@ from scorefield.use.asked import (
 )
 from scorefield.use.bulk import about, fill
 from scorefield.use.classify import NoisyClassifier, open_classifier
+from scorefield.use.film import check_film, film
 from scorefield.use.plan import asked_of, plan_of, settings_of
 
-
-class Order(NamedTuple):
-    """What is asked for, in words."""
-
-    run: Path
-    who: Who
-    settings: dict[str, Any]
-    guide: str = "cfg"
-    batch: int = 256
-    columns: int | None = None
-    out: Path | None = None
-    average: float | None = None
-
-    @property
-    def classifies(self) -> bool:
-        return any(parsed(part).name == "classifier" for part in parted(self.guide, "+"))
+SHOWN = (1000, 50)
+"""Samples of a film, of points and of pictures, unless it is said."""
 
 
 class Samples(NamedTuple):
-    """x0 in `pieces`, with the seeds and classes `(n,)`, and how many stand in a row."""
+    """x0 in `pieces` (of a film: all of them, moment by moment), with the seeds and classes `(n,)`,
+    how many stand in a row, and `words` of how they were made. `single` is the index of the only
+    one of them that is meant."""
 
     pieces: Iterable[Tensor]
     seeds: Tensor
     label: Tensor | None
     scaling: Scaling | None
     columns: int | None
+    names: Sequence[str]
+    words: dict[str, Any]
+    single: int | None = None
 
 
 class _Job(NamedTuple):
@@ -69,6 +60,8 @@ class _Job(NamedTuple):
     classifier: NoisyClassifier | None
     out: Path
     columns: int | None
+    words: dict[str, Any]
+    single: int | None
 
 
 def sampled(
@@ -115,7 +108,9 @@ def _done(
             say(f"resuming: {there} of {shards.count} shards are there")
 
     try:
-        if shards.count > 1:
+        if out.suffix == ".gif":
+            pieces = film(job.run.denoiser, shards.plan, shards.asked, watch)
+        elif shards.count > 1:
             resumed = fill(shards, team, watch, begin)
             pieces = shards.pieces()
         else:
@@ -125,8 +120,8 @@ def _done(
             return 0
         sweep_torn(out)
         label = (shards.asked.rows(0, len(shards)).cond or {}).get("label")
-        scaling = shards.denoiser.scaling
-        keep(Samples(pieces, shards.asked.seeds, label, scaling, job.columns), out)
+        seeds, scaling, names = shards.asked.seeds, shards.denoiser.scaling, job.run.facts.classes
+        keep(Samples(pieces, seeds, label, scaling, job.columns, names, job.words, job.single), out)
     except KeyboardInterrupt as stop:
         if shards.count == 1:
             raise
@@ -155,55 +150,70 @@ def _left(shards: Shards) -> str:
 
 def _read(order: Order, held: ExitStack | None) -> _Job:
     """Read the words and the run, and refuse what cannot be done; hold the place of the result."""
+    if order.run is None:
+        raise BadInput("`run` is missing.", "Give it, or one of its pictures as `like`.", "run")
     run, who, given = open_run(order.run, order.average), order.who, order.settings
     for field in ("batch", "columns"):
         at_least(field, getattr(order, field))
     cond = None if who.conditions is None else open_conditions(run, who.conditions)
     rows = None if cond is None else len(next(iter(cond.values())))
-    seeds = seeds_of(rows if who.n is who.seeds is None else who.n, who.seeds)
+    usual = SHOWN[len(run.facts.shape) > 1] if _is_film(order) else 100
+    seeds = seeds_of(rows if who.n is who.seeds is None else who.n, who.seeds, usual)
     n, labels = len(seeds), _labels(order, run, cond)
     settings = settings_of(run, **given)
-    out = order.out or order.run / "samples" / f"{n}-seeds.png"
-    parts = out.with_name(f"{out.name}.parts")
-    if out.suffix not in (".png", ".npz", "") or out.name in ("", ".."):
-        raise BadInput(
-            f"`out` is {out}.", "Use .png, .npz, or a folder for single pictures.", "out"
-        )
-    claim(out if out.suffix else out / f"{seeds[0]:06d}.png")
-    if n > order.batch:
-        claim(parts / "job.json")
+    out = _place(order, run, seeds)
     if held:
         held.enter_context(alone(out.parent, out.name))
-    if out.suffix != ".png":
-        idle("columns", order.columns, f"{out} is no picture")
     if not order.classifies:
         check_guided(given.get("guidance"), bool(labels or cond))
     noisy = guide = words = None
     if order.guide != "cfg":
-        noisy, guide, words = _guide(order, labels is not None or "label" in (cond or {}))
+        noisy, guide, words = _guide(order, run, labels is not None or "label" in (cond or {}))
         settings["guidance"] = 1.0
     asked = asked_of(run.denoiser, seeds=seeds, labels=labels, cond=cond)
     if held and labels and guide is None:
         warn_guidance(settings["grid"], settings["guidance"])
-    shards = Shards(
-        parts,
-        run.denoiser,
-        plan_of(run.denoiser, bool(asked.cond), guide=guide, **settings),
-        asked,
-        order.batch,
-        about(run, asked, settings, order.batch, labels, words),
-    )
+    plan = plan_of(run.denoiser, bool(asked.cond), guide=guide, **settings)
+    job = about(run, asked, settings, order.batch, labels, words)
+    check_like(order, job)
+    told = order.words(job, given["grid"] or run.config.sample.grid, bool(asked.cond))
+    if (single := order.single) is not None:  # with its batch, which decides its last bits
+        told["index"], (at, single) = single, divmod(single, order.batch)
+        asked = asked.rows(at * order.batch, min((at + 1) * order.batch, n))
+    parts = out.with_name(f"{out.name}.parts")
+    shards = Shards(parts, run.denoiser, plan, asked, order.batch, job)
     own = len(labels) if labels and 1 < len(labels) <= min(n, 20) else None
-    return _Job(run, shards, noisy, out, order.columns or own)
+    return _Job(run, shards, noisy, out, order.columns or own, told, single)
 
 
-def _guide(order: Order, classes: bool) -> tuple[NoisyClassifier | None, Guide, str]:
+def _is_film(order: Order) -> bool:
+    return order.out is not None and order.out.suffix == ".gif"
+
+
+def _place(order: Order, run: Run, seeds: list[int]) -> Path:
+    """Where the samples go, tried before any work is done."""
+    shown = len(seeds) if order.single is None else 1
+    out = order.out or run.path / "samples" / f"{shown}-seeds.png"
+    if out.suffix not in (".png", ".npz", ".gif", "") or out.name in ("", ".."):
+        remedy = "Use .png, .npz, .gif, or a folder for single pictures."
+        raise BadInput(f"`out` is {out}.", remedy, "out")
+    if _is_film(order):
+        check_film(len(seeds), run.facts.shape)
+    claim(out if out.suffix else out / f"{seeds[0]:06d}.png")
+    if len(seeds) > order.batch and not _is_film(order):
+        claim(out.with_name(f"{out.name}.parts") / "job.json")
+    if out.suffix not in (".png", ".gif"):
+        idle("columns", order.columns, f"{out} is no picture")
+    return out
+
+
+def _guide(order: Order, run: Run, classes: bool) -> tuple[NoisyClassifier | None, Guide, str]:
     """The classifier, the guide, and its words; a denoiser inside the classifier's is told the
     classes too, or nothing."""
     scale, only = order.settings.get("guidance"), order.guide == "classifier"
     if not only:
         idle("guidance", scale, "the guide says its own")
-    noisy = open_classifier(order.run) if order.classifies else None
+    noisy = open_classifier(run.path) if order.classifies else None
     scale = 1.0 if scale is None else scale
     if noisy and not classes:
         raise BadInput(f"`guide` {order.guide} has no classes to guide to.", "Give `labels`.")
