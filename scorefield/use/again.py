@@ -102,18 +102,19 @@ def again(order: Order, picture: Path) -> Order:
 
 
 def check_like(order: Order, job: Mapping[str, Any]) -> None:
-    """Raise BadInput where what a picture was made with is another now."""
+    """Raise BadInput where what a picture was made with is another in this job, or known part of
+    it."""
     if order.like is None:
         return
     picture, then, _ = order.like
     for name, words in DECIDING.items():
-        if then[name] != job[name]:
+        if name in job and then[name] != job[name]:
             raise BadInput(
                 f"{picture} was made with other {words}: {then[name] or 'none'}, and now it is "
                 f"{job[name] or 'none'}.",
                 "Give what it was made with, or leave `like` out.",
                 "like",
             )
-    if then["version"] != job["version"]:
+    if then["version"] != job.get("version", then["version"]):
         text = f"{picture} was made by version {then['version']}, which may round otherwise"
         warnings.warn(text, stacklevel=2)

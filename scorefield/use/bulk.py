@@ -40,7 +40,7 @@ def about(
         "grid": name,
         "batch": batch,
         "shape": list(run.facts.shape),
-        "checkpoint": f"{run.images_seen:,} images, {_weights(run)}",
+        "checkpoint": checkpoint(run),
         "version": __version__,
     }
 
@@ -95,8 +95,9 @@ def spans(numbers: Iterable[int]) -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in ends)
 
 
-def _weights(run: Run) -> str:
-    """A digest of the averaged weights, and of what of the settings says how to read them."""
+def checkpoint(run: Run) -> str:
+    """Its images, and a digest of its weights and of what of the settings says how to read them."""
     content = to_json(run.config, run.facts)
     meaning = {**content["config"], "training": None, "sample": None, "data": content["data"]}
-    return short(digest_json({**meaning, "weights": digest_tensors(run.denoiser.state_dict())}))
+    whole = digest_json({**meaning, "weights": digest_tensors(run.denoiser.state_dict())})
+    return f"{run.images_seen:,} images, {short(whole)}"

@@ -30,7 +30,7 @@ from scorefield.use.asked import (
     warn_depth,
     warn_guidance,
 )
-from scorefield.use.bulk import about, fill
+from scorefield.use.bulk import about, checkpoint, fill
 from scorefield.use.classify import NoisyClassifier, open_classifier
 from scorefield.use.film import check_film, film
 from scorefield.use.plan import asked_of, plan_of, settings_of
@@ -155,6 +155,8 @@ def _read(order: Order, held: ExitStack | None) -> _Job:
     run, who, given = open_run(order.run, order.average), order.who, order.settings
     for field in ("batch", "columns"):
         at_least(field, getattr(order, field))
+    if order.like:
+        check_like(order, {"checkpoint": checkpoint(run)})  # first: what is wrong then is clear
     cond = None if who.conditions is None else open_conditions(run, who.conditions)
     rows = None if cond is None else len(next(iter(cond.values())))
     usual = SHOWN[len(run.facts.shape) > 1] if _is_film(order) else 100

@@ -1,10 +1,13 @@
 """`scorefield sample`: a sample belongs to its seed; pictures, arrays, folders."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
+
+from scorefield.store import read_tag, tagged, write_png
 
 
 @pytest.fixture
@@ -86,8 +89,82 @@ def test_a_folder_of_single_pictures(cli, trained, tmp_path):
     code, said, _ = cli("sample", trained, "--seeds", "3,11", "--out", tmp_path / "all", "--json")
     assert code == 0
     assert json.loads(said)["n"] == 2
-    assert sorted(p.name for p in (tmp_path / "all").iterdir()) == ["000003.png", "000011.png"]
-    assert Image.open(tmp_path / "all" / "000003.png").size == (8, 8)
+    assert sorted(p.name for p in (tmp_path / "all").iterdir()) == ["000003-0.png", "000011-1.png"]
+    assert Image.open(tmp_path / "all" / "000003-0.png").size == (8, 8)
+
+
+ALL_OTHERS = (
+    "--seeds 4,9,2,0,5 --steps 3 --solver ddim:eta=.5 --grid karras:rho=5 --labels 3,7 --guidance 2"
+    " --batch 2 --columns 2"
+)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--n 12", ALL_OTHERS, "--n 5 --unconditional", "--n 3 --guide cfg:2+interval:.3,2 --labels 4"],
+)
+def test_a_picture_is_made_again_to_the_bit(cli, trained, tmp_path, words):
+    one, other = tmp_path / "one.png", tmp_path / "other.png"
+    assert cli("sample", trained, *words.split(), "--out", one).code == 0
+    code, _, err = cli("sample", "--like", one, "--out", other)
+    assert code == 0, err
+    assert one.read_bytes() == other.read_bytes()
+    moved = trained.rename(trained.with_name("moved"))
+    try:  # the run is told by its weights, wherever it lies
+        assert cli("sample", moved, "--like", one, "--out", other).code == 0
+    finally:
+        moved.rename(trained)
+    assert np.array_equal(np.asarray(Image.open(one)), np.asarray(Image.open(other)))
+
+
+def test_a_single_picture_is_made_again_with_its_batch(cli, trained, tmp_path):
+    assert cli("sample", trained, *ALL_OTHERS.split()[:-2], "--out", tmp_path / "all").code == 0
+    for one in (tmp_path / "all").iterdir():
+        assert cli("sample", "--like", one, "--out", tmp_path / "x.png").code == 0
+        assert one.read_bytes() == (tmp_path / "x.png").read_bytes()
+    assert cli("sample", "--like", one, "--out", tmp_path / "x.npz").code == 0
+    found = np.load(tmp_path / "x.npz")
+    assert one.name == f"{found['seed'][0]:06d}-{found['y'][0]}.png"
+    assert len(found["x"]) == 1
+
+
+def test_what_is_said_goes_before_what_the_picture_says(cli, trained, tmp_path):
+    like, words = tmp_path / "like.png", ("--labels", "7", "--steps", "3")
+    assert cli("sample", trained, "--seeds", "4-6", *words, "--out", like).code == 0
+    outs = tmp_path / "a.png", tmp_path / "b.png"
+    assert cli("sample", "--like", like, "--seeds", "5,8", "--out", outs[0]).code == 0
+    assert cli("sample", trained, "--seeds", "5,8", *words, "--out", outs[1]).code == 0
+    assert outs[0].read_bytes() == outs[1].read_bytes()
+
+
+def test_a_picture_of_others_is_refused_in_a_sentence(cli, refused, run, tiny, tmp_path):
+    like, out = tmp_path / "like.png", tmp_path / "x.png"
+    assert cli("sample", run, "--n", 2, "--out", like).code == 0
+    assert "RUN is missing" in refused("sample", "--out", out)
+    other = tmp_path / "other"
+    assert cli("train", "digits", "--out", other, *tiny, "--seed", 1).code == 0
+    told = refused("sample", other, "--like", like, "--out", out)
+    assert "was made with other weights: 128 images, sha256" in told
+    Image.open(like).save(tmp_path / "bare.png")
+    told = refused("sample", "--like", tmp_path / "bare.png", "--out", out)
+    assert "bare.png does not say how it was made" in told
+    for content in ({}, {**read_tag(like), "run": 3}, {**read_tag(like), "order": {"steps": 2}}):
+        write_png(tagged(Image.new("L", (3, 3)), content), tmp_path / "x.png")
+        told = refused("sample", "--like", tmp_path / "x.png", "--out", out)
+        assert "x.png does not say whole how it was made" in told
+    shutil.rmtree(run)
+    assert f"{run} does not exist" in refused("sample", "--like", like, "--out", out)
+
+
+def test_a_film_ends_with_the_sheet(cli, refused, trained, tmp_path):
+    film, sheet, words = tmp_path / "x.gif", tmp_path / "x.png", ("--n", "12", "--steps", "5")
+    for out in (film, sheet):
+        assert cli("sample", trained, *words, "--out", out).code == 0
+    frames = [np.asarray(f.convert("L")) for f in ImageSequence.Iterator(Image.open(film))]
+    assert len(frames) == 1 + 4 + 1
+    assert np.array_equal(frames[-1], np.asarray(Image.open(sheet)))
+    assert not np.array_equal(frames[-2], frames[-1])
+    assert "at most 64 samples" in refused("sample", trained, "--n", 65, "--out", film)
 
 
 def test_columns(cli, trained, tmp_path):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from scorefield.base import BadInput
 from scorefield.denoise import Denoiser
 from scorefield.process import VP
-from scorefield.use.film import MOMENTS, PICTURES, film
+from scorefield.use.film import MOMENTS, PICTURES, POINTS, check_film, film
 from scorefield.use.generate import generate
 from scorefield.use.plan import asked_of, plan_of
 from scorefield.use.plane import NOISES, _flow
@@ -34,7 +34,7 @@ def model(*shape: int) -> Denoiser:
 
 def filmed(denoiser: Denoiser, n: int, **settings) -> list[Tensor]:
     asked = asked_of(denoiser, n)
-    return film(denoiser, plan_of(denoiser, False, **settings), asked)
+    return list(film(denoiser, plan_of(denoiser, False, **settings), asked))
 
 
 @pytest.mark.parametrize("shape", [(2,), (1, 4, 4)])
@@ -64,8 +64,10 @@ def test_pictures_are_seen_as_their_estimates():
 
 def test_a_film_is_bounded():
     assert len(filmed(model(2), 3, solver="ddim", steps=500)) <= MOMENTS + 2
-    with pytest.raises(BadInput, match=f"at most {PICTURES} samples, and `n` is {PICTURES + 1}"):
-        filmed(model(1, 2, 2), PICTURES + 1)
+    for most, shape in ((PICTURES, (1, 2, 2)), (POINTS, (2,))):
+        check_film(most, shape)
+        with pytest.raises(BadInput, match=f"at most {most} samples, and `n` is {most + 1}"):
+            check_film(most + 1, shape)
 
 
 def test_arrows_are_the_flow_of_a_gaussian():
