@@ -56,7 +56,9 @@ def plane_of(run: Run) -> Plane:
     return Plane(x0, made, middle, half, tuple(flows))
 
 
-def _flow(run: Run, levels: Level, made: Tensor, middle: Tensor, half: float, noise: float) -> Arrows:
+def _flow(
+    run: Run, levels: Level, made: Tensor, middle: Tensor, half: float, noise: float
+) -> Arrows:
     """At that of the levels which is nearest to a ratio of `noise` standard deviations."""
     inner = levels.at(slice(0, -1))
     off = (inner.ratio / (noise * run.facts.sigma_data)).log().abs()

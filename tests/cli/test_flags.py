@@ -18,7 +18,7 @@ FLAGS = {
     """,
     "sample": """
         --help --json --average --steps --solver --grid --guidance --n --seeds --labels
-        --conditions --unconditional --guide --out --columns --batch
+        --like --conditions --unconditional --guide --out --columns --batch
     """,
     "eval": "--help --steps --solver --grid --guidance --json --average --n --seed",
     "compare": "--help --n --seeds --labels --json --solvers --steps --grid --guidance --out",
