@@ -31,8 +31,8 @@ FLAGS = {
         --mask --conditions --encode --source --out
     """,
     "restore": """
-        --help --operator --input --measured --noise --method --n --steps --solver --grid --labels
-        --guidance --seeds --out --json
+        --help --json --steps --solver --grid --guidance --n --seeds --labels --operator --input
+        --measured --noise --method --out
     """,
     "anagram": """
         --help --views --labels --n --steps --solver --grid --guidance --seeds --out --json
