@@ -260,5 +260,6 @@ def findings(
     words = "the truth if it is known, the measurement, mean, deviation, and each restoration"
     known = ("truth",) if "psnr" in r else ()
     captions = (*known, "measurement", "mean", "deviation", *(f"{i + 1}" for i in range(r["n"])))
-    strip = Strip("Restorations", sheet, words=words, file=FILES[0], captions=captions)
+    wide = max(len(known) + 3, round(r["n"] ** 0.5))
+    strip = Strip("Restorations", sheet, wide, words=words, file=FILES[0], captions=captions)
     return Findings("restore", run, how, (*items, strip), r, arrays)
