@@ -43,11 +43,11 @@ FLAGS = {
         --solver --steps --floor --guidance --unconditional --batch --out
     """,
     "encode": """
-        --help --input --decode --out --label --steps --solver --average --batch --json
+        --help --json --average --label --steps --solver --input --decode --out --batch
     """,
     "interpolate": """
-        --help --from --to --attribute --strength --between --mode --label --steps --solver
-        --average --out --json
+        --help --json --average --label --steps --solver --from --to --attribute --strength
+        --between --mode --out
     """,
     "report": "--help --out --json",
     "ema": "--help --length --images --json",
