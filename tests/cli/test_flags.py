@@ -35,7 +35,7 @@ FLAGS = {
         --guidance --seeds --out --json
     """,
     "anagram": """
-        --help --views --labels --n --steps --solver --grid --guidance --seeds --out --json
+        --help --json --steps --solver --grid --guidance --n --seeds --labels --views --out
     """,
     "train-classifier": "--help --json --images --width --blocks --seed",
     "likelihood": """
