@@ -58,7 +58,7 @@ def test_a_strip_is_drawn(run, tmp_path, capfd):
     assert command.main([str(run), *words, "--between", "4", "--out", str(out)]) == 0
     assert "1 x 6 pictures" in capfd.readouterr().out
     image = Image.open(out)
-    assert image.width > 5 * image.height
+    assert image.size == (6 * 96 + 8, 116 + 8)
 
 
 def test_along_an_attribute(run, ends, tmp_path, monkeypatch):
