@@ -28,7 +28,7 @@ from scorefield.store import Folder, Reader, exists, read_bytes, read_json, read
 from scorefield.tune import FittedGrid
 from scorefield.use.classify import findings as of_classifier
 from scorefield.use.classify import open_classifier
-from scorefield.use.plane import plane
+from scorefield.use.plane import plane_of
 from scorefield.use.tune import findings as of_grids
 
 PICTURES, ROOM = 24, 2_000_000
@@ -84,7 +84,7 @@ def overview(path: Path, resume: str = "", sampled: bool = False) -> Page:
     own = [_film(run, _shots(reader)), *(_section(run, *place) for place in found)]
     own[2:2] = _logged(run)
     if sampled and tuple(facts.shape) == (2,) and run.checkpoint:
-        shown = reader.read(path, lambda path: of_plane(plane(open_run(path)), str(path)))
+        shown = reader.read(path, lambda path: of_plane(plane_of(open_run(path)), str(path)))
         own[1:1] = [Section("plane", "The plane", (shown,))] if shown else []
     sections = [s for s in own if s] + [_settings(run)]
     total, quoted = config.training.images, shlex.quote(str(path))

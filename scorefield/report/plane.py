@@ -10,7 +10,7 @@ from scorefield.base.finding import Findings, Strip
 from scorefield.report.picture import axes, unit_square
 from scorefield.report.pixels import INK, LINES, OVER, PAPER, font
 from scorefield.store import to_png
-from scorefield.use.plane import ARROWS, Flow, Plane
+from scorefield.use.plane import ARROWS, Arrows, Plane
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,7 +49,7 @@ def _density(points: Tensor, found: Plane) -> np.ndarray:
     return counts.T[::-1] / len(points)
 
 
-def _sheet(panels: Sequence[tuple[str, np.ndarray, Flow | None]], found: Plane) -> "Image":
+def _sheet(panels: Sequence[tuple[str, np.ndarray, Arrows | None]], found: Plane) -> "Image":
     """Panels of (title, ink in [0, 1], arrows) side by side."""
     from PIL import Image, ImageDraw
 
@@ -69,7 +69,7 @@ def _sheet(panels: Sequence[tuple[str, np.ndarray, Flow | None]], found: Plane) 
     return sheet.reduce(OVER)
 
 
-def _arrows(draw: "ImageDraw", flow: Flow, found: Plane, corner: tuple[float, float]) -> None:
+def _arrows(draw: "ImageDraw", flow: Arrows, found: Plane, corner: tuple[float, float]) -> None:
     side, far = OVER * SIDE, flow.towards.norm(dim=1, keepdim=True)
     start = corner + side * unit_square(flow.at.numpy(), found.middle.numpy(), found.half)
     length = LONGEST * side / (ARROWS + 1) * (far / flow.ratio).clamp(max=1)

@@ -25,7 +25,8 @@ def render(findings: Findings) -> str:
         elif isinstance(item, Series):
             lines += _series(item)
         else:
-            lines.append(": ".join(filter(None, (item.name, *item.captions, item.file))))
+            shown = ", ".join(filter(None, item.captions))
+            lines.append(": ".join(filter(None, (item.name, shown, item.file))))
         lines.append(item.words)
     return "\n".join(line for line in lines if line)
 

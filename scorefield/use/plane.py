@@ -17,7 +17,7 @@ NOISES = (1.0, 0.4, 0.15)
 """Levels of a flow: sigma / alpha, in standard deviations of the data."""
 
 
-class Flow(NamedTuple):
+class Arrows(NamedTuple):
     """The probability flow at one level, over x / alpha.
 
         d(x/alpha) / d log(sigma/alpha) = x/alpha - D,
@@ -37,11 +37,11 @@ class Plane(NamedTuple):
     samples: Tensor
     middle: Tensor
     half: float
-    flows: tuple[Flow, ...]
+    flows: tuple[Arrows, ...]
 
 
 @torch.no_grad()
-def plane(run: Run) -> Plane:
+def plane_of(run: Run) -> Plane:
     """Of a run on points of the plane. The flow is that without conditions, and left out where the
     model has not learned to do without."""
     data, denoiser = data_of(run, split=False), run.denoiser
@@ -56,7 +56,9 @@ def plane(run: Run) -> Plane:
     return Plane(x0, made, middle, half, tuple(flows))
 
 
-def _flow(run: Run, levels: Level, made: Tensor, middle: Tensor, half: float, noise: float) -> Flow:
+def _flow(
+    run: Run, levels: Level, made: Tensor, middle: Tensor, half: float, noise: float
+) -> Arrows:
     """At that of the levels which is nearest to a ratio of `noise` standard deviations."""
     inner = levels.at(slice(0, -1))
     off = (inner.ratio / (noise * run.facts.sigma_data)).log().abs()
@@ -67,4 +69,4 @@ def _flow(run: Run, levels: Level, made: Tensor, middle: Tensor, half: float, no
     many = made.repeat(4, 1)
     chance = torch.randn(many.shape, generator=torch.Generator().manual_seed(0))
     towards = run.denoiser(alpha * at, level, None) - at
-    return Flow(ratio, at, towards, many + ratio * chance)
+    return Arrows(ratio, at, towards, many + ratio * chance)

@@ -258,7 +258,8 @@ def findings(
     if r["failed"]:
         items.append(Figure("failed", r["failed"], best="low"))
     words = "the truth if it is known, the measurement, mean, deviation, and each restoration"
-    names = ("truth",) * ("psnr" in r) + ("measured", "mean", "deviation")
-    captions = (*names, *(f"seed {seed}" for seed in r["seeds"]))
-    strip = Strip("Restorations", sheet, captions=captions, words=words, file=FILES[0])
+    known = ("truth",) if "psnr" in r else ()
+    captions = (*known, "measurement", "mean", "deviation", *(f"{i + 1}" for i in range(r["n"])))
+    wide = max(len(known) + 3, round(r["n"] ** 0.5))
+    strip = Strip("Restorations", sheet, wide, words=words, file=FILES[0], captions=captions)
     return Findings("restore", run, how, (*items, strip), r, arrays)

@@ -86,9 +86,9 @@ def test_seeds_and_labels_run_on_across_shards(cli, trained, tmp_path):
 def test_pictures_of_single_seeds_are_named_by_them(cli, trained, tmp_path):
     words = ("--seeds", "5-9,2", "--batch", 4, "--out", tmp_path / "all")
     assert cli("sample", trained, *words).code == 0
-    names = [f"{seed:06d}.png" for seed in (2, 5, 6, 7, 8, 9)]
+    names = [f"{seed:06d}-{k}.png" for seed, k in ((2, 5), (5, 0), (6, 1), (7, 2), (8, 3), (9, 4))]
     assert sorted(path.name for path in (tmp_path / "all").iterdir()) == names
-    assert Image.open(tmp_path / "all" / "000009.png").size == (8, 8)
+    assert Image.open(tmp_path / "all" / "000009-4.png").size == (8, 8)
 
 
 def test_another_job_in_the_same_place_is_refused(trained, stopped, refused, tmp_path):

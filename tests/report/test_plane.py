@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from scorefield.report.plane import CELLS, LEFT, SIDE, TOP, _density, _sheet
-from scorefield.use.plane import ARROWS, Flow, Plane
+from scorefield.use.plane import ARROWS, Arrows, Plane
 
 LONGEST = 0.85 * SIDE / (ARROWS + 1)
 
@@ -13,7 +13,7 @@ LONGEST = 0.85 * SIDE / (ARROWS + 1)
 def shown(towards: Tensor) -> Plane:
     """One arrow in the middle."""
     points = torch.zeros(1, 2)
-    flow = Flow(1.0, points, towards[None], points)
+    flow = Arrows(1.0, points, towards[None], points)
     return Plane(points, points, torch.zeros(2), 1.0, (flow,))
 
 
