@@ -43,7 +43,7 @@ def test_a_signal_while_importing(signum):
 def test_a_signal_at_work(cli, run, monkeypatch, signum):
     before = signal.getsignal(signum)
     monkeypatch.setattr(
-        scorefield.report.overview, "overview", lambda *_: os.kill(os.getpid(), signum)
+        scorefield.report.overview, "overview", lambda *_, **__: os.kill(os.getpid(), signum)
     )
     assert cli("report", run) == (130, "", "stopped\n")
     assert signal.getsignal(signum) == before
