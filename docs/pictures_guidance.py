@@ -18,6 +18,7 @@ from scorefield.solve import sample
 from scorefield.store import write_png
 from scorefield.use.edit import edit, reencode
 from scorefield.use.evaluate import judge_of
+from scorefield.use.plan import asked_of
 
 HERE = Path(__file__).parent
 RUN = HERE.parent / "runs" / "digits"
@@ -89,12 +90,12 @@ def edits(run: Run) -> None:
     x0, seeds = data.batch(data.test, torch.tensor([seven]))[0], range(10)
     lower = torch.zeros(x0.shape[2:], dtype=torch.bool)
     lower[4:] = True
-    rows = [edit(run.denoiser, x0, strength, seeds=seeds) for strength in (0.3, 0.5, 0.7)]
-    rows.append(edit(run.denoiser, x0, 1.0, mask=lower, labels=[7], seeds=seeds))
-    source = {"label": torch.tensor([7])}
-    rows.append(
-        reencode(run.denoiser, x0.expand(10, *x0.shape[1:]), 1.0, source=source, labels=range(10))
-    )
+    asked = asked_of(run.denoiser, seeds=seeds)
+    rows = [edit(run.denoiser, x0, strength, asked) for strength in (0.3, 0.5, 0.7)]
+    sevens = asked_of(run.denoiser, seeds=seeds, labels=[7])
+    rows.append(edit(run.denoiser, x0, 1.0, sevens, mask=lower))
+    source, each = ({"label": torch.tensor(k)} for k in ([7], [*range(10)]))
+    rows.append(reencode(run.denoiser, x0.expand(10, *x0.shape[1:]), 1.0, each, source=source))
     strip = [torch.cat([x0, blank(x0), row]) for row in rows]
     write_png(picture(torch.cat(strip), len(seeds) + 2), HERE / "images" / "edits.png")
 

@@ -1,11 +1,14 @@
 """`scorefield compare RUN`."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from scorefield.base.finding import Findings
 from scorefield.cli.bar import Bar
 from scorefield.cli.flags import GridSpec, GuidanceScale, OnRun, OutPath, Rows, StepCount
 from scorefield.cli.frame import note, verb
+
+if TYPE_CHECKING:
+    from scorefield.base.finding import Findings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,7 @@ class Options(OnRun, Rows):
     out: OutPath = None
 
 
-def work(o: Options, bar: Bar) -> Findings:
+def work(o: Options, bar: Bar) -> "Findings":
     from scorefield.report.strips import keep
     from scorefield.use.asked import seeds_of
     from scorefield.use.compare import FILES, compare_run

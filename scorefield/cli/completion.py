@@ -44,7 +44,10 @@ def flags_of(command: str) -> str:
     module, said = import_module(f"scorefield.cli.{command.replace('-', '_')}"), StringIO()
     with redirect_stdout(said), suppress(SystemExit):
         module.main(words)
-    return " ".join(re.findall(r"^[│ ] (?:-h, )?(--\w[\w.-]*)", said.getvalue(), re.MULTILINE))
+    heads = re.findall(
+        r"^[│ ] ((?:-h, )?--\w[\w.-]*(?:, --[\w.-]+)*)", said.getvalue(), re.MULTILINE
+    )
+    return " ".join(word for head in heads for word in re.findall(r"--\w[\w.-]*", head))
 
 
 def work(o: Options, bar: Bar) -> int:

@@ -5,15 +5,16 @@ from pathlib import Path
 
 from scorefield.base.finding import Findings
 from scorefield.cli.bar import Bar
-from scorefield.cli.flags import CondFile, OnRun, OutPath, Rows, Sampling, Source, Switch
-from scorefield.cli.frame import kept, verb
+from scorefield.cli.flags import CondFile, OnRun, OutPath, Rows, Sampling, Source, Strength, Switch
+from scorefield.cli.frame import filed, verb
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(Rows, Sampling, OnRun):
     """Edit a picture with a model: noise hides part of it, and the model makes a picture of the
     rest. Writes a strip, a .png: the input, then the edits; or an .npz of the edits. There are 8,
-    or as many as seeds, or with --encode as labels.
+    or as many as seeds, or with --encode as labels. --strength says how much is made anew: 0
+    returns the picture, 1 samples without it (0.6, or 1 with --mask or --encode).
 
     examples:
       scorefield edit runs/digits --input seven.png --strength .6 --n 8
@@ -28,9 +29,7 @@ class Options(Rows, Sampling, OnRun):
     """
 
     input: Source
-    strength: float | None = None
-    """How much is made anew: 0 returns the picture, 1 samples without it (default: 0.6; 1 with
-    --mask or --encode)."""
+    strength: Strength = None
     mask: Path | None = None
     """A picture that is white where the other may change, black where it is kept; or one of 0 and
     1, strokes on a transparent layer, an .npy of bools."""
@@ -48,7 +47,7 @@ def work(o: Options, bar: Bar) -> Findings:
 
     wish = Wish(str(o.input), o.strength, o.mask, o.encode, o.source)
     who = Who(o.n, o.seeds, o.labels, o.conditions)
-    return kept(edit_picture(o.run, wish, who, out=o.out, watch=bar, **o.settings))
+    return filed(edit_picture(o.run, wish, who, out=o.out, watch=bar, **o.settings))
 
 
 main = verb("edit", Options, work)

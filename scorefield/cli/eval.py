@@ -1,11 +1,14 @@
 """`scorefield eval RUN`."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from scorefield.base.finding import Findings
 from scorefield.cli.bar import Bar
 from scorefield.cli.flags import Averaged, RowCount, Sampling, SeedNumber
 from scorefield.cli.frame import note, verb
+
+if TYPE_CHECKING:
+    from scorefield.base.finding import Findings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +27,7 @@ class Options(Averaged, Sampling):
     seed: SeedNumber = 0
 
 
-def work(o: Options, bar: Bar) -> Findings:
+def work(o: Options, bar: Bar) -> "Findings":
     from scorefield.use.evaluate import evaluate
 
     found = evaluate(o.run, o.n or 0, seed=o.seed, average=o.average, watch=bar, **o.settings)

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from scorefield.base.finding import Findings
 from scorefield.cli import flags
 from scorefield.cli.bar import Bar
 from scorefield.cli.frame import note, verb
 
 if TYPE_CHECKING:
+    from scorefield.base.finding import Findings
     from scorefield.tune import Progress
 
 
@@ -37,7 +37,7 @@ class Options(flags.OnRun):
     seed: flags.SeedNumber = 0
 
 
-def work(o: Options, bar: Bar) -> Findings:
+def work(o: Options, bar: Bar) -> "Findings":
     from scorefield.use.tune import tune
 
     def watch(progress: "Progress") -> None:

@@ -37,13 +37,17 @@ GuidanceScale = Annotated[
 MethodName = Annotated[str, flag("By which method (see above).")]
 RowCount = Annotated[int | None, flag("How many (default: as many as seeds).")]
 ClassList = Annotated[str | None, flag("Classes, in turn: 0-9, 3,5 or names.")]
+OneClass = Annotated[
+    str | None, flag("Class of all examples: 3 or a name (default: the file's, else none).")
+]
 SeedNumber = Annotated[int, flag("Seed of all that is drawn.")]
 ImageCount = Annotated[int | None, flag("Images seen by training, repeats counted.")]
-OutPath = Annotated[Path | None, flag("What to write (default: in the run folder).")]
+OutPath = Annotated[Path | None, flag("What to write (None: a place in the run folder).")]
 Source = Annotated[
     str | None, flag("A picture, an .npz or .npy of examples x, or test:INDEX of held-out data.")
 ]
 BatchSize = Annotated[int, flag("Examples at a time; bounds memory.")]
+Strength = Annotated[float | None, flag("How far it goes from the picture (see above).")]
 CondFile = Annotated[Path | None, flag("An .npz of conditions, whose rows are taken in turn.")]
 NoCond = Annotated[Switch, flag("Without any class or other condition.")]
 
@@ -95,3 +99,17 @@ class Rows:
     seeds: str | None = None
     """Seeds, one each: 0-99 or 1,2,7 (default: 0 to n-1)."""
     labels: ClassList = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByFlow(Averaged):
+    """Of a verb that walks the flow both ways, by a deterministic solver of one step."""
+
+    label: OneClass = None
+    steps: StepCount = "12"
+    solver: SolverSpec = "rk4"
+
+    @property
+    def way(self) -> dict[str, Any]:
+        """As the functions of `scorefield.use` take it."""
+        return {name: getattr(self, name) for name in ("label", "average", "steps", "solver")}

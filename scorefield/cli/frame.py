@@ -83,12 +83,11 @@ def say(record: Mapping[str, Any], text: str, as_json: bool) -> int:
     return 0
 
 
-def kept(found: "Findings") -> "Findings":
+def filed(found: "Findings") -> "Findings":
     """Findings, once they are written to the place that they say."""
     from scorefield.report.files import keep_findings
 
-    keep_findings(found, Path(found.record["out"]))
-    return found
+    return keep_findings(found, Path(found.record["out"]))
 
 
 def note(text: str) -> None:

@@ -14,9 +14,25 @@ from scorefield.catalogue.spec import options as spec_options
 from scorefield.cli.flags import Spoken, Switch
 from scorefield.cli.frame import note
 from scorefield.run.config import Config, changed
-from scorefield.run.recipes import recipe
+from scorefield.run.recipes import recipe, recipes
 from scorefield.run.stored import read_settings, stored_settings
 from scorefield.store import Folder
+
+USAGE = """usage: scorefield train RECIPE [--out DIR] [--images N] [--resume] [--seed S] ...
+       scorefield train --config FILE [--out DIR] ...
+
+recipes:
+{recipes}
+
+examples:
+  scorefield train digits
+  scorefield train digits --images 50000 --lr 1e-3 --out runs/quick
+  scorefield train digits --out runs/quick --images 100000 --resume
+  scorefield train folder --data.path photos --data.size 32 --out runs/photos
+  scorefield train --config runs/quick/config.json --lr 2e-3 --out runs/other
+  scorefield train folder --data.path cats --data.size 32 --init runs/photos --out runs/cats
+
+scorefield train RECIPE --help lists every setting with the recipe's value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +48,12 @@ class Options(Spoken):
     out: Annotated[Path, tyro.conf.arg(help="Run folder.")]
     resume: Switch = False
     """Go on from the run folder's last checkpoint."""
+
+
+def usage() -> str:
+    """What may be trained, a line for each recipe."""
+    rows = (f"  {k:<19}{(v.__doc__ or '').splitlines()[0]}" for k, v in recipes.items())
+    return USAGE.format(recipes="\n".join(rows))
 
 
 def starting(argv: list[str]) -> tuple[str, list[str], Options]:

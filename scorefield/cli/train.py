@@ -12,31 +12,13 @@ if TYPE_CHECKING:
     from scorefield.cli.settings import Options
     from scorefield.train import Progress
 
-USAGE = """usage: scorefield train RECIPE [--out DIR] [--images N] [--resume] [--seed S] ...
-       scorefield train --config FILE [--out DIR] ...
-
-recipes:
-{recipes}
-
-examples:
-  scorefield train digits
-  scorefield train digits --images 50000 --lr 1e-3 --out runs/quick
-  scorefield train digits --out runs/quick --images 100000 --resume
-  scorefield train folder --data.path photos --data.size 32 --out runs/photos
-  scorefield train --config runs/quick/config.json --lr 2e-3 --out runs/other
-  scorefield train folder --data.path cats --data.size 32 --init runs/photos --out runs/cats
-
-scorefield train RECIPE --help lists every setting with the recipe's value."""
-
 
 def main(argv: list[str]) -> int:
-    from scorefield.cli.settings import Options, of_flag, starting
-    from scorefield.run.recipes import recipes
+    from scorefield.cli.settings import Options, of_flag, starting, usage
     from scorefield.train import Elsewhere
 
     if not argv or argv[0] in ("-h", "--help"):
-        rows = (f"  {k:<19}{(v.__doc__ or '').splitlines()[0]}" for k, v in recipes.items())
-        print(USAGE.format(recipes="\n".join(rows)))
+        print(usage())
         return 0
     name, flags, options = starting(argv)
     try:

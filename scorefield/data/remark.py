@@ -27,4 +27,5 @@ def _classes(data: Data) -> Iterator[str]:
         label = torch.cat([split.cond["label"] for split in (data.train, data.test)])
         counts = label.bincount(minlength=len(data.classes)).tolist()
         few = [f"{name} {n:,}" for name, n in zip(data.classes[:FEW], counts)]
-        yield f"{len(counts)} classes: {', '.join(few)}{', ...' * (len(counts) > FEW)}"
+        kinds = "classes" if len(counts) > 1 else "class"
+        yield f"{len(counts)} {kinds}: {', '.join(few)}{', ...' * (len(counts) > FEW)}"

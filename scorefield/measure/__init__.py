@@ -17,7 +17,7 @@ the feature space of the first three rows. Where there is no judge (no classes, 
 plane) the feature space is the data itself (`Reference.space`). Figures in one feature space
 compare with nothing measured in another.
 
-A measure of the catalogue is a function `(Seen, Reference) -> Reading`: of samples and of the real
+A measure of the catalogue is a function `(Seen, Reference) -> Outcome`: of samples and of the real
 data beside them, to keys of the JSON and figures.
 """
 
@@ -33,11 +33,11 @@ from scorefield.measure.frechet import (
 from scorefield.measure.judge import Judge, Report, train_judge
 from scorefield.measure.memorise import Memorisation, memorisation
 from scorefield.measure.quality import Distance, Quality, distance, quality, real_quality
-from scorefield.measure.reference import Reading, Reference, Seen, plain
+from scorefield.measure.reference import Outcome, Reference, Seen, as_json
 
 __all__ = [
     "Agreement", "Distance", "FrechetReport", "Judge", "Memorisation", "PrecisionRecall",
-    "Proportion", "Quality", "Reading", "Reference", "Report", "Seen", "agreement", "distance",
-    "frechet", "frechet_floor", "frechet_gaussian", "frechet_report", "memorisation", "plain",
+    "Proportion", "Quality", "Outcome", "Reference", "Report", "Seen", "agreement", "distance",
+    "frechet", "frechet_floor", "frechet_gaussian", "frechet_report", "memorisation", "as_json",
     "precision_recall", "quality", "real_quality", "train_judge",
 ]  # fmt: skip

@@ -20,7 +20,7 @@ from torch import Tensor
 from scorefield.base import BadInput
 from scorefield.base.finding import Figure
 from scorefield.measure.checks import check_labels
-from scorefield.measure.reference import Reading, Reference, Seen, plain
+from scorefield.measure.reference import Outcome, Reference, Seen, as_json
 
 Z95 = 1.959963984540054  # the 97.5% quantile of N(0, 1)
 WEAKEST = 5
@@ -84,20 +84,20 @@ def agreement(logits: Tensor, asked: Tensor, classes: Sequence[str]) -> Agreemen
     )
 
 
-def agreement_figure(samples: Seen, reference: Reference) -> Reading:
+def agreement_figure(samples: Seen, reference: Reference) -> Outcome:
     """Samples that a judge sees as the class that was asked for, beside its own accuracy on
     held-out data: are they obedient? `confidence` is the mean largest probability."""
     test, labels = reference.test, reference.labels
     names = ("agreement", "agreement_real", "confidence", "confidence_real")
     if samples.logits is None or test.logits is None:
-        return Reading(dict.fromkeys(names))
+        return Outcome(dict.fromkeys(names))
     classes = reference.data.classes
     found = None if labels is None else agreement(samples.logits, labels, classes)
     real = agreement(test.logits, test.label, classes)
     sure = (logits.softmax(1).amax(1).mean().item() for logits in (samples.logits, test.logits))
-    record: dict[str, Any] = dict(zip(names, (plain(found), plain(real), *sure)))
+    record: dict[str, Any] = dict(zip(names, (as_json(found), as_json(real), *sure)))
     if found is None:
-        return Reading(record)
+        return Outcome(record)
     asked = sorted((p.fraction, name) for name, p in found.per_class.items() if p)
     weak = [f"{name} ({right:.1%})" for right, name in asked if right < 1][:WEAKEST]
     words = "Samples that a judge sees as the class that was asked for, with the 95% interval."
@@ -105,4 +105,4 @@ def agreement_figure(samples: Seen, reference: Reference) -> Reading:
     p = found.total
     figure = Figure("Class agreement", p.fraction, (p.low, p.high), real.total.fraction, unit="%",
                     best="high", words=words)  # fmt: skip
-    return Reading(record, (figure,))
+    return Outcome(record, (figure,))

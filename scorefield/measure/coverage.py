@@ -26,7 +26,7 @@ from scorefield.base.finding import Figure
 from scorefield.measure.blocks import Progress, blocks
 from scorefield.measure.checks import check_rows, check_same_shape
 from scorefield.measure.fractions import draw
-from scorefield.measure.reference import Reading, Reference, Seen, plain
+from scorefield.measure.reference import Outcome, Reference, Seen, as_json
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ QUESTIONS = {
 
 def precision_recall_figures(
     samples: Seen, reference: Reference, k: int = 3, seed: int = 0
-) -> Reading:
+) -> Outcome:
     """Precision and recall of samples beside those of as many training examples: can samples be
     believed, and is nothing left out? k is less in tiny sets."""
     real = reference.like_test
@@ -106,8 +106,8 @@ def precision_recall_figures(
                best="real", words=words)
         for key, words in QUESTIONS.items()
     )  # fmt: skip
-    record = {"precision_recall": plain(found), "precision_recall_real": plain(floor)}
-    return Reading(record, tuple(figures))
+    record = {"precision_recall": as_json(found), "precision_recall_real": as_json(floor)}
+    return Outcome(record, tuple(figures))
 
 
 def _radii(x: Tensor, k: int) -> Tensor:

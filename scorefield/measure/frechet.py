@@ -28,7 +28,7 @@ from scorefield.base import BadInput
 from scorefield.base.finding import Figure
 from scorefield.measure.checks import check_rows, check_same_shape
 from scorefield.measure.fractions import class_counts, draw, one_class
-from scorefield.measure.reference import Reading, Reference, Seen, plain
+from scorefield.measure.reference import Outcome, Reference, Seen, as_json
 
 
 def frechet(a: Tensor, b: Tensor) -> float:
@@ -178,7 +178,7 @@ def frechet_report(
     return FrechetReport(value, value_std, floor, floor_std, int(counts.sum()), ratio)
 
 
-def frechet_figure(samples: Seen, reference: Reference, draws: int = 8, seed: int = 0) -> Reading:
+def frechet_figure(samples: Seen, reference: Reference, draws: int = 8, seed: int = 0) -> Outcome:
     """Frechet distance of samples beside that of training examples, both to the test set and in the
     fractions of classes that samples were asked for: are they like data?"""
     real = reference.like_train
@@ -192,4 +192,4 @@ def frechet_figure(samples: Seen, reference: Reference, draws: int = 8, seed: in
     )
     figure = Figure("Frechet distance", f.value, f.value_std, f.floor, f.floor_std, best="low",
                     words=words)  # fmt: skip
-    return Reading({"frechet": plain(f)}, (figure,))
+    return Outcome({"frechet": as_json(f)}, (figure,))

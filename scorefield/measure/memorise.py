@@ -28,7 +28,7 @@ from scorefield.base import BadInput
 from scorefield.base.finding import Figure
 from scorefield.measure.blocks import BLOCK, Progress, blocks
 from scorefield.measure.checks import check_rows, check_same_shape
-from scorefield.measure.reference import Reading, Reference, Seen, plain
+from scorefield.measure.reference import Outcome, Reference, Seen, as_json
 
 ONE_IN = 100
 """Of held-out examples is near."""
@@ -101,7 +101,7 @@ def memorisation(
     )
 
 
-def memorisation_figure(samples: Seen, reference: Reference, suspects: int = 8) -> Reading:
+def memorisation_figure(samples: Seen, reference: Reference, suspects: int = 8) -> Outcome:
     """Mean distance from a sample to the nearest training example, over that of held-out data: are
     samples original?"""
     real = reference.train.x0, reference.test.x0
@@ -111,11 +111,11 @@ def memorisation_figure(samples: Seen, reference: Reference, suspects: int = 8) 
         "Copies would bring it towards 0. As near as the nearest "
         f"{found.near_real:.1%} of held-out examples: {found.near:.1%} of samples."
     )
-    record = {"memorisation": plain(found)}
+    record = {"memorisation": as_json(found)}
     if found.ratio is None:
-        return Reading(record)
+        return Outcome(record)
     figure = Figure("Distance to training data", found.ratio, None, 1.0, best="real", words=words)
-    return Reading(record, (figure,))
+    return Outcome(record, (figure,))
 
 
 def nearest(a: Tensor, b: Tensor, progress: Progress | None = None) -> tuple[Tensor, Tensor]:

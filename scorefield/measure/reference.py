@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from scorefield.measure.judge import Judge
 
 
-class Reading(NamedTuple):
+class Outcome(NamedTuple):
     """What a measure finds: `record`, its keys of the JSON, and figures for people."""
 
     record: dict[str, Any]
@@ -118,15 +118,15 @@ def whole(data: Data, split: Split) -> Tensor:
     return data.batch(split, torch.arange(len(split), device=split.x.device))[0]
 
 
-def plain(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """Dataclasses, tuples and mappings as JSON. A field's metadata may say another name for it
     there, or None, which leaves it out."""
     if is_dataclass(value):
         named = ((f.metadata.get("json", f.name), getattr(value, f.name)) for f in fields(value))
-        return {name: plain(v) for name, v in named if name}
+        return {name: as_json(v) for name, v in named if name}
     if isinstance(value, Mapping):
-        return {name: plain(v) for name, v in value.items()}
-    return [plain(v) for v in value] if isinstance(value, tuple) else value
+        return {name: as_json(v) for name, v in value.items()}
+    return [as_json(v) for v in value] if isinstance(value, tuple) else value
 
 
 def _check(data: Data, judge: "Judge | None", n: int, labels: Tensor | None) -> None:

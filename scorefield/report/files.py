@@ -1,7 +1,7 @@
 """What was made, written for other programs to read."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -13,8 +13,8 @@ from scorefield.store import (
     Pieces,
     alone,
     tagged,
+    write_findings,
     write_gif,
-    write_json,
     write_npz,
     write_pictures,
     write_png,
@@ -22,20 +22,31 @@ from scorefield.store import (
 from scorefield.use.sample import Samples
 
 
-def keep_findings(found: Findings, out: Path) -> None:
-    """An .npz has the arrays of findings, a .png their first strip, a folder every strip that has a
-    file, the arrays as VERB.npz and the findings as VERB.json."""
-    strips = [item for item in found.items if isinstance(item, Strip) and item.x0 is not None]
+def keep_findings(found: Findings, out: Path) -> Findings:
+    """An .npz has the arrays of findings, a .png their first strip; else it is a folder. They come
+    back as they were written."""
     if out.suffix == ".npz":
         write_npz(found.arrays, out)
     elif out.suffix == ".png":
-        write_png(_drawn(strips[0]), out)
+        write_png(_drawn(_strips(found)[0]), out)
     else:
-        with alone(out, wait=True):
-            write_pictures((out / strip.file, _drawn(strip)) for strip in strips)
-            if found.arrays:
-                write_npz(found.arrays, out / f"{found.verb}.npz")
-            write_json(out / f"{found.verb}.json", found.to_json())
+        return keep_folder(found, out)
+    return found
+
+
+def keep_folder(found: Findings, out: Path, parts: Mapping[str, Tensor] = {}) -> Findings:
+    """A folder has every strip by the name of its file, further pictures by theirs, the arrays as
+    VERB.npz and the findings as VERB.json."""
+    with alone(out, wait=True):
+        write_pictures((out / strip.file, _drawn(strip)) for strip in _strips(found))
+        write_pictures((out / name, picture(x0)) for name, x0 in parts.items())
+        if found.arrays:
+            write_npz(found.arrays, out / f"{found.verb}.npz")
+        return write_findings(out / f"{found.verb}.json", found)
+
+
+def _strips(found: Findings) -> list[Strip]:
+    return [item for item in found.items if isinstance(item, Strip) and item.x0 is not None]
 
 
 def _drawn(strip: Strip):

@@ -13,7 +13,7 @@ from scorefield.base import BadInput, unknown
 from scorefield.base.rows import repeat_labels
 from scorefield.data.readers.given import read_examples
 from scorefield.run.config import DataFacts
-from scorefield.run.open import Run, data_of
+from scorefield.run.open import Run, data_of, open_conditions
 from scorefield.store import claim
 
 LARGEST_LIST = 10_000_000
@@ -29,6 +29,16 @@ class Who(NamedTuple):
     labels: str | None = None
     conditions: Path | None = None
     unconditional: bool = False
+
+    def cond(self, run: Run) -> dict[str, Tensor] | None:
+        """The conditions that the file holds."""
+        return None if self.conditions is None else open_conditions(run, self.conditions)
+
+    def classes(self, run: Run) -> list[int] | None:
+        """The class indices, with a warning of those that the run has seen no example of."""
+        labels = None if self.labels is None else labels_of(self.labels, run.facts.classes)
+        warn_absent(labels, run.facts)
+        return labels
 
 
 def numbers(text: str, field: str) -> list[int]:

@@ -42,13 +42,13 @@ def average(
     target = run.path / "averages" / f"{length}.safetensors"
     claim(target, field="run")
     x, error = coefficients([(s.images, s.length) for s in have], (images, length))
+    averaged, done = [name for name, _ in run.denoiser.named_parameters()], count(1)
+    weights = combine(have, x, averaged, lambda: watch(next(done), len(have), "snapshot"))
+    write_tensors(target, weights, Folder(run.path).meaning())
     if error > ROUGH:
         warnings.warn(
             f"an error of {error:.2g} is more than {ROUGH:g}: take more snapshots.", stacklevel=2
         )
-    averaged, done = [name for name, _ in run.denoiser.named_parameters()], count(1)
-    weights = combine(have, x, averaged, lambda: watch(next(done), len(have), "snapshot"))
-    write_tensors(target, weights, Folder(run.path).meaning())
     record = {"length": length, "images": images, "snapshots": len(have), "error": error}
     how = f"{target}: length {length:g} at {images:,} images, from {len(have)} snapshots"
     profile = Figure("error of its profile", error, best="low")

@@ -26,7 +26,15 @@ from scorefield.catalogue.plans import plan
 from scorefield.catalogue.spec import canonical, specs
 from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, Drawn, Plan, attempt, guided
-from scorefield.measure import Distance, Quality, Reference, distance, plain, quality, real_quality
+from scorefield.measure import (
+    Distance,
+    Quality,
+    Reference,
+    as_json,
+    distance,
+    quality,
+    real_quality,
+)
 from scorefield.process import Schedule
 from scorefield.run.open import Run, build_solver, data_of, device, open_grid, open_run
 from scorefield.solve import DPMSolverPP3M, Solver
@@ -316,7 +324,7 @@ def findings(found: Comparison, run: str, record: Mapping[str, Any]) -> Findings
                   _rows(found), " ".join([dashed, *failed]).strip())  # fmt: skip
     drawn = tuple(chart for chart in charts if chart.lines)
     sheet = Strip("The samples themselves", file="strips.png")
-    return Findings("compare", run, how, (*drawn, sheet, table), {**record, **plain(found)})
+    return Findings("compare", run, how, (*drawn, sheet, table), {**record, **as_json(found)})
 
 
 HEAD = ("solver", "steps", "calls", "distance from flow", "Frechet", "agreement", "seconds")

@@ -37,7 +37,7 @@ from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, draw
 from scorefield.guide import carried, chain
 from scorefield.guide.known import known
-from scorefield.run.open import device, open_conditions, open_run
+from scorefield.run.open import device, open_run
 from scorefield.solve import DDIM, Restart
 from scorefield.use.asked import (
     FEW,
@@ -47,7 +47,6 @@ from scorefield.use.asked import (
     labels_of,
     out_file,
     seeds_of,
-    warn_absent,
     warn_depth,
 )
 from scorefield.use.encode import encode_rows
@@ -168,7 +167,7 @@ def masked(x0: Tensor, mask: Tensor) -> Tensor:
 class Wish(NamedTuple):
     """The edit that is asked for, in words; with `encode` the picture is of the class `source`."""
 
-    input: str
+    picture: str
     strength: float | None = None
     mask: Path | None = None
     encode: bool = False
@@ -205,14 +204,12 @@ def edit_picture(
     strength = wish.strength
     if strength is None:
         strength = 1.0 if wish.mask or wish.encode else 0.6
-    x0 = given_examples(run, wish.input, fit=True)[0][:1]
+    x0 = given_examples(run, wish.picture, fit=True)[0][:1]
     mask = None if wish.mask is None else input_mask(wish.mask, shape)
     if mask is not None and not mask.any():
         fact = f"`mask` {wish.mask} is black everywhere."
         raise BadInput(fact, "Make it white where the picture may change.", "mask")
-    labels = None if who.labels is None else labels_of(who.labels, classes)
-    warn_absent(labels, run.facts)
-    cond = None if who.conditions is None else open_conditions(run, who.conditions)
+    labels, cond = who.classes(run), who.cond(run)
     check_guided(given.get("guidance"), bool(labels or cond))
     n = who.n
     if n is who.seeds is None and wish.encode:
@@ -222,7 +219,7 @@ def edit_picture(
     if not isinstance(settings["grid"], str):
         fact = "`grid` is a fitted one, which begins at pure noise."
         raise BadInput(fact, "Give a grid of scorefield catalogue grids.", "grid")
-    stem = Path(wish.input).stem.replace(":", "-")
+    stem = Path(wish.picture).stem.replace(":", "-")
     out = out_file(out or path / "samples" / f"edit-{stem}.png", ".png", ".npz")
     warn_depth(run.facts, out)
 

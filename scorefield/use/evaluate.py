@@ -16,7 +16,7 @@ from scorefield.base.rows import repeat_labels
 from scorefield.catalogue.spec import build, names
 from scorefield.data import Data
 from scorefield.draw import draw
-from scorefield.measure import Judge, Reading, Reference, train_judge
+from scorefield.measure import Judge, Outcome, Reference, train_judge
 from scorefield.run.open import Run, data_of, device, open_run
 from scorefield.store import claim, exists, keep_model, open_model, read_json, write_findings
 from scorefield.use.asked import at_least, check_guided, warn_guidance
@@ -61,7 +61,7 @@ def evaluate(
             "no labels, so no judge: pixels compared as they are, which says little of pictures",
             stacklevel=2,
         )
-    found = measured(drawn.x, Reference(data, judge, n, labels if judge else None))
+    found = measures_of(drawn.x, Reference(data, judge, n, labels if judge else None))
     record = {
         "images_seen": run.images_seen,
         "average": average,
@@ -104,7 +104,7 @@ def judge_of(folder: Path, data: Data, watch: Watch = quiet) -> tuple[Judge, flo
     return judge, report.accuracy
 
 
-def measured(x0: Tensor, reference: Reference) -> Reading:
+def measures_of(x0: Tensor, reference: Reference) -> Outcome:
     """What every measure finds of samples, those of installed packages too."""
     given = {"samples": reference.samples(x0), "reference": reference}
     found = [build("measures", name, **given) for name in names("measures")]
@@ -117,7 +117,7 @@ def measured(x0: Tensor, reference: Reference) -> Reading:
     }
     for one in found:
         record |= one.record
-    return Reading(record, tuple(figure for one in found for figure in one.figures))
+    return Outcome(record, tuple(figure for one in found for figure in one.figures))
 
 
 def findings(run: str, r: Mapping[str, Any], figures: tuple[Figure, ...]) -> Findings:

@@ -19,7 +19,7 @@ from scorefield.base.finding import Figure, Findings, Line, Series, Table
 from scorefield.data import Data, datasets, load
 from scorefield.likelihood.cells import begins, cell_of
 from scorefield.likelihood.measured import Dequantise, How, Method, usual
-from scorefield.measure import plain
+from scorefield.measure import as_json
 from scorefield.measure.overlap import auroc, histogram
 from scorefield.run.open import Run, build_solver, data_of, device
 from scorefield.store import claim
@@ -250,7 +250,7 @@ def _record(run: Run, how: How, data: Set, bits: Bits, cell: float | None) -> di
         "begins": begins(run.schedule, cell) if how.dequantise != "uniform" else None,
         "calls": bits.calls,
         "seconds": round(bits.seconds, 3),
-        "parts": plain(bits.parts and bits.parts._asdict()),
+        "parts": as_json(bits.parts and bits.parts._asdict()),
         "versions": {"scorefield": scorefield.__version__, "torch": torch.__version__},
     }
 

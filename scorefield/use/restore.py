@@ -1,23 +1,173 @@
 """Restorations of what was measured, and how good they are."""
 
+import math
 import time
+import warnings
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Unpack
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from scorefield.base import BadInput, Watch, quiet
+from scorefield.base import BadInput, Seeded, Watch, quiet
 from scorefield.base.finding import Figure, Findings, Strip
+from scorefield.catalogue.spec import bound, build
+from scorefield.data.readers.arrays import read_npz
+from scorefield.data.readers.given import read_examples
 from scorefield.denoise import Denoiser
-from scorefield.draw import Asked, Job, Plan, walk
+from scorefield.draw import Asked, Job, Plan, guided, walk
 from scorefield.guide.population import Particles
+from scorefield.inverse import Renewed, measure, restorer
 from scorefield.inverse.operators import Operator
+from scorefield.run.config import build_levels
+from scorefield.run.open import Run, build_solver, device, open_run
+from scorefield.store import claim_folder
+from scorefield.use.asked import (
+    FEW,
+    Who,
+    check_guided,
+    count,
+    given_examples,
+    labels_of,
+    seeds_of,
+    warn_absent,
+)
+from scorefield.use.plan import Given, asked_of
 
 RENEWED = ("dps", "mmps", "pigdm", "tmpd")
 """The guides that are best with a constant share of fresh noise."""
 FAR = 2.0
 """A restoration with a number beyond this has failed; data end at 1."""
+STEPS = 100
+MEASURING = 2**32
+"""Added to a seed for the noise of the measurement, which is none of the sampler's."""
+FILES = ("sheet.png", "measurement.png", "restorations.png", "mean.png", "deviation.png")
+
+
+class Observation(NamedTuple):
+    """What was measured: the operator as a spec, the deviation of the noise, and the truth, a file
+    or `test:INDEX`, or the measurement itself."""
+
+    operator: str
+    noise: float = 0.05
+    source: str | None = None
+    measured: Path | None = None
+
+
+class Restorations(NamedTuple):
+    """What was found, with arrays and a sheet; and each part of the sheet by the name of a file."""
+
+    findings: Findings
+    parts: dict[str, Tensor]
+
+
+def restore_run(
+    path: Path,
+    of: Observation,
+    who: Who,
+    *,
+    method: str = "dps",
+    out: Path | None = None,
+    watch: Watch = quiet,
+    **given: Unpack[Given],
+) -> Restorations:
+    """Restore what was measured, by the run at `path` as a prior, for the seeds and the class of
+    `who`. `FILES` can be written to `out`, by default RUN/restore, or it is refused before any
+    work."""
+    run, out = open_run(path), out or path / "restore"
+    seeds = seeds_of(who.n, who.seeds, FEW)
+    steps, scale = count(given.get("steps")) or STEPS, given.get("guidance")
+    name, options = bound("inverse", method)
+    a = build("operators", of.operator, shape=tuple(run.facts.shape))
+    truth, y = _truth_and_y(of, run, a, seeds[0])
+    label = None if who.labels is None else labels_of(who.labels, run.facts.classes)
+    if label is not None and len(label) != 1:
+        raise BadInput(f"`labels` names {len(label)} classes.", "Give that of the picture.")
+    warn_absent(label, run.facts)
+    check_guided(scale, label is not None)
+    solver = given.get("solver")
+    walker = None if solver is None else build_solver(solver)
+    if walker is None and name in RENEWED:
+        walker = Renewed()
+    levels = build_levels(given.get("grid") or run.config.sample.grid, run.schedule, steps)
+    claim_folder(out, *FILES, "restore.npz", "restore.json")
+
+    denoiser, y_there = run.denoiser.to(device()), y.to(device())
+    walker, guide = restorer(name, a, y_there, of.noise, len(seeds), solver=walker, **options)
+    asked = asked_of(denoiser, seeds=seeds, labels=label)
+    guide = guided(1.0 if scale is None else scale, bool(asked.cond), guide)
+    restored = restore_rows(denoiser, Plan(walker, levels, guide), asked, y_there, watch)
+    record = {
+        "operator": of.operator,
+        "method": method,
+        "noise": of.noise,
+        "steps": steps,
+        "labels": label,
+        "seeds": seeds,
+        **figures(restored, a, y, truth),
+        "seconds": round(restored.seconds, 3),
+        "out": str(out),
+    }
+    if record["failed"]:
+        warnings.warn(
+            f"{record['failed']} of {len(seeds)} restorations have a number beyond {FAR:g}, where "
+            f"data end at 1: {method} in {steps} steps has failed. Take more `steps`, or another "
+            "`method` such as ddrm or diffpir.",
+            stacklevel=2,
+        )
+    x = restored.x
+    mean = x.mean(0, keepdim=True)
+    spread = x.std(0, keepdim=True) if len(x) > 1 else torch.zeros_like(mean)
+    arrays = {"x": run.facts.scaling.decode(x), "y": y, "mean": mean, "deviation": spread}
+    arrays |= {} if truth is None else {"truth": truth}
+    parts = {} if x.ndim != 4 else _parts(a.picture(y, of.noise), x, mean, spread)
+    sheet = _sheet(truth, parts) if parts else None
+    return Restorations(findings(str(path), record, sheet, arrays), parts)
+
+
+def _truth_and_y(of: Observation, run: Run, a: Operator, seed: int) -> tuple[Tensor | None, Tensor]:
+    """Rows of 1; the truth is None where only a measurement is there."""
+    if not (math.isfinite(of.noise) and of.noise >= 0):
+        fact = f"`noise` is {of.noise}."
+        raise BadInput(fact, "Give a standard deviation, 0 or more.", "noise")
+    if (of.source is None) == (of.measured is None):
+        raise BadInput("restore needs one of `input` and `measured`.", "Give one of them.")
+    if of.source is not None:
+        x0 = given_examples(run, of.source, fit=True)[0][:1]
+        return x0, measure(a, x0, of.noise, Seeded([seed + MEASURING]))
+    file, rows = Path(of.measured or ""), tuple(a(torch.zeros(1, *run.facts.shape)).shape[1:])
+    where = f"`measured` {file}"
+    if file.suffix.lower() == ".npz":
+        arrays = read_npz(file, "measured")
+        if "y" not in arrays:
+            held = ", ".join(arrays) or "nothing"
+            raise BadInput(f"{where} holds {held}, and no array y.", "Name the measurement y.")
+        y = torch.from_numpy(arrays["y"]).float()
+        y = y if y.ndim > len(rows) else y[None]
+    else:
+        y = read_examples(file, rows, run.facts.scaling, "measured")[0]
+    if tuple(y.shape) != (1, *rows):
+        fact = f"{where} has the shape {tuple(y.shape)}."
+        raise BadInput(fact, f"{of.operator} gives one of {rows}.")
+    if not y.isfinite().all():
+        raise BadInput(f"{where} has values that are not finite.", "Leave those out.")
+    return None, y
+
+
+def _parts(y: Tensor, x: Tensor, mean: Tensor, spread: Tensor) -> dict[str, Tensor]:
+    """Pictures by name. 0 is black and the largest deviation that values in [-1, 1] can have, 1, is
+    white."""
+    return dict(zip(FILES[1:], (y, x, mean, 2 * spread - 1)))
+
+
+def _sheet(truth: Tensor | None, parts: Mapping[str, Tensor]) -> Tensor:
+    """The truth if it is known, the measurement, mean, deviation, and each restoration."""
+    y, x, mean, spread = parts.values()
+    size = x.shape[1:]
+    row = (F.interpolate(part, size[1:]).expand(1, *size) for part in (y, mean, spread))
+    return torch.cat([*([] if truth is None else [truth]), *row, x])
 
 
 class Restored(NamedTuple):
@@ -83,7 +233,9 @@ def psnr(x0: Tensor, truth: Tensor) -> float:
     return float((10 * (4 / mse.clamp(min=1e-12)).log10()).mean())
 
 
-def findings(r: Mapping[str, Any]) -> Findings:
+def findings(
+    run: str, r: Mapping[str, Any], sheet: Tensor | None, arrays: Mapping[str, Tensor]
+) -> Findings:
     """The figures of restorations, whose JSON is the record, and their sheet."""
     how = (
         f"{r['n']} restorations of {r['operator']} by {r['method']}, {r['steps']} steps, "
@@ -106,5 +258,7 @@ def findings(r: Mapping[str, Any]) -> Findings:
     if r["failed"]:
         items.append(Figure("failed", r["failed"], best="low"))
     words = "the truth if it is known, the measurement, mean, deviation, and each restoration"
-    sheet = Strip("Restorations", words=words, file="sheet.png")
-    return Findings("restore", r["run"], how, (*items, sheet), r)
+    names = ("truth",) * ("psnr" in r) + ("measured", "mean", "deviation")
+    captions = (*names, *(f"seed {seed}" for seed in r["seeds"]))
+    strip = Strip("Restorations", sheet, captions=captions, words=words, file=FILES[0])
+    return Findings("restore", run, how, (*items, strip), r, arrays)

@@ -16,7 +16,7 @@ from scorefield.base.finding import Findings
 from scorefield.catalogue.plans import guide as build_guide
 from scorefield.data.sets import Scaling
 from scorefield.draw.shards import Shards
-from scorefield.run.open import Run, open_conditions, open_run
+from scorefield.run.open import Run, open_run
 from scorefield.store import alone, claim, sweep_torn
 from scorefield.train import Elsewhere, Team
 from scorefield.use.again import Order, check_like
@@ -24,9 +24,7 @@ from scorefield.use.asked import (
     at_least,
     check_guided,
     idle,
-    labels_of,
     seeds_of,
-    warn_absent,
     warn_depth,
     warn_guidance,
 )
@@ -157,7 +155,7 @@ def _read(order: Order, held: ExitStack | None) -> _Job:
         at_least(field, getattr(order, field))
     if order.like:
         check_like(order, {"checkpoint": checkpoint(run)})  # first: what is wrong then is clear
-    cond = None if who.conditions is None else open_conditions(run, who.conditions)
+    cond = who.cond(run)
     rows = None if cond is None else len(next(iter(cond.values())))
     usual = SHOWN[len(run.facts.shape) > 1] if _is_film(order) else 100
     seeds = seeds_of(rows if who.n is who.seeds is None else who.n, who.seeds, usual)
@@ -252,6 +250,4 @@ def _labels(order: Order, run: Run, cond: Cond | None) -> list[int] | None:
         return None if own else list(run.facts.drawn) or None
     if own:
         raise BadInput(f"`labels` was given, and {who.conditions} holds classes.", "Give one.")
-    labels = labels_of(who.labels, classes)
-    warn_absent(labels, run.facts)
-    return labels
+    return who.classes(run)

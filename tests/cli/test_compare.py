@@ -17,7 +17,7 @@ from scorefield.base import BadInput, Level, Seeded
 from scorefield.data import Split, load
 from scorefield.denoise import Gaussian
 from scorefield.draw import Asked
-from scorefield.measure import Judge, Reference, distance, plain, quality, real_quality
+from scorefield.measure import Judge, Reference, as_json, distance, quality, real_quality
 from scorefield.process import EDM, Cosine, Flow, Schedule
 from scorefield.process.grids import karras
 from scorefield.solve import DDIM, DPMSolverPP
@@ -25,7 +25,7 @@ from scorefield.store import write_json, write_tensors
 from scorefield.tune import FittedGrid, flow, flow_levels
 from scorefield.use import compare as comparison
 from scorefield.use.compare import Comparison, Method, compare, methods_of
-from scorefield.use.evaluate import measured
+from scorefield.use.evaluate import measures_of
 from tests.cli.conftest import refused_by
 
 pytestmark = pytest.mark.slow
@@ -360,7 +360,7 @@ def test_a_method_that_fails_says_so_and_the_others_go_on(known):
     assert (bad.calls, bad.distance, bad.samples) == (3, None, None)
     assert weak.failure == "no step passes. Raise the tolerance."
     assert weak.calls is None
-    found = [c.keys() for c in plain(compared(known, methods, 4, fine=2))["cells"]]
+    found = [c.keys() for c in as_json(compared(known, methods, 4, fine=2))["cells"]]
     assert found == [found[0]] * 3  # the same fields, whatever happened
     assert good.failure is None
     assert good.distance is not None
@@ -385,7 +385,7 @@ def test_figures_without_classes_are_those_of_eval(n):
     data, x0 = load("digits"), torch.randn(n, 1, 8, 8)
     reference = Reference(data, None, n)
     found, real = quality(x0, reference), real_quality(reference)
-    frechet = measured(x0, reference).record["frechet"]
+    frechet = measures_of(x0, reference).record["frechet"]
     assert int(reference.counts.sum()) == frechet["n"]
     # the same rows in another order: rounding of float64
     pairs = (found.frechet, found.frechet_std, real.frechet, real.frechet_std)
@@ -399,10 +399,10 @@ def test_figures_of_a_judge_are_those_of_eval():
     data, judge = load("digits"), Judge((1, 8, 8), 10).eval()
     x0, labels = torch.randn(100, 1, 8, 8), torch.arange(100) % 10
     reference = Reference(data, judge, len(x0), labels)
-    found, expected = quality(x0, reference), measured(x0, reference).record
+    found, expected = quality(x0, reference), measures_of(x0, reference).record
     assert found.frechet == pytest.approx(expected["frechet"]["value"])
-    assert plain(found.agreement) == expected["agreement"]["total"]
-    assert plain(real_quality(reference).agreement) == expected["agreement_real"]["total"]
+    assert as_json(found.agreement) == expected["agreement"]["total"]
+    assert as_json(real_quality(reference).agreement) == expected["agreement_real"]["total"]
 
 
 def test_too_few_real_examples_of_a_class_are_refused():

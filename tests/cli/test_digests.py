@@ -26,6 +26,7 @@ from safetensors.numpy import load_file
 
 import scorefield
 from scorefield.cli import main
+from scorefield.report import picture
 
 KEPT = Path(__file__).with_name("digests.json")
 SMALL = "--net.width 8 --net.blocks 1 --batch 32 --images 128 --checkpoint-every 64 --seed 7"
@@ -116,6 +117,15 @@ def pixels(file: str | Path) -> np.ndarray:
     return np.asarray(Image.open(file))
 
 
+def uncaptioned(file: str) -> np.ndarray:
+    """The 8 x 8 pictures of a sheet with captions, on one without."""
+    sheet = pixels(file)[..., 0]
+    rows, columns = sheet.shape[0] // 116, sheet.shape[1] // 96
+    corners = [(8 + 116 * i, 8 + 96 * j) for i in range(rows) for j in range(columns)]
+    cells = np.stack([sheet[top : top + 88 : 11, left : left + 88 : 11] for top, left in corners])
+    return np.asarray(picture(torch.tensor(cells)[:, None] / 127.5 - 1, columns))
+
+
 def weights(file: str) -> np.ndarray:
     return np.concatenate([x.ravel() for _, x in sorted(load_file(file).items())])
 
@@ -167,7 +177,7 @@ def made() -> Iterator[tuple[str, np.ndarray]]:
         yield f"interpolate {name}", npz(f"interpolate digits --from in.png --between 2 {words}")
     for name, words in ANAGRAMS.items():
         cli(f"anagram digits --n 3 {words} --out anagram.png")
-        yield f"anagram {name}", pixels("anagram.png")
+        yield f"anagram {name}", uncaptioned("anagram.png")
     yield "encode", npz("encode digits --input in.png --label 3", "z")
     Path("out.npz").rename("z.npz")
     yield "decode", npz("encode digits --decode z.npz")

@@ -60,8 +60,8 @@ def test_a_picture_and_its_class(run, tmp_path, capfd):
     assert "there and back" in text
     with_class = arrays(out)
     assert with_class["y"].tolist() == [3]
-    assert main([str(run), "--input", str(file), "--out", str(out)]) == 0
-    assert "without one" in capfd.readouterr().err
+    with pytest.warns(UserWarning, match="without one"):
+        assert main([str(run), "--input", str(file), "--out", str(out)]) == 0
     assert "y" not in arrays(out)
     assert not np.array_equal(arrays(out)["z"], with_class["z"])
 
@@ -69,16 +69,16 @@ def test_a_picture_and_its_class(run, tmp_path, capfd):
 @pytest.mark.parametrize(
     "words, fact",
     [
-        ((), "needs one of --input and --decode"),
+        ((), "needs one of `input` and `decode`"),
         (("--input", "gone.png"), "gone.png: there is no such file"),
         (("--decode", "gone.npz"), "gone.npz: there is no such file"),
         (("--input", "IN", "--solver", "ddpm"), "not a fixed function of x"),
         (("--input", "IN", "--solver", "arc"), "not a fixed function of x"),
         (("--input", "IN", "--solver", "rk5"), "rk5"),
-        (("--input", "IN", "--steps", "0"), "--steps is 0"),
-        (("--input", "IN", "--label", "77"), "--labels has 77"),
+        (("--input", "IN", "--steps", "0"), "`steps` is 0"),
+        (("--input", "IN", "--label", "77"), "`labels` has 77"),
         (("--decode", "IN"), "no latents z"),
-        (("--input", "IN", "--out", "z.png"), "--out is z.png"),
+        (("--input", "IN", "--out", "z.png"), "`out` is z.png"),
         (("--input", "IN", "--out", "x.npz/z.npz"), "lies below"),
     ],
 )

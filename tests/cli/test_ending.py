@@ -42,9 +42,8 @@ def test_a_signal_while_importing(signum):
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_at_work(cli, run, monkeypatch, signum):
     before = signal.getsignal(signum)
-    monkeypatch.setattr(
-        scorefield.report.overview, "overview", lambda *_, **__: os.kill(os.getpid(), signum)
-    )
+    kill = lambda *_, **more: os.kill(os.getpid(), signum)  # noqa: E731
+    monkeypatch.setattr(scorefield.report.overview, "overview", kill)
     assert cli("report", run) == (130, "", "stopped\n")
     assert signal.getsignal(signum) == before
     assert not (run / "report.html").exists()

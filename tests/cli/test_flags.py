@@ -31,11 +31,11 @@ FLAGS = {
         --mask --conditions --encode --source --out
     """,
     "restore": """
-        --help --operator --input --measured --noise --method --n --steps --solver --grid --labels
-        --guidance --seeds --out --json
+        --help --json --steps --solver --grid --guidance --n --seeds --labels --operator --input
+        --measured --noise --method --out
     """,
     "anagram": """
-        --help --views --labels --n --steps --solver --grid --guidance --seeds --out --json
+        --help --json --steps --solver --grid --guidance --n --seeds --labels --views --out
     """,
     "train-classifier": "--help --json --images --width --blocks --seed",
     "likelihood": """
@@ -43,11 +43,11 @@ FLAGS = {
         --solver --steps --floor --guidance --unconditional --batch --out
     """,
     "encode": """
-        --help --input --decode --out --label --steps --solver --average --batch --json
+        --help --json --average --label --steps --solver --input --decode --out --batch
     """,
     "interpolate": """
-        --help --from --to --attribute --strength --between --mode --label --steps --solver
-        --average --out --json
+        --help --json --average --label --steps --solver --from --to --attribute --strength
+        --between --mode --out
     """,
     "report": "--help --json --out",
     "ema": "--help --json --length --images",

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import scorefield.cli.interpolate as command
+import scorefield.use.interpolate
 from scorefield.base import BadInput
 from scorefield.data import load
 
@@ -61,7 +62,7 @@ def test_a_strip_is_drawn(run, tmp_path, capfd):
 
 
 def test_along_an_attribute(run, ends, tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "ATTRIBUTE", 6)
+    monkeypatch.setattr(scorefield.use.interpolate, "ATTRIBUTE", 6)
     words = ("--from", ends[0], "--between", 1, "--attribute", "8,3")
     x = strip(run, tmp_path, *words, "--strength", 2).reshape(2, 3, 64)
     assert np.abs(x[:, 0] - np.load(ends[0])["x"].reshape(2, 64)).max() < 0.05
@@ -73,16 +74,16 @@ def test_along_an_attribute(run, ends, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "words, fact",
     [
-        (("--from", "A"), "needs one of --to and --attribute"),
+        (("--from", "A"), "needs one of `to` and `attribute`"),
         (("--from", "A", "--to", "B", "--attribute", "8,3"), "needs one of"),
         (("--from", "gone.png", "--to", "B"), "`from` gone.png: there is no such file"),
         (("--from", "A", "--to", "gone.png"), "`to` gone.png: there is no such file"),
-        (("--from", "A", "--to", "ONE"), "--from has 2 examples and --to 1"),
-        (("--from", "A", "--attribute", "8"), "--attribute is 8"),
-        (("--from", "A", "--attribute", "8,8"), "--attribute is 8,8"),
-        (("--from", "A", "--attribute", "8,77"), "--labels has 77"),
-        (("--from", "A", "--to", "B", "--between", "0"), "--between is 0"),
-        (("--from", "A", "--to", "B", "--out", "s.gif"), "--out is s.gif"),
+        (("--from", "A", "--to", "ONE"), "`from` has 2 examples and `to` 1"),
+        (("--from", "A", "--attribute", "8"), "`attribute` is 8"),
+        (("--from", "A", "--attribute", "8,8"), "`attribute` is 8,8"),
+        (("--from", "A", "--attribute", "8,77"), "`attribute` has 77"),
+        (("--from", "A", "--to", "B", "--between", "0"), "`between` is 0"),
+        (("--from", "A", "--to", "B", "--out", "s.gif"), "`out` is s.gif"),
         (("--from", "A", "--to", "B", "--out", "a.npz/s.png"), "lies below"),
         (("--from", "A", "--to", "B", "--mode", "cubic"), "mode"),
         (("--from", "A", "--to", "B", "--solver", "ddpm"), "not a fixed function"),

@@ -7,8 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from scorefield.cli.restore import FILES
-from scorefield.use.restore import failed, psnr
+from scorefield.use.restore import FILES, failed, psnr
 
 pytestmark = pytest.mark.slow
 BOX = ("--operator", "box:2,2,4,4")

@@ -9,7 +9,7 @@ from scorefield.base import BadInput
 from scorefield.data import Data, Scaling, Split, load
 from scorefield.measure import Judge, Reference, train_judge
 from scorefield.measure.frechet import frechet_figure
-from scorefield.use.evaluate import measured
+from scorefield.use.evaluate import measures_of
 from tests.refusal import refused
 
 pytestmark = pytest.mark.slow
@@ -28,7 +28,7 @@ def pictures() -> tuple[Data, Judge]:
 
 
 def evaluate(x0: Tensor, labels: Tensor | None, data: Data, judge: Judge | None) -> dict:
-    return measured(x0, Reference(data, judge, len(x0), labels)).record
+    return measures_of(x0, Reference(data, judge, len(x0), labels)).record
 
 
 def x0_of(data: Data, split: Split) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from scorefield.base import BadInput
 from scorefield.data import Data, Scaling, Split, load
 from scorefield.measure import Judge, Reference, frechet_report, quality, real_quality
 from scorefield.measure.fractions import class_counts, draw, in_fractions
-from scorefield.use.evaluate import measured
+from scorefield.use.evaluate import measures_of
 from tests.refusal import fails, refused
 
 
@@ -70,7 +70,7 @@ def test_measures_draw_what_was_asked_for():
     rows = draw(cond["label"], counts, rng)
     labels = cond["label"][rows]
     fair, blind = (
-        measured(x0[rows], Reference(data, judge, 90, asked)).record for asked in (labels, None)
+        measures_of(x0[rows], Reference(data, judge, 90, asked)).record for asked in (labels, None)
     )
     assert (fair["frechet"]["n"], blind["frechet"]["n"]) == (90, 90)
     assert fair["frechet"]["ratio"] < 2 < 4 < blind["frechet"]["ratio"]
