@@ -13,13 +13,13 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Seeded, Watch, quiet
 from scorefield.base.finding import Figure, Findings, Strip
-from scorefield.catalogue.spec import bound, build
+from scorefield.catalogue.spec import bound, build, find
 from scorefield.data.readers.arrays import read_npz
 from scorefield.data.readers.given import read_examples
 from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, Job, Plan, guided, walk
 from scorefield.guide.population import Particles
-from scorefield.inverse import Renewed, measure, restorer
+from scorefield.inverse import METHODS, Renewed, measure, restorer
 from scorefield.inverse.operators import Operator
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, device, open_run
@@ -80,6 +80,7 @@ def restore_run(
     seeds = seeds_of(who.n, who.seeds, FEW)
     steps, scale = count(given.get("steps")) or STEPS, given.get("guidance")
     name, options = bound("inverse", method)
+    named = name if name in METHODS else find("inverse", name)
     a = build("operators", of.operator, shape=tuple(run.facts.shape))
     truth, y = _truth_and_y(of, run, a, seeds[0])
     label = None if who.labels is None else labels_of(who.labels, run.facts.classes)
@@ -95,7 +96,7 @@ def restore_run(
     claim_folder(out, *FILES, "restore.npz", "restore.json")
 
     denoiser, y_there = run.denoiser.to(device()), y.to(device())
-    walker, guide = restorer(name, a, y_there, of.noise, len(seeds), solver=walker, **options)
+    walker, guide = restorer(named, a, y_there, of.noise, len(seeds), solver=walker, **options)
     asked = asked_of(denoiser, seeds=seeds, labels=label)
     guide = guided(1.0 if scale is None else scale, bool(asked.cond), guide)
     restored = restore_rows(denoiser, Plan(walker, levels, guide), asked, y_there, watch)
