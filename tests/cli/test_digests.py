@@ -265,6 +265,7 @@ def compare_with_kept(arrays: Arrays) -> None:
     assert differing(arrays, kept["arrays"], exact) == [], "exactly" if exact else "nearly"
 
 
+@pytest.mark.slow
 def test_what_verbs_make_is_what_they_made():
     compare_with_kept(collect([made]))
 
