@@ -32,6 +32,21 @@ def plan(text: str) -> PlanText:
     return PlanText(solver.strip(), grid.strip() or None, int(steps) if steps else None)
 
 
+def guides(text: str) -> list[str]:
+    """The specs of guides joined by +, but for the + of a number.
+
+    >>> guides("cfg:1e+1+interval:.3,+2")
+    ['cfg:1e+1', 'interval:.3,+2']
+    """
+    found: list[str] = []
+    for part in parted(text, "+"):
+        if found and re.match(r"[\d.]", part):
+            found[-1] += f"+{part}"
+        else:
+            found.append(part)
+    return found
+
+
 def guide(text: Any, **given: Any) -> Guide:
     """Guides joined by +, the first nearest the network; what wraps a guide, such as `interval`,
     takes what is on its left. A guide that is no text is passed through.
@@ -41,7 +56,7 @@ def guide(text: Any, **given: Any) -> Guide:
     if not isinstance(text, str):
         return text
     made: Guide | None = None
-    for part in parted(text, "+"):
+    for part in guides(text):
         name = parsed(part).name
         if wraps(name):
             if made is None:

@@ -6,6 +6,7 @@ A package adds an entry by its `pyproject.toml`; nothing of it is imported befor
     mine = "my_package:MySolver"
 """
 
+import inspect
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -19,9 +20,12 @@ def plugins(kind: str) -> dict[str, EntryPoint]:
 
 
 def loaded(point: EntryPoint) -> Callable[..., Any]:
-    """The factory of an entry point, or BadInput that says what its import raised."""
+    """The factory of an entry point, or BadInput that says what its import raised, or why it is no
+    factory."""
     try:
-        return point.load()
+        entry = point.load()
+        inspect.signature(entry, eval_str=True)  # by which its options are read
+        return entry
     except Exception as error:
         whose = point.dist.name if point.dist else point.value
         raise BadInput(

@@ -192,8 +192,9 @@ def build(kind: str, spec: Any, **given: Any) -> Any:
     needed = [
         k for k, p in taken.items() if p.default is p.empty and p.kind is not p.VAR_POSITIONAL
     ]
+    free = _free(kind, factory)
     for key in needed:
-        if key not in values and not _readable(taken[key].annotation):
+        if key not in values and key not in free:
             raise BadInput(f"{name} needs its {key}, which no text says.", "Build it in Python.")
     if missing := [key for key in needed if key not in values]:
         asked = [key for key in needed if key not in given]
@@ -201,7 +202,15 @@ def build(kind: str, spec: Any, **given: Any) -> Any:
             f"'{name}' takes {', '.join(asked)} and got {len(asked) - len(missing)} of them.",
             f"Write {name}:{','.join(map(str.upper, asked))}.",
         )
-    return factory(**values)
+    if name in getattr(catalogue, kind):
+        return factory(**values)
+    try:
+        return factory(**values)
+    except BadInput:
+        raise
+    except Exception as error:
+        fact = f"'{spec}' of an installed package cannot be made: {error!r}."
+        raise BadInput(fact, "Give it other options, or repair the package.") from error
 
 
 def bound(kind: str, spec: str | Spec, **given: Any) -> tuple[str, dict[str, Any]]:

@@ -62,8 +62,9 @@ def parse(kind: type[T], name: str, argv: list[str], default: T | None = None) -
 
 def _one_sentence(boxed: str, prog: str) -> BadInput:
     """The error in the box that the parser draws: a title, what is wrong, rule, hints."""
-    rows = [line.strip("│ ") for line in boxed.splitlines()[1:-1]]
-    fact = " ".join(itertools.takewhile(lambda row: row and row[0] != "─", rows))
+    rows = [line.strip("│ ") for line in boxed.splitlines()[1:]]
+    below = itertools.dropwhile(lambda row: not row.strip("─-"), rows)  # a rule, in ASCII
+    fact = " ".join(itertools.takewhile(lambda row: row.strip("─-"), below))
     fact = re.sub(r"no type matching {None}\|(.+?) could be instantiated from", r"no \1 in", fact)
     near = re.search(r"Perhaps you meant.*?(--[\w.-]+)", " ".join(rows))
     hint = f"Did you mean {near[1]}? " if near else ""

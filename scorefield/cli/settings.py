@@ -62,7 +62,7 @@ def starting(argv: list[str]) -> tuple[str, list[str], Options]:
     name, *flags = argv
     word, equals, value = name.partition("=")
     if word == "--config":
-        if not equals and not flags:
+        if not value and (equals or not flags):
             raise BadInput("`config` names no file.", "Give it one, such as RUN/config.json.")
         file = Path(value if equals else flags.pop(0))
         config = read_settings(file)
@@ -118,6 +118,8 @@ def _with_net(config: Config, flags: list[str]) -> tuple[Config, list[str]]:
         key = word.removeprefix("--net").removeprefix(".").replace("-", "_")
         switch = key.removeprefix("no_") == "checkpoint" and not values
         empty = {"checkpoint": "yes", "no_checkpoint": "no"}[key] if switch else "()"
+        if not values and not switch and key not in ("attention", "multipliers"):
+            raise BadInput(f"what follows {word} is empty.", "Give it a value, or leave it out.")
         said[key.removeprefix("no_") if switch else key] = "-".join(values) or empty
     net = said.pop("", config.net)
     for key in sorted(said, key=lambda key: key != "name"):

@@ -34,6 +34,9 @@ from scorefield.store import (
     write_tensors,
 )
 
+DERIVED = ("shape", "checkpoint", "version")
+"""What of a job is no setting."""
+
 
 @dataclass(frozen=True, eq=False)
 class Shards:
@@ -75,8 +78,9 @@ class Shards:
         stored = read_json(self._about_path)
         for name, now in self.about.items():
             if stored.get(name) != now:
+                said = name if name in DERIVED else f"`{name}`"
                 raise BadInput(
-                    f"{self.folder} holds an unfinished job with `{name}` "
+                    f"{self.folder} holds an unfinished job with {said} "
                     f"{_short(stored.get(name))}, now it is {_short(now)}.",
                     "Go on with the same settings, give another `out`, or remove the folder.",
                 )

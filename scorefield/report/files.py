@@ -60,7 +60,7 @@ def keep_samples(made: Samples, out: Path) -> None:
     scaling, label, pieces = made.scaling, made.label, made.pieces
     if made.single is not None:
         one = slice(made.single, made.single + 1)
-        label, pieces = None if label is None else label[one], [torch.cat(list(pieces))[one]]
+        label, pieces = None if label is None else label[one], (x0[one] for x0 in pieces)
         made = made._replace(seeds=made.seeds[one])
     if out.suffix == ".npz":
         x = (scaling.decode(x0) if scaling else x0 for x0 in pieces)
@@ -73,10 +73,11 @@ def keep_samples(made: Samples, out: Path) -> None:
         sheet = picture(x0, made.columns, label, magnify=made.single is None)
         write_png(tagged(sheet, made.words), out)
     else:
-        names, each = file_names(made.seeds, label, made.names), enumerate(_rows(pieces))
+        names = file_names(made.seeds, label, made.names)
+        words = ({**made.words, "index": made.words.get("index", i)} for i in range(len(names)))
         write_pictures(
-            (out / names[i], tagged(picture(x, magnify=False), {**made.words, "index": i}))
-            for i, x in each
+            (out / name, tagged(picture(x, magnify=False), said))
+            for name, x, said in zip(names, _rows(pieces), words)
         )
 
 

@@ -382,7 +382,7 @@ def check_used(config: Config, usual: Config, facts: DataFacts) -> None:
     }
     read = has.get(spec.name) or {option.name for option in options("networks", spec.name)}
     for key, text in parsed(config.net).options.items():
-        if key in read or parsed(usual.net).options.get(key) == text:
+        if key in read or text in (parsed(c.net).options.get(key) for c in (usual, Config())):
             continue
         nets = [name for name, keys in has.items() if key in keys]
         if not nets:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from scorefield.base import BadInput
-from scorefield.catalogue.spec import parsed, parted
+from scorefield.catalogue.plans import guides
+from scorefield.catalogue.spec import parsed
 from scorefield.store import read_tag
 from scorefield.use.asked import Who
 
@@ -43,7 +44,7 @@ class Order(NamedTuple):
 
     @property
     def classifies(self) -> bool:
-        return any(parsed(part).name == "classifier" for part in parted(self.guide, "+"))
+        return any(parsed(part).name == "classifier" for part in guides(self.guide))
 
     @property
     def single(self) -> int | None:
@@ -71,7 +72,8 @@ def again(order: Order, picture: Path) -> Order:
     told, who = read_tag(picture), order.who
     try:
         said, job, index = told["order"], told["job"], told.get("index")
-        if not all(isinstance(said[name], kind) for name, kind in WORDS.items()):
+        whole = all(isinstance(said[name], kind) for name, kind in WORDS.items())
+        if not whole or not isinstance(index, int | None):
             raise TypeError
         job = {name: job[name] for name in (*DECIDING, "version")}
         run = Path(told["run"])
@@ -94,7 +96,7 @@ def again(order: Order, picture: Path) -> Order:
         {name: said[name] if v is None else v for name, v in order.settings.items()},
         said["guide"] if order.guide == "cfg" else order.guide,
         said["batch"] if order.batch == Order._field_defaults["batch"] else order.batch,
-        order.columns or said["columns"],
+        said["columns"] if order.columns is None else order.columns,
         order.out,
         said["average"] if order.average is None else order.average,
         Like(picture, job, index if own else None),

@@ -1,6 +1,7 @@
 """Bulk jobs: the shards of a run's samples, made by a team of processes in turn."""
 
 import itertools
+import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -11,8 +12,9 @@ from scorefield.base import BadInput, Watch, quiet
 from scorefield.draw import Asked
 from scorefield.draw.shards import Shards
 from scorefield.run.open import Run
-from scorefield.run.stored import to_json
-from scorefield.store import digest_json, digest_tensors, short
+from scorefield.store import Folder, digest_json, short
+from scorefield.store.digest import digest
+from scorefield.store.files import to_bytes
 from scorefield.train import Team
 
 
@@ -34,7 +36,7 @@ def about(
         "n": len(asked.seeds),
         "seeds": spans(asked.seeds.tolist()),
         "labels": None if labels is None else spans(labels),
-        "conditions": None if not cond else short(digest_tensors(cond)),
+        "conditions": None if not cond else short(digest(to_bytes(cond))),
         **settings,
         "guide": guide,
         "grid": name,
@@ -96,8 +98,11 @@ def spans(numbers: Iterable[int]) -> str:
 
 
 def checkpoint(run: Run) -> str:
-    """Its images, and a digest of its weights and of what of the settings says how to read them."""
-    content = to_json(run.config, run.facts)
+    """Its images, and a digest of its weights and of what of the settings says how to read them, as
+    they were written: by an earlier version too."""
+    content = Folder(run.path).config()
     meaning = {**content["config"], "training": None, "sample": None, "data": content["data"]}
-    whole = digest_json({**meaning, "weights": digest_tensors(run.denoiser.state_dict())})
-    return f"{run.images_seen:,} images, {short(whole)}"
+    read = json.dumps(meaning, sort_keys=True).encode()
+    return (
+        f"{run.images_seen:,} images, {short(digest(read + to_bytes(run.denoiser.state_dict())))}"
+    )

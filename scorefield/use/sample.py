@@ -128,15 +128,16 @@ def _done(
         raise KeyboardInterrupt(_left(shards)) from stop
     shards.remove()
     seconds, steps = time.monotonic() - began, shards.plan.steps
+    n = len(shards) if job.single is None else 1
     record = {
         "out": str(out),
-        "n": len(shards),
+        "n": n,
         "steps": steps,
         "seconds": round(seconds, 3),
         "shards": shards.count,
         "resumed": resumed,
     }
-    how = f"{len(shards)} samples, {steps} steps, {seconds:.1f} s: {out}"
+    how = f"{n} samples, {steps} steps, {seconds:.1f} s: {out}"
     return Findings("sample", str(job.run.path), how, (), record)
 
 
@@ -218,7 +219,8 @@ def _guide(order: Order, run: Run, classes: bool) -> tuple[NoisyClassifier | Non
     if noisy and not classes:
         raise BadInput(f"`guide` {order.guide} has no classes to guide to.", "Give `labels`.")
     text = f"classifier:{scale!r}" if only else order.guide
-    guide = build_guide(text, **({"log_prob": noisy.log_prob} if noisy else {}))
+    given = {"log_prob": noisy.log_prob} if noisy else {}
+    guide = build_guide(text, shape=tuple(run.facts.shape), **given)
     base = "unconditional" if order.who.unconditional else "conditional"
     at = f" at {scale:g}" if only else ""
     words = f"{order.guide}{at} on the {base} model" + (f", {noisy.digest}" if noisy else "")

@@ -27,6 +27,9 @@ def test_an_entry_of_a_package_is_found_by_name(plugin):
     refused("Did you mean 'example-euler'", build, "solvers", "example-eular")
     with pytest.raises(BadInput, match="of the package example-solvers cannot be imported: .*Lost"):
         build("solvers", "example-lost")
+    refused("'example-number' .* cannot be imported: 3 is not a callable", build, "solvers",
+            "example-number")  # fmt: skip
+    refused("'example-torn' .* cannot be made: RuntimeError", build, "solvers", "example-torn")
 
 
 def test_nothing_of_a_package_is_imported_before_it_is_asked_for(plugin):

@@ -1,5 +1,6 @@
 """Whatever is wrong with the input: one sentence with a remedy, exit 2, nothing half-written."""
 
+import io
 import json
 import re
 from pathlib import Path
@@ -10,6 +11,8 @@ import torch
 
 import scorefield.cli
 from scorefield.base import BadInput, Level, Zero
+from scorefield.cli.flags import Spoken
+from scorefield.cli.frame import parse
 from scorefield.solve import DDIM, sample
 from scorefield.store import write_tensors
 from tests.cli.conftest import refused_by
@@ -20,6 +23,14 @@ def test_a_command_is_refused(said, trained, words, says):
     new = " --out new/grid.png" if words.startswith("sample") and "--out" not in words else ""
     assert says in said(words + new)
     assert not (trained / "eval.json").exists()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_a_box_is_read_whatever_draws_it(encoding, monkeypatch):
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding))
+    with pytest.raises(BadInput) as error:
+        parse(Spoken, "train", ["--foo"])
+    assert str(error.value) == "Unrecognized options: --foo. See scorefield train --help."
 
 
 def write_npz(**arrays):

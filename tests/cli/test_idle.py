@@ -6,7 +6,9 @@ import pytest
 import torch
 
 import scorefield.run.train
+from scorefield.run.config import Config, DataConfig, DataFacts, check_used
 from scorefield.run.open import open_run
+from scorefield.run.recipes import recipe
 from scorefield.use.generate import generate
 from tests.cli.conftest import TINY
 
@@ -15,6 +17,11 @@ def test_no_guidance_may_be_said_of_what_is_not_guided(cli, trained, tmp_path):
     """A scale of 1 is none: it is what is done."""
     words = ("--unconditional", "--guidance", 1, "--n", 2, "--out", tmp_path / "x.png")
     assert cli("sample", trained, *words).code == 0
+
+
+def test_the_defaults_of_what_the_data_do_not_read_are_no_fault():
+    config = Config(data=DataConfig("moons"))
+    check_used(config, recipe("moons"), DataFacts.of(config.load_data()))
 
 
 @pytest.mark.slow

@@ -101,7 +101,13 @@ ALL_OTHERS = (
 
 @pytest.mark.parametrize(
     "words",
-    ["--n 12", ALL_OTHERS, "--n 5 --unconditional", "--n 3 --guide cfg:2+interval:.3,2 --labels 4"],
+    [
+        "--n 12",
+        ALL_OTHERS,
+        "--n 5 --unconditional",
+        "--n 3 --guide cfg:2e+0+interval:.3,2 --labels 4",
+        "--n 3 --guide anagram:identity-flip",
+    ],
 )
 def test_a_picture_is_made_again_to_the_bit(cli, trained, tmp_path, words):
     one, other = tmp_path / "one.png", tmp_path / "other.png"
@@ -126,6 +132,12 @@ def test_a_single_picture_is_made_again_with_its_batch(cli, trained, tmp_path):
     found = np.load(tmp_path / "x.npz")
     assert one.name == f"{found['seed'][0]:06d}-{found['y'][0]}.png"
     assert len(found["x"]) == 1
+    code, said, _ = cli("sample", "--like", one, "--out", tmp_path / "one", "--json")
+    assert (code, json.loads(said)["n"]) == (0, 1)
+    (same,) = (tmp_path / "one").iterdir()  # which says its own place, not that of the only one
+    assert same.read_bytes() == one.read_bytes()
+    assert cli("sample", "--like", one, "--out", tmp_path / "x.gif").code == 0
+    assert len([*ImageSequence.Iterator(Image.open(tmp_path / "x.gif"))]) == 1 + 2 + 1
 
 
 def test_what_is_said_goes_before_what_the_picture_says(cli, trained, tmp_path):
@@ -148,7 +160,12 @@ def test_a_picture_of_others_is_refused_in_a_sentence(cli, refused, run, tiny, t
     Image.open(like).save(tmp_path / "bare.png")
     told = refused("sample", "--like", tmp_path / "bare.png", "--out", out)
     assert "bare.png does not say how it was made" in told
-    for content in ({}, {**read_tag(like), "run": 3}, {**read_tag(like), "order": {"steps": 2}}):
+    for content in (
+        {},
+        {**read_tag(like), "run": 3},
+        {**read_tag(like), "order": {"steps": 2}},
+        {**read_tag(like), "index": "1"},
+    ):
         write_png(tagged(Image.new("L", (3, 3)), content), tmp_path / "x.png")
         told = refused("sample", "--like", tmp_path / "x.png", "--out", out)
         assert "x.png does not say whole how it was made" in told

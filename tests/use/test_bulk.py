@@ -15,7 +15,9 @@ from scorefield.base import BadInput, quiet
 from scorefield.draw.shards import Shards
 from scorefield.run.config import DataFacts, build_denoiser
 from scorefield.run.open import Run
+from scorefield.run.stored import to_json
 from scorefield.run.train import recipe
+from scorefield.store import Folder
 from scorefield.train import Elsewhere, Team
 from scorefield.use.asked import numbers
 from scorefield.use.bulk import about, fill, spans
@@ -28,7 +30,7 @@ N, BATCH, SHARDS = 17, 4, 5
 
 
 @pytest.fixture(scope="module")
-def run() -> Run:
+def run(tmp_path_factory) -> Run:
     """A run on the digits whose weights are random, and so tell classes apart."""
     config = recipe("digits")
     config = dataclasses.replace(config, net="unet:width=8,blocks=1,multipliers=1")
@@ -37,7 +39,9 @@ def run() -> Run:
     rng = torch.Generator().manual_seed(0)
     for weight in denoiser.parameters():
         weight += 0.05 * torch.randn(weight.shape, generator=rng)
-    return Run(Path("runs/digits"), config, facts, denoiser, 128)
+    folder = Folder(tmp_path_factory.mktemp("run"))
+    folder.keep_config(to_json(config, facts))
+    return Run(folder.path, config, facts, denoiser, 128)
 
 
 @pytest.fixture
@@ -164,11 +168,11 @@ def test_another_job_is_refused(job, made, kind):
 def test_another_checkpoint_is_refused(job, run):
     fill(job(), Team())
     later = dataclasses.replace(run, images_seen=256)
-    refused("`checkpoint` 128 images, sha256 .* now it is 256 images", job, run=later)
+    refused(" checkpoint 128 images, sha256 .* now it is 256 images", job, run=later)
     weight = next(run.denoiser.parameters())
     weight += 1e-6
     try:
-        refused("`checkpoint` 128 images", job)
+        refused(" checkpoint 128 images", job)
     finally:
         weight -= 1e-6
 
@@ -176,13 +180,15 @@ def test_another_checkpoint_is_refused(job, run):
 def test_what_decides_no_sample_is_no_other_job(job, run):
     fill(job(), Team())
     longer = dataclasses.replace(run.config.training, images=10**6)
-    job(run=dataclasses.replace(run, config=dataclasses.replace(run.config, training=longer)))
+    longer = dataclasses.replace(run.config, training=longer)
+    Folder(run.path).keep_config(to_json(longer, run.facts))
+    job()
 
 
 def test_another_version_is_refused(job, monkeypatch):
     fill(job(), Team())
     monkeypatch.setattr(scorefield.use.bulk, "__version__", "99")
-    refused("`version` .* now it is 99", job)
+    refused(" version .* now it is 99", job)
 
 
 def test_a_job_that_began_meanwhile_is_not_mixed_with_another(job, made):

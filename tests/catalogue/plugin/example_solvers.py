@@ -50,3 +50,11 @@ class Clipped(Euler):
             return denoised.clamp(max=float(denoised.abs().mean()) * 2)
 
         return super().step(clipped, state, here, there, noise, cond)
+
+
+NUMBER = 3
+
+
+def torn() -> Euler:
+    """It raises."""
+    raise RuntimeError("torn")
