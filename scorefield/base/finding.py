@@ -150,6 +150,7 @@ class Findings:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object: `record` at its top, beside verb, run, how and items."""
+        _check_finite(self.record)
         own = {"verb": self.verb, "run": self.run, "how": self.how}
         return {**self.record, **own, "items": [_plain(item) for item in self.items]}
 
@@ -180,9 +181,19 @@ def _plain(item: Any) -> dict[str, Any]:
 def _value(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_value(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        raise BadInput(f"a finding holds {value}.", "Give finite numbers, or None where unknown.")
+    _check_finite(value)
     return _plain(value) if isinstance(value, Line | Mark) else value
+
+
+def _check_finite(value: Any) -> None:
+    if isinstance(value, Mapping | list | tuple):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            _check_finite(part)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise BadInput(
+            f"a finding holds {value}.",
+            "Give finite numbers, None where unknown; of samples more steps or less guidance.",
+        )
 
 
 def _item(content: Mapping[str, Any]) -> Item:

@@ -150,10 +150,11 @@ def methods_of(
     for text in solvers:
         name, own, own_steps = plan(text)
         solver, on, same = build_solver(name), own or grid, canonical("solvers", name)
-        if any((canonical("solvers", plan(m.name).solver), m.grid) == (same, on) for m in methods):
+        before = [(plan(m.name), m.grid) for m in methods]
+        if (same, on, own_steps) in [(canonical("solvers", p[0]), at, p[2]) for p, at in before]:
             raise BadInput(f"{name} on the grid {on} is listed twice.", "List it once.")
         found = open_grid(on)
-        for count in [own_steps] if own_steps else steps:
+        for count in steps if own_steps is None else [own_steps]:
             levels, method = build_grid(found, schedule, count, solver)
             if levels.at(0).ratio != start:
                 raise BadInput(

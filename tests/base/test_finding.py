@@ -204,6 +204,8 @@ def test_a_file_of_an_earlier_version_is_named():
 def test_what_is_not_finite_is_not_written():
     with pytest.raises(BadInput, match="holds nan"):
         Findings("", "", "", (Figure("a", float("nan")),)).to_json()
+    with pytest.raises(BadInput, match="holds inf"):
+        Findings("", "", "", (), {"a": [{"b": float("inf")}]}).to_json()
 
 
 def test_samples_are_shown_and_not_written():
