@@ -32,10 +32,10 @@ def plan(text: str) -> PlanText:
     return PlanText(solver.strip(), grid.strip() or None, int(steps) if steps else None)
 
 
-def guides(text: str) -> list[str]:
+def guide_specs(text: str) -> list[str]:
     """The specs of guides joined by +, but for the + of a number.
 
-    >>> guides("cfg:1e+1+interval:.3,+2")
+    >>> guide_specs("cfg:1e+1+interval:.3,+2")
     ['cfg:1e+1', 'interval:.3,+2']
     """
     found: list[str] = []
@@ -56,7 +56,7 @@ def guide(text: Any, **given: Any) -> Guide:
     if not isinstance(text, str):
         return text
     made: Guide | None = None
-    for part in guides(text):
+    for part in guide_specs(text):
         name = parsed(part).name
         if wraps(name):
             if made is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from scorefield.base import BadInput
-from scorefield.catalogue.plans import guides
+from scorefield.catalogue.plans import guide_specs
 from scorefield.catalogue.spec import parsed
 from scorefield.store import read_tag
 from scorefield.use.asked import Who
@@ -44,7 +44,7 @@ class Order(NamedTuple):
 
     @property
     def classifies(self) -> bool:
-        return any(parsed(part).name == "classifier" for part in guides(self.guide))
+        return any(parsed(part).name == "classifier" for part in guide_specs(self.guide))
 
     @property
     def single(self) -> int | None:
