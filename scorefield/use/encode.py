@@ -61,6 +61,7 @@ class Way(NamedTuple):
     ) -> Findings:  # fmt: skip
         """What came of the way, by name, and the classes, if they are known."""
         n, more = len(next(iter(arrays.values()))), {} if label is None else {"y": label}
+        kind = kind.removesuffix("s") if n == 1 else kind
         how = f"{n} {kind}, {self.calls} network calls each, {seconds:.1f} s: {out}"
         record = {"out": str(out), "n": n, "calls": self.calls, "seconds": round(seconds, 3)}
         return Findings("encode", str(path), how, (), record, {**arrays, **more})

@@ -263,7 +263,7 @@ def findings(run: str, how: str, r: Mapping[str, Any]) -> Findings:
         "bounds for the one that samples with it. The spread is the standard error, over data and "
         "chance."
     )
-    name = f"{r['method']} of {r['n']:,} {r['data']}"
+    name = f"{r['method']}, {r['n']:,} examples of {r['data']}"
     head = ("method", "nats an example", "error by chance", "network calls an example", "seconds")
     row = (NAMES[r["method"]], r["nats"], r["chance"], r["calls"], round(r["seconds"], 1))
     items: list[Figure | Series | Table] = [
