@@ -125,10 +125,9 @@ def told(rows: Sequence[Sequence[Value]]) -> list[tuple[str, ...]]:
 
 def _column(values: Sequence[Value]) -> list[str]:
     cells = [cell(value) for value in values]
-    digits = max(
-        (len(c.partition(".")[2]) for c, v in zip(cells, values) if isinstance(v, float)), default=0
-    )
-    if digits > 3 or any("·" in c for c in cells):
+    numbers = [c for c, v in zip(cells, values) if isinstance(v, float)]
+    digits = max((len(c.partition(".")[2]) for c in numbers), default=0)
+    if digits > 4 or any("·" in c for c in numbers):
         return cells
     return [
         f"{v:,.{digits}f}".replace("-", "−") if isinstance(v, float) else c
