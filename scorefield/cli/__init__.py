@@ -10,6 +10,7 @@ import warnings
 from importlib import import_module
 from itertools import pairwise
 
+from scorefield.cli.bar import above
 from scorefield.cli.ending import ended, flagged, stoppable
 
 COMMANDS = {
@@ -90,4 +91,4 @@ def _run(argv: list[str]) -> int:
 
 def _one_line(message, category, filename, lineno, file=None, line=None) -> None:
     if issubclass(category, (UserWarning, RuntimeWarning)):
-        print(f"warning: {flagged(str(message))}", file=sys.stderr)
+        above(f"warning: {flagged(str(message))}")

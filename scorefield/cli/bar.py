@@ -36,6 +36,7 @@ class Bar:
     def __call__(self, done: float, total: float, unit: str) -> None:
         if not self.shown:
             return
+        done, total = round(done), round(total)
         if self.tqdm is None or self.tqdm.unit != unit:
             self.close()
             self.tqdm = _tqdm(done, total, unit)
@@ -54,14 +55,22 @@ class Bar:
             self.tqdm.close()
 
 
-def _tqdm(done: float, total: float, unit: str) -> "tqdm":
+def above(text: str) -> None:
+    """A line on standard error, above a bar that is open."""
+    if tqdm := sys.modules.get("tqdm"):
+        tqdm.tqdm.write(text, file=sys.stderr)
+    else:
+        print(text, file=sys.stderr)
+
+
+def _tqdm(done: int, total: int, unit: str) -> "tqdm":
     from tqdm.auto import tqdm
 
     return tqdm(
         total=total,
         initial=done,
         unit=unit,
-        unit_scale=unit != "step",
+        unit_scale=total >= 1000,
         dynamic_ncols=True,
         mininterval=0.1 if sys.stderr.isatty() else QUIET_SECONDS,
     )

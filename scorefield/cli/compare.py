@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from scorefield.cli.bar import Bar
 from scorefield.cli.flags import GridSpec, GuidanceScale, OnRun, OutPath, Rows, StepCount
-from scorefield.cli.frame import note, verb
+from scorefield.cli.frame import verb
 
 if TYPE_CHECKING:
     from scorefield.base.finding import Findings
@@ -39,16 +39,20 @@ class Options(OnRun, Rows):
 def work(o: Options, bar: Bar) -> "Findings":
     from scorefield.report.strips import keep
     from scorefield.use.asked import seeds_of
-    from scorefield.use.compare import FILES, compare_run
+    from scorefield.use.compare import compare_run
 
     out, seeds = o.out or o.run / "compare", seeds_of(o.n, o.seeds)
     given = {name: getattr(o, name) for name in ("steps", "grid", "guidance")}
     found, result = compare_run(
         o.run, seeds, solvers=o.solvers, labels=o.labels, out=out, watch=bar, **given
     )
-    if not o.json:
-        note(f"written: {', '.join(str(out / name) for name in FILES)}")
     return keep(found, result, out)
 
 
-main = verb("compare", Options, work)
+def after(o: Options, found: "Findings") -> str:
+    from scorefield.use.compare import FILES
+
+    return f"written: {', '.join(str((o.out or o.run / 'compare') / name) for name in FILES)}"
+
+
+main = verb("compare", Options, work, after=after)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from scorefield.cli.bar import Bar
 from scorefield.cli.flags import Averaged, RowCount, Sampling, SeedNumber
-from scorefield.cli.frame import note, verb
+from scorefield.cli.frame import verb
 
 if TYPE_CHECKING:
     from scorefield.base.finding import Findings
@@ -30,10 +30,11 @@ class Options(Averaged, Sampling):
 def work(o: Options, bar: Bar) -> "Findings":
     from scorefield.use.evaluate import evaluate
 
-    found = evaluate(o.run, o.n or 0, seed=o.seed, average=o.average, watch=bar, **o.settings)
-    if "digest" in found.record and not o.json:
-        note(f"written: {o.run / 'eval.json'}")
-    return found
+    return evaluate(o.run, o.n or 0, seed=o.seed, average=o.average, watch=bar, **o.settings)
 
 
-main = verb("eval", Options, work)
+def after(o: Options, found: "Findings") -> str:
+    return f"written: {o.run / 'eval.json'}" if "digest" in found.record else ""
+
+
+main = verb("eval", Options, work, after=after)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from scorefield.cli import flags
 from scorefield.cli.bar import Bar
-from scorefield.cli.frame import note, verb
+from scorefield.cli.frame import verb
 
 if TYPE_CHECKING:
     from scorefield.base.finding import Findings
@@ -45,14 +45,15 @@ def work(o: Options, bar: Bar) -> "Findings":
             bar.words = f"error {progress.error:.3g}"
         bar(progress.done, progress.total, "call")
 
-    found = tune(
+    return tune(
         o.run, {"steps": o.steps, "solver": o.solver, "guidance": o.guidance}, name=o.name,
         labels=o.labels, unconditional=o.unconditional, watch=watch,
         starts=o.starts, rounds=o.rounds, seed=o.seed,
     )  # fmt: skip
-    if not o.json:
-        note(f"use it: scorefield sample {o.run} --grid {found.record['name']}")
-    return found
 
 
-main = verb("fit-grid", Options, work)
+def after(o: Options, found: "Findings") -> str:
+    return f"use it: scorefield sample {o.run} --grid {found.record['name']}"
+
+
+main = verb("fit-grid", Options, work, after=after)

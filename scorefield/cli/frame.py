@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from scorefield.base.errors import BadInput
-from scorefield.cli.bar import Bar
+from scorefield.cli.bar import Bar, above
 
 if TYPE_CHECKING:
     from scorefield.base.finding import Findings
@@ -30,16 +30,22 @@ def verb(
     kind: type[T],
     work: "Callable[[T, Bar], Findings | int]",
     default: T | None = None,
+    after: "Callable[[T, Findings], str]" = lambda options, found: "",
 ) -> Callable[[list[str]], int]:
     """The `main` of a verb: flags -> findings -> text or JSON -> exit code. A verb that has said
-    what there is to say returns the code itself."""
+    what there is to say returns the code itself. `after`: a last line for a person."""
 
     def main(argv: list[str]) -> int:
         options = parse(kind, name, argv, default)
         as_json = getattr(options, "json", False)
         with closing(Bar(sys.stderr.isatty() or not as_json)) as bar:
             found = work(options, bar)
-        return found if isinstance(found, int) else show(found, as_json)
+        if isinstance(found, int):
+            return found
+        show(found, as_json)
+        if not as_json and (line := after(options, found)):
+            note(line)
+        return 0
 
     return main
 
@@ -66,6 +72,7 @@ def _one_sentence(boxed: str, prog: str) -> BadInput:
     below = itertools.dropwhile(lambda row: not row.strip("─-"), rows)  # a rule, in ASCII
     fact = " ".join(itertools.takewhile(lambda row: row.strip("─-"), below))
     fact = re.sub(r"no type matching {None}\|(.+?) could be instantiated from", r"no \1 in", fact)
+    fact = re.sub(r"(--\S+) \S+ (.+?)\.? \(required\)", r"\1 (\2)", fact).replace(" (required)", "")
     near = re.search(r"Perhaps you meant.*?(--[\w.-]+)", " ".join(rows))
     hint = f"Did you mean {near[1]}? " if near else ""
     return BadInput(f"{fact.rstrip('.')}.", f"{hint}See {prog} --help.")
@@ -94,4 +101,4 @@ def filed(found: "Findings") -> "Findings":
 def note(text: str) -> None:
     """A line for a person, out of the way of what a machine reads."""
     with contextlib.suppress(OSError):  # one that nobody can read is no reason to stop
-        print(text, file=sys.stderr)
+        above(text)

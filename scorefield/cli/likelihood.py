@@ -76,6 +76,7 @@ def work(o: Options, bar: Bar) -> int:
             write_findings(folder / "against.json", found.against)
             write_png(curves(found.against), folder / "against.png")
         written = write_findings(folder / f"{o.method}.json", found.data)
+    bar.close()
     show(written, o.json)
     if found.against and not o.json:
         show(found.against, False)

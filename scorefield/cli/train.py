@@ -38,21 +38,17 @@ def work(o: "Options", bar: Bar) -> int:
 
     stages, steps = Stages(o.config, o.out), 0
 
-    def tell(line: str) -> None:
-        bar.clear()
-        note(line)
-
     def watch(step: "Progress") -> None:
         nonlocal steps
         steps += 1
         shown(bar, step)
         if problem := stages(step):
-            tell(problem)
+            note(problem)
 
     keep_freed_memory()
     began = time.monotonic()
     with patient() as stop:
-        fit(o.config, o.out, resume=o.resume, watch=watch, stop=stop, say=tell)
+        fit(o.config, o.out, resume=o.resume, watch=watch, stop=stop, say=note)
     seconds, seen = time.monotonic() - began, Folder(o.out).images_seen()
     stopped = stop() and seen < o.config.training.images
     if stopped:
@@ -61,6 +57,7 @@ def work(o: "Options", bar: Bar) -> int:
         text = f"{o.out}: {seen:,} images in {seconds:.0f} s. Pictures: {o.out / 'samples'}"
     else:
         text = f"{o.out} has its {seen:,} images already. Give more --images to go on."
+    bar.close()
     if processes().is_main_process:
         record = {"run": str(o.out), "images": seen, "seconds": round(seconds, 2)}
         say(record, f"{text}\nnext: scorefield sample {o.out}", o.json)

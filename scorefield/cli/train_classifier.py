@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from scorefield.base.finding import Findings
 from scorefield.cli.bar import Bar
 from scorefield.cli.flags import ImageCount, OnRun, SeedNumber
-from scorefield.cli.frame import note, verb
+from scorefield.cli.frame import verb
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +34,11 @@ def work(o: Options, bar: Bar) -> Findings:
         bar.words = f"loss {loss:.3f}"
         bar(done, total, "img")
 
-    found = classify(o.run, o.images, width=o.width, blocks=o.blocks, seed=o.seed, watch=watch)
-    if not o.json:
-        note(f"use it: scorefield sample {o.run} --guide classifier --guidance 2")
-    return found
+    return classify(o.run, o.images, width=o.width, blocks=o.blocks, seed=o.seed, watch=watch)
 
 
-main = verb("train-classifier", Options, work)
+def after(o: Options, found: Findings) -> str:
+    return f"use it: scorefield sample {o.run} --guide classifier --guidance 2"
+
+
+main = verb("train-classifier", Options, work, after=after)

@@ -17,7 +17,7 @@ from scorefield.base import BadInput
 from scorefield.base.finding import Figure, Findings, Heatmap, Series, Strip, Table
 from scorefield.report import charts, svg
 from scorefield.report.picture import picture
-from scorefield.report.wording import cell, verdict, worded
+from scorefield.report.wording import told, verdict, worded
 from scorefield.store import to_png
 
 if TYPE_CHECKING:
@@ -132,6 +132,6 @@ def _templates() -> "Environment":
         "base64": lambda png: base64.b64encode(png).decode(),
         "thousands": "{:,}".format,
         "bar": charts.bar, "chart": _chart, "groups": groups, "png": png_of, "size": size,
-        "charted": _charted, "texts": _texts, "cell": cell, "verdict": verdict, "worded": worded,
+        "charted": _charted, "texts": _texts, "told": told, "verdict": verdict, "worded": worded,
     }  # fmt: skip
     return env

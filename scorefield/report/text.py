@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from scorefield.base.finding import Figure, Findings, Heatmap, Line, Series, Table, Value
-from scorefield.report.wording import cell, number, worded
+from scorefield.report.wording import number, told, worded
 
 FEW = 16
 """Points of a lone curve that is told as a table."""
@@ -49,15 +49,15 @@ def columns(rows: Sequence[Sequence[Value]]) -> list[str]:
     """Cells under one another: the first to the left, the others to the right; what is empty in
     every row is left out, with the name that heads it.
 
-    >>> columns([("a", "b", "c"), ("x", 0.5, None), ("long", 1234, None)])
-    ['a         b', 'x       0.5', 'long  1,234']
+    >>> columns([("a", "b", "c"), ("x", 0.5, None), ("long", 12.0, None)])
+    ['a        b', 'x      0.5', 'long  12.0']
     """
-    told = [[cell(value) for value in row] for row in rows]
-    keep = [i for i in range(len(told[0])) if any(row[i] for row in told[1:])]
-    width = {i: max(len(row[i]) for row in told) for i in keep}
+    cells = told(rows)
+    keep = [i for i in range(len(cells[0])) if any(row[i] for row in cells[1:])]
+    width = {i: max(len(row[i]) for row in cells) for i in keep}
     return [
         "  ".join(f"{row[i]:{'<' if i == keep[0] else '>'}{width[i]}}" for i in keep).rstrip()
-        for row in told
+        for row in cells
     ]
 
 
@@ -68,9 +68,9 @@ def _series(series: Series) -> list[str]:
         rows = [(number(x), y) for x, y in zip(line.x, line.y)]
         rows += [(mark.name, mark.value) for mark in series.marks]
         return [series.name, *columns([(series.x, series.y), *rows])]
-    told = [_line(line) for line in series.lines if line.name and line.y]
+    lines = [_line(line) for line in series.lines if line.name and line.y]
     marks = [f"{mark.name} {number(mark.value)}" for mark in series.marks if mark.name]
-    return [f"{series.name} against {series.x}: {'; '.join(told + marks)}"]
+    return [f"{series.name} against {series.x}: {'; '.join(lines + marks)}"]
 
 
 def _line(line: Line) -> str:

@@ -1,6 +1,7 @@
 """Numbers as people read them."""
 
 import math
+from collections.abc import Sequence
 
 from scorefield.base.finding import Figure, Spread, Value
 
@@ -111,6 +112,27 @@ def cell(value: Value) -> str:
     if isinstance(value, float):
         return number(value)
     return "" if value is None else f"{value:,}" if isinstance(value, int) else value
+
+
+def told(rows: Sequence[Sequence[Value]]) -> list[tuple[str, ...]]:
+    """A table's cells; the fractions of a column have as many digits as one another.
+
+    >>> told([("n", 30.0), ("m", 28.14), ("k", None)])
+    [('n', '30.0'), ('m', '28.1'), ('k', '')]
+    """
+    return list(zip(*map(_column, zip(*rows, strict=True)), strict=True))
+
+
+def _column(values: Sequence[Value]) -> list[str]:
+    cells = [cell(value) for value in values]
+    numbers = [c for c, v in zip(cells, values) if isinstance(v, float)]
+    digits = max((len(c.partition(".")[2]) for c in numbers), default=0)
+    if digits > 4 or any("·" in c for c in numbers):
+        return cells
+    return [
+        f"{v:,.{digits}f}".replace("-", "−") if isinstance(v, float) else c
+        for c, v in zip(cells, values)
+    ]
 
 
 def verdict(figure: Figure) -> str:

@@ -86,7 +86,7 @@ def read_tag(path: Path) -> dict[str, Any]:
     from PIL import Image
 
     try:
-        image = Image.open(io.BytesIO(read_bytes(path)))
+        image = Image.open(io.BytesIO(b"" if path.is_dir() else read_bytes(path)))
         image.load()  # a chunk may stand behind the pixels
         about = json.loads(image.info[ABOUT])
     except (OSError, ValueError, KeyError, SyntaxError, RecursionError) as error:

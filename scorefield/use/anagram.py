@@ -41,7 +41,7 @@ def anagrams(
     seen: list[View | Part] = [build("views", text, shape=shape) for text in texts]
     labels: list[int] | list[None] = who.classes(run) or [None] * len(seen)
     if len(labels) != len(seen):
-        fact = f"`labels` has {len(labels)} classes and `views` {len(seen)} views."
+        fact = f"`labels` names {len(labels)} and `views` {len(seen)}."
         raise BadInput(fact, "Give one class for each view.", "labels")
     check_guided(given.get("guidance"), who.labels is not None)
     conds: list[Cond | None] = [

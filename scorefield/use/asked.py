@@ -41,6 +41,15 @@ class Who(NamedTuple):
         return labels
 
 
+def counted(n: int, kind: str) -> str:
+    """So many of a kind.
+
+    >>> counted(1, "latent"), counted(1500, "sample")
+    ('1 latent', '1,500 samples')
+    """
+    return f"{n:,} {kind}{'s' * (n != 1)}"
+
+
 def numbers(text: str, field: str) -> list[int]:
     """`"0-3,7"` -> [0, 1, 2, 3, 7].
 

@@ -307,9 +307,9 @@ def findings(found: Comparison, run: str, record: Mapping[str, Any]) -> Findings
     """A comparison as tables and curves: distance from the flow, Frechet distance and agreement
     against network calls."""
     how = (
-        f"{found.n:,} samples of each from the same seeds, guidance {found.guidance:g}; "
-        f"{found.calls_per_eval} network call{'s' * (found.calls_per_eval > 1)} for each of the "
-        f"denoiser. Frechet distance in: {found.feature_space}; real data is its floor."
+        f"{found.n:,} samples of each from the same seeds, guidance {found.guidance:g}; each call "
+        f"of the denoiser is {found.calls_per_eval} of the network. Frechet distance in: "
+        f"{found.feature_space}; real data is its floor."
     )
     failed = [f"{c.name}, {c.steps} steps: {c.failure}" for c in found.cells if c.failure]
     stochastic = dict.fromkeys(c.name for c in found.cells if c.stochastic)

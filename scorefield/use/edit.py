@@ -43,6 +43,7 @@ from scorefield.use.asked import (
     FEW,
     Who,
     check_guided,
+    counted,
     given_examples,
     labels_of,
     out_file,
@@ -238,7 +239,10 @@ def edit_picture(
     seconds = time.monotonic() - began
     known_of = [] if mask is None else [masked(x0, mask)]
     sheet = torch.cat([x0, *known_of, found])
-    captions = ("input", *["kept"] * len(known_of), *(f"seed {seed}" for seed in seeds))
+    names = [f"seed {seed}" for seed in seeds]
+    if wish.encode and labels:  # without chance
+        names = [f"as {classes[labels[i % len(labels)]]}" for i in range(len(seeds))]
+    captions = ("input", *["kept"] * len(known_of), *names)
     record: dict[str, Any] = {
         "out": str(out),
         "n": len(found),
@@ -252,7 +256,7 @@ def edit_picture(
     return Findings(
         "edit",
         str(path),
-        f"{len(found)} edits, strength {strength:g}, {steps}: {out}",
+        f"{counted(len(found), 'edit')}, strength {strength:g}, {steps}: {out}",
         (Strip("Edits", sheet, min(len(sheet), ROW), captions=captions),),
         record,
         {"x": run.facts.scaling.decode(found), "seed": torch.tensor(seeds)},

@@ -22,7 +22,7 @@ from scorefield.draw import Asked, CountedRows, Plan, draw
 from scorefield.likelihood import path as path_of
 from scorefield.run.open import Run, build_solver, device, open_run
 from scorefield.solve import Solver, encode
-from scorefield.use.asked import at_least, count, given_examples, label_for, out_file
+from scorefield.use.asked import at_least, count, counted, given_examples, label_for, out_file
 from scorefield.use.plan import Given
 
 SOLVER, STEPS = "rk4", 12
@@ -61,7 +61,7 @@ class Way(NamedTuple):
     ) -> Findings:  # fmt: skip
         """What came of the way, by name, and the classes, if they are known."""
         n, more = len(next(iter(arrays.values()))), {} if label is None else {"y": label}
-        how = f"{n} {kind}, {self.calls} network calls each, {seconds:.1f} s: {out}"
+        how = f"{counted(n, kind)}, {self.calls} network calls each, {seconds:.1f} s: {out}"
         record = {"out": str(out), "n": n, "calls": self.calls, "seconds": round(seconds, 3)}
         return Findings("encode", str(path), how, (), record, {**arrays, **more})
 
@@ -142,7 +142,7 @@ def encode_examples(
         Figure("at worst", worst, best="low"),
     )
     own_record = {"round_trip_rms": rms, "worst": worst, "latent_deviation": deviation}
-    found = way.findings(path, "latents", out, {"z": z}, of, seconds)
+    found = way.findings(path, "latent", out, {"z": z}, of, seconds)
     arrays = {**found.arrays, "logsnr": way.plan.levels.logsnr}
     return replace(found, items=items, record={**found.record, **own_record}, arrays=arrays)
 
@@ -174,7 +174,7 @@ def decode_latents(
         raise BadInput(fact, "Decode with the run that encoded.", "decode")
     began = time.monotonic()
     x = run.facts.scaling.decode(way.down(z, of, watch))
-    return way.findings(path, "examples", out, {"x": x}, of, time.monotonic() - began)
+    return way.findings(path, "example", out, {"x": x}, of, time.monotonic() - began)
 
 
 def _on(

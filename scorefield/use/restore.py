@@ -29,6 +29,7 @@ from scorefield.use.asked import (
     Who,
     check_guided,
     count,
+    counted,
     given_examples,
     labels_of,
     seeds_of,
@@ -239,8 +240,8 @@ def findings(
 ) -> Findings:
     """The figures of restorations, whose JSON is the record, and their sheet."""
     how = (
-        f"{r['n']} restorations of {r['operator']} by {r['method']}, {r['steps']} steps, "
-        f"{r['seconds']:.1f} s: {r['out']}"
+        f"{counted(r['n'], 'restoration')} of {r['operator']} by {r['method']}, "
+        f"{counted(r['steps'], 'step')}, {r['seconds']:.1f} s: {r['out']}"
     )
     noise = f"Of A(x0) and y, RMS; the noise is {r['noise']:g}."
     items: list[Figure | Strip] = [

@@ -24,7 +24,8 @@ from scorefield.base.finding import (
     to_findings,
 )
 from scorefield.report import html, pixels, text
-from scorefield.report.wording import cell, worded
+from scorefield.report.wording import told as rows_told
+from scorefield.report.wording import worded
 
 numbers = st.integers(-(10**6), 10**6).map(lambda n: n / 10**3)
 texts = st.text(st.characters(exclude_categories=("Cs", "Cc", "Z")), min_size=1, max_size=30)
@@ -97,7 +98,7 @@ def shown(findings: Findings) -> list[str]:
             if item.floor is not None:
                 told.append(worded(item.floor, item.floor_spread, item.unit))
         elif isinstance(item, Table):
-            told += [cell(value) for row in item.rows for value in row]
+            told += [cell for row in rows_told(item.rows) for cell in row]
         elif isinstance(item, Strip):
             told += item.captions
     return told

@@ -105,7 +105,7 @@ def test_a_table_for_people(cli, judged, tmp_path):
     code, out, err = cli("compare", judged, *words)
     assert code == 0, err
     first, *lines = out.splitlines()
-    assert "1 network call for each of the denoiser" in first
+    assert "each call of the denoiser is 1 of the network" in first
     lines = lines[lines.index("All solvers") :]
     assert lines[1].split()[:3] == ["solver", "steps", "calls"]
     assert [line.split()[:3] for line in lines[2:6]] == [

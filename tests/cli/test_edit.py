@@ -244,6 +244,7 @@ def test_encoding_needs_no_chance(trained, picture, tmp_path, capfd):
         assert (
             command.main([*words, "--labels", "0-9", "--out", str(tmp_path / f"{name}.npz")]) == 0
         )
+    assert "input, as 0, as 1, as 2" in capfd.readouterr().out  # and no seed
     a, b = (np.load(tmp_path / f"{name}.npz")["x"] for name in ("a", "b"))
     assert a.shape == (10, 1, 8, 8)
     assert (a == b).all()

@@ -56,7 +56,7 @@ def test_a_picture_and_its_class(run, tmp_path, capfd):
     Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 4).save(file)
     assert main([str(run), "--input", str(file), "--label", "3", "--out", str(out)]) == 0
     text = capfd.readouterr().out
-    assert "1 latents, 48 network calls each" in text
+    assert "1 latent, 48 network calls each" in text
     assert "there and back" in text
     with_class = arrays(out)
     assert with_class["y"].tolist() == [3]

@@ -1,7 +1,10 @@
 """`scorefield train`: what a run folder holds, resume, and folders that have a run."""
 
+import io
 import json
+import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from PIL import Image
 
 import scorefield.report.stages
 from scorefield.base import BadInput
+from scorefield.cli import main
 from scorefield.store import load_checkpoint, read_tensors
 
 
@@ -57,6 +61,23 @@ def test_the_bar_shows_speed_loss_and_time_left_but_not_often(cli, tmp_path, tin
     assert "loss " in err
     assert "00:00<" in err
     assert err.count("%|") <= 3  # a file, not a terminal: begin and end, for a run of 10 s
+
+
+@pytest.mark.parametrize("words", [("train", "digits"), ("fit-grid", "RUN", "--steps", 2)])
+def test_no_line_shares_its_row_with_the_bar(run, tmp_path, tiny, monkeypatch, words):
+    """Output and bar on one terminal; what is said comes last."""
+    screen = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setattr(sys, "stderr", screen)
+    more = ["--out", tmp_path / "new", *tiny] if words[0] == "train" else ["--rounds", 1]
+    assert main([str(run if w == "RUN" else w) for w in (*words, *more)]) == 0
+    *rows, last = screen.getvalue().splitlines()
+    assert "scorefield sample" in last
+    assert "%|" not in last
+    bars = [row for row in rows if "%|" in row]
+    assert bars
+    assert all(re.fullmatch(r" *\d+%\|.*\]", row) for row in bars), bars
+    assert not re.search(r"\d\.0+/\d+ ", screen.getvalue())  # 10.0 of 10 steps
 
 
 def test_a_folder_with_a_run_is_not_trained_over(refused, run):
