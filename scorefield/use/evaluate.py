@@ -147,7 +147,7 @@ def _is_fuller(target: Path, record: Mapping[str, Any]) -> bool:
     except (BadInput, KeyError, TypeError, ValueError):
         warnings.warn(f"{target} could not be read: it is replaced", stacklevel=3)
         return False
-    stays = same and n > record["n_samples"]
+    stays = same and n > record["n_samples"] and "items" in before  # else no page can show it
     at = f"{before['images_seen']:,} images"
     warnings.warn(
         f"not written: {target} stays, with {n:,} samples of the same weights"

@@ -192,6 +192,9 @@ def _is_film(order: Order) -> bool:
     return order.out is not None and order.out.suffix == ".gif"
 
 
+NO_PICTURES = "The run makes points: give a .png of all, or an .npz."
+
+
 def _place(order: Order, run: Run, seeds: list[int]) -> Path:
     """Where the samples go, tried before any work is done."""
     shown = len(seeds) if order.single is None else 1
@@ -199,6 +202,8 @@ def _place(order: Order, run: Run, seeds: list[int]) -> Path:
     if out.suffix not in (".png", ".npz", ".gif", "") or out.name in ("", ".."):
         remedy = "Use .png, .npz, .gif, or a folder for single pictures."
         raise BadInput(f"`out` is {out}.", remedy, "out")
+    if not out.suffix and len(run.facts.shape) != 3:
+        raise BadInput(f"`out` is the folder {out}, for single pictures.", NO_PICTURES, "out")
     if _is_film(order):
         check_film(len(seeds), run.facts.shape)
     claim(out if out.suffix else out / f"{seeds[0]:06d}.png")

@@ -201,3 +201,16 @@ def test_every_solver_and_grid_by_name(cli, trained, tmp_path):
         code, _, err = cli("sample", trained, "--n", 2, "--steps", 4, "--grid", grid,
                            "--out", tmp_path / f"{grid}.png")  # fmt: skip
         assert code == 0, (grid, err)
+
+
+def test_points_are_no_single_pictures(refused, points, tmp_path):
+    says = refused("sample", points, "--n", 2, "--out", tmp_path / "many")
+    assert "for single pictures. The run makes points" in says
+
+
+def test_names_of_a_run_are_where_they_were():
+    from scorefield import run
+
+    assert run.open_run.__module__ == "scorefield.run.open"
+    with pytest.raises(AttributeError, match="no attribute 'opened'"):
+        run.opened  # noqa: B018
