@@ -10,7 +10,6 @@ import warnings
 from importlib import import_module
 from itertools import pairwise
 
-from scorefield.cli.bar import above
 from scorefield.cli.ending import ended, flagged, stoppable
 
 COMMANDS = {
@@ -91,4 +90,6 @@ def _run(argv: list[str]) -> int:
 
 def _one_line(message, category, filename, lineno, file=None, line=None) -> None:
     if issubclass(category, (UserWarning, RuntimeWarning)):
+        from scorefield.cli.bar import above
+
         above(f"warning: {flagged(str(message))}")

@@ -41,10 +41,10 @@ class Who(NamedTuple):
         return labels
 
 
-def counted(n: int, kind: str) -> str:
+def how_many(n: int, kind: str) -> str:
     """So many of a kind.
 
-    >>> counted(1, "latent"), counted(1500, "sample")
+    >>> how_many(1, "latent"), how_many(1500, "sample")
     ('1 latent', '1,500 samples')
     """
     return f"{n:,} {kind}{'s' * (n != 1)}"

@@ -43,8 +43,8 @@ from scorefield.use.asked import (
     FEW,
     Who,
     check_guided,
-    counted,
     given_examples,
+    how_many,
     labels_of,
     out_file,
     seeds_of,
@@ -256,7 +256,7 @@ def edit_picture(
     return Findings(
         "edit",
         str(path),
-        f"{counted(len(found), 'edit')}, strength {strength:g}, {steps}: {out}",
+        f"{how_many(len(found), 'edit')}, strength {strength:g}, {steps}: {out}",
         (Strip("Edits", sheet, min(len(sheet), ROW), captions=captions),),
         record,
         {"x": run.facts.scaling.decode(found), "seed": torch.tensor(seeds)},

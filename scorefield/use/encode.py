@@ -22,7 +22,7 @@ from scorefield.draw import Asked, CountedRows, Plan, draw
 from scorefield.likelihood import path as path_of
 from scorefield.run.open import Run, build_solver, device, open_run
 from scorefield.solve import Solver, encode
-from scorefield.use.asked import at_least, count, counted, given_examples, label_for, out_file
+from scorefield.use.asked import at_least, count, given_examples, how_many, label_for, out_file
 from scorefield.use.plan import Given
 
 SOLVER, STEPS = "rk4", 12
@@ -61,7 +61,7 @@ class Way(NamedTuple):
     ) -> Findings:  # fmt: skip
         """What came of the way, by name, and the classes, if they are known."""
         n, more = len(next(iter(arrays.values()))), {} if label is None else {"y": label}
-        how = f"{counted(n, kind)}, {self.calls} network calls each, {seconds:.1f} s: {out}"
+        how = f"{how_many(n, kind)}, {self.calls} network calls each, {seconds:.1f} s: {out}"
         record = {"out": str(out), "n": n, "calls": self.calls, "seconds": round(seconds, 3)}
         return Findings("encode", str(path), how, (), record, {**arrays, **more})
 
@@ -93,11 +93,11 @@ def encode_rows(
     of `cond` are repeated in turn."""
     like, done = next(denoiser.parameters()), []
     total = len(x) * plan.steps * plan.solver.evals * (1 + refine)
-    counted = CountedRows(denoiser, lambda rows, level: watch(rows, max(rows, total), "call"))
+    how_many = CountedRows(denoiser, lambda rows, level: watch(rows, max(rows, total), "call"))
     for i in range(0, len(x), batch):
         some = x[i : i + batch].to(like)
         own = rows_of(cond, i, i + len(some), like.device) if cond else None
-        done.append(encode(plan.solver, counted, some, plan.levels, own, refine).cpu())
+        done.append(encode(plan.solver, how_many, some, plan.levels, own, refine).cpu())
     return torch.cat(done)
 
 

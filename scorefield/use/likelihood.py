@@ -23,7 +23,7 @@ from scorefield.measure import as_json
 from scorefield.measure.overlap import auroc, histogram
 from scorefield.run.open import Run, build_solver, data_of, device
 from scorefield.store import claim
-from scorefield.use.asked import at_least, check_guided, count, counted, given_examples, label_for
+from scorefield.use.asked import at_least, check_guided, count, given_examples, how_many, label_for
 from scorefield.use.bits import Bits, measure
 
 NAMES = {
@@ -263,7 +263,7 @@ def findings(run: str, how: str, r: Mapping[str, Any]) -> Findings:
         "bounds for the one that samples with it. The spread is the standard error, over data and "
         "chance."
     )
-    name = f"{r['method']}, {counted(r['n'], 'example')} of {r['data']}"
+    name = f"{r['method']}, {how_many(r['n'], 'example')} of {r['data']}"
     head = ("method", "nats an example", "error by chance", "network calls an example", "seconds")
     row = (NAMES[r["method"]], r["nats"], r["chance"], r["calls"], round(r["seconds"], 1))
     items: list[Figure | Series | Table] = [

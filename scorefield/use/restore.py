@@ -29,8 +29,8 @@ from scorefield.use.asked import (
     Who,
     check_guided,
     count,
-    counted,
     given_examples,
+    how_many,
     labels_of,
     seeds_of,
     warn_absent,
@@ -240,8 +240,8 @@ def findings(
 ) -> Findings:
     """The figures of restorations, whose JSON is the record, and their sheet."""
     how = (
-        f"{counted(r['n'], 'restoration')} of {r['operator']} by {r['method']}, "
-        f"{counted(r['steps'], 'step')}, {r['seconds']:.1f} s: {r['out']}"
+        f"{how_many(r['n'], 'restoration')} of {r['operator']} by {r['method']}, "
+        f"{how_many(r['steps'], 'step')}, {r['seconds']:.1f} s: {r['out']}"
     )
     noise = f"Of A(x0) and y, RMS; the noise is {r['noise']:g}."
     items: list[Figure | Strip] = [

@@ -23,7 +23,7 @@ from scorefield.use.again import Order, check_like
 from scorefield.use.asked import (
     at_least,
     check_guided,
-    counted,
+    how_many,
     idle,
     seeds_of,
     warn_depth,
@@ -138,7 +138,7 @@ def _done(
         "shards": shards.count,
         "resumed": resumed,
     }
-    how = f"{counted(n, 'sample')}, {counted(steps, 'step')}, {seconds:.1f} s: {out}"
+    how = f"{how_many(n, 'sample')}, {how_many(steps, 'step')}, {seconds:.1f} s: {out}"
     return Findings("sample", str(job.run.path), how, (), record)
 
 

@@ -118,6 +118,7 @@ def test_an_unfinished_job_of_other_conditions_is_refused(run, cli, refused, tmp
     assert cli("sample", run, "--conditions", wanted, *words).code == 0
 
 
+@pytest.mark.slow
 def test_a_model_with_conditions_but_none_given_samples_without(run, cli, tmp_path):
     code, _, err = cli("sample", run, *SEEN, "--out", tmp_path / "a.npz")
     assert code == 0

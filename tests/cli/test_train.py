@@ -213,6 +213,7 @@ def test_a_run_begins_with_the_weights_of_another(cli, refused, trained, tmp_pat
     assert "no config.json" in refused("train", "digits", "--init", tmp_path)
 
 
+@pytest.mark.slow
 def test_a_first_picture_comes_before_the_first_checkpoint(cli, tmp_path, tiny, monkeypatch):
     monkeypatch.setattr(scorefield.report.stages, "FIRST", 0.0)
     assert cli("train", "digits", "--out", tmp_path / "run", *tiny).code == 0

@@ -17,7 +17,7 @@ WALKERS = {"solve", "draw", "likelihood"}
 SURFACE_MOST = 0.54  # to end at .40
 TESTS_MOST = 1.17  # for each line of code; to end at 1.1
 LONG_LEFT: set[str] = set()
-VERBS = {"Options", "main", "work", "findings"}
+VERBS = {"Options", "main", "work", "after", "findings"}
 """Each verb's own; it is known by its module."""
 RECIPES = {
     *("checkerboard", "cifar10", "digits", "eight_gaussians", "fashion_mnist", "folder"),
@@ -79,12 +79,14 @@ def check_tests(tests: int, code: int) -> None:
     assert tests <= TESTS_MOST * code
 
 
+@pytest.mark.slow
 def test_the_surface_is_thin_and_so_are_the_tests(house):
     counts = by_package(house)
     check_surface(counts)
     check_tests(sum(by_package(sources("tests")).values()), sum(counts.values()))
 
 
+@pytest.mark.slow
 def test_a_planted_surface_and_planted_tests(house):
     counts = by_package(house)
     fails("", check_surface, {**counts, "serve": 700})

@@ -100,6 +100,7 @@ def trained(objective, schedule) -> float:
     return spread(schedule)
 
 
+@pytest.mark.slow
 def test_training_the_schedule_lowers_the_variance():
     schedule = Learned(units=16)
     before = spread(schedule)

@@ -178,6 +178,7 @@ def test_the_policy_admits_this_script_and_no_other():
     assert policy.startswith("default-src 'none'; img-src data:;")
 
 
+@pytest.mark.slow
 def test_the_same_content_gives_the_same_characters_and_few_of_them():
     assert html.html(full()) == html.html(full())
     assert len(html.html(full())) < 400_000

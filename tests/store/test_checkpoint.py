@@ -61,6 +61,7 @@ def killed_at(moment: int, run: Path, value: int, calls=("replace", "fsync")) ->
     return os.WIFSIGNALED(status)
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
     found, n, killed = [], 0, True
     while killed:
