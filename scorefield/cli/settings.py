@@ -11,6 +11,7 @@ import tyro
 from scorefield import catalogue
 from scorefield.base.errors import BadInput
 from scorefield.catalogue.spec import options as spec_options
+from scorefield.cli.ending import flagged
 from scorefield.cli.flags import Spoken, Switch
 from scorefield.cli.frame import note
 from scorefield.run.config import Config, changed
@@ -52,7 +53,7 @@ class Options(Spoken):
 
 def usage() -> str:
     """What may be trained, a line for each recipe."""
-    rows = (f"  {k:<19}{(v.__doc__ or '').splitlines()[0]}" for k, v in recipes.items())
+    rows = (f"  {k:<19}{flagged((v.__doc__ or '').splitlines()[0])}" for k, v in recipes.items())
     return USAGE.format(recipes="\n".join(rows))
 
 

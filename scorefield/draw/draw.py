@@ -82,8 +82,8 @@ def attempt(
     reach(0)
     for i in range(0, n, batch):
         job = Job.of(plan, asked.rows(i, min(i + batch, n)), shape, like)
-        for after in walk(job, counted):
-            job = after
+        for event in walk(job, counted):
+            job = event.job
             reach(job.k)
         done += plan.steps
         parts.append(job.x.cpu())

@@ -82,21 +82,21 @@ def tick(jobs: Sequence[Job], denoise: Denoise, limit: int = 256) -> list[Event]
 
 
 @torch.no_grad()
-def walk(job: Job, denoise: Denoise) -> Iterator[Job]:
-    """The job after each of its steps. Raises what stops it."""
+def walk(job: Job, denoise: Denoise) -> Iterator[Event]:
+    """The job after each of its steps, and what the step saw. Raises what stops it."""
     if job.answers:  # within a step that a tick has begun
         (event,) = tick([job], denoise)
         if event.failure:
             raise event.failure
         job = event.job
-        yield job
+        yield event
     plan, (seeds, cond, _) = job.plan, job.asked
     if job.done:
         return
     rest, guided = plan.levels.at(slice(job.k, None)), plan.guide(denoise)
-    for state, _ in trajectory(plan.solver, guided, job.state, rest, Seeded(seeds), cond):
+    for state, info in trajectory(plan.solver, guided, job.state, rest, Seeded(seeds), cond):
         job = Job(plan, job.asked, state, job.k + 1)
-        yield job
+        yield Event(job, info)
 
 
 def _tick(jobs: Sequence[Job], denoise: Denoise, limit: int) -> list[Event]:

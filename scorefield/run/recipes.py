@@ -69,7 +69,7 @@ def cifar10() -> Config:
 
 
 def folder() -> Config:
-    """Your own pictures: a folder, class = sub-folder. Give --data.path and --data.size."""
+    """Your own pictures: a folder, class = sub-folder. Give `data.path` and `data.size`."""
     return Config(
         Training(images=1_000_000, batch=64, lr=1e-3, precision="bf16", checkpoint_every=50_000),
         DataConfig("folder"),
@@ -78,7 +78,7 @@ def folder() -> Config:
 
 
 def npz() -> Config:
-    """Your own arrays: an .npz with x and perhaps labels y, or an .npy. Give --data.path."""
+    """Your own arrays: an .npz with x and perhaps labels y, or an .npy. Give `data.path`."""
     return Config(
         Training(images=1_000_000, batch=128, lr=1e-3, checkpoint_every=50_000),
         DataConfig("npz"),
@@ -87,7 +87,7 @@ def npz() -> Config:
 
 
 def huggingface() -> Config:
-    """A Hugging Face data set, by name or local path. Give --data.path."""
+    """A Hugging Face data set, by name or local path. Give `data.path`."""
     return Config(
         Training(images=1_000_000, batch=64, lr=1e-3, precision="bf16", checkpoint_every=50_000),
         DataConfig("huggingface"),

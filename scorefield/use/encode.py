@@ -93,11 +93,11 @@ def encode_rows(
     of `cond` are repeated in turn."""
     like, done = next(denoiser.parameters()), []
     total = len(x) * plan.steps * plan.solver.evals * (1 + refine)
-    how_many = CountedRows(denoiser, lambda rows, level: watch(rows, max(rows, total), "call"))
+    counted = CountedRows(denoiser, lambda rows, level: watch(rows, max(rows, total), "call"))
     for i in range(0, len(x), batch):
         some = x[i : i + batch].to(like)
         own = rows_of(cond, i, i + len(some), like.device) if cond else None
-        done.append(encode(plan.solver, how_many, some, plan.levels, own, refine).cpu())
+        done.append(encode(plan.solver, counted, some, plan.levels, own, refine).cpu())
     return torch.cat(done)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Level, Watch, quiet
 from scorefield.denoise import Denoiser
-from scorefield.draw import Asked, Job, Plan, tick
+from scorefield.draw import Asked, Job, Plan, walk
 
 MOMENTS = 48
 """Of a film, at most, besides the samples at its end."""
@@ -33,16 +33,13 @@ def film(denoiser: Denoiser, plan: Plan, asked: Asked, watch: Watch = quiet) -> 
     pictures, every = len(denoiser.shape) > 1, -(-plan.steps // MOMENTS)
     job = Job.of(plan, asked, denoiser.shape, next(denoiser.parameters()))
     yield _wide(job.x, plan.levels.at(0), denoiser.sigma_data)
-    while not job.done:
-        watch(job.k, plan.steps, "step")
-        (event,) = tick([job], denoiser)
-        if event.failure:
-            raise event.failure
+    watch(job.k, plan.steps, "step")
+    for event in walk(job, denoiser):
         job = event.job
+        watch(job.k, plan.steps, "step")
         if event.info and not job.done and job.k % every == 0:
             here = plan.levels.at(job.k)
             yield event.info.denoised.cpu() if pictures else _wide(job.x, here, denoiser.sigma_data)
-    watch(job.k, plan.steps, "step")
     yield job.x.cpu()
 
 

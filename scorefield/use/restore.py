@@ -31,9 +31,7 @@ from scorefield.use.asked import (
     count,
     given_examples,
     how_many,
-    labels_of,
     seeds_of,
-    warn_absent,
 )
 from scorefield.use.plan import Given, asked_of
 
@@ -84,10 +82,9 @@ def restore_run(
     named = name if name in METHODS else find("inverse", name)
     a = build("operators", of.operator, shape=tuple(run.facts.shape))
     truth, y = _truth_and_y(of, run, a, seeds[0])
-    label = None if who.labels is None else labels_of(who.labels, run.facts.classes)
+    label = who.classes(run)
     if label is not None and len(label) != 1:
         raise BadInput(f"`labels` names {len(label)} classes.", "Give that of the picture.")
-    warn_absent(label, run.facts)
     check_guided(scale, label is not None)
     solver = given.get("solver")
     walker = None if solver is None else build_solver(solver)
@@ -190,8 +187,8 @@ def restore_rows(
     began, sizes = time.monotonic(), []
     job = Job.of(plan, asked, denoiser.shape, y)
     watch(0, plan.steps, "step")
-    for after in walk(job, denoiser):
-        job = after
+    for event in walk(job, denoiser):
+        job = event.job
         watch(job.k, plan.steps, "step")
         if isinstance(job.state, Particles):
             sizes.append(float(job.state.ess[0]))

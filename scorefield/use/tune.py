@@ -17,7 +17,7 @@ from scorefield.draw import guided
 from scorefield.run.open import build_solver, device, open_run
 from scorefield.store import claim, write_json
 from scorefield.tune import FittedGrid, Progress, fit_grid
-from scorefield.use.asked import at_least, check_guided, count, labels_of, warn_absent
+from scorefield.use.asked import Who, at_least, check_guided, count
 from scorefield.use.plan import Given
 
 HEAD = ("grid", "solver", "steps", "guidance", "distance", "best unfitted", "its distance", "gain",
@@ -67,8 +67,7 @@ def tune(
     claim(target, field="run")
     method = build_solver(solver)
     starts = fitting.get("starts") or min(256, max(16, NUMBERS // max(1, math.prod(denoise.shape))))
-    chosen = list(run.facts.drawn) if labels is None else labels_of(labels, classes)
-    warn_absent(chosen, run.facts)
+    chosen = Who(labels=labels).classes(run) or run.facts.drawn
     cond = None
     if classes and not unconditional:
         cond = {"label": repeat_labels(chosen, starts, len(classes)).to(device())}

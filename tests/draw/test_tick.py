@@ -92,7 +92,7 @@ def finish(some: Sequence[Job], denoise: Denoise, limit: int = 256) -> list[Job]
 
 
 def alone(one: Job, denoise: Denoise) -> Tensor:
-    *_, last = walk(one, denoise)
+    *_, last = (event.job for event in walk(one, denoise))
     return last.x
 
 
