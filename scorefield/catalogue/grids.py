@@ -8,6 +8,7 @@ grids = {
     "karras": g.karras,
     "exponential": g.exponential,
     "vp-root": g.vp_root,
+    "vp-closing": g.vp_closing,
     "lu": g.lu,
     "beta": g.beta,
     "timesteps": g.timesteps,

@@ -85,7 +85,7 @@ class SampleConfig:
     """Solver (scorefield catalogue solvers)."""
     steps: int = 20
     """Solver steps."""
-    grid: str = "vp-root"
+    grid: str = "vp-closing"
     """Which noise levels the steps visit (scorefield catalogue grids)."""
     guidance: float = 1.0
     """Scale of classifier-free guidance; 1 is the plain conditional model."""
@@ -362,10 +362,13 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
     build("times", o.law)(schedule, 1, torch.Generator())  # a level that is not there raises
 
 
-def build_levels(grid: str, schedule: Schedule, steps: int, start: float = 1.0) -> Level:
-    """The levels of a grid by its spec, from t = start to data."""
+def build_levels(
+    grid: str, schedule: Schedule, steps: int, start: float = 1.0, sigma_data: float = 1.0
+) -> Level:
+    """The levels of a grid by its spec, from t = start to data of that deviation."""
+    given = {"schedule": schedule, "steps": steps, "start": start, "sigma_data": sigma_data}
     with torch.no_grad():  # a learned schedule's levels carry gradients
-        return build("grids", grid, schedule=schedule, steps=steps, start=start)
+        return build("grids", grid, **given)
 
 
 def check_used(config: Config, usual: Config, facts: DataFacts) -> None:

@@ -71,9 +71,9 @@ def load(path: str | Path) -> Denoiser:
     return open_run(path).denoiser
 
 
-def build_solver(solver: str | Solver) -> Solver:
-    """A solver by its spec, or the solver itself."""
-    return build("solvers", solver)
+def build_solver(solver: str | Solver, sigma_data: float = 1.0) -> Solver:
+    """A solver by its spec, for data of that deviation, or the solver itself."""
+    return build("solvers", solver, sigma_data=sigma_data)
 
 
 def data_of(run: Run, split: bool = True) -> Data:

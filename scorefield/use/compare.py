@@ -49,7 +49,7 @@ from scorefield.use.asked import (
     warn_guidance,
 )
 from scorefield.use.evaluate import judge_of
-from scorefield.use.plan import Given, asked_of, build_grid, settings_of
+from scorefield.use.plan import Given, asked_of, build_grid, settings_of, unit_of
 
 SOLVERS = ("ddim", "dpmpp2m", "unipc2", "arc", "sde-dpmpp2m")
 STEPS = "5,10,20,50"
@@ -135,6 +135,7 @@ def methods_of(
     grid: str,
     schedule: Schedule,
     open_grid: Callable[[str], str | FittedGrid] = str,
+    sigma_data: float = 1.0,
 ) -> list[Method]:
     """Every plan, `solver`, `solver@grid` or `solver@grid/steps`, at every count of steps if it
     names none. `open_grid` finds what a name of a grid stands for, such as one fitted to a run.
@@ -149,13 +150,15 @@ def methods_of(
     methods: list[Method] = []
     for text in solvers:
         name, own, own_steps = plan(text)
-        solver, on, same = build_solver(name), own or grid, canonical("solvers", name)
+        on, same = own or grid, canonical("solvers", name)
         before = [(plan(m.name), m.grid) for m in methods]
         if (same, on, own_steps) in [(canonical("solvers", p[0]), at, p[2]) for p, at in before]:
             raise BadInput(f"{name} on the grid {on} is listed twice.", "List it once.")
         found = open_grid(on)
+        unit = unit_of(found, sigma_data)
+        solver = build_solver(name, unit)
         for count in steps if own_steps is None else [own_steps]:
-            levels, method = build_grid(found, schedule, count, solver)
+            levels, method = build_grid(found, schedule, count, solver, sigma_data=unit)
             if levels.at(0).ratio != start:
                 raise BadInput(
                     f"the grid {on} begins at sigma/alpha = {float(levels.at(0).ratio):.3g}, the "
@@ -249,7 +252,8 @@ def listed(run: Run, solvers: str | None, **given: Unpack[Given]) -> Listed:
     names = names if solvers is None else tuple(specs(solvers))
     several = several if steps is None else counts(str(steps))
     name = given.get("grid") or run.config.sample.grid
-    methods = methods_of(names, several, name, run.schedule, partial(open_grid, run))
+    unit, find = run.facts.sigma_data, partial(open_grid, run)
+    methods = methods_of(names, several, name, run.schedule, find, unit)
     if all("@" in solver for solver in names):
         idle("grid", given.get("grid"), "each of the solvers names its own")
     return Listed(methods, grid, settings["guidance"])

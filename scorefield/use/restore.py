@@ -21,7 +21,7 @@ from scorefield.draw import Asked, Job, Plan, guided, walk
 from scorefield.guide.population import Particles
 from scorefield.inverse import METHODS, Renewed, measure, restorer
 from scorefield.inverse.operators import Operator
-from scorefield.run.config import build_levels
+from scorefield.run.config import SampleConfig, build_levels
 from scorefield.run.open import Run, build_solver, device, open_run
 from scorefield.store import claim_folder
 from scorefield.use.asked import (
@@ -39,7 +39,8 @@ RENEWED = ("dps", "mmps", "pigdm", "tmpd")
 """The guides that are best with a constant share of fresh noise."""
 FAR = 2.0
 """A restoration with a number beyond this has failed; data end at 1."""
-STEPS = 100
+STEPS, GRID = 100, "vp-root"
+"""Restorations were measured on that grid; a run that names another goes on it."""
 MEASURING = 2**32
 """Added to a seed for the noise of the measurement, which is none of the sampler's."""
 FILES = ("sheet.png", "measurement.png", "restorations.png", "mean.png", "deviation.png")
@@ -90,7 +91,9 @@ def restore_run(
     walker = None if solver is None else build_solver(solver)
     if walker is None and name in RENEWED:
         walker = Renewed()
-    levels = build_levels(given.get("grid") or run.config.sample.grid, run.schedule, steps)
+    own = run.config.sample.grid
+    own = GRID if own == SampleConfig().grid else own
+    levels = build_levels(given.get("grid") or own, run.schedule, steps)
     claim_folder(out, *FILES, "restore.npz", "restore.json")
 
     denoiser, y_there = run.denoiser.to(device()), y.to(device())
