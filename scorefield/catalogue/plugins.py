@@ -11,7 +11,7 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from scorefield.base import BadInput
+from scorefield.base.errors import BadInput
 
 
 def plugins(kind: str) -> dict[str, EntryPoint]:

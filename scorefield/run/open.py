@@ -9,7 +9,8 @@ from torch import Tensor
 
 from scorefield import catalogue
 from scorefield.base import BadInput, unknown
-from scorefield.catalogue.spec import build, names, parsed
+from scorefield.catalogue.signatures import names
+from scorefield.catalogue.spec import build, parsed
 from scorefield.data import Data
 from scorefield.data.conditions import read_conditions
 from scorefield.data.readers.arrays import indices, read_npz
