@@ -13,16 +13,28 @@ from typing import Any, Literal, get_origin
 
 
 @cache
-def tree(module: str) -> ast.Module:
-    """A module, or a package's `__init__`, of ours."""
+def source(module: str) -> str:
+    """The text of a module, or of a package's `__init__`, of ours."""
     package, _, rest = module.partition(".")
     path = rest.replace(".", "/")
     for file in (f"{path}.py", f"{path}/__init__.py"):
         try:
-            return ast.parse(pkgutil.get_data(package, file) or b"")
+            return (pkgutil.get_data(package, file) or b"").decode()
         except OSError:
             continue
     raise ModuleNotFoundError(f"no source of {module}", name=module)
+
+
+@cache
+def parsed_part(text: str) -> list[ast.stmt]:
+    """Statements of a part of a source. Two empty lines divide parts, of which a list of methods
+    needs few: the time to parse all is that of half an import of tyro."""
+    return ast.parse(text).body
+
+
+def parts(module: str) -> list[str]:
+    """The head of a module, and each class and function with what follows it."""
+    return source(module).split("\n\n\n")
 
 
 @cache
@@ -42,7 +54,7 @@ def imported(module: str) -> dict[str, str]:
 
 
 def _top(module: str) -> list[ast.stmt]:
-    body = tree(module).body
+    body = parsed_part(parts(module)[0])
     return body + [node for below in body if isinstance(below, ast.If) for node in below.body]
 
 
@@ -66,7 +78,15 @@ def definition(module: str, name: str) -> tuple[str, Defined]:
     """The class or function that a module has under a name, and the module that defines it."""
     if home := imported(module).get(name):
         return definition(*home.split(":"))
-    return module, next(n for n in tree(module).body if isinstance(n, Defined) and n.name == name)
+    body = parsed_part(_defining(module)[name])
+    return module, next(node for node in body if isinstance(node, Defined) and node.name == name)
+
+
+@cache
+def _defining(module: str) -> dict[str, str]:
+    """The part of a module that defines a class or function, by name."""
+    found = re.compile(r"^(?:class|def) (\w+)", re.MULTILINE)
+    return {name: part for part in parts(module) for name in found.findall(part)}
 
 
 def lineage(module: str, name: str) -> Iterator[tuple[str, ast.ClassDef]]:
@@ -162,7 +182,7 @@ class Names(dict[str, Any]):
                 return resolve_name(home)
             ours = attribute and where.startswith("scorefield.")
             return Names(where)[attribute] if ours else named(home)
-        for node in tree(self.module).body:
+        for node in parsed_part(source(self.module)):
             if isinstance(node, Defined) and node.name == name:
                 return named(f"{self.module}:{name}")
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:

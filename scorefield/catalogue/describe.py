@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from scorefield.base.errors import BadInput, unknown
-from scorefield.catalogue.signatures import by_default, names, place_of, said
+from scorefield.catalogue.signatures import by_default, names, place_of, said, text_of
 from scorefield.catalogue.spec import KINDS, Option, Spec, build, canonical, options, parsed
 
 PAPER = r'(?:[A-Z][\w-]+(?:,| and| et al\.)? )+(?:19|20)\d\d(?:,? \(?"[^"]+")?'
@@ -25,7 +25,7 @@ def first_lines(kind: str) -> dict[str, str]:
     lines = {}
     for name in names(kind):
         try:
-            lines[name] = _first(said(kind, name).text)
+            lines[name] = _first(text_of(kind, name))
         except BadInput as error:
             lines[name] = error.fact
     return lines
@@ -63,7 +63,7 @@ def _of_either() -> Iterator[Option]:
 
 def facts(kind: str, spec: Spec) -> dict[str, Any]:
     """Text, papers, call and import of an entry; of a solver, what it is."""
-    text, about, call, python = said(kind, spec.name)
+    text, (about, call, python) = text_of(kind, spec.name), said(kind, spec.name)
     known: dict[str, Any] = {
         "title": _first(about),
         "text": text,

@@ -20,8 +20,9 @@ from scorefield.base.source import (
     imported,
     lineage,
     named,
+    parsed_part,
+    parts,
     settled,
-    tree,
 )
 from scorefield.catalogue.plugins import loaded, plugins
 
@@ -47,9 +48,8 @@ KINDS = {
 
 
 class Said(NamedTuple):
-    """An entry's text, its module's, its call, and the line that imports it."""
+    """What an entry's module says, its call, and the line that imports it."""
 
-    text: str
     about: str
     call: str
     python: str
@@ -84,19 +84,25 @@ def parameters(kind: str, name: str) -> Mapping[str, Parameter]:
     return {key: p.replace(annotation=_alias(p.annotation)) for key, p in taken.items()}
 
 
+def text_of(kind: str, name: str) -> str:
+    """An entry's docstring."""
+    if place := place_of(kind, name):
+        return ast.get_docstring(definition(*place.parts)[1]) or ""
+    return inspect.getdoc(find(kind, name)) or ""
+
+
 def said(kind: str, name: str) -> Said:
-    """What an entry says of itself."""
+    """What else an entry says of itself."""
     if not (place := place_of(kind, name)):
         thing = find(kind, name)
         module, call = thing.__module__, f"{thing.__name__}{inspect.signature(thing)}"
-        text, about = (inspect.getdoc(each) or "" for each in (thing, sys.modules[module]))
-        return Said(text, about, call, f"from {module} import {thing.__name__}")
+        about = inspect.getdoc(sys.modules[module]) or ""
+        return Said(about, call, f"from {module} import {thing.__name__}")
     module, node = definition(*place.parts)
     takes = map(_as_text, _taken(module, node.name, text=True).values())
     returns = Text(ast.unparse(getattr(node, "returns", None) or ast.Constant(None)))
     return Said(
-        ast.get_docstring(node) or "",
-        ast.get_docstring(tree(module)) or "",
+        ast.get_docstring(ast.Module(parsed_part(parts(module)[0]), [])) or "",
         f"{node.name}{inspect.Signature([*takes], return_annotation=returns)}",
         f"from {_home(module, node.name)} import {node.name}",
     )

@@ -16,7 +16,8 @@ from scorefield.data.conditions import read_conditions
 from scorefield.data.readers.arrays import indices, read_npz
 from scorefield.denoise import Denoiser
 from scorefield.process import Schedule
-from scorefield.run.config import Config, DataFacts, build_denoiser
+from scorefield.run.config import DataFacts, build_denoiser
+from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings
 from scorefield.solve import Solver
 from scorefield.store import Folder, exists, load_weights, read_json, read_tensors

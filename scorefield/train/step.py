@@ -10,7 +10,7 @@ from scorefield.base import Cond
 from scorefield.data import Data, Split
 from scorefield.denoise import Denoiser
 from scorefield.objective import Chance, Criterion, Loss
-from scorefield.train.order import order, seed_of
+from scorefield.train.epochs import order, seed_of
 from scorefield.train.settings import Training
 from scorefield.train.sharded import unsharded
 

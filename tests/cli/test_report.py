@@ -14,8 +14,8 @@ from scorefield.data import load
 from scorefield.measure import train_judge
 from scorefield.report import overview as reading
 from scorefield.report.overview import overview, settings
-from scorefield.run.config import Config
 from scorefield.run.open import open_run
+from scorefield.run.settings import Config
 from scorefield.store import write_json
 
 
