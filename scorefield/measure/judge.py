@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from scorefield.base import BadInput, Watch, quiet
 from scorefield.data import Data, Split
 from scorefield.measure.agreement import wilson
+from scorefield.nets.adamw import AdamW
 
 BATCH = 128
 LEARNING_RATE = 4e-3
@@ -142,7 +143,7 @@ def train_judge(
         torch.default_generator.manual_seed(seed)
         judge = Judge(data.shape, K, name=f"{data.name}-judge", version=data.edition)
     judge.to(device)
-    optimizer = torch.optim.AdamW(judge.parameters(), LEARNING_RATE, weight_decay=0.05)
+    optimizer = AdamW(judge.parameters(), LEARNING_RATE, weight_decay=0.05)
     steps = epochs * ceil(n / BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     for epoch in range(epochs):

@@ -26,6 +26,7 @@ from scorefield.base import BadInput, Cond, Level, Seeded, like
 from scorefield.data import Data, Split
 from scorefield.denoise import Denoiser
 from scorefield.denoise.precondition import NOISE_RANGE
+from scorefield.nets.adamw import AdamW
 from scorefield.nets.classifier import Classifier
 from scorefield.process import Schedule
 from scorefield.store import digest_tensors, short
@@ -118,7 +119,7 @@ def train_classifier(
     _start(noisy, data)
     noisy.to(where)
     steps = -(-images // BATCH)
-    adam = torch.optim.AdamW(noisy.parameters(), LEARNING_RATE, weight_decay=0.05)
+    adam = AdamW(noisy.parameters(), LEARNING_RATE, weight_decay=0.05)
     rate = torch.optim.lr_scheduler.OneCycleLR(adam, LEARNING_RATE, total_steps=max(2, steps))
     rng = torch.Generator().manual_seed(seed)
     for step in range(steps):

@@ -10,6 +10,7 @@ from torch import nn
 from scorefield.base import BadInput
 from scorefield.data import Data
 from scorefield.denoise import Denoiser
+from scorefield.nets.adamw import AdamW
 from scorefield.objective import Criterion, plain
 from scorefield.store import Folder
 from scorefield.store.files import Tensors
@@ -90,7 +91,7 @@ def fit(
     if not accelerator.is_main_process:
         say = str  # to nobody
     denoiser.to(accelerator.device)
-    adam = torch.optim.AdamW(
+    adam = AdamW(
         denoiser.parameters(), training.lr, (0.9, 0.99), weight_decay=training.weight_decay,
         fused=True,
     )  # fmt: skip
@@ -119,7 +120,9 @@ def _steps(
         accelerator.ddp_handler = handler  # type: ignore[assignment]
     say(compiled.introduced(denoiser.net, training, data.shape))
     fresh = compiled.start(denoiser.net, training, data.shape, device.type, say)
-    worker, optimizer = accelerator.prepare(worker, state.optimizer)
+    worker, optimizer = worker.to(device), state.optimizer
+    if accelerator.distributed_type != "NO" or accelerator.mixed_precision != "no":
+        worker, optimizer = accelerator.prepare(worker, optimizer)  # imports DTensor: .7 s
     if moments:
         state.restore_moments(moments)
     weights = list(denoiser.parameters())
