@@ -14,6 +14,7 @@ from scorefield.cli import COMMANDS
 SLOW = ("torch.distributed.tensor", "matplotlib", "sklearn", "datasets", "accelerate", "PIL")
 HELP = [[name, "--help"] for name in COMMANDS]
 TOLD = [["catalogue"], ["explain", "solver", "restart"], ["explain", "network", "auto:width=8"]]
+LAST = "import atexit, sys; atexit.register(lambda: print('\\n', *sys.modules))"
 RUN = "import sys; from scorefield.cli import main; main({})"
 ENTRIES = [(kind, name) for kind in KINDS for name in getattr(catalogue, kind)]
 
@@ -21,9 +22,8 @@ ENTRIES = [(kind, name) for kind in KINDS for name in getattr(catalogue, kind)]
 def loaded(program: str, among: tuple[str, ...] = SLOW) -> set[str]:
     """Which of some modules a fresh interpreter holds after `program`."""
     told = subprocess.run(
-        [sys.executable, "-c", f"import atexit, sys; atexit.register(lambda: print('\\n', *sys.modules)); {program}"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", f"{LAST}; {program}"], capture_output=True, text=True, check=True
+    )
     return {name for name in told.stdout.splitlines()[-1].split() if name in among}
 
 
@@ -59,8 +59,10 @@ def apart(kind: str, name: str, entry) -> set[str]:
     read = parameters(kind, name)
     assert place
     thing = entry() if place.ready else getattr(entry, "__wrapped__", entry)
-    found = {"text"} * (text_of(kind, name) != (inspect.getdoc(thing) or ""))
-    found |= {"names"} * ([*read] != [*real])
+    same_text = text_of(kind, name) == (inspect.getdoc(thing) or "")
+    found = {
+        part for part, same in (("text", same_text), ("names", [*read] == [*real])) if not same
+    }
     for key, p in read.items() if not found else ():
         plain = not isinstance(p.default, Made | type) and "factory" not in repr(real[key].default)
         if p.kind is not real[key].kind or (plain and p.default != real[key].default):
