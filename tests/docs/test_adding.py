@@ -26,7 +26,11 @@ def add(page: str, house: Path) -> tuple[list[str], list[str]]:
         (house / path).write_text(source)
     for path, entries, line in lines:
         catalogue, before = house / path, (house / path).read_text()
-        catalogue.write_text(before.replace(f"\n{entries} = {{\n", f"\n{entries} = {{\n{line}"))
+        catalogue.write_text(
+            before.replace(
+                f"\n{entries} = Entries(\n    {{\n", f"\n{entries} = Entries(\n    {{\n{line}"
+            )
+        )
     return [path for path, _ in files], [line for *_, line in lines]
 
 
