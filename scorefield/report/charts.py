@@ -36,7 +36,7 @@ COLOURS, NAME = 8, 18
 """Of lines; and characters of a name at the end of one."""
 
 
-class Part(NamedTuple):
+class Primitive(NamedTuple):
     """Of a chart, by its `kind`: a `line` along an axis, a `curve` through points, a `box` between
     two corners, a `dot`, a `text`. What has another kind of `text` tells it under the pointer."""
 
@@ -58,7 +58,7 @@ class Chart(NamedTuple):
     title: str
     about: str
     told: str
-    parts: tuple[Part, ...]
+    parts: tuple[Primitive, ...]
     height: int = 230
     right: int = 24
     scale: tuple[str, str] | None = None
@@ -174,7 +174,7 @@ def thin(x: Sequence[float], y: Sequence[float], most: int = POINTS) -> list[tup
     return [(x[i], y[i]) for i in sorted(kept)]
 
 
-def drawn(item: Series | Heatmap) -> Chart:
+def chart_of(item: Series | Heatmap) -> Chart:
     """The chart of what has one."""
     return chart(item) if isinstance(item, Series) else heat(item)
 
@@ -201,7 +201,7 @@ def chart(series: Series, height: int = 280) -> Chart:
     for line, role in zip(lines, roles):
         parts += _curve(line, role, x, y)
     parts += [
-        Part("text", ((1, at / tall),), f"end {role}", label, shift=(7, 4))
+        Primitive("text", ((1, at / tall),), f"end {role}", label, shift=(7, 4))
         for at, (_, label, role) in zip(places, labels)
     ]
     about = ", ".join(filter(None, (series.words, "log scale" * y.log)))
@@ -249,7 +249,7 @@ def heat(found: Heatmap, height: int = 280) -> Chart:
                 (x.place(end) + SEAM, 1 - y.place(bottom) + SEAM),
             )
             ink = 0.08 + 0.92 * math.log(value / low) / span
-            parts.append(Part("box", corners, "heat", tip, ink))
+            parts.append(Primitive("box", corners, "heat", tip, ink))
     scale = number(float(low)), number(float(high))
     told = f"{found.name}: {y.name} against {x.name}"
     return Chart(found.name, found.words, told, tuple(parts), height, scale=scale)
@@ -263,9 +263,9 @@ def bar(figure: Figure) -> Chart:
     most = max(1.0, *reach) if figure.unit == "%" else 1.15 * max(reach)
     axis = Axis("", 0.0, most if most > 0 else 1.0, ())
 
-    def part(kind: str, role: str, among: Sequence[float], top: int, bottom: int) -> Part:
+    def part(kind: str, role: str, among: Sequence[float], top: int, bottom: int) -> Primitive:
         (a, b) = (axis.place(v) for v in among)
-        return Part(kind, ((a, top / high), (b, bottom / high)), role)
+        return Primitive(kind, ((a, top / high), (b, bottom / high)), role)
 
     parts = [
         part("box", "track", (0.0, axis.high), 24, 36),
@@ -281,55 +281,55 @@ def bar(figure: Figure) -> Chart:
         parts.append(part("line", "floor", (floor, floor), 17, 43))
         at = axis.place(floor)
         anchor = "end" if at > 0.5 else "start"
-        parts.append(Part("text", ((at, 12 / high),), "floor", label, anchor=anchor))
+        parts.append(Primitive("text", ((at, 12 / high),), "floor", label, anchor=anchor))
         told += f", {label}"
     return Chart(figure.name, "", told, tuple(parts), high)
 
 
-def _grid(x: Axis, y: Axis) -> list[Part]:
-    parts: list[Part] = []
+def _grid(x: Axis, y: Axis) -> list[Primitive]:
+    parts: list[Primitive] = []
     for tick in y.ticks:
         at = 1 - y.place(tick)
-        parts.append(Part("line", ((0, at), (1, at)), "grid"))
-        parts.append(Part("text", ((0, at),), "", compact(tick), anchor="end", shift=(-8, 4)))
-    parts.append(Part("line", ((0, 1), (1, 1)), "base"))
+        parts.append(Primitive("line", ((0, at), (1, at)), "grid"))
+        parts.append(Primitive("text", ((0, at),), "", compact(tick), anchor="end", shift=(-8, 4)))
+    parts.append(Primitive("line", ((0, 1), (1, 1)), "base"))
     for tick in x.ticks:
         place = ((x.place(tick), 1),)
-        parts.append(Part("text", place, "", compact(tick), anchor="middle", shift=(0, 16)))
-    parts.append(Part("text", ((1, 1),), "name", x.name, anchor="end", shift=(0, 32)))
+        parts.append(Primitive("text", place, "", compact(tick), anchor="middle", shift=(0, 16)))
+    parts.append(Primitive("text", ((1, 1),), "name", x.name, anchor="end", shift=(0, 32)))
     return parts
 
 
-def _mark(mark: Mark, y: Axis) -> list[Part]:
-    parts: list[Part] = []
+def _mark(mark: Mark, y: Axis) -> list[Primitive]:
+    parts: list[Primitive] = []
     if mark.low is not None and mark.high is not None:
         corners = (0, 1 - y.place(mark.high)), (1, 1 - y.place(mark.low))
-        parts.append(Part("box", corners, "band"))
+        parts.append(Primitive("box", corners, "band"))
     at = 1 - y.place(mark.value)
-    return [*parts, Part("line", ((0, at), (1, at)), "mark")]
+    return [*parts, Primitive("line", ((0, at), (1, at)), "mark")]
 
 
-def _curve(line: Line, role: str, x: Axis, y: Axis) -> list[Part]:
+def _curve(line: Line, role: str, x: Axis, y: Axis) -> list[Primitive]:
     """Broken where a value cannot be drawn; of few points with a dot at each."""
-    parts: list[Part] = []
+    parts: list[Primitive] = []
     shows = lambda point: x.shows(point[0]) and y.shows(point[1])  # noqa: E731
     for shown, run in groupby(thin(line.x, line.y), shows):
         places = tuple((x.place(a), 1 - y.place(b)) for a, b in run) if shown else ()
         if len(places) > 1:
             style = role + " dashed" * line.dashed
-            parts.append(Part("curve", places, style, strength=line.shade or 1.0))
+            parts.append(Primitive("curve", places, style, strength=line.shade or 1.0))
     for a, b, spread in zip_longest(line.x, line.y, line.spread) if len(line.x) <= DOTS else ():
         if not shows((a, b)):
             continue
         at, tip = x.place(a), f"{line.name}, {compact(a)} {x.name}: {worded(b, spread)}"
         if spread is not None and all(y.shows(v) for v in ends(b, spread)):
             low, high = (1 - y.place(v) for v in ends(b, spread))
-            parts.append(Part("line", ((at, low), (at, high)), f"{role} whisker"))
-        parts.append(Part("dot", ((at, 1 - y.place(b)),), role, tip))
+            parts.append(Primitive("line", ((at, low), (at, high)), f"{role} whisker"))
+        parts.append(Primitive("dot", ((at, 1 - y.place(b)),), role, tip))
     return parts
 
 
-def _tips(lines: Sequence[Line], x: Axis, y: Axis) -> list[Part]:
+def _tips(lines: Sequence[Line], x: Axis, y: Axis) -> list[Primitive]:
     """Invisible places along the chart that tell their figures."""
     if not lines or not lines[0].x:
         return []
@@ -337,12 +337,12 @@ def _tips(lines: Sequence[Line], x: Axis, y: Axis) -> list[Part]:
     chosen = np.linspace(0, n - 1, min(n, STRIPS)).round().astype(int).tolist()
     middles = [x.place(lines[0].x[i]) for i in chosen]
     edges = [0.0, *((a + b) / 2 for a, b in pairwise(middles)), 1.0]
-    parts: list[Part] = []
+    parts: list[Primitive] = []
     for i, (start, end) in zip(chosen, pairwise(edges)):
         known = (v for v in lines if i < len(v.y) and math.isfinite(v.y[i]))
         told = ", ".join(f"{line.name} {number(line.y[i])}" for line in known) or "not known"
         tip = f"{number(lines[0].x[i])} {x.name}: {told}"
-        parts.append(Part("box", ((start, 0), (max(start, end), 1)), "hit", tip))
+        parts.append(Primitive("box", ((start, 0), (max(start, end), 1)), "hit", tip))
     return parts
 
 

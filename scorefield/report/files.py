@@ -9,7 +9,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from scorefield.base.finding import Findings, Strip
-from scorefield.report.picture import drawn, frames, picture
+from scorefield.report.picture import frames, picture, picture_of
 from scorefield.store import (
     Pieces,
     alone,
@@ -49,7 +49,7 @@ def keep_folder(found: Findings, out: Path, parts: Mapping[str, Tensor] = {}) ->
 def _drawn(found: Findings) -> Iterator[tuple[str, Image]]:
     """The strips that have samples, by the names of their files."""
     for item in found.items:
-        if isinstance(item, Strip) and (image := drawn(item)):
+        if isinstance(item, Strip) and (image := picture_of(item)):
             yield item.file, image
 
 

@@ -6,7 +6,6 @@ does not hold: its policy admits no source but data URIs, and no script but ours
 
 import base64
 import hashlib
-import io
 from collections.abc import Sequence
 from functools import cache
 from itertools import groupby
@@ -14,14 +13,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from PIL import Image
 
 import scorefield
-from scorefield.base import BadInput
 from scorefield.base.finding import Figure, Findings, Heatmap, Series, Table
 from scorefield.report import charts
 from scorefield.report.picture import png_of
 from scorefield.report.wording import told, verdict, worded
+from scorefield.store import png_size
 
 
 class Shot(NamedTuple):
@@ -73,14 +71,6 @@ def fragment(findings: Findings, title: str = "") -> str:
     return template.render(findings=findings, style=_file("page.css"), title=title)
 
 
-def size(png: bytes) -> tuple[int, int]:
-    """Width and height, or BadInput for what is no PNG."""
-    try:
-        return Image.open(io.BytesIO(png), formats=("PNG",)).size
-    except Exception as error:  # whatever the picture library raises of a damaged file
-        raise BadInput("this is not a PNG picture.", "Delete it, or restore it.") from error
-
-
 def _groups(findings: Findings) -> list[tuple[str, list[Any]]]:
     """Neighbouring items of a kind, which are shown together."""
     kinds: dict[type, str] = {Figure: "figure", Series: "chart", Heatmap: "chart", Table: "table"}
@@ -121,8 +111,8 @@ def _templates() -> Environment:
     env.filters |= {
         "base64": lambda png: base64.b64encode(png).decode(),
         "thousands": "{:,}".format,
-        "bar": charts.bar, "chart": charts.drawn, "groups": _groups, "png": png_of, "size": size,
+        "bar": charts.bar, "chart": charts.chart_of, "groups": _groups, "png": png_of,
         "charted": _charted, "texts": _texts, "told": told, "verdict": verdict, "worded": worded,
-        "path": _path, "percent": _percent,
+        "path": _path, "percent": _percent, "size": png_size,
     }  # fmt: skip
     return env

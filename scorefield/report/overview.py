@@ -13,7 +13,7 @@ from scorefield.base import BadInput
 from scorefield.base.finding import Figure, Findings, Strip, Table, to_findings
 from scorefield.nets.describe import Summary, describe
 from scorefield.report.charts import smooth
-from scorefield.report.html import Page, Section, Shot, fragment, size
+from scorefield.report.html import Page, Section, Shot, fragment
 from scorefield.report.log import RunLog, noise, read_log, training
 from scorefield.report.plane import findings as of_plane
 from scorefield.report.wording import compact, duration, number, setting, worded
@@ -21,7 +21,16 @@ from scorefield.run.config import Config, DataFacts, build_denoiser, network
 from scorefield.run.open import open_run
 from scorefield.run.recipes import recipes
 from scorefield.run.stored import stored_settings
-from scorefield.store import Folder, Reader, exists, read_bytes, read_json, read_text, size_of
+from scorefield.store import (
+    Folder,
+    Reader,
+    exists,
+    png_size,
+    read_bytes,
+    read_json,
+    read_text,
+    size_of,
+)
 from scorefield.store.typed import json_schema
 from scorefield.tune import FittedGrid
 from scorefield.use.classify import findings as of_classifier
@@ -127,7 +136,7 @@ def _read(file: Path) -> Findings:
 def _picture(file: Path) -> bytes:
     content = read_bytes(file)
     try:
-        size(content)
+        png_size(content)
     except BadInput as error:
         raise BadInput(f"{file} is not a PNG picture.", error.remedy) from error
     return content

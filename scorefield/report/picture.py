@@ -72,7 +72,7 @@ def picture(
     return image.resize((image.width * factor, image.height * factor), Resampling.NEAREST)
 
 
-def drawn(strip: Strip) -> Image | None:
+def picture_of(strip: Strip) -> Image | None:
     """The samples of a strip; None if it has none."""
     if strip.x0 is None:
         return None
@@ -81,7 +81,7 @@ def drawn(strip: Strip) -> Image | None:
 
 def png_of(strip: Strip) -> bytes:
     """The picture of a strip; empty if it only lies in a file."""
-    image = drawn(strip)
+    image = picture_of(strip)
     return to_png(image) if image else strip.png
 
 

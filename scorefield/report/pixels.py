@@ -90,7 +90,7 @@ def sheet(findings: Findings) -> Image.Image:
     told = replace(findings, items=tuple(i for i in findings.items if not isinstance(i, CHARTED)))
     pngs = [png_of(item) for item in findings.items if isinstance(item, Strip)]
     blocks = [[lettered(render(told).splitlines())]]
-    blocks += beside([pixels(charts.drawn(item)) for item in shown])
+    blocks += beside([pixels(charts.chart_of(item)) for item in shown])
     return stacked(blocks + [[from_png(png)] for png in pngs if png])
 
 

@@ -17,8 +17,9 @@ from PIL import Image
 from scorefield.base import BadInput
 from scorefield.base.finding import Figure, Findings, Heatmap, Line, Mark, Series, Strip, Table
 from scorefield.report import charts, html, ink
-from scorefield.report.html import Page, Section, Shot, size
+from scorefield.report.html import Page, Section, Shot
 from scorefield.report.log import noise, read_log, training
+from scorefield.store import png_size
 from tests.report import chromium
 
 HOSTILE = "</title><script>document.title='taken'</script><img src=x onerror=alert(1)>\"'&"
@@ -241,8 +242,8 @@ def test_a_short_log_has_its_curves(rows):
 
 def test_a_picture_that_is_none_is_refused():
     with pytest.raises(BadInput, match="not a PNG"):
-        size(b"GIF89a" + bytes(40))
-    assert size(png()) == (60, 40)
+        png_size(b"GIF89a" + bytes(40))
+    assert png_size(png()) == (60, 40)
 
 
 @pytest.mark.parametrize(
