@@ -5,6 +5,7 @@ from scorefield.store.digest import digest_json, digest_tensors, short
 from scorefield.store.export import (
     Pieces,
     from_png,
+    png_size,
     read_tag,
     tagged,
     to_png,

@@ -108,6 +108,16 @@ def from_png(content: bytes) -> "Image":
     return Image.open(io.BytesIO(content)).convert("RGB")
 
 
+def png_size(content: bytes) -> tuple[int, int]:
+    """Width and height of a file's picture, or BadInput for what is no PNG."""
+    from PIL import Image
+
+    try:
+        return Image.open(io.BytesIO(content), formats=("PNG",)).size
+    except Exception as error:  # whatever the picture library raises of a damaged file
+        raise BadInput("this is not a PNG picture.", "Delete it, or restore it.") from error
+
+
 def write_gif(images: Sequence["Image"], path: Path) -> None:
     """Write frames as a film that begins again, of `SECONDS` and some to look at the last."""
     first, *rest = images

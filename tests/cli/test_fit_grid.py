@@ -70,7 +70,9 @@ def own(run):
     """A grid of three steps of heun beside the run, as if fitted; its second step is longer."""
     numbers = (0.1, 0.1, "karras", 0.2, 0.2)
     levels = karras(Cosine(), 3)
-    grid = FittedGrid(levels, (1.0, 1.2, 1.0), "heun", "cosine", *numbers, 16, 0, guidance=1.5)
+    alpha, sigma = (tuple(v.tolist()) for v in levels)
+    stretch = (1.0, 1.2, 1.0)
+    grid = FittedGrid(alpha, sigma, stretch, "heun", "cosine", *numbers, 16, 0, guidance=1.5)
     write_json(run / "grids" / "own.json", grid.to_json())
     return run
 

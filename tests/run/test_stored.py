@@ -84,4 +84,6 @@ def test_the_text_of_a_setting_wins_over_what_the_data_say():
 def test_a_form_can_be_made_of_a_config():
     schema = json_schema(Config)
     assert schema["properties"]["net"]["type"] == "string"
-    assert schema["$defs"]["SampleConfig"]["properties"]["steps"]["default"] == 20
+    steps = schema["$defs"]["SampleConfig"]["properties"]["steps"]
+    assert steps["default"] == 20
+    assert schema["$defs"]["DataConfig"]["properties"]["size"]["description"].startswith("Pixels")
