@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 Factory = Callable[..., Any]
 
 
-class Place(NamedTuple):
+class Site(NamedTuple):
     """Where a factory is, `module:name`, and the defaults that it is made under: other ones than
     its own, by name. `ready`: what is there is what the factory makes."""
 
@@ -30,7 +30,7 @@ class Place(NamedTuple):
 
 
 @cache
-def _loaded(place: Place) -> Factory:
+def _loaded(place: Site) -> Factory:
     make = resolve_name(place.where)
     if place.ready:
         return lambda: make
@@ -49,31 +49,31 @@ def _loaded(place: Place) -> Factory:
 
 
 def _there(value: Any) -> Any:
-    return value.load() if isinstance(value, Place) else value
+    return value.load() if isinstance(value, Site) else value
 
 
-def place(where: str, ready: bool = False, **defaults: Any) -> Place:
+def site(where: str, ready: bool = False, **defaults: Any) -> Site:
     """`module:name` below scorefield, under other defaults.
 
-    >>> place("solve.ddim:DDIM").load(), place("solve.ddim:DDIM", eta=0.5).load()()
+    >>> site("solve.ddim:DDIM").load(), site("solve.ddim:DDIM", eta=0.5).load()()
     (<class 'scorefield.solve.ddim.DDIM'>, DDIM(eta=0.5))
     """
-    return Place(f"scorefield.{where}", tuple(defaults.items()), ready)
+    return Site(f"scorefield.{where}", tuple(defaults.items()), ready)
 
 
 class Entries(Mapping[str, Factory], dict[str, Any]):  # type: ignore[misc]
     """A dict of factories by name, which keeps places until a factory is asked for."""
 
-    def __init__(self, places: Mapping[str, str | Place | Factory]) -> None:
-        dict.__init__(self, {k: place(v) if isinstance(v, str) else v for k, v in places.items()})
+    def __init__(self, places: Mapping[str, str | Site | Factory]) -> None:
+        dict.__init__(self, {k: site(v) if isinstance(v, str) else v for k, v in places.items()})
 
     def __getitem__(self, name: str) -> Factory:
         return _there(dict.__getitem__(self, name))
 
-    def place(self, name: str) -> Place | None:
+    def place(self, name: str) -> Site | None:
         """Where an entry is, if it is one of ours."""
         kept = dict.__getitem__(self, name)
-        return kept if isinstance(kept, Place) else None
+        return kept if isinstance(kept, Site) else None
 
     def __iter__(self) -> Iterator[str]:
         return dict.__iter__(self)

@@ -1,6 +1,6 @@
 """What is learned: losses, the weight of each level, and how often each is trained."""
 
-from scorefield.base.entries import Entries, place
+from scorefield.base.entries import Entries, site
 
 objectives = Entries(
     {
@@ -12,16 +12,16 @@ objectives = Entries(
 )
 weights = Entries(
     {
-        "simple": place("objective.weight:snr", ready=True),
-        "snr": place("objective.weight:snr", ready=True),
-        "truncated-snr": place("objective.weight:truncated_snr", ready=True),
+        "simple": site("objective.weight:snr", ready=True),
+        "snr": site("objective.weight:snr", ready=True),
+        "truncated-snr": site("objective.weight:truncated_snr", ready=True),
         "min-snr": "objective.weight:MinSNR",
         "vlb": "objective.weight:VLB",
         "likelihood": "objective.weight:Likelihood",
         "edm": "objective.weight:EDMWeight",
         "sigmoid": "objective.weight:Sigmoid",
         "p2": "objective.weight:P2",
-        "x0": place("objective.weight:unit", ready=True),
+        "x0": site("objective.weight:unit", ready=True),
     }
 )
 times = Entries(

@@ -10,7 +10,7 @@ from inspect import Parameter
 from typing import Any, NamedTuple
 
 from scorefield import catalogue
-from scorefield.base.entries import Place
+from scorefield.base.entries import Site
 from scorefield.base.errors import unknown
 from scorefield.base.source import (
     Made,
@@ -70,7 +70,7 @@ def find(kind: str, name: str) -> Callable[..., Any]:
     raise unknown(KINDS[kind], name, [*entries, *others])
 
 
-def place_of(kind: str, name: str) -> Place | None:
+def place_of(kind: str, name: str) -> Site | None:
     """Where an entry of ours is."""
     entries = getattr(catalogue, kind)
     return entries.place(name) if name in entries else None
@@ -100,7 +100,7 @@ def said(kind: str, name: str) -> Said:
         return Said(about, call, f"from {module} import {thing.__name__}")
     module, node = definition(*place.parts)
     takes = map(_as_text, _taken(module, node.name, text=True).values())
-    returns = Text(ast.unparse(getattr(node, "returns", None) or ast.Constant(None)))
+    returns = Verbatim(ast.unparse(getattr(node, "returns", None) or ast.Constant(None)))
     return Said(
         ast.get_docstring(ast.Module(parsed_part(parts(module)[0]), [])) or "",
         f"{node.name}{inspect.Signature([*takes], return_annotation=returns)}",
@@ -108,12 +108,12 @@ def said(kind: str, name: str) -> Said:
     )
 
 
-def by_default(place: Place) -> Any:
+def by_default(place: Site) -> Any:
     """What a place holds, or of a class what it makes under its defaults, as far as its source
     tells."""
     module, name = place.parts
     thing = Names(module)[name]
-    own = {key: by_default(v) if isinstance(v, Place) else v for key, v in place.defaults}
+    own = {key: by_default(v) if isinstance(v, Site) else v for key, v in place.defaults}
     return Made(thing.place, (), own) if isinstance(thing, Named) and not place.ready else thing
 
 
@@ -126,7 +126,7 @@ def _alias(hint: Any) -> Any:
 
 
 @cache
-def _by_source(place: Place) -> Mapping[str, Parameter]:
+def _by_source(place: Site) -> Mapping[str, Parameter]:
     if place.ready:
         return {}
     own = by_default(place).options
@@ -136,7 +136,7 @@ def _by_source(place: Place) -> Mapping[str, Parameter]:
     }
 
 
-class Text(str):
+class Verbatim(str):
     """What a signature shows as it is written."""
 
     __repr__ = str.__str__
@@ -192,7 +192,7 @@ def _constant(node: ast.expr) -> ast.expr:
 
 
 def _as_text(p: Parameter) -> Parameter:
-    words = (value if value is p.empty else Text(value) for value in (p.annotation, p.default))
+    words = (value if value is p.empty else Verbatim(value) for value in (p.annotation, p.default))
     return p.replace(**dict(zip(("annotation", "default"), words)))
 
 

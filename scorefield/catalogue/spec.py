@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from scorefield import catalogue
-from scorefield.base.entries import Place, place
+from scorefield.base.entries import Site, site
 from scorefield.base.errors import BadInput, unknown
 from scorefield.base.source import Made, Named
 from scorefield.catalogue.signatures import KINDS, by_default, find, parameters
@@ -46,7 +46,7 @@ NESTED = {
     "Part": "views",
 }
 """What a spec is of that stands for a value of the type, by its name."""
-CONSTANTS = {"Tableau": {w: place(f"solve.rk:{w.upper()}") for w in ("midpoint", "classic")}}
+CONSTANTS = {"Tableau": {w: site(f"solve.rk:{w.upper()}") for w in ("midpoint", "classic")}}
 WORDS: dict[Any, str] = {
     float: "a number",
     int: "a whole number",
@@ -318,7 +318,7 @@ def _read(text: str, hint: Any, given: Mapping[str, Any]) -> Any:
         if text.lower() not in words:
             raise ValueError
         value = words[text.lower()]
-        return value.load() if isinstance(value, Place) else value
+        return value.load() if isinstance(value, Site) else value
     if get_origin(hint) in (tuple, Sequence):
         inner = _bare(text)
         parts = parted(inner, "," if text.startswith("(") else "-") if inner else []
@@ -353,7 +353,7 @@ def written(value: Any, hint: Any = None) -> str:
     return next(same, repr(value))
 
 
-def _meant(at: Place, like: Any) -> tuple[Any, ...]:
+def _meant(at: Site, like: Any) -> tuple[Any, ...]:
     """What the name of a place may stand for: what is there, and what it makes by default."""
     if isinstance(like, Made | Named):
         return (by_default(at),)

@@ -1,6 +1,6 @@
 """Views of a picture, and the parts that add up to it."""
 
-from scorefield.base.entries import Entries, place
+from scorefield.base.entries import Entries, site
 
 of_pictures = Entries(
     {
@@ -8,8 +8,8 @@ of_pictures = Entries(
         "flip": "guide.views:flip",
         "upside-down": "guide.views:upside_down",
         "rot90": "guide.views:turn",
-        "rot180": place("guide.views:turn", quarters=2),
-        "rot270": place("guide.views:turn", quarters=3),
+        "rot180": site("guide.views:turn", quarters=2),
+        "rot270": site("guide.views:turn", quarters=3),
         "negate": "guide.views:negate",
         "patches": "guide.views:rearranged",
         "jigsaw": "guide.views:jigsaw",
