@@ -18,7 +18,7 @@ from scorefield.denoise import Denoiser
 from scorefield.nets import MLP
 from scorefield.objective import Adaptive, Objective
 from scorefield.process import Cosine
-from scorefield.train import Training, fit
+from scorefield.train import Denoising, Training, fit
 
 BATCH = 32
 SETTINGS = Training(
@@ -36,7 +36,7 @@ def run(folder: Path, images: int = 320, dropout: float = 0.1, resume: bool = Fa
     objective = Objective(Cosine(), Adaptive(bins=4, history=3), dropout=dropout)
     seen = [0]
     for step in fit(
-        denoiser, objective, data, SETTINGS, folder, resume,
+        Denoising(denoiser, objective), data, SETTINGS, folder, resume,
         stop=lambda: seen[0] + BATCH >= images,
     ):  # fmt: skip
         seen[0] = step.images
