@@ -1,9 +1,10 @@
 """The training loop."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 import torch
 from torch import nn
@@ -11,7 +12,7 @@ from torch import nn
 from scorefield.base import BadInput
 from scorefield.data import Data
 from scorefield.objective import Task, Turn
-from scorefield.store import Folder
+from scorefield.store import Folder, alone, digest_json, digest_tensors, sweep
 from scorefield.store.files import Tensors
 from scorefield.train import compiled, trackers
 from scorefield.train.ema import EMA, M, Power, WarmUp
@@ -51,12 +52,28 @@ def learn(
     task: Task[M],
     data: Examples,
     training: Training,
-    run: Path | None = None,
-    resume: bool = False,
+    folder: Path | None = None,
+    about: Mapping[str, Any] | None = None,
     watch: Callable[[Progress[M]], object] = lambda step: None,
 ) -> M:
-    """`fit` to its end: the averaged module, in evaluation mode."""
-    return finish(fit(task, data, training, run, resume), watch)
+    """`fit` to its end: the averaged module, in evaluation mode.
+
+    With a `folder`, its checkpoints and log lie there, and a training of the same task, settings
+    and data goes on from what a kill left; `about` is what the task is, besides its name.
+    """
+    if folder is None:
+        return finish(fit(task, data, training), watch)
+    split = data.train if isinstance(data, Data) else None
+    examples = digest_tensors({"x": split.x, **split.cond}) if split else data
+    settings = {type(task).__name__: about, **asdict(training)}
+    content = {"config": {"task": settings}, "data": examples}
+    with alone(folder, wait=True):
+        kept = Folder(folder)
+        same = kept.has_config and digest_json(kept.config()) == digest_json(content)
+        if not same:
+            sweep(folder, "state.json")  # first: else another's weights would be gone on from
+            kept.keep_config(content)
+        return finish(fit(task, data, training, folder, same), watch)
 
 
 def finish(steps: Generator[Progress[M], None, M], watch: Callable[[Progress[M]], object]) -> M:
