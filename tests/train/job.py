@@ -1,8 +1,9 @@
 """A training run as one of several processes: `job.py KIND FOLDER IMAGES DROPOUT [resume]`.
 
 KIND is ddp (what Accelerate chooses on CPUs), tasks (every task of `TASKS`, each in its folder),
-killed (every task, one process after the other, killed at random), or fsdp: Accelerate turns FSDP on for accelerators only, so its state is told here that this is one;
-all that follows is its own version 2 path. IMAGES is where the run is stopped.
+killed (every task, one process after another, killed at random steps), or fsdp: Accelerate turns
+FSDP on for accelerators only, so its state is told here that this is one; all that follows is its
+own version 2 path. IMAGES is where the run is stopped.
 """
 
 import os
@@ -60,7 +61,8 @@ class Adversarial(Task):
     def turns(self) -> tuple[Turn, ...]:
         return (*super().turns, Turn("critic", self.critic, self.told_apart, times=2))
 
-    draw = staticmethod(draws)
+    def draw(self, shape: tuple[int, ...], rng: torch.Generator) -> Draws:
+        return draws(shape, rng)
 
     def loss(self, batch: Batch, chance: Draws) -> Loss:
         return Loss(softplus(-self.critic(self.module(chance.eps)))[:, 0], chance.t, {})
@@ -79,7 +81,8 @@ class Trailing(Task):
         self.module = nn.Sequential(nn.Linear(2, 8), nn.SiLU(), nn.Linear(8, 2))
         self.target, self.levels = EMA.of(self.module, lambda k: 0.9), 2
 
-    draw = staticmethod(draws)
+    def draw(self, shape: tuple[int, ...], rng: torch.Generator) -> Draws:
+        return draws(shape, rng)
 
     def loss(self, batch: Batch, chance: Draws) -> Loss:
         r = ((chance.t * self.levels).ceil() / self.levels)[:, None]

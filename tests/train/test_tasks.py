@@ -91,15 +91,10 @@ def test_the_turn_that_diverges_is_named(tmp_path):
     steps = fit(task, points(), SETTINGS, tmp_path)
     for _ in range(4):
         next(steps)
-    task.critic.register_forward_hook(lambda critic, x, y: y / 0 if x[0].requires_grad else y)
-    with pytest.raises(
-        Diverged, match=r"the loss became .* at step 5 \(image 160\).* at t .*96 im"
-    ):
+    *_, bias = task.critic.parameters()
+    bias.register_hook(lambda gradient: gradient / torch.zeros(1))
+    with pytest.raises(Diverged, match=r"loss of critic became .* inf, at step 5 .* t .*96 images"):
         next(steps)
-    wrong = Adversarial()
-    wrong.critic.register_full_backward_hook(lambda *args: (torch.full((32, 2), torch.nan),))
-    with pytest.raises(Diverged, match="the loss.* at step 1 "):
-        next(fit(wrong, points(), SETTINGS))
 
 
 class Dreaming(Trailing):
