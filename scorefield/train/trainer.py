@@ -186,7 +186,8 @@ def _steps(
                     raise _diverged(told, learner.turn, task, (step + 1, seen, kept), training.lr)
                 if not losses:
                     first, bare = told, task.observe(lot.chance, told.per_sample)
-                losses[f"loss_{learner.turn.name}" if losses else "loss"] = told.loss
+                first_turn = learner is learners[0]
+                losses["loss" if first_turn else f"loss_{learner.turn.name}"] = told.loss
             for average in state.averages.values():
                 average.take(weights, buffers, step)
             task.after(step + 1)
