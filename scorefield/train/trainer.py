@@ -188,6 +188,8 @@ def _steps(
                     first, bare = told, task.observe(lot.chance, told.per_sample)
                 first_turn = learner is learners[0]
                 losses["loss" if first_turn else f"loss_{learner.turn.name}"] = told.loss
+            for learner in learners[:-1]:
+                learner.hold(False)
             for average in state.averages.values():
                 average.take(weights, buffers, step)
             task.after(step + 1)

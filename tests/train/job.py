@@ -95,11 +95,7 @@ class Trailing(Task):
         self.levels = 2 + step // 2
 
     def memory(self) -> dict[str, Tensor]:
-        weights = self.target.average.state_dict()
-        return {
-            "levels": torch.tensor(self.levels),
-            **{f"target.{k}": v for k, v in weights.items()},
-        }
+        return {**self.target.average.state_dict(), "levels": torch.tensor(self.levels)}
 
     def recall(self, tensors: dict[str, Tensor]) -> None:
         self.levels = int(tensors["levels"])
