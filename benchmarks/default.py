@@ -21,7 +21,7 @@ from benchmarks.solvers import reference
 from scorefield import catalogue
 from scorefield.base import Zero
 from scorefield.process import VP as Schedule
-from scorefield.run.config import SampleConfig
+from scorefield.run.settings import SampleConfig
 from scorefield.solve import Solver, sample
 
 MIXTURES, POINTS = 20, 128

@@ -17,7 +17,10 @@ import torch
 
 from benchmarks.wait.ledger import read, write
 
-SECTIONS: dict[str, str] = {}
+SECTIONS: dict[str, str] = {
+    "startup": "Start-up",
+    "step": "The step around the network",
+}
 """Module -> heading."""
 OUT = Path("docs/benchmarks/wait.md")
 WORK = Path("docs/benchmarks/wait")

@@ -1,11 +1,14 @@
 """`scorefield anagram RUN`."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from scorefield.base.finding import Findings
 from scorefield.cli.bar import Bar
 from scorefield.cli.flags import OnRun, OutPath, Rows, Sampling
 from scorefield.cli.frame import filed, verb
+
+if TYPE_CHECKING:
+    from scorefield.base.finding import Findings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +33,7 @@ class Options(Rows, Sampling, OnRun):
     out: OutPath = None
 
 
-def work(o: Options, bar: Bar) -> Findings:
+def work(o: Options, bar: Bar) -> "Findings":
     from scorefield.use.anagram import anagrams
     from scorefield.use.asked import Who
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from scorefield.base.types import Watch, quiet
+from scorefield.base.watch import Watch, quiet
 
 if TYPE_CHECKING:
     from tqdm import tqdm

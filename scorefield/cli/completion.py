@@ -51,7 +51,8 @@ def flags_of(command: str) -> str:
 
 
 def work(o: Options, bar: Bar) -> int:
-    from scorefield.catalogue.spec import KINDS, names
+    from scorefield.catalogue.signatures import names
+    from scorefield.catalogue.spec import KINDS
     from scorefield.cli import COMMANDS
     from scorefield.run.recipes import recipes
 

@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from scorefield.base.finding import Findings
 from scorefield.cli.bar import Bar
 from scorefield.cli.flags import CondFile, OnRun, OutPath, Rows, Sampling, Source, Strength, Switch
 from scorefield.cli.frame import filed, verb
+
+if TYPE_CHECKING:
+    from scorefield.base.finding import Findings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +44,7 @@ class Options(Rows, Sampling, OnRun):
     out: OutPath = None
 
 
-def work(o: Options, bar: Bar) -> Findings:
+def work(o: Options, bar: Bar) -> "Findings":
     from scorefield.use.asked import Who
     from scorefield.use.edit import Wish, edit_picture
 

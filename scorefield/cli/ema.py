@@ -1,11 +1,14 @@
 """`scorefield ema RUN`."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from scorefield.base.finding import Findings
 from scorefield.cli.bar import Bar
 from scorefield.cli.flags import ImageCount, OnRun
 from scorefield.cli.frame import verb
+
+if TYPE_CHECKING:
+    from scorefield.base.finding import Findings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +27,7 @@ class Options(OnRun):
     images: ImageCount = None
 
 
-def work(o: Options, bar: Bar) -> Findings:
+def work(o: Options, bar: Bar) -> "Findings":
     from scorefield.use.average import average
 
     return average(o.run, o.length, o.images, watch=bar)

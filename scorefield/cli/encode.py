@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scorefield.base.errors import BadInput
-from scorefield.base.finding import Findings
 from scorefield.cli.bar import Bar
 from scorefield.cli.flags import BatchSize, ByFlow, OutPath, Source
 from scorefield.cli.frame import filed, verb
 
 LATENTS = Path("latents.npz")
+
+if TYPE_CHECKING:
+    from scorefield.base.finding import Findings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,7 @@ class Options(ByFlow):
     batch: BatchSize = 256
 
 
-def work(o: Options, bar: Bar) -> Findings:
+def work(o: Options, bar: Bar) -> "Findings":
     from scorefield.use.encode import decode_latents, encode_examples
 
     if (o.input is None) == (o.decode is None):

@@ -2,16 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from scorefield.base.finding import Findings
 from scorefield.cli.bar import Bar
 from scorefield.cli.flags import ByFlow, OutPath, Source, Strength
 from scorefield.cli.frame import filed, verb
 
 STRIP = Path("strip.png")
+
+if TYPE_CHECKING:
+    from scorefield.base.finding import Findings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,7 @@ class Options(ByFlow):
     out: OutPath = STRIP
 
 
-def work(o: Options, bar: Bar) -> Findings:
+def work(o: Options, bar: Bar) -> "Findings":
     from scorefield.use.interpolate import Towards, interpolate
 
     course = Towards(o.end, o.attribute, o.strength, o.between, o.mode)

@@ -10,7 +10,7 @@ from torch import Tensor
 from scorefield.cli.bar import Bar, bar
 from scorefield.denoise import Denoiser
 from scorefield.run import train
-from scorefield.run.config import Config
+from scorefield.run.settings import Config
 from scorefield.train import Progress
 from scorefield.use import generate as _generate
 

@@ -3,7 +3,7 @@
 import time
 from typing import TYPE_CHECKING
 
-from scorefield.base.errors import BadInput
+from scorefield.base.errors import BadInput, Elsewhere
 from scorefield.cli.bar import Bar
 from scorefield.cli.ending import STOPPED, patient
 from scorefield.cli.frame import note, say, verb
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 def main(argv: list[str]) -> int:
     from scorefield.cli.settings import Options, of_flag, starting, usage
-    from scorefield.train import Elsewhere
 
     if not argv or argv[0] in ("-h", "--help"):
         print(usage())

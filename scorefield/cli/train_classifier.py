@@ -1,11 +1,14 @@
 """`scorefield train-classifier RUN`."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from scorefield.base.finding import Findings
 from scorefield.cli.bar import Bar
 from scorefield.cli.flags import ImageCount, OnRun, SeedNumber
 from scorefield.cli.frame import verb
+
+if TYPE_CHECKING:
+    from scorefield.base.finding import Findings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,7 @@ class Options(OnRun):
     seed: SeedNumber = 0
 
 
-def work(o: Options, bar: Bar) -> Findings:
+def work(o: Options, bar: Bar) -> "Findings":
     from scorefield.use.classify import classify
 
     def watch(done: float, total: float, loss: float) -> None:
@@ -37,7 +40,7 @@ def work(o: Options, bar: Bar) -> Findings:
     return classify(o.run, o.images, width=o.width, blocks=o.blocks, seed=o.seed, watch=watch)
 
 
-def after(o: Options, found: Findings) -> str:
+def after(o: Options, found: "Findings") -> str:
     return f"use it: scorefield sample {o.run} --guide classifier --guidance 2"
 
 

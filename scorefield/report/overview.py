@@ -20,9 +20,10 @@ from scorefield.report.html import Page, Section, Shot, fragment, size
 from scorefield.report.log import RunLog, noise, read_log, training
 from scorefield.report.plane import findings as of_plane
 from scorefield.report.wording import compact, duration, number, setting, worded
-from scorefield.run.config import Config, DataFacts, build_denoiser, network
+from scorefield.run.config import DataFacts, build_denoiser, network
 from scorefield.run.open import open_run
 from scorefield.run.recipes import recipes
+from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings
 from scorefield.store import Folder, Reader, exists, read_bytes, read_json, read_text, size_of
 from scorefield.tune import FittedGrid
@@ -235,7 +236,7 @@ def settings(
 def field_words(kind: type) -> dict[str, str]:
     """The strings that stand below the fields of a dataclass.
 
-    >>> from scorefield.run.config import DataConfig
+    >>> from scorefield.run.settings import DataConfig
     >>> field_words(DataConfig)["name"]
     'A registered set, a folder of pictures, or an .npz or .npy file.'
     """

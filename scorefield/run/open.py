@@ -9,13 +9,15 @@ from torch import Tensor
 
 from scorefield import catalogue
 from scorefield.base import BadInput, unknown
-from scorefield.catalogue.spec import build, names, parsed
+from scorefield.catalogue.signatures import names
+from scorefield.catalogue.spec import build, parsed
 from scorefield.data import Data
 from scorefield.data.conditions import read_conditions
 from scorefield.data.readers.arrays import indices, read_npz
 from scorefield.denoise import Denoiser
 from scorefield.process import Schedule
-from scorefield.run.config import Config, DataFacts, build_denoiser
+from scorefield.run.config import DataFacts, build_denoiser
+from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings
 from scorefield.solve import Solver
 from scorefield.store import Folder, exists, load_weights, read_json, read_tensors

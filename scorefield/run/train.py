@@ -12,7 +12,6 @@ from scorefield.data.remark import remarks
 from scorefield.denoise import Denoiser
 from scorefield.process import Schedule
 from scorefield.run.config import (
-    Config,
     DataFacts,
     build_denoiser,
     build_objective,
@@ -22,6 +21,7 @@ from scorefield.run.config import (
 )
 from scorefield.run.open import open_run
 from scorefield.run.recipes import recipe, recipes
+from scorefield.run.settings import Config
 from scorefield.run.stored import check_folder, resumed_json, stored_settings, to_json
 from scorefield.store import Folder
 from scorefield.train import Denoising, Progress, Team, Training, finish

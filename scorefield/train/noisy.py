@@ -134,9 +134,9 @@ def train_classifier(
         noisy = NoisyClassifier(net, denoiser.sigma_data, {})
         _start(noisy, data)
         task = NoisyClassification(noisy, schedule)
-        noisy = learn(
-            task, data, training, folder, {**net.config, "schedule": repr(schedule)}, watch
-        )
+        levels = digest_tensors(schedule(torch.linspace(0, 1, 99).double())._asdict())
+        about = {**net.config, "sigma_data": denoiser.sigma_data, "levels": levels}
+        noisy = learn(task, data, training, folder, about, watch)
     noisy.about = {
         "images": images,
         "seed": seed,

@@ -1,13 +1,13 @@
 """The settings of a training run."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
-from scorefield.base import BadInput
-from scorefield.train.ema import LONGEST
-from scorefield.train.order import seed_of
+from scorefield.base.errors import BadInput
 
+LONGEST = 0.288
+"""Of the relative lengths: 1/sqrt(12), the plain mean over the run, whose gamma is 0."""
 SNAPSHOT_LENGTHS = (0.05, 0.1)
 """Two lengths from which all others up to about 0.25 can be made (Karras et al. 2024, sec. 3.2)."""
 
@@ -84,10 +84,6 @@ class Training:
         ((), (0.05, 0.1))
         """
         return self.ema_lengths or (SNAPSHOT_LENGTHS if self.snapshot_every else ())
-
-    def of_turn(self, i: int) -> "Training":
-        """Those of the i-th turn of a task, which sees other examples and draws other chance."""
-        return replace(self, seed=seed_of(self.seed, i) % 2**32) if i else self
 
     def rate(self, images: int) -> float:
         """The learning rate of the step that ends at this count of images.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from scorefield.data import Data, Split
 from scorefield.objective import Batch, Loss, Task, Turn, rows_of_chance
 from scorefield.train import compiled
-from scorefield.train.order import order, seed_of
+from scorefield.train.epochs import order, seed_of
 from scorefield.train.settings import Training
 from scorefield.train.sharded import unsharded
 
@@ -148,7 +148,10 @@ class Learner:
         if self.accelerator.num_processes > 1:
             handler = DistributedDataParallelKwargs(find_unused_parameters=self._idles(first))
             self.accelerator.ddp_handler = handler  # type: ignore[assignment]
-        self.worker, self.optimizer = self.accelerator.prepare(self.worker, self.optimizer)
+        self.worker = self.worker.to(self.accelerator.device)
+        if self.accelerator.distributed_type != "NO" or self.accelerator.mixed_precision != "no":
+            # which imports DTensor: .7 s
+            self.worker, self.optimizer = self.accelerator.prepare(self.worker, self.optimizer)
         self._learning = [w for w in self.turn.module.parameters() if w.requires_grad]
 
     def _idles(self, lot: Lot) -> bool:

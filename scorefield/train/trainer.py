@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
@@ -11,11 +11,13 @@ from torch import nn
 
 from scorefield.base import BadInput
 from scorefield.data import Data
+from scorefield.nets.adamw import AdamW
 from scorefield.objective import Task, Turn
 from scorefield.store import Folder, alone, digest_json, digest_tensors, sweep
 from scorefield.store.files import Tensors
 from scorefield.train import compiled, trackers
 from scorefield.train.ema import EMA, M, Power, WarmUp
+from scorefield.train.epochs import seed_of
 from scorefield.train.keeper import Keeper
 from scorefield.train.launch import processes
 from scorefield.train.meter import memory_mb
@@ -140,7 +142,7 @@ def fit(
 
 def optimizer_of(module: nn.Module, training: Training) -> torch.optim.Optimizer:
     """The optimiser of a turn's weights; their rate is set at each step."""
-    return torch.optim.AdamW(
+    return AdamW(
         module.parameters(), training.lr, (0.9, 0.99), weight_decay=training.weight_decay,
         fused=True,
     )  # fmt: skip
@@ -158,7 +160,7 @@ def _steps(
     meter, examples = keeper.meter, on_device(data, device)
     say(compiled.introduced(net, training, shape))
     learners = [
-        Learner(turn, optimizer, training.of_turn(i), accelerator)
+        Learner(turn, optimizer, _of_turn(training, i), accelerator)
         for i, (turn, optimizer) in enumerate(zip(state.turns, state.optimizers))
     ]
     if compiled.start(net, training, shape, device.type, say):
@@ -210,6 +212,11 @@ def _steps(
             learner.hold(False)
             learner.turn.module.eval()
     return state.ema.average
+
+
+def _of_turn(training: Training, i: int) -> Training:
+    """The settings of the i-th turn, which sees other examples and draws other chance."""
+    return replace(training, seed=seed_of(training.seed, i) % 2**32) if i else training
 
 
 def _alone(learner: Learner, learners: list[Learner]) -> None:

@@ -12,7 +12,8 @@ import scorefield
 from scorefield.base import BadInput, Cond, Watch, quiet
 from scorefield.base.finding import Figure, Findings
 from scorefield.base.rows import repeat_labels
-from scorefield.catalogue.spec import build, names
+from scorefield.catalogue.signatures import names
+from scorefield.catalogue.spec import build
 from scorefield.data import Data
 from scorefield.draw import draw
 from scorefield.measure import Outcome, Reference

@@ -12,8 +12,9 @@ from scorefield.catalogue.plans import guide as build_guide
 from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, Plan, guided
 from scorefield.process import Schedule
-from scorefield.run.config import SampleConfig, build_levels
+from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, open_grid
+from scorefield.run.settings import SampleConfig
 from scorefield.solve import Solver
 from scorefield.tune import FittedGrid
 from scorefield.use.asked import count

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Guide, Watch, quiet
+from scorefield.base.errors import Elsewhere
 from scorefield.base.finding import Findings
 from scorefield.catalogue.plans import guide as build_guide
 from scorefield.data.sets import Scaling
 from scorefield.draw.shards import Shards
 from scorefield.run.open import Run, open_run
 from scorefield.store import alone, claim, sweep_torn
-from scorefield.train import Elsewhere, Team
+from scorefield.train import Team
 from scorefield.use.again import Order, check_like
 from scorefield.use.asked import (
     at_least,

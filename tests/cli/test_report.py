@@ -12,8 +12,8 @@ from scorefield.base import BadInput
 from scorefield.data import load
 from scorefield.report import overview as reading
 from scorefield.report.overview import overview, settings
-from scorefield.run.config import Config
 from scorefield.run.open import open_run
+from scorefield.run.settings import Config
 from scorefield.store import write_json
 from scorefield.use import judge as judging
 

@@ -26,7 +26,11 @@ def add(page: str, house: Path) -> tuple[list[str], list[str]]:
         (house / path).write_text(source)
     for path, entries, line in lines:
         catalogue, before = house / path, (house / path).read_text()
-        catalogue.write_text(before.replace(f"\n{entries} = {{\n", f"\n{entries} = {{\n{line}"))
+        catalogue.write_text(
+            before.replace(
+                f"\n{entries} = Entries(\n    {{\n", f"\n{entries} = Entries(\n    {{\n{line}"
+            )
+        )
     return [path for path, _ in files], [line for *_, line in lines]
 
 
@@ -122,7 +126,8 @@ from scorefield.train.consistency_toy import ConsistencyToy
 
 torch.manual_seed(0)
 settings = Training(images=1024, batch=64, checkpoint_every=256, ema_lengths=(0.1,))
-task = ConsistencyToy(Denoiser(MLP((2,), width=16, blocks=1), schedule=Cosine()), Cosine())
+net = MLP((2,), width=16, blocks=1, classes=2)
+task = ConsistencyToy(Denoiser(net, schedule=Cosine()), Cosine())
 
 def watch(step):
     if step.images == int(sys.argv[2]):

@@ -15,6 +15,7 @@ import torch
 from scorefield.data import Conditions, Data, Scaling, Split
 from scorefield.denoise import Denoiser
 from scorefield.nets import MLP
+from scorefield.nets.adamw import AdamW
 from scorefield.objective import Adaptive, LogNormal, Objective
 from scorefield.process import Cosine
 from scorefield.store import Log, load_checkpoint, load_weights, snapshots
@@ -394,14 +395,14 @@ def test_importance_weights_do_not_colour_the_buckets(data):
 
 def test_a_gradient_longer_than_clip_is_shortened(data, monkeypatch):
     lengths = []
-    step = torch.optim.AdamW.step
+    step = AdamW.step
 
     def spy(self, *args, **keywords):
         every = [p.grad for group in self.param_groups for p in group["params"]]
         lengths.append(float(torch.nn.utils.get_total_norm(every)))
         return step(self, *args, **keywords)
 
-    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    monkeypatch.setattr(AdamW, "step", spy)
     _, steps = trained(data, replace(SETTINGS, clip=0.05))
     norms = [s.grad_norm for s in steps]
     assert max(norms) > 0.05
