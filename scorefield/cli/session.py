@@ -58,7 +58,7 @@ def shown(over: Bar, step: Progress) -> None:
 def postfix(step: Progress) -> str:
     """Behind the bar: the loss, then near data, between and near noise, and the memory in use."""
     thirds: dict[str, list[float]] = {"data": [], "middle": [], "noise": []}
-    for centre, loss in step.by_logsnr.items():
+    for centre, loss in step.by.items():
         at = float(centre)
         thirds["data" if at > 3 else "noise" if at < -3 else "middle"].append(loss)
     means = [f"{name} {sum(v) / len(v):.3f}" for name, v in thirds.items() if v]

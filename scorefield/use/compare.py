@@ -48,7 +48,7 @@ from scorefield.use.asked import (
     warn_absent,
     warn_guidance,
 )
-from scorefield.use.evaluate import judge_of
+from scorefield.use.judge import judge_of
 from scorefield.use.plan import Given, asked_of, build_grid, settings_of
 
 SOLVERS = ("ddim", "dpmpp2m", "unipc2", "arc", "sde-dpmpp2m")

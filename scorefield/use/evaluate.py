@@ -1,6 +1,5 @@
 """A run's samples measured against held-out data, with the judge that is kept beside the run."""
 
-import dataclasses
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,14 +16,12 @@ from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import build
 from scorefield.data import Data
 from scorefield.draw import draw
-from scorefield.measure import Judge, Outcome, Reference, train_judge
+from scorefield.measure import Outcome, Reference
 from scorefield.run.open import Run, data_of, device, open_run
-from scorefield.store import claim, exists, keep_model, open_model, read_json, write_findings
+from scorefield.store import claim, exists, read_json, write_findings
 from scorefield.use.asked import at_least, check_guided, warn_guidance
+from scorefield.use.judge import judge_of
 from scorefield.use.plan import Given, asked_of, plan_of, settings_of
-
-LOOKS = 240_000
-"""Examples that a judge is trained on, repeats counted: 4 epochs of 60,000, at most 30."""
 
 
 def evaluate(
@@ -86,23 +83,6 @@ def _conditions(run: Run, data: Data, n: int) -> tuple[Tensor | None, Cond | Non
         return cond.get("label"), cond
     classes = run.facts.classes
     return repeat_labels(run.facts.drawn, n, len(classes)) if classes else None, None
-
-
-def judge_of(folder: Path, data: Data, watch: Watch = quiet) -> tuple[Judge, float]:
-    """The classifier that judges this data and its held-out accuracy; trained once, kept in
-    `judge.safetensors` and `judge.json` beside the run."""
-
-    def made(meta: dict[str, Any]) -> Judge:
-        meta["accuracy"] = float(meta["accuracy"])
-        return Judge(**meta["config"])
-
-    found = open_model(folder, "judge", made, "Delete both: a new judge is trained then.")
-    if found:
-        return found[0], found[1]["accuracy"]
-    epochs = max(2, min(30, LOOKS // len(data.train)))
-    judge, report = train_judge(data, epochs=epochs, watch=watch)
-    keep_model(folder, "judge", judge, {"config": judge.config, **dataclasses.asdict(report)})
-    return judge, report.accuracy
 
 
 def measures_of(x0: Tensor, reference: Reference) -> Outcome:
