@@ -50,7 +50,9 @@ class Knowledge(Student):
     def levels(self) -> Level:
         """Those along which the teacher is followed: from the top, by SMALLEST, to clean data."""
         ends = torch.tensor([self.top, SMALLEST], dtype=torch.float64).tan().clamp(max=1e3).log()
-        angles = torch.linspace(*ends.tolist(), FINE, dtype=torch.float64).exp().atan()
+        angles = (
+            torch.linspace(float(ends[0]), float(ends[1]), FINE, dtype=torch.float64).exp().atan()
+        )
         angles[0] = self.top
         return self.level(torch.cat([angles, angles.new_zeros(1)]))
 
