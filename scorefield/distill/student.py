@@ -28,8 +28,8 @@ SMALLEST = 1e-3
 
 class Draws(NamedTuple):
     """The chance of a step: `u (B, 4)` uniform in [0, 1), float64, from which a method makes its
-    angles and its guidance; `eps (B, ...)`; `drop (B,)` True where the condition is taken away; and `z (B, n, ...)` for a
-    method that makes samples of its own, in n steps."""
+    angles and its guidance; `eps (B, ...)`; `drop (B,)` True where the condition is taken away; and
+    `z (B, n, ...)` for a method that makes samples of its own, in n steps."""
 
     u: Tensor
     eps: Tensor
