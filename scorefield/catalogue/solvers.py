@@ -33,6 +33,7 @@ solvers = Entries(
         "sa": "solve.sa:SASolver",
         "predictor-corrector": "solve.langevin:PredictorCorrector",
         "restart": "solve.restart:Restart",
+        "jump": "solve.jump:Jump",
         "bogacki-shampine": "solve.adaptive:BogackiShampine",
         "dormand-prince": "solve.adaptive:DormandPrince",
         "gotta-go-fast": "solve.gotta:GottaGoFast",
