@@ -12,8 +12,17 @@ coordinate, at the scale of x, of the flow itself,
 
     dl/dtheta = div v,   log p(x_data) = log p(x_noise) + l + d log(n_noise / n_data),  (eq. 3)
 
-so that every solver takes it along at its own order, the adaptive ones under their own control. To
-a solver a flow is a denoiser; the coordinate's is chosen so that its slope is div v:
+so that every solver takes it along at its own order, the adaptive ones under their own control.
+
+Probes that stay the same along the path err the same way along it. Where a method calls once at
+each level the integral is a sum over levels instead,
+
+    l = -1/2 int h dlam,   h = d cos(theta)^2 - alpha v.J v,   lam = logsnr,            (eq. 3a)
+
+along the way up, where lam falls, by cubics in `(alpha/sigma)^(1/4)`: v drawn anew at every level
+leaves it unbiased for the exact trace's sum, and its variance is that of a sum of as many.
+
+To a solver a flow is a denoiser; the coordinate's is chosen so that its slope is div v:
 
     D_l = cos(theta) l - sin(theta) div v.                                              (eq. 4)
 

@@ -26,7 +26,7 @@ from scorefield.likelihood.elbo import elbo
 from scorefield.likelihood.ends import start_log_prob
 from scorefield.likelihood.estimate import Bound
 from scorefield.likelihood.flow import FlowSchedule, Rough, flow_log_prob, path
-from scorefield.solve import RK, Solver
+from scorefield.solve import RK, Arc, Solver
 
 Method = Literal["flow", "elbo", "vlb", "bound"]
 Dequantise = Literal["uniform", "truncated"]
@@ -43,7 +43,8 @@ SMALL = 16
 class How:
     """What is measured, and how.
 
-    `steps` and `solver` are of the flow, None for 16. `trace`, of flow and bound: "exact",
+    `steps` and `solver` are of the flow: by default 16 steps of `Arc`, with probes of their own, or
+    of `RK()` where the trace is exact. `trace`, of flow and bound: "exact",
     a count of probes, or None for exact in up to 16 dimensions and else one. `dequantise`: None
     takes data as they are. `draws`: how often each example is measured, with chance of its own.
     `floor`, of the flow of data as they are: their density with the noise of the schedule's last
@@ -54,7 +55,7 @@ class How:
     trace: Literal["exact"] | int | None = None
     dequantise: Dequantise | None = None
     draws: int = 1
-    solver: Solver = RK()
+    solver: Solver | None = None
     steps: int | None = None
     guidance: float = 1.0
     floor: bool = False
@@ -83,21 +84,21 @@ class How:
                 "Leave the floor out: it is of the flow of data as they are.",
             )
 
-    @property
-    def flow_steps(self) -> int:
-        """Steps of the flow's solver."""
-        return self.steps or (4 if self.solver.adaptive else STEPS)
+    def walk(self, dims: int) -> tuple[Solver, int]:
+        """The flow's solver for examples of so many numbers, and its steps."""
+        solver = self.solver or (RK() if self.traces(dims) == "exact" else Arc())
+        return solver, self.steps or (4 if solver.adaptive else STEPS)
 
     def traces(self, dims: int) -> Literal["exact"] | int:
         """How the trace is taken for examples of so many numbers."""
         return self.trace or ("exact" if dims <= SMALL else 1)
 
-    @property
-    def calls(self) -> int:
+    def calls(self, dims: int) -> int:
         """Network calls a draw, planned: an adaptive solver takes as many as it takes."""
         if self.method != "flow":
             return CELLS + 1
-        return self.flow_steps * self.solver.evals + 7
+        solver, steps = self.walk(dims)
+        return steps * solver.evals + 7
 
 
 def usual(method: Method, cell: float | None) -> Dequantise | None:
@@ -151,13 +152,14 @@ class Measured:
             x, log_q = truncated_normal(x0, cell, level, place)
         trace = how.traces(x0[0].numel())
         if how.method == "flow":
+            solver, steps = how.walk(x0[0].numel())
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", Rough)  # said once for all batches
                 flow = flow_log_prob(
                     self.denoise, x, self.schedule, trace, cond=cond, noise=noise, t=t,
-                    solver=how.solver,
+                    solver=solver,
                     floor=how.floor or how.dequantise == "uniform",
-                    levels=path(self.schedule, how.flow_steps, t), prior=start_log_prob,
+                    levels=path(self.schedule, steps, t), prior=start_log_prob,
                 )  # fmt: skip
             known = how.dequantise is None  # else where in the cell x lies is chance too
             error = flow.stderr if known else torch.full_like(flow.stderr, math.nan)

@@ -116,7 +116,7 @@ def measure(
     if how.dequantise and cell is None:
         raise BadInput("continuous data have no levels to dequantise.", "Leave `dequantise` out.")
     where = next(denoiser.parameters())
-    total, began, found = len(x0) * how.draws * how.calls, time.monotonic(), []
+    total, began, found = len(x0) * how.draws * how.calls(x0[0].numel()), time.monotonic(), []
     guide = guided(how.guidance, cond is not None)
     counted = CountedRows(
         guide(denoiser), lambda rows, level: watch(rows, max(rows, total), "call")
