@@ -81,7 +81,7 @@ Both KL arguments of a step are laws of x_{k-1} given x_k. The KL of the forward
 q(x_k | x_{k-1}) to p compares laws of different variables and is half a nat a step off.
 """
 
-from scorefield.likelihood.bound import sde_bound, vlb
+from scorefield.likelihood.bound import even_edges, sde_bound, vlb
 from scorefield.likelihood.decoder import Discretised, gaussian
 from scorefield.likelihood.dequantise import Dequantised, bits_per_dim, truncated_normal, uniform
 from scorefield.likelihood.elbo import elbo
@@ -92,6 +92,6 @@ from scorefield.likelihood.latent import direction, lerp, slerp
 
 __all__ = [
     "Bound", "Dequantised", "Discretised", "FlowLogProb", "Rough", "bits_per_dim", "direction",
-    "elbo", "flow_log_prob", "gaussian", "lerp", "path", "sde_bound", "slerp", "start_log_prob",
-    "truncated_normal", "uniform", "vlb",
+    "elbo", "even_edges", "flow_log_prob", "gaussian", "lerp", "path", "sde_bound", "slerp",
+    "start_log_prob", "truncated_normal", "uniform", "vlb",
 ]  # fmt: skip

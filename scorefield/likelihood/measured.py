@@ -11,14 +11,14 @@ The flow begins where samplers do, at N(0, sigma^2 I), and its density is that o
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Seeded, unknown
-from scorefield.likelihood.bound import sde_bound, vlb
+from scorefield.likelihood.bound import even_edges, sde_bound, vlb
 from scorefield.likelihood.cells import Beyond, Later, begins, chain
 from scorefield.likelihood.decoder import Discretised, gaussian
 from scorefield.likelihood.dequantise import truncated_normal, uniform
@@ -120,12 +120,18 @@ class Nats(NamedTuple):
 
 @dataclass(frozen=True)
 class Measured:
-    """What is measured of a batch of examples."""
+    """What is measured of a batch of examples; `edges`: of logsnr, the cells of a vlb."""
 
     denoise: Denoise
     schedule: FlowSchedule
     how: How
     cell: float | None
+    edges: Tensor | None = None
+
+    def even(self, x0: Tensor, seeds: Tensor, cond: Cond | None) -> "Measured":
+        """This with the cells of a vlb even in what these examples, by chance of their own, pay."""
+        noise = Seeded(seeds + (2 * self.how.draws << 32))
+        return replace(self, edges=even_edges(self._steps(x0, cond, noise)))
 
     def often(self, x0: Tensor, seeds: Tensor, cond: Cond | None) -> Nats:
         """The mean of all draws, with its error over them, or over the probes of one."""
@@ -192,7 +198,9 @@ class Measured:
         decoder = Discretised(cell) if cell else gaussian
         given: dict[str, Any] = {"cond": cond, "decoder": decoder, "draws": 1, "noise": noise}
         if self.how.method == "vlb":
-            return vlb(self.denoise, x, Later(self.schedule, floor), cells=CELLS, **given)
+            return vlb(
+                self.denoise, x, Later(self.schedule, floor), cells=CELLS, edges=self.edges, **given
+            )
         levels = chain(self.schedule, floor)
         cells = min(CELLS, len(levels.sigma) - 1)
         return elbo(self.denoise, x, levels, variance=1.0, cells=cells, **given)

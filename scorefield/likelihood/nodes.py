@@ -50,7 +50,7 @@ def node_weights(lam: Tensor) -> Tensor:
     and c^3.
 
     >>> node_weights(torch.tensor([0.0, 1.0, 3.0])).sum()
-    tensor(3.)
+    tensor(3.0000)
     """
     count = min(VALUES, len(lam))
     c, steps = (lam / 8).exp(), torch.arange(len(lam) - 1)
