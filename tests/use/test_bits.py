@@ -238,7 +238,7 @@ def test_it_is_what_the_library_says():
     by_hand = sde_bound(m, x0, m.schedule, "exact", draws=1, noise=noise)  # type: ignore[arg-type]
     torch.testing.assert_close(found.nats, by_hand.log_prob)
     flow = measure(m, x0, How("flow", 2, steps=8))
-    walk = {"solver": Arc(), "levels": path(m.schedule, 8), "noise": noise}
+    walk = {"solver": Arc(), "levels": path(m.schedule, 8), "noise": noise}  # type: ignore[arg-type]
     by_hand = flow_log_prob(m, x0, m.schedule, 2, **walk)  # type: ignore[arg-type]
     torch.testing.assert_close(flow.nats, by_hand.log_prob)
     torch.testing.assert_close(flow.stderr, by_hand.stderr)
