@@ -20,6 +20,7 @@ from benchmarks.wait.ledger import read, write
 SECTIONS: dict[str, str] = {
     "startup": "Start-up",
     "step": "The step around the network",
+    "likelihood": "Likelihood",
 }
 """Module -> heading."""
 OUT = Path("docs/benchmarks/wait.md")

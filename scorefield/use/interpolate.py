@@ -2,6 +2,7 @@
 another."""
 
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple, Unpack
 
@@ -12,6 +13,9 @@ from scorefield.base import BadInput, Watch, quiet
 from scorefield.base.finding import Figure, Findings, Strip
 from scorefield.likelihood import direction, lerp, slerp
 from scorefield.run.open import Run, data_of, device, open_run
+from scorefield.store import Folder
+from scorefield.store.digest import digest
+from scorefield.store.files import meaning_of, read_tensors, to_bytes, write_tensors
 from scorefield.use.asked import at_least, given_examples, idle, label_for, labels_of, out_file
 from scorefield.use.encode import Way, round_trip
 from scorefield.use.plan import Given
@@ -113,4 +117,21 @@ def _direction(run: Run, way: Way, attribute: str, label: str | None) -> Tensor:
         fact = f"the training data have no example of one of the classes {attribute}."
         raise BadInput(fact, "Give two classes that they have.", "attribute")
     of = label_for(label, None, len(index), run.facts.classes)
-    return direction(way.up(data.batch(data.train, index)[0], of), has)
+    file = run.path / "interpolate" / f"{pair[0]}-{pair[1]}.safetensors"
+    return direction(_kept(file, run, way, data.batch(data.train, index)[0], of), has)
+
+
+def _kept(file: Path, run: Run, way: Way, x0: Tensor, label: Tensor | None) -> Tensor:
+    """Latents of x0, from a file that was written of the same weights, data and plan if there is
+    one, and else found and written. It is no more than time: one that cannot be read is found anew,
+    and nothing is written where nothing can be."""
+    follows = {**run.denoiser.state_dict(), "_x0": x0, **({} if label is None else {"_y": label})}
+    how = repr((Folder(run.path).meaning(), way.plan, way.batch, torch.__version__, device()))
+    meaning = digest(to_bytes(follows) + how.encode())
+    with suppress(BadInput):
+        if meaning_of(file) == meaning:
+            return read_tensors(file)["z"]
+    z = way.up(x0, label)
+    with suppress(BadInput):
+        write_tensors(file, {"z": z}, meaning)
+    return z

@@ -34,7 +34,6 @@ NAMES = {
 }
 MADE = ("shuffled", "inverted", "noise")
 """Sets made of the test split: positions in another order, signs turned, and noise."""
-SOLVER = "rk4"
 MOST = 500
 """Examples of a set that are measured unless `n` says otherwise."""
 
@@ -115,7 +114,7 @@ def likelihood(
         for s in sets
     }
     one = next(s for s in sets if s.name == data)
-    words = how_measured(how, said.get("solver") or SOLVER, found[data].dims, cell)
+    words = how_measured(how, said.get("solver"), found[data].dims, cell)
     record = _record(run, how, one, found[data], cell)
     apart = None
     if against is not None:
@@ -144,8 +143,8 @@ def how_of(cell: float | None, **said: Unpack[Words]) -> How:
             raise BadInput(
                 f"`{field}` is of the flow, and the method is {method}.", "Leave it out."
             )
-    solver, scale = build_solver(name or SOLVER), said.get("guidance")
-    if method == "flow" and solver.stochastic:
+    solver, scale = name and build_solver(name), said.get("guidance")
+    if method == "flow" and solver and solver.stochastic:
         raise BadInput(f"the solver {name} is stochastic.", "Use rk4, heun or ddim.")
     at_least("draws", draws := said.get("draws", 2))
     place: Dequantise | None = usual(method, cell)
@@ -160,7 +159,14 @@ def how_of(cell: float | None, **said: Unpack[Words]) -> How:
         )
     guidance = 1.0 if scale is None else scale
     return How(
-        method, _trace(method, said.get("trace")), place, draws, solver, steps, guidance, floor
+        method,
+        _trace(method, said.get("trace")),
+        place,
+        draws,
+        solver or None,
+        steps,
+        guidance,
+        floor,
     )
 
 
@@ -335,7 +341,7 @@ def bits_csv(sets: Sequence[Set], found: Mapping[str, Bits]) -> bytes:
     return text.getvalue().encode()
 
 
-def how_measured(how: How, solver: str, dims: int, cell: float | None) -> str:
+def how_measured(how: How, solver: str | None, dims: int, cell: float | None) -> str:
     """How it was measured, in words."""
     words = []
     if how.method in ("flow", "bound"):
@@ -343,7 +349,8 @@ def how_measured(how: How, solver: str, dims: int, cell: float | None) -> str:
         probes = f"{trace} probe{'s' * (trace != 1)}"
         words.append("exact trace" if trace == "exact" else probes)
     if how.method == "flow":
-        words.append(f"{how.flow_steps} steps of {solver}" + how.floor * " from the floor")
+        usual, steps = "rk4" if how.traces(dims) == "exact" else "arc", how.walk(dims)[1]
+        words.append(f"{steps} steps of {solver or usual}" + how.floor * " from the floor")
     if how.dequantise:
         words.append(f"{how.dequantise} dequantisation")
     elif cell and how.method in ("elbo", "vlb"):

@@ -97,3 +97,24 @@ def test_what_cannot_be_is_refused(run, ends, tmp_path, monkeypatch, words, fact
     with pytest.raises(BadInput, match=fact):
         command.main([str(run), *(str(files.get(w, w)) for w in words)])
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_encodings_of_an_attribute_are_kept(run, ends, tmp_path, monkeypatch):
+    """Read back to the bit, and found anew of another plan or where the file is torn."""
+    module = scorefield.use.interpolate
+    monkeypatch.setattr(module, "ATTRIBUTE", 6)
+    words = ("--from", ends[0], "--between", 1, "--attribute", "8,3")
+    counted = []
+    up = module.Way.up
+    monkeypatch.setattr(module.Way, "up", lambda self, *a: counted.append(1) or up(self, *a))
+    file = run / "interpolate" / "8-3.safetensors"
+    file.unlink(missing_ok=True)
+    x = strip(run, tmp_path, *words)
+    assert (len(counted), file.exists()) == (2, True)
+    assert np.array_equal(strip(run, tmp_path, *words), x)
+    assert len(counted) == 3
+    strip(run, tmp_path, *words, "--steps", 3)
+    assert len(counted) == 5
+    file.write_bytes(file.read_bytes()[:-8])
+    assert np.array_equal(strip(run, tmp_path, *words), x)
+    assert len(counted) == 7

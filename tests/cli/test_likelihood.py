@@ -89,7 +89,7 @@ def test_it_is_what_python_measures(said, run):
 @pytest.mark.parametrize(
     "words, has",
     [
-        (("--method", "flow", "--steps", "4", "--dequantise", "uniform"), "4 steps of rk4"),
+        (("--method", "flow", "--steps", "4", "--dequantise", "uniform"), "4 steps of arc"),
         (("--method", "flow", "--steps", "4", "--trace", "exact", "--n", 1), "exact trace"),
         (("--method", "flow", "--solver", "heun", "--steps", 6, "--trace", 2), "2 probes, 6 steps"),
         (("--method", "elbo"), "a decoder of levels"),
