@@ -32,10 +32,8 @@ class Options(Rows, Sampling, OnRun):
 
 def work(o: Options, bar: Bar) -> Findings:
     from scorefield.use.anagram import anagrams
-    from scorefield.use.asked import Who
 
-    who = Who(o.n, o.seeds, o.labels)
-    return filed(anagrams(o.run, o.views, who, out=o.out, watch=bar, **o.settings))
+    return filed(anagrams(o.order(bar), o.views))
 
 
 main = verb("anagram", Options, work)

@@ -42,12 +42,10 @@ class Options(Rows, Sampling, OnRun):
 
 
 def work(o: Options, bar: Bar) -> Findings:
-    from scorefield.use.asked import Who
     from scorefield.use.edit import Wish, edit_picture
 
     wish = Wish(str(o.input), o.strength, o.mask, o.encode, o.source)
-    who = Who(o.n, o.seeds, o.labels, o.conditions)
-    return filed(edit_picture(o.run, wish, who, out=o.out, watch=bar, **o.settings))
+    return filed(edit_picture(o.order(bar), wish))
 
 
 main = verb("edit", Options, work)

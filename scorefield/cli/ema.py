@@ -27,7 +27,7 @@ class Options(OnRun):
 def work(o: Options, bar: Bar) -> Findings:
     from scorefield.use.average import average
 
-    return average(o.run, o.length, o.images, watch=bar)
+    return average(o.order(bar), o.length, o.images)
 
 
 main = verb("ema", Options, work)

@@ -9,8 +9,6 @@ from scorefield.cli.bar import Bar
 from scorefield.cli.flags import BatchSize, ByFlow, OutPath, Source
 from scorefield.cli.frame import filed, verb
 
-LATENTS = Path("latents.npz")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Options(ByFlow):
@@ -28,7 +26,7 @@ class Options(ByFlow):
     input: Source = None
     decode: Path | None = None
     """Latents to decode, an .npz that encode wrote."""
-    out: OutPath = LATENTS
+    out: OutPath = Path("latents.npz")
     batch: BatchSize = 256
 
 
@@ -38,8 +36,7 @@ def work(o: Options, bar: Bar) -> Findings:
     if (o.input is None) == (o.decode is None):
         raise BadInput("encode needs one of `input` and `decode`.", "Give one of them.")
     make, given = (encode_examples, o.input) if o.input else (decode_latents, o.decode)
-    out = o.out or LATENTS
-    return filed(make(o.run, Path(str(given)), out, batch=o.batch, watch=bar, **o.way))
+    return filed(make(o.order(bar), Path(str(given))))
 
 
 main = verb("encode", Options, work)

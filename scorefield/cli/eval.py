@@ -30,7 +30,7 @@ class Options(Averaged, Sampling):
 def work(o: Options, bar: Bar) -> "Findings":
     from scorefield.use.evaluate import evaluate
 
-    return evaluate(o.run, o.n or 0, seed=o.seed, average=o.average, watch=bar, **o.settings)
+    return evaluate(o.order(bar), o.seed)
 
 
 def after(o: Options, found: "Findings") -> str:

@@ -45,11 +45,7 @@ def work(o: Options, bar: Bar) -> "Findings":
             bar.words = f"error {progress.error:.3g}"
         bar(progress.done, progress.total, "call")
 
-    return tune(
-        o.run, {"steps": o.steps, "solver": o.solver, "guidance": o.guidance}, name=o.name,
-        labels=o.labels, unconditional=o.unconditional, watch=watch,
-        starts=o.starts, rounds=o.rounds, seed=o.seed,
-    )  # fmt: skip
+    return tune(o.order(bar), o.name, o.starts, o.rounds, o.seed, watch)
 
 
 def after(o: Options, found: "Findings") -> str:

@@ -3,11 +3,15 @@
 A verb's options inherit those that it has in common with others, and may set another default.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+
+if TYPE_CHECKING:
+    from scorefield.cli.bar import Bar
+    from scorefield.use.order import Order
 
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """A flag that is there or not, without a --no- twin."""
@@ -67,6 +71,14 @@ class OnRun(Spoken):
     run: Annotated[Path, tyro.conf.Positional]
     """Run folder that `scorefield train` wrote."""
 
+    def order(self, bar: "Bar", **more: Any) -> "Order":
+        """What is asked of the run by these flags, and `more` that is none of them."""
+        from scorefield.use.order import Order
+
+        names = {field.name for field in fields(Order)}
+        said = {f.name: getattr(self, f.name) for f in fields(self) if f.name in names}
+        return Order(**{**said, "watch": bar, **more})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Averaged(OnRun):
@@ -84,11 +96,6 @@ class Sampling:
     solver: SolverSpec = None
     grid: GridSpec = None
     guidance: GuidanceScale = None
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Those of `scorefield.use.plan.settings_of`."""
-        return {name: getattr(self, name) for name in ("steps", "solver", "grid", "guidance")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +115,3 @@ class ByFlow(Averaged):
     label: OneClass = None
     steps: StepCount = "12"
     solver: SolverSpec = "rk4"
-
-    @property
-    def way(self) -> dict[str, Any]:
-        """As the functions of `scorefield.use` take it."""
-        return {name: getattr(self, name) for name in ("label", "average", "steps", "solver")}

@@ -11,8 +11,6 @@ from scorefield.cli.bar import Bar
 from scorefield.cli.flags import ByFlow, OutPath, Source, Strength
 from scorefield.cli.frame import filed, verb
 
-STRIP = Path("strip.png")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Options(ByFlow):
@@ -40,15 +38,14 @@ class Options(ByFlow):
     """Pictures between the two ends."""
     mode: Literal["slerp", "lerp"] = "slerp"
     """Along the arc, which keeps a latent's length, or straight."""
-    out: OutPath = STRIP
+    out: OutPath = Path("strip.png")
 
 
 def work(o: Options, bar: Bar) -> Findings:
     from scorefield.use.interpolate import Towards, interpolate
 
     course = Towards(o.end, o.attribute, o.strength, o.between, o.mode)
-    out = o.out or STRIP
-    return filed(interpolate(o.run, str(o.start), course, out=out, watch=bar, **o.way))
+    return filed(interpolate(o.order(bar), str(o.start), course))
 
 
 main = verb("interpolate", Options, work)

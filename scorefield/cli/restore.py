@@ -46,13 +46,11 @@ class Options(flags.Rows, flags.Sampling, flags.OnRun):
 
 def work(o: Options, bar: Bar) -> "Findings":
     from scorefield.report.files import keep_folder
-    from scorefield.use.asked import Who
     from scorefield.use.restore import Observation, restore_run
 
-    out = o.out or o.run / "restore"
-    of, who = Observation(o.operator, o.noise, o.input, o.measured), Who(o.n, o.seeds, o.labels)
-    found = restore_run(o.run, of, who, method=o.method, out=out, watch=bar, **o.settings)
-    return keep_folder(found.findings, out, found.parts)
+    of = Observation(o.operator, o.noise, o.input, o.measured)
+    found = restore_run(o.order(bar), of, o.method)
+    return keep_folder(found, o.out or o.run / "restore")
 
 
 main = verb("restore", Options, work)

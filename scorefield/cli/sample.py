@@ -65,14 +65,9 @@ class Options(Rows, Sampling, Averaged):
 
 def work(o: Options, bar: Bar) -> "Findings | int":
     from scorefield.report.files import keep_samples
-    from scorefield.use.again import Order, again
-    from scorefield.use.asked import Who
     from scorefield.use.sample import sampled
 
-    who = Who(o.n, o.seeds, o.labels, o.conditions, o.unconditional)
-    order = Order(o.run, who, o.settings, o.guide, o.batch, o.columns, o.out, o.average)
-    order = again(order, o.like) if o.like else order
-    return sampled(order, keep_samples, note, bar)
+    return sampled(o.order(bar), o.like, keep_samples, note)
 
 
 main = verb("sample", Options, work)

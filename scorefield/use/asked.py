@@ -4,7 +4,7 @@ it, or warned of. A setting is named by its `field`."""
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,32 +13,12 @@ from scorefield.base import BadInput, unknown
 from scorefield.base.rows import repeat_labels
 from scorefield.data.readers.given import read_examples
 from scorefield.run.config import DataFacts
-from scorefield.run.open import Run, data_of, open_conditions
+from scorefield.run.open import Run, data_of
 from scorefield.store import claim
 
 LARGEST_LIST = 10_000_000
 FEW = 8
 """Samples of what shows each of them large."""
-
-
-class Who(NamedTuple):
-    """For whom samples are made, in words."""
-
-    n: int | None = None
-    seeds: str | None = None
-    labels: str | None = None
-    conditions: Path | None = None
-    unconditional: bool = False
-
-    def cond(self, run: Run) -> dict[str, Tensor] | None:
-        """The conditions that the file holds."""
-        return None if self.conditions is None else open_conditions(run, self.conditions)
-
-    def classes(self, run: Run) -> list[int] | None:
-        """The class indices, with a warning of those that the run has seen no example of."""
-        labels = None if self.labels is None else labels_of(self.labels, run.facts.classes)
-        warn_absent(labels, run.facts)
-        return labels
 
 
 def how_many(n: int, kind: str) -> str:

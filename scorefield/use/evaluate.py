@@ -4,12 +4,11 @@ import dataclasses
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 from torch import Tensor
 
-import scorefield
 from scorefield.base import BadInput, Cond, Watch, quiet
 from scorefield.base.finding import Figure, Findings
 from scorefield.base.rows import repeat_labels
@@ -17,45 +16,35 @@ from scorefield.catalogue.spec import build, names
 from scorefield.data import Data
 from scorefield.draw import draw
 from scorefield.measure import Judge, Outcome, Reference, train_judge
-from scorefield.run.open import Run, data_of, device, open_run
+from scorefield.run.open import Run, data_of
 from scorefield.store import claim, exists, keep_model, open_model, read_json, write_findings
 from scorefield.use.asked import at_least, check_guided, warn_guidance
-from scorefield.use.plan import Given, asked_of, plan_of, settings_of
+from scorefield.use.order import Order, versions
+from scorefield.use.plan import asked_of, plan_of
 
 LOOKS = 240_000
 """Examples that a judge is trained on, repeats counted: 4 epochs of 60,000, at most 30."""
 
 
-def evaluate(
-    path: Path,
-    n: int = 1000,
-    *,
-    seed: int = 0,
-    average: float | None = None,
-    watch: Watch = quiet,
-    **given: Unpack[Given],
-) -> Findings:
-    """Every measure of the catalogue on n samples of the run at `path`, classes in turn, sample i
-    from `seed + i`. Writes eval.json there, unless that has more samples of the same weights; the
-    record has a `digest` if it was written."""
+def evaluate(order: Order, seed: int = 0) -> Findings:
+    """Every measure of the catalogue on n samples of the run, classes in turn, sample i from
+    `seed + i`. Writes eval.json there, unless that has more samples of the same weights; the record
+    has a `digest` if it was written."""
+    n, run, settings = order.n or 0, order.opened, order.settings
     at_least("n", n, 2)
-    run = open_run(path, average)
-    target, facts, settings = path / "eval.json", run.facts, settings_of(run, **given)
-    claim(target, path / "judge.json", field="run")
-    check_guided(given.get("guidance"), bool(facts.classes or facts.conditions.keys))
+    target, facts = order.path / "eval.json", run.facts
+    claim(target, order.path / "judge.json", field="run")
+    check_guided(order.guidance, bool(facts.classes or facts.conditions.keys))
     if facts.classes:
         warn_guidance(settings["grid"], settings["guidance"])
-    data = data_of(run)
+    data, denoiser = data_of(run), order.denoiser
     labels, cond = _conditions(run, data, n)
-    denoiser = run.denoiser.to(device())
-    asked = asked_of(
-        denoiser, n, seeds=range(seed, seed + n), labels=None if cond else labels, cond=cond
-    )
+    asked = asked_of(denoiser, seeds=range(seed, seed + n), cond=cond)
     plan = plan_of(denoiser, bool(asked.cond), **settings)
-    drawn = draw(denoiser, plan, asked, denoiser.shape, watch=watch)
+    drawn = draw(denoiser, plan, asked, denoiser.shape, watch=order.watch)
     judge = accuracy = None
     if len(facts.classes) > 1 and data.is_image:
-        judge, accuracy = judge_of(path, data, watch)
+        judge, accuracy = judge_of(order.path, data, order.watch)
     elif data.is_image:
         warnings.warn(
             "no labels, so no judge: pixels compared as they are, which says little of pictures",
@@ -64,27 +53,30 @@ def evaluate(
     found = measures_of(drawn.x, Reference(data, judge, n, labels if judge else None))
     record = {
         "images_seen": run.images_seen,
-        "average": average,
+        "average": order.average,
         **settings,
-        "grid": given.get("grid") or run.config.sample.grid,
+        "grid": order.grid or run.config.sample.grid,
         "network_calls": round(drawn.calls),
         "samples_per_second": round(n / drawn.seconds, 1),
         "judge": judge and {"name": judge.name, "version": judge.version, "accuracy": accuracy},
-        "versions": {"scorefield": scorefield.__version__, "torch": torch.__version__},
+        "versions": versions(),
         **found.record,
     }
-    result = findings(str(path), record, found.figures)
+    result = findings(str(order.run), record, found.figures)
     return result if _is_fuller(target, record) else write_findings(target, result)
 
 
 def _conditions(run: Run, data: Data, n: int) -> tuple[Tensor | None, Cond | None]:
     """The classes and all conditions of n samples: classes in turn, or the conditions of held-out
     examples, as there are no others to ask for."""
-    if run.facts.conditions.keys:
+    facts = run.facts
+    if facts.conditions.keys:
         _, cond = data.batch(data.test, torch.arange(n) % len(data.test))
         return cond.get("label"), cond
-    classes = run.facts.classes
-    return repeat_labels(run.facts.drawn, n, len(classes)) if classes else None, None
+    if not facts.classes:
+        return None, None
+    labels = repeat_labels(facts.drawn, n, len(facts.classes))
+    return labels, {"label": labels}
 
 
 def judge_of(folder: Path, data: Data, watch: Watch = quiet) -> tuple[Judge, float]:
