@@ -38,15 +38,9 @@ class Options(OnRun, Rows):
 
 def work(o: Options, bar: Bar) -> "Findings":
     from scorefield.report.strips import keep
-    from scorefield.use.asked import seeds_of
     from scorefield.use.compare import compare_run
 
-    out, seeds = o.out or o.run / "compare", seeds_of(o.n, o.seeds)
-    given = {name: getattr(o, name) for name in ("steps", "grid", "guidance")}
-    found, result = compare_run(
-        o.run, seeds, solvers=o.solvers, labels=o.labels, out=out, watch=bar, **given
-    )
-    return keep(found, result, out)
+    return keep(*compare_run(o.order(bar), o.solvers), o.out or o.run / "compare")
 
 
 def after(o: Options, found: "Findings") -> str:

@@ -55,21 +55,15 @@ class Options(flags.Averaged):
     out: flags.OutPath = None
 
 
-WORDS = ("method", "trace", "dequantise", "draws", "solver", "steps", "floor", "guidance")
-
-
 def work(o: Options, bar: Bar) -> int:
     from scorefield.report.pixels import curves
-    from scorefield.run.open import open_run
     from scorefield.store import alone, write_bytes, write_findings, write_png
-    from scorefield.use.likelihood import likelihood
+    from scorefield.use.likelihood import Words, likelihood
 
     folder = o.run / "likelihood"
     out = o.out or folder / f"{o.method}.csv"
-    found = likelihood(
-        open_run(o.run, o.average), o.data, out=out, against=o.against, n=o.n, batch=o.batch,
-        unconditional=o.unconditional, watch=bar, **{name: getattr(o, name) for name in WORDS},
-    )  # fmt: skip
+    words = Words(o.method, o.trace, o.dequantise, o.draws, o.floor)
+    found = likelihood(o.order(bar), words, o.data, o.against)
     with alone(folder, wait=True):
         write_bytes(out, found.rows)
         if found.against:

@@ -7,6 +7,7 @@ from scorefield.store.export import (
     from_png,
     read_tag,
     tagged,
+    to_csv,
     to_png,
     write_gif,
     write_npz,
