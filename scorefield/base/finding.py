@@ -141,7 +141,8 @@ class Findings:
     """What a verb found of a run, and how.
 
     `record`: further keys of the JSON. `arrays`: what goes into an .npz, and `pictures`, by the
-    names of their files: x0 of one each; neither into the JSON.
+    names of their files: x0 of one each; neither into the JSON. `next`: what a person may do, or
+    where to look.
     """
 
     verb: str
@@ -151,6 +152,7 @@ class Findings:
     record: Mapping[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, Tensor] = field(default_factory=dict)
     pictures: Mapping[str, Tensor] = field(default_factory=dict)
+    next: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object: `record` and keyed figures at its top, beside verb, run, how and items."""

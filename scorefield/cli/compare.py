@@ -43,10 +43,4 @@ def work(o: Options, bar: Bar) -> "Findings":
     return keep(*compare_run(o.order(bar), o.solvers), o.out or o.run / "compare")
 
 
-def after(o: Options, found: "Findings") -> str:
-    from scorefield.use.compare import FILES
-
-    return f"written: {', '.join(str((o.out or o.run / 'compare') / name) for name in FILES)}"
-
-
-main = verb("compare", Options, work, after=after)
+main = verb("compare", Options, work)

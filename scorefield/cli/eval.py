@@ -33,8 +33,4 @@ def work(o: Options, bar: Bar) -> "Findings":
     return evaluate(o.order(bar), o.seed)
 
 
-def after(o: Options, found: "Findings") -> str:
-    return f"written: {o.run / 'eval.json'}" if "digest" in found.record else ""
-
-
-main = verb("eval", Options, work, after=after)
+main = verb("eval", Options, work)

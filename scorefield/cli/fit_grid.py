@@ -48,8 +48,4 @@ def work(o: Options, bar: Bar) -> "Findings":
     return tune(o.order(bar), o.name, o.starts, o.rounds, o.seed, watch)
 
 
-def after(o: Options, found: "Findings") -> str:
-    return f"use it: scorefield sample {o.run} --grid {found.record['name']}"
-
-
-main = verb("fit-grid", Options, work, after=after)
+main = verb("fit-grid", Options, work)

@@ -37,8 +37,4 @@ def work(o: Options, bar: Bar) -> Findings:
     return classify(o.run, o.images, width=o.width, blocks=o.blocks, seed=o.seed, watch=watch)
 
 
-def after(o: Options, found: Findings) -> str:
-    return f"use it: scorefield sample {o.run} --guide classifier --guidance 2"
-
-
-main = verb("train-classifier", Options, work, after=after)
+main = verb("train-classifier", Options, work)

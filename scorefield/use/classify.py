@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ def classify(
         watch=lambda s: watch(*s),
     )
     keep_classifier(noisy, path)
-    return findings(noisy.about, str(path))
+    use = f"use it: scorefield sample {path} `guide` classifier `guidance` 2"
+    return replace(findings(noisy.about, str(path)), next=use)
 
 
 def keep_classifier(noisy: NoisyClassifier, folder: Path) -> None:

@@ -261,7 +261,8 @@ def compare_run(order: Order, solvers: str | None) -> tuple[Comparison, Findings
     check_guided(order.guidance, bool(chosen))
     if chosen:
         warn_guidance(settings["grid"], guidance)
-    claim_folder(order.out or order.path / "compare", *FILES)
+    out = order.out or order.path / "compare"
+    claim_folder(out, *FILES)
     data = data_of(run)
     judged = len(classes) > 1 and data.is_image
     judge = judge_of(order.path, data, order.watch)[0] if judged else None
@@ -282,7 +283,8 @@ def compare_run(order: Order, solvers: str | None) -> tuple[Comparison, Findings
         "judge": judge and {"name": judge.name, "version": judge.version},
         "versions": versions(),
     }
-    return found, findings(found, str(order.run), record)
+    written = f"written: {', '.join(str(out / name) for name in FILES)}"
+    return found, replace(findings(found, str(order.run), record), next=written)
 
 
 def figures_of(d: measure.Distance | None, q: measure.Quality | None) -> dict[str, Any]:

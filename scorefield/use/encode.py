@@ -20,7 +20,7 @@ from scorefield.draw import Asked, CountedRows, Plan, draw
 from scorefield.likelihood import path as path_of
 from scorefield.run.open import build_solver
 from scorefield.solve import Solver, encode
-from scorefield.use.asked import at_least, count, given_examples, how_many, label_for
+from scorefield.use.asked import count, given_examples, how_many, label_for
 from scorefield.use.order import Order
 
 SOLVER, STEPS, LATENTS = "rk4", 12, "latents.npz"
@@ -38,7 +38,6 @@ class Way(NamedTuple):
     def of(cls, order: Order) -> "Way":
         """On the levels of `path`. Raises BadInput for a solver that has no way back."""
         solver, schedule = order.solver or SOLVER, order.opened.schedule
-        at_least("batch", order.batch)
         method = build_solver(solver)
         if not _one_step(method):
             known = [name for name in catalogue.solvers if _one_step(build_solver(name))]

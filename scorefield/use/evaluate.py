@@ -63,7 +63,9 @@ def evaluate(order: Order, seed: int = 0) -> Findings:
         **found.record,
     }
     result = findings(str(order.run), record, found.figures)
-    return result if _is_fuller(target, record) else write_findings(target, result)
+    if _is_fuller(target, record):
+        return result
+    return write_findings(target, dataclasses.replace(result, next=f"written: {target}"))
 
 
 def _conditions(run: Run, data: Data, n: int) -> tuple[Tensor | None, Cond | None]:

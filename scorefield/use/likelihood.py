@@ -73,8 +73,7 @@ def likelihood(order: Order, words: Words, data: str, against: str | None) -> Li
     run, own = order.opened, data_of(order.opened)
     cell = cell_of(own)
     how = how_of(cell, order, words)
-    for field in ("n", "batch"):
-        at_least(field, getattr(order, field))
+    at_least("n", order.n)
     _claim(order, how.method, against)
     names = [data]
     if against is not None:

@@ -14,7 +14,8 @@ from scorefield.catalogue.plans import guide_specs
 from scorefield.catalogue.spec import parsed
 from scorefield.denoise import Denoiser
 from scorefield.run.open import Run, device, open_conditions, open_run
-from scorefield.use.asked import labels_of, out_file, seeds_of, warn_absent
+from scorefield.store import claim
+from scorefield.use.asked import at_least, labels_of, numbers, warn_absent
 from scorefield.use.plan import Given, settings_of
 
 
@@ -43,6 +44,10 @@ class Order:
     columns: int | None = None
     out: Path | None = None
     watch: Watch = quiet
+
+    def __post_init__(self) -> None:
+        at_least("batch", self.batch)
+        at_least("columns", self.columns)
 
     @cached_property
     def path(self) -> Path:
@@ -88,12 +93,32 @@ class Order:
         return None if self.conditions is None else open_conditions(self.opened, self.conditions)
 
     def chosen_seeds(self, default: int = 100) -> list[int]:
-        """A seed for each sample, by default as many."""
-        return seeds_of(self.n, self.seeds, default)
+        """Seeds from `n` and `seeds`: one per sample; by default 0 to n-1, and `default` of them.
+
+        >>> Order(None, seeds="3,5").chosen_seeds(), Order(None, n=2).chosen_seeds()
+        ([3, 5], [0, 1])
+        """
+        n = self.n
+        at_least("n", n)
+        if self.seeds is None:
+            return list(range(default if n is None else n))
+        seeds = numbers(self.seeds, "seeds")
+        if n is not None and len(seeds) != n:
+            raise BadInput(
+                f"`seeds` has {len(seeds)} seeds and `n` asks for {n} samples.",
+                "Give as many seeds as samples, or only one of the two.",
+                "seeds",
+            )
+        return seeds
 
     def place(self, default: str | Path, *suffixes: str) -> Path:
         """The file to write, of one of these kinds, tried before any work is done."""
-        return out_file(self.out or Path(default), *suffixes)
+        out = self.out or Path(default)
+        if out.suffix not in suffixes:
+            fact = f"`out` is {out}."
+            raise BadInput(fact, f"Give a name that ends in {' or '.join(suffixes)}.", "out")
+        claim(out)
+        return out
 
 
 def versions() -> dict[str, str]:

@@ -19,7 +19,7 @@ from scorefield.draw.shards import Shards
 from scorefield.store import alone, claim, sweep_torn
 from scorefield.train import Elsewhere, Team
 from scorefield.use.again import Like, again, check_like, words
-from scorefield.use.asked import at_least, check_guided, how_many, idle, warn_depth, warn_guidance
+from scorefield.use.asked import check_guided, how_many, idle, warn_depth, warn_guidance
 from scorefield.use.bulk import about, checkpoint, fill
 from scorefield.use.classify import NoisyClassifier, open_classifier
 from scorefield.use.film import check_film, film
@@ -50,9 +50,7 @@ class _Job(NamedTuple):
     shards: Shards
     classifier: NoisyClassifier | None
     out: Path
-    columns: int | None
-    words: dict[str, Any]
-    single: int | None
+    made: Samples
 
 
 def sampled(
@@ -109,9 +107,7 @@ def _done(
         if not team.is_main:
             return 0
         sweep_torn(out)
-        label = (shards.asked.rows(0, len(shards)).cond or {}).get("label")
-        seeds, scaling, names = shards.asked.seeds, shards.denoiser.scaling, run.facts.classes
-        keep(Samples(pieces, seeds, label, scaling, job.columns, names, job.words, job.single), out)
+        keep(job.made._replace(pieces=pieces), out)
     except KeyboardInterrupt as stop:
         if shards.count == 1:
             raise
@@ -120,7 +116,7 @@ def _done(
         raise KeyboardInterrupt(_left(shards)) from stop
     shards.remove()
     seconds, steps = time.monotonic() - began, shards.plan.steps
-    n = len(shards) if job.single is None else 1
+    n = len(shards) if job.made.single is None else 1
     record = {
         "out": str(out), "n": n, "steps": steps, "seconds": round(seconds, 3),
         "shards": shards.count, "resumed": resumed,
@@ -138,8 +134,6 @@ def _left(shards: Shards) -> str:
 def _read(order: Order, like: Like | None, held: ExitStack | None) -> _Job:
     """Read the words and the run, and refuse what cannot be done; hold the place of the result."""
     run, cond, single = order.opened, order.cond, like and like.index
-    for field in ("batch", "columns"):
-        at_least(field, getattr(order, field))
     if like:
         check_like(like, {"checkpoint": checkpoint(run)})  # first: what is wrong then is clear
     usual = SHOWN[len(run.facts.shape) > 1] if _is_film(order) else 100
@@ -167,7 +161,10 @@ def _read(order: Order, like: Like | None, held: ExitStack | None) -> _Job:
     parts = out.with_name(f"{out.name}.parts")
     shards = Shards(parts, run.denoiser, plan, asked, order.batch, job)
     own = len(labels) if labels and 1 < len(labels) <= min(n, 20) else None
-    return _Job(order, shards, noisy, out, order.columns or own, said, single)
+    label, scaling = (asked.rows(0, len(shards)).cond or {}).get("label"), run.denoiser.scaling
+    made = Samples((), asked.seeds, label, scaling, order.columns or own, run.facts.classes, said,
+                   single)  # fmt: skip
+    return _Job(order, shards, noisy, out, made)
 
 
 def _is_film(order: Order) -> bool:

@@ -66,7 +66,10 @@ def tune(
     schedule, scale = run.config.objective.schedule, guidance if cond else None
     fitted = dataclasses.replace(fitted, solver=solver, schedule=schedule, guidance=scale)
     write_json(target, fitted.to_json())
-    return findings({name: fitted}, str(order.run), out=str(target), name=name, **fitted.to_json())
+    record = {"out": str(target), "name": name, **fitted.to_json()}
+    found = findings({name: fitted}, str(order.run), **record)
+    use = f"use it: scorefield sample {order.run} `grid` {name}"
+    return dataclasses.replace(found, next=use)
 
 
 def findings(grids: Mapping[str, FittedGrid], run: str, **record: Any) -> Findings:
