@@ -1,14 +1,9 @@
 """`scorefield anagram RUN`."""
 
-from dataclasses import dataclass
-
-from scorefield.base.finding import Findings
-from scorefield.cli.bar import Bar
 from scorefield.cli.flags import OnRun, OutPath, Rows, Sampling
-from scorefield.cli.frame import filed, verb
+from scorefield.cli.frame import Bar, Found, filed, verb
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(Rows, Sampling, OnRun):
     """Make pictures (8, or as many as seeds) that show one class or another as one looks at them:
     a row for each view. Writes a .png.
@@ -30,7 +25,7 @@ class Options(Rows, Sampling, OnRun):
     out: OutPath = None
 
 
-def work(o: Options, bar: Bar) -> Findings:
+def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.anagram import anagrams
 
     return filed(anagrams(o.order(bar), o.views))

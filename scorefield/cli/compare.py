@@ -1,17 +1,9 @@
 """`scorefield compare RUN`."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from scorefield.cli.bar import Bar
 from scorefield.cli.flags import GridSpec, GuidanceScale, OnRun, OutPath, Rows, StepCount
-from scorefield.cli.frame import verb
-
-if TYPE_CHECKING:
-    from scorefield.base.finding import Findings
+from scorefield.cli.frame import Bar, Found, verb
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(OnRun, Rows):
     """Compare solvers on a run, from the same seeds: how far each is from the model's own
     probability flow, Frechet distance beside its real-vs-real floor, class agreement, network
@@ -36,7 +28,7 @@ class Options(OnRun, Rows):
     out: OutPath = None
 
 
-def work(o: Options, bar: Bar) -> "Findings":
+def work(o: Options, bar: Bar) -> Found:
     from scorefield.report.strips import keep
     from scorefield.use.compare import compare_run
 

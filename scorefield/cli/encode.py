@@ -1,16 +1,12 @@
 """`scorefield encode RUN`."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from scorefield.base.errors import BadInput
-from scorefield.base.finding import Findings
-from scorefield.cli.bar import Bar
 from scorefield.cli.flags import BatchSize, ByFlow, OutPath, Source
-from scorefield.cli.frame import filed, verb
+from scorefield.cli.frame import Bar, Found, filed, verb
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(ByFlow):
     """Take examples up the model's probability flow, to the noise that the flow would make them
     of, and back again; says how far from themselves they come back. The latents, with the labels
@@ -30,7 +26,7 @@ class Options(ByFlow):
     batch: BatchSize = 256
 
 
-def work(o: Options, bar: Bar) -> Findings:
+def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.encode import decode_latents, encode_examples
 
     if (o.input is None) == (o.decode is None):

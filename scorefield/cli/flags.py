@@ -5,7 +5,7 @@ A verb's options inherit those that it has in common with others, and may set an
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, dataclass_transform
 
 import tyro
 
@@ -56,15 +56,21 @@ CondFile = Annotated[Path | None, flag("An .npz of conditions, whose rows are ta
 NoCond = Annotated[Switch, flag("Without any class or other condition.")]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Spoken:
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+class Flags:
+    """Flags are the fields of a frozen dataclass, which is what inherits this."""
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
+
+
+class Spoken(Flags):
     """Of every verb."""
 
     json: Switch = False
     """Print one JSON object instead of text."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class OnRun(Spoken):
     """Of a verb that works on a run."""
 
@@ -80,7 +86,6 @@ class OnRun(Spoken):
         return Order(**{**said, "watch": bar, **more})
 
 
-@dataclass(frozen=True, kw_only=True)
 class Averaged(OnRun):
     """Of a verb that may work with another average of the weights."""
 
@@ -88,8 +93,7 @@ class Averaged(OnRun):
     """Length of an average of the weights that scorefield ema made (default: that of training)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
+class Sampling(Flags):
     """How samples are made; what is not given is the run's own."""
 
     steps: StepCount = None
@@ -98,8 +102,7 @@ class Sampling:
     guidance: GuidanceScale = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rows:
+class Rows(Flags):
     """For whom samples are made."""
 
     n: RowCount = None
@@ -108,7 +111,6 @@ class Rows:
     labels: ClassList = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class ByFlow(Averaged):
     """Of a verb that walks the flow both ways, by a deterministic solver of one step."""
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from scorefield.base.errors import BadInput
 from scorefield.cli.bar import Bar, above
@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from scorefield.base.finding import Findings
 
 T = TypeVar("T")
+Found: TypeAlias = "Findings | int"
+"""What a verb gives: one that has said what there is to say, the exit code."""
 
 
 def verb(
     name: str,
     kind: type[T],
-    work: "Callable[[T, Bar], Findings | int]",
+    work: Callable[[T, Bar], Found],
     default: T | None = None,
 ) -> Callable[[list[str]], int]:
     """The `main` of a verb: flags -> findings -> text or JSON -> exit code. A verb that has said

@@ -1,14 +1,11 @@
 """`scorefield likelihood RUN`."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 from scorefield.cli import flags
-from scorefield.cli.bar import Bar
-from scorefield.cli.frame import note, show, verb
+from scorefield.cli.frame import Bar, note, show, verb
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(flags.Averaged):
     """How likely are data under a run: bits a dimension, per example and on average with errors.
     Writes RUN/likelihood/METHOD.json and METHOD.csv; with --against a histogram too.

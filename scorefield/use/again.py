@@ -28,7 +28,7 @@ class Like(NamedTuple):
     index: int | None = None
 
 
-def words(order: Order, job: Mapping[str, Any], conditional: bool) -> dict[str, Any]:
+def tag_of(order: Order, job: Mapping[str, Any], conditional: bool) -> dict[str, Any]:
     """What a picture carries: the order, with what it left to the run said, and the job."""
     said = {name: getattr(order, name) for name in WORDS}
     said |= {name: job[name] for name in ("seeds", "labels", "steps", "solver", "batch")}

@@ -30,7 +30,7 @@ from scorefield.tune import FittedGrid, flow_levels
 from scorefield.use.asked import check_guided, counts, idle, labels_of, warn_absent, warn_guidance
 from scorefield.use.evaluate import judge_of
 from scorefield.use.order import Order, versions
-from scorefield.use.plan import asked_of, build_grid
+from scorefield.use.plan import asked_of, build_grid, schedule_of
 
 SOLVERS = ("ddim", "dpmpp2m", "unipc2", "arc", "sde-dpmpp2m")
 STEPS = "5,10,20,50"
@@ -165,14 +165,11 @@ def compare(
     A method that gives up, or whose samples are not finite, says so in its cell. Raises BadInput if
     the reference itself is not finite, and for a wrong guidance.
     """
-    if denoiser.schedule is None or not denoiser.shape:
-        raise BadInput(
-            "the denoiser has no schedule or shape.", "Give Denoiser(schedule=..., shape=...)."
-        )
+    schedule = schedule_of(denoiser)
     if fine < 2:
         raise BadInput(f"fine is {fine}.", "Use at least 2.")
     n, few = len(asked.seeds), min(len(asked.seeds), CHECKED)
-    per_eval, schedule = 2 if asked.cond and guidance != 1 else 1, denoiser.schedule
+    per_eval = 2 if asked.cond and guidance != 1 else 1
     every = Method("the flow itself", "", fine, FLOW, flow_levels(schedule, fine))
     half = every._replace(steps=fine // 2, levels=flow_levels(schedule, fine // 2))
     planned = [m.steps * m.solver.evals * n * per_eval for m in (every, *methods)]

@@ -62,7 +62,17 @@ def evaluate(order: Order, seed: int = 0) -> Findings:
         "versions": versions(),
         **found.record,
     }
-    result = findings(str(order.run), record, found.figures)
+    how = (
+        f"{n:,} samples of {settings['solver']}, {settings['steps']} steps on {record['grid']}, "
+        f"guidance {settings['guidance']:g}: {record['network_calls']} network calls each, "
+        f"{record['samples_per_second']:g} samples a second; {record['n_test']:,} held-out "
+        f"examples of {record['data']}; measured in: {record['feature_space']}"
+    )
+    figures = found.figures
+    if accuracy is not None:
+        words = "Of the classifier that judges samples, on held-out data."
+        figures = (*figures, Figure("Judge's accuracy", accuracy, unit="%", words=words))
+    result = Findings("eval", str(order.run), how, figures, record)
     if _is_fuller(target, record):
         return result
     return write_findings(target, dataclasses.replace(result, next=f"written: {target}"))
@@ -112,21 +122,6 @@ def measures_of(x0: Tensor, reference: Reference) -> Outcome:
     for one in found:
         record |= one.record
     return Outcome(record, tuple(figure for one in found for figure in one.figures))
-
-
-def findings(run: str, r: Mapping[str, Any], figures: tuple[Figure, ...]) -> Findings:
-    """The figures of an evaluation, whose JSON is the record."""
-    how = (
-        f"{r['n_samples']:,} samples of {r['solver']}, {r['steps']} steps on {r['grid']}, guidance "
-        f"{r['guidance']:g}: {r['network_calls']} network calls each, {r['samples_per_second']:g} "
-        f"samples a second; {r['n_test']:,} held-out examples of {r['data']}; measured in: "
-        f"{r['feature_space']}"
-    )
-    if r["judge"]:
-        words = "Of the classifier that judges samples, on held-out data."
-        accuracy = Figure("Judge's accuracy", r["judge"]["accuracy"], unit="%", words=words)
-        figures = (*figures, accuracy)
-    return Findings("eval", run, how, figures, r)
 
 
 def _is_fuller(target: Path, record: Mapping[str, Any]) -> bool:

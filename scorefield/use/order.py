@@ -16,7 +16,7 @@ from scorefield.denoise import Denoiser
 from scorefield.run.open import Run, device, open_conditions, open_run
 from scorefield.store import claim
 from scorefield.use.asked import at_least, labels_of, numbers, warn_absent
-from scorefield.use.plan import Given, settings_of
+from scorefield.use.plan import settings_of
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,9 @@ class Order:
         return any(parsed(part).name == "classifier" for part in guide_specs(self.guide))
 
     @property
-    def given(self) -> Given:
-        """What is said of how to sample."""
-        return Given(steps=self.steps, solver=self.solver, grid=self.grid, guidance=self.guidance)
-
-    @property
     def settings(self) -> dict[str, Any]:
         """Those of `plan_of`."""
-        return settings_of(self.opened, **self.given)
+        return settings_of(self.opened, self.steps, self.solver, self.grid, self.guidance)
 
     @cached_property
     def classes(self) -> list[int] | None:

@@ -18,7 +18,7 @@ from scorefield.data.sets import Scaling
 from scorefield.draw.shards import Shards
 from scorefield.store import alone, claim, sweep_torn
 from scorefield.train import Elsewhere, Team
-from scorefield.use.again import Like, again, check_like, words
+from scorefield.use.again import Like, again, check_like, tag_of
 from scorefield.use.asked import check_guided, how_many, idle, warn_depth, warn_guidance
 from scorefield.use.bulk import about, checkpoint, fill
 from scorefield.use.classify import NoisyClassifier, open_classifier
@@ -154,7 +154,7 @@ def _read(order: Order, like: Like | None, held: ExitStack | None) -> _Job:
     plan = plan_of(run.denoiser, bool(asked.cond), guide=guide, **settings)
     job = about(run, asked, settings, order.batch, labels, told)
     check_like(like, job)
-    said = words(order, job, bool(asked.cond))
+    said = tag_of(order, job, bool(asked.cond))
     if single is not None:  # with its batch, which decides its last bits
         said["index"], (at, single) = single, divmod(single, order.batch)
         asked = asked.rows(at * order.batch, min((at + 1) * order.batch, n))

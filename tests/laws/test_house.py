@@ -17,7 +17,7 @@ WALKERS = {"solve", "draw", "likelihood"}
 SURFACE_MOST = 0.54  # to end at .40
 TESTS_MOST = 1.17  # for each line of code; to end at 1.1
 LONG_LEFT: set[str] = set()
-VERBS = {"Options", "main", "work", "after", "findings"}
+VERBS = {"Options", "main", "work", "findings"}
 """Each verb's own; it is known by its module."""
 RECIPES = {
     *("checkerboard", "cifar10", "digits", "eight_gaussians", "fashion_mnist", "folder"),
@@ -25,7 +25,7 @@ RECIPES = {
 }
 """A recipe has the name of its data."""
 NAMES_LEFT = {
-    *("Drawn", "Plan", "bar", "draw"),
+    *("Drawn", "Plan", "draw"),
     *("Method", "Progress", "chain", "fit", "load", "measure"),
 }
 
