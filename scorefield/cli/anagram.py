@@ -28,7 +28,7 @@ class Options(Rows, Sampling, OnRun):
 def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.anagram import anagrams
 
-    return filed(anagrams(o.order(bar), o.views))
+    return filed(anagrams(o.request(bar), o.views))
 
 
 main = verb("anagram", Options, work)

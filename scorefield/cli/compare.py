@@ -32,7 +32,7 @@ def work(o: Options, bar: Bar) -> Found:
     from scorefield.report.strips import keep
     from scorefield.use.compare import compare_run
 
-    return keep(*compare_run(o.order(bar), o.solvers), o.out or o.run / "compare")
+    return keep(*compare_run(o.request(bar), o.solvers), o.out or o.run / "compare")
 
 
 main = verb("compare", Options, work)

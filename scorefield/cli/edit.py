@@ -41,7 +41,7 @@ def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.edit import Wish, edit_picture
 
     wish = Wish(str(o.input), o.strength, o.mask, o.encode, o.source)
-    return filed(edit_picture(o.order(bar), wish))
+    return filed(edit_picture(o.request(bar), wish))
 
 
 main = verb("edit", Options, work)

@@ -22,7 +22,7 @@ class Options(OnRun):
 def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.average import average
 
-    return average(o.order(bar), o.length, o.images)
+    return average(o.request(bar), o.length, o.images)
 
 
 main = verb("ema", Options, work)

@@ -32,7 +32,7 @@ def work(o: Options, bar: Bar) -> Found:
     if (o.input is None) == (o.decode is None):
         raise BadInput("encode needs one of `input` and `decode`.", "Give one of them.")
     make, given = (encode_examples, o.input) if o.input else (decode_latents, o.decode)
-    return filed(make(o.order(bar), Path(str(given))))
+    return filed(make(o.request(bar), Path(str(given))))
 
 
 main = verb("encode", Options, work)

@@ -22,7 +22,7 @@ class Options(Averaged, Sampling):
 def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.evaluate import evaluate
 
-    return evaluate(o.order(bar), o.seed)
+    return evaluate(o.request(bar), o.seed)
 
 
 main = verb("eval", Options, work)

@@ -41,7 +41,7 @@ def work(o: Options, bar: Bar) -> Found:
             bar.words = f"error {progress.error:.3g}"
         bar(progress.done, progress.total, "call")
 
-    return tune(o.order(bar), o.name, o.starts, o.rounds, o.seed, watch)
+    return tune(o.request(bar), o.name, o.starts, o.rounds, o.seed, watch)
 
 
 main = verb("fit-grid", Options, work)

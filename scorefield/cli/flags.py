@@ -11,7 +11,7 @@ import tyro
 
 if TYPE_CHECKING:
     from scorefield.cli.bar import Bar
-    from scorefield.use.order import Order
+    from scorefield.use.request import Request
 
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """A flag that is there or not, without a --no- twin."""
@@ -77,13 +77,13 @@ class OnRun(Spoken):
     run: Annotated[Path, tyro.conf.Positional]
     """Run folder that `scorefield train` wrote."""
 
-    def order(self, bar: "Bar", **more: Any) -> "Order":
+    def request(self, bar: "Bar", **more: Any) -> "Request":
         """What is asked of the run by these flags, and `more` that is none of them."""
-        from scorefield.use.order import Order
+        from scorefield.use.request import Request
 
-        names = {field.name for field in fields(Order)}
+        names = {field.name for field in fields(Request)}
         said = {f.name: getattr(self, f.name) for f in fields(self) if f.name in names}
-        return Order(**{**said, "watch": bar, **more})
+        return Request(**{**said, "watch": bar, **more})
 
 
 class Averaged(OnRun):

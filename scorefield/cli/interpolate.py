@@ -41,7 +41,7 @@ def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.interpolate import Towards, interpolate
 
     course = Towards(o.end, o.attribute, o.strength, o.between, o.mode)
-    return filed(interpolate(o.order(bar), str(o.start), course))
+    return filed(interpolate(o.request(bar), str(o.start), course))
 
 
 main = verb("interpolate", Options, work)

@@ -60,7 +60,7 @@ def work(o: Options, bar: Bar) -> int:
     folder = o.run / "likelihood"
     out = o.out or folder / f"{o.method}.csv"
     words = Words(o.method, o.trace, o.dequantise, o.draws, o.floor)
-    found = likelihood(o.order(bar), words, o.data, o.against)
+    found = likelihood(o.request(bar), words, o.data, o.against)
     with alone(folder, wait=True):
         write_bytes(out, found.rows)
         if found.against:

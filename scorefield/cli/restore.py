@@ -42,7 +42,7 @@ def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.restore import Observation, restore_run
 
     of = Observation(o.operator, o.noise, o.input, o.measured)
-    found = restore_run(o.order(bar), of, o.method)
+    found = restore_run(o.request(bar), of, o.method)
     return keep_folder(found, o.out or o.run / "restore")
 
 

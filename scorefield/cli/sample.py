@@ -61,7 +61,7 @@ def work(o: Options, bar: Bar) -> Found:
     from scorefield.report.files import keep_samples
     from scorefield.use.sample import sampled
 
-    return sampled(o.order(bar), o.like, keep_samples, note)
+    return sampled(o.request(bar), o.like, keep_samples, note)
 
 
 main = verb("sample", Options, work)

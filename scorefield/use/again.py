@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 from scorefield.base import BadInput
 from scorefield.store import read_tag
-from scorefield.use.order import Order
+from scorefield.use.request import Request
 
 WORDS: dict[str, Any] = {
     "average": float | None, "seeds": str, "labels": str | None, "unconditional": bool,
     "steps": int, "solver": str, "grid": str, "guidance": float | int | None, "guide": str,
     "batch": int, "columns": int | None,
 }  # fmt: skip
-"""What a picture carries of an order."""
+"""What a picture carries of a request."""
 DECIDING = {"checkpoint": "weights", "conditions": "conditions", "grid": "grid", "guide": "guide"}
 """What must be the same in both jobs, beside the words."""
 
@@ -28,18 +28,18 @@ class Like(NamedTuple):
     index: int | None = None
 
 
-def tag_of(order: Order, job: Mapping[str, Any], conditional: bool) -> dict[str, Any]:
-    """What a picture carries: the order, with what it left to the run said, and the job."""
-    said = {name: getattr(order, name) for name in WORDS}
+def tag_of(request: Request, job: Mapping[str, Any], conditional: bool) -> dict[str, Any]:
+    """What a picture carries: the request, with what it left to the run said, and the job."""
+    said = {name: getattr(request, name) for name in WORDS}
     said |= {name: job[name] for name in ("seeds", "labels", "steps", "solver", "batch")}
-    said["grid"] = order.grid or order.opened.config.sample.grid
-    if order.guide == "cfg":
+    said["grid"] = request.grid or request.opened.config.sample.grid
+    if request.guide == "cfg":
         said["guidance"] = job["guidance"] if conditional else None
-    return {"run": str(order.run), "order": said, "job": dict(job)}
+    return {"run": str(request.run), "order": said, "job": dict(job)}
 
 
-def again(order: Order, picture: Path) -> tuple[Order, Like]:
-    """The order by which a picture was made, but for what this one asks otherwise.
+def again(request: Request, picture: Path) -> tuple[Request, Like]:
+    """The request by which a picture was made, but for what this one asks otherwise.
 
     Raises BadInput for a picture that does not say how it was made.
     """
@@ -57,11 +57,11 @@ def again(order: Order, picture: Path) -> tuple[Order, Like]:
             "Give the settings themselves.",
             "like",
         ) from error
-    usual = {field.name: field.default for field in fields(order)}
-    left = {name: said[name] for name in WORDS if getattr(order, name) == usual[name]}
-    if order.n is not None or order.seeds is not None:
-        left["seeds"], index = order.seeds, None
-    return replace(order, run=order.run or run, **left), Like(picture, job, index)
+    usual = {field.name: field.default for field in fields(request)}
+    left = {name: said[name] for name in WORDS if getattr(request, name) == usual[name]}
+    if request.n is not None or request.seeds is not None:
+        left["seeds"], index = request.seeds, None
+    return replace(request, run=request.run or run, **left), Like(picture, job, index)
 
 
 def check_like(like: Like | None, job: Mapping[str, Any]) -> None:

@@ -13,26 +13,28 @@ from scorefield.guide import Part, View, anagram, hybrid
 from scorefield.run.open import device
 from scorefield.use.asked import FEW, check_guided
 from scorefield.use.generate import generate
-from scorefield.use.order import Order
+from scorefield.use.request import Request
 
 
-def anagrams(order: Order, views: str) -> Findings:
+def anagrams(request: Request, views: str) -> Findings:
     """Pictures whose views each show a class, or which add up of parts: a row of the sheet for each
     view; for the whole and each part.
 
     Raises BadInput for views of what is no picture, and for classes of another count.
     """
-    shape, classes = tuple(order.opened.facts.shape), order.opened.facts.classes
-    seeds = order.chosen_seeds(FEW)
+    shape, classes = tuple(request.opened.facts.shape), request.opened.facts.classes
+    seeds = request.chosen_seeds(FEW)
     if len(shape) != 3:
-        raise BadInput(f"{order.run} makes points of {shape[0]} numbers.", "Views are of pictures.")
+        raise BadInput(
+            f"{request.run} makes points of {shape[0]} numbers.", "Views are of pictures."
+        )
     texts = specs(re.sub(r"\b(patches:\d+):", r"\1,", views))  # as it was written once
     seen: list[View | Part] = [build("views", text, shape=shape) for text in texts]
-    labels: list[int] | list[None] = order.classes or [None] * len(seen)
+    labels: list[int] | list[None] = request.classes or [None] * len(seen)
     if len(labels) != len(seen):
         fact = f"`labels` names {len(labels)} and `views` {len(seen)}."
         raise BadInput(fact, "Give one class for each view.", "labels")
-    check_guided(order.guidance, order.labels is not None)
+    check_guided(request.guidance, request.labels is not None)
     each = [None if k is None else torch.full((len(seeds),), k, device=device()) for k in labels]
     conds: list[Cond | None] = [None if label is None else {"label": label} for label in each]
     whole = [v for v in seen if isinstance(v, View)]
@@ -43,10 +45,10 @@ def anagrams(order: Order, views: str) -> Findings:
             "Give views only, or parts that add up, such as low:2,high:2.",
         )
     guide = hybrid(parts, shape, conds) if parts else anagram(whole, shape, conds)
-    out, settings = order.place(order.path / "samples/anagram.png", ".png"), order.settings
-    settings["guide"] = guided(settings["guidance"], order.labels is not None, guide)
-    denoiser, batch = order.denoiser, len(seeds)
-    x0 = generate(denoiser, seeds=seeds, batch=batch, watch=order.watch, **settings)
+    out, settings = request.place(request.path / "samples/anagram.png", ".png"), request.settings
+    settings["guide"] = guided(settings["guidance"], request.labels is not None, guide)
+    denoiser, batch = request.denoiser, len(seeds)
+    x0 = generate(denoiser, seeds=seeds, batch=batch, watch=request.watch, **settings)
     rows: list[Tensor] = [v.forward(x0) for v in whole] or [x0, *(p.project(x0) for p in parts)]
 
     named = [v.name + ("" if k is None else f" as {classes[k]}") for v, k in zip(seen, labels)]
@@ -55,4 +57,4 @@ def anagrams(order: Order, views: str) -> Findings:
     record = {"out": str(out), "n": len(seeds), "views": [v.name for v in seen], "labels": labels}
     how = f"{len(seeds)} pictures; rows: {', '.join(named)}: {out}"
     sheet = Strip("Views", torch.cat(rows), len(seeds), captions=captions)
-    return Findings("anagram", str(order.run), how, (sheet,), record)
+    return Findings("anagram", str(request.run), how, (sheet,), record)

@@ -29,8 +29,8 @@ from scorefield.store import claim_folder, to_csv
 from scorefield.tune import FittedGrid, flow_levels
 from scorefield.use.asked import check_guided, counts, idle, labels_of, warn_absent, warn_guidance
 from scorefield.use.evaluate import judge_of
-from scorefield.use.order import Order, versions
 from scorefield.use.plan import asked_of, build_grid, schedule_of
+from scorefield.use.request import Request, versions
 
 SOLVERS = ("ddim", "dpmpp2m", "unipc2", "arc", "sde-dpmpp2m")
 STEPS = "5,10,20,50"
@@ -224,54 +224,54 @@ def compare(
     )
 
 
-def listed(order: Order, solvers: str | None) -> tuple[list[Method], dict[str, Any]]:
+def listed(request: Request, solvers: str | None) -> tuple[list[Method], dict[str, Any]]:
     """The methods that are asked for, and the settings that they share: by default the run's own
     solver beside a short list, at several counts of steps, or what the grid was fitted to."""
-    run, settings = order.opened, replace(order, steps=None).settings
+    run, settings = request.opened, replace(request, steps=None).settings
     grid = settings["grid"]
     if isinstance(grid, FittedGrid):
         names, several = (grid.solver,), [grid.steps]
     else:
         names, several = tuple(dict.fromkeys((*SOLVERS, settings["solver"]))), counts(STEPS)
     names = names if solvers is None else tuple(specs(solvers))
-    several = several if order.steps is None else counts(str(order.steps))
-    name = order.grid or run.config.sample.grid
+    several = several if request.steps is None else counts(str(request.steps))
+    name = request.grid or run.config.sample.grid
     methods = methods_of(names, several, name, run.schedule, partial(open_grid, run))
     if all("@" in solver for solver in names):
-        idle("grid", order.grid, "each of the solvers names its own")
+        idle("grid", request.grid, "each of the solvers names its own")
     return methods, settings
 
 
-def compare_run(order: Order, solvers: str | None) -> tuple[Comparison, Findings]:
+def compare_run(request: Request, solvers: str | None) -> tuple[Comparison, Findings]:
     """Compare solvers on the run; `FILES` can be written to `out`, by default RUN/compare, or it is
     refused before any work."""
-    run, (methods, settings) = order.opened, listed(order, solvers)
+    run, (methods, settings) = request.opened, listed(request, solvers)
     guidance, facts = settings["guidance"], run.facts
-    seeds = Seeded(order.chosen_seeds()).seeds.tolist()
+    seeds = Seeded(request.chosen_seeds()).seeds.tolist()
     if len(seeds) < 2:
         raise BadInput("one sample is asked for.", "Give `n` or `seeds` of at least 2.")
     classes = facts.told_alone
-    chosen = None if order.labels is None else labels_of(order.labels, classes)
+    chosen = None if request.labels is None else labels_of(request.labels, classes)
     warn_absent(chosen, facts)
     chosen = chosen or (list(facts.drawn) if classes else None)
     catalogue.guides["cfg"](guidance)
-    check_guided(order.guidance, bool(chosen))
+    check_guided(request.guidance, bool(chosen))
     if chosen:
         warn_guidance(settings["grid"], guidance)
-    out = order.out or order.path / "compare"
+    out = request.out or request.path / "compare"
     claim_folder(out, *FILES)
     data = data_of(run)
     judged = len(classes) > 1 and data.is_image
-    judge = judge_of(order.path, data, order.watch)[0] if judged else None
+    judge = judge_of(request.path, data, request.watch)[0] if judged else None
     each = None if chosen is None else repeat_labels(chosen, len(seeds), len(classes))
     found = compare(
-        order.denoiser,
+        request.denoiser,
         methods,
         asked_of(run.denoiser, seeds=seeds, labels=each),
         guidance=guidance,
         reference=measure.Reference(data, judge, len(seeds), each),
         keep=SHOWN if data.is_image else POINTS,
-        watch=order.watch,
+        watch=request.watch,
     )
     record = {
         "images_seen": run.images_seen,
@@ -281,7 +281,7 @@ def compare_run(order: Order, solvers: str | None) -> tuple[Comparison, Findings
         "versions": versions(),
     }
     written = f"written: {', '.join(str(out / name) for name in FILES)}"
-    return found, replace(findings(found, str(order.run), record), next=written)
+    return found, replace(findings(found, str(request.run), record), next=written)
 
 
 def figures_of(d: measure.Distance | None, q: measure.Quality | None) -> dict[str, Any]:

@@ -40,8 +40,8 @@ from scorefield.guide.known import known
 from scorefield.solve import DDIM, Restart
 from scorefield.use.asked import FEW, check_guided, given_examples, how_many, labels_of, warn_depth
 from scorefield.use.encode import encode_rows
-from scorefield.use.order import Order
 from scorefield.use.plan import Settings, asked_of, plan_of
+from scorefield.use.request import Request
 
 MASKED = Restart(DDIM(), times=4)
 """What fills a mask, unless told."""
@@ -164,14 +164,14 @@ class Wish(NamedTuple):
     encode: bool = False
     source: str | None = None
 
-    def check(self, order: Order) -> None:
+    def check(self, request: Request) -> None:
         """Raise BadInput for words that say nothing together."""
         if self.strength is not None and not 0 <= self.strength <= 1:
             fact = f"`strength` is {self.strength:g}."
             raise BadInput(fact, "Give 0 (the input) to 1 (sampling anew).", "strength")
         if not self.encode and self.source is not None:
             raise BadInput("`source` is given without `encode`.", "Add `encode`.", "source")
-        both = {"mask": self.mask, "solver": order.solver, "seeds": order.seeds}
+        both = {"mask": self.mask, "solver": request.solver, "seeds": request.seeds}
         if self.encode and (given := [field for field, v in both.items() if v is not None]):
             raise BadInput(
                 f"`encode` and `{given[0]}` exclude each other.",
@@ -179,38 +179,38 @@ class Wish(NamedTuple):
             )
 
 
-def edit_picture(order: Order, wish: Wish) -> Findings:
+def edit_picture(request: Request, wish: Wish) -> Findings:
     """Edits of the picture by the run, in the data's units, and as a strip behind it."""
-    facts = order.opened.facts
-    wish.check(order)
+    facts = request.opened.facts
+    wish.check(request)
     strength = wish.strength
     if strength is None:
         strength = 1.0 if wish.mask or wish.encode else 0.6
-    x0 = given_examples(order.opened, wish.picture, fit=True)[0][:1]
+    x0 = given_examples(request.opened, wish.picture, fit=True)[0][:1]
     mask = None if wish.mask is None else input_mask(wish.mask, tuple(facts.shape))
     if mask is not None and not mask.any():
         fact = f"`mask` {wish.mask} is black everywhere."
         raise BadInput(fact, "Make it white where the picture may change.", "mask")
-    labels = order.classes
-    check_guided(order.guidance, bool(labels or order.cond))
-    seeds = order.chosen_seeds(len(labels or [0]) if wish.encode else FEW)
-    settings = order.settings
+    labels = request.classes
+    check_guided(request.guidance, bool(labels or request.cond))
+    seeds = request.chosen_seeds(len(labels or [0]) if wish.encode else FEW)
+    settings = request.settings
     if not isinstance(settings["grid"], str):
         fact = "`grid` is a fitted one, which begins at pure noise."
         raise BadInput(fact, "Give a grid of scorefield catalogue grids.", "grid")
     stem = Path(wish.picture).stem.replace(":", "-")
-    out = order.place(order.path / f"samples/edit-{stem}.png", ".png", ".npz")
+    out = request.place(request.path / f"samples/edit-{stem}.png", ".png", ".npz")
     warn_depth(facts, out)
 
-    denoiser, watch, began = order.denoiser, order.watch, time.monotonic()
-    asked = asked_of(denoiser, seeds=seeds, labels=labels, cond=order.cond)
+    denoiser, watch, began = request.denoiser, request.watch, time.monotonic()
+    asked = asked_of(denoiser, seeds=seeds, labels=labels, cond=request.cond)
     if wish.encode:
         settings["solver"], rows, own = "ddim", x0.expand(len(seeds), *x0.shape[1:]), None
         if wish.source:
             own = {"label": torch.tensor(labels_of(wish.source, facts.classes, "source")[:1])}
         found = reencode(denoiser, rows, strength, asked.cond, source=own, watch=watch, **settings)
     else:
-        settings["solver"] = settings["solver"] if mask is None else order.solver
+        settings["solver"] = settings["solver"] if mask is None else request.solver
         found = edit(denoiser, x0, strength, asked, mask=mask, watch=watch, **settings)
         settings["solver"] = settings["solver"] or repr(MASKED)
     seconds = time.monotonic() - began
@@ -230,4 +230,4 @@ def edit_picture(order: Order, wish: Wish) -> Findings:
         f"{seconds:.1f} s: {out}"
     )
     arrays = {"x": facts.scaling.decode(found), "seed": torch.tensor(seeds)}
-    return Findings("edit", str(order.run), how, (strip,), record, arrays)
+    return Findings("edit", str(request.run), how, (strip,), record, arrays)

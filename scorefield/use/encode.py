@@ -21,7 +21,7 @@ from scorefield.likelihood import path as path_of
 from scorefield.run.open import build_solver
 from scorefield.solve import Solver, encode
 from scorefield.use.asked import count, given_examples, how_many, label_for
-from scorefield.use.order import Order
+from scorefield.use.request import Request
 
 SOLVER, STEPS, LATENTS = "rk4", 12, "latents.npz"
 """48 calls: on the digits model a round trip is within 3e-4 RMS, of pictures in [-1, 1]."""
@@ -35,9 +35,9 @@ class Way(NamedTuple):
     batch: int = 256
 
     @classmethod
-    def of(cls, order: Order) -> "Way":
+    def of(cls, request: Request) -> "Way":
         """On the levels of `path`. Raises BadInput for a solver that has no way back."""
-        solver, schedule = order.solver or SOLVER, order.opened.schedule
+        solver, schedule = request.solver or SOLVER, request.opened.schedule
         method = build_solver(solver)
         if not _one_step(method):
             known = [name for name in catalogue.solvers if _one_step(build_solver(name))]
@@ -45,8 +45,8 @@ class Way(NamedTuple):
                 f"`solver` is {solver}: a step of it is not a fixed function of x alone.",
                 f"Use one of {', '.join(known)}.",
             )
-        plan = Plan(method, path_of(schedule, count(order.steps) or STEPS))  # type: ignore
-        return cls(order.denoiser, plan, order.batch)
+        plan = Plan(method, path_of(schedule, count(request.steps) or STEPS))  # type: ignore
+        return cls(request.denoiser, plan, request.batch)
 
     @property
     def calls(self) -> int:
@@ -98,20 +98,20 @@ def round_trip(back: Tensor, x0: Tensor) -> Tensor:
     return (back - x0).flatten(1).square().mean(1).sqrt()
 
 
-def encode_examples(order: Order, text: Path) -> Findings:
+def encode_examples(request: Request, text: Path) -> Findings:
     """The latents of examples under the run, with what leads back, and how far from themselves they
     come back; `text` as `given_examples` takes it."""
-    out, way, facts = order.place(LATENTS, ".npz"), Way.of(order), order.opened.facts
-    x0, own = given_examples(order.opened, text)
-    of = label_for(order.label, own, len(x0), facts.classes)
+    out, way, facts = request.place(LATENTS, ".npz"), Way.of(request), request.opened.facts
+    x0, own = given_examples(request.opened, text)
+    of = label_for(request.label, own, len(x0), facts.classes)
     if facts.classes and of is None:
         warnings.warn(
             "no class given, so without one: with `label` latents lie nearer to noise", stacklevel=2
         )
     began = time.monotonic()
-    z = way.up(x0, of, order.watch)
+    z = way.up(x0, of, request.watch)
     seconds = time.monotonic() - began
-    off = round_trip(way.down(z, of, order.watch), x0)
+    off = round_trip(way.down(z, of, request.watch), x0)
     unit = "pictures in [-1, 1]" if len(facts.shape) == 3 else "standardised data"
     rms, words = float(off.square().mean().sqrt()), f"RMS, of {unit}."
     items = (
@@ -122,12 +122,12 @@ def encode_examples(order: Order, text: Path) -> Findings:
     arrays = {"z": z, "logsnr": way.plan.levels.logsnr} | _labelled(of)
     how, record = _how(way, z, "latent", seconds, out)
     record["latent_deviation"] = deviation
-    return Findings("encode", str(order.run), how, items, record, arrays)
+    return Findings("encode", str(request.run), how, items, record, arrays)
 
 
-def decode_latents(order: Order, latents: Path) -> Findings:
+def decode_latents(request: Request, latents: Path) -> Findings:
     """The examples that the run makes of latents that `encode_examples` found."""
-    out, way, facts = order.place(LATENTS, ".npz"), Way.of(order), order.opened.facts
+    out, way, facts = request.place(LATENTS, ".npz"), Way.of(request), request.opened.facts
     arrays, where = read_npz(latents, "decode"), f"`decode` {latents}"
     if "z" not in arrays or "logsnr" not in arrays:
         held = ", ".join(arrays) or "nothing"
@@ -135,15 +135,15 @@ def decode_latents(order: Order, latents: Path) -> Findings:
         raise BadInput(fact, "Give a file that scorefield encode wrote.", "decode")
     z = shaped(arrays["z"], facts.shape, f"z in {latents}").float()
     own = torch.from_numpy(arrays["y"].astype(np.int64)) if "y" in arrays else None
-    of = label_for(order.label, own, len(z), facts.classes)
+    of = label_for(request.label, own, len(z), facts.classes)
     first, last = float(arrays["logsnr"].ravel()[0]), float(way.plan.levels.logsnr[0])
     if abs(first - last) > 1e-6:
         fact = f"{where} was encoded to logsnr {first:.3g}, this run goes to {last:.3g}."
         raise BadInput(fact, "Decode with the run that encoded.", "decode")
     began = time.monotonic()
-    x = facts.scaling.decode(way.down(z, of, order.watch))
+    x = facts.scaling.decode(way.down(z, of, request.watch))
     how, record = _how(way, x, "example", time.monotonic() - began, out)
-    return Findings("encode", str(order.run), how, (), record, {"x": x} | _labelled(of))
+    return Findings("encode", str(request.run), how, (), record, {"x": x} | _labelled(of))
 
 
 def _labelled(label: Tensor | None) -> dict[str, Tensor]:

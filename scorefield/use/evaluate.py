@@ -19,32 +19,32 @@ from scorefield.measure import Judge, Outcome, Reference, train_judge
 from scorefield.run.open import Run, data_of
 from scorefield.store import claim, exists, keep_model, open_model, read_json, write_findings
 from scorefield.use.asked import at_least, check_guided, warn_guidance
-from scorefield.use.order import Order, versions
 from scorefield.use.plan import asked_of, plan_of
+from scorefield.use.request import Request, versions
 
 LOOKS = 240_000
 """Examples that a judge is trained on, repeats counted: 4 epochs of 60,000, at most 30."""
 
 
-def evaluate(order: Order, seed: int = 0) -> Findings:
+def evaluate(request: Request, seed: int = 0) -> Findings:
     """Every measure of the catalogue on n samples of the run, classes in turn, sample i from
     `seed + i`. Writes eval.json there, unless that has more samples of the same weights; the record
     has a `digest` if it was written."""
-    n, run, settings = order.n or 0, order.opened, order.settings
+    n, run, settings = request.n or 0, request.opened, request.settings
     at_least("n", n, 2)
-    target, facts = order.path / "eval.json", run.facts
-    claim(target, order.path / "judge.json", field="run")
-    check_guided(order.guidance, bool(facts.classes or facts.conditions.keys))
+    target, facts = request.path / "eval.json", run.facts
+    claim(target, request.path / "judge.json", field="run")
+    check_guided(request.guidance, bool(facts.classes or facts.conditions.keys))
     if facts.classes:
         warn_guidance(settings["grid"], settings["guidance"])
-    data, denoiser = data_of(run), order.denoiser
+    data, denoiser = data_of(run), request.denoiser
     labels, cond = _conditions(run, data, n)
     asked = asked_of(denoiser, seeds=range(seed, seed + n), cond=cond)
     plan = plan_of(denoiser, bool(asked.cond), **settings)
-    drawn = draw(denoiser, plan, asked, denoiser.shape, watch=order.watch)
+    drawn = draw(denoiser, plan, asked, denoiser.shape, watch=request.watch)
     judge = accuracy = None
     if len(facts.classes) > 1 and data.is_image:
-        judge, accuracy = judge_of(order.path, data, order.watch)
+        judge, accuracy = judge_of(request.path, data, request.watch)
     elif data.is_image:
         warnings.warn(
             "no labels, so no judge: pixels compared as they are, which says little of pictures",
@@ -53,9 +53,9 @@ def evaluate(order: Order, seed: int = 0) -> Findings:
     found = measures_of(drawn.x, Reference(data, judge, n, labels if judge else None))
     record = {
         "images_seen": run.images_seen,
-        "average": order.average,
+        "average": request.average,
         **settings,
-        "grid": order.grid or run.config.sample.grid,
+        "grid": request.grid or run.config.sample.grid,
         "network_calls": round(drawn.calls),
         "samples_per_second": round(n / drawn.seconds, 1),
         "judge": judge and {"name": judge.name, "version": judge.version, "accuracy": accuracy},
@@ -72,7 +72,7 @@ def evaluate(order: Order, seed: int = 0) -> Findings:
     if accuracy is not None:
         words = "Of the classifier that judges samples, on held-out data."
         figures = (*figures, Figure("Judge's accuracy", accuracy, unit="%", words=words))
-    result = Findings("eval", str(order.run), how, figures, record)
+    result = Findings("eval", str(request.run), how, figures, record)
     if _is_fuller(target, record):
         return result
     return write_findings(target, dataclasses.replace(result, next=f"written: {target}"))

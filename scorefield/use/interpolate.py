@@ -13,7 +13,7 @@ from scorefield.likelihood import direction, lerp, slerp
 from scorefield.run.open import data_of
 from scorefield.use.asked import at_least, given_examples, idle, label_for, labels_of
 from scorefield.use.encode import Way, round_trip
-from scorefield.use.order import Order
+from scorefield.use.request import Request
 
 ATTRIBUTE = 200
 """Training examples of each class that a direction is the difference of, at most."""
@@ -41,13 +41,13 @@ class Towards(NamedTuple):
             idle("mode", self.mode, "a direction is added straight", "slerp")
 
 
-def interpolate(order: Order, text: str, course: Towards) -> Findings:
+def interpolate(request: Request, text: str, course: Towards) -> Findings:
     """A strip from each of the examples `text` on a course, by the flow of the run: x in the data's
     units, and `share` of the course."""
     course.check()
-    out, run, way = order.place("strip.png", ".png", ".npz"), order.opened, Way.of(order)
+    out, run, way = request.place("strip.png", ".png", ".npz"), request.opened, Way.of(request)
     start = given_examples(run, text, "from")[0]
-    n, of = len(start), label_for(order.label, None, len(start), run.facts.classes)
+    n, of = len(start), label_for(request.label, None, len(start), run.facts.classes)
     share, ends = torch.linspace(0, 1, course.between + 2), start
     if course.end is not None:
         end = given_examples(run, course.end, "to")[0]
@@ -55,14 +55,14 @@ def interpolate(order: Order, text: str, course: Towards) -> Findings:
             fact = f"`from` has {n} examples and `to` {len(end)}."
             raise BadInput(fact, "Give as many of each.", "to")
         ends = torch.cat((start, end))
-        first, last = way.up(ends, None if of is None else of.repeat(2), order.watch).chunk(2)
+        first, last = way.up(ends, None if of is None else of.repeat(2), request.watch).chunk(2)
         z = (slerp if course.mode == "slerp" else lerp)(first, last, share)
     else:
         strength = 1.0 if course.strength is None else course.strength
-        first, towards = way.up(start, of), _direction(order, way, str(course.attribute))
+        first, towards = way.up(start, of), _direction(request, way, str(course.attribute))
         z = first + (strength * share).reshape(-1, *(1,) * first.ndim) * towards
     many = None if of is None else of.repeat_interleave(len(share))
-    x0 = way.down(z.transpose(0, 1).flatten(0, 1), many, order.watch)  # strip by strip
+    x0 = way.down(z.transpose(0, 1).flatten(0, 1), many, request.watch)  # strip by strip
     back = x0.unflatten(0, (n, len(share)))
     back = back[:, 0] if course.end is None else torch.cat((back[:, 0], back[:, -1]))
     rms = float(round_trip(back, ends).square().mean().sqrt())
@@ -79,23 +79,23 @@ def interpolate(order: Order, text: str, course: Towards) -> Findings:
     arrays = {"x": run.facts.scaling.decode(x0), "share": share.repeat(n)}
     how = f"{n} x {len(share)} pictures: {out}"
     return Findings(
-        "interpolate", str(order.run), how, items, {**record, "calls": way.calls}, arrays
+        "interpolate", str(request.run), how, items, {**record, "calls": way.calls}, arrays
     )
 
 
-def _direction(order: Order, way: Way, attribute: str) -> Tensor:
+def _direction(request: Request, way: Way, attribute: str) -> Tensor:
     """Mean latent of class A less that of class B, over training examples."""
-    classes = order.opened.facts.classes
+    classes = request.opened.facts.classes
     pair = labels_of(attribute, classes, "attribute")
     if len(pair) != 2 or pair[0] == pair[1]:
         fact = f"`attribute` is {attribute}."
         raise BadInput(fact, "Give two classes, such as `attribute` 8,3.", "attribute")
-    data = data_of(order.opened, split=False)
+    data = data_of(request.opened, split=False)
     own = data.train.cond["label"]
     index = torch.cat([(own == k).nonzero().flatten()[:ATTRIBUTE] for k in pair])
     has = own[index] == pair[0]
     if has.all() or not has.any():
         fact = f"the training data have no example of one of the classes {attribute}."
         raise BadInput(fact, "Give two classes that they have.", "attribute")
-    of = label_for(order.label, None, len(index), classes)
+    of = label_for(request.label, None, len(index), classes)
     return direction(way.up(data.batch(data.train, index)[0], of), has)

@@ -23,7 +23,7 @@ from scorefield.run.open import Run, build_solver, data_of
 from scorefield.store import claim, to_csv
 from scorefield.use.asked import at_least, check_guided, count, given_examples, how_many, label_for
 from scorefield.use.bits import Bits, measure
-from scorefield.use.order import Order, versions
+from scorefield.use.request import Request, versions
 
 NAMES = {
     "flow": "probability flow",
@@ -49,7 +49,7 @@ class Set(NamedTuple):
 
 
 class Words(NamedTuple):
-    """What is said of how to measure, beside the order; `How` has what they mean."""
+    """What is said of how to measure, beside the request; `How` has what they mean."""
 
     method: str = "flow"
     trace: str | None = None
@@ -66,15 +66,15 @@ class Likelihoods(NamedTuple):
     rows: bytes
 
 
-def likelihood(order: Order, words: Words, data: str, against: str | None) -> Likelihoods:
+def likelihood(request: Request, words: Words, data: str, against: str | None) -> Likelihoods:
     """Bits a dimension of `data`: a split, what is MADE of one, another data set or a file; or of
     the training and test data and another set `against` them. What is to be written, to
     RUN/likelihood and the .csv `out`, is tried before any work."""
-    run, own = order.opened, data_of(order.opened)
+    run, own = request.opened, data_of(request.opened)
     cell = cell_of(own)
-    how = how_of(cell, order, words)
-    at_least("n", order.n)
-    _claim(order, how.method, against)
+    how = how_of(cell, request, words)
+    at_least("n", request.n)
+    _claim(request, how.method, against)
     names = [data]
     if against is not None:
         names = list(dict.fromkeys(("train", "test", against)))
@@ -83,33 +83,33 @@ def likelihood(order: Order, words: Words, data: str, against: str | None) -> Li
         if len(names) < 3:
             raise BadInput(f"`against` is {against}.", "Name another set than the run's.")
     fields = ("against" if name == against else "data" for name in names)
-    sets = [set_of(name, run, own, cell, order.n, field) for name, field in zip(names, fields)]
+    sets = [set_of(name, run, own, cell, request.n, field) for name, field in zip(names, fields)]
     bare = [s.name for s in sets if own.test.cond and s.cond is None]
-    if order.unconditional or bare:
+    if request.unconditional or bare:
         sets = [s._replace(cond=None) for s in sets]
     check_guided(how.guidance, any(s.cond is not None for s in sets))
-    if bare and not order.unconditional:
+    if bare and not request.unconditional:
         warnings.warn(f"'{bare[0]}' has not the run's conditions: measured without", stacklevel=2)
-    of = partial(measure, order.denoiser, cell=cell, batch=order.batch, watch=order.watch)
+    of = partial(measure, request.denoiser, cell=cell, batch=request.batch, watch=request.watch)
     found = {s.name: of(s.x0, how, cond=s.cond, seeds=s.index) for s in sets}
     one = next(s for s in sets if s.name == data)
-    record, apart = _record(order, how, one, found[data], cell), None
+    record, apart = _record(request, how, one, found[data], cell), None
     if against is not None:
-        apart, keys = strangers(str(order.run), record, found), ("mean", "error", "below")
+        apart, keys = strangers(str(request.run), record, found), ("mean", "error", "below")
         record["against"] = {s["name"]: {key: s[key] for key in keys} for s in apart.record["sets"]}
-    told = how_measured(how, order.solver or SOLVER, found[data].dims, cell)
-    return Likelihoods(findings(str(order.run), told, record), apart, bits_csv(sets, found))
+    told = how_measured(how, request.solver or SOLVER, found[data].dims, cell)
+    return Likelihoods(findings(str(request.run), told, record), apart, bits_csv(sets, found))
 
 
-def _claim(order: Order, method: str, against: str | None) -> None:
+def _claim(request: Request, method: str, against: str | None) -> None:
     names = [f"{method}.json"] + ["against.json", "against.png"] * (against is not None)
-    claim(*(order.path / "likelihood" / name for name in names), field="run")
-    order.place(order.path / "likelihood" / f"{method}.csv", ".csv")
+    claim(*(request.path / "likelihood" / name for name in names), field="run")
+    request.place(request.path / "likelihood" / f"{method}.csv", ".csv")
 
 
-def how_of(cell: float | None, order: Order, words: Words) -> How:
+def how_of(cell: float | None, request: Request, words: Words) -> How:
     """How to measure, of data whose levels are so far apart in the model's units, or continuous."""
-    steps, name, floor = count(order.steps), order.solver, words.floor
+    steps, name, floor = count(request.steps), request.solver, words.floor
     if words.method not in get_args(Method):
         raise unknown("method", words.method, get_args(Method))
     method = cast(Method, words.method)
@@ -132,7 +132,10 @@ def how_of(cell: float | None, order: Order, words: Words) -> How:
             f"{place} dequantisation begins at a noisy level, and never at clean data.",
             "Leave `floor` out, or use `dequantise` none.",
         )
-    scale, trace = 1.0 if order.guidance is None else order.guidance, _trace(method, words.trace)
+    scale, trace = (
+        1.0 if request.guidance is None else request.guidance,
+        _trace(method, words.trace),
+    )
     return How(method, trace, place, words.draws, solver, steps, scale, floor)
 
 
@@ -197,16 +200,18 @@ def _made(name: str, x0: Tensor, index: Tensor, cell: float | None) -> Tensor:
     return x0
 
 
-def _record(order: Order, how: How, data: Set, bits: Bits, cell: float | None) -> dict[str, Any]:
+def _record(
+    request: Request, how: How, data: Set, bits: Bits, cell: float | None
+) -> dict[str, Any]:
     levels = cell and (how.dequantise or how.method in ("elbo", "vlb"))
     density = "" if levels else ", of a density in the data's units"
-    run, traced = order.opened, how.method in ("flow", "bound")
+    run, traced = request.opened, how.method in ("flow", "bound")
     said = ("method", "dequantise", "draws", "guidance", "floor")
     return {
         **{name: getattr(how, name) for name in said},
         **{name: getattr(bits, name) for name in ("dims", "mean", "error", "chance", "calls")},
         "images_seen": run.images_seen,
-        "average": order.average,
+        "average": request.average,
         "data": data.name,
         "n": len(bits),
         "unit": f"bits a dimension{density}",

@@ -26,8 +26,8 @@ from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, device
 from scorefield.store import claim_folder
 from scorefield.use.asked import FEW, check_guided, count, given_examples, how_many
-from scorefield.use.order import Order
 from scorefield.use.plan import asked_of
+from scorefield.use.request import Request
 
 RENEWED = ("dps", "mmps", "pigdm", "tmpd")
 """The guides that are best with a constant share of fresh noise."""
@@ -49,31 +49,31 @@ class Observation(NamedTuple):
     measured: Path | None = None
 
 
-def restore_run(order: Order, of: Observation, method: str = "dps") -> Findings:
+def restore_run(request: Request, of: Observation, method: str = "dps") -> Findings:
     """Restore what was measured, by the run as a prior, for its seeds and class: figures, arrays
     and a sheet, each part of which is a picture too. `FILES` can be written to `out`, by default
     RUN/restore, or it is refused before any work."""
-    run, out = order.opened, order.out or order.path / "restore"
-    seeds, steps, scale = order.chosen_seeds(FEW), count(order.steps) or STEPS, order.guidance
+    run, out = request.opened, request.out or request.path / "restore"
+    seeds, steps, scale = request.chosen_seeds(FEW), count(request.steps) or STEPS, request.guidance
     name, options = bound("inverse", method)
     named = name if name in METHODS else find("inverse", name)
     a = build("operators", of.operator, shape=tuple(run.facts.shape))
     truth, y = _truth_and_y(of, run, a, seeds[0])
-    label = order.classes
+    label = request.classes
     if label is not None and len(label) != 1:
         raise BadInput(f"`labels` names {len(label)} classes.", "Give that of the picture.")
     check_guided(scale, label is not None)
-    walker = None if order.solver is None else build_solver(order.solver)
+    walker = None if request.solver is None else build_solver(request.solver)
     if walker is None and name in RENEWED:
         walker = Renewed()
-    levels = build_levels(order.grid or run.config.sample.grid, run.schedule, steps)
+    levels = build_levels(request.grid or run.config.sample.grid, run.schedule, steps)
     claim_folder(out, *FILES, "restore.npz", "restore.json")
 
-    denoiser, y_there = order.denoiser, y.to(device())
+    denoiser, y_there = request.denoiser, y.to(device())
     walker, guide = restorer(named, a, y_there, of.noise, len(seeds), solver=walker, **options)
     asked = asked_of(denoiser, seeds=seeds, labels=label)
     guide = guided(1.0 if scale is None else scale, bool(asked.cond), guide)
-    restored = restore_rows(denoiser, Plan(walker, levels, guide), asked, y_there, order.watch)
+    restored = restore_rows(denoiser, Plan(walker, levels, guide), asked, y_there, request.watch)
     x, seconds, sizes, bad = restored.x, restored.seconds, restored.sizes, failed(restored.x)
     if bad:
         warnings.warn(
@@ -98,7 +98,7 @@ def restore_run(order: Order, of: Observation, method: str = "dps") -> Findings:
         f"{how_many(steps, 'step')}, {seconds:.1f} s: {out}"
     )
     items = (*figures(restored, a(x) - y, of.noise, truth), _strip(truth, parts, len(x)))
-    return Findings("restore", str(order.run), how, items, record, arrays, parts)
+    return Findings("restore", str(request.run), how, items, record, arrays, parts)
 
 
 def _truth_and_y(of: Observation, run: Run, a: Operator, seed: int) -> tuple[Tensor | None, Tensor]:

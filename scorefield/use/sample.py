@@ -23,8 +23,8 @@ from scorefield.use.asked import check_guided, how_many, idle, warn_depth, warn_
 from scorefield.use.bulk import about, checkpoint, fill
 from scorefield.use.classify import NoisyClassifier, open_classifier
 from scorefield.use.film import check_film, film
-from scorefield.use.order import Order
 from scorefield.use.plan import asked_of, plan_of
+from scorefield.use.request import Request
 
 SHOWN = (1000, 50)
 """Samples of a film, of points and of pictures, unless it is said."""
@@ -46,7 +46,7 @@ class Samples(NamedTuple):
 
 
 class _Job(NamedTuple):
-    order: Order
+    request: Request
     shards: Shards
     classifier: NoisyClassifier | None
     out: Path
@@ -54,7 +54,7 @@ class _Job(NamedTuple):
 
 
 def sampled(
-    order: Order,
+    request: Request,
     like: Path | None,
     keep: Callable[[Samples, Path], None],
     say: Callable[[str], None],
@@ -66,11 +66,11 @@ def sampled(
     Returns the exit code in a process that has nothing to tell. Raises BadInput for what cannot be
     done, before any work is, and KeyboardInterrupt with what is there.
     """
-    order, then = again(order, like) if like else (order, None)
+    request, then = again(request, like) if like else (request, None)
     team = Team()
     try:
         with ExitStack() as held:
-            job = team.together(lambda: _read(order, then, held if team.is_main else None))
+            job = team.together(lambda: _read(request, then, held if team.is_main else None))
             return _done(job, team, keep, say)
     except Elsewhere:
         return 2
@@ -79,8 +79,8 @@ def sampled(
 def _done(
     job: _Job, team: Team, keep: Callable[[Samples, Path], None], say: Callable[[str], None]
 ) -> Findings | int:
-    run, shards, out = job.order.opened, job.shards, job.out
-    watch = job.order.watch if team.is_main else quiet
+    run, shards, out = job.request.opened, job.shards, job.out
+    watch = job.request.watch if team.is_main else quiet
     if team.is_main:
         warn_depth(run.facts, out)
         if shards.count < team.size:
@@ -131,105 +131,105 @@ def _left(shards: Shards) -> str:
     return f"{done} of {shards.count} shards are there{where}. The same command goes on."
 
 
-def _read(order: Order, like: Like | None, held: ExitStack | None) -> _Job:
+def _read(request: Request, like: Like | None, held: ExitStack | None) -> _Job:
     """Read the words and the run, and refuse what cannot be done; hold the place of the result."""
-    run, cond, single = order.opened, order.cond, like and like.index
+    run, cond, single = request.opened, request.cond, like and like.index
     if like:
         check_like(like, {"checkpoint": checkpoint(run)})  # first: what is wrong then is clear
-    usual = SHOWN[len(run.facts.shape) > 1] if _is_film(order) else 100
-    seeds = order.chosen_seeds(len(next(iter(cond.values()))) if cond else usual)
-    n, labels, settings = len(seeds), _labels(order), order.settings
-    out = _place(order, seeds, 1 if single is not None else len(seeds))
+    usual = SHOWN[len(run.facts.shape) > 1] if _is_film(request) else 100
+    seeds = request.chosen_seeds(len(next(iter(cond.values()))) if cond else usual)
+    n, labels, settings = len(seeds), _labels(request), request.settings
+    out = _place(request, seeds, 1 if single is not None else len(seeds))
     if held:
         held.enter_context(alone(out.parent, out.name))
-    if not order.classifies:
-        check_guided(order.guidance, bool(labels or cond))
+    if not request.classifies:
+        check_guided(request.guidance, bool(labels or cond))
     noisy = guide = told = None
-    if order.guide != "cfg":
-        noisy, guide, told = _guide(order, labels is not None or "label" in (cond or {}))
+    if request.guide != "cfg":
+        noisy, guide, told = _guide(request, labels is not None or "label" in (cond or {}))
         settings["guidance"] = 1.0
     asked = asked_of(run.denoiser, seeds=seeds, labels=labels, cond=cond)
     if held and labels and guide is None:
         warn_guidance(settings["grid"], settings["guidance"])
     plan = plan_of(run.denoiser, bool(asked.cond), guide=guide, **settings)
-    job = about(run, asked, settings, order.batch, labels, told)
+    job = about(run, asked, settings, request.batch, labels, told)
     check_like(like, job)
-    said = tag_of(order, job, bool(asked.cond))
+    said = tag_of(request, job, bool(asked.cond))
     if single is not None:  # with its batch, which decides its last bits
-        said["index"], (at, single) = single, divmod(single, order.batch)
-        asked = asked.rows(at * order.batch, min((at + 1) * order.batch, n))
+        said["index"], (at, single) = single, divmod(single, request.batch)
+        asked = asked.rows(at * request.batch, min((at + 1) * request.batch, n))
     parts = out.with_name(f"{out.name}.parts")
-    shards = Shards(parts, run.denoiser, plan, asked, order.batch, job)
+    shards = Shards(parts, run.denoiser, plan, asked, request.batch, job)
     own = len(labels) if labels and 1 < len(labels) <= min(n, 20) else None
     label, scaling = (asked.rows(0, len(shards)).cond or {}).get("label"), run.denoiser.scaling
-    made = Samples((), asked.seeds, label, scaling, order.columns or own, run.facts.classes, said,
+    made = Samples((), asked.seeds, label, scaling, request.columns or own, run.facts.classes, said,
                    single)  # fmt: skip
-    return _Job(order, shards, noisy, out, made)
+    return _Job(request, shards, noisy, out, made)
 
 
-def _is_film(order: Order) -> bool:
-    return order.out is not None and order.out.suffix == ".gif"
+def _is_film(request: Request) -> bool:
+    return request.out is not None and request.out.suffix == ".gif"
 
 
 NO_PICTURES = "The run makes points: give a .png of all, or an .npz."
 
 
-def _place(order: Order, seeds: list[int], shown: int) -> Path:
+def _place(request: Request, seeds: list[int], shown: int) -> Path:
     """Where the samples go, tried before any work is done."""
     out, shape = (
-        order.out or order.path / "samples" / f"{shown}-seeds.png",
-        order.opened.facts.shape,
+        request.out or request.path / "samples" / f"{shown}-seeds.png",
+        request.opened.facts.shape,
     )
     if out.suffix not in (".png", ".npz", ".gif", "") or out.name in ("", ".."):
         remedy = "Use .png, .npz, .gif, or a folder for single pictures."
         raise BadInput(f"`out` is {out}.", remedy, "out")
     if not out.suffix and len(shape) != 3:
         raise BadInput(f"`out` is the folder {out}, for single pictures.", NO_PICTURES, "out")
-    if _is_film(order):
+    if _is_film(request):
         check_film(len(seeds), shape)
     claim(out if out.suffix else out / f"{seeds[0]:06d}.png")
-    if len(seeds) > order.batch and not _is_film(order):
+    if len(seeds) > request.batch and not _is_film(request):
         claim(out.with_name(f"{out.name}.parts") / "job.json")
     if out.suffix not in (".png", ".gif"):
-        idle("columns", order.columns, f"{out} is no picture")
+        idle("columns", request.columns, f"{out} is no picture")
     return out
 
 
-def _guide(order: Order, classes: bool) -> tuple[NoisyClassifier | None, Guide, str]:
+def _guide(request: Request, classes: bool) -> tuple[NoisyClassifier | None, Guide, str]:
     """The classifier, the guide, and its words; a denoiser inside the classifier's is told the
     classes too, or nothing."""
-    scale, only = order.guidance, order.guide == "classifier"
+    scale, only = request.guidance, request.guide == "classifier"
     if not only:
         idle("guidance", scale, "the guide says its own")
-    noisy = open_classifier(order.path) if order.classifies else None
+    noisy = open_classifier(request.path) if request.classifies else None
     scale = 1.0 if scale is None else scale
     if noisy and not classes:
-        raise BadInput(f"`guide` {order.guide} has no classes to guide to.", "Give `labels`.")
-    text = f"classifier:{scale!r}" if only else order.guide
+        raise BadInput(f"`guide` {request.guide} has no classes to guide to.", "Give `labels`.")
+    text = f"classifier:{scale!r}" if only else request.guide
     given = {"log_prob": noisy.log_prob} if noisy else {}
-    guide = build_guide(text, shape=tuple(order.opened.facts.shape), **given)
-    base = "unconditional" if order.unconditional else "conditional"
+    guide = build_guide(text, shape=tuple(request.opened.facts.shape), **given)
+    base = "unconditional" if request.unconditional else "conditional"
     at = f" at {scale:g}" if only else ""
-    told = f"{order.guide}{at} on the {base} model" + (f", {noisy.digest}" if noisy else "")
-    if not (noisy and order.unconditional):
+    told = f"{request.guide}{at} on the {base} model" + (f", {noisy.digest}" if noisy else "")
+    if not (noisy and request.unconditional):
         return noisy, guide, told
     return noisy, lambda denoise: guide(lambda x, level, cond: denoise(x, level, None)), told
 
 
-def _labels(order: Order) -> list[int] | None:
+def _labels(request: Request) -> list[int] | None:
     """The classes that are asked for apart from the conditions, by default all that the data
     have."""
-    facts, cond = order.opened.facts, order.cond
+    facts, cond = request.opened.facts, request.cond
     others = facts.conditions.keys
-    if order.unconditional:
+    if request.unconditional:
         for field in ("labels", "conditions"):
-            classified = field == "labels" and order.classifies
-            if getattr(order, field) is not None and not classified:
+            classified = field == "labels" and request.classifies
+            if getattr(request, field) is not None and not classified:
                 raise BadInput(f"`{field}` and `unconditional` exclude each other.", "Give one.")
-        if not order.classifies:
+        if not request.classifies:
             return None
     elif others and cond is None:
-        if order.labels is not None:
+        if request.labels is not None:
             raise BadInput(
                 f"`labels` alone: the model was trained with {', '.join(others)} too.",
                 "Give `conditions` FILE.npz that holds them, or `unconditional`.",
@@ -238,8 +238,8 @@ def _labels(order: Order) -> list[int] | None:
         warnings.warn(f"no `conditions`: samples without {missing}", stacklevel=2)
         return None
     own = cond is not None and "label" in cond
-    if order.labels is None:
+    if request.labels is None:
         return None if own else list(facts.drawn) or None
     if own:
-        raise BadInput(f"`labels` was given, and {order.conditions} holds classes.", "Give one.")
-    return order.classes
+        raise BadInput(f"`labels` was given, and {request.conditions} holds classes.", "Give one.")
+    return request.classes

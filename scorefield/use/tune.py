@@ -17,7 +17,7 @@ from scorefield.run.open import build_solver, device
 from scorefield.store import claim, write_json
 from scorefield.tune import FittedGrid, Progress, fit_grid
 from scorefield.use.asked import at_least, check_guided, count
-from scorefield.use.order import Order
+from scorefield.use.request import Request
 
 HEAD = ("grid", "solver", "steps", "guidance", "distance", "best unfitted", "its distance", "gain",
         "noises", "seconds")  # fmt: skip
@@ -29,7 +29,7 @@ FINE = 64
 
 
 def tune(
-    order: Order,
+    request: Request,
     name: str | None,
     starts: int | None,
     rounds: int = 6,
@@ -38,26 +38,26 @@ def tune(
 ) -> Findings:
     """Fit a grid to the run, the solver, steps, guidance and classes that are asked for, on noises
     of which there are `starts`; kept in RUN/grids/NAME.json, by default SOLVER-STEPS."""
-    run = order.opened
-    settings, facts, denoise = run.config.sample, run.facts, order.denoiser
-    steps, solver = count(order.steps) or settings.steps, order.solver or settings.solver
-    guidance = settings.guidance if order.guidance is None else order.guidance
+    run = request.opened
+    settings, facts, denoise = run.config.sample, run.facts, request.denoiser
+    steps, solver = count(request.steps) or settings.steps, request.solver or settings.solver
+    guidance = settings.guidance if request.guidance is None else request.guidance
     at_least("starts", starts)
     at_least("rounds", rounds)
-    if order.unconditional and order.labels is not None:
+    if request.unconditional and request.labels is not None:
         raise BadInput("`labels` and `unconditional` exclude each other.", "Give one.")
     name = name or re.sub(r"[^\w.+-]+", "-", f"{solver}-{steps}")
     if not re.fullmatch(r"[\w.+-]+", name) or name in catalogue.grids:
         fact = f"`name` is '{name}'."
         raise BadInput(fact, "Use letters, digits and -, and no name of another grid.", "name")
-    target = order.path / "grids" / f"{name}.json"
+    target = request.path / "grids" / f"{name}.json"
     claim(target, field="run")
     method = build_solver(solver)
     starts = starts or min(256, max(16, NUMBERS // max(1, math.prod(denoise.shape))))
-    chosen, cond = order.classes or facts.drawn, None
-    if facts.classes and not order.unconditional:
+    chosen, cond = request.classes or facts.drawn, None
+    if facts.classes and not request.unconditional:
         cond = {"label": repeat_labels(chosen, starts, len(facts.classes)).to(device())}
-    check_guided(order.guidance, cond is not None)
+    check_guided(request.guidance, cond is not None)
     fitted = fit_grid(
         guided(guidance, cond is not None)(denoise), run.schedule, method, steps,
         tuple(denoise.shape), cond=cond, starts=starts, rounds=rounds, reference=FINE, seed=seed,
@@ -67,8 +67,8 @@ def tune(
     fitted = dataclasses.replace(fitted, solver=solver, schedule=schedule, guidance=scale)
     write_json(target, fitted.to_json())
     record = {"out": str(target), "name": name, **fitted.to_json()}
-    found = findings({name: fitted}, str(order.run), **record)
-    use = f"use it: scorefield sample {order.run} `grid` {name}"
+    found = findings({name: fitted}, str(request.run), **record)
+    use = f"use it: scorefield sample {request.run} `grid` {name}"
     return dataclasses.replace(found, next=use)
 
 

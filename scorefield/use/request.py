@@ -20,7 +20,7 @@ from scorefield.use.plan import settings_of
 
 
 @dataclass(frozen=True)
-class Order:
+class Request:
     """What is asked of the run at `run`, by the names of the flags; None is left to the run.
 
     For whom: `n`, `seeds`, and `labels` in turn, `conditions` or `unconditional`; or one `label`
@@ -90,7 +90,7 @@ class Order:
     def chosen_seeds(self, default: int = 100) -> list[int]:
         """Seeds from `n` and `seeds`: one per sample; by default 0 to n-1, and `default` of them.
 
-        >>> Order(None, seeds="3,5").chosen_seeds(), Order(None, n=2).chosen_seeds()
+        >>> Request(None, seeds="3,5").chosen_seeds(), Request(None, n=2).chosen_seeds()
         ([3, 5], [0, 1])
         """
         n = self.n
