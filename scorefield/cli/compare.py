@@ -4,7 +4,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scorefield.cli.bar import Bar
-from scorefield.cli.flags import GridSpec, GuidanceScale, OnRun, OutPath, Rows, StepCount
+from scorefield.cli.flags import (
+    Arithmetic,
+    GridSpec,
+    GuidanceScale,
+    OnRun,
+    OutPath,
+    Rows,
+    StepCount,
+)
 from scorefield.cli.frame import verb
 
 if TYPE_CHECKING:
@@ -33,6 +41,7 @@ class Options(OnRun, Rows):
     steps: StepCount = None
     grid: GridSpec = None
     guidance: GuidanceScale = None
+    precision: Arithmetic = None
     out: OutPath = None
 
 
@@ -42,7 +51,7 @@ def work(o: Options, bar: Bar) -> "Findings":
     from scorefield.use.compare import compare_run
 
     out, seeds = o.out or o.run / "compare", seeds_of(o.n, o.seeds)
-    given = {name: getattr(o, name) for name in ("steps", "grid", "guidance")}
+    given = {name: getattr(o, name) for name in ("steps", "grid", "guidance", "precision")}
     found, result = compare_run(
         o.run, seeds, solvers=o.solvers, labels=o.labels, out=out, watch=bar, **given
     )

@@ -26,6 +26,7 @@ class Options(flags.OnRun):
     steps: flags.StepCount = None
     solver: flags.SolverSpec = None
     guidance: flags.GuidanceScale = None
+    precision: flags.Arithmetic = None
     name: str | None = None
     """Name of the grid (default: SOLVER-STEPS)."""
     labels: flags.ClassList = None
@@ -45,9 +46,9 @@ def work(o: Options, bar: Bar) -> "Findings":
             bar.words = f"error {progress.error:.3g}"
         bar(progress.done, progress.total, "call")
 
+    given = {name: getattr(o, name) for name in ("steps", "solver", "guidance", "precision")}
     return tune(
-        o.run, {"steps": o.steps, "solver": o.solver, "guidance": o.guidance}, name=o.name,
-        labels=o.labels, unconditional=o.unconditional, watch=watch,
+        o.run, given, name=o.name, labels=o.labels, unconditional=o.unconditional, watch=watch,
         starts=o.starts, rounds=o.rounds, seed=o.seed,
     )  # fmt: skip
 

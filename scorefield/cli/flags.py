@@ -5,7 +5,7 @@ A verb's options inherit those that it has in common with others, and may set an
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -33,6 +33,10 @@ GridSpec = Annotated[
 ]
 GuidanceScale = Annotated[
     float | None, flag("Scale of guidance; 1 is none (of a classifier: Bayes's).")
+]
+Arithmetic = Annotated[
+    Literal["fp32", "bf16"] | None,
+    flag("Arithmetic of the network (default: that of training, where it is the faster here)."),
 ]
 MethodName = Annotated[str, flag("By which method (see above).")]
 RowCount = Annotated[int | None, flag("How many (default: as many as seeds).")]
@@ -84,11 +88,13 @@ class Sampling:
     solver: SolverSpec = None
     grid: GridSpec = None
     guidance: GuidanceScale = None
+    precision: Arithmetic = None
 
     @property
     def settings(self) -> dict[str, Any]:
         """Those of `scorefield.use.plan.settings_of`."""
-        return {name: getattr(self, name) for name in ("steps", "solver", "grid", "guidance")}
+        names = ("steps", "solver", "grid", "guidance", "precision")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,14 +60,14 @@ WORDS = ("method", "trace", "dequantise", "draws", "solver", "steps", "floor", "
 
 def work(o: Options, bar: Bar) -> int:
     from scorefield.report.pixels import curves
-    from scorefield.run.open import open_run
+    from scorefield.run.open import EXACT, open_run
     from scorefield.store import alone, write_bytes, write_findings, write_png
     from scorefield.use.likelihood import likelihood
 
     folder = o.run / "likelihood"
     out = o.out or folder / f"{o.method}.csv"
     found = likelihood(
-        open_run(o.run, o.average), o.data, out=out, against=o.against, n=o.n, batch=o.batch,
+        open_run(o.run, o.average, EXACT), o.data, out=out, against=o.against, n=o.n, batch=o.batch,
         unconditional=o.unconditional, watch=bar, **{name: getattr(o, name) for name in WORDS},
     )  # fmt: skip
     with alone(folder, wait=True):

@@ -14,7 +14,7 @@ from scorefield.use.asked import Who
 WORDS: dict[str, Any] = {
     "average": float | None, "seeds": str, "labels": str | None, "unconditional": bool,
     "steps": int, "solver": str, "grid": str, "guidance": float | int | None, "guide": str,
-    "batch": int, "columns": int | None,
+    "batch": int, "columns": int | None, "precision": str,
 }  # fmt: skip
 """What a picture carries of an order."""
 DECIDING = {"checkpoint": "weights", "conditions": "conditions", "grid": "grid", "guide": "guide"}
@@ -60,7 +60,8 @@ class Order(NamedTuple):
             "average": self.average, "unconditional": self.who.unconditional, "grid": grid,
             "guidance": scale, "guide": self.guide, "columns": self.columns,
         }  # fmt: skip
-        said |= {name: job[name] for name in ("seeds", "labels", "steps", "solver", "batch")}
+        same = ("seeds", "labels", "steps", "solver", "batch", "precision")
+        said |= {name: job[name] for name in same}
         return {"run": str(self.run), "order": said, "job": dict(job)}
 
 
@@ -71,7 +72,8 @@ def again(order: Order, picture: Path) -> Order:
     """
     told, who = read_tag(picture), order.who
     try:
-        said, job, index = told["order"], told["job"], told.get("index")
+        said = {"precision": "fp32", **told["order"]}  # earlier versions knew no other
+        job, index = told["job"], told.get("index")
         whole = all(isinstance(said[name], kind) for name, kind in WORDS.items())
         if not whole or not isinstance(index, int | None):
             raise TypeError

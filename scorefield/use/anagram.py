@@ -32,7 +32,7 @@ def anagrams(
 
     Raises BadInput for views of what is no picture, and for classes of another count.
     """
-    run = open_run(path)
+    run = open_run(path, precision=given.get("precision"))
     shape, classes = tuple(run.facts.shape), run.facts.classes
     seeds = seeds_of(who.n, who.seeds, FEW)
     if len(shape) != 3:

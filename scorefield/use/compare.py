@@ -267,7 +267,7 @@ def compare_run(
 ) -> tuple[Comparison, Findings]:
     """Compare solvers on the run at `path`; `FILES` can be written to `out`, by default
     RUN/compare, or it is refused before any work."""
-    run = open_run(path)
+    run = open_run(path, precision=given.get("precision"))
     methods, grid, guidance = listed(run, solvers, **given)
     seeds = Seeded(seeds).seeds.tolist()
     if len(seeds) < 2:
@@ -295,6 +295,7 @@ def compare_run(
     )
     record = {
         "images_seen": run.images_seen,
+        "precision": run.denoiser.precision,
         "seeds": seeds,
         "labels": None if each is None else each.tolist(),
         "judge": judge and {"name": judge.name, "version": judge.version},

@@ -199,7 +199,7 @@ def edit_picture(
     **given: Unpack[Given],
 ) -> Findings:
     """Edits of the picture by the run at `path`, in the data's units, and as a strip behind it."""
-    run, solver = open_run(path), given.get("solver")
+    run, solver = open_run(path, precision=given.get("precision")), given.get("solver")
     classes, shape = run.facts.classes, tuple(run.facts.shape)
     wish.check(who, solver)
     strength = wish.strength
@@ -249,6 +249,7 @@ def edit_picture(
         "strength": strength,
         "labels": labels,
         **settings,
+        "precision": denoiser.precision,
         "seconds": round(seconds, 3),
         "changed": round(float((found - x0).square().mean().sqrt()), 4),
     }

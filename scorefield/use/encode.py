@@ -20,7 +20,7 @@ from scorefield.data.readers.given import shaped
 from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, CountedRows, Plan, draw
 from scorefield.likelihood import path as path_of
-from scorefield.run.open import Run, build_solver, device, open_run
+from scorefield.run.open import EXACT, Run, build_solver, device, open_run
 from scorefield.solve import Solver, encode
 from scorefield.use.asked import at_least, count, given_examples, how_many, label_for, out_file
 from scorefield.use.plan import Given
@@ -181,5 +181,5 @@ def _on(
     path: Path, average: float | None, out: Path, batch: int, given: Given
 ) -> tuple[Run, Way, Path]:
     out = out_file(out, ".npz")
-    run = open_run(path, average)
+    run = open_run(path, average, EXACT)
     return run, Way.of(run.denoiser.to(device()), given, batch), out

@@ -37,7 +37,7 @@ def evaluate(
     from `seed + i`. Writes eval.json there, unless that has more samples of the same weights; the
     record has a `digest` if it was written."""
     at_least("n", n, 2)
-    run = open_run(path, average)
+    run = open_run(path, average, given.get("precision"))
     target, facts, settings = path / "eval.json", run.facts, settings_of(run, **given)
     claim(target, path / "judge.json", field="run")
     check_guided(given.get("guidance"), bool(facts.classes or facts.conditions.keys))
@@ -65,6 +65,7 @@ def evaluate(
         "average": average,
         **settings,
         "grid": given.get("grid") or run.config.sample.grid,
+        "precision": denoiser.precision,
         "network_calls": round(drawn.calls),
         "samples_per_second": round(n / drawn.seconds, 1),
         "judge": judge and {"name": judge.name, "version": judge.version, "accuracy": accuracy},

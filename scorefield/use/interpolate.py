@@ -12,7 +12,7 @@ from torch import Tensor
 from scorefield.base import BadInput, Watch, quiet
 from scorefield.base.finding import Figure, Findings, Strip
 from scorefield.likelihood import direction, lerp, slerp
-from scorefield.run.open import Run, data_of, device, open_run
+from scorefield.run.open import EXACT, Run, data_of, device, open_run
 from scorefield.store import Folder
 from scorefield.store.digest import digest
 from scorefield.store.files import meaning_of, read_tensors, to_bytes, write_tensors
@@ -61,7 +61,7 @@ def interpolate(
     the data's units, and `share` of the course."""
     course.check()
     out = out_file(out, ".png", ".npz")
-    run = open_run(path, average)
+    run = open_run(path, average, EXACT)
     way = Way.of(run.denoiser.to(device()), given)
     start = given_examples(run, text, "from")[0]
     n, of = len(start), label_for(label, None, len(start), run.facts.classes)

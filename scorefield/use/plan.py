@@ -9,7 +9,7 @@ from torch import Tensor
 from scorefield.base import BadInput, Cond, Guide, Level, Seeded
 from scorefield.base.rows import repeat_labels
 from scorefield.catalogue.plans import guide as build_guide
-from scorefield.denoise import Denoiser
+from scorefield.denoise import Denoiser, Precision
 from scorefield.draw import Asked, Plan, guided
 from scorefield.process import Schedule
 from scorefield.run.config import build_levels
@@ -30,6 +30,7 @@ class Given(TypedDict, total=False):
     solver: str | None
     grid: str | None
     guidance: float | None
+    precision: Precision | None
 
 
 class Settings(TypedDict, total=False):

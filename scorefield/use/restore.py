@@ -75,7 +75,8 @@ def restore_run(
     """Restore what was measured, by the run at `path` as a prior, for the seeds and the class of
     `who`. `FILES` can be written to `out`, by default RUN/restore, or it is refused before any
     work."""
-    run, out = open_run(path), out or path / "restore"
+    run = open_run(path, precision=given.get("precision"))
+    out = out or path / "restore"
     seeds = seeds_of(who.n, who.seeds, FEW)
     steps, scale = count(given.get("steps")) or STEPS, given.get("guidance")
     name, options = bound("inverse", method)
@@ -103,6 +104,7 @@ def restore_run(
         "method": method,
         "noise": of.noise,
         "steps": steps,
+        "precision": denoiser.precision,
         "labels": label,
         "seeds": seeds,
         **figures(restored, a, y, truth),

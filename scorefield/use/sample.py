@@ -153,7 +153,8 @@ def _read(order: Order, held: ExitStack | None) -> _Job:
     """Read the words and the run, and refuse what cannot be done; hold the place of the result."""
     if order.run is None:
         raise BadInput("`run` is missing.", "Give it, or one of its pictures as `like`.", "run")
-    run, who, given = open_run(order.run, order.average), order.who, order.settings
+    who, given = order.who, order.settings
+    run = open_run(order.run, order.average, given.get("precision"))
     for field in ("batch", "columns"):
         at_least(field, getattr(order, field))
     if order.like:

@@ -49,7 +49,7 @@ def tune(
 ) -> Findings:
     """Fit a grid to the run at `path`, the solver, steps and guidance that are `given`, and the
     classes of `labels`; kept in RUN/grids/NAME.json, by default SOLVER-STEPS."""
-    run = open_run(path)
+    run = open_run(path, precision=given.get("precision"))
     settings, classes, denoise = run.config.sample, run.facts.classes, run.denoiser.to(device())
     steps = count(given.get("steps")) or settings.steps
     solver = given.get("solver") or settings.solver
