@@ -46,9 +46,12 @@ def work(o: Options, bar: Bar) -> "Findings":
             bar.words = f"error {progress.error:.3g}"
         bar(progress.done, progress.total, "call")
 
-    given = {name: getattr(o, name) for name in ("steps", "solver", "guidance", "precision")}
     return tune(
-        o.run, given, name=o.name, labels=o.labels, unconditional=o.unconditional, watch=watch,
+        o.run,
+        {
+            "steps": o.steps, "solver": o.solver, "guidance": o.guidance, "precision": o.precision,
+        },
+        name=o.name, labels=o.labels, unconditional=o.unconditional, watch=watch,
         starts=o.starts, rounds=o.rounds, seed=o.seed,
     )  # fmt: skip
 

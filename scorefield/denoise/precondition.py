@@ -109,6 +109,8 @@ class Denoiser(nn.Module):
     """
 
     precision: Precision = "fp32"
+    reads_null = True
+    """A row with `cond["null"]` is one without condition."""
 
     def __init__(
         self,
