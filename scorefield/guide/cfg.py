@@ -45,7 +45,7 @@ def cfg(scale: float | Tensor, null: Cond | None = None) -> Guide:
                 told, untold = _both(denoise, x, level, cond, rows)
             else:
                 some = x if len(rows) == len(x) else x[rows]
-                untold = denoise(some, _at(level, rows, len(x)), None)
+                untold = denoise(some, level.some(rows, len(x)), None)
                 told = denoise(x, level, cond)
             if len(rows) == len(x):
                 return torch.lerp(untold, told, by)
@@ -54,12 +54,6 @@ def cfg(scale: float | Tensor, null: Cond | None = None) -> Guide:
         return guided
 
     return guide
-
-
-def _at(level: Level, rows: Tensor, n: int) -> Level:
-    """The level of some of n samples; one that all share, of any shape, stays as it is."""
-    each_own = level.sigma.ndim > 0 and len(level.sigma) == n > 1
-    return level.at(rows.to(level.sigma.device)) if each_own else level
 
 
 def _both(
@@ -71,5 +65,5 @@ def _both(
     null = cond.get("null", torch.zeros(n, dtype=torch.bool, device=x.device))[twice]
     null[n:] = True
     whole = {name: leaf[twice] for name, leaf in cond.items()} | {"null": null}
-    told, untold = denoise(x[twice], _at(level, twice, n), whole).split([n, len(rows)])
+    told, untold = denoise(x[twice], level.some(twice, n), whole).split([n, len(rows)])
     return told, untold
