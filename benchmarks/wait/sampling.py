@@ -1,8 +1,8 @@
 """Samples of a 28 x 28 model in its own precision, beside the build before and diffusers.
 
 A run of the recipe of Fashion-MNIST after one step, as how long a call takes does not depend on
-what was learned. diffusers' UNet2DModel has the same arithmetic (.371 GFLOP a picture, ours .370); it walks DDIM over
-as many calls, as its pipelines do, in float32.
+what was learned. diffusers' UNet2DModel has the same arithmetic (.371 GFLOP a picture, ours .370);
+it walks DDIM over as many calls, as its pipelines do, in float32.
 """
 
 import tempfile
