@@ -292,7 +292,7 @@ def parts_law(at_once):
         sample(Twisted(log_psi, size, particles=6), shifted, x, levels, Seeded(range(12)), cond)
         for size in (None, at_once)
     ]
-    assert close(*found)
+    assert close(found[0], found[1])
 
 
 @pytest.mark.parametrize("at_once", [1, 5, 6, 12, 99])
