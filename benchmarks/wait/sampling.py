@@ -8,6 +8,7 @@ it walks DDIM over as many calls, as its pipelines do, in float32.
 import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from benchmarks.wait.ledger import ROOT, Row, build, in_turn, printed
@@ -50,14 +51,14 @@ def rows(options: Namespace) -> Iterator[Row]:
             return build(root, *words, *more)
 
         for n in (N, 1):
-            commands = {"now": lambda n=n: sampled(ROOT, n)}
+            commands = {"now": partial(sampled, ROOT, n)}
             for precision in ("fp32", "bf16"):
-                commands[precision] = lambda n=n, p=precision: sampled(ROOT, n, "--precision", p)
+                commands[precision] = partial(sampled, ROOT, n, "--precision", precision)
             if options.before:
-                commands["before"] = lambda n=n: sampled(options.before, n)
+                commands["before"] = partial(sampled, options.before, n)
             if options.peer:
-                words = (PEER, str(n), str(STEPS))
-                commands["diffusers"] = lambda w=words: printed(ROOT, *w, python=options.peer)
+                peer = partial(printed, ROOT, PEER, str(n), str(STEPS), python=options.peer)
+                commands["diffusers"] = peer
             found = in_turn(commands, options.repeats, lambda command: command())
             what = f"{n} guided samples of 28 x 28, {STEPS} steps"
             asked = "before >= 1.8, diffusers >= 2.1, where bf16 is the faster" if n > 1 else ""

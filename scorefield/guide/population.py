@@ -180,8 +180,8 @@ class Twisted(Population):
         for first in range(0, n, self.at_once or n):
             rows = slice(first, first + (self.at_once or n))
             own = {name: leaf[rows] for name, leaf in cond.items()} if cond else cond
-            levels = (level.some(rows, n) for level in (here, there))
-            parts.append(self._twist_rows(denoise, x[rows], *levels, own))
+            at, to = here.some(rows, n), there.some(rows, n)
+            parts.append(self._twist_rows(denoise, x[rows], at, to, own))
         denoised, log_psi, pull = map(torch.cat, zip(*parts))
         return denoised, log_psi, pull
 
