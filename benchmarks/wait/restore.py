@@ -85,7 +85,7 @@ def rows(options: Namespace) -> Iterator[Row]:
         for n in (256, 4096, 65536):
             for code, unit in ((PARTICLES, "us a particle and step"), (MEGABYTES, "MB beside")):
                 commands = {"now": lambda n=n, c=code: told(RESTORED + c, ROOT, "twisted", n, 1)}
-                if options.before and n < 65536:  # which took 37 GB there
+                if options.before and n < 65536:  # of which 4,096 take 2.3 GB there
                     commands["before"] = lambda n=n, c=code: told(
                         RESTORED + c, options.before, "twisted", n, 1
                     )

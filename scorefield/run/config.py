@@ -170,8 +170,8 @@ def quicker(own: Precision) -> Precision:
 
     A function of the machine, never of a clock: a pause changes no sample. A processor is faster in
     bfloat16 with matrix units (AMX) or products of pairs (AVX512_BF16), but not where it has
-    AVX512_FP16 and no matrix units: Intel's cores issue those products at a quarter of the rate,
-    and a U-Net takes 1.3 times as long there as in float32 (docs/benchmarks/wait.md).
+    AVX512_FP16 and no matrix units: Intel's cores do those products at .53 of the rate of float32
+    there, and a U-Net takes 1.3 times as long (`make bench-wait`: sampling).
     """
     if own == "fp32" or torch.cuda.is_available():
         bf16 = own == "bf16" and torch.cuda.is_bf16_supported(including_emulation=False)

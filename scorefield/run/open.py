@@ -44,7 +44,7 @@ class Run:
 
 EXACT: Precision = "fp32"
 """For what walks the flow there and back or sums its divergence: the roundings of a network in
-bf16 (1% of what it says) are no smooth function of x."""
+bf16 (1% of what it says) are no smooth function of x, and their error there is not measured."""
 
 
 def open_run(
