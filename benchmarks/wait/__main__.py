@@ -21,6 +21,8 @@ SECTIONS: dict[str, str] = {
     "startup": "Start-up",
     "step": "The step around the network",
     "likelihood": "Likelihood",
+    "sampling": "Sampling in the model's own precision",
+    "restore": "Restoration and populations",
 }
 """Module -> heading."""
 OUT = Path("docs/benchmarks/wait.md")

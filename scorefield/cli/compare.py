@@ -1,6 +1,14 @@
 """`scorefield compare RUN`."""
 
-from scorefield.cli.flags import GridSpec, GuidanceScale, OnRun, OutPath, Rows, StepCount
+from scorefield.cli.flags import (
+    Arithmetic,
+    GridSpec,
+    GuidanceScale,
+    OnRun,
+    OutPath,
+    Rows,
+    StepCount,
+)
 from scorefield.cli.frame import Bar, Found, verb
 
 
@@ -25,6 +33,7 @@ class Options(OnRun, Rows):
     steps: StepCount = None
     grid: GridSpec = None
     guidance: GuidanceScale = None
+    precision: Arithmetic = None
     out: OutPath = None
 
 

@@ -275,6 +275,7 @@ def compare_run(request: Request, solvers: str | None) -> tuple[Comparison, Find
     )
     record = {
         "images_seen": run.images_seen,
+        "precision": run.denoiser.precision,
         "seeds": seeds,
         "labels": None if each is None else each.tolist(),
         "judge": judge and {"name": judge.name, "version": judge.version},

@@ -89,7 +89,8 @@ def restore_run(request: Request, of: Observation, method: str = "dps") -> Findi
     parts = {} if x.ndim != 4 else _parts(a.picture(y, of.noise), x, mean, spread)
     record = {
         "operator": of.operator, "method": method, "noise": of.noise, "steps": steps, "n": len(x),
-        "labels": label, "seeds": seeds, "failed": bad, "seconds": round(seconds, 3),
+        "precision": denoiser.precision, "labels": label, "seeds": seeds, "failed": bad,
+        "seconds": round(seconds, 3),
         "out": str(out),
         **({"effective": {"least": min(sizes), "mean": sum(sizes) / len(sizes)}} if sizes else {}),
     }  # fmt: skip
