@@ -183,6 +183,8 @@ class Denoiser(nn.Module):
     def _in_buckets(self, x: Tensor, noise: Tensor, cond: Cond | None) -> Tensor:
         """The network's output on a batch filled up with its last row."""
         more = -len(x) % BUCKET
+        if x.ndim == 2 and len(x) <= BUCKET:
+            more = 2 * BUCKET - len(x)  # a product of one bucket alone has a kernel of its own
         if not more or (x[0].numel() > SMALL and len(x) < 8 * BUCKET):
             return self.net(x, noise, cond)
         rows = torch.arange(len(x) + more, device=x.device).clamp(max=len(x) - 1)

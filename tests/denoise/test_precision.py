@@ -19,7 +19,7 @@ NETS = {
     "unet": lambda: UNet((1, 8, 8), width=8, multipliers=(1, 2), blocks=1, classes=3),
     "28x28": lambda: UNet((1, 28, 28), width=8, multipliers=(1, 2), blocks=1, classes=3, norms=1),
     "dit": lambda: DiT((1, 8, 8), width=32, depth=1, classes=3),
-    "mlp": lambda: MLP((16,), width=32, blocks=1, classes=3),
+    "mlp": lambda: MLP((2,), width=32, blocks=1, classes=3),
 }
 SETTINGS = {"steps": 3, "solver": "ddpm", "guidance": 1.5}
 
