@@ -15,6 +15,7 @@ import json
 import math
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,8 @@ from benchmarks.problems import BUDGETS, PROCESSES, Case, Mixture, problem
 from benchmarks.solvers import interpreters, run
 from scorefield.base import Cond, Denoise, Level, Zero, like
 from scorefield.process import Cosine
-from scorefield.run.config import SampleConfig
 from scorefield.run.open import build_solver
+from scorefield.run.settings import SampleConfig
 from scorefield.solve import sample
 from scorefield.use.plan import build_grid
 
@@ -157,10 +158,15 @@ def measured(names: Sequence[str], points: int, budgets: tuple[int, ...], peers:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "job.npz"
         Job(jobs, 1, budgets, ("grid25", "vp"), (), 1, chosen).save(path)
-        for package, python in interpreters(peers).items():
-            if package == "scorefield":
-                continue
-            said, rows = run(package, python, path) if python else ({"left out": "not named"}, [])
+        named = {name: python for name, python in interpreters(peers).items() if name in SETTINGS}
+
+        def of(package: str) -> tuple[dict[str, str], list]:
+            python = named[package]
+            return run(package, python, path) if python else ({"left out": "not named"}, [])
+
+        with ThreadPoolExecutor() as together:
+            results = together.map(of, named)
+        for package, (said, rows) in zip(named, results):
             about.append(f"{package}: {said.get('left out') or said['version']}")
             for row in rows:
                 if row["error"] is not None:

@@ -35,7 +35,7 @@ from scorefield.measure import Judge, frechet, frechet_report
 from scorefield.measure.reference import whole
 from scorefield.report.picture import picture
 from scorefield.store import write_png
-from scorefield.use.evaluate import judge_of
+from scorefield.use.judge import judge_of
 
 OURS, PEER = "scorefield", "denoising_diffusion_pytorch"
 SHARES = [1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0]

@@ -17,7 +17,7 @@ from scorefield.run.open import Run, build_solver, data_of, open_run
 from scorefield.solve import sample
 from scorefield.store import write_png
 from scorefield.use.edit import edit, reencode
-from scorefield.use.evaluate import judge_of
+from scorefield.use.judge import judge_of
 from scorefield.use.plan import asked_of
 
 HERE = Path(__file__).parent

@@ -24,7 +24,8 @@ from torch import Tensor
 from benchmarks.problems import DIRECTIONS, POINTS, sliced_w2
 from scorefield import catalogue
 from scorefield.base import BadInput, Level, Seeded, Zero, like
-from scorefield.catalogue.describe import described, entry_facts
+from scorefield.catalogue.describe import facts
+from scorefield.catalogue.spec import Spec
 from scorefield.process import VP
 from scorefield.solve import Solver, sample
 from scorefield.solve.laws import EIGHT
@@ -195,7 +196,7 @@ def page(figures: Figures, solvers: Entries) -> str:
     made = {name: factory() for name, factory in solvers.items()}
     chance = [name for name, solver in made.items() if solver.stochastic]
     flow = [name for name in made if name not in chance]
-    texts = {name: entry_facts("solver", factory) for name, factory in solvers.items()}
+    texts = {name: facts("solvers", Spec(name)) for name in solvers}
     if silent := [name for name in solvers if not texts[name]["use"]]:
         raise BadInput(
             f"{', '.join(silent)} does not say when to use it.",
@@ -216,7 +217,7 @@ def page(figures: Figures, solvers: Entries) -> str:
     ]
     first: dict[Any, str] = {}
     for name, factory in solvers.items():
-        thing = described(factory)
+        thing = getattr(factory, "__wrapped__", factory)
         earlier = first.setdefault(thing, name), first.setdefault(thing.__module__, name)
         parts.append(section(name, made[name], texts[name], known[name], *earlier))
     return "\n\n".join(part.strip() for part in parts) + "\n"

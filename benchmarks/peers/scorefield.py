@@ -11,7 +11,7 @@ from benchmarks.peers.driver import Candidate, Package, serve
 from benchmarks.problems import Counted, Process
 from scorefield import catalogue
 from scorefield.base import BadInput, Denoise, Level, Seeded, Zero, like
-from scorefield.run.config import SampleConfig
+from scorefield.run.settings import SampleConfig
 from scorefield.solve import sample
 
 DEFAULT = (SampleConfig().solver, SampleConfig().grid)

@@ -17,7 +17,13 @@ import torch
 
 from benchmarks.wait.ledger import read, write
 
-SECTIONS: dict[str, str] = {}
+SECTIONS: dict[str, str] = {
+    "startup": "Start-up",
+    "step": "The step around the network",
+    "likelihood": "Likelihood",
+    "sampling": "Sampling in the model's own precision",
+    "restore": "Restoration and populations",
+}
 """Module -> heading."""
 OUT = Path("docs/benchmarks/wait.md")
 WORK = Path("docs/benchmarks/wait")

@@ -5,12 +5,20 @@ pair (alpha, sigma); a `Denoise` maps (x, level, condition) to E[x0 | x]; a `Noi
 of a step, handed in as an argument.
 """
 
-from scorefield.base.errors import BadInput, unknown
-from scorefield.base.level import CLEAN, Level, join, like, quotient, ratios
-from scorefield.base.noise import Noise, Seeded, Zero
-from scorefield.base.types import Cond, Denoise, Guide, Watch, quiet
+from typing import TYPE_CHECKING
+
+from scorefield.base.source import lazy
+
+if TYPE_CHECKING:
+    from scorefield.base.errors import BadInput, unknown
+    from scorefield.base.level import CLEAN, Level, join, like, quotient, ratios
+    from scorefield.base.noise import Noise, Seeded, Zero
+    from scorefield.base.types import Cond, Denoise, Guide
+    from scorefield.base.watch import Watch, quiet
 
 __all__ = [
     "CLEAN", "BadInput", "Cond", "Denoise", "Guide", "Level", "Noise", "Seeded", "Watch", "Zero",
     "join", "like", "quiet", "quotient", "ratios", "unknown",
 ]  # fmt: skip
+
+__getattr__ = lazy(__name__)

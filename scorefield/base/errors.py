@@ -18,6 +18,10 @@ class BadInput(ValueError):
         self.fact, self.remedy, self.field = fact, remedy, field
 
 
+class Elsewhere(BadInput):
+    """Another process of the team has failed, and it is that one which says why."""
+
+
 def unknown(kind: str, name: str, names: Iterable[str]) -> BadInput:
     """The error for a name that is not in a catalogue, with the nearest name suggested.
 

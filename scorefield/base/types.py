@@ -1,4 +1,4 @@
-"""The arrows of the house: a denoiser, a guide, a watch; and what a condition is."""
+"""The arrows of the house: a denoiser, a guide; and what a condition is."""
 
 from collections.abc import Callable, Mapping
 
@@ -16,11 +16,3 @@ Denoise = Callable[[Tensor, Level, Cond | None], Tensor]
 
 Guide = Callable[[Denoise], Denoise]
 """Anything that changes what a solver sees: wraps a denoiser, so it composes with all of them."""
-
-Watch = Callable[[float, float, str], None]
-"""`watch(done, total, unit)`: how far some work has come. `done` never falls, `total` may grow; the
-unit is "step", "call", "sample", "img", "epoch" or "snapshot"."""
-
-
-def quiet(done: float, total: float, unit: str) -> None:
-    """The watch that looks away."""

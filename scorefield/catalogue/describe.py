@@ -1,26 +1,23 @@
 """What is known of an entry of the catalogue: read off its docstring, signature and object."""
 
-import inspect
 import re
-import sys
+from collections.abc import Iterator
 from typing import Any
 
 from scorefield.base.errors import BadInput, unknown
-from scorefield.catalogue.spec import KINDS, find, names, options
+from scorefield.catalogue.signatures import by_default, names, place_of, said, text_of
+from scorefield.catalogue.spec import KINDS, Option, Spec, build, canonical, options, parsed
 
 PAPER = r'(?:[A-Z][\w-]+(?:,| and| et al\.)? )+(?:19|20)\d\d(?:,? \(?"[^"]+")?'
-
-
-def described(entry: Any) -> Any:
-    """What carries the docstring: a class, a function, or what a bare factory returns."""
-    if method := getattr(entry, "__wrapped__", None):  # under other defaults
-        return method
-    return entry() if getattr(entry, "__name__", "") == "<lambda>" else entry
-
-
-def first_line(entry: Any) -> str:
-    """The first paragraph of an entry's docstring, in one line."""
-    return _line((inspect.getdoc(described(entry)) or "").split("\n\n")[0])
+AUTO: dict[str, Any] = {
+    "title": "The network that suits the data",
+    "text": "A unet for pictures and an mlp for vectors, each with those of the options that it "
+    "has; chosen when a run begins and the shape of its data is known.",
+    "papers": [],
+    "call": "network(net: str, facts: DataFacts) -> Spec",
+    "python": "from scorefield.run.config import network",
+}
+"""What is told of the network `auto`, which is no factory."""
 
 
 def first_lines(kind: str) -> dict[str, str]:
@@ -28,45 +25,61 @@ def first_lines(kind: str) -> dict[str, str]:
     lines = {}
     for name in names(kind):
         try:
-            lines[name] = first_line(find(kind, name))
+            lines[name] = _first(text_of(kind, name))
         except BadInput as error:
             lines[name] = error.fact
     return lines
 
 
-def explained(one: str, name: str) -> dict[str, Any]:
-    """All that is known of the entry `name` of the kind that `one` of is called so, as JSON."""
+def explained(one: str, text: str) -> dict[str, Any]:
+    """All that is known of the entry that a spec names of the kind that `one` of is called so, as
+    JSON; what the spec says takes the place of defaults. Raises BadInput as `bound` does."""
     kinds = {singular: kind for kind, singular in KINDS.items()}
     if one not in kinds:
         raise unknown("kind", one, kinds)
-    kind = kinds[one]
+    kind, spec = kinds[one], parsed(text)
+    auto = (kind, spec.name) == ("networks", "auto")
+    free = {o.name: o for o in (_of_either() if auto else options(kind, spec.name))}
+    if unread := [key for key in spec.options if auto and key not in free]:
+        raise unknown("option of auto", unread[0], free)
+    told = spec.options if auto else parsed(canonical(kind, text)).options
     return {
         "kind": one,
-        "name": name,
-        **entry_facts(one, find(kind, name)),
-        "options": [option._asdict() for option in options(kind, name)],
+        "name": spec.name,
+        **(AUTO if auto else facts(kind, spec)),
+        "options": [
+            o._replace(default=told.get(o.name, o.default))._asdict() for o in free.values()
+        ],
     }
 
 
-def entry_facts(one: str, entry: Any) -> dict[str, Any]:
+def _of_either() -> Iterator[Option]:
+    """The options of the network `auto`, with both defaults where they differ."""
+    unet, mlp = ({o.name: o for o in options("networks", name)} for name in ("unet", "mlp"))
+    for key, option in (mlp | unet).items():
+        own = dict.fromkeys(str(net[key].default) for net in (unet, mlp) if key in net)
+        yield option._replace(default="|".join(own))
+
+
+def facts(kind: str, spec: Spec) -> dict[str, Any]:
     """Text, papers, call and import of an entry; of a solver, what it is."""
-    thing = described(entry)
-    module = sys.modules[thing.__module__]
+    text, (about, call, python) = text_of(kind, spec.name), said(kind, spec.name)
     known: dict[str, Any] = {
-        "title": first_line(module),
-        "text": inspect.getdoc(thing) or "",
-        "papers": _papers(f"{inspect.getdoc(module)}\n{inspect.getdoc(thing)}"),
-        "call": f"{thing.__name__}{inspect.signature(thing)}",
-        "python": f"from {_home(thing)} import {thing.__name__}",
+        "title": _first(about),
+        "text": text,
+        "papers": _papers(f"{about}\n{text}"),
+        "call": call,
+        "python": python,
     }
-    if one == "solver":
-        solver = entry()
+    if kind == "solvers":
+        place = None if spec.values or spec.options else place_of(kind, spec.name)
+        solver = by_default(place) if place else build(kind, spec)
         known |= {
             "order": solver.order,
             "calls_per_step": solver.evals,
             "stochastic": solver.stochastic,
             "adaptive": solver.adaptive,
-            "use": _use(known["text"]),
+            "use": _use(text),
         }
     return known
 
@@ -87,6 +100,11 @@ def to_text(r: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _first(text: str) -> str:
+    """The first paragraph of a docstring, in one line."""
+    return _line(text.split("\n\n")[0])
+
+
 def _line(text: str) -> str:
     return " ".join(text.split())
 
@@ -100,13 +118,3 @@ def _papers(text: str) -> list[str]:
     """The works that a text cites, as it cites them: authors, year, and a title in quotes."""
     cited = [c.replace(' ("', ', "') for c in re.findall(PAPER, _line(text))]
     return [c for c in dict.fromkeys(cited) if not any(o.startswith(f"{c},") for o in cited)]
-
-
-def _home(thing: Any) -> str:
-    """The highest package from which `thing` can be imported."""
-    module = ""
-    for part in thing.__module__.split("."):
-        module = f"{module}.{part}".lstrip(".")
-        if vars(sys.modules[module]).get(thing.__name__) is thing:
-            break
-    return module

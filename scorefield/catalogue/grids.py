@@ -1,15 +1,17 @@
 """Grids: (schedule, steps) -> the levels that a solver visits."""
 
-from scorefield.process import grids as g
+from scorefield.base.entries import Entries
 
-grids = {
-    "uniform-t": g.uniform_t,
-    "uniform-logsnr": g.uniform_logsnr,
-    "karras": g.karras,
-    "exponential": g.exponential,
-    "vp-root": g.vp_root,
-    "vp-closing": g.vp_closing,
-    "lu": g.lu,
-    "beta": g.beta,
-    "timesteps": g.timesteps,
-}
+grids = Entries(
+    {
+        "uniform-t": "process.grids:uniform_t",
+        "uniform-logsnr": "process.grids:uniform_logsnr",
+        "karras": "process.grids:karras",
+        "exponential": "process.grids:exponential",
+        "vp-root": "process.grids:vp_root",
+        "vp-closing": "process.grids:vp_closing",
+        "lu": "process.grids:lu",
+        "beta": "process.grids:beta",
+        "timesteps": "process.grids:timesteps",
+    }
+)

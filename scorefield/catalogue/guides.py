@@ -1,18 +1,20 @@
 """Guides, by file: denoiser -> denoiser."""
 
-from scorefield.catalogue.preset import preset
+from scorefield.base.entries import Entries
 
-guides = {
-    "cfg": preset("guide.cfg:cfg"),
-    "autoguide": preset("guide.auto:autoguide"),
-    "classifier": preset("guide.classifier:classifier"),
-    "interval": preset("guide.interval:interval"),
-    "rescale": preset("guide.rescale:rescale"),
-    "threshold": preset("guide.threshold:threshold"),
-    "product": preset("guide.compose:product"),
-    "mixture": preset("guide.compose:mixture"),
-    "anagram": preset("guide.anagram:anagram"),
-    "hybrid": preset("guide.anagram:hybrid"),
-    "chain": preset("guide.compose:chain"),
-    "carried": preset("guide.carried:carried"),
-}
+guides = Entries(
+    {
+        "cfg": "guide.cfg:cfg",
+        "autoguide": "guide.auto:autoguide",
+        "classifier": "guide.classifier:classifier",
+        "interval": "guide.interval:interval",
+        "rescale": "guide.rescale:rescale",
+        "threshold": "guide.threshold:threshold",
+        "product": "guide.compose:product",
+        "mixture": "guide.compose:mixture",
+        "anagram": "guide.anagram:anagram",
+        "hybrid": "guide.anagram:hybrid",
+        "chain": "guide.compose:chain",
+        "carried": "guide.carried:carried",
+    }
+)

@@ -1,16 +1,18 @@
 """Methods for inverse problems, by file: guides, and solvers of their own."""
 
-from scorefield.catalogue.preset import preset
+from scorefield.base.entries import Entries
 
-inverse = {
-    "replacement": preset("inverse.linear:replacement"),
-    "dps": preset("inverse.linear:dps"),
-    "pigdm": preset("inverse.linear:pigdm"),
-    "mmps": preset("inverse.linear:mmps"),
-    "tmpd": preset("inverse.linear:tmpd"),
-    "diffpir": preset("inverse.linear:diffpir"),
-    "repaint": preset("inverse.solvers:RePaint"),
-    "dps-published": preset("inverse.solvers:DPS"),
-    "ddrm": preset("inverse.solvers:DDRM"),
-    "twisted": preset("inverse.twisted:twisted"),
-}
+inverse = Entries(
+    {
+        "replacement": "inverse.linear:replacement",
+        "dps": "inverse.linear:dps",
+        "pigdm": "inverse.linear:pigdm",
+        "mmps": "inverse.linear:mmps",
+        "tmpd": "inverse.linear:tmpd",
+        "diffpir": "inverse.linear:diffpir",
+        "repaint": "inverse.solvers:RePaint",
+        "dps-published": "inverse.solvers:DPS",
+        "ddrm": "inverse.solvers:DDRM",
+        "twisted": "inverse.twisted:twisted",
+    }
+)

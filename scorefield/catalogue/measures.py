@@ -1,10 +1,12 @@
 """Measures of samples against data, by file: (samples, reference) -> their keys and figures."""
 
-from scorefield.catalogue.preset import preset
+from scorefield.base.entries import Entries
 
-measures = {
-    "frechet": preset("measure.frechet:frechet_figure"),
-    "precision-recall": preset("measure.coverage:precision_recall_figures"),
-    "agreement": preset("measure.agreement:agreement_figure"),
-    "memorisation": preset("measure.memorise:memorisation_figure"),
-}
+measures = Entries(
+    {
+        "frechet": "measure.frechet:frechet_figure",
+        "precision-recall": "measure.coverage:precision_recall_figures",
+        "agreement": "measure.agreement:agreement_figure",
+        "memorisation": "measure.memorise:memorisation_figure",
+    }
+)

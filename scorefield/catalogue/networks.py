@@ -1,5 +1,11 @@
 """Networks: (x, noise, cond) -> the output that a view reads."""
 
-from scorefield.nets import MLP, DiT, UNet
+from scorefield.base.entries import Entries
 
-networks = {"unet": UNet, "dit": DiT, "mlp": MLP}
+networks = Entries(
+    {
+        "unet": "nets.unet:UNet",
+        "dit": "nets.dit:DiT",
+        "mlp": "nets.mlp:MLP",
+    }
+)

@@ -1,34 +1,39 @@
 """What is learned: losses, the weight of each level, and how often each is trained."""
 
-from scorefield import objective
-from scorefield.objective import weight
+from scorefield.base.entries import Entries, site
 
-objectives = {
-    "regression": objective.Objective,
-    "sliced": objective.Sliced,
-    "hybrid": objective.Hybrid,
-    "variational": objective.Variational,
-}
-weights = {
-    "simple": lambda: weight.snr,
-    "snr": lambda: weight.snr,
-    "truncated-snr": lambda: weight.truncated_snr,
-    "min-snr": objective.MinSNR,
-    "vlb": objective.VLB,
-    "likelihood": objective.Likelihood,
-    "edm": objective.EDMWeight,
-    "sigmoid": objective.Sigmoid,
-    "p2": objective.P2,
-    "x0": lambda: weight.unit,
-}
-times = {
-    "uniform": objective.Uniform,
-    "stratified": objective.Stratified,
-    "antithetic": objective.Antithetic,
-    "covering": objective.Covering,
-    "lognormal": objective.LogNormal,
-    "logit-normal": objective.LogitNormal,
-    "fixed": objective.Fixed,
-    "geometric": objective.Geometric,
-    "adaptive": objective.Adaptive,
-}
+objectives = Entries(
+    {
+        "regression": "objective.loss:Objective",
+        "sliced": "objective.sliced:Sliced",
+        "hybrid": "objective.hybrid:Hybrid",
+        "variational": "objective.variational:Variational",
+    }
+)
+weights = Entries(
+    {
+        "simple": site("objective.weight:snr", ready=True),
+        "snr": site("objective.weight:snr", ready=True),
+        "truncated-snr": site("objective.weight:truncated_snr", ready=True),
+        "min-snr": "objective.weight:MinSNR",
+        "vlb": "objective.weight:VLB",
+        "likelihood": "objective.weight:Likelihood",
+        "edm": "objective.weight:EDMWeight",
+        "sigmoid": "objective.weight:Sigmoid",
+        "p2": "objective.weight:P2",
+        "x0": site("objective.weight:unit", ready=True),
+    }
+)
+times = Entries(
+    {
+        "uniform": "objective.times:Uniform",
+        "stratified": "objective.times:Stratified",
+        "antithetic": "objective.times:Antithetic",
+        "covering": "objective.times:Covering",
+        "lognormal": "objective.times:LogNormal",
+        "logit-normal": "objective.times:LogitNormal",
+        "fixed": "objective.times:Fixed",
+        "geometric": "objective.times:Geometric",
+        "adaptive": "objective.adaptive:Adaptive",
+    }
+)

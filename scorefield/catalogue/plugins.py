@@ -7,16 +7,25 @@ A package adds an entry by its `pyproject.toml`; nothing of it is imported befor
 """
 
 import inspect
+import sys
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from scorefield.base import BadInput
+from scorefield.base.errors import BadInput
 
 
 def plugins(kind: str) -> dict[str, EntryPoint]:
-    """What installed packages add to a kind, by name; read anew at each call."""
-    return {point.name: point for point in entry_points(group=f"scorefield.{kind}")}
+    """What the packages on the path add to a kind, by name."""
+    return {
+        point.name: point for point in _points(tuple(sys.path)).select(group=f"scorefield.{kind}")
+    }
+
+
+@cache
+def _points(path: tuple[str, ...]) -> Any:  # EntryPoints, or of Python 3.11 what selects as they do
+    return entry_points()
 
 
 def loaded(point: EntryPoint) -> Callable[..., Any]:

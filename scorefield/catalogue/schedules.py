@@ -1,14 +1,16 @@
 """Schedules: t -> level."""
 
-from scorefield.process import EDM, VE, VP, Cosine, DiscreteVP, Flow, Learned, SubVP
+from scorefield.base.entries import Entries
 
-schedules = {
-    "vp": VP,
-    "subvp": SubVP,
-    "ve": VE,
-    "edm": EDM,
-    "cosine": Cosine,
-    "flow": Flow,
-    "ddpm": DiscreteVP,
-    "learned": Learned,
-}
+schedules = Entries(
+    {
+        "vp": "process.schedules:VP",
+        "subvp": "process.schedules:SubVP",
+        "ve": "process.schedules:VE",
+        "edm": "process.schedules:EDM",
+        "cosine": "process.schedules:Cosine",
+        "flow": "process.schedules:Flow",
+        "ddpm": "process.discrete:DiscreteVP",
+        "learned": "process.learned:Learned",
+    }
+)

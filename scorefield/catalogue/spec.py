@@ -9,39 +9,17 @@ another spec, as in `restart:solver=heun`. Brackets hold together what has comma
 """
 
 import contextlib
-import dataclasses
 import inspect
 import re
 import types
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from scorefield import catalogue
-from scorefield.base import BadInput, Guide, unknown
-from scorefield.catalogue.plugins import loaded, plugins
-from scorefield.guide.views import Part, View
-from scorefield.objective import Times, Weight
-from scorefield.process import Schedule
-from scorefield.solve import Solver
-from scorefield.solve.rk import CLASSIC, MIDPOINT, Tableau
-
-KINDS = {
-    "datasets": "dataset",
-    "grids": "grid",
-    "guides": "guide",
-    "inverse": "inverse",
-    "measures": "measure",
-    "networks": "network",
-    "objectives": "objective",
-    "operators": "operator",
-    "schedules": "schedule",
-    "solvers": "solver",
-    "times": "times",
-    "views": "view",
-    "weights": "weight",
-}
-"""The kinds of the catalogue, and one entry of each."""
+from scorefield.base.entries import Site, site
+from scorefield.base.errors import BadInput, unknown
+from scorefield.base.source import Made, Named
+from scorefield.catalogue.signatures import KINDS, by_default, find, parameters
 
 GIVEN = {
     "grids": ("schedule", "steps", "start", "stop"),
@@ -59,15 +37,16 @@ GIVEN = {
 }
 """What an entry takes from the place where it is used, and no text says."""
 
-NESTED: dict[Any, str] = {
-    Solver: "solvers",
-    Schedule: "schedules",
-    Times: "times",
-    Weight: "weights",
-    View: "views",
-    Part: "views",
+NESTED = {
+    "Solver": "solvers",
+    "Schedule": "schedules",
+    "Times": "times",
+    "Weight": "weights",
+    "View": "views",
+    "Part": "views",
 }
-CONSTANTS: dict[Any, dict[str, Any]] = {Tableau: {"midpoint": MIDPOINT, "classic": CLASSIC}}
+"""What a spec is of that stands for a value of the type, by its name."""
+CONSTANTS = {"Tableau": {w: site(f"solve.rk:{w.upper()}") for w in ("midpoint", "classic")}}
 WORDS: dict[Any, str] = {
     float: "a number",
     int: "a whole number",
@@ -154,21 +133,6 @@ def specs(text: str) -> list[str]:
     return found
 
 
-def names(kind: str) -> list[str]:
-    """The entries of a kind, those of installed packages too."""
-    return list(dict.fromkeys((*getattr(catalogue, kind), *plugins(kind))))
-
-
-def find(kind: str, name: str) -> Callable[..., Any]:
-    """The factory of that name, in the catalogue or an installed package, or BadInput."""
-    entries = getattr(catalogue, kind)
-    if name in entries:
-        return entries[name]
-    if name in (others := plugins(kind)):
-        return loaded(others[name])
-    raise unknown(KINDS[kind], name, [*entries, *others])
-
-
 def build(kind: str, spec: Any, **given: Any) -> Any:
     """What a spec of that kind names, built; an object that is no text is passed through.
 
@@ -187,12 +151,10 @@ def build(kind: str, spec: Any, **given: Any) -> Any:
         return spec
     name, values = bound(kind, spec, **given)
     factory = find(kind, name)
-    taken = _parameters(factory)
+    taken = parameters(kind, name)
     values = {key: value for key, value in given.items() if key in taken} | values
-    needed = [
-        k for k, p in taken.items() if p.default is p.empty and p.kind is not p.VAR_POSITIONAL
-    ]
-    free = _free(kind, factory)
+    needed = _needs(taken)
+    free = _free(kind, name)
     for key in needed:
         if key not in values and key not in free:
             raise BadInput(f"{name} needs its {key}, which no text says.", "Build it in Python.")
@@ -216,7 +178,7 @@ def build(kind: str, spec: Any, **given: Any) -> Any:
 def bound(kind: str, spec: str | Spec, **given: Any) -> tuple[str, dict[str, Any]]:
     """The name, and the values of those options that the spec says."""
     spec, texts = _named(kind, spec)
-    free = _free(kind, find(kind, spec.name))
+    free = _free(kind, spec.name)
     read: dict[str, Any] = {}
     for key, text in texts.items():
         try:
@@ -237,18 +199,16 @@ def canonical(kind: str, spec: str) -> str:
     ('heun:s_max=2', 'cfg:scale=3')
     """
     read, texts = _named(kind, spec)
-    factory, said = find(kind, read.name), {}
+    said = {}
     bound(kind, spec)
-    for key, hint in _free(kind, factory).items():
+    for key, hint in _free(kind, read.name).items():
         if key not in texts:
             continue
-        nested = NESTED.get(hint)
-        text = (
-            canonical(nested, _bare(texts[key]))
-            if nested
-            else written(_read(texts[key], hint, {}), hint)
-        )
-        default = _default(factory, key)
+        if nested := NESTED.get(_called(hint)):
+            text = canonical(nested, _bare(texts[key]))
+        else:
+            text = written(_read(texts[key], hint, {}), hint)
+        default = parameters(kind, read.name)[key].default
         if default is inspect.Parameter.empty or text != written(default, hint):
             said[key] = f"({text})" if nested and "," in text else text
     return str(Spec(read.name, (), said))
@@ -256,21 +216,19 @@ def canonical(kind: str, spec: str) -> str:
 
 def options(kind: str, name: str) -> list[Option]:
     """What a spec can say of an entry."""
-    factory = find(kind, name)
+    taken = parameters(kind, name)
     return [
-        Option(
-            key, _word(hint), None if default is inspect.Parameter.empty else written(default, hint)
-        )
-        for key, hint in _free(kind, factory).items()
-        for default in [_default(factory, key)]
+        Option(key, _word(hint), None if p.default is p.empty else written(p.default, hint))
+        for key, hint in _free(kind, name).items()
+        for p in [taken[key]]
     ]
 
 
 def wraps(name: str) -> bool:
     """Whether the guide of that name acts on another one."""
     return any(
-        p.annotation == Guide
-        for p in _parameters(find("guides", name)).values()
+        _called(p.annotation) == "Guide"
+        for p in parameters("guides", name).values()
         if p.kind is not p.VAR_POSITIONAL
     )
 
@@ -278,7 +236,7 @@ def wraps(name: str) -> bool:
 def _named(kind: str, spec: str | Spec) -> tuple[Spec, dict[str, str]]:
     """The spec, and its texts by option."""
     spec = parsed(spec) if isinstance(spec, str) else spec
-    free = _free(kind, find(kind, spec.name))
+    free = _free(kind, spec.name)
     if len(spec.values) > len(free):
         raise BadInput(
             f"'{spec.name}' takes {', '.join(free) or 'no values'} and got {len(spec.values)} "
@@ -297,27 +255,19 @@ def _named(kind: str, spec: str | Spec) -> tuple[Spec, dict[str, str]]:
     return spec, texts
 
 
-@lru_cache
-def _parameters(factory: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(factory, eval_str=True).parameters
-
-
-def _free(kind: str, factory: Callable[..., Any]) -> dict[str, Any]:
+def _free(kind: str, name: str) -> dict[str, Any]:
     """The types of those options that text can say."""
     return {
         key: p.annotation
-        for key, p in _parameters(factory).items()
+        for key, p in parameters(kind, name).items()
         if key not in GIVEN.get(kind, ()) and p.kind is not p.VAR_POSITIONAL
         if _readable(p.annotation)
     }
 
 
-def _default(factory: Callable[..., Any], key: str) -> Any:
-    own = getattr(factory, "__wrapped__", factory)
-    for field in dataclasses.fields(own) if dataclasses.is_dataclass(own) else ():
-        if field.name == key and field.default_factory is not dataclasses.MISSING:
-            return field.default_factory()
-    return _parameters(factory)[key].default
+def _called(hint: Any) -> str:
+    """The name of a type, if it has one."""
+    return getattr(hint, "__name__", "")
 
 
 def _members(hint: Any) -> tuple[Any, ...]:
@@ -328,7 +278,7 @@ def _readable(hint: Any) -> bool:
     """Whether text can say more than `none`."""
     if members := _members(hint):
         return any(_readable(each) for each in members)
-    if hint in NESTED or hint in CONSTANTS or get_origin(hint) is Literal:
+    if _called(hint) in (*NESTED, *CONSTANTS) or get_origin(hint) is Literal:
         return True
     if get_origin(hint) in (tuple, Sequence):
         return _readable(get_args(hint)[0])
@@ -339,8 +289,10 @@ def _word(hint: Any, between: str = "|") -> str:
     """The type in words."""
     if members := _members(hint):
         return between.join(_word(m) for m in members if _readable(m) or m is types.NoneType)
-    if hint in NESTED or hint in CONSTANTS:
-        return f"a {KINDS[NESTED[hint]]}" if hint in NESTED else between.join(CONSTANTS[hint])
+    if (name := _called(hint)) in NESTED:
+        return f"a {KINDS[NESTED[name]]}"
+    if name in CONSTANTS:
+        return between.join(CONSTANTS[name])
     if get_origin(hint) is Literal:
         return between.join(map(str, get_args(hint)))
     if get_origin(hint) in (tuple, Sequence):
@@ -358,14 +310,15 @@ def _read(text: str, hint: Any, given: Mapping[str, Any]) -> Any:
     for member in sorted(_members(hint), key=lambda m: m is not types.NoneType):
         with contextlib.suppress(ValueError):
             return _read(text, member, given)
-    if hint in NESTED:
-        return build(NESTED[hint], _bare(text), **given)
-    if hint in CONSTANTS or hint is bool or get_origin(hint) is Literal:
-        words = CONSTANTS.get(hint) or {"yes": True, "no": False, "true": True, "false": False}
-        words = {str(a): a for a in get_args(hint)} or words
+    if (name := _called(hint)) in NESTED:
+        return build(NESTED[name], _bare(text), **given)
+    if name in CONSTANTS or hint is bool or get_origin(hint) is Literal:
+        known = CONSTANTS.get(name) or {"yes": True, "no": False, "true": True, "false": False}
+        words: dict[str, Any] = {str(a): a for a in get_args(hint)} or known
         if text.lower() not in words:
             raise ValueError
-        return words[text.lower()]
+        value = words[text.lower()]
+        return value.load() if isinstance(value, Site) else value
     if get_origin(hint) in (tuple, Sequence):
         inner = _bare(text)
         parts = parted(inner, "," if text.startswith("(") else "-") if inner else []
@@ -391,15 +344,24 @@ def written(value: Any, hint: Any = None) -> str:
         parts = [written(part) for part in value]
         joined = bool(parts) and all(part.isalnum() for part in parts)
         return "-".join(parts) if joined else f"({','.join(parts)})"
-    entries = CONSTANTS.get(hint) or getattr(catalogue, NESTED[hint])
-    same = (name for name, entry in entries.items() if value in (entry, _made(entry)))
+    kind = NESTED.get(_called(hint))
+    places = CONSTANTS.get(_called(hint), {})
+    if kind:
+        entries = getattr(catalogue, kind)
+        places = {name: at for name in entries if (at := entries.place(name))}
+    same = (name for name, at in places.items() if value in _meant(at, value))
     return next(same, repr(value))
 
 
-def _made(entry: Any) -> Any:
-    """What an entry makes by default, if it can."""
-    if not callable(entry) or any(
-        p.default is p.empty and p.kind is not p.VAR_POSITIONAL for p in _parameters(entry).values()
-    ):
-        return None
-    return entry()
+def _meant(at: Site, like: Any) -> tuple[Any, ...]:
+    """What the name of a place may stand for: what is there, and what it makes by default."""
+    if isinstance(like, Made | Named):
+        return (by_default(at),)
+    thing = at.load()
+    made = callable(thing) and not at.ready and not _needs(inspect.signature(thing).parameters)
+    return (thing, thing()) if made else (thing,)
+
+
+def _needs(taken: Mapping[str, inspect.Parameter]) -> list[str]:
+    """What must be given."""
+    return [k for k, p in taken.items() if p.default is p.empty and p.kind is not p.VAR_POSITIONAL]

@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from scorefield.cli.bar import Bar, bar
+from scorefield.base import quiet
+from scorefield.cli.bar import Bar
 from scorefield.denoise import Denoiser
 from scorefield.run import train
-from scorefield.run.config import Config
+from scorefield.run.settings import Config
 from scorefield.train import Progress
 from scorefield.use import generate as _generate
 
@@ -18,8 +19,8 @@ from scorefield.use import generate as _generate
 def generate_with_bar(
     denoiser: Denoiser, n: int | None = None, *, progress: bool = False, **settings: Any
 ) -> Tensor:
-    with bar(progress) as watch:
-        return _generate.generate(denoiser, n, watch=watch, **settings)
+    with closing(Bar()) as over:
+        return _generate.generate(denoiser, n, watch=over if progress else quiet, **settings)
 
 
 def fit_with_bar(
@@ -58,7 +59,7 @@ def shown(over: Bar, step: Progress) -> None:
 def postfix(step: Progress) -> str:
     """Behind the bar: the loss, then near data, between and near noise, and the memory in use."""
     thirds: dict[str, list[float]] = {"data": [], "middle": [], "noise": []}
-    for centre, loss in step.by_logsnr.items():
+    for centre, loss in step.by.items():
         at = float(centre)
         thirds["data" if at > 3 else "noise" if at < -3 else "middle"].append(loss)
     means = [f"{name} {sum(v) / len(v):.3f}" for name, v in thirds.items() if v]

@@ -2,7 +2,7 @@
 that change them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,10 +14,8 @@ from scorefield.catalogue.spec import options as spec_options
 from scorefield.cli.ending import flagged
 from scorefield.cli.flags import Spoken, Switch
 from scorefield.cli.frame import note
-from scorefield.run.config import Config, changed
 from scorefield.run.recipes import recipe, recipes
-from scorefield.run.stored import read_settings, stored_settings
-from scorefield.store import Folder
+from scorefield.run.settings import Config, changed
 
 USAGE = """usage: scorefield train RECIPE [--out DIR] [--images N] [--resume] [--seed S] ...
        scorefield train --config FILE [--out DIR] ...
@@ -36,7 +34,6 @@ examples:
 scorefield train RECIPE --help lists every setting with the recipe's value."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(Spoken):
     """Train a model. The run folder gets config.json, checkpoints (safetensors), log.jsonl and
     pictures of progress in samples/. Ctrl-C stops after the current step with a checkpoint;
@@ -65,6 +62,8 @@ def starting(argv: list[str]) -> tuple[str, list[str], Options]:
     if word == "--config":
         if not value and (equals or not flags):
             raise BadInput("`config` names no file.", "Give it one, such as RUN/config.json.")
+        from scorefield.run.stored import read_settings
+
         file = Path(value if equals else flags.pop(0))
         config = read_settings(file)
         name = config.data.name
@@ -78,7 +77,7 @@ def starting(argv: list[str]) -> tuple[str, list[str], Options]:
     out = Path("runs") / name
     if "--resume" in flags:
         out = Path(_value_of("--out", flags, str(out)))
-        config = _resumed(name, config, Folder(out), flags)
+        config = _resumed(name, config, out, flags)
     config, flags = _with_net(config, flags)
     return name, flags, Options(config=config, out=out)
 
@@ -128,8 +127,12 @@ def _with_net(config: Config, flags: list[str]) -> tuple[Config, list[str]]:
     return replace(config, net=net), rest
 
 
-def _resumed(name: str, started: Config, folder: Folder, flags: list[str]) -> Config:
-    """The settings that the folder's run was started with, or those of the recipe."""
+def _resumed(name: str, started: Config, out: Path, flags: list[str]) -> Config:
+    """The settings that the run in a folder was started with, or those of the recipe."""
+    from scorefield.run.stored import stored_settings
+    from scorefield.store import Folder
+
+    folder = Folder(out)
     folder.check_kept()
     if not folder.has_checkpoint:
         note(f"{folder.path} has no checkpoint: a new run starts there.")

@@ -3,7 +3,7 @@
 import time
 from typing import TYPE_CHECKING
 
-from scorefield.base.errors import BadInput
+from scorefield.base.errors import BadInput, Elsewhere
 from scorefield.cli.bar import Bar
 from scorefield.cli.ending import STOPPED, patient
 from scorefield.cli.frame import note, say, verb
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 def main(argv: list[str]) -> int:
     from scorefield.cli.settings import Options, of_flag, starting, usage
-    from scorefield.train import Elsewhere
 
     if not argv or argv[0] in ("-h", "--help"):
         print(usage())
@@ -34,7 +33,7 @@ def work(o: "Options", bar: Bar) -> int:
     from scorefield.report.stages import Stages
     from scorefield.run.train import fit
     from scorefield.store import Folder
-    from scorefield.train import keep_freed_memory, processes
+    from scorefield.train import processes
 
     stages, steps = Stages(o.config, o.out), 0
 
@@ -45,7 +44,6 @@ def work(o: "Options", bar: Bar) -> int:
         if problem := stages(step):
             note(problem)
 
-    keep_freed_memory()
     began = time.monotonic()
     with patient() as stop:
         fit(o.config, o.out, resume=o.resume, watch=watch, stop=stop, say=note)

@@ -17,7 +17,14 @@ torch.Size([4])
 Every set has a held-out test split that does not depend on any seed of a run.
 """
 
-from scorefield.data.named import datasets, load
-from scorefield.data.sets import Conditions, Data, Scaling, Split
+from typing import TYPE_CHECKING
+
+from scorefield.base.source import lazy
+
+if TYPE_CHECKING:
+    from scorefield.data.named import datasets, load
+    from scorefield.data.sets import Conditions, Data, Scaling, Split
 
 __all__ = ["Conditions", "Data", "Scaling", "Split", "datasets", "load"]
+
+__getattr__ = lazy(__name__)

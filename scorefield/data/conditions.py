@@ -26,8 +26,7 @@ def condition(
     of the examples; uint8, or of any range and `finite`. tokens: integer ids (N, L) as int64, or
     features (N, L, d) as float32.
     """
-    if array.dtype.kind not in "biuf":
-        raise BadInput(f"{where} is of type {array.dtype}.", "Give real numbers.")
+    check_real(array, where)
     if key == "image":
         return _image(array, where, shape or ())
     if key == "vector":
@@ -64,6 +63,17 @@ def _image(array: np.ndarray, where: str, shape: tuple[int, ...]) -> np.ndarray:
             "Give pictures of the height and width of the examples, which are pictures too: resize "
             "others first.",
         )
+    return whole_levels(pictures, where)
+
+
+def check_real(array: np.ndarray, where: str) -> None:
+    """Refuse what are no real numbers."""
+    if array.dtype.kind not in "biuf":
+        raise BadInput(f"{where} is of type {array.dtype}.", "Give real numbers.")
+
+
+def whole_levels(pictures: np.ndarray, where: str) -> np.ndarray:
+    """Pictures as they are kept: uint8 ones as they are, others `finite`."""
     if pictures.dtype != np.uint8:
         return finite(pictures, where)
     return np.ascontiguousarray(pictures)

@@ -2,27 +2,29 @@
 
 import inspect
 import warnings
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from scorefield.base import BadInput, unknown
-from scorefield.data import toys
-from scorefield.data.readers import arrays, cifar, digits, folder, hub, idx
-from scorefield.data.readers.given import kind_of
-from scorefield.data.sets import Data
+from scorefield.base.entries import Entries
+from scorefield.base.errors import BadInput, unknown
 
-datasets: dict[str, Callable[..., Data]] = {
-    "digits": digits.digits,
-    "swiss-roll": toys.swiss_roll,
-    "moons": toys.moons,
-    "8-gaussians": toys.eight_gaussians,
-    "checkerboard": toys.checkerboard,
-    "mnist": idx.mnist,
-    "fashion-mnist": idx.fashion_mnist,
-    "cifar10": cifar.cifar10,
-    "folder": folder.folder,
-    "npz": arrays.npz,
-    "huggingface": hub.huggingface,
-}
+if TYPE_CHECKING:
+    from scorefield.data.sets import Data
+
+datasets = Entries(
+    {
+        "digits": "data.readers.digits:digits",
+        "swiss-roll": "data.toys:swiss_roll",
+        "moons": "data.toys:moons",
+        "8-gaussians": "data.toys:eight_gaussians",
+        "checkerboard": "data.toys:checkerboard",
+        "mnist": "data.readers.idx:mnist",
+        "fashion-mnist": "data.readers.idx:fashion_mnist",
+        "cifar10": "data.readers.cifar:cifar10",
+        "folder": "data.readers.folder:folder",
+        "npz": "data.readers.arrays:npz",
+        "huggingface": "data.readers.hub:huggingface",
+    }
+)
 
 
 def load(
@@ -32,7 +34,7 @@ def load(
     size: int | None = None,
     channels: int | None = None,
     seed: int = 0,
-) -> Data:
+) -> "Data":
     """The data set of that name (a key of `datasets`), or the folder of pictures or .npz file at
     that path.
 
@@ -44,6 +46,8 @@ def load(
     >>> data.shape, len(data.train), len(data.test)
     ((1, 8, 8), 1415, 382)
     """
+    from scorefield.data.readers.given import kind_of
+
     name = name_or_path
     if name not in datasets:
         if path is not None:

@@ -160,21 +160,6 @@ class Scaling:
         u[:, index] = offset[index]
         return u
 
-    def to_json(self) -> dict[str, list[float]]:
-        return {
-            "offset": list(self.offset),
-            "scale": list(self.scale),
-            "constant": list(self.constant),
-        }
-
-    @classmethod
-    def from_json(cls, saved: dict[str, Any]) -> Self:
-        return cls(
-            tuple(float(value) for value in saved["offset"]),
-            tuple(float(value) for value in saved["scale"]),
-            tuple(int(index) for index in saved.get("constant", ())),
-        )
-
 
 def _along_axis_1(values: tuple[float, ...], like: Tensor) -> Tensor:
     column = torch.tensor(values, dtype=like.dtype, device=like.device)
@@ -206,9 +191,7 @@ class Conditions:
     @property
     def sizes(self) -> dict[str, int]:
         """Of those there are, by name."""
-        names = ("vector", "image", "tokens", "vocabulary", "length")
-        sizes = {name: getattr(self, name) for name in names}
-        return {name: size for name, size in sizes.items() if size is not None}
+        return {name: size for name, size in vars(self).items() if isinstance(size, int)}
 
     @property
     def scalings(self) -> dict[str, Scaling]:
@@ -219,9 +202,8 @@ class Conditions:
     @property
     def keys(self) -> list[str]:
         """Those there are."""
-        sizes = {"vector": self.vector, "image": self.image}
-        sizes["tokens"] = self.tokens or self.vocabulary
-        return [key for key, size in sizes.items() if size is not None]
+        names = {"vocabulary": "tokens"}
+        return [names.get(name, name) for name in self.sizes if name != "length"]
 
     def encode(self, cond: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Conditions in the model's units.

@@ -12,8 +12,17 @@ coordinate, at the scale of x, of the flow itself,
 
     dl/dtheta = div v,   log p(x_data) = log p(x_noise) + l + d log(n_noise / n_data),  (eq. 3)
 
-so that every solver takes it along at its own order, the adaptive ones under their own control. To
-a solver a flow is a denoiser; the coordinate's is chosen so that its slope is div v:
+so that every solver takes it along at its own order, the adaptive ones under their own control.
+
+Probes that stay the same along the path err the same way along it. Where a method calls once at
+each level the integral is a sum over levels instead,
+
+    l = -1/2 int h dlam,   h = d cos(theta)^2 - alpha v.J v,   lam = logsnr,            (eq. 3a)
+
+along the way up, where lam falls, by cubics in `(alpha/sigma)^(1/4)`: v drawn anew at every level
+leaves it unbiased for the exact trace's sum, and its variance is that of a sum of as many.
+
+To a solver a flow is a denoiser; the coordinate's is chosen so that its slope is div v:
 
     D_l = cos(theta) l - sin(theta) div v.                                              (eq. 4)
 
@@ -72,7 +81,7 @@ Both KL arguments of a step are laws of x_{k-1} given x_k. The KL of the forward
 q(x_k | x_{k-1}) to p compares laws of different variables and is half a nat a step off.
 """
 
-from scorefield.likelihood.bound import sde_bound, vlb
+from scorefield.likelihood.bound import even_edges, sde_bound, vlb
 from scorefield.likelihood.decoder import Discretised, gaussian
 from scorefield.likelihood.dequantise import Dequantised, bits_per_dim, truncated_normal, uniform
 from scorefield.likelihood.elbo import elbo
@@ -83,6 +92,6 @@ from scorefield.likelihood.latent import direction, lerp, slerp
 
 __all__ = [
     "Bound", "Dequantised", "Discretised", "FlowLogProb", "Rough", "bits_per_dim", "direction",
-    "elbo", "flow_log_prob", "gaussian", "lerp", "path", "sde_bound", "slerp", "start_log_prob",
-    "truncated_normal", "uniform", "vlb",
+    "elbo", "even_edges", "flow_log_prob", "gaussian", "lerp", "path", "sde_bound", "slerp",
+    "start_log_prob", "truncated_normal", "uniform", "vlb",
 ]  # fmt: skip

@@ -3,8 +3,10 @@
 from itertools import pairwise
 from typing import Literal, Unpack
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from scorefield.base import CLEAN, BadInput, Denoise, Level, like
 from scorefield.denoise import convert
@@ -26,6 +28,7 @@ def vlb(
     *,
     decoder: Decoder = gaussian,
     cells: int = 64,
+    edges: Tensor | None = None,
     **chance: Unpack[Drawn],
 ) -> Bound:
     """The bound of infinitely many steps (Kingma et al. 2021, "Variational diffusion models",
@@ -35,10 +38,12 @@ def vlb(
                      + E log p(x0 | x_first)
 
     over lam = logsnr from t = 1 to the schedule's floor, and nothing else of the schedule: between
-    its ends all have one bound. lam is stratified, one in each of K equal cells for every copy. The
-    decoder has mean D and variance `sigma^2 / (alpha^2 + sigma^2)`, the posterior's for N(0, I).
+    its ends all have one bound. lam is stratified, one in each of K cells for every copy: equal
+    ones, or those between `edges` of logsnr (`even_edges`), which change the spread and no mean.
+    The decoder has mean D and variance `sigma^2 / (alpha^2 + sigma^2)`, the posterior's for
+    N(0, I).
     """
-    edges = _edges(schedule, cells)
+    edges = _edges(schedule, cells) if edges is None else edges
     copies = Draws(x0, **chance)
     terms = []
     for low, high in pairwise(edges):
@@ -51,6 +56,23 @@ def vlb(
     variance = first.sigma**2 / (first.alpha**2 + first.sigma**2)
     decoded = decoder(copies.x0, denoised, like(variance, denoised))
     return copies.bound(kl_to_noise(copies.x0, noisiest), terms, -decoded, edges)
+
+
+def even_edges(found: Bound) -> Tensor:
+    """Edges of as many cells, in each of which samples like those of `found` pay about the same.
+
+    lam is drawn by its importance, 9/10 by the density `pay_k / width_k` in the cells of `found`
+    and 1/10 evenly, as some may pay where those few did not.
+
+    >>> none, pays = torch.zeros(1), torch.tensor([[1.0, 3.0]])
+    >>> found = Bound(none, none, none, pays, none, torch.tensor([0.0, 1.0, 2.0]).double())
+    >>> even_edges(found)  # densities .275 and .725
+    tensor([0.0000, 1.3103, 2.0000], dtype=torch.float64)
+    """
+    edges, pays = found.edges, found.terms.double().mean(0).cpu()
+    even = edges.diff() / (edges[-1] - edges[0])
+    until = pad((0.9 * pays / pays.sum() + 0.1 * even).cumsum(0), (1, 0))
+    return torch.from_numpy(np.interp(np.linspace(0, float(until[-1]), len(edges)), until, edges))
 
 
 @torch.no_grad()

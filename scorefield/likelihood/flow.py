@@ -11,8 +11,9 @@ from typing import Any, Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Cond, Denoise, Level, Noise, Seeded, Zero, like
+from scorefield.base import CLEAN, BadInput, Cond, Denoise, Level, Noise, Seeded, Zero, like
 from scorefield.likelihood.ends import End, from_data, start_log_prob, to_noise, to_pure
+from scorefield.likelihood.nodes import climb
 from scorefield.likelihood.trace import Probe, Traced, draw_probes, exact_trace, probed_trace
 from scorefield.solve import RK, Solver, trajectory
 from scorefield.solve.loop import check_levels
@@ -112,9 +113,11 @@ def flow_log_prob(
     is that of noisy data there.
 
     trace: "exact" takes a vector-Jacobian product for each number of a sample at every call of the
-    denoiser; an int is a count of random probes of the law `probe`, the same along the whole path
-    and drawn by `noise` (default: `Seeded` with seeds 0, 1, ...), so that sample i is the same
-    whatever its batch. With one probe a call costs about two.
+    denoiser; an int is a count of random probes of the law `probe`, drawn by `noise` (default:
+    `Seeded` with seeds 0, 1, ...), so that sample i is the same whatever its batch. With one probe
+    a call costs about two. A solver of one call a step has probes of its own at every level
+    (eq. 3a), and by as much less of an error as they are many; with another the probes are the same
+    along the whole path.
 
     solver: any deterministic one, multistep and adaptive too: it walks up in the mirror (eq. 5).
     levels: noisiest first as for sampling, with noise at all of them. By default `RK()`, four calls
@@ -163,7 +166,16 @@ def flow_log_prob(
             clean = clean._replace(x=like(first.alpha, x) * x, nats=nats + wider)
         elif t == 0:
             clean = from_data(traced, x, first, given)
-        latent, gained = _ascend(solver, traced, clean.x, levels, clean.nats, given)
+        if trace != "exact" and _by_nodes(solver, levels):
+
+            def probed(level: Level) -> Cond:
+                probes = draw_probes(x, trace, how.probe, noise, level, CLEAN)
+                return {**(cond or {}), "probe": probes}
+
+            latent, gained = climb(solver, traced, clean.x, levels, probed)
+            gained = gained + clean.nats
+        else:
+            latent, gained = _ascend(solver, traced, clean.x, levels, clean.nats, given)
         if pure is not None:
             far = to_pure(traced, latent, last, pure, given)
             latent = far.x if ends_pure else latent
@@ -244,6 +256,12 @@ def _ascend(
     ((state, _),) = deque(trajectory(solver, lifted, y, mirror, Zero(), cond), maxlen=1)
     latent, scaled = state[0][:, :size].unflatten(1, shape), state[0][:, size:]
     return latent, scaled / like(last, nats) + size * like((last / first).log(), nats)
+
+
+def _by_nodes(solver: Solver, levels: Level) -> bool:
+    """Whether every call is a node of the walk, each at a level of its own for all samples."""
+    apart = levels.sigma.ndim == 1 and bool((levels.logsnr.diff() > 0).all())
+    return apart and solver.evals == 1 and not solver.adaptive
 
 
 def _stderr(each: Tensor, exact: bool) -> Tensor:

@@ -11,14 +11,14 @@ The flow begins where samplers do, at N(0, sigma^2 I), and its density is that o
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Seeded, unknown
-from scorefield.likelihood.bound import sde_bound, vlb
+from scorefield.likelihood.bound import even_edges, sde_bound, vlb
 from scorefield.likelihood.cells import Beyond, Later, begins, chain
 from scorefield.likelihood.decoder import Discretised, gaussian
 from scorefield.likelihood.dequantise import truncated_normal, uniform
@@ -26,7 +26,7 @@ from scorefield.likelihood.elbo import elbo
 from scorefield.likelihood.ends import start_log_prob
 from scorefield.likelihood.estimate import Bound
 from scorefield.likelihood.flow import FlowSchedule, Rough, flow_log_prob, path
-from scorefield.solve import RK, Solver
+from scorefield.solve import RK, Arc, Solver
 
 Method = Literal["flow", "elbo", "vlb", "bound"]
 Dequantise = Literal["uniform", "truncated"]
@@ -43,7 +43,8 @@ SMALL = 16
 class How:
     """What is measured, and how.
 
-    `steps` and `solver` are of the flow, None for 16. `trace`, of flow and bound: "exact",
+    `steps` and `solver` are of the flow: by default 16 steps of `Arc`, with probes of their own, or
+    of `RK()` where the trace is exact. `trace`, of flow and bound: "exact",
     a count of probes, or None for exact in up to 16 dimensions and else one. `dequantise`: None
     takes data as they are. `draws`: how often each example is measured, with chance of its own.
     `floor`, of the flow of data as they are: their density with the noise of the schedule's last
@@ -54,7 +55,7 @@ class How:
     trace: Literal["exact"] | int | None = None
     dequantise: Dequantise | None = None
     draws: int = 1
-    solver: Solver = RK()
+    solver: Solver | None = None
     steps: int | None = None
     guidance: float = 1.0
     floor: bool = False
@@ -83,21 +84,21 @@ class How:
                 "Leave the floor out: it is of the flow of data as they are.",
             )
 
-    @property
-    def flow_steps(self) -> int:
-        """Steps of the flow's solver."""
-        return self.steps or (4 if self.solver.adaptive else STEPS)
+    def walk(self, dims: int) -> tuple[Solver, int]:
+        """The flow's solver for examples of so many numbers, and its steps."""
+        solver = self.solver or (RK() if self.traces(dims) == "exact" else Arc())
+        return solver, self.steps or (4 if solver.adaptive else STEPS)
 
     def traces(self, dims: int) -> Literal["exact"] | int:
         """How the trace is taken for examples of so many numbers."""
         return self.trace or ("exact" if dims <= SMALL else 1)
 
-    @property
-    def calls(self) -> int:
+    def calls(self, dims: int) -> int:
         """Network calls a draw, planned: an adaptive solver takes as many as it takes."""
         if self.method != "flow":
             return CELLS + 1
-        return self.flow_steps * self.solver.evals + 7
+        solver, steps = self.walk(dims)
+        return steps * solver.evals + 7
 
 
 def usual(method: Method, cell: float | None) -> Dequantise | None:
@@ -119,12 +120,18 @@ class Nats(NamedTuple):
 
 @dataclass(frozen=True)
 class Measured:
-    """What is measured of a batch of examples."""
+    """What is measured of a batch of examples; `edges`: of logsnr, the cells of a vlb."""
 
     denoise: Denoise
     schedule: FlowSchedule
     how: How
     cell: float | None
+    edges: Tensor | None = None
+
+    def even(self, x0: Tensor, seeds: Tensor, cond: Cond | None) -> "Measured":
+        """This with the cells of a vlb even in what these examples, by chance of their own, pay."""
+        noise = Seeded(seeds + (2 * self.how.draws << 32))
+        return replace(self, edges=even_edges(self._steps(x0, cond, noise)))
 
     def often(self, x0: Tensor, seeds: Tensor, cond: Cond | None) -> Nats:
         """The mean of all draws, with its error over them, or over the probes of one."""
@@ -151,13 +158,14 @@ class Measured:
             x, log_q = truncated_normal(x0, cell, level, place)
         trace = how.traces(x0[0].numel())
         if how.method == "flow":
+            solver, steps = how.walk(x0[0].numel())
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", Rough)  # said once for all batches
                 flow = flow_log_prob(
                     self.denoise, x, self.schedule, trace, cond=cond, noise=noise, t=t,
-                    solver=how.solver,
+                    solver=solver,
                     floor=how.floor or how.dequantise == "uniform",
-                    levels=path(self.schedule, how.flow_steps, t), prior=start_log_prob,
+                    levels=path(self.schedule, steps, t), prior=start_log_prob,
                 )  # fmt: skip
             known = how.dequantise is None  # else where in the cell x lies is chance too
             error = flow.stderr if known else torch.full_like(flow.stderr, math.nan)
@@ -190,7 +198,9 @@ class Measured:
         decoder = Discretised(cell) if cell else gaussian
         given: dict[str, Any] = {"cond": cond, "decoder": decoder, "draws": 1, "noise": noise}
         if self.how.method == "vlb":
-            return vlb(self.denoise, x, Later(self.schedule, floor), cells=CELLS, **given)
+            return vlb(
+                self.denoise, x, Later(self.schedule, floor), cells=CELLS, edges=self.edges, **given
+            )
         levels = chain(self.schedule, floor)
         cells = min(CELLS, len(levels.sigma) - 1)
         return elbo(self.denoise, x, levels, variance=1.0, cells=cells, **given)

@@ -30,14 +30,15 @@ from scorefield.measure.frechet import (
     frechet_gaussian,
     frechet_report,
 )
-from scorefield.measure.judge import Judge, Report, train_judge
+from scorefield.measure.judge import Judge, Judging, Report, accuracy_of, check_trainable
 from scorefield.measure.memorise import Memorisation, memorisation
 from scorefield.measure.quality import Distance, Quality, distance, quality, real_quality
 from scorefield.measure.reference import Outcome, Reference, Seen, as_json
 
 __all__ = [
-    "Agreement", "Distance", "FrechetReport", "Judge", "Memorisation", "PrecisionRecall",
+    "Agreement", "Distance", "FrechetReport", "Judge", "Judging", "Memorisation", "PrecisionRecall",
+    "accuracy_of", "check_trainable",
     "Proportion", "Quality", "Outcome", "Reference", "Report", "Seen", "agreement", "distance",
     "frechet", "frechet_floor", "frechet_gaussian", "frechet_report", "memorisation", "as_json",
-    "precision_recall", "quality", "real_quality", "train_judge",
+    "precision_recall", "quality", "real_quality",
 ]  # fmt: skip

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.base.finding import Figure
-from scorefield.measure.blocks import Progress, blocks
+from scorefield.measure.blocks import blocks
 from scorefield.measure.checks import check_rows, check_same_shape
 from scorefield.measure.fractions import draw
 from scorefield.measure.reference import Outcome, Reference, Seen, as_json
@@ -42,9 +42,7 @@ class PrecisionRecall:
     n_real: int
 
 
-def precision_recall(
-    samples: Tensor, real: Tensor, k: int = 3, *, progress: Progress | None = None
-) -> PrecisionRecall:
+def precision_recall(samples: Tensor, real: Tensor, k: int = 3) -> PrecisionRecall:
     """Compare sample features (M, D) with real features (N, D); both need more than k rows.
 
     >>> real = torch.tensor([[0.0], [1.0], [2.0], [3.0]])
@@ -63,7 +61,7 @@ def precision_recall(
     radius_s, radius_r = _radii(s, k), _radii(r, k)
     good = inside = 0
     recalled = covered = torch.zeros(len(r), dtype=torch.bool, device=r.device)
-    for block in blocks(len(s), len(r), progress):
+    for block in blocks(len(s), len(r)):
         d = _distances(s[block], r)
         in_real = d <= radius_r
         good += int(in_real.any(1).sum())

@@ -9,19 +9,17 @@ outlier exposure), so that what lies far from the data is not labelled with conf
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, log2, prod
-from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scorefield.base import BadInput, Watch, quiet
-from scorefield.data import Data, Split
-from scorefield.measure.agreement import wilson
+from scorefield.base import BadInput, like
+from scorefield.data import Data
+from scorefield.measure.agreement import Proportion, wilson
+from scorefield.objective import Batch, Buckets, Loss, Task
 
-BATCH = 128
-LEARNING_RATE = 4e-3
 SMOOTHING = 0.05  # of the labels
 GARBAGE = 0.25  # pieces of garbage per example
 
@@ -119,56 +117,62 @@ class Report:
     seconds: float
 
 
-def train_judge(
-    data: Data,
-    *,
-    seed: int = 0,
-    epochs: int = 30,
-    watch: Watch = quiet,
-) -> tuple[Judge, Report]:
-    """Train `f"{data.name}-judge"` on `data.train`; the test split is used for the report alone.
+class Moves(NamedTuple):
+    """How each example is moved, `turn, shear, scale, right, down (B, 5)` in [-1, 1], and noised;
+    whether one with its pixels in another `order (B, size)` is shown too (`shown` is 1), or a
+    `blank (B, ...)` that shows nothing (2)."""
 
-    AdamW with a one-cycle rate, smoothed labels, batches of 128. Deterministic given `seed` on one
-    machine with one thread count; the global random state is left as it was. 30 epochs suit a few
-    thousand examples; give fewer to larger sets. Returns the judge frozen, in evaluation mode.
-
-    Raises `BadInput` for data without labels or with fewer than 2 classes.
-    """
-    _check_trainable(data, epochs)
-    start = perf_counter()
-    rng = torch.Generator().manual_seed(seed)
-    K, n, device = len(data.classes), len(data.train), data.train.x.device
-    with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global state
-        torch.default_generator.manual_seed(seed)
-        judge = Judge(data.shape, K, name=f"{data.name}-judge", version=data.edition)
-    judge.to(device)
-    optimizer = torch.optim.AdamW(judge.parameters(), LEARNING_RATE, weight_decay=0.05)
-    steps = epochs * ceil(n / BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
-    for epoch in range(epochs):
-        watch(epoch, epochs, "epoch")
-        for index in torch.randperm(n, generator=rng).to(device).split(BATCH):
-            x0, cond = data.batch(data.train, index)
-            target = F.one_hot(cond["label"], K) * (1 - SMOOTHING) + SMOOTHING / K
-            trash = _garbage(x0[: ceil(GARBAGE * len(x0))], rng)
-            x0 = torch.cat([_disturb(x0, rng), trash])
-            target = torch.cat([target, target.new_full((len(trash), K), 1 / K)])
-            loss = F.cross_entropy(judge(x0), target)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    watch(epochs, epochs, "epoch")
-    judge.eval().requires_grad_(False)
-    seconds = perf_counter() - start
-    found = wilson(_hits(judge, data, data.test), len(data.test))
-    report = Report(
-        found.fraction, found.low, found.high, found.n, n, epochs=epochs, seed=seed, seconds=seconds
-    )
-    return judge, report
+    move: Tensor
+    noise: Tensor
+    shown: Tensor
+    order: Tensor
+    blank: Tensor
 
 
-def _check_trainable(data: Data, epochs: int) -> None:
+@dataclass(frozen=True)
+class Judging(Task[Judge]):
+    """Cross entropy with smoothed labels of examples that are disturbed, and of garbage beside a
+    quarter of them, whose right answer is every class alike."""
+
+    module: Judge
+
+    @property
+    def buckets(self) -> Buckets:  # type: ignore[override] of its classes
+        return Buckets("class", -0.5, 1.0, self.module.config["classes"])
+
+    def draw(self, shape: tuple[int, ...], rng: torch.Generator) -> Moves:
+        def uniform(*size: int) -> Tensor:
+            return 2 * torch.rand(size, generator=rng, device=rng.device) - 1
+
+        def normal() -> Tensor:
+            return torch.randn(shape, generator=rng, device=rng.device)
+
+        B, ones = shape[0], [1] * (len(shape) - 1)
+        move, noise = uniform(B, 5), 0.1 * uniform(B, *ones).abs() * normal()
+        order = uniform(B, prod(shape[1:])).argsort(1)
+        if len(shape) == 2:
+            blank, pieces = 3 * uniform(*shape), (2, 2)
+        else:  # of any mean in [-1, 1] and any scale below 1
+            blank, pieces = uniform(B, *ones) + uniform(B, *ones).abs() * normal(), (1, 2)
+        shown = torch.zeros(B, dtype=torch.long, device=rng.device)
+        quarter = ceil(GARBAGE * B)
+        shown[: quarter // 2], shown[quarter // 2 : quarter] = pieces
+        return Moves(move, noise, shown, order, blank)
+
+    def loss(self, batch: Batch, chance: Moves) -> Loss:
+        assert batch.cond
+        x0, label, K = batch.x0, batch.cond["label"], self.module.config["classes"]
+        target = F.one_hot(label, K) * (1 - SMOOTHING) + SMOOTHING / K
+        (beside,) = chance.shown.nonzero(as_tuple=True)
+        target = torch.cat([target, target.new_full((len(beside), K), 1 / K)])
+        shown = torch.cat([_disturbed(x0, chance), _garbage(x0, chance)[beside]])
+        losses = F.cross_entropy(self.module(shown), target, reduction="none")
+        own, other = losses.split([len(x0), len(beside)])
+        return Loss(own.index_add(0, beside, other) / (1 + GARBAGE), label, {"own": own.detach()})
+
+
+def check_trainable(data: Data, epochs: int) -> None:
+    """Raise BadInput for data that make no judge."""
     if "label" not in data.train.cond or len(data.classes) < 2:
         raise BadInput(
             f"{data.name} has {len(data.classes)} classes.",
@@ -183,37 +187,30 @@ def _check_trainable(data: Data, epochs: int) -> None:
         raise BadInput(f"epochs is {epochs}.", "Train for at least 1.")
 
 
-def _hits(judge: Judge, data: Data, split: Split) -> int:
+def accuracy_of(judge: Judge, data: Data) -> Proportion:
+    """The fraction of held-out examples whose class it names."""
     hits = 0
-    for index in torch.arange(len(split), device=split.x.device).split(1024):
-        x0, cond = data.batch(split, index)
+    for index in torch.arange(len(data.test), device=data.test.x.device).split(1024):
+        x0, cond = data.batch(data.test, index)
         hits += int((judge(x0).argmax(1) == cond["label"]).sum())
-    return hits
+    return wilson(hits, len(data.test))
 
 
-def _disturb(x0: Tensor, rng: torch.Generator) -> Tensor:
+def _disturbed(x0: Tensor, chance: Moves) -> Tensor:
     """Each picture shifted by up to 7.5% of its side, turned by up to 11 degrees, sheared, scaled
     by up to 12%, and noised by up to 0.1; a vector is only noised."""
-    B = len(x0)
     if x0.ndim == 4:
-        u = torch.rand(5, B, generator=rng) * 2 - 1
-        angle, scale, shear = 0.2 * u[0], (0.12 * u[1]).exp(), 0.12 * u[2]
+        turn, shear, scale, right, down = chance.move.T
+        angle, scale, shear = 0.2 * turn, (0.12 * scale).exp(), 0.12 * shear
         cos, sin = scale * angle.cos(), scale * angle.sin()
-        rows = [cos, shear - sin, 0.15 * u[3], sin, cos, 0.15 * u[4]]
-        where = F.affine_grid(torch.stack(rows, 1).view(B, 2, 3), list(x0.shape), False)
+        rows = [cos, shear - sin, 0.15 * right, sin, cos, 0.15 * down]
+        where = F.affine_grid(torch.stack(rows, 1).view(-1, 2, 3), list(x0.shape), False)
         x0 = F.grid_sample(x0, where.to(x0), padding_mode="border", align_corners=False)
-    scale = 0.1 * torch.rand(B, *[1] * (x0.ndim - 1), generator=rng)
-    return x0 + (scale * torch.randn(x0.shape, generator=rng)).to(x0)
+    return x0 + chance.noise.to(x0)
 
 
-def _garbage(x0: Tensor, rng: torch.Generator) -> Tensor:
-    """As many rows as x0 that show nothing: pictures with their pixels shuffled, and noise of any
-    mean in [-1, 1] and any scale below 1; for vectors, points of the box [-3, 3]^D."""
-    if x0.ndim == 2:
-        return (6 * torch.rand(x0.shape, generator=rng) - 3).to(x0)
-    half = len(x0) // 2
-    order = torch.rand(half, prod(x0.shape[1:]), generator=rng).argsort(1).to(x0.device)
-    shuffled = x0[:half].flatten(1).gather(1, order).unflatten(1, x0.shape[1:])
-    mean, scale = torch.rand(2, len(x0) - half, 1, 1, 1, generator=rng)
-    noise = 2 * mean - 1 + scale * torch.randn(x0[half:].shape, generator=rng)
-    return torch.cat([shuffled, noise.to(x0)])
+def _garbage(x0: Tensor, chance: Moves) -> Tensor:
+    """As many rows that show nothing: pictures with their pixels shuffled, and noise; for vectors,
+    points of the box [-3, 3]^D."""
+    shuffled = x0.flatten(1).gather(1, chance.order).view_as(x0)
+    return torch.where(like(chance.shown == 1, x0).bool(), shuffled, chance.blank.to(x0))

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.base.finding import Figure
-from scorefield.measure.blocks import BLOCK, Progress, blocks
+from scorefield.measure.blocks import BLOCK, blocks
 from scorefield.measure.checks import check_rows, check_same_shape
 from scorefield.measure.reference import Outcome, Reference, Seen, as_json
 
@@ -56,12 +56,7 @@ class Memorisation:
 
 
 def memorisation(
-    samples: Tensor,
-    train: Tensor,
-    held_out: Tensor,
-    *,
-    suspects: int = 8,
-    progress: Progress | None = None,
+    samples: Tensor, train: Tensor, held_out: Tensor, *, suspects: int = 8
 ) -> Memorisation:
     """Compare samples (n, ...) with training (N, ...) and held-out (m, ...) examples, all x0.
 
@@ -79,8 +74,8 @@ def memorisation(
     check_same_shape("held-out examples", held_out, "training examples", train)
     if suspects < 0:
         raise BadInput(f"suspects is {suspects}.", "Ask for 0 or more.")
-    d, neighbour = nearest(samples.flatten(1), train.flatten(1), progress)
-    d_real, _ = nearest(held_out.flatten(1), train.flatten(1), progress)
+    d, neighbour = nearest(samples.flatten(1), train.flatten(1))
+    d_real, _ = nearest(held_out.flatten(1), train.flatten(1))
     mean, mean_real = d.mean().item(), d_real.mean().item()
     ranks = len(d_real) + 1
     counted = max(ranks / ONE_IN, 1)
@@ -118,7 +113,7 @@ def memorisation_figure(samples: Seen, reference: Reference, suspects: int = 8) 
     return Outcome(record, (figure,))
 
 
-def nearest(a: Tensor, b: Tensor, progress: Progress | None = None) -> tuple[Tensor, Tensor]:
+def nearest(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """For each row of a (n, D) the distance (n,), float64, and index (n,) of its nearest in b.
 
     The search compares |b|^2 - 2 a.b, a matrix product; the distance it returns is then taken by
@@ -127,7 +122,7 @@ def nearest(a: Tensor, b: Tensor, progress: Progress | None = None) -> tuple[Ten
     width = min(len(b), max(1, BLOCK // b.shape[1]))
     distance = a.new_empty(len(a), dtype=torch.float64)
     index = torch.zeros(len(a), dtype=torch.int64, device=a.device)
-    for rows in blocks(len(a), max(width, a.shape[1]), progress):
+    for rows in blocks(len(a), max(width, a.shape[1])):
         here = a[rows].double()
         best = here.new_full((len(here),), torch.inf)
         for start in range(0, len(b), width):

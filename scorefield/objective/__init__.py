@@ -8,7 +8,8 @@ estimate's own units w = 1 is the x0 error and w = snr = alpha^2/sigma^2 the eps
 plus a constant, `E Var(eps | x)`: for N(0, 1) data at sigma = alpha = 1 its minimum is 1/2, not 0.
 
 Three more share its chance, laws of t and conditions: `Sliced` needs noisy data only, `Hybrid`
-teaches the reverse variance too, `Variational` trains the schedule. The theory, with the
+teaches the reverse variance too, `Variational` trains the schedule. A `Task` is what a trainer
+trains: a module with its loss, such as a denoiser under one of these. The theory, with the
 equation numbers of this package: docs/training.md.
 """
 
@@ -16,6 +17,7 @@ from scorefield.objective.adaptive import Adaptive
 from scorefield.objective.hybrid import Hybrid
 from scorefield.objective.loss import Chance, Criterion, Loss, Objective, plain
 from scorefield.objective.sliced import Sliced
+from scorefield.objective.task import LOGSNR, Batch, Buckets, Denoising, Task, Turn, rows_of_chance
 from scorefield.objective.times import (
     Antithetic,
     Covering,
@@ -42,8 +44,9 @@ from scorefield.objective.weight import (
 )
 
 __all__ = [
-    "P2", "VLB", "Adaptive", "Antithetic", "Chance", "Covering", "Criterion", "EDMWeight", "Fixed",
-    "Geometric", "Hybrid", "Likelihood", "LogNormal", "LogitNormal", "Loss", "MinSNR", "Objective",
-    "Sigmoid", "Sliced", "Stratified", "Times", "Uniform", "Variational", "Weight", "plain", "snr",
+    "LOGSNR", "P2", "VLB", "Adaptive", "Antithetic", "Batch", "Buckets", "Chance", "Covering",
+    "Criterion", "Denoising", "EDMWeight", "Fixed", "Geometric", "Hybrid", "Likelihood",
+    "LogNormal", "LogitNormal", "Loss", "MinSNR", "Objective", "Sigmoid", "Sliced", "Stratified",
+    "Task", "Times", "Turn", "Uniform", "Variational", "Weight", "plain", "rows_of_chance", "snr",
     "truncated_snr", "unit",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ from scorefield.process import Schedule
 
 
 class Chance(NamedTuple):
-    """All that a step draws, batch-first, for the whole batch: a process takes its `rows` of it.
+    """All that a step draws, batch-first, for the whole batch: a process takes its rows of it.
 
     `t (B,)` float64; `eps (B, ...)` float32; `drop (B,)` True where the condition is taken away;
     `share (B,)` the importance correction `1/p(t)` of an adaptive law; `probe (B, ...)` the
@@ -28,19 +28,15 @@ class Chance(NamedTuple):
     share: Tensor | None = None
     probe: Tensor | None = None
 
-    def rows(self, index: slice | Tensor) -> "Chance":
-        """The chance of some samples of the batch."""
-        return Chance(*(None if leaf is None else leaf[index] for leaf in self))  # type: ignore[arg-type]
-
 
 class Loss(NamedTuple):
-    """`per_sample (B,)` to be averaged, `logsnr (B,)` where each was taken, named `parts (B,)`.
+    """`per_sample (B,)` to be averaged, `at (B,)` where each was taken, named `parts (B,)`.
 
     per_sample holds the importance correction `share` of the chance; parts never do.
     """
 
     per_sample: Tensor
-    logsnr: Tensor
+    at: Tensor
     parts: dict[str, Tensor]
 
 

@@ -1,20 +1,22 @@
 """Charts as lists of strokes, boxes, dots and texts, which any ink can draw.
 
-Places are fractions of the plot, x to the right and y down; `dx, dy` are pixels. `svg` and
-`pixels` are the two inks. Nothing has
-an id, nothing is loaded, and the same figures give the same characters.
+Places are fractions of the plot, x to the right and y down; what lies beyond it is drawn at its
+edge. The templates and `pixels` are the two inks. Nothing has an id, nothing is loaded, and the
+same figures give the same characters.
 """
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import groupby, pairwise
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise, zip_longest
 from typing import NamedTuple
 
 import numpy as np
 
 from scorefield.base.finding import Figure, Heatmap, Line, Mark, Series, ends
 from scorefield.report.wording import compact, number, worded
+
+Place = tuple[float, float]
 
 POINTS = 400
 """Points of a path; more are thinned, with peaks kept."""
@@ -26,54 +28,28 @@ GAP = 15
 """Pixels between two lines of text."""
 MARGIN = 46
 """Pixels of a chart's height above and below its plot."""
-FULL = 1000
-"""Units of a side of the stretched plot."""
+BAR = 46
+"""Pixels of the height of a bar."""
 SEAM = 0.002
 """Cells of a map reach over the next by this fraction, so that no background shines through."""
 COLOURS, NAME = 8, 18
 """Of lines; and characters of a name at the end of one."""
 
 
-class Stroke(NamedTuple):
-    """A curve through points, or a straight line; `strength` of its colour."""
+class Primitive(NamedTuple):
+    """Of a chart, by its `kind`: a `line` along an axis, a `curve` through points, a `box` between
+    two corners, a `dot`, a `text`. What has another kind of `text` tells it under the pointer."""
 
-    points: tuple[tuple[float, float], ...]
-    role: str
-    strength: float = 1.0
-
-
-class Box(NamedTuple):
-    """From its upper left corner; `strength` of its colour, `tip` under the pointer."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    role: str
-    tip: str = ""
-    strength: float = 1.0
-
-
-class Dot(NamedTuple):
-    x: float
-    y: float
-    role: str
-    tip: str = ""
-
-
-class Text(NamedTuple):
-    """Its `anchor`, start, middle or end, is at the place."""
-
-    x: float
-    y: float
-    text: str
-    anchor: str = "start"
-    dx: float = 0.0
-    dy: float = 0.0
+    kind: str
+    points: tuple[Place, ...]
     role: str = ""
-
-
-Primitive = Stroke | Box | Dot | Text
+    text: str = ""
+    strength: float = 1.0
+    """Of its colour."""
+    anchor: str = "start"
+    """Of a text: start, middle or end is at its place."""
+    shift: Place = (0.0, 0.0)
+    """Of a text, in pixels."""
 
 
 class Chart(NamedTuple):
@@ -198,62 +174,62 @@ def thin(x: Sequence[float], y: Sequence[float], most: int = POINTS) -> list[tup
     return [(x[i], y[i]) for i in sorted(kept)]
 
 
+def chart_of(item: Series | Heatmap) -> Chart:
+    """The chart of what has one."""
+    return chart(item) if isinstance(item, Series) else heat(item)
+
+
 def chart(series: Series, height: int = 280) -> Chart:
     """Curves over two axes, with their names at their right ends."""
     lines, few = series.lines, all(len(line.x) <= DOTS for line in series.lines)
+    x, y = _axes(series, few)
+    marks = [m for m in series.marks if y.shows(m.value)]
+    roles = [
+        "main" if line.shade is not None else f"c{i % COLOURS}" for i, line in enumerate(lines)
+    ]
+    named = [(line, role) for line, role in zip(lines, roles) if line.name]
+    labels = [(m.value, m.name, "mark") for m in marks if m.name]
+    for line, role in named:
+        if shown := [v for v in line.y if y.shows(v)]:
+            name = line.name if len(line.name) <= NAME else f"{line.name[: NAME - 1]}…"
+            label = name if len(named) > 1 else number(shown[-1])
+            labels.append((shown[-1], label, role))
+    tall = height - MARGIN
+    places = apart([tall * (1 - y.place(value)) for value, *_ in labels], tall)
+    parts = [*_grid(x, y), *(part for m in marks for part in _mark(m, y))]
+    parts += [] if few else _tips([line for line, _ in named], x, y)
+    for line, role in zip(lines, roles):
+        parts += _curve(line, role, x, y)
+    parts += [
+        Primitive("text", ((1, at / tall),), f"end {role}", label, shift=(7, 4))
+        for at, (_, label, role) in zip(places, labels)
+    ]
+    about = ", ".join(filter(None, (series.words, "log scale" * y.log)))
+    told = f"{series.name} against {series.x}: {', '.join(line.name for line, _ in named)}"
+    right = 16 + 8 * max((len(label) for _, label, _ in labels), default=0)
+    return Chart(series.name, about, told, tuple(parts), height, right)
+
+
+def _axes(series: Series, few: bool) -> tuple[Axis, Axis]:
+    """Those that hold everything; of few points on a log axis its ticks are at the points."""
+    lines, marks = series.lines, series.marks
     xs = sorted({v for line in lines for v in line.x if math.isfinite(v)})
     x = axis(series.x, xs, log=series.log[0], tight=not (few and series.log[0]))
     if x.log and few:
-        x = Axis(x.name, x.low, x.high, _roomy(x, xs), True)
+        kept: list[float] = []
+        for value in xs:  # that have room for their number
+            if not kept or x.place(value) - x.place(kept[-1]) > 0.08:
+                kept.append(value)
+        x = replace(x, ticks=tuple(kept))
     reach = [v for line in lines for v in line.y]
-    reach += [v for m in series.marks for v in (m.value, m.low, m.high) if v is not None]
+    reach += [v for m in marks for v in (m.value, m.low, m.high) if v is not None]
     reach += [e for line in lines for v, s in zip(line.y, line.spread) for e in ends(v, s)]
-    y = axis(series.y, reach, log=series.log[1], zero=series.zero)
-    marks = [m for m in series.marks if y.shows(m.value)]
-    named = [i for i, line in enumerate(lines) if line.name]
-    labels = [
-        (lines[i], _shown(lines[i].name) if len(named) > 1 else _last(lines[i], y), _role(i, lines))
-        for i in named
-    ]
-    parts: list[Primitive] = [*_grid(x, y), *(part for m in marks for part in _mark(m, y))]
-    parts += [part for i, line in enumerate(lines) for part in _curve(line, _role(i, lines), x, y)]
-    if not few:
-        parts += _tips([lines[i] for i in named], x, y)
-    dotted = [(i, line) for i, line in enumerate(lines) if len(line.x) <= DOTS]
-    parts += [part for i, line in dotted for part in _dots(line, _role(i, lines), x, y)]
-    parts += _labels(labels, marks, y, height - MARGIN)
-    longest = max((len(text) for text in [*(t for _, t, _ in labels),
-                                          *(m.name for m in marks)]), default=0)  # fmt: skip
-    about = ", ".join(filter(None, (series.words, "log scale" * y.log)))
-    names = ", ".join(line.name for line in lines if line.name)
-    told = f"{series.name} against {series.x}: {names}"
-    return Chart(series.name, about, told, tuple(parts), height, 16 + 8 * longest)
-
-
-def _role(i: int, lines: Sequence[Line]) -> str:
-    return "main" if lines[i].shade is not None else f"c{i % COLOURS}"
-
-
-def _shown(name: str) -> str:
-    return name if len(name) <= NAME else f"{name[: NAME - 1]}…"
-
-
-def _last(line: Line, y: Axis) -> str:
-    return next((number(v) for v in reversed(line.y) if y.shows(v)), "")
-
-
-def _roomy(x: Axis, values: Iterable[float]) -> tuple[float, ...]:
-    """Those values that have room for their number."""
-    kept: list[float] = []
-    for value in values:
-        if not kept or x.place(value) - x.place(kept[-1]) > 0.08:
-            kept.append(value)
-    return tuple(kept)
+    return x, axis(series.y, reach, log=series.log[1], zero=series.zero)
 
 
 def heat(found: Heatmap, height: int = 280) -> Chart:
     """A map, darker for higher."""
-    values = np.array([[np.nan if v is None else v for v in row] for row in found.values])
+    values = np.array(found.values, float)  # None is NaN
     known = values[np.isfinite(values) & (values > 0)]
     low, high = (known.min(), known.max()) if known.size else (1.0, 1.0)
     span = math.log(high / low) or 1.0
@@ -264,13 +240,16 @@ def heat(found: Heatmap, height: int = 280) -> Chart:
         for (start, end), value in zip(pairwise(found.columns), row):
             if not value > 0 or not math.isfinite(value):
                 continue
-            a, b, upper, lower = x.place(start), x.place(end), 1 - y.place(top), 1 - y.place(bottom)
             tip = (
                 f"{y.name} {number(bottom)} to {number(top)}, {compact(start)} to {compact(end)} "
                 f"{x.name}: {number(value)}"
             )
+            corners = (
+                (x.place(start), 1 - y.place(top)),
+                (x.place(end) + SEAM, 1 - y.place(bottom) + SEAM),
+            )
             ink = 0.08 + 0.92 * math.log(value / low) / span
-            parts.append(Box(a, upper, b - a + SEAM, lower - upper + SEAM, "heat", tip, ink))
+            parts.append(Primitive("box", corners, "heat", tip, ink))
     scale = number(float(low)), number(float(high))
     told = f"{found.name}: {y.name} against {x.name}"
     return Chart(found.name, found.words, told, tuple(parts), height, scale=scale)
@@ -278,64 +257,76 @@ def heat(found: Heatmap, height: int = 280) -> Chart:
 
 def bar(figure: Figure) -> Chart:
     """A figure from 0 to the end of its scale, with what real data get as a line across it."""
-    value, floor = figure.value, figure.floor
+    value, floor, high = figure.value, figure.floor, BAR
     reach = [*ends(value, figure.spread)]
     reach += [] if floor is None else ends(floor, figure.floor_spread)
     most = max(1.0, *reach) if figure.unit == "%" else 1.15 * max(reach)
-    most = most if most > 0 else 1.0
+    axis = Axis("", 0.0, most if most > 0 else 1.0, ())
 
-    def at(v: float) -> float:
-        return min(max(v / most, 0.0), 1.0)
+    def part(kind: str, role: str, among: Sequence[float], top: int, bottom: int) -> Primitive:
+        (a, b) = (axis.place(v) for v in among)
+        return Primitive(kind, ((a, top / high), (b, bottom / high)), role)
 
-    parts: list[Primitive] = [Box(0, 24 / 46, 1, 12 / 46, "track")]
-    parts.append(Box(0, 24 / 46, at(value), 12 / 46, "fill"))
+    parts = [
+        part("box", "track", (0.0, axis.high), 24, 36),
+        part("box", "fill", (0.0, value), 24, 36),
+    ]
     if floor is not None and figure.floor_spread is not None:
-        a, b = (at(v) for v in ends(floor, figure.floor_spread))
-        parts.append(Box(a, 20 / 46, b - a, 20 / 46, "floorband"))
+        parts.append(part("box", "floorband", ends(floor, figure.floor_spread), 20, 40))
     if figure.spread is not None:
-        a, b = (at(v) for v in ends(value, figure.spread))
-        parts.append(Stroke(((a, 30 / 46), (b, 30 / 46)), "whisker"))
+        parts.append(part("line", "whisker", ends(value, figure.spread), 30, 30))
     told = f"{figure.name} {worded(value, figure.spread, figure.unit)}"
     if floor is not None:
         label = f"real data {worded(floor, figure.floor_spread, figure.unit)}"
-        parts.append(Stroke(((at(floor), 17 / 46), (at(floor), 43 / 46)), "floor"))
-        anchor = "end" if at(floor) > 0.5 else "start"
-        parts.append(Text(at(floor), 12 / 46, label, anchor, role="floor"))
+        parts.append(part("line", "floor", (floor, floor), 17, 43))
+        at = axis.place(floor)
+        anchor = "end" if at > 0.5 else "start"
+        parts.append(Primitive("text", ((at, 12 / high),), "floor", label, anchor=anchor))
         told += f", {label}"
-    return Chart(figure.name, "", told, tuple(parts), 46)
+    return Chart(figure.name, "", told, tuple(parts), high)
 
 
 def _grid(x: Axis, y: Axis) -> list[Primitive]:
     parts: list[Primitive] = []
     for tick in y.ticks:
         at = 1 - y.place(tick)
-        parts.append(Stroke(((0, at), (1, at)), "grid"))
-        parts.append(Text(0, at, compact(tick), "end", -8, 4))
-    parts.append(Stroke(((0, 1), (1, 1)), "base"))
-    parts += [Text(x.place(tick), 1, compact(tick), "middle", 0, 16) for tick in x.ticks]
-    parts.append(Text(1, 1, x.name, "end", 0, 32, "name"))
+        parts.append(Primitive("line", ((0, at), (1, at)), "grid"))
+        parts.append(Primitive("text", ((0, at),), "", compact(tick), anchor="end", shift=(-8, 4)))
+    parts.append(Primitive("line", ((0, 1), (1, 1)), "base"))
+    for tick in x.ticks:
+        place = ((x.place(tick), 1),)
+        parts.append(Primitive("text", place, "", compact(tick), anchor="middle", shift=(0, 16)))
+    parts.append(Primitive("text", ((1, 1),), "name", x.name, anchor="end", shift=(0, 32)))
     return parts
 
 
 def _mark(mark: Mark, y: Axis) -> list[Primitive]:
     parts: list[Primitive] = []
     if mark.low is not None and mark.high is not None:
-        low = max(mark.low, y.low)
-        top, bottom = (min(max(1 - y.place(v), 0.0), 1.0) for v in (mark.high, low))
-        parts.append(Box(0, top, 1, bottom - top, "band"))
+        corners = (0, 1 - y.place(mark.high)), (1, 1 - y.place(mark.low))
+        parts.append(Primitive("box", corners, "band"))
     at = 1 - y.place(mark.value)
-    return [*parts, Stroke(((0, at), (1, at)), "mark")]
+    return [*parts, Primitive("line", ((0, at), (1, at)), "mark")]
 
 
 def _curve(line: Line, role: str, x: Axis, y: Axis) -> list[Primitive]:
-    """Broken where a value cannot be drawn."""
-    points = thin(line.x, line.y)
-    role += " dashed" * line.dashed
-    return [
-        Stroke(tuple((x.place(a), 1 - y.place(b)) for a, b in places), role, line.shade or 1.0)
-        for shown, run in groupby(points, lambda p: x.shows(p[0]) and y.shows(p[1]))
-        if shown and len(places := list(run)) > 1
-    ]
+    """Broken where a value cannot be drawn; of few points with a dot at each."""
+    parts: list[Primitive] = []
+    shows = lambda point: x.shows(point[0]) and y.shows(point[1])  # noqa: E731
+    for shown, run in groupby(thin(line.x, line.y), shows):
+        places = tuple((x.place(a), 1 - y.place(b)) for a, b in run) if shown else ()
+        if len(places) > 1:
+            style = role + " dashed" * line.dashed
+            parts.append(Primitive("curve", places, style, strength=line.shade or 1.0))
+    for a, b, spread in zip_longest(line.x, line.y, line.spread) if len(line.x) <= DOTS else ():
+        if not shows((a, b)):
+            continue
+        at, tip = x.place(a), f"{line.name}, {compact(a)} {x.name}: {worded(b, spread)}"
+        if spread is not None and all(y.shows(v) for v in ends(b, spread)):
+            low, high = (1 - y.place(v) for v in ends(b, spread))
+            parts.append(Primitive("line", ((at, low), (at, high)), f"{role} whisker"))
+        parts.append(Primitive("dot", ((at, 1 - y.place(b)),), role, tip))
+    return parts
 
 
 def _tips(lines: Sequence[Line], x: Axis, y: Axis) -> list[Primitive]:
@@ -351,69 +342,26 @@ def _tips(lines: Sequence[Line], x: Axis, y: Axis) -> list[Primitive]:
         known = (v for v in lines if i < len(v.y) and math.isfinite(v.y[i]))
         told = ", ".join(f"{line.name} {number(line.y[i])}" for line in known) or "not known"
         tip = f"{number(lines[0].x[i])} {x.name}: {told}"
-        parts.append(Box(start, 0, max(end - start, 0.0), 1, "hit", tip))
+        parts.append(Primitive("box", ((start, 0), (max(start, end), 1)), "hit", tip))
     return parts
-
-
-def _dots(line: Line, role: str, x: Axis, y: Axis) -> list[Primitive]:
-    parts: list[Primitive] = []
-    for i, (a, b) in enumerate(zip(line.x, line.y)):
-        if not (x.shows(a) and y.shows(b)):
-            continue
-        spread = line.spread[i] if line.spread else None
-        at = x.place(a)
-        if spread is not None and all(y.shows(v) for v in ends(b, spread)):
-            low, high = (min(max(1 - y.place(v), 0.0), 1.0) for v in ends(b, spread))
-            parts.append(Stroke(((at, low), (at, high)), f"{role} whisker"))
-        tip = f"{line.name}, {compact(a)} {x.name}: {worded(b, spread)}"
-        parts.append(Dot(at, 1 - y.place(b), role, tip))
-    return parts
-
-
-def _labels(
-    lines: Sequence[tuple[Line, str, str]], marks: Sequence[Mark], y: Axis, height: int
-) -> list[Primitive]:
-    """Names at the right ends, moved apart where they would lie upon each other."""
-    found = []
-    for line, label, role in lines:
-        shown = [v for v in line.y if y.shows(v)]
-        if label and shown:
-            found.append((height * (1 - y.place(shown[-1])), label, role))
-    found += [(height * (1 - y.place(m.value)), m.name, "mark") for m in marks if m.name]
-    places = apart([at for at, _, _ in found], height)
-    return [
-        Text(1, at / height, label, "start", 7, 4, f"end {role}")
-        for at, (_, label, role) in zip(places, found)
-    ]
 
 
 def apart(wanted: Sequence[float], height: float, gap: float = GAP) -> list[float]:
     """Places as near to the wanted ones as a gap between neighbours allows, within 0..height
-    while they fit.
+    while they fit: the nearest rising sequence (isotonic regression), by its min-max formula.
 
     >>> apart([50, 50, 90], 100, 20)
     [40.0, 60.0, 90.0]
     """
-    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
-    groups: list[list[int]] = []
-    middle: list[float] = []
-    for i in order:  # a group is moved as one; neighbours that touch become one
-        groups.append([i])
-        middle.append(_inside(wanted[i], 0, height))
-        while len(groups) > 1 and (
-            middle[-1] - middle[-2] < gap * (len(groups[-1]) + len(groups[-2])) / 2
-        ):
-            last = groups.pop()
-            middle.pop()
-            groups[-1] += last
-            mean = sum(wanted[j] for j in groups[-1]) / len(groups[-1])
-            middle[-1] = _inside(mean, gap * (len(groups[-1]) - 1) / 2, height)
-    places = [0.0] * len(wanted)
-    for group, mean in zip(groups, middle):
-        for k, i in enumerate(group):
-            places[i] = mean + gap * (k - (len(group) - 1) / 2)
-    return places
+    order, k = np.argsort(wanted, kind="stable"), range(len(wanted))
+    steps = gap * np.arange(len(wanted))
+    near = np.asarray(wanted, float)[order] - steps
+    total = np.concatenate([[0.0], near.cumsum()])
 
+    def least(first: int, through: int) -> float:  # mean of those from `first` to `through` or on
+        return min((total[j + 1] - total[first]) / (j + 1 - first) for j in k[through:])
 
-def _inside(value: float, margin: float, height: float) -> float:
-    return max(min(value, height - margin), margin)
+    rising = [max(least(i, m) for i in k[: m + 1]) for m in k]
+    places = np.empty(len(k))
+    places[order] = np.clip(rising, 0, max(height - gap * (len(k) - 1), 0)) + steps
+    return places.tolist()

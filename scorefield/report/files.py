@@ -1,14 +1,15 @@
 """What was made, written for other programs to read."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
 from scorefield.base.finding import Findings, Strip
-from scorefield.report.picture import frames, picture
+from scorefield.report.picture import frames, picture, picture_of
 from scorefield.store import (
     Pieces,
     alone,
@@ -28,30 +29,28 @@ def keep_findings(found: Findings, out: Path) -> Findings:
     if out.suffix == ".npz":
         write_npz(found.arrays, out)
     elif out.suffix == ".png":
-        write_png(_drawn(_strips(found)[0]), out)
+        write_png(next(_drawn(found))[1], out)
     else:
         return keep_folder(found, out)
     return found
 
 
-def keep_folder(found: Findings, out: Path, parts: Mapping[str, Tensor] = {}) -> Findings:
+def keep_folder(found: Findings, out: Path) -> Findings:
     """A folder has every strip by the name of its file, further pictures by theirs, the arrays as
     VERB.npz and the findings as VERB.json."""
     with alone(out, wait=True):
-        write_pictures((out / strip.file, _drawn(strip)) for strip in _strips(found))
-        write_pictures((out / name, picture(x0)) for name, x0 in parts.items())
+        write_pictures((out / file, image) for file, image in _drawn(found))
+        write_pictures((out / name, picture(x0)) for name, x0 in found.pictures.items())
         if found.arrays:
             write_npz(found.arrays, out / f"{found.verb}.npz")
         return write_findings(out / f"{found.verb}.json", found)
 
 
-def _strips(found: Findings) -> list[Strip]:
-    return [item for item in found.items if isinstance(item, Strip) and item.x0 is not None]
-
-
-def _drawn(strip: Strip):
-    assert strip.x0 is not None
-    return picture(strip.x0, strip.columns, strip.labels, captions=strip.captions)
+def _drawn(found: Findings) -> Iterator[tuple[str, Image]]:
+    """The strips that have samples, by the names of their files."""
+    for item in found.items:
+        if isinstance(item, Strip) and (image := picture_of(item)):
+            yield item.file, image
 
 
 def keep_samples(made: Samples, out: Path) -> None:

@@ -6,24 +6,20 @@ does not hold: its policy admits no source but data URIs, and no script but ours
 
 import base64
 import hashlib
-import struct
+from collections.abc import Sequence
 from functools import cache
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import scorefield
-from scorefield.base import BadInput
-from scorefield.base.finding import Figure, Findings, Heatmap, Series, Strip, Table
-from scorefield.report import charts, svg
-from scorefield.report.picture import picture
+from scorefield.base.finding import Figure, Findings, Heatmap, Series, Table
+from scorefield.report import charts
+from scorefield.report.picture import png_of
 from scorefield.report.wording import told, verdict, worded
-from scorefield.store import to_png
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
-PNG = b"\x89PNG\r\n\x1a\n"
+from scorefield.store import png_size
 
 
 class Shot(NamedTuple):
@@ -75,34 +71,11 @@ def fragment(findings: Findings, title: str = "") -> str:
     return template.render(findings=findings, style=_file("page.css"), title=title)
 
 
-def size(png: bytes) -> tuple[int, int]:
-    """Width and height, or BadInput for what is no PNG.
-
-    >>> size(PNG + bytes(8) + bytes([0, 0, 0, 2, 0, 0, 0, 3]))
-    (2, 3)
-    """
-    if png[:8] != PNG or len(png) < 24:
-        raise BadInput("this is not a PNG picture.", "Delete it, or restore it.")
-    width, height = struct.unpack(">II", png[16:24])
-    return width, height
-
-
-def groups(findings: Findings) -> list[tuple[str, list[Any]]]:
+def _groups(findings: Findings) -> list[tuple[str, list[Any]]]:
     """Neighbouring items of a kind, which are shown together."""
     kinds: dict[type, str] = {Figure: "figure", Series: "chart", Heatmap: "chart", Table: "table"}
     kind = lambda item: kinds.get(type(item), "strip")  # noqa: E731
     return [(name, list(group)) for name, group in groupby(findings.items, kind)]
-
-
-def png_of(strip: Strip) -> bytes:
-    """The picture of a strip; empty if it only lies in a file."""
-    if strip.x0 is None:
-        return strip.png
-    return to_png(picture(strip.x0, strip.columns, strip.labels, captions=strip.captions))
-
-
-def _chart(item: Series | Heatmap) -> charts.Chart:
-    return charts.chart(item) if isinstance(item, Series) else charts.heat(item)
 
 
 def _charted(findings: Findings) -> bool:
@@ -120,18 +93,26 @@ def _file(name: str) -> str:
     return _templates().loader.get_source(_templates(), name)[0]  # type: ignore[union-attr] it has
 
 
-@cache
-def _templates() -> "Environment":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
+def _percent(fraction: float) -> str:
+    """Of the plot, to which it is cut."""
+    return f"{100 * min(max(fraction, 0.0), 1.0):.4g}%"
 
+
+def _path(points: Sequence[charts.Place]) -> str:
+    """Through points of a plot of 1000 units."""
+    return "M" + "L".join(f"{1000 * x:.4g} {1000 * y:.4g}" for x, y in points)
+
+
+@cache
+def _templates() -> Environment:
     folder = FileSystemLoader(Path(__file__).parent / "templates")
     env = Environment(loader=folder, autoescape=True, undefined=StrictUndefined)
+    env.globals["margin"] = charts.MARGIN
     env.filters |= {
-        "svg": lambda chart: Markup(svg.svg(chart)),
         "base64": lambda png: base64.b64encode(png).decode(),
         "thousands": "{:,}".format,
-        "bar": charts.bar, "chart": _chart, "groups": groups, "png": png_of, "size": size,
+        "bar": charts.bar, "chart": charts.chart_of, "groups": _groups, "png": png_of,
         "charted": _charted, "texts": _texts, "told": told, "verdict": verdict, "worded": worded,
+        "path": _path, "percent": _percent, "size": png_size,
     }  # fmt: skip
     return env

@@ -1,9 +1,10 @@
 """What a run's log says: its curves, and its losses by noise level over the training."""
 
+import contextlib
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
 
@@ -50,68 +51,58 @@ def read_log(text: str) -> RunLog:
     >>> read_log('{"images": 10, "loss": 2.0, "seconds": 1.5}\\n{"images": 20, "lo').loss
     (2.0,)
     """
-    rows = [row for line in text.splitlines() if (row := _row(line))]
+    rows = list(_rows(text))
     seconds = before = 0.0
-    for row in rows:
-        now = _figure(row.get("seconds"))
+    for now in (_figure(row.get("seconds")) for row in rows):
         if math.isfinite(now):
             seconds += now - before if now >= before else now  # a resumed run counts from 0 again
             before = now
-    columns = {
-        name: tuple(_figure(row.get(name)) for row in rows)
-        for name in ("images", *(curve[0] for curve in CURVES))
-    }
+    names = [f.name for f in fields(RunLog) if f.name not in ("by_logsnr", "seconds")]
+    columns = {name: tuple(_figure(row.get(name)) for row in rows) for name in names}
     buckets = [row["by_logsnr"] if isinstance(row.get("by_logsnr"), dict) else {} for row in rows]
-    names = {name for bucket in buckets for name in bucket if math.isfinite(_figure(name))}
+    middles = {name for bucket in buckets for name in bucket if math.isfinite(_figure(name))}
     by_logsnr = tuple(
         (float(name), tuple(_figure(bucket.get(name)) for bucket in buckets))
-        for name in sorted(names, key=float)
+        for name in sorted(middles, key=float)
     )
     return RunLog(**columns, by_logsnr=by_logsnr, seconds=seconds)
 
 
-def _row(line: str) -> dict[str, Any] | None:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return None
-    return row if isinstance(row, dict) and math.isfinite(_figure(row.get("images"))) else None
+def _rows(text: str) -> Iterator[dict[str, Any]]:
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError):
+            row = json.loads(line)
+            if isinstance(row, dict) and math.isfinite(_figure(row.get("images"))):
+                yield row
 
 
-def _figure(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return math.nan
+def _figure(value: Any) -> float:
     try:
-        return float(value)
-    except ValueError:
+        return math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
         return math.nan
 
 
 def training(log: RunLog, run: str, clip: float) -> Findings:
     """The curves of a log, as far as they were logged."""
-    charts = [_curve(log, *curve, clip) for curve in CURVES]
-    absent = [curve[1].lower() for curve, drawn in zip(CURVES, charts) if not drawn]
+    items, absent = [], []
+    for column, name, words, raw, zero in CURVES:
+        values: tuple[float, ...] = getattr(log, column)
+        known = [v for v in values if math.isfinite(v)]
+        if not known:
+            absent.append(name.lower())
+            continue
+        drawn = tuple(smooth(values) if raw else values)
+        lines = (Line("smoothed" if raw else name.lower(), log.images, drawn, shade=1.0),)
+        if raw:
+            lines = (Line("", log.images, values, shade=0.32), *lines)
+        near = column == "grad_norm" and min(known) < clip < max(known)
+        marks = (Mark(clip, "clip"),) if near else ()
+        scale = (False, False if zero else None)
+        items.append(Series(name, "images seen", name.lower(), lines, marks, scale, words, zero))
     how = "The thin line is as logged, the strong one smoothed."
     how += f" Not logged: {', '.join(absent)}." if absent else ""
-    return Findings("train", run, how, tuple(chart for chart in charts if chart))
-
-
-def _curve(
-    rows: RunLog, column: str, name: str, words: str, raw: bool, zero: bool, clip: float
-) -> Series | None:
-    values: Sequence[float] = getattr(rows, column)
-    known = [v for v in values if math.isfinite(v)]
-    if not known:
-        return None
-    strong = Line("smoothed" if raw else name.lower(), rows.images,
-                  tuple(smooth(values) if raw else values), shade=1.0)  # fmt: skip
-    faint = (Line("", rows.images, tuple(values), shade=0.32),) if raw else ()
-    near = column == "grad_norm" and min(known) < clip < max(known)
-    marks = (Mark(clip, "clip"),) if near else ()
-    log_scale = (False, False if zero else None)
-    return Series(
-        name, "images seen", name.lower(), (*faint, strong), marks, log_scale, words, zero
-    )
+    return Findings("train", run, how, tuple(items))
 
 
 def noise(log: RunLog, run: str) -> Findings | None:

@@ -3,12 +3,9 @@
 A file that cannot be read costs its own part only; the page says which, and why.
 """
 
-import ast
 import dataclasses
-import inspect
 import shlex
-import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,15 +13,26 @@ from scorefield.base import BadInput
 from scorefield.base.finding import Figure, Findings, Strip, Table, to_findings
 from scorefield.nets.describe import Summary, describe
 from scorefield.report.charts import smooth
-from scorefield.report.html import Page, Section, Shot, fragment, size
+from scorefield.report.html import Page, Section, Shot, fragment
 from scorefield.report.log import RunLog, noise, read_log, training
 from scorefield.report.plane import findings as of_plane
 from scorefield.report.wording import compact, duration, number, setting, worded
-from scorefield.run.config import Config, DataFacts, build_denoiser, network
+from scorefield.run.config import DataFacts, build_denoiser, network
 from scorefield.run.open import open_run
 from scorefield.run.recipes import recipes
+from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings
-from scorefield.store import Folder, Reader, exists, read_bytes, read_json, read_text, size_of
+from scorefield.store import (
+    Folder,
+    Reader,
+    exists,
+    png_size,
+    read_bytes,
+    read_json,
+    read_text,
+    size_of,
+)
+from scorefield.store.typed import json_schema
 from scorefield.tune import FittedGrid
 from scorefield.use.classify import findings as of_classifier
 from scorefield.use.classify import open_classifier
@@ -119,17 +127,17 @@ def _read(file: Path) -> Findings:
     if file.name == "classifier.json":
         return of_classifier(open_classifier(file.parent).about, str(file.parent))
     found = to_findings(read_json(file), str(file))
-    return dataclasses.replace(found, items=tuple(
-        dataclasses.replace(item, png=_picture(file.parent / item.file))
-        if isinstance(item, Strip) and item.file and exists(file.parent / item.file) else item
-        for item in found.items
-    ))  # fmt: skip
+    items = list(found.items)
+    for k, item in enumerate(items):
+        if isinstance(item, Strip) and item.file and exists(file.parent / item.file):
+            items[k] = dataclasses.replace(item, png=_picture(file.parent / item.file))
+    return dataclasses.replace(found, items=tuple(items))
 
 
 def _picture(file: Path) -> bytes:
     content = read_bytes(file)
     try:
-        size(content)
+        png_size(content)
     except BadInput as error:
         raise BadInput(f"{file} is not a PNG picture.", error.remedy) from error
     return content
@@ -151,14 +159,10 @@ def _film(run: Known, shots: tuple[Shot, ...]) -> Section:
     if not shots:
         fact = "No pictures of progress yet: training leaves one at each checkpoint."
         return run.missing("samples", "Samples", fact, "sample")
-    s = run.config.sample
-    first = (
-        "The same seeds at each checkpoint" if len(shots) > 1 else "Samples at the first checkpoint"
-    )
-    note = (
-        f"{first}, drawn with the averaged weights: {s.solver}, {s.steps} steps, guidance "
-        f"{s.guidance:g}."
-    )
+    s, many = run.config.sample, len(shots) > 1
+    note = "The same seeds at each checkpoint" if many else "Samples at the first checkpoint"
+    note += f", drawn with the averaged weights: {s.solver}, {s.steps} steps, "
+    note += f"guidance {s.guidance:g}."
     return Section("samples", "Samples", note=note, film=shots)
 
 
@@ -176,18 +180,16 @@ def _section(run: Known, place: tuple[str, ...], found: tuple[Findings, ...]) ->
 
 def _logged(run: Known) -> list[Section]:
     curves = training(run.log, run.path, run.config.training.clip) if run.log.images else None
-    levels = noise(run.log, run.path)
     empty = "The log is empty: training writes to it as it goes."
-    old = (
-        "This run did not log its loss by noise level: it was trained before that was done, or has "
-        "no row yet."
-    )
+    old = "This run did not log its loss by noise level: it was trained before that was done, or "
+    old += "has no row yet."
+    rows = ("training", "Training", curves, empty), (
+        "noise", "Noise levels", noise(run.log, run.path), old
+    )  # fmt: skip
     return [
         Section(key, title, (found,)) if found else Section(key, title, note=note)
-        for key, title, found, note in (
-            ("training", "Training", curves, empty), ("noise", "Noise levels", levels, old),
-        )
-    ]  # fmt: skip
+        for key, title, found, note in rows
+    ]
 
 
 def _settings(run: Known) -> Section:
@@ -197,60 +199,42 @@ def _settings(run: Known) -> Section:
         changed += sum(bool(row[2]) for row in rows)
         head = ("setting", "value", "recipe", "what it is")
         tables.append(Table(group.capitalize(), head, tuple(rows)))
-    which = {0: "All settings are", 1: "1 setting differs from"}.get(
-        changed, f"{changed} settings differ from"
-    )
-    how = f"{which} those of the recipe {run.config.data.name}."
-    return Section(
-        "configuration", "Configuration", (Findings("train", run.path, how, tuple(tables)),)
-    )
+    which = {0: "All settings are", 1: "1 setting differs from"}
+    differ = which.get(changed, f"{changed} settings differ from")
+    how = f"{differ} those of the recipe {run.config.data.name}."
+    found = Findings("train", run.path, how, tuple(tables))
+    return Section("configuration", "Configuration", (found,))
 
 
-def settings(
-    config: Config, usual: Config
-) -> Iterator[tuple[str, list[tuple[str, str, str, str]]]]:
+def settings(config: Config, usual: Config) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
     """The groups of a configuration, each with rows of (name, value, the recipe's if it differs,
     what it is)."""
+    words = json_schema(Config)["$defs"]
     for group in dataclasses.fields(config):
         mine, theirs = getattr(config, group.name), getattr(usual, group.name)
         if mine is None:
             continue
         if isinstance(mine, str):  # a spec, a run
-            words = field_words(type(config))[group.name]
-            differs = mine != theirs
-            told = setting(theirs) if differs else ""
-            yield group.name, [("● " * differs + group.name, mine, told, words)]
+            yield group.name, [_setting(group.name, mine, theirs, words["Config"])]
             continue
         prefix = "" if group.name == "training" else f"{group.name}."
-        words, rows = field_words(type(mine)), []
-        for field in dataclasses.fields(mine):
-            value, other = getattr(mine, field.name), getattr(theirs, field.name)
-            differs = value != other
-            flag = f"{'● ' * differs}{prefix}{field.name}".replace("_", "-")
-            told = setting(other) if differs else ""
-            rows.append((flag, setting(value), told, words.get(field.name, "")))
-        yield group.name, rows
+        yield (
+            group.name,
+            [
+                _setting(name, value, getattr(theirs, name), words[type(mine).__name__], prefix)
+                for name, value in vars(mine).items()
+            ],
+        )
 
 
-def field_words(kind: type) -> dict[str, str]:
-    """The strings that stand below the fields of a dataclass.
-
-    >>> from scorefield.run.config import DataConfig
-    >>> field_words(DataConfig)["name"]
-    'A registered set, a folder of pictures, or an .npz or .npy file.'
-    """
-    (body,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    assert isinstance(body, ast.ClassDef)
-    found = {}
-    for field, words in zip(body.body, body.body[1:]):
-        if (
-            isinstance(field, ast.AnnAssign)
-            and isinstance(field.target, ast.Name)
-            and isinstance(words, ast.Expr)
-            and isinstance(words.value, ast.Constant)
-        ):
-            found[field.target.id] = " ".join(str(words.value.value).split())
-    return found
+def _setting(
+    name: str, value: object, usual: object, words: Mapping[str, Any], prefix: str = ""
+) -> tuple[str, ...]:
+    text = " ".join(words["properties"][name]["description"].split())
+    flag = f"{prefix}{name}".replace("_", "-")
+    if value == usual:
+        return flag, setting(value), "", text
+    return f"● {flag}", setting(value), setting(usual), text
 
 
 def spread_evenly(items: Sequence[Any], most: int) -> list[Any]:

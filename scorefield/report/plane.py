@@ -1,20 +1,15 @@
 """The plane of a model of points: densities side by side, and the flow at some noise levels."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image, ImageColor, ImageDraw
 from torch import Tensor
 
 from scorefield.base.finding import Findings, Strip
-from scorefield.report.picture import axes, unit_square
-from scorefield.report.pixels import INK, LINES, OVER, PAPER, font
+from scorefield.report.ink import BOLD, INK, LINES, OVER, PAPER, Square, font
 from scorefield.store import to_png
 from scorefield.use.plane import ARROWS, Arrows, Plane
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-    from PIL.ImageDraw import ImageDraw
 
 SIDE, LEFT, TOP, FOOT, CELLS = 300, 40, 34, 34, 60
 """Pixels of a panel's side and of the room around it; cells of a density along a side."""
@@ -49,33 +44,31 @@ def _density(points: Tensor, found: Plane) -> np.ndarray:
     return counts.T[::-1] / len(points)
 
 
-def _sheet(panels: Sequence[tuple[str, np.ndarray, Arrows | None]], found: Plane) -> "Image":
+def _sheet(panels: Sequence[tuple[str, np.ndarray, Arrows | None]], found: Plane) -> Image.Image:
     """Panels of (title, ink in [0, 1], arrows) side by side."""
-    from PIL import Image, ImageDraw
-
     wide, high = LEFT + SIDE + 12, TOP + SIDE + FOOT
     sheet = Image.new("RGB", (OVER * wide * len(panels), OVER * high), PAPER)
     draw, side = ImageDraw.Draw(sheet), OVER * SIDE
-    blue = np.array([int(LINES[0][i : i + 2], 16) for i in (1, 3, 5)])
     for i, (title, density, flow) in enumerate(panels):
-        left, top = OVER * (i * wide + LEFT), OVER * TOP
-        ink = np.sqrt(density)[..., None]
-        cells = Image.fromarray((255 + ink * (blue - 255)).round().astype(np.uint8))
-        sheet.paste(cells.resize((side, side), Image.Resampling.NEAREST), (left, top))
-        axes(draw, (left, top), side, found.middle.numpy(), found.half)
-        draw.text((left, top / 2), title, INK, font(14 * OVER, True), "lm")
+        left, top = corner = OVER * (i * wide + LEFT), OVER * TOP
+        ink = np.sqrt(density)[..., None] * (np.array(ImageColor.getrgb(LINES[0])) - 255)
+        cells = Image.fromarray((255 + ink).round().astype(np.uint8))
+        sheet.paste(cells.resize((side, side), Image.Resampling.NEAREST), corner)
+        square = Square(draw, corner, side, found.middle.numpy(), found.half)
+        square.axes()
+        draw.text((left, top / 2), title, INK, font(14 * OVER, BOLD), "lm")
         if flow is not None:
-            _arrows(draw, flow, found, (left, top))
+            _arrows(square, flow)
     return sheet.reduce(OVER)
 
 
-def _arrows(draw: "ImageDraw", flow: Arrows, found: Plane, corner: tuple[float, float]) -> None:
-    side, far = OVER * SIDE, flow.towards.norm(dim=1, keepdim=True)
-    start = corner + side * unit_square(flow.at.numpy(), found.middle.numpy(), found.half)
-    length = LONGEST * side / (ARROWS + 1) * (far / flow.ratio).clamp(max=1)
+def _arrows(square: Square, flow: Arrows) -> None:
+    far = flow.towards.norm(dim=1, keepdim=True)
+    start = square.places(flow.at.numpy())
+    length = LONGEST * square.side / (ARROWS + 1) * (far / flow.ratio).clamp(max=1)
     ends = start + (length * flow.towards / far.clamp(min=1e-12)).numpy() * (1, -1)
     for (x, y), (u, v) in zip(start.tolist(), ends.tolist()):
-        draw.line((x, y, u, v), INK, OVER)
+        square.draw.line((x, y, u, v), INK, OVER)
         back, aside = 0.35 * np.array([x - u, y - v]), 0.15 * np.array([v - y, x - u])
         barbs = [tuple((u, v) + back + aside), tuple((u, v) + back - aside)]
-        draw.polygon([(u, v), *barbs], INK)
+        square.draw.polygon([(u, v), *barbs], INK)

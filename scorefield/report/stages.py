@@ -6,7 +6,7 @@ from pathlib import Path
 from scorefield.base import BadInput
 from scorefield.base.rows import repeat_labels
 from scorefield.report.picture import picture
-from scorefield.run.config import Config
+from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings
 from scorefield.store import Folder, write_png
 from scorefield.train import Progress

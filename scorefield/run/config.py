@@ -1,19 +1,17 @@
-"""What a run is made of: typed settings, and the objects that they stand for."""
+"""What a run is made of: the facts of its data, and the objects that its settings stand for."""
 
-from dataclasses import dataclass, field, replace
-from typing import Annotated
+from dataclasses import dataclass, replace
 
 import torch
-import tyro
 
 from scorefield import catalogue
 from scorefield.base import BadInput, Level, unknown
-from scorefield.catalogue.plugins import plugins
 from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed
-from scorefield.data import Conditions, Data, Scaling, load
-from scorefield.denoise import Denoiser, views
+from scorefield.data import Conditions, Data, Scaling
+from scorefield.denoise import Denoiser, Precision, views
 from scorefield.objective import Criterion
 from scorefield.process import Schedule
+from scorefield.run.settings import Config, ObjectiveConfig
 from scorefield.train import Training
 
 UNBIASED = ("uniform", "stratified", "antithetic", "adaptive")
@@ -21,112 +19,6 @@ UNBIASED = ("uniform", "stratified", "antithetic", "adaptive")
 
 SMALLEST_ALPHA = 1e-4
 """D = (x - sigma eps)/alpha turns float32's 6e-8 into at most 1e-3 of a unit at this alpha."""
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Which data."""
-
-    name: str = "digits"
-    """A registered set, a folder of pictures, or an .npz or .npy file."""
-    path: str | None = None
-    """Where it is, for sets that are not embedded."""
-    size: int | None = None
-    """Pixels of a side to shrink and crop pictures to."""
-    channels: int | None = None
-    """1 for grey or 3 for colour, where the set leaves a choice."""
-    flip: bool = False
-    """Flip training pictures left to right, half of them at random. The model is not told which, so
-    it makes both: not for what has a left and a right, such as text."""
-
-
-@dataclass(frozen=True)
-class ObjectiveConfig:
-    """What the network learns."""
-
-    kind: str = "regression"
-    """regression; sliced (from noisy data alone); hybrid (learns the reverse variance too, on
-    schedule ddpm); variational (trains the schedule, on schedule learned)."""
-    schedule: str = "cosine"
-    """The forward process (scorefield catalogue schedules)."""
-    cleanest: float | None = None
-    """Schedule learned: logsnr of its cleanest level; None is 13.3, that of data of 256 levels."""
-    view: str = "edm"
-    """What the network predicts: x0, eps, score, v, flow or edm."""
-    weight: str = "edm"
-    """Weight of each noise level (scorefield catalogue weights)."""
-    times: str = "auto"
-    """Which noise levels are trained how often (scorefield catalogue times); auto is covering, but
-    antithetic for variational, and lognormal where pure noise says nothing: eps, score, sliced."""
-    dropout: float = 0.1
-    """Share of samples that learn without their condition (for guidance)."""
-
-    @property
-    def law(self) -> str:
-        """The law of times, "auto" resolved.
-
-        >>> ObjectiveConfig().law, ObjectiveConfig(view="eps").law
-        ('covering', 'lognormal')
-        """
-        if self.times != "auto":
-            return self.times
-        kind = parsed(self.kind).name
-        if kind == "variational":
-            return "antithetic"
-        undefined = self.view in ("eps", "score") or kind == "sliced"
-        return "lognormal" if undefined else "covering"
-
-
-@dataclass(frozen=True)
-class SampleConfig:
-    """How samples are made unless asked otherwise."""
-
-    solver: str = "arc"
-    """Solver (scorefield catalogue solvers)."""
-    steps: int = 20
-    """Solver steps."""
-    grid: str = "vp-closing"
-    """Which noise levels the steps visit (scorefield catalogue grids)."""
-    guidance: float = 1.0
-    """Scale of classifier-free guidance; 1 is the plain conditional model."""
-
-
-@dataclass(frozen=True)
-class Config:
-    """A whole run. `config.json` in the run folder holds it, resolved."""
-
-    training: Annotated[Training, tyro.conf.arg(name="")] = field(default_factory=Training)
-    data: DataConfig = field(default_factory=DataConfig)
-    net: str = "auto:width=32,multipliers=1-2,blocks=2"
-    """Network and its options (scorefield catalogue networks); auto takes a unet for pictures and
-    an mlp for vectors, and of the options those that it has. One option: --net.width 64."""
-    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
-    sample: SampleConfig = field(default_factory=SampleConfig)
-    init: str | None = None
-    """Run folder whose averaged weights this one begins with, of the same network and shape."""
-
-    def load_data(self) -> Data:
-        """The data set that the run trains on."""
-        data = self._read_data()
-        if not self.data.flip:
-            return data
-        if not data.is_image:
-            raise BadInput(
-                f"`data.flip` is of pictures, and {data.name} has vectors.", "Leave it out."
-            )
-        return replace(data, flip=True)
-
-    def _read_data(self) -> Data:
-        d = self.data
-        kind, colon, _ = d.name.partition(":")
-        ours = kind in catalogue.datasets
-        if (ours and colon) or (not ours and kind in plugins("datasets")):
-            spec = parsed(d.name)
-            said = {"path": d.path, "size": d.size, "channels": d.channels}
-            said = {key: str(value) for key, value in said.items() if value is not None}
-            spec = spec._replace(options={**spec.options, **said})
-            return build("datasets", spec, seed=self.training.seed)
-        return load(d.name, path=d.path, size=d.size, channels=d.channels, seed=self.training.seed)
 
 
 @dataclass(frozen=True)
@@ -245,26 +137,6 @@ def network(net: str, facts: DataFacts) -> Spec:
     return Spec(name, (), {key: text for key, text in spec.options.items() if key in has})
 
 
-def changed(net: str, key: str, text: str) -> str:
-    """The network's spec with another option, or of another `name` with the options that it has.
-
-    >>> changed("unet:width=64,norms=1,blocks=2", "name", "dit"), changed("auto", "width", "8")
-    ('dit:width=64,depth=2', 'auto:width=8')
-    """
-    name, values, said = parsed(net)
-    said = dict(said)
-    if key == "name":
-        name = text
-    else:
-        said[key] = text
-    if name == "dit" and "blocks" in said:
-        said["depth"] = said.pop("blocks")
-    if key == "name" and name != "auto":
-        has = {option.name for option in options("networks", name)}
-        said = {key: text for key, text in said.items() if key in has}
-    return str(Spec(name, values, said))
-
-
 def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
     """A fresh network with its preconditioning; its weights come from the run's seed."""
     spec = network(config.net, facts)
@@ -279,7 +151,7 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
             out_channels=2 * facts.shape[0] if variance else None,
             **_sizes(facts.conditions, spec.name),
         )
-    return Denoiser(
+    denoiser = Denoiser(
         net,
         config.objective.view,
         facts.sigma_data,
@@ -289,6 +161,24 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
         scaling=facts.scaling,
         classes=tuple(facts.classes),
     )
+    denoiser.precision = quicker(config.training.precision)
+    return denoiser
+
+
+def quicker(own: Precision) -> Precision:
+    """The precision to sample in: the model's own where the device computes it the faster.
+
+    A function of the machine, never of a clock: a pause changes no sample. A processor is faster in
+    bfloat16 with matrix units (AMX) or products of pairs (AVX512_BF16), but not where it has
+    AVX512_FP16 and no matrix units: Intel's cores do those products at .53 of the rate of float32
+    there, and a U-Net takes 1.3 times as long (`make bench-wait`: sampling).
+    """
+    if own == "fp32" or torch.cuda.is_available():
+        bf16 = own == "bf16" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16" if bf16 else "fp32"
+    told = getattr(torch.cpu, "get_capabilities", dict)()
+    pairs = told.get("avx512_bf16") and not told.get("avx512_fp16")
+    return "bf16" if pairs or told.get("amx_bf16") else "fp32"
 
 
 def _sizes(said: Conditions, name: str) -> dict[str, int]:

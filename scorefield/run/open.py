@@ -9,13 +9,15 @@ from torch import Tensor
 
 from scorefield import catalogue
 from scorefield.base import BadInput, unknown
-from scorefield.catalogue.spec import build, names, parsed
+from scorefield.catalogue.signatures import names
+from scorefield.catalogue.spec import build, parsed
 from scorefield.data import Data
 from scorefield.data.conditions import read_conditions
 from scorefield.data.readers.arrays import indices, read_npz
-from scorefield.denoise import Denoiser
+from scorefield.denoise import Denoiser, Precision
 from scorefield.process import Schedule
-from scorefield.run.config import Config, DataFacts, build_denoiser
+from scorefield.run.config import DataFacts, build_denoiser
+from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings
 from scorefield.solve import Solver
 from scorefield.store import Folder, exists, load_weights, read_json, read_tensors
@@ -40,11 +42,19 @@ class Run:
         return cast(Schedule, self.denoiser.schedule)
 
 
-def open_run(path: str | Path, average: float | None = None) -> Run:
+EXACT: Precision = "fp32"
+"""For what walks the flow there and back or sums its divergence: the roundings of a network in
+bf16 (1% of what it says) are no smooth function of x, and their error there is not measured."""
+
+
+def open_run(
+    path: str | Path, average: float | None = None, precision: Precision | None = None
+) -> Run:
     """Read a run folder whole, or raise BadInput that says what is wrong with it.
 
     The weights are those averaged in training, or the `average` of that length which
-    `scorefield ema` made.
+    `scorefield ema` made. The network computes in the `precision`, by default that of training
+    where it is the `quicker`.
     """
     folder = Folder(Path(path))
     folder.check_run()
@@ -63,6 +73,7 @@ def open_run(path: str | Path, average: float | None = None) -> Run:
     load_weights(denoiser, weights, source)
     folder.check_meaning(source)
     denoiser.eval().requires_grad_(False)
+    denoiser.precision = precision or denoiser.precision
     return Run(folder.path, config, facts, denoiser, images_seen, average)
 
 

@@ -2,13 +2,8 @@
 
 from collections.abc import Callable
 
-from scorefield.base import unknown
-from scorefield.run.config import (
-    Config,
-    DataConfig,
-    ObjectiveConfig,
-    SampleConfig,
-)
+from scorefield.base.errors import unknown
+from scorefield.run.settings import Config, DataConfig, ObjectiveConfig, SampleConfig
 from scorefield.train import Training
 
 

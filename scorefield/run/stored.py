@@ -7,8 +7,9 @@ from typing import Any
 
 from scorefield.base import BadInput
 from scorefield.catalogue.spec import Spec, parsed, written
-from scorefield.run.config import Config, DataFacts, changed
+from scorefield.run.config import DataFacts
 from scorefield.run.recipes import recipes
+from scorefield.run.settings import Config, changed
 from scorefield.store import Folder, read_json
 from scorefield.store.typed import read_typed
 

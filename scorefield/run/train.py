@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +12,6 @@ from scorefield.data.remark import remarks
 from scorefield.denoise import Denoiser
 from scorefield.process import Schedule
 from scorefield.run.config import (
-    Config,
     DataFacts,
     build_denoiser,
     build_objective,
@@ -22,9 +21,10 @@ from scorefield.run.config import (
 )
 from scorefield.run.open import open_run
 from scorefield.run.recipes import recipe, recipes
+from scorefield.run.settings import Config
 from scorefield.run.stored import check_folder, resumed_json, stored_settings, to_json
 from scorefield.store import Folder
-from scorefield.train import Progress, Team, Training
+from scorefield.train import Denoising, Progress, Team, Training, finish
 from scorefield.train import fit as train
 
 Watcher = Callable[[Progress], None]
@@ -66,22 +66,21 @@ def fit(
             say(line)
         denoiser = team.together(lambda: _denoiser(config, facts, seen))
         objective = build_objective(config, facts, cast(Schedule, denoiser.schedule))
-        path = folder.path if folder else None
-
-        steps = train(denoiser, objective, data, config.training, path, resume, stop, say)
+        task, path = Denoising(denoiser, objective), folder.path if folder else None
+        steps = train(task, data, config.training, path, resume, stop, say)
         writes = folder if folder and team.is_main else None
         if writes and not seen:
             writes.keep_config(to_json(config, facts))
-        average = denoiser
-        with closing(steps):
-            for step in steps:
-                if writes and seen:  # the checkpoint was whole: the settings are its now
-                    writes.keep_config(resumed_json(writes.config(), config))
-                    seen = 0
-                average = step.average
-                if watch and team.is_main:
-                    watch(step)
-        return average.eval()
+
+        def see(step: Progress) -> None:
+            nonlocal seen
+            if writes and seen:  # the checkpoint was whole: the settings are its now
+                writes.keep_config(resumed_json(writes.config(), config))
+                seen = 0
+            if watch and team.is_main:
+                watch(step)
+
+        return finish(steps, see)
 
 
 def _hold(folder: Folder, team: Team, held: ExitStack) -> None:

@@ -27,6 +27,7 @@ from scorefield.solve.gotta import GottaGoFast
 from scorefield.solve.gradient import GradientEstimation
 from scorefield.solve.heun import Heun
 from scorefield.solve.inverse import encode
+from scorefield.solve.jump import Jump, jumped
 from scorefield.solve.langevin import PredictorCorrector, annealed_langevin, langevin
 from scorefield.solve.lms import LMS
 from scorefield.solve.loop import Info, Solver, State, sample, start_order, trajectory
@@ -43,8 +44,8 @@ from scorefield.solve.unipc import UniPC
 __all__ = [
     "Arc", "BogackiShampine", "DDIM", "DDPM", "DEIS", "DPMSolver", "DPMSolverPP", "DormandPrince",
     "DPMSolverPP2S", "DPMSolverPP3M", "EulerMaruyama", "ExpArc", "GottaGoFast",
-    "GradientEstimation", "Heun", "IPNDM", "Info", "LMS", "MuDDIM", "PNDM", "Parallel", "RK",
-    "PredictorCorrector", "Restart", "SASolver", "SDEDPMSolverPP", "Solver", "State",
-    "StochasticHeun", "UniPC", "annealed_langevin", "encode", "langevin", "parallel", "sample",
-    "start_order", "trajectory",
+    "GradientEstimation", "Heun", "IPNDM", "Info", "Jump", "LMS", "MuDDIM", "PNDM", "Parallel",
+    "PredictorCorrector", "RK", "Restart", "SASolver", "SDEDPMSolverPP", "Solver", "State",
+    "StochasticHeun", "UniPC", "annealed_langevin", "encode", "jumped", "langevin", "parallel",
+    "sample", "start_order", "trajectory",
 ]  # fmt: skip

@@ -71,7 +71,7 @@ class DPMSolver(Plain):
             if far.any():
                 gain = like(share * transfer(here, to)[1], x)
                 step = torch.where(like(far, x) > 0, gain * (ahead - denoised), step)
-            return held(to) + torch.where(like(inner, x) > 0, step, 0.0)
+            return held(to) + (step if inner.all() else torch.where(like(inner, x) > 0, step, 0.0))
 
         eps, first = eps_of(x, denoised, here), at_share(here, there, 1 / self.order)
         u = held(first)

@@ -85,7 +85,7 @@ class DPMSolverPP(Plain):
             return History(affine(x, keep, denoised, gain), denoised, lam), Info(denoised)
         # gain Dbar = gain (1 + weight) D - gain weight D_last
         moved = affine(x, keep, denoised, gain * (1 + weight))
-        moved = moved.addcmul(like(-gain * weight, x), last)
+        moved.addcmul_(like(-gain * weight, x), last)
         return History(moved, denoised, lam), Info(denoised)
 
 

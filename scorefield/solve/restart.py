@@ -49,8 +49,7 @@ class Restart(Around):
 
     @property
     def order(self) -> int:
-        without_history = len(self.solver.init(torch.zeros(1, 1))) == 1
-        return min(2, self.solver.order) if without_history else 1
+        return min(2, self.solver.order) if len(self.solver.init(torch.zeros(1, 1))) == 1 else 1
 
     @property
     def evals(self) -> int:

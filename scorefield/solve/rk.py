@@ -23,9 +23,12 @@ class Tableau:
     weights: tuple[float, ...]
 
 
-MIDPOINT = Tableau(2, (0, 1 / 2), ((), (1 / 2,)), (0, 1))
+MIDPOINT = Tableau(order=2, nodes=(0, 1 / 2), stages=((), (1 / 2,)), weights=(0, 1))
 CLASSIC = Tableau(
-    4, (0, 1 / 2, 1 / 2, 1), ((), (1 / 2,), (0, 1 / 2), (0, 0, 1)), (1 / 6, 1 / 3, 1 / 3, 1 / 6)
+    order=4,
+    nodes=(0, 1 / 2, 1 / 2, 1),
+    stages=((), (1 / 2,), (0, 1 / 2), (0, 0, 1)),
+    weights=(1 / 6, 1 / 3, 1 / 3, 1 / 6),
 )
 
 

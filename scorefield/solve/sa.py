@@ -78,8 +78,7 @@ class SASolver(Plain):
 
     @property
     def order(self) -> int:
-        smooth = self.p + self.corrector
-        return min(smooth, 2) if self.stochastic else smooth
+        return min(self.p + self.corrector, 2) if self.stochastic else self.p + self.corrector
 
     def init(self, x: Tensor) -> Any:
         return no_past(x, self.p)

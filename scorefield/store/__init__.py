@@ -5,8 +5,10 @@ from scorefield.store.digest import digest_json, digest_tensors, short
 from scorefield.store.export import (
     Pieces,
     from_png,
+    png_size,
     read_tag,
     tagged,
+    to_csv,
     to_png,
     write_gif,
     write_npz,

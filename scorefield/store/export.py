@@ -1,5 +1,6 @@
 """What goes out for other programs to read: .npz and .png, each written whole or not at all."""
 
+import csv
 import io
 import itertools
 import json
@@ -108,6 +109,16 @@ def from_png(content: bytes) -> "Image":
     return Image.open(io.BytesIO(content)).convert("RGB")
 
 
+def png_size(content: bytes) -> tuple[int, int]:
+    """Width and height of a file's picture, or BadInput for what is no PNG."""
+    from PIL import Image
+
+    try:
+        return Image.open(io.BytesIO(content), formats=("PNG",)).size
+    except Exception as error:  # whatever the picture library raises of a damaged file
+        raise BadInput("this is not a PNG picture.", "Delete it, or restore it.") from error
+
+
 def write_gif(images: Sequence["Image"], path: Path) -> None:
     """Write frames as a film that begins again, of `SECONDS` and some to look at the last."""
     first, *rest = images
@@ -132,3 +143,14 @@ def write_pictures(images: Iterable[tuple[Path, "Image"]]) -> None:
         folders.add(path.parent)
     for folder in folders:
         sync_folder(folder)  # once: it costs ten times as much as a picture
+
+
+def to_csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    """A table as text, an empty cell for None.
+
+    >>> to_csv(("a", "b"), [(1, None)])
+    b'a,b\\n1,\\n'
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows((head, *rows))
+    return text.getvalue().encode()

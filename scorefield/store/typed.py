@@ -27,7 +27,9 @@ WANTED = {
 def _reader(kind: Any) -> "TypeAdapter[tuple[Any]]":
     from pydantic import ConfigDict, TypeAdapter
 
-    config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+    config = ConfigDict(
+        strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
     return TypeAdapter(tuple[kind], config=config)  # type: ignore[valid-type]
 
 
@@ -54,10 +56,9 @@ def read_typed(kind: Any, content: Any, where: str) -> Any:
 
 
 def json_schema(kind: Any) -> dict[str, Any]:
-    """The JSON schema of a type, for forms."""
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(kind).json_schema()
+    """The JSON schema of a dataclass, for forms, with the texts below its fields."""
+    schema = _reader(kind).json_schema()
+    return {**schema["$defs"][kind.__name__], "$defs": schema["$defs"]}
 
 
 def _fault(fault: Any, where: str, kind: Any) -> tuple[str, str]:

@@ -45,7 +45,7 @@ def measured(net: object, shape: tuple[int, ...]) -> Summary | None:
         return None
     try:
         return describe(net, shape)
-    except (RuntimeError, NotImplementedError, StopIteration):
+    except (RuntimeError, NotImplementedError, StopIteration, TypeError):
         return None
 
 

@@ -12,12 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from scorefield.base import BadInput
+from scorefield.train.settings import LONGEST
 from scorefield.train.sharded import unsharded
 
 M = TypeVar("M", bound=nn.Module)
-
-LONGEST = 0.288
-"""Of the relative lengths: 1/sqrt(12), the plain mean over the run, whose gamma is 0."""
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,12 @@ class Keeper:
     """
 
     def __init__(
-        self, run: Path | None, training: Training, images: int, accelerator: "Accelerator"
+        self, run: Path | None, training: Training, state: TrainState, accelerator: "Accelerator"
     ) -> None:
+        images = state.images_seen
         self.training, self.saved, self.accelerator = training, images, accelerator
         self.since = time.monotonic()
-        self.meter = Meter(images, training.log_every)
+        self.meter = Meter(images, training.log_every, state.task.buckets)
         self.run = run if accelerator.is_main_process else None
         self.meaning = Folder(self.run).meaning() if self.run else None
         if self.run:

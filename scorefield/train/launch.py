@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
+from scorefield.base.errors import Elsewhere
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -24,10 +25,6 @@ def processes() -> "PartialState":
     if state.num_processes > 1:
         atexit.register(state.destroy_process_group)  # its threads may abort a process that ends
     return state
-
-
-class Elsewhere(BadInput):
-    """Another process of the team has failed, and it is that one which says why."""
 
 
 class Team:

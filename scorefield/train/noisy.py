@@ -16,7 +16,9 @@ then bounded at every level, where the gradient of free logits would be multipli
 import math
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -27,11 +29,14 @@ from scorefield.data import Data, Split
 from scorefield.denoise import Denoiser
 from scorefield.denoise.precondition import NOISE_RANGE
 from scorefield.nets.classifier import Classifier
+from scorefield.objective import Batch, Chance, Loss, Stratified, Task
+from scorefield.objective.loss import noisy as noised
 from scorefield.process import Schedule
 from scorefield.store import digest_tensors, short
+from scorefield.train.settings import Training
+from scorefield.train.trainer import Progress, learn
 
 BATCH = 256
-LEARNING_RATE = 2e-3
 MEASURED = range(-10, 11, 2)
 """The logsnr at which the held-out accuracy is measured."""
 MOST = 10_000
@@ -81,58 +86,57 @@ class NoisyClassifier(nn.Module):
         return short(digest_tensors(self.state_dict()))
 
 
-class Step(NamedTuple):
-    """A step of the training: images seen of `total`, and the loss in nats."""
+@dataclass(frozen=True)
+class NoisyClassification(Task[NoisyClassifier]):
+    """Cross entropy of the classes of noisy examples, t uniform, at the levels of a schedule."""
 
-    images: int
-    total: int
-    loss: float
+    module: NoisyClassifier
+    schedule: Schedule
+
+    def draw(self, shape: tuple[int, ...], rng: torch.Generator) -> Chance:
+        t = Stratified()(self.schedule, shape[0], rng)
+        return Chance(t, torch.randn(shape, generator=rng, device=rng.device))
+
+    def loss(self, batch: Batch, chance: Chance) -> Loss:
+        assert batch.cond
+        with torch.no_grad():
+            level = self.schedule(chance.t)
+        found = self.module(noised(batch.x0, level, chance), level)
+        return Loss(F.nll_loss(found, batch.cond["label"], reduction="none"), level.logsnr, {})
 
 
 def train_classifier(
     denoiser: Denoiser,
     data: Data,
     images: int = 200_000,
+    folder: Path | None = None,
     *,
     width: int = 32,
     blocks: int = 2,
     seed: int = 0,
-    watch: Callable[[Step], None] = lambda step: None,
+    watch: Callable[[Progress[NoisyClassifier]], object] = lambda step: None,
 ) -> NoisyClassifier:
-    """A classifier of the data that `denoiser` was trained on, at its schedule's levels, t uniform
-    for each example: cross entropy, AdamW with a one-cycle rate, batches of 256. It computes where
-    the denoiser is.
+    """A classifier of the data that `denoiser` was trained on, at its schedule's levels: AdamW,
+    batches of 256, in `folder` if there is one (see `learn`).
 
     Deterministic given `seed` on one machine. Raises BadInput for data of fewer than 2 classes.
     """
     classes, schedule = len(denoiser.classes), cast(Schedule, denoiser.schedule)
     if classes < 2 or "label" not in data.train.cond:
         raise BadInput(f"the data have {classes} classes.", "A classifier needs at least 2.")
-    if images < 1:
-        raise BadInput(f"images is {images}.", "Give at least 1.")
-    where, began = next(denoiser.parameters()).device, time.monotonic()
+    training, began = Training(
+        images=images, lr=2e-3, warmup=images, weight_decay=0.05, ema=0.0, seed=seed,
+        checkpoint_minutes=0.5,
+    ), time.monotonic()  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         net = Classifier(denoiser.shape, classes, width=width, blocks=blocks)
-    noisy = NoisyClassifier(net, denoiser.sigma_data, {})
-    _start(noisy, data)
-    noisy.to(where)
-    steps = -(-images // BATCH)
-    adam = torch.optim.AdamW(noisy.parameters(), LEARNING_RATE, weight_decay=0.05)
-    rate = torch.optim.lr_scheduler.OneCycleLR(adam, LEARNING_RATE, total_steps=max(2, steps))
-    rng = torch.Generator().manual_seed(seed)
-    for step in range(steps):
-        x0, cond = data.batch(data.train, torch.randint(len(data.train), (BATCH,), generator=rng))
-        t = (torch.arange(BATCH) + torch.rand(BATCH, generator=rng, dtype=torch.float64)) / BATCH
-        eps = torch.randn(x0.shape, generator=rng)
-        x, level = _noised(x0.cpu(), eps, schedule, t)
-        loss = F.nll_loss(noisy(x.to(where), _at(level, where)), cond["label"].to(where))
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        rate.step()
-        watch(Step(min(images, (step + 1) * BATCH), images, float(loss.detach())))
-    noisy.eval().requires_grad_(False)
+        noisy = NoisyClassifier(net, denoiser.sigma_data, {})
+        _start(noisy, data)
+        task = NoisyClassification(noisy, schedule)
+        levels = digest_tensors(schedule(torch.linspace(0, 1, 99).double())._asdict())
+        about = {**net.config, "sigma_data": denoiser.sigma_data, "levels": levels}
+        noisy = learn(task, data, training, folder, about, watch)
     noisy.about = {
         "images": images,
         "seed": seed,
@@ -158,17 +162,6 @@ def _start(noisy: NoisyClassifier, data: Data) -> None:
     noisy.means.copy_(means / noisy.sigma_data)
 
 
-def _noised(x0: Tensor, eps: Tensor, schedule: Schedule, t: Tensor) -> tuple[Tensor, Level]:
-    with torch.no_grad():
-        level = schedule(t)
-    alpha, sigma = level.like(x0)
-    return alpha * x0 + sigma * eps, level
-
-
-def _at(level: Level, device: torch.device) -> Level:
-    return Level(level.alpha.to(device), level.sigma.to(device))
-
-
 @torch.no_grad()
 def accuracy(
     noisy: NoisyClassifier, data: Data, split: Split, schedule: Schedule
@@ -181,11 +174,10 @@ def accuracy(
     for logsnr in (value for value in MEASURED if ends[0] <= value <= ends[1]):
         t = schedule.inverse(torch.tensor(float(logsnr), dtype=torch.float64))
         level = schedule(t)
-        chance = Seeded(range(len(x0)))(x0.cpu(), Level.of(0.0, 1.0), level)
-        x, level = _noised(x0.cpu(), chance, schedule, t)
-        hits = 0
-        for i in range(0, len(x), BATCH):
-            guess = noisy(x[i : i + BATCH].to(where), _at(level, where)).argmax(1).cpu()
-            hits += int((guess == cond["label"][i : i + BATCH].cpu()).sum())
+        eps = Seeded(range(len(x0)))(x0.cpu(), Level.of(0.0, 1.0), level)
+        alpha, sigma = level.like(x0)
+        hits, x = 0, alpha * x0 + sigma * eps.to(x0)
+        for some, label in zip(x.split(BATCH), cond["label"].split(BATCH)):
+            hits += int((noisy(some.to(where), level).argmax(1).cpu() == label.cpu()).sum())
         found[str(logsnr)] = hits / len(x)
     return found

@@ -4,9 +4,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from scorefield.base import BadInput
-from scorefield.train.ema import LONGEST
+from scorefield.base.errors import BadInput
 
+LONGEST = 0.288
+"""Of the relative lengths: 1/sqrt(12), the plain mean over the run, whose gamma is 0."""
 SNAPSHOT_LENGTHS = (0.05, 0.1)
 """Two lengths from which all others up to about 0.25 can be made (Karras et al. 2024, sec. 3.2)."""
 

@@ -1,64 +1,73 @@
 """All that a run is between two steps, and its way to disk and back."""
 
-from typing import NamedTuple
+from typing import Generic, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from scorefield.base import BadInput
-from scorefield.denoise import Denoiser
-from scorefield.objective import Criterion
+from scorefield.objective import Task, Turn
 from scorefield.store import Folder, load_weights
 from scorefield.store.files import Tensors
-from scorefield.train.ema import EMA
+from scorefield.train.ema import EMA, M
 from scorefield.train.sharded import cut_like, unsharded
 
+MEMORY = "objective"
+"""The part of a checkpoint with what a task remembers."""
 
-class TrainState(NamedTuple):
-    """Weights, moments, averages, the objective's memory and a count: all else follows from the
-    run's settings. `ema` is the average that is sampled, `powers` those of relative lengths."""
 
-    model: Denoiser
-    optimizer: torch.optim.Optimizer
-    ema: EMA[Denoiser]
-    powers: dict[float, EMA[Denoiser]]
-    objective: Criterion
+class TrainState(NamedTuple, Generic[M]):
+    """Weights, moments, averages, the task's memory and a count: all else follows from the run's
+    settings. `optimizers` are those of the task's turns, `ema` is the average that is sampled,
+    `powers` those of relative lengths."""
+
+    task: Task[M]
+    turns: tuple[Turn, ...]
+    optimizers: tuple[torch.optim.Optimizer, ...]
+    ema: EMA[M]
+    powers: dict[float, EMA[M]]
     images_seen: int
+
+    @property
+    def averages(self) -> dict[str, EMA[M]]:
+        """By the names of their parts of a checkpoint."""
+        return {"ema": self.ema, **{f"ema-{length}": p for length, p in self.powers.items()}}
 
     def parts(self) -> dict[str, Tensors]:
         """The files of a checkpoint: name -> tensors. Every process must ask for them."""
-        memory = self.objective.memory()
-        return {
-            "model": {name: unsharded(v) for name, v in self.model.state_dict().items()},
-            "ema": self.ema.average.state_dict(),
-            "optimizer": optimizer_tensors(self.optimizer, _names(self.model)),
-            **{_part(length): p.average.state_dict() for length, p in self.powers.items()},
-            **({"objective": memory} if memory else {}),
-        }
+        found = {name: e.average.state_dict() for name, e in self.averages.items()}
+        for end, turn, optimizer in zip(self._ends(), self.turns, self.optimizers):
+            weights = turn.module.state_dict()
+            found[f"model{end}"] = {name: unsharded(v) for name, v in weights.items()}
+            found[f"optimizer{end}"] = optimizer_tensors(optimizer, _names(turn.module))
+        memory = self.task.memory()
+        return {**found, **({MEMORY: memory} if memory else {})}
 
-    def restored(self, folder: Folder) -> tuple["TrainState", Tensors]:
+    def restored(self, folder: Folder) -> tuple["TrainState[M]", list[Tensors]]:
         """The state of the folder's last checkpoint, loaded into these same objects, and the
-        optimiser's moments, which are put back once the weights lie where they are trained."""
-        averages = {"ema": self.ema, **{_part(length): p for length, p in self.powers.items()}}
-        memory = ("objective",) if self.objective.memory() else ()
-        names = ("model", "optimizer", *averages, *memory)
+        optimisers' moments, which are put back once the weights lie where they are trained."""
+        modules = {f"model{end}": turn.module for end, turn in zip(self._ends(), self.turns)}
+        modules |= {name: e.average for name, e in self.averages.items()}
+        moments = [f"optimizer{end}" for end in self._ends()]
+        memory = [MEMORY] if self.task.memory() else []
+        names = (*modules, *moments, *memory)
         found, images_seen = folder.load(*names)
         parts = dict(zip(names, found, strict=True))
-        modules = {"model": self.model, **{name: e.average for name, e in averages.items()}}
         for name, module in modules.items():
             load_weights(module, parts[name], folder.path / f"{name}.safetensors")
         folder.check_meaning(folder.path / "model.safetensors")
         if memory:
-            self.objective.recall(parts["objective"])
-        return self._replace(images_seen=images_seen), parts["optimizer"]
+            self.task.recall(parts[MEMORY])
+        return self._replace(images_seen=images_seen), [parts[name] for name in moments]
 
-    def restore_moments(self, moments: Tensors) -> None:
-        """Put an optimiser's moments back."""
-        restore_optimizer(self.optimizer, _names(self.model), moments)
+    def restore_moments(self, moments: list[Tensors]) -> None:
+        """Put the optimisers' moments back."""
+        for turn, optimizer, tensors in zip(self.turns, self.optimizers, moments):
+            restore_optimizer(optimizer, _names(turn.module), tensors)
 
-
-def _part(length: float) -> str:
-    return f"ema-{length}"
+    def _ends(self) -> list[str]:
+        """What stands behind the names of a turn's parts: nothing for the first."""
+        return ["", *(f"-{turn.name}" for turn in self.turns[1:])]
 
 
 def _names(module: nn.Module) -> list[str]:

@@ -1,16 +1,15 @@
 """One step: what the processes compute together, and what each learns of it."""
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from scorefield.base import Cond
 from scorefield.data import Data, Split
-from scorefield.denoise import Denoiser
-from scorefield.objective import Chance, Criterion, Loss
-from scorefield.train.order import order, seed_of
+from scorefield.objective import Batch, Loss, Task, Turn, rows_of_chance
+from scorefield.train import compiled
+from scorefield.train.epochs import order, seed_of
 from scorefield.train.settings import Training
 from scorefield.train.sharded import unsharded
 
@@ -20,38 +19,45 @@ if TYPE_CHECKING:
 
 FLIPS = 1 << 33
 """Of the seeds of a step, the one of its flips: no process has this number, nor an epoch."""
+Examples = Data | tuple[int, ...]
+"""Data, or the shape of an example of a task that needs none: its x0 are zeros."""
 
 
 class Worker(nn.Module):
-    """Denoiser and objective as one module: what is wrapped for several processes.
+    """A turn as one module: what is wrapped for several processes.
 
-    An objective may learn weights that live in the denoiser, such as a schedule's; all that its
-    loss touches must be reached through the wrapper's forward.
+    All weights that learn from its loss must be reached through the wrapper's forward, such as a
+    schedule's that live in the denoiser.
     """
 
-    def __init__(self, denoiser: Denoiser, objective: Criterion) -> None:
+    def __init__(self, turn: Turn) -> None:
         super().__init__()
-        self.denoiser, self.objective = denoiser, objective
+        self.module, self.loss = turn.module, turn.loss
 
-    def forward(self, x0: Tensor, cond: Cond | None, chance: Chance) -> Loss:
-        return self.objective.loss(self.denoiser, x0, cond, chance)
+    def forward(self, batch: Batch, chance: Any) -> Loss:
+        return self.loss(batch, chance)
 
 
-class Batch(NamedTuple):
+class Lot(NamedTuple):
     """This process's rows of a step's batch, the whole batch's chance, and its own seed."""
 
-    x0: Tensor
-    cond: dict[str, Tensor]
-    chance: Chance
+    batch: Batch
+    chance: Any
     mine: slice
     seed: int
+
+    def first(self, n: int) -> tuple[Batch, Any]:
+        """Its first n rows, with chance."""
+        x0, cond = self.batch
+        some = Batch(x0[:n], cond and {key: value[:n] for key, value in cond.items()})
+        return some, rows_of_chance(rows_of_chance(self.chance, self.mine), slice(n))
 
 
 class Told(NamedTuple):
     """A step as all processes know it: `(B,)` in the order of the whole batch, on the CPU."""
 
     per_sample: Tensor
-    logsnr: Tensor
+    at: Tensor
     norm: float
     stop: bool
     late: bool
@@ -65,18 +71,20 @@ class Told(NamedTuple):
     def finite(self) -> bool:
         return math.isfinite(self.loss + self.norm)
 
-    def where(self) -> str:
+    def where(self, axis: str) -> str:
         """Of a step that is not finite: at which levels."""
         bad = ~self.per_sample.isfinite()
-        at = self.logsnr[bad] if bad.any() else self.logsnr
+        at = self.at[bad] if bad.any() else self.at
         span = f"{float(at.min()):.2f} to {float(at.max()):.2f}"
         if bad.any():
-            return f"{int(bad.sum())} of {len(bad)} losses are not finite, at logsnr {span}"
-        return f"its losses are finite, at logsnr {span}"
+            return f"{int(bad.sum())} of {len(bad)} losses are not finite, at {axis} {span}"
+        return f"its losses are finite, at {axis} {span}"
 
 
-def on_device(data: Data, device: torch.device) -> Split:
+def on_device(data: Examples, device: torch.device) -> Split | None:
     """The training examples where the steps are computed, if they take a quarter of it or less."""
+    if not isinstance(data, Data):
+        return None
     split = data.train
     if device.type != "cuda":
         return split
@@ -88,28 +96,26 @@ def on_device(data: Data, device: torch.device) -> Split:
 
 
 def draw_batch(
-    data: Data, split: Split, objective: Criterion, training: Training, step: int,
+    data: Examples, split: Split | None, task: Task, training: Training, step: int,
     accelerator: "Accelerator",
-) -> Batch:  # fmt: skip
+) -> Lot:  # fmt: skip
     """Examples and chance of a step: every process draws all, and takes every P-th sample."""
     rank, processes = accelerator.process_index, accelerator.num_processes
     device, mine = accelerator.device, slice(rank, None, processes)
-    index = order(len(split), training.seed, step * training.batch, training.batch)
-    x0, cond = data.batch(split, index[mine])
-    if data.flip:
+    if isinstance(data, Data) and split:
+        index = order(len(split), training.seed, step * training.batch, training.batch)
+        x0, cond = data.batch(split, index[mine])
+    else:
+        x0, cond = torch.zeros(training.batch // processes, *data), {}  # type: ignore[misc] a shape
+    if isinstance(data, Data) and data.flip:
         coins = torch.Generator().manual_seed(seed_of(training.seed, step, FLIPS))
         heads = torch.rand(training.batch, generator=coins)[mine] < 0.5
         x0, cond = flipped(x0, heads), {k: flipped(v, heads) if k == "image" else v
                                         for k, v in cond.items()}  # fmt: skip
     rng = torch.Generator(device).manual_seed(seed_of(training.seed, step))
-    chance = objective.draw((training.batch, *x0.shape[1:]), rng)
-    return Batch(
-        x0.to(device),
-        {key: value.to(device) for key, value in cond.items()},
-        chance,
-        mine,
-        seed_of(training.seed, step, rank),
-    )
+    chance = task.draw((training.batch, *x0.shape[1:]), rng)
+    batch = Batch(x0.to(device), {key: value.to(device) for key, value in cond.items()} or None)
+    return Lot(batch, chance, mine, seed_of(training.seed, step, rank))
 
 
 def flipped(x: Tensor, heads: Tensor) -> Tensor:
@@ -122,29 +128,79 @@ def flipped(x: Tensor, heads: Tensor) -> Tensor:
     return torch.where(heads.to(x.device).view(-1, *[1] * (x.ndim - 1)), x.flip(-1), x)
 
 
-def backward(
-    worker: nn.Module, batch: Batch, training: Training, accelerator: "Accelerator"
-) -> Loss:
-    """The loss of this process's rows; its gradient is in the weights, averaged over processes.
+class Learner:
+    """A turn and its optimiser, as the processes take it. `net` is what runs compiled, while no
+    step has shown yet that the compiler works."""
 
-    The only place that chooses the arithmetic: bf16 is autocast's, weights and sums stay float32.
-    """
-    torch.manual_seed(batch.seed)  # dropout inside the network
-    kind = accelerator.device.type
-    with torch.autocast(kind, torch.bfloat16, enabled=training.precision == "bf16"):
-        loss = worker(batch.x0, batch.cond or None, batch.chance.rows(batch.mine))
-    accelerator.backward(loss.per_sample.mean())
-    return loss
+    def __init__(
+        self, turn: Turn, optimizer: torch.optim.Optimizer, training: Training,
+        accelerator: "Accelerator",
+    ) -> None:  # fmt: skip
+        self.turn, self.training, self.accelerator = turn, training, accelerator
+        self.worker: nn.Module = Worker(turn)
+        self.optimizer, self.net = optimizer, cast(nn.Module | None, None)
+        self._learning = [w for w in turn.module.parameters() if w.requires_grad]
 
+    def prepare(self, first: Lot) -> None:
+        """Wrap it for several processes; `first` shows whether weights get no gradient."""
+        from accelerate.utils import DistributedDataParallelKwargs
 
-def idle_weights(worker: nn.Module, batch: Batch) -> bool:
-    """Whether the loss leaves some weights without a gradient, such as those of a missing
-    condition: DDP must know of it. Two samples show it."""
-    x0, cond = batch.x0[:2], {key: value[:2] for key, value in batch.cond.items()}
-    worker(x0, cond or None, batch.chance.rows(slice(len(x0)))).per_sample.mean().backward()
-    idle = any(w.grad is None for w in worker.parameters())
-    worker.zero_grad()
-    return idle
+        if self.accelerator.num_processes > 1:
+            handler = DistributedDataParallelKwargs(find_unused_parameters=self._idles(first))
+            self.accelerator.ddp_handler = handler  # type: ignore[assignment]
+        self.worker = self.worker.to(self.accelerator.device)
+        if self.accelerator.distributed_type != "NO" or self.accelerator.mixed_precision != "no":
+            # which imports DTensor: .7 s
+            self.worker, self.optimizer = self.accelerator.prepare(self.worker, self.optimizer)
+        self._learning = [w for w in self.turn.module.parameters() if w.requires_grad]
+
+    def _idles(self, lot: Lot) -> bool:
+        """Whether the loss leaves some weights without a gradient, such as those of a missing
+        condition: DDP must know of it. Two samples show it."""
+        self.worker(*lot.first(2)).per_sample.mean().backward()
+        idle = any(w.grad is None for w in self._learning)
+        self.worker.zero_grad()
+        return idle
+
+    def hold(self, held: bool) -> None:
+        """Leave its weights without gradients, or let them have some."""
+        for weight in self._learning:
+            weight.requires_grad_(not held)
+
+    def take(self, lot: Lot, rate: float, asked: tuple[bool, bool]) -> Told:
+        """Step down the loss, if it is finite; what the step is to all processes."""
+        try:
+            loss = self._backward(lot)
+        except Exception as error:
+            if self.net is None:
+                raise
+            compiled.give_up(self.net, error)
+            self.optimizer.zero_grad()
+            loss = self._backward(lot)
+        self.net = None
+        grads = [w.grad for w in self._learning if w.grad is not None]
+        told = tell(loss, nn.utils.get_total_norm(grads), asked, self.accelerator)
+        if told.finite:
+            if told.norm > self.training.clip:
+                torch._foreach_mul_(grads, self.training.clip / told.norm)  # type: ignore[attr-defined]
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self.optimizer.step()
+        self.optimizer.zero_grad()
+        return told
+
+    def _backward(self, lot: Lot) -> Loss:
+        """The loss of this process's rows; its gradient is in the weights, averaged over processes.
+
+        The only place that chooses the arithmetic: bf16 is autocast's, weights and sums stay
+        float32.
+        """
+        torch.manual_seed(lot.seed)  # dropout inside the network
+        kind = self.accelerator.device.type
+        with torch.autocast(kind, torch.bfloat16, enabled=self.training.precision == "bf16"):
+            loss = self.worker(lot.batch, rows_of_chance(lot.chance, lot.mine))
+        self.accelerator.backward(loss.per_sample.mean())
+        return loss
 
 
 def tell(loss: Loss, norm: Tensor, asked: tuple[bool, bool], accelerator: "Accelerator") -> Told:
@@ -152,10 +208,10 @@ def tell(loss: Loss, norm: Tensor, asked: tuple[bool, bool], accelerator: "Accel
     message; the only time that a step waits for a GPU."""
     norm = unsharded(norm.detach())
     ends = torch.cat([norm.double()[None], norm.new_tensor(asked, dtype=torch.float64)])
-    rows = torch.cat([loss.per_sample.detach().double(), loss.logsnr.detach().double(), ends])
+    rows = torch.cat([loss.per_sample.detach().double(), loss.at.detach().double(), ends])
     every: Tensor = accelerator.gather(rows).view(accelerator.num_processes, -1).cpu()  # type: ignore[union-attr] a tensor
     n = len(loss.per_sample)
-    per_sample, logsnr, ends = every.split([n, n, 3], dim=1)
+    per_sample, at, ends = every.split([n, n, 3], dim=1)
     length, stop, late = ends.amax(0).tolist()  # NaN wins
     # Sample i of process r is sample i P + r of the batch.
-    return Told(per_sample.T.flatten(), logsnr.T.flatten(), length, stop > 0, late > 0)
+    return Told(per_sample.T.flatten(), at.T.flatten(), length, stop > 0, late > 0)

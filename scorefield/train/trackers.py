@@ -47,5 +47,10 @@ def flat(row: Mapping[str, Any]) -> dict[str, float]:
     >>> flat({"images": 64, "loss": 0.5, "by_logsnr": {"-9": 0.25}})
     {'loss': 0.5, 'loss by logsnr/-9': 0.25}
     """
-    by_logsnr = {f"loss by logsnr/{k}": v for k, v in row.get("by_logsnr", {}).items()}
-    return {k: v for k, v in row.items() if k not in ("images", "by_logsnr")} | by_logsnr
+    found = {}
+    for key, value in row.items():
+        if isinstance(value, Mapping):
+            found |= {f"loss {key.replace('_', ' ')}/{k}": v for k, v in value.items()}
+        elif key != "images":
+            found[key] = value
+    return found

@@ -1,43 +1,46 @@
 """The training loop."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 import torch
 from torch import nn
 
 from scorefield.base import BadInput
 from scorefield.data import Data
-from scorefield.denoise import Denoiser
-from scorefield.objective import Criterion, plain
-from scorefield.store import Folder
+from scorefield.nets.adamw import AdamW
+from scorefield.objective import Task, Turn
+from scorefield.store import Folder, alone, digest_json, digest_tensors, sweep
 from scorefield.store.files import Tensors
 from scorefield.train import compiled, trackers
-from scorefield.train.ema import EMA, Power, WarmUp
+from scorefield.train.ema import EMA, M, Power, WarmUp
+from scorefield.train.epochs import seed_of
 from scorefield.train.keeper import Keeper
 from scorefield.train.launch import processes
 from scorefield.train.meter import memory_mb
 from scorefield.train.settings import Training
 from scorefield.train.state import TrainState
-from scorefield.train.step import Told, Worker, backward, draw_batch, idle_weights, on_device, tell
+from scorefield.train.step import Examples, Learner, Told, draw_batch, on_device
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-class Progress(NamedTuple):
+class Progress(NamedTuple, Generic[M]):
     """One finished step: images seen of `total`, its loss and gradient's norm, and the averaged
-    denoiser so far; running means of the loss in buckets of logsnr ("-9" is [-10, -8)) and of the
-    speed; the most memory in use; whether it ended with a checkpoint."""
+    module so far; running means of the loss in the task's buckets (of logsnr, "-9" is [-10, -8))
+    and of the speed; the most memory in use; whether it ended with a checkpoint."""
 
     images: int
     total: int
     loss: float
     lr: float
-    average: Denoiser
+    average: M
     grad_norm: float
-    by_logsnr: dict[str, float]
+    by: dict[str, float]
     images_per_second: float
     memory_mb: float
     saved: bool
@@ -47,17 +50,54 @@ class Diverged(BadInput):
     """The loss or its gradient is not finite."""
 
 
+def learn(
+    task: Task[M],
+    data: Examples,
+    training: Training,
+    folder: Path | None = None,
+    about: Mapping[str, Any] | None = None,
+    watch: Callable[[Progress[M]], object] = lambda step: None,
+) -> M:
+    """`fit` to its end: the averaged module, in evaluation mode.
+
+    With a `folder`, its checkpoints and log lie there, and a training of the same task, settings
+    and data goes on from what a kill left; `about` is what the task is, besides its name.
+    """
+    if folder is None:
+        return finish(fit(task, data, training), watch)
+    split = data.train if isinstance(data, Data) else None
+    examples = digest_tensors({"x": split.x, **split.cond}) if split else data
+    settings = {type(task).__name__: about, **asdict(training)}
+    content = {"config": {"task": settings}, "data": examples}
+    with alone(folder, wait=True):
+        kept = Folder(folder)
+        same = kept.has_config and digest_json(kept.config()) == digest_json(content)
+        if not same:
+            sweep(folder, "state.json")  # first: else another's weights would be gone on from
+            kept.keep_config(content)
+        return finish(fit(task, data, training, folder, same), watch)
+
+
+def finish(steps: Generator[Progress[M], None, M], watch: Callable[[Progress[M]], object]) -> M:
+    """The averaged module that the steps of `fit` lead to, each shown to `watch`."""
+    with closing(steps):
+        while True:
+            try:
+                watch(next(steps))
+            except StopIteration as end:
+                return end.value
+
+
 def fit(
-    denoiser: Denoiser,
-    objective: Criterion,
-    data: Data,
+    task: Task[M],
+    data: Examples,
     training: Training,
     run: Path | None = None,
     resume: bool = False,
     stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], object] = lambda line: None,
-) -> Generator[Progress, None, None]:
-    """Train `denoiser` in place, one yield a step.
+) -> Generator[Progress[M], None, M]:
+    """Train the modules of a task in place, one yield a step; returns the average of the first.
 
     With a `run` folder, checkpoints go there every `checkpoint_every` images, when the last is
     `checkpoint_minutes` old, at the end, when `stop()` is true after a step, and when the caller
@@ -89,92 +129,111 @@ def fit(
         )
     if not accelerator.is_main_process:
         say = str  # to nobody
-    denoiser.to(accelerator.device)
-    adam = torch.optim.AdamW(
-        denoiser.parameters(), training.lr, (0.9, 0.99), weight_decay=training.weight_decay,
-        fused=True,
-    )  # fmt: skip
-    powers = {length: EMA.of(denoiser, Power(length)) for length in training.lengths}
-    ema = EMA.of(denoiser, WarmUp(training.ema))
-    state, moments = TrainState(denoiser, adam, ema, powers, objective, 0), None
+    task.to(accelerator.device)
+    turns = task.turns
+    optimizers = tuple(optimizer_of(turn.module, training) for turn in turns)
+    powers = {length: EMA.of(task.module, Power(length)) for length in training.lengths}
+    ema = EMA.of(task.module, WarmUp(training.ema))
+    state, moments = TrainState(task, turns, optimizers, ema, powers, 0), None
     if run and resume and Folder(run).has_checkpoint:
         state, moments = state.restored(Folder(run))
     return _steps(accelerator, state, moments, data, training, run, stop, say)
 
 
-def _steps(
-    accelerator: "Accelerator", state: TrainState, moments: Tensors | None, data: Data,
-    training: Training, run: Path | None, stop: Callable[[], bool], say: Callable[[str], object],
-) -> Generator[Progress, None, None]:  # fmt: skip
-    from accelerate.utils import DistributedDataParallelKwargs
+def optimizer_of(module: nn.Module, training: Training) -> torch.optim.Optimizer:
+    """The optimiser of a turn's weights; their rate is set at each step."""
+    return AdamW(
+        module.parameters(), training.lr, (0.9, 0.99), weight_decay=training.weight_decay,
+        fused=True,
+    )  # fmt: skip
 
-    denoiser, objective, device = state.model.train(), state.objective, accelerator.device
-    keeper = Keeper(run, training, state.images_seen, accelerator)
-    meter = keeper.meter
-    split, worker = on_device(data, device), Worker(denoiser, objective)
-    if accelerator.num_processes > 1:
-        first = draw_batch(data, split, objective, training, 0, accelerator)
-        idle = idle_weights(worker, first)
-        handler = DistributedDataParallelKwargs(find_unused_parameters=idle)
-        accelerator.ddp_handler = handler  # type: ignore[assignment]
-    say(compiled.introduced(denoiser.net, training, data.shape))
-    fresh = compiled.start(denoiser.net, training, data.shape, device.type, say)
-    worker, optimizer = accelerator.prepare(worker, state.optimizer)
+
+def _steps(
+    accelerator: "Accelerator", state: TrainState[M], moments: list[Tensors] | None, data: Examples,
+    training: Training, run: Path | None, stop: Callable[[], bool], say: Callable[[str], object],
+) -> Generator[Progress[M], None, M]:  # fmt: skip
+    task, module, device = state.task, state.task.module, accelerator.device
+    net, shape = getattr(module, "net", module), data.shape if isinstance(data, Data) else data
+    for turn in state.turns:
+        turn.module.train()
+    keeper = Keeper(run, training, state, accelerator)
+    meter, examples = keeper.meter, on_device(data, device)
+    say(compiled.introduced(net, training, shape))
+    learners = [
+        Learner(turn, optimizer, _of_turn(training, i), accelerator)
+        for i, (turn, optimizer) in enumerate(zip(state.turns, state.optimizers))
+    ]
+    if compiled.start(net, training, shape, device.type, say):
+        learners[0].net = net
+    for learner in learners:
+        _alone(learner, learners)
+        learner.prepare(draw_batch(data, examples, task, learner.training, 0, accelerator))
     if moments:
         state.restore_moments(moments)
-    weights = list(denoiser.parameters())
-    buffers, averages = list(denoiser.buffers()), [state.ema, *state.powers.values()]
+    weights, buffers = list(module.parameters()), list(module.buffers())
+    takes = [(learner, i) for learner in learners for i in range(learner.turn.times)]
     stopped = False
     try:
         while state.images_seen < training.images and not stopped:
-            step = state.images_seen // training.batch
-            batch = draw_batch(data, split, objective, training, step, accelerator)
-            try:
-                loss = backward(worker, batch, training, accelerator)
-            except Exception as error:
-                if not fresh:
-                    raise
-                compiled.give_up(denoiser.net, error)
-                optimizer.zero_grad()
-                loss = backward(worker, batch, training, accelerator)
-            fresh = False
-            grads = [w.grad for w in weights if w.grad is not None]
-            norm = nn.utils.get_total_norm(grads)
-            told = tell(loss, norm, (stop(), keeper.is_late), accelerator)
-            seen, stopped = state.images_seen + training.batch, told.stop
-            if not told.finite:
-                raise _diverged(told, step + 1, seen, keeper.saved if run else 0, training.lr)
-            if told.norm > training.clip:
-                torch._foreach_mul_(grads, training.clip / told.norm)  # type: ignore[attr-defined]
-            objective.observe(batch.chance, told.per_sample)
-            rate = training.rate(seen)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.step()
-            optimizer.zero_grad()
-            for average in averages:
+            step, seen = state.images_seen // training.batch, state.images_seen + training.batch
+            rate, losses, late = training.rate(seen), dict[str, float](), False
+            for learner, i in takes:
+                _alone(learner, learners)
+                k = step * learner.turn.times + i
+                lot = draw_batch(data, examples, task, learner.training, k, accelerator)
+                told = learner.take(lot, rate, (stop(), keeper.is_late))
+                stopped, late = stopped or told.stop, late or told.late
+                if not told.finite:
+                    kept = keeper.saved if run else 0
+                    raise _diverged(told, learner.turn, task, (step + 1, seen, kept), training.lr)
+                if not losses:
+                    first, bare = told, task.observe(lot.chance, told.per_sample)
+                first_turn = learner is learners[0]
+                losses["loss" if first_turn else f"loss_{learner.turn.name}"] = told.loss
+            for learner in learners[:-1]:
+                learner.hold(False)
+            for average in state.averages.values():
                 average.take(weights, buffers, step)
+            task.after(step + 1)
             state = state._replace(images_seen=seen)
-            bare = plain(told.per_sample, batch.chance)
-            meter.add(seen, told.loss, rate, told.norm, bare, told.logsnr)
-            saved = keeper.keep(state, told.late)
+            meter.add(seen, losses, rate, first.norm, bare, first.at)
+            saved = keeper.keep(state, late)
             yield Progress(
-                seen, training.images, told.loss, rate, state.ema.average, told.norm,
-                meter.by_logsnr, meter.images_per_second, memory_mb(device), saved,
+                seen, training.images, first.loss, rate, state.ema.average, first.norm, meter.by,
+                meter.images_per_second, memory_mb(device), saved,
             )  # fmt: skip
         keeper.checkpoint(state)
     except GeneratorExit:
         keeper.checkpoint(state)
     finally:
         keeper.close()
-        compiled.end(denoiser.net)
-        denoiser.eval()
+        compiled.end(net)
+        for learner in learners:
+            learner.hold(False)
+            learner.turn.module.eval()
+    return state.ema.average
 
 
-def _diverged(told: Told, step: int, images: int, saved: int, lr: float) -> Diverged:
+def _of_turn(training: Training, i: int) -> Training:
+    """The settings of the i-th turn, which sees other examples and draws other chance."""
+    return replace(training, seed=seed_of(training.seed, i) % 2**32) if i else training
+
+
+def _alone(learner: Learner, learners: list[Learner]) -> None:
+    """Hold the weights of all turns but one, whose loss may run through the others."""
+    for other in learners if len(learners) > 1 else ():
+        other.hold(True)
+    learner.hold(False)
+
+
+def _diverged(
+    told: Told, turn: Turn, task: Task, count: tuple[int, int, int], lr: float
+) -> Diverged:
+    step, images, saved = count
+    of = "" if turn.module is task.module else f" of {turn.name}"
     kept = f"The checkpoint at {saved:,} images stays. " if saved else ""
     return Diverged(
-        f"the loss became {told.loss:.3g}, its gradient {told.norm:.3g}, at step {step:,} (image "
-        f"{images:,}): {told.where()}.",
+        f"the loss{of} became {told.loss:.3g}, its gradient {told.norm:.3g}, at step {step:,} "
+        f"(image {images:,}): {told.where(task.buckets.name)}.",
         f"{kept}Lower the learning rate (now {lr:g}).",
     )

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from scorefield.base import CLEAN, BadInput, Cond, Denoise, Level, Seeded, join
+from scorefield.base import CLEAN, BadInput, Cond, Denoise, Seeded, join
 from scorefield.process import Schedule
 from scorefield.solve import Solver
 from scorefield.tune.fitted import FittedGrid
@@ -118,9 +118,11 @@ def fit_grid(
     before, after = fresh.distances(others), fresh.distances(best.p[None])[0]
     nearest = int(before.square().mean(1).nan_to_num(torch.inf).argmin())
     levels, lengths = problem.levels(best.p[None])
+    alpha, sigma, stretch = (tuple(v[:, 0].tolist()) for v in (*levels, lengths))
     return FittedGrid(
-        Level(*(v[:, 0] for v in levels)),
-        tuple(lengths[:, 0].tolist()),
+        alpha,
+        sigma,
+        stretch,
         solver=repr(solver),
         schedule=type(schedule).__name__,
         error=_rms(after),

@@ -1,6 +1,7 @@
 """What a fit gives: levels and lengths of steps, as a solver can use them and as JSON."""
 
-from dataclasses import MISSING, dataclass, fields, make_dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -62,7 +63,8 @@ class Stretched(Around):
 
 @dataclass(frozen=True, eq=False)
 class FittedGrid:
-    """Levels `(steps+1,)` and lengths of steps that were fitted to one denoiser and solver.
+    """Levels, `alpha` and `sigma` of steps+1, and lengths of steps, `stretch`, that were fitted to
+    one denoiser and solver.
 
     `solver` is a name of the catalogue, or the method as Python writes it; `schedule` likewise.
     The distance of a sample is the root mean square, over its numbers, between the end of the run
@@ -72,7 +74,8 @@ class FittedGrid:
     denoiser was guided with.
     """
 
-    levels: Level
+    alpha: tuple[float, ...]
+    sigma: tuple[float, ...]
     stretch: tuple[float, ...]
     solver: str
     schedule: str
@@ -86,9 +89,30 @@ class FittedGrid:
     guidance: float | None = None
     seconds: float = 0.0
 
+    def __post_init__(self) -> None:
+        a, s, steps = len(self.alpha), len(self.sigma), self.steps
+        if not steps or not a == s == steps + 1:
+            raise BadInput(
+                f"it has {a} alphas, {s} sigmas and {steps} stretches.",
+                "One stretch less than levels belongs there: fit the grid again.",
+            )
+        legal = all(a >= 0 and s >= 0 and a + s > 0 for a, s in zip(self.alpha, self.sigma))
+        ratio = self.levels.ratio
+        if not legal or not (ratio.diff() < 0).all():
+            raise BadInput(
+                "its levels do not fall in noise: sigma/alpha is "
+                f"{[round(r, 6) for r in ratio.tolist()]}.",
+                "Fit the grid again.",
+            )
+
     @property
     def steps(self) -> int:
         return len(self.stretch)
+
+    @cached_property
+    def levels(self) -> Level:
+        """The same in leaves `(steps+1,)`."""
+        return Level(*(torch.tensor(v, dtype=torch.float64) for v in (self.alpha, self.sigma)))
 
     def method(self, solver: Solver) -> Solver:
         """The solver with the fitted lengths of steps."""
@@ -99,10 +123,7 @@ class FittedGrid:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; `from_json` gives the same numbers to the last bit."""
-        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "levels"}
-        alpha, sigma = (v.tolist() for v in self.levels)
-        lists = {"alpha": alpha, "sigma": sigma, "stretch": list(self.stretch)}
-        return {"schema": SCHEMA, "steps": self.steps, **facts, **lists}
+        return {"schema": SCHEMA, "steps": self.steps, **asdict(self)}
 
     @classmethod
     def from_json(cls, content: dict[str, Any], source: str) -> "FittedGrid":
@@ -114,46 +135,12 @@ class FittedGrid:
                 f"{source} has schema {schema!r}, this Scorefield reads {SCHEMA}.",
                 "Upgrade Scorefield." if newer else "Give a file that scorefield fit-grid wrote.",
             )
-        own = {key: value for key, value in content.items() if key != "digest"}  # of its seal
-        read: Any = read_typed(Stored, own, f"{source}: ")
-        alpha, sigma, steps = read.alpha, read.sigma, len(read.stretch)
-        if not steps or not len(alpha) == len(sigma) == steps + 1:
+        about = ("schema", "steps", "digest")  # of its seal
+        own = {key: value for key, value in content.items() if key not in about}
+        read: FittedGrid = read_typed(cls, own, f"{source}: ")
+        if content.get("steps") != read.steps:
             raise BadInput(
-                f"{source} has {len(alpha)} alphas, {len(sigma)} sigmas and {steps} stretches.",
-                "One stretch less than levels belongs there: fit the grid again.",
-            )
-        if read.steps != steps:
-            raise BadInput(
-                f"{source}: steps is {read.steps} and the levels make {steps}.",
+                f"{source}: steps is {content.get('steps')} and the levels make {read.steps}.",
                 "Fit the grid again.",
             )
-        levels = Level(*(torch.tensor(v, dtype=torch.float64) for v in (alpha, sigma)))
-        level_ok = (levels.alpha >= 0) & (levels.sigma >= 0) & (levels.alpha + levels.sigma > 0)
-        if not level_ok.all() or not (levels.ratio.diff() < 0).all():
-            raise BadInput(
-                f"{source}: its levels do not fall in noise: sigma/alpha is "
-                f"{[round(r, 6) for r in levels.ratio.tolist()]}.",
-                "Fit the grid again.",
-            )
-        own = {f.name: getattr(read, f.name) for f in fields(cls) if f.name != "levels"}
-        return cls(levels, **own)
-
-
-Stored = make_dataclass(
-    "Stored",
-    [
-        ("schema", int),
-        ("steps", int),
-        ("alpha", tuple[float, ...]),
-        ("sigma", tuple[float, ...]),
-        *(
-            (f.name, f.type)
-            for f in fields(FittedGrid)
-            if f.name != "levels" and f.default is MISSING
-        ),
-        ("guidance", float | None, None),
-        ("seconds", float),
-    ],
-    kw_only=True,
-)
-"""The fields of a grid's JSON."""
+        return read

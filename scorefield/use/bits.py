@@ -27,6 +27,10 @@ ROUGH = 1e-3
 """Bits a number: from here on what the end of a flow is off on average is worth a warning."""
 
 
+PILOT = 16
+"""Examples by which a vlb draws its levels, if at least four times as many are to be measured."""
+
+
 class Parts(NamedTuple):
     """Means over the examples, in bits a number, that add up to `Bits.mean`: each cell between the
     logsnr `edges`, from noise to data; both ends; and what the change of units or q adds."""
@@ -116,12 +120,16 @@ def measure(
     if how.dequantise and cell is None:
         raise BadInput("continuous data have no levels to dequantise.", "Leave `dequantise` out.")
     where = next(denoiser.parameters())
-    total, began, found = len(x0) * how.draws * how.calls, time.monotonic(), []
+    total, began, found = len(x0) * how.draws * how.calls(x0[0].numel()), time.monotonic(), []
     guide = guided(how.guidance, cond is not None)
     counted = CountedRows(
         guide(denoiser), lambda rows, level: watch(rows, max(rows, total), "call")
     )
     one = Measured(counted, schedule, how, cell)
+    if how.method == "vlb" and len(x0) * how.draws >= 4 * PILOT:
+        few = seeds.argsort()[torch.arange(PILOT) * len(x0) // PILOT]
+        given = cond and {key: leaf[few].to(where.device) for key, leaf in cond.items()}
+        one = one.even(x0[few].to(where), seeds[few], given)
     for i in range(0, len(x0), batch):
         some = slice(i, i + batch)
         given = cond and {key: leaf[some].to(where.device) for key, leaf in cond.items()}

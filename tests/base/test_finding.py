@@ -24,6 +24,7 @@ from scorefield.base.finding import (
     to_findings,
 )
 from scorefield.report import html, pixels, text
+from scorefield.report.picture import png_of
 from scorefield.report.wording import told as rows_told
 from scorefield.report.wording import worded
 
@@ -177,11 +178,12 @@ def test_hostile_names_are_text_and_nothing_else():
 
 
 def test_a_text_that_is_not_escaped_is_found(monkeypatch):
-    from scorefield.report import svg
-
-    monkeypatch.setattr(svg, "escape", lambda text: text)
-    tags = Words(html.fragment(hostile(HOSTILE))).tags
-    assert tags != Words(html.fragment(hostile("x"))).tags
+    templates = html._templates()
+    monkeypatch.setattr(templates, "autoescape", False)
+    templates.cache.clear()  # type: ignore[union-attr] it has one
+    one, other = (Words(html.fragment(hostile(text))).tags for text in (HOSTILE, "x"))
+    templates.cache.clear()  # type: ignore[union-attr] it has one
+    assert one != other
 
 
 @pytest.mark.parametrize(
@@ -214,4 +216,4 @@ def test_samples_are_shown_and_not_written():
     findings = Findings("edit", "x", "", (strip,))
     assert findings.to_json()["items"][0].keys() & {"x0", "labels", "png"} == set()
     assert "data:image/png;base64," in html.fragment(findings)
-    assert Image.open(io.BytesIO(html.png_of(strip))).size[0] > 8
+    assert Image.open(io.BytesIO(png_of(strip))).size[0] > 8

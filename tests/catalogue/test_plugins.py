@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from scorefield.base import BadInput
-from scorefield.catalogue.spec import build, names
+from scorefield.catalogue.signatures import names
+from scorefield.catalogue.spec import build
 from tests.cli.conftest import cli  # noqa: F401 a fixture
 from tests.refusal import refused
 

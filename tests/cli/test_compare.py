@@ -154,7 +154,9 @@ def fitted(run):
     """A grid of three steps beside the run."""
     levels = karras(Cosine(), 3)
     numbers = (0.1, 0.1, "karras", 0.2, 0.2)
-    grid = FittedGrid(levels, (1.0, 1.2, 1.0), "heun", "cosine", *numbers, 16, 0, guidance=1.5)
+    alpha, sigma = (tuple(v.tolist()) for v in levels)
+    stretch = (1.0, 1.2, 1.0)
+    grid = FittedGrid(alpha, sigma, stretch, "heun", "cosine", *numbers, 16, 0, guidance=1.5)
     write_json(run / "grids" / "own.json", grid.to_json())
     return run
 

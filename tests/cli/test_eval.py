@@ -7,10 +7,9 @@ import pytest
 import torch
 
 import scorefield
-import scorefield.use.evaluate as command
+import scorefield.use.judge as command
 from scorefield.data import load
-from scorefield.measure import Judge, train_judge
-from scorefield.measure import judge as judging
+from scorefield.measure import Judge, Report
 from scorefield.store import Folder, read_json, write_json
 from scorefield.store.folder import WEIGHTS
 
@@ -18,9 +17,9 @@ from scorefield.store.folder import WEIGHTS
 @pytest.fixture
 def quick_judge(monkeypatch):
     """One epoch: what the judge knows does not matter here."""
-    asked = []
+    asked, train_judge = [], command.train_judge
 
-    def quick(data, *, epochs, watch):
+    def quick(data, folder, *, epochs, watch):
         asked.append(epochs)
         return train_judge(data, epochs=1)
 
@@ -35,10 +34,10 @@ def test_eval_of_pictures(cli, run, quick_judge):
     assert said == json.loads((run / "eval.json").read_text())
     assert said["versions"] == {"scorefield": scorefield.__version__, "torch": torch.__version__}
     assert said["judge"]["name"] == "digits-judge"
-    assert said["judge"]["version"] == 2
+    assert said["judge"]["version"] == 3
     assert 0 <= said["judge"]["accuracy"] <= 1
     assert said["network_calls"] == 2 * 2  # two steps, guided
-    assert said["feature_space"].startswith("digits-judge v2")
+    assert said["feature_space"].startswith("digits-judge v3")
     assert said["frechet"]["floor"] > 0
     assert {"precision_recall_real", "agreement_real", "memorisation"} <= said.keys()
     assert (said["n_samples"], said["images_seen"]) == (40, 128)
@@ -73,9 +72,9 @@ def test_the_fuller_evaluation_stays(cli, run, quick_judge):
 def test_the_judge_sees_about_as_many_examples_of_any_set(monkeypatch, tmp_path):
     asked = []
 
-    def spy(data, *, epochs, watch):
+    def spy(data, folder, *, epochs, watch):
         asked.append(epochs)
-        return Judge((1, 8, 8), 10), judging.Report(0.5, 0.4, 0.6, 1, 1, epochs, 0, 1.0)
+        return Judge((1, 8, 8), 10), Report(0.5, 0.4, 0.6, 1, 1, epochs, 0, 1.0)
 
     class Sized:
         def __init__(self, n):

@@ -76,3 +76,19 @@ def test_one_kind(cli):
     code, out, _ = cli("catalogue", "solvers", "--json")
     assert code == 0
     assert list(json.loads(out)) == ["solvers"]
+
+
+def test_a_spec_is_explained_as_it_says(cli):
+    said = json.loads(cli("explain", "solver", "heun:churn=.3", "--json").out)
+    assert (said["order"], said["stochastic"]) == (1, True)
+    assert said["options"][0]["default"] == "0.3"
+    assert cli("explain", "solver", "heun:chrun=.3").code == 2
+    assert cli("explain", "solver", "heun:churn=-1").code == 2
+
+
+def test_the_network_that_suits_the_data(cli):
+    said = json.loads(cli("explain", "network", "auto:width=8", "--json").out)
+    told = {option["name"]: option["default"] for option in said["options"]}
+    assert (told["width"], told["blocks"]) == ("8", "2|4")  # of a unet, and of an mlp
+    exec(said["python"], {})
+    assert "Did you mean 'width'" in cli("explain", "network", "auto:widht=8").err

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import scorefield.run.train
-from scorefield.run.config import Config, DataConfig, DataFacts, check_used
+from scorefield.run.config import DataFacts, check_used
 from scorefield.run.open import open_run
 from scorefield.run.recipes import recipe
+from scorefield.run.settings import Config, DataConfig
 from scorefield.use.generate import generate
 from tests.cli.conftest import TINY
 

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from scorefield.data import Scaling
-from scorefield.run.config import Config, DataFacts, check
+from scorefield.run.config import DataFacts, check
 from scorefield.run.recipes import recipes
+from scorefield.run.settings import Config
 from scorefield.run.stored import from_json, to_json
 
 pytestmark = pytest.mark.slow

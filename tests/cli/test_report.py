@@ -7,16 +7,15 @@ from functools import partial
 import pytest
 
 import scorefield.cli.report as command
-import scorefield.use.evaluate as measuring
 import scorefield.use.plane as planes
 from scorefield.base import BadInput
 from scorefield.data import load
-from scorefield.measure import train_judge
 from scorefield.report import overview as reading
 from scorefield.report.overview import overview, settings
-from scorefield.run.config import Config
 from scorefield.run.open import open_run
+from scorefield.run.settings import Config
 from scorefield.store import write_json
+from scorefield.use import judge as judging
 
 
 @pytest.fixture
@@ -164,8 +163,8 @@ def test_a_file_that_cannot_be_read_costs_its_own_part(report, run, name, text, 
 @pytest.mark.slow
 def test_a_measurement_of_few_samples_has_its_section(cli, run, report, monkeypatch):
     """Two samples of ten classes ask for two of them: the others have no share."""
-    quick = partial(train_judge, epochs=1)
-    monkeypatch.setattr(measuring, "train_judge", lambda data, **settings: quick(data))
+    quick = partial(judging.train_judge, epochs=1)
+    monkeypatch.setattr(judging, "train_judge", lambda data, folder, **settings: quick(data))
     assert cli("eval", run, "--n", 2).code == 0
     assert "left out" not in report(run)[1]
     assert "2 samples of arc" in (run / "report.html").read_text()

@@ -91,7 +91,7 @@ def test_damage_is_named(tmp_path, raw, fact):
     "file, array, fact",
     [
         ("train-labels-idx1", np.zeros(5), "6 images and .*train-labels-idx1-ubyte' 5 labels"),
-        ("t10k-labels-idx1", np.array([1, 10]), "t10k-labels-idx1-ubyte' holds the label 10"),
+        ("t10k-labels-idx1", np.array([1, 10]), "test labels of 'mnist' run from 1 to 10 with 10"),
         ("train-images-idx3", np.zeros(6), "magic number 2049 and not 2051.*swapped"),
     ],
 )

@@ -26,7 +26,11 @@ def add(page: str, house: Path) -> tuple[list[str], list[str]]:
         (house / path).write_text(source)
     for path, entries, line in lines:
         catalogue, before = house / path, (house / path).read_text()
-        catalogue.write_text(before.replace(f"\n{entries} = {{\n", f"\n{entries} = {{\n{line}"))
+        catalogue.write_text(
+            before.replace(
+                f"\n{entries} = Entries(\n    {{\n", f"\n{entries} = Entries(\n    {{\n{line}"
+            )
+        )
     return [path for path, _ in files], [line for *_, line in lines]
 
 
@@ -108,3 +112,41 @@ def test_a_measure_is_a_file_and_a_line(house, trained):  # noqa: F811
     ran(house, "scorefield", "report", run)
     assert "Brightness" in (run / "report.html").read_text()
     assert "mean of all numbers" in ran(house, "scorefield", "explain", "measure", "brightness")
+
+
+KILLED = """
+import os, signal, sys, torch
+from pathlib import Path
+from scorefield.data import load
+from scorefield.denoise import Denoiser
+from scorefield.nets import MLP
+from scorefield.process import Cosine
+from scorefield.train import Training, learn
+from scorefield.train.consistency_toy import ConsistencyToy
+
+torch.manual_seed(0)
+settings = Training(images=1024, batch=64, checkpoint_every=256, ema_lengths=(0.1,))
+net = MLP((2,), width=16, blocks=1, classes=2)
+task = ConsistencyToy(Denoiser(net, schedule=Cosine()), Cosine())
+
+def watch(step):
+    if step.images == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+learn(task, load("moons"), settings, Path(sys.argv[1]), {}, watch)
+assert task.levels == 6
+"""
+
+
+def test_a_task_is_a_file_and_a_kill_changes_nothing(house):
+    files, lines = add("adding-a-task.md", house)
+    assert changed(house) == (files, 0) == (["scorefield/train/consistency_toy.py"], 0)
+    assert not lines
+    (house / "killed.py").write_text(KILLED)
+    for out, images, code in (("whole", 0, 0), ("cut", 448, -9), ("cut", 0, 0)):
+        ran(house, "killed", out, images, code=code)
+    parts = sorted(path.name for path in (house / "whole").glob("*.safetensors"))
+    assert len(parts) == 5
+    assert all(
+        (house / "whole" / p).read_bytes() == (house / "cut" / p).read_bytes() for p in parts
+    )

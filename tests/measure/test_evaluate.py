@@ -7,9 +7,10 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.data import Data, Scaling, Split, load
-from scorefield.measure import Judge, Reference, train_judge
+from scorefield.measure import Judge, Reference
 from scorefield.measure.frechet import frechet_figure
 from scorefield.use.evaluate import measures_of
+from scorefield.use.judge import train_judge
 from tests.refusal import refused
 
 pytestmark = pytest.mark.slow
@@ -45,7 +46,7 @@ def test_held_out_data_are_perfect(pictures):
     data, judge = pictures
     x0, label = x0_of(data, data.test)
     found = evaluate(x0, label, data, judge)
-    assert found["feature_space"] == "digits-judge v2 features (64)"
+    assert found["feature_space"] == "digits-judge v3 features (64)"
     assert found["frechet"]["value"] < 1e-9
     assert (found["precision_recall"]["precision"], found["precision_recall"]["recall"]) == (1, 1)
     assert found["memorisation"]["ratio"] == 1

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from scorefield.data import Data, Scaling, Split, load
-from scorefield.measure import Judge, Report, train_judge
+from scorefield.measure import Judge, Report
+from scorefield.use.judge import train_judge
 from tests.refusal import refused
 
 pytestmark = pytest.mark.slow
@@ -74,7 +75,7 @@ def test_it_is_frozen_and_its_config_rebuilds_it(judged):
     twin.load_state_dict(judge.state_dict())
     x0 = held_out(data)[:5]
     assert torch.equal(twin(x0), judge(x0))
-    assert (twin.name, twin.version, twin.shape) == ("digits-judge", 2, (1, 8, 8))
+    assert (twin.name, twin.version, twin.shape) == ("digits-judge", 3, (1, 8, 8))
     assert judge.features(x0).shape == (5, 64)
     assert torch.equal(judge.head(judge.features(x0)), judge(x0))
 
@@ -118,7 +119,7 @@ def test_any_shape(shape):
 def test_one_epoch_of_one_batch_and_progress():
     seen = []
     _, report = train_judge(blobs(3, 3), epochs=1, watch=lambda *place: seen.append(place))
-    assert seen == [(0, 1, "epoch"), (1, 1, "epoch")]
+    assert seen == [(3, 3, "img")]
     assert report.n_train == 3
 
 

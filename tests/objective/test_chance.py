@@ -8,7 +8,15 @@ import torch
 from scorefield import objective as objectives
 from scorefield.base import BadInput
 from scorefield.denoise import Denoiser
-from scorefield.objective import Adaptive, Antithetic, Chance, Hybrid, Objective, Sliced
+from scorefield.objective import (
+    Adaptive,
+    Antithetic,
+    Chance,
+    Hybrid,
+    Objective,
+    Sliced,
+    rows_of_chance,
+)
 from scorefield.process import VP, DiscreteVP, Learned
 from tests.objective.quadrature import rng
 
@@ -67,7 +75,7 @@ def test_a_call_is_draw_and_loss(name):
     whole = objective(model, x0, cond, rng(3))
     again = objective.loss(model, x0, cond, objective.draw((12, 4), rng(3)))
     assert torch.equal(whole.per_sample, again.per_sample)
-    assert torch.equal(whole.logsnr, again.logsnr)
+    assert torch.equal(whole.at, again.at)
     assert whole.parts.keys() == again.parts.keys()
     assert all(part.shape == (12,) and not part.requires_grad for part in whole.parts.values())
 
@@ -91,18 +99,21 @@ def test_processes_that_take_rows_make_the_whole_batch(name):
     chance = objective.draw((12, 4), rng(3))
     weights = list(model.parameters())
     whole = objective.loss(model, x0, cond, chance).per_sample
-    parts = pieces(objective, model, lambda r, n: chance.rows(slice(r, None, n)), 3)
+    parts = pieces(objective, model, lambda r, n: rows_of_chance(chance, slice(r, None, n)), 3)
     check_same(whole, parts)
     gradients = [torch.autograd.grad(v.mean(), weights) for v in (whole, parts)]
     for a, b in zip(*gradients):
         check_same(a, b)
     with pytest.raises(AssertionError):
-        check_same(whole, pieces(objective, model, lambda r, n: chance.rows(slice(0, 12 // n)), 3))
+        check_same(
+            whole,
+            pieces(objective, model, lambda r, n: rows_of_chance(chance, slice(0, 12 // n)), 3),
+        )
 
 
 def test_rows_keep_what_is_not_there():
     chance = Chance(torch.arange(4.0), torch.zeros(4, 2))
-    some = chance.rows(torch.tensor([2, 0]))
+    some = rows_of_chance(chance, torch.tensor([2, 0]))
     assert (some.t.tolist(), some.eps.shape) == ([2.0, 0.0], (2, 2))
     assert some.drop is some.share is some.probe is None
 

@@ -147,7 +147,7 @@ def test_x_is_the_forward_process():
     loss = Objective(Cosine())(spy, x0, None, rng(1))
     alpha, sigma = spy.level.like(x0)
     eps = (spy.x - alpha * x0) / sigma
-    assert torch.equal(loss.logsnr, spy.level.logsnr)
+    assert torch.equal(loss.at, spy.level.logsnr)
     assert abs(float(eps.mean())) < 5 / math.sqrt(eps.numel())
     assert abs(float(eps.var()) - 1) < 5 * math.sqrt(2 / eps.numel())
     assert spy.level.alpha.shape == (2000,)
@@ -177,7 +177,7 @@ def test_dtype_follows_x0(dtype):
     spy = Spy(lambda x, level, cond: 0.5 * x)
     loss = Objective(VP())(spy, x0, None, rng(1))
     assert spy.x.dtype == loss.per_sample.dtype == dtype
-    assert loss.logsnr.dtype == torch.float64
+    assert loss.at.dtype == torch.float64
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
@@ -216,7 +216,7 @@ def test_dropout_is_independent_of_the_level():
     spy = Spy(lambda x, level, cond: x)
     objective = Objective(VP(), dropout=0.5)
     loss = objective(spy, torch.zeros(n, 1), {"label": torch.arange(n)}, rng(1))
-    pair = torch.stack([loss.logsnr, spy.cond["null"].double()])
+    pair = torch.stack([loss.at, spy.cond["null"].double()])
     assert abs(float(torch.corrcoef(pair)[0, 1])) < 5 / math.sqrt(n)
 
 

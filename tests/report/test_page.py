@@ -16,9 +16,10 @@ from PIL import Image
 
 from scorefield.base import BadInput
 from scorefield.base.finding import Figure, Findings, Heatmap, Line, Mark, Series, Strip, Table
-from scorefield.report import charts, html, pixels, svg
-from scorefield.report.html import Page, Section, Shot, size
+from scorefield.report import charts, html, ink
+from scorefield.report.html import Page, Section, Shot
 from scorefield.report.log import noise, read_log, training
+from scorefield.store import png_size
 from tests.report import chromium
 
 HOSTILE = "</title><script>document.title='taken'</script><img src=x onerror=alert(1)>\"'&"
@@ -211,7 +212,7 @@ def test_a_page_is_sound_html():
 
 def test_the_two_inks_have_the_same_colours():
     style = html._file("page.css")
-    for colour in (*pixels.LINES, pixels.REAL, pixels.RULE, pixels.INK, pixels.MUTED):
+    for colour in (*ink.LINES, ink.REAL, ink.RULE, ink.INK, ink.MUTED):
         assert colour in style, colour
 
 
@@ -241,8 +242,8 @@ def test_a_short_log_has_its_curves(rows):
 
 def test_a_picture_that_is_none_is_refused():
     with pytest.raises(BadInput, match="not a PNG"):
-        size(b"GIF89a" + bytes(40))
-    assert size(png()) == (60, 40)
+        png_size(b"GIF89a" + bytes(40))
+    assert png_size(png()) == (60, 40)
 
 
 @pytest.mark.parametrize(
@@ -266,10 +267,14 @@ def test_an_axis_is_logarithmic_where_that_is_sensible(values, zero, log):
     assert charts.axis("x", values, zero=zero).log == log
 
 
+def svg(item: Series | Heatmap) -> str:
+    return html.fragment(Findings("", "", "", (item,)))
+
+
 def test_the_drawn_path_is_the_curve():
     """Broken where a value is not known."""
     curve = Line("f", (0.0, 5.0, 7.0, 9.0, 10.0), (0.0, 1.0, math.nan, 0.5, 0.0))
-    drawn = svg.svg(charts.chart(Series("f", "x", "y", (curve,), zero=True)))
+    drawn = svg(Series("f", "x", "y", (curve,), zero=True))
     assert re.findall(r'd="(.*?)"', drawn) == ["M0 1000L500 74.07", "M900 537L1000 1000"]
     assert drawn.count("<circle") == 4
 
@@ -277,7 +282,7 @@ def test_the_drawn_path_is_the_curve():
 def test_a_long_curve_tells_its_figures_under_the_pointer():
     n = charts.DOTS + 1
     curve = Line("f", tuple(map(float, range(n))), tuple(map(float, range(n))))
-    drawn = svg.svg(charts.chart(Series("f", "x", "y", (curve,))))
+    drawn = svg(Series("f", "x", "y", (curve,)))
     assert drawn.count('class="hit"') == n
     assert "<title>7 x: f 7</title>" in drawn
 
@@ -314,8 +319,9 @@ def test_labels_stand_apart_and_in_order(seed):
 def test_the_map_tells_its_figures():
     values = ((0.1, 1.0), (None, 0.3))
     found = Heatmap("Loss", "images seen", "log SNR", (0.0, 1.0, 2.0), (-2.0, 0.0, 2.0), values)
-    drawn = svg.svg(charts.heat(found))
-    assert re.findall(r"--cell:(\d+)%", drawn) == ["8", "100", "52"]  # 0.3 is half way in logs
+    drawn = svg(found)
+    heights = [float(v) for v in re.findall(r"--cell:([\d.]+)%", drawn)]
+    assert heights == pytest.approx([8, 100, 51.9])  # 0.3 is half way in logs
     assert "log SNR −2 to 0, 1 to 2 images seen: 1" in drawn
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from scorefield.base import BadInput
-from scorefield.run.config import Config, changed, network
+from scorefield.run.config import network
 from scorefield.run.recipes import recipes
+from scorefield.run.settings import Config, changed
 from scorefield.run.stored import from_json
 from scorefield.store.typed import json_schema
 
@@ -69,7 +70,8 @@ def test_another_network_keeps_the_options_that_it_has():
 
 def test_the_text_of_a_setting_wins_over_what_the_data_say():
     from scorefield.process import Cosine
-    from scorefield.run.config import DataConfig, ObjectiveConfig, build_objective
+    from scorefield.run.config import build_objective
+    from scorefield.run.settings import DataConfig, ObjectiveConfig
 
     _, facts = from_json(stored(2), "config.json")
     for text, sigma_data in (("edm", 0.751161), ("edm:.3", 0.3)):
@@ -82,4 +84,6 @@ def test_the_text_of_a_setting_wins_over_what_the_data_say():
 def test_a_form_can_be_made_of_a_config():
     schema = json_schema(Config)
     assert schema["properties"]["net"]["type"] == "string"
-    assert schema["$defs"]["SampleConfig"]["properties"]["steps"]["default"] == 20
+    steps = schema["$defs"]["SampleConfig"]["properties"]["steps"]
+    assert steps["default"] == 20
+    assert schema["$defs"]["DataConfig"]["properties"]["size"]["description"].startswith("Pixels")

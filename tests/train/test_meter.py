@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from scorefield.objective import LOGSNR
 from scorefield.train import meter
-from scorefield.train.meter import BUCKETS, Meter
+from scorefield.train.meter import Meter
 
 CPU = torch.device("cpu")
 
@@ -22,7 +23,7 @@ def clock(monkeypatch):
 def add(m: Meter, images: int, losses, logsnr, norm: float = 1.0) -> None:
     plain = torch.tensor(losses, dtype=torch.float64)
     at = torch.tensor(logsnr, dtype=torch.float64)
-    m.add(images, float(plain.mean()), 0.1, norm, plain, at)
+    m.add(images, {"loss": float(plain.mean())}, 0.1, norm, plain, at)
 
 
 def test_buckets_are_two_wide_and_the_outer_ones_take_the_rest():
@@ -35,7 +36,7 @@ def test_buckets_are_two_wide_and_the_outer_ones_take_the_rest():
         "-9": (1 + 2 + 4 + 8) / 4, "-7": 16.0, "1": (32 + 64) / 2, "3": 128.0,
         "9": (256 + 512 + 1024) / 3,
     }  # fmt: skip
-    assert BUCKETS == ("-9", "-7", "-5", "-3", "-1", "1", "3", "5", "7", "9")
+    assert LOGSNR.middles == ("-9", "-7", "-5", "-3", "-1", "1", "3", "5", "7", "9")
 
 
 def test_a_row_is_the_mean_since_the_last(clock):
@@ -59,7 +60,7 @@ def test_running_means_fade_and_rows_do_not_touch_them(clock):
     add(m, 2, [0.0, 0.0], [0.0, 0.0])
     m.row(CPU)
     add(m, 4, [1.0, 3.0], [0.0, 5.0])
-    assert m.by_logsnr == {"1": pytest.approx(1 / (1 + 2 * meter.FADE)), "5": 3.0}
+    assert m.by == {"1": pytest.approx(1 / (1 + 2 * meter.FADE)), "5": 3.0}
 
 
 def test_the_speed_is_images_a_second(clock):

@@ -17,7 +17,7 @@ from scorefield.denoise import Denoiser
 from scorefield.nets import MLP
 from scorefield.objective import Objective
 from scorefield.process import Cosine
-from scorefield.train import Training, check_trackers, fit
+from scorefield.train import Denoising, Training, check_trackers, fit
 from tests.refusal import refused
 
 SETTINGS = Training(images=128, batch=32, log_every=32)
@@ -60,7 +60,14 @@ def train(run, trackers) -> None:
     data = Data("points", Split(x), Split(x), (), Scaling((0.0,), (1.0,)))
     torch.manual_seed(0)
     denoiser = Denoiser(MLP((2,), width=8, blocks=1), sigma_data=1.0)
-    list(fit(denoiser, Objective(Cosine()), data, replace(SETTINGS, trackers=trackers), run))
+    list(
+        fit(
+            Denoising(denoiser, Objective(Cosine())),
+            data,
+            replace(SETTINGS, trackers=trackers),
+            run,
+        )
+    )
 
 
 def rows(run) -> list[dict]:

@@ -15,10 +15,11 @@ import torch
 from scorefield.data import Conditions, Data, Scaling, Split
 from scorefield.denoise import Denoiser
 from scorefield.nets import MLP
+from scorefield.nets.adamw import AdamW
 from scorefield.objective import Adaptive, LogNormal, Objective
 from scorefield.process import Cosine
 from scorefield.store import Log, load_checkpoint, load_weights, snapshots
-from scorefield.train import Diverged, Training, fit, meter, order, state
+from scorefield.train import Denoising, Diverged, Training, fit, meter, order, state
 from scorefield.train.state import optimizer_tensors, restore_optimizer
 from scorefield.train.step import draw_batch
 from tests.refusal import refused
@@ -40,6 +41,10 @@ def network(dropout: float = 0.2) -> Denoiser:
     return Denoiser(MLP((2,), width=16, blocks=2, classes=2, dropout=dropout), sigma_data=1.0)
 
 
+def task(objective: Objective | None = None) -> Denoising:
+    return Denoising(network(), objective or OBJECTIVE)
+
+
 OBJECTIVE = Objective(Cosine(), LogNormal(), dropout=0.1)
 
 
@@ -54,7 +59,7 @@ def adaptive() -> Objective:
 
 def trained(data, settings=SETTINGS, run=None, resume=False, objective=OBJECTIVE, **keywords):
     denoiser = network()
-    steps = list(fit(denoiser, objective, data, settings, run, resume, **keywords))
+    steps = list(fit(Denoising(denoiser, objective), data, settings, run, resume, **keywords))
     return denoiser, steps
 
 
@@ -126,7 +131,7 @@ def test_steps_count_images(data):
 def test_a_run_cut_at_any_checkpoint_ends_the_same(data, whole, tmp_path):
     cuts = [
         shutil.copytree(tmp_path / "run", tmp_path / str(step.images))
-        for step in fit(network(), adaptive(), data, ALL, tmp_path / "run")
+        for step in fit(task(adaptive()), data, ALL, tmp_path / "run")
         if (tmp_path / "run" / "state.json").exists()
     ]
     assert len(cuts) >= 3
@@ -159,7 +164,7 @@ def test_a_resume_without_a_part_is_seen(data, whole, tmp_path, forgotten, monke
 def test_snapshots_are_the_averages_of_their_stage(data, tmp_path):
     kept = {}
     settings = replace(ALL, checkpoint_every=32)
-    for step in fit(network(), OBJECTIVE, data, settings, tmp_path):
+    for step in fit(task(), data, settings, tmp_path):
         (average,), _ = load_checkpoint(tmp_path, "ema-0.05")
         kept[step.images] = average
     found = {s.images: s.tensors() for s in snapshots(tmp_path) if s.length == 0.05}
@@ -185,7 +190,7 @@ def test_snapshots_past_the_checkpoint_are_dropped(data, tmp_path):
     ]
     for path in left:
         path.write_bytes(b"")
-    list(fit(network(), OBJECTIVE, data, replace(ALL, images=352), tmp_path, resume=True))
+    list(fit(task(), data, replace(ALL, images=352), tmp_path, resume=True))
     assert {s.images for s in snapshots(tmp_path)} == {64, 128, 192, 256, 320, 352}
     assert not [path for path in left if path.exists()]
 
@@ -240,7 +245,8 @@ def left(flip: bool, step: int = 0, rank: int = 0, processes: int = 1) -> torch.
     """The left pixels of a step's pictures."""
     where = SimpleNamespace(process_index=rank, num_processes=processes, device=torch.device("cpu"))
     data = pictures(flip)
-    batch = draw_batch(data, data.train, OBJECTIVE, SETTINGS, step, where)  # type: ignore[arg-type]
+    (batch, *_) = draw_batch(data, data.train, task(), SETTINGS, step, where)  # type: ignore[arg-type]
+    assert batch.cond
     assert torch.equal(batch.cond["image"], batch.x0)
     return batch.x0[:, 0, 0, 0]
 
@@ -273,7 +279,7 @@ def test_a_stopped_or_closed_run_ends_the_same(data, plain, tmp_path):
     asked = iter([False, False, True])
     _, some = trained(data, run=tmp_path / "stopped", stop=lambda: next(asked))
     assert [s.images for s in some] == [32, 64, 96]
-    steps = fit(network(), OBJECTIVE, data, SETTINGS, tmp_path / "closed")
+    steps = fit(task(), data, SETTINGS, tmp_path / "closed")
     assert [next(steps).images, next(steps).images] == [32, 64]
     steps.close()
     assert load_checkpoint(tmp_path / "closed")[1]["images_seen"] == 64
@@ -292,7 +298,7 @@ def test_resume_of_a_finished_run_does_nothing(data, plain):
 def test_the_log_rises_over_a_resume(data, tmp_path, monkeypatch):
     clock = iter(range(10_000))
     monkeypatch.setattr(meter.time, "monotonic", lambda: next(clock))
-    steps = fit(network(), OBJECTIVE, data, SETTINGS, tmp_path)
+    steps = fit(task(), data, SETTINGS, tmp_path)
     for _ in range(7):  # past the checkpoints at 96 and 192
         step = next(steps)
     assert step.images == 224
@@ -314,7 +320,7 @@ def test_without_a_folder_nothing_is_written(data, tmp_path, monkeypatch):
 def test_divergence_stops_and_keeps_the_last_checkpoint(data, tmp_path):
     bad = replace(SETTINGS, images=6400)
     denoiser = network()
-    steps = fit(denoiser, OBJECTIVE, data, bad, tmp_path)
+    steps = fit(Denoising(denoiser, OBJECTIVE), data, bad, tmp_path)
     for _ in range(4):
         next(steps)
     with torch.no_grad():
@@ -329,7 +335,7 @@ def test_divergence_stops_and_keeps_the_last_checkpoint(data, tmp_path):
 
 def test_a_gradient_that_is_not_finite_never_reaches_the_weights(data):
     denoiser = network()
-    steps = fit(denoiser, OBJECTIVE, data, SETTINGS)
+    steps = fit(Denoising(denoiser, OBJECTIVE), data, SETTINGS)
     next(steps)
     first = next(denoiser.parameters())
     first.register_hook(lambda gradient: gradient * float("inf"))
@@ -343,7 +349,7 @@ class Breaks(Objective):
 
     def loss(self, denoiser, x0, cond, chance):
         found = super().loss(denoiser, x0, cond, chance)
-        bad = found.logsnr > 3.0
+        bad = found.at > 3.0
         return found._replace(per_sample=found.per_sample / (~bad))
 
 
@@ -362,7 +368,7 @@ def test_progress_says_what_the_log_says(data, tmp_path):
     assert [(r["images"], r["loss"], r["lr"], r["grad_norm"]) for r in rows] == [
         (s.images, s.loss, s.lr, s.grad_norm) for s in steps
     ]
-    assert rows[0]["by_logsnr"] == steps[0].by_logsnr
+    assert rows[0]["by_logsnr"] == steps[0].by
     assert all(set(row["by_logsnr"]) <= {str(i) for i in range(-9, 10, 2)} for row in rows)
     assert rows[0].keys() == {
         "images", "loss", "lr", "grad_norm", "images_per_second", "seconds", "memory_mb",
@@ -382,21 +388,21 @@ def test_importance_weights_do_not_colour_the_buckets(data):
 
     skewed = One(Cosine(), Adaptive(bins=4, history=1))
     skewed.times.recall({"losses": torch.tensor([[8.0], [1], [1], [1]]), "counts": torch.ones(4)})
-    step = next(fit(network(), skewed, data, SETTINGS))
-    assert list(step.by_logsnr.values()) == pytest.approx([1.0] * len(step.by_logsnr))
+    step = next(fit(task(skewed), data, SETTINGS))
+    assert list(step.by.values()) == pytest.approx([1.0] * len(step.by))
     assert abs(step.loss - 1.0) > 0.01
 
 
 def test_a_gradient_longer_than_clip_is_shortened(data, monkeypatch):
     lengths = []
-    step = torch.optim.AdamW.step
+    step = AdamW.step
 
     def spy(self, *args, **keywords):
         every = [p.grad for group in self.param_groups for p in group["params"]]
         lengths.append(float(torch.nn.utils.get_total_norm(every)))
         return step(self, *args, **keywords)
 
-    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    monkeypatch.setattr(AdamW, "step", spy)
     _, steps = trained(data, replace(SETTINGS, clip=0.05))
     norms = [s.grad_norm for s in steps]
     assert max(norms) > 0.05

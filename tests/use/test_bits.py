@@ -14,7 +14,7 @@ from scorefield.likelihood import flow_log_prob, path, sde_bound, start_log_prob
 from scorefield.likelihood.cells import Beyond, begins, cell_of, chain
 from scorefield.likelihood.measured import How, usual
 from scorefield.process import EDM, VP, Cosine, DiscreteVP, Learned
-from scorefield.solve import DDPM
+from scorefield.solve import DDPM, Arc
 from scorefield.use.bits import measure
 from tests.refusal import refused
 
@@ -238,6 +238,21 @@ def test_it_is_what_the_library_says():
     by_hand = sde_bound(m, x0, m.schedule, "exact", draws=1, noise=noise)  # type: ignore[arg-type]
     torch.testing.assert_close(found.nats, by_hand.log_prob)
     flow = measure(m, x0, How("flow", 2, steps=8))
-    by_hand = flow_log_prob(m, x0, m.schedule, 2, levels=path(m.schedule, 8), noise=noise)  # type: ignore[arg-type]
+    walk = {"solver": Arc(), "levels": path(m.schedule, 8), "noise": noise}  # type: ignore[arg-type]
+    by_hand = flow_log_prob(m, x0, m.schedule, 2, **walk)  # type: ignore[arg-type]
     torch.testing.assert_close(flow.nats, by_hand.log_prob)
     torch.testing.assert_close(flow.stderr, by_hand.stderr)
+
+
+def test_a_vlb_of_many_draws_its_levels_where_they_pay():
+    """By a pilot in the order of seeds: that of examples changes nothing."""
+    x0, back = normal(64, 0.05), torch.arange(63, -1, -1)
+    m = model(0.05)
+    found = measure(m, x0, How("vlb", draws=2))
+    turned = measure(m, x0[back], How("vlb", draws=2), seeds=back, batch=7)
+    torch.testing.assert_close(turned.nats[back], found.nats)
+    few = [measure(m, x0[k : k + 31], How("vlb", draws=2)) for k in (0, 31)]
+    widths = [torch.tensor(v.parts.edges).diff() for v in (found, few[0]) if v.parts]
+    assert float(widths[1].std()) < 1e-6 < 0.05 < float(widths[0].std())
+    spread = torch.cat([v.stderr for v in few]).square().mean()
+    assert float(found.stderr.square().mean()) < float(spread) / 1.5

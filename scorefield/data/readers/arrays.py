@@ -10,7 +10,14 @@ import numpy as np
 import torch
 
 from scorefield.base import BadInput, unknown
-from scorefield.data.conditions import KINDS, condition, conditions_of, finite
+from scorefield.data.conditions import (
+    KINDS,
+    check_real,
+    condition,
+    conditions_of,
+    finite,
+    whole_levels,
+)
 from scorefield.data.sets import EIGHT_BIT, Data, Scaling, split_at, split_off
 
 COLOUR = range(1, 5)  # how many channels an axis may have to be taken for the colour axis
@@ -153,32 +160,20 @@ def _examples_name(path: str, found: dict[str, np.ndarray]) -> str:
 def examples(array: np.ndarray, where: str, channels: int | None = None) -> np.ndarray:
     """An array as pictures (N, C, H, W), uint8 or `finite`, or `finite` vectors (N, D); see
     `npz`."""
-    if array.dtype.kind not in "biuf":
-        raise BadInput(f"{where} is of type {array.dtype}.", "Give real numbers.")
+    check_real(array, where)
     if array.ndim not in (2, 3, 4) or 0 in array.shape[1:]:
         raise BadInput(
             f"{where} has shape {array.shape}.",
             "Give (N, D) vectors or (N, H, W), (N, C, H, W) or (N, H, W, C) pictures.",
         )
-    if array.ndim == 2:
-        if channels is not None:
-            raise BadInput(
-                f"{where} has shape {array.shape}: vectors have no channels.",
-                "Leave `data.channels` out.",
-            )
-        return finite(array, where)
-    if array.ndim == 3:
-        if channels not in (None, 1):
-            raise BadInput(
-                f"{where} has shape {array.shape}: grey pictures, not {channels} channels.",
-                "Leave `data.channels` out.",
-            )
-        pictures = array[:, None]
-    else:
-        pictures = _channels_first(array, where, channels)
-    if pictures.dtype != np.uint8:
-        return finite(pictures, where)
-    return np.ascontiguousarray(pictures)
+    if array.ndim == 4:
+        return whole_levels(_channels_first(array, where, channels), where)
+    if channels not in ((None,) if array.ndim == 2 else (None, 1)):
+        kind = "vectors have no" if array.ndim == 2 else f"grey pictures, not {channels}"
+        raise BadInput(
+            f"{where} has shape {array.shape}: {kind} channels.", "Leave `data.channels` out."
+        )
+    return finite(array, where) if array.ndim == 2 else whole_levels(array[:, None], where)
 
 
 def _channels_first(array: np.ndarray, where: str, channels: int | None) -> np.ndarray:

@@ -34,14 +34,12 @@ def huggingface(path: str, size: int | None = None, channels: int | None = None)
     parts = _parts(_splits(path), path)
     label_column = _label_column(parts[0])
     image_column = _image_column(parts[0], path)
-    _same_columns(parts, path)
-    full, done = None, ()
+    count, full, done = sum(map(len, parts)), None, ()
     if image_column is not None:
-        sources, count = _files(parts, image_column), sum(map(len, parts))
-        stack = stack_pictures(sources, count, size, channels, f"'{path}'")
-        x, kept, full, done = stack
+        sources = _files(parts, image_column)
+        x, kept, full, done = stack_pictures(sources, count, size, channels, f"'{path}'")
     else:
-        x, kept = _vectors(parts, label_column, size, channels, path)
+        x, kept = _vectors(parts, label_column, size, channels, path), np.arange(count)
 
     label, classes = None, ()
     if label_column is not None:
@@ -99,39 +97,39 @@ def _parts(splits: "dict[str, Dataset]", path: str) -> "list[Dataset]":
             f"'{path}' has the splits {', '.join(splits)} and none is called train.",
             "Save the one to train on by itself.",
         )
-    held = [splits[name] for name in ("test", "validation") if name in splits]
-    return [splits["train"], *held[:1]]
-
-
-def _same_columns(parts: "list[Dataset]", path: str) -> None:
-    for part in parts[1:]:
-        if part.features != parts[0].features:
+    train, *held = (splits[name] for name in ("train", "test", "validation") if name in splits)
+    for part in held[:1]:
+        if part.features != train.features:
             raise BadInput(
-                f"the splits of '{path}' have different columns: {', '.join(parts[0].features)} "
+                f"the splits of '{path}' have different columns: {', '.join(train.features)} "
                 f"and {', '.join(part.features)}, or different types.",
                 "Save both with the same ones.",
             )
+    return [train, *held[:1]]
 
 
 def _label_column(part: "Dataset") -> str | None:
     from datasets import ClassLabel
 
-    for name in LABELS:
-        if name in part.features:
-            return name
-    found = [name for name, kind in part.features.items() if isinstance(kind, ClassLabel)]
+    if named := [name for name in LABELS if name in part.features]:
+        return named[0]
+    found = _columns(part, ClassLabel)
     return found[0] if len(found) == 1 else None
 
 
 def _image_column(part: "Dataset", path: str) -> str | None:
     from datasets import Image
 
-    found = [name for name, kind in part.features.items() if isinstance(kind, Image)]
+    found = _columns(part, Image)
     if len(found) > 1:
         raise BadInput(
             f"'{path}' has several image columns: {', '.join(found)}.", "Save it with one of them."
         )
     return found[0] if found else None
+
+
+def _columns(part: "Dataset", kind: type) -> list[str]:
+    return [name for name, feature in part.features.items() if isinstance(feature, kind)]
 
 
 def _files(parts: "list[Dataset]", column: str) -> Iterator[tuple[str, Path | bytes]]:
@@ -154,7 +152,8 @@ def _vectors(
     size: int | None,
     channels: int | None,
     path: str,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> np.ndarray:
+    """The examples of data without images, all splits after one another."""
     for option, value in (("size", size), ("channels", channels)):
         if value is not None:
             raise BadInput(
@@ -183,8 +182,7 @@ def _vectors(
     else:
         where = f"the columns {', '.join(columns)} of '{path}'"
         cells = [np.stack([table[name] for name in columns], axis=1) for table in tables]
-    x = examples(np.concatenate(cells), where)
-    return x, np.arange(len(x))
+    return examples(np.concatenate(cells), where)
 
 
 def _is_number(kind: object) -> bool:

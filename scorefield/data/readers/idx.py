@@ -97,11 +97,11 @@ def _idx_set(
     if not here:
         looked = " or ".join(f"'{folder}'" for folder in folders)
         raise BadInput(f"the data set '{name}' is not in {looked}.", remedy)
-    train, test = (_idx_split(here[0], part, len(classes), remedy) for part in ("train", "t10k"))
+    train, test = (_idx_split(here[0], part, remedy) for part in ("train", "t10k"))
     return Data(name, train, test, classes, EIGHT_BIT)
 
 
-def _idx_split(folder: Path, part: str, classes: int, remedy: str) -> Split:
+def _idx_split(folder: Path, part: str, remedy: str) -> Split:
     image_file = _find(folder, f"{part}-images", "idx3-ubyte", remedy)
     label_file = _find(folder, f"{part}-labels", "idx1-ubyte", remedy)
     images, label = read_idx(image_file, 3), read_idx(label_file, 1)
@@ -109,11 +109,6 @@ def _idx_split(folder: Path, part: str, classes: int, remedy: str) -> Split:
         raise BadInput(
             f"'{image_file}' holds {len(images)} images and '{label_file}' {len(label)} labels.",
             "Get both from the same place.",
-        )
-    if len(label) and label.max() >= classes:
-        raise BadInput(
-            f"'{label_file}' holds the label {label.max()}, and there are {classes} classes.",
-            "Get the file again, or read other sets as `data.path` FILE.npz.",
         )
     return split_at(images[:, None], label, slice(None))
 

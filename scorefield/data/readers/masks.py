@@ -15,7 +15,7 @@ from torch import Tensor
 from scorefield.base import BadInput
 from scorefield.data.readers.arrays import DAMAGE
 from scorefield.data.readers.deep import LOW_BYTES, full_scale, raw_mode, read_deep
-from scorefield.data.readers.pictures import has_alpha, open_picture, reason_of, turn_of
+from scorefield.data.readers.pictures import open_picture, reason_of, turn_of
 
 PAINT = "Paint it in black (kept) and white (may change)."
 
@@ -110,14 +110,8 @@ def _levels(opened, path: Path) -> tuple[np.ndarray, np.ndarray]:
     if opened.mode == "F":
         levels = np.asarray(opened)
         return levels, np.ones_like(levels)
-    opened.load()
-    if not has_alpha(opened):
-        grey = opened if opened.mode in ("1", "L") else opened.convert("RGB")
-        levels = np.asarray(grey.convert("L"))
-        return levels, np.ones_like(levels, dtype=np.float32)
-    colours = opened.convert("RGBA")
-    opaque = np.asarray(colours.getchannel("A")) / 255
-    return np.asarray(colours.convert("RGB").convert("L")), opaque
+    grey, opaque = opened.convert("LA").split()
+    return np.asarray(grey), np.asarray(opaque) / 255
 
 
 def _array(path: Path, where: str) -> np.ndarray:

@@ -5,6 +5,7 @@ Levels are 0..255, or, where a file has more than 8 bits, its own: 16-bit files 
 does (`full_scale`), and 0..full goes onto [-1, 1] for every picture of it.
 """
 
+import math
 import os
 import warnings
 from collections import Counter
@@ -249,22 +250,16 @@ class _Pile:
         self.count, self.channels, self.where = count, channels or 3, where
         self.x = np.empty((0, 0, 0, 0), dtype=np.uint8)
         self.kept: list[int] = []
-        self.names: list[str] = []
-        self.all_grey, self.peak = True, 0
-        self.shallow: list[bool] = []
-        self.clear: dict[int, np.ndarray] = {}
-        self.lost: dict[str, list[str]] = {}
-        self.done = Counter[str]()
-        self.sizes = set[tuple[int, int]]()
+        self.seen: list[tuple[str, Picture]] = []
+        """Their names, and what is known of them besides their levels."""
 
     def add(self, number: int, name: str, picture: Picture) -> None:
         levels = picture.levels if picture.levels.ndim == 3 else picture.levels[..., None]
         height, width = levels.shape[:2]
-        row = len(self.kept)
-        if not row:
+        if not self.seen:
             self.x = np.empty((self.count, self.channels, height, width), dtype=np.uint8)
         elif (height, width) != self.x.shape[2:]:
-            first = f"{self.names[0]} is {self.x.shape[3]}x{self.x.shape[2]}"
+            first = f"{self.seen[0][0]} is {self.x.shape[3]}x{self.x.shape[2]}"
             raise BadInput(
                 f"the pictures in {self.where} differ in size: {first} and {name} is "
                 f"{width}x{height}.",
@@ -272,44 +267,42 @@ class _Pile:
             )
         if picture.is_deep:
             self.x = self.x.astype(np.int32, copy=False)
-            self.peak = max(self.peak, picture.peak)
             levels = np.rint(levels)
-        if picture.clear is not None:
-            self.clear[row] = picture.clear
-        if picture.lost:
-            self.lost.setdefault(picture.lost, []).append(name)
-        self.done.update(picture.done)
-        self.sizes.add(picture.file_size)
-        self.x[row] = levels.transpose(2, 0, 1)
+        self.x[len(self.seen)] = levels.transpose(2, 0, 1)
         self.kept.append(number)
-        self.names.append(name)
-        self.shallow.append(not picture.is_deep)
-        self.all_grey &= picture.levels.ndim == 2
+        self.seen.append((name, picture._replace(levels=picture.levels[:0].copy())))
 
     def whole(self, grey: bool) -> Stack:
         """All of them on one scale; in one channel if they are grey and `grey` says so."""
-        for what, names in self.lost.items():
-            some = ", ".join(names[:5]) + ", ..." * (len(names) > 5)
+        seen = [picture for _, picture in self.seen]
+        for what in dict.fromkeys(picture.lost for picture in seen if picture.lost):
+            names = [name for name, picture in self.seen if picture.lost == what]
             warnings.warn(
-                f"{len(names)} of the pictures in {self.where} have {what}: {some}.", stacklevel=6
+                f"{len(names)} of the pictures in {self.where} have {what}: {_first(names)}.",
+                stacklevel=6,
             )
-        x, full = self.x[: len(self.kept)], 255
-        if grey and self.all_grey:
+        x, full = self.x[: len(seen)], 255
+        if grey and all(picture.levels.ndim == 2 for picture in seen):
             x = x[:, :1].copy()
         if x.dtype != np.uint8:
-            full = full_scale(self.peak)
-            for row in np.flatnonzero(self.shallow):
-                x[row] = np.rint(x[row] * (full / 255))
-            for row, clear in self.clear.items():
-                x[row] += np.rint(full * clear).astype(np.int32)
+            full = full_scale(max(picture.peak for picture in seen if picture.is_deep))
+            for row, picture in zip(x, seen):
+                if not picture.is_deep:
+                    row[:] = np.rint(row * (full / 255))
+                elif picture.clear is not None:
+                    row += np.rint(full * picture.clear).astype(np.int32)
         x = x.astype(np.uint8, copy=False) if full == 255 else x
-        return Stack(x, np.array(self.kept), full, self._told())
+        sizes = sorted((picture.file_size for picture in seen), key=math.prod)
+        ends = dict.fromkeys(f"{width} x {height}" for width, height in (sizes[0], sizes[-1]))
+        counts = Counter(words for picture in seen for words in picture.done)
+        done = (f"{n:,} {words}" for words, n in counts.items())
+        told = (f"files of {' to '.join(ends)} pixels", *done)
+        return Stack(x, np.array(self.kept), full, told)
 
-    def _told(self) -> tuple[str, ...]:
-        ends = sorted(self.sizes, key=lambda size: size[0] * size[1])
-        sizes = dict.fromkeys(f"{width} x {height}" for width, height in (ends[0], ends[-1]))
-        done = (f"{n:,} {words}" for words, n in self.done.items())
-        return (f"files of {' to '.join(sizes)} pixels", *done)
+
+def _first(names: list[str]) -> str:
+    """A few of them."""
+    return ", ".join(names[:5]) + ", ..." * (len(names) > 5)
 
 
 def _in_threads(
@@ -351,9 +344,8 @@ def _report(broken: list[tuple[str, Exception]], count: int, where: str) -> None
             f"none of the {count} pictures in {where} can be read ({name}: {reason}).",
             "Give `data.path` pictures that Pillow can open.",
         )
-    names = ", ".join(name for name, _ in broken[:5]) + (", ..." if len(broken) > 5 else "")
     warnings.warn(
         f"{len(broken)} of the {count} pictures in {where} cannot be read and are left out: "
-        f"{names} (the first: {reason}).",
+        f"{_first([name for name, _ in broken])} (the first: {reason}).",
         stacklevel=5,
     )

@@ -1,0 +1,205 @@
+"""What an entry takes and says of itself: by its source file, or of an installed package by the
+object, which is then imported."""
+
+import ast
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from functools import cache
+from inspect import Parameter
+from typing import Any, NamedTuple
+
+from scorefield import catalogue
+from scorefield.base.entries import Site
+from scorefield.base.errors import unknown
+from scorefield.base.source import (
+    Made,
+    Named,
+    Names,
+    definition,
+    imported,
+    lineage,
+    named,
+    parsed_part,
+    parts,
+    settled,
+)
+from scorefield.catalogue.plugins import loaded, plugins
+
+ALIASES = {name: named(f"scorefield:{name}") for name in ("Guide", "Times", "Weight")}
+"""Types that have no name once they are imported."""
+
+KINDS = {
+    "datasets": "dataset",
+    "grids": "grid",
+    "guides": "guide",
+    "inverse": "inverse",
+    "measures": "measure",
+    "networks": "network",
+    "objectives": "objective",
+    "operators": "operator",
+    "schedules": "schedule",
+    "solvers": "solver",
+    "times": "times",
+    "views": "view",
+    "weights": "weight",
+}
+"""The kinds of the catalogue, and one entry of each."""
+
+
+class Said(NamedTuple):
+    """What an entry's module says, its call, and the line that imports it."""
+
+    about: str
+    call: str
+    python: str
+
+
+def names(kind: str) -> list[str]:
+    """The entries of a kind, those of installed packages too."""
+    return list(dict.fromkeys((*getattr(catalogue, kind), *plugins(kind))))
+
+
+def find(kind: str, name: str) -> Callable[..., Any]:
+    """The factory of that name, in the catalogue or an installed package, or BadInput."""
+    entries = getattr(catalogue, kind)
+    if name in entries:
+        return entries[name]
+    if name in (others := plugins(kind)):
+        return loaded(others[name])
+    raise unknown(KINDS[kind], name, [*entries, *others])
+
+
+def place_of(kind: str, name: str) -> Site | None:
+    """Where an entry of ours is."""
+    entries = getattr(catalogue, kind)
+    return entries.place(name) if name in entries else None
+
+
+def parameters(kind: str, name: str) -> Mapping[str, Parameter]:
+    """What an entry takes, by name."""
+    if place := place_of(kind, name):
+        return _by_source(place)
+    taken = inspect.signature(find(kind, name), eval_str=True).parameters
+    return {key: p.replace(annotation=_alias(p.annotation)) for key, p in taken.items()}
+
+
+def text_of(kind: str, name: str) -> str:
+    """An entry's docstring."""
+    if place := place_of(kind, name):
+        return ast.get_docstring(definition(*place.parts)[1]) or ""
+    return inspect.getdoc(find(kind, name)) or ""
+
+
+def said(kind: str, name: str) -> Said:
+    """What else an entry says of itself."""
+    if not (place := place_of(kind, name)):
+        thing = find(kind, name)
+        module, call = thing.__module__, f"{thing.__name__}{inspect.signature(thing)}"
+        about = inspect.getdoc(sys.modules[module]) or ""
+        return Said(about, call, f"from {module} import {thing.__name__}")
+    module, node = definition(*place.parts)
+    takes = map(_as_text, _taken(module, node.name, text=True).values())
+    returns = Verbatim(ast.unparse(getattr(node, "returns", None) or ast.Constant(None)))
+    return Said(
+        ast.get_docstring(ast.Module(parsed_part(parts(module)[0]), [])) or "",
+        f"{node.name}{inspect.Signature([*takes], return_annotation=returns)}",
+        f"from {_home(module, node.name)} import {node.name}",
+    )
+
+
+def by_default(place: Site) -> Any:
+    """What a place holds, or of a class what it makes under its defaults, as far as its source
+    tells."""
+    module, name = place.parts
+    thing = Names(module)[name]
+    own = {key: by_default(v) if isinstance(v, Site) else v for key, v in place.defaults}
+    return Made(thing.place, (), own) if isinstance(thing, Named) and not place.ready else thing
+
+
+def _alias(hint: Any) -> Any:
+    from scorefield.base.types import Guide
+    from scorefield.objective import Times, Weight
+
+    named_so = {"Guide": Guide, "Times": Times, "Weight": Weight}
+    return next((ALIASES[name] for name, alias in named_so.items() if alias == hint), hint)
+
+
+@cache
+def _by_source(place: Site) -> Mapping[str, Parameter]:
+    if place.ready:
+        return {}
+    own = by_default(place).options
+    return {
+        key: p.replace(default=own.get(key, settled(p.default)))
+        for key, p in _taken(*place.parts).items()
+    }
+
+
+class Verbatim(str):
+    """What a signature shows as it is written."""
+
+    __repr__ = str.__str__
+
+
+def _taken(module: str, name: str, text: bool = False) -> dict[str, Parameter]:
+    """What a function, or a class by its `__init__` or its fields, takes: types and defaults as
+    they are written, or what they mean."""
+    home, node = definition(module, name)
+    if isinstance(node, ast.FunctionDef):
+        return _parameters(home, node.args, text)
+    found: dict[str, Parameter] = {}
+    for where, owner in reversed([*lineage(module, name)]):
+        init = [n for n in owner.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
+        own = _parameters(where, init[0].args if init else _fields(owner), text)
+        found = {key: own[key] for key in list(own)[1:]} if init else found | own
+    return found
+
+
+def _fields(owner: ast.ClassDef) -> ast.arguments:
+    """The fields of a dataclass as arguments; another class has none."""
+    made = any("dataclass" in ast.unparse(decorator) for decorator in owner.decorator_list)
+    fields = [
+        node
+        for node in owner.body
+        if made
+        and isinstance(node, ast.AnnAssign)
+        and not ast.unparse(node.target).startswith("_")
+        and not ast.unparse(node.annotation).startswith("ClassVar")
+    ]
+    args = [ast.arg(ast.unparse(node.target), node.annotation) for node in fields]
+    return ast.arguments([], args, None, [], [], None, [f.value for f in fields if f.value])
+
+
+def _parameters(module: str, args: ast.arguments, text: bool) -> dict[str, Parameter]:
+    """Arguments, read off a function that takes them and does nothing."""
+    stub = ast.parse(f"def taken({ast.unparse(args)}): ...")
+    if text:
+        for node in ast.walk(stub):
+            if isinstance(node, ast.arg) and node.annotation:
+                node.annotation = _constant(node.annotation)
+            elif isinstance(node, ast.arguments):
+                node.defaults = [_constant(default) for default in node.defaults]
+                node.kw_defaults = [default and _constant(default) for default in node.kw_defaults]
+        ast.fix_missing_locations(stub)
+    names = Names(module)
+    exec(compile(stub, module, "exec"), names)
+    return dict(inspect.signature(names["taken"]).parameters)
+
+
+def _constant(node: ast.expr) -> ast.expr:
+    return ast.Constant(ast.unparse(node))
+
+
+def _as_text(p: Parameter) -> Parameter:
+    words = (value if value is p.empty else Verbatim(value) for value in (p.annotation, p.default))
+    return p.replace(**dict(zip(("annotation", "default"), words)))
+
+
+def _home(module: str, name: str) -> str:
+    """The highest package from which a name can be imported."""
+    parts = module.split(".")
+    above = (".".join(parts[: k + 1]) for k in range(len(parts) - 1))
+    return next(
+        (p for p in above if name in imported(p) and definition(p, name)[0] == module), module
+    )

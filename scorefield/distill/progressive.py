@@ -1,0 +1,92 @@
+"""Progressive distillation: Salimans and Ho 2022."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput, Cond, Zero, like
+from scorefield.denoise import Denoiser
+from scorefield.distill.student import Draws, Student
+from scorefield.objective import Batch, Loss
+from scorefield.solve import DDIM
+from scorefield.solve.transfer import transfer
+
+
+@dataclass(eq=False)
+class Progressive(Student):
+    """Each stage halves the steps of the one before (Salimans and Ho 2022, alg. 2).
+
+        L = |D(x, a) - D*|^2 / (s sin(a))^2
+
+    D* is what leads in one step of DDIM from x, a = top j/n, to where two steps of half the length
+    by the teacher end. The first stage has `first` / 2 steps and the given teacher; a later one
+    the student of the stage before, in trailing weights. A stage inherits the error of the first,
+    which therefore has half of the run; the others share the rest.
+    """
+
+    first: int = 64
+    last: int = 1
+    past: Denoiser = field(init=False)
+    decay = 0.995
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.first & (self.first - 1) or self.last & (self.last - 1) or self.first <= self.last:
+            raise BadInput(
+                f"progressive distillation goes from {self.first} steps to {self.last}.",
+                "Give powers of two, the first above the last.",
+            )
+        self.target, self.past, self.stage = self.trailing(), self.trailing(), 0
+
+    @property
+    def stages(self) -> int:
+        """How many halvings there are."""
+        return (self.first // self.last).bit_length() - 1
+
+    def after(self, step: int) -> None:
+        super().after(step)
+        late = max(0.0, 2 * self.done - 1)
+        stage = min(self.stages - 1, int(self.done >= 0.5) + int(late * (self.stages - 1)))
+        if self.stages > 1 and stage > self.stage:
+            self.stage = stage
+            self.past.load_state_dict(self.target.state_dict())  # type: ignore[union-attr]
+
+    def memory(self) -> dict[str, Tensor]:
+        past = {f"past.{name}": leaf for name, leaf in self.past.state_dict().items()}
+        return {**super().memory(), "stage": torch.tensor(self.stage), **past}
+
+    def recall(self, tensors: dict[str, Tensor]) -> None:
+        past = {k.removeprefix("past."): v for k, v in tensors.items() if k.startswith("past.")}
+        self.past.load_state_dict(past)
+        self.stage = int(tensors["stage"])
+        super().recall({k: v for k, v in tensors.items() if k == "done" or k[:7] == "target."})
+
+    def loss(self, batch: Batch, chance: Draws) -> Loss:
+        cond, scale = self.asked(batch, chance)
+        n = self.first // 2 ** (self.stage + 1)
+        angle = self.top / n * (1 + (chance.u[:, 0] * n).floor())
+        x, here = self.noisy(batch.x0, chance.eps, angle), self.level(angle)
+        with torch.no_grad():
+            goal = self.halved(x, angle, self.top / n, cond, scale)
+        error = self.module(x, here, self.told(cond, scale)) - goal
+        error = error / like(here.sigma, x)
+        return Loss(error.square().flatten(1).mean(1), here.logsnr, {})
+
+    def halved(
+        self, x: Tensor, angle: Tensor, length: float, cond: Cond | None, scale: Tensor
+    ) -> Tensor:
+        """D* of two steps of half the length."""
+
+        def teach(x: Tensor, level, cond: Cond | None = None) -> Tensor:
+            if self.stage:
+                return self.past(x, level, self.told(cond, scale))
+            return self.teach(x, level, cond, scale)
+
+        angles = (angle, angle - length / 2, (angle - length).clamp(min=0))
+        here, middle, end = map(self.level, angles)
+        state = DDIM().init(x)
+        for a, b in ((here, middle), (middle, end)):
+            state, _ = DDIM().step(teach, state, a, b, Zero(), cond)
+        keep, gain = transfer(here, end)
+        return (state.x - like(keep, x) * x) / like(gain, x)

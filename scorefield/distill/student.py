@@ -1,0 +1,160 @@
+"""What all students share: the path that they learn on, their chance, and the teacher they ask.
+
+A level fixes (x, sigma/alpha) only up to a scale of x, so that every process is one in disguise, an
+arc on which x keeps the deviation s of the data (TrigFlow: Lu and Song 2025, eq. 6):
+
+    x = cos(a) x0 + s sin(a) eps,   tan(a) = sigma / (s alpha)                              (eq. 1)
+    dx/da = (cos(a) x - D) / sin(a)        along the flow                                   (eq. 2)
+
+A student learns there, and is sampled on any schedule.
+"""
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput, Cond, Denoise, Level, like
+from scorefield.denoise import Denoiser
+from scorefield.guide import cfg
+from scorefield.objective import Batch, Task
+from scorefield.objective.loss import kept
+
+SMALLEST = 1e-3
+"""The angle from which the flow is not followed: nearer to data x is x0."""
+
+
+class Draws(NamedTuple):
+    """The chance of a step: `u (B, 4)` uniform in [0, 1), float64, from which a method makes its
+    angles and its guidance; `eps (B, ...)`; `drop (B,)` True where the condition is taken away; and
+    `z (B, n, ...)` for a method that makes samples of its own, in n steps."""
+
+    u: Tensor
+    eps: Tensor
+    drop: Tensor
+    z: Tensor | None = None
+
+
+@dataclass(eq=False)
+class Student(Task[Denoiser]):
+    """A denoiser or map that learns to need fewer calls.
+
+    `teacher` is any `Denoise`, None where data alone teach. Its classifier-free guidance is learned
+    with it: the scale of each example is drawn from 1 to `guidance`, and told to the student as the
+    condition "guidance". `dropout` is the share of examples without their condition. `steps` are
+    those of the whole run, of which the part `done` lies behind. A method that sets `target`, a
+    copy of `module`, has it trail: theta^- <- d theta^- + (1 - d) theta with d = `decay`.
+    """
+
+    module: Denoiser
+    teacher: Denoise | None = None
+    guidance: float = 1.0
+    dropout: float = 0.1
+    steps: int = 1
+    top: float = field(init=False)
+    done: float = field(init=False, default=0.0)
+    target: Denoiser | None = field(init=False, default=None)
+    decay: ClassVar[float] = 0.99
+    taught: ClassVar[bool] = True
+    """Whether it needs a teacher."""
+    shown: ClassVar[bool] = True
+    """Whether it needs data."""
+    plan: ClassVar[str] = "jump/1"
+    """How its student is sampled unless it is said."""
+
+    def __post_init__(self) -> None:
+        if not self.guidance >= 1:
+            raise BadInput(f"guidance is {self.guidance}.", "Give the largest scale, 1 or more.")
+        if self.taught and self.teacher is None:
+            raise BadInput(f"{type(self).__name__} has no teacher.", "Give one.")
+        if self.module.schedule is None:
+            raise BadInput("the student has no schedule.", "Give Denoiser(schedule=...).")
+        with torch.no_grad():
+            first = self.module.schedule(torch.ones((), dtype=torch.float64))
+        self.top = float(torch.atan2(first.sigma, self.spread * first.alpha))
+
+    def trailing(self) -> Denoiser:
+        """A copy of the student, to be its `target`."""
+        return copy.deepcopy(self.module).requires_grad_(False)
+
+    def after(self, step: int) -> None:
+        self.done = step / self.steps
+        if self.target is not None:
+            with torch.no_grad():
+                pairs = zip(self.target.parameters(), self.module.parameters())
+                for own, weight in pairs:
+                    own.lerp_(weight, 1 - self.decay)
+
+    def memory(self) -> dict[str, Tensor]:
+        kept = {} if self.target is None else self.target.state_dict()
+        done = torch.tensor(self.done, dtype=torch.float64)
+        return {"done": done, **{f"target.{name}": leaf for name, leaf in kept.items()}}
+
+    def recall(self, tensors: dict[str, Tensor]) -> None:
+        self.done = float(tensors["done"])
+        if self.target is not None:
+            own = {k.removeprefix("target."): v for k, v in tensors.items() if k != "done"}
+            self.target.load_state_dict(own)
+
+    @property
+    def spread(self) -> float:
+        """s of eq. 1."""
+        return self.module.sigma_data
+
+    def level(self, angle: Tensor | float) -> Level:
+        """The level at an angle (eq. 1)."""
+        a = torch.as_tensor(angle, dtype=torch.float64)
+        return Level(a.cos(), self.spread * a.sin())
+
+    def draw(self, shape: tuple[int, ...], rng: torch.Generator) -> Draws:
+        u = torch.rand(shape[0], 4, dtype=torch.float64, generator=rng, device=rng.device)
+        eps = torch.randn(shape, generator=rng, device=rng.device)
+        drop = torch.rand(shape[0], generator=rng, device=rng.device) < self.dropout
+        return Draws(u, eps, drop)
+
+    def asked(self, batch: Batch, chance: Draws) -> tuple[Cond | None, Tensor]:
+        """The conditions of a batch and the scale of guidance `(B,)` of each example."""
+        cond = kept(batch.cond, chance.drop)
+        scale = 1 + (self.guidance - 1) * chance.u[:, 3]
+        return cond, scale if cond else torch.ones_like(scale)
+
+    def told(self, cond: Cond | None, scale: Tensor) -> dict[str, Tensor]:
+        """The conditions with the guidance, as the student hears them."""
+        return {**(cond or {}), "guidance": scale.float()}
+
+    @torch.no_grad()
+    def teach(self, x: Tensor, level: Level, cond: Cond | None, scale: Tensor) -> Tensor:
+        """The teacher's D, guided."""
+        teacher: Any = self.teacher
+        guided = cfg(scale)(teacher) if cond and self.guidance > 1 else teacher
+        return guided(x, level, cond).to(x)
+
+    def noisy(self, x0: Tensor, eps: Tensor, angle: Tensor) -> Tensor:
+        """x at an angle (eq. 1)."""
+        level = self.level(angle)
+        return like(level.alpha, x0) * x0 + like(level.sigma, x0) * eps.to(x0)
+
+    def motion(
+        self, x: Tensor, x0: Tensor, eps: Tensor, angle: Tensor, cond: Cond | None, scale: Tensor
+    ) -> Tensor:
+        """dx/da by the teacher, or without one that of the pair: `cos(a) s eps - sin(a) x0`."""
+        if self.teacher is not None:
+            return self.velocity(x, self.teach(x, self.level(angle), cond, scale), angle)
+        return like(self.spread * angle.cos(), x) * eps.to(x) - like(angle.sin(), x) * x0
+
+    def velocity(self, x: Tensor, denoised: Tensor, angle: Tensor) -> Tensor:
+        """dx/da (eq. 2)."""
+        return (like(angle.cos(), x) * x - denoised) / like(angle.sin(), x)
+
+
+def lognormal(u: Tensor, top: float, mean: float = -0.8, deviation: float = 1.6) -> Tensor:
+    """Angles with log tan(a) ~ N(mean, deviation^2), up to `top`, where what lies beyond is put:
+    the top of the path must be seen, since samples start there.
+
+    >>> [round(float(a), 3) for a in lognormal(torch.tensor([0.001, 0.5, 1 - 1e-9]), 1.5)]
+    [0.003, 0.423, 1.5]
+    """
+    normal = torch.special.ndtri(u.clamp(1e-12, 1 - 1e-12))
+    return (mean + deviation * normal).exp().atan().clamp(SMALLEST, top)

@@ -1,0 +1,56 @@
+"""What the network of a map between two levels hears besides: where it leads, and a guidance."""
+
+import copy
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from scorefield.base import BadInput, Cond
+from scorefield.nets.embed import FEATURES, Embedding, noise_features
+from scorefield.nets.init import preserve_variance, zero
+
+NUMBERS = ("there", "guidance")
+
+
+class MapEmbedding(nn.Module):
+    """An embedding that hears two numbers more of each sample.
+
+        emb(noise, cond) + V0 silu(W0 f(there) + b0) + V1 silu(W1 f(guidance) + b1)
+
+    cond["there"] `(B,)` is log(sigma/alpha) of the level that a map leads to, by default that of x:
+    no way at all. cond["guidance"] `(B,)` is the scale of the guidance that is in the map, by
+    default 1. V0 and V1 start at zero, so that a network begins as what it was without.
+    """
+
+    def __init__(self, inner: Embedding) -> None:
+        super().__init__()
+        width = inner.leave.out_features
+        self.inner = inner
+        self.enter = nn.ModuleList(preserve_variance(nn.Linear(FEATURES, width)) for _ in NUMBERS)
+        self.leave = nn.ModuleList(zero(nn.Linear(width, width, bias=False)) for _ in NUMBERS)
+
+    def forward(self, noise: Tensor, cond: Cond | None) -> Tensor:
+        given = cond or {}
+        rest = {key: leaf for key, leaf in given.items() if key not in NUMBERS}
+        emb = self.inner(noise, rest or None)
+        usual = {"there": noise, "guidance": torch.ones_like(noise)}
+        for key, enter, leave in zip(NUMBERS, self.enter, self.leave):
+            u = given.get(key, usual[key])
+            if u.shape != noise.shape:
+                raise BadInput(
+                    f"condition '{key}' has shape {tuple(u.shape)}, not {tuple(noise.shape)}.",
+                    "Give one number for each sample of x.",
+                )
+            features = noise_features(u, self.inner.frequencies).to(emb.dtype)
+            emb = emb + leave(F.silu(enter(features)))
+        return emb
+
+
+def as_map(net: Any) -> Any:
+    """A copy of a network of ours that hears NUMBERS too, and at first computes what it did."""
+    student = copy.deepcopy(net).requires_grad_(True)
+    if not isinstance(student.embedding, MapEmbedding):
+        student.embedding = MapEmbedding(student.embedding)
+    return student

@@ -1,0 +1,143 @@
+"""The settings of a run, typed; help and recipes need no more."""
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from scorefield import catalogue, data
+from scorefield.base.errors import BadInput
+from scorefield.catalogue.plugins import plugins
+from scorefield.catalogue.spec import Spec, build, options, parsed
+from scorefield.train.settings import Training
+
+if TYPE_CHECKING:
+    from scorefield.data import Data
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which data."""
+
+    name: str = "digits"
+    """A registered set, a folder of pictures, or an .npz or .npy file."""
+    path: str | None = None
+    """Where it is, for sets that are not embedded."""
+    size: int | None = None
+    """Pixels of a side to shrink and crop pictures to."""
+    channels: int | None = None
+    """1 for grey or 3 for colour, where the set leaves a choice."""
+    flip: bool = False
+    """Flip training pictures left to right, half of them at random. The model is not told which, so
+    it makes both: not for what has a left and a right, such as text."""
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """What the network learns."""
+
+    kind: str = "regression"
+    """regression; sliced (from noisy data alone); hybrid (learns the reverse variance too, on
+    schedule ddpm); variational (trains the schedule, on schedule learned)."""
+    schedule: str = "cosine"
+    """The forward process (scorefield catalogue schedules)."""
+    cleanest: float | None = None
+    """Schedule learned: logsnr of its cleanest level; None is 13.3, that of data of 256 levels."""
+    view: str = "edm"
+    """What the network predicts: x0, eps, score, v, flow or edm."""
+    weight: str = "edm"
+    """Weight of each noise level (scorefield catalogue weights)."""
+    times: str = "auto"
+    """Which noise levels are trained how often (scorefield catalogue times); auto is covering, but
+    antithetic for variational, and lognormal where pure noise says nothing: eps, score, sliced."""
+    dropout: float = 0.1
+    """Share of samples that learn without their condition (for guidance)."""
+
+    @property
+    def law(self) -> str:
+        """The law of times, "auto" resolved.
+
+        >>> ObjectiveConfig().law, ObjectiveConfig(view="eps").law
+        ('covering', 'lognormal')
+        """
+        if self.times != "auto":
+            return self.times
+        kind = parsed(self.kind).name
+        if kind == "variational":
+            return "antithetic"
+        undefined = self.view in ("eps", "score") or kind == "sliced"
+        return "lognormal" if undefined else "covering"
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """How samples are made unless asked otherwise."""
+
+    solver: str = "arc"
+    """Solver (scorefield catalogue solvers)."""
+    steps: int = 20
+    """Solver steps."""
+    grid: str = "vp-closing"
+    """Which noise levels the steps visit (scorefield catalogue grids)."""
+    guidance: float = 1.0
+    """Scale of classifier-free guidance; 1 is the plain conditional model."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run. `config.json` in the run folder holds it, resolved."""
+
+    training: Annotated[Training, tyro.conf.arg(name="")] = field(default_factory=Training)
+    data: DataConfig = field(default_factory=DataConfig)
+    net: str = "auto:width=32,multipliers=1-2,blocks=2"
+    """Network and its options (scorefield catalogue networks); auto takes a unet for pictures and
+    an mlp for vectors, and of the options those that it has. One option: --net.width 64."""
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    sample: SampleConfig = field(default_factory=SampleConfig)
+    init: str | None = None
+    """Run folder whose averaged weights this one begins with, of the same network and shape."""
+
+    def load_data(self) -> "Data":
+        """The data set that the run trains on."""
+        read = self._read_data()
+        if not self.data.flip:
+            return read
+        if not read.is_image:
+            raise BadInput(
+                f"`data.flip` is of pictures, and {read.name} has vectors.", "Leave it out."
+            )
+        return replace(read, flip=True)
+
+    def _read_data(self) -> "Data":
+        d = self.data
+        kind, colon, _ = d.name.partition(":")
+        ours = kind in catalogue.datasets
+        if (ours and colon) or (not ours and kind in plugins("datasets")):
+            spec = parsed(d.name)
+            said = {"path": d.path, "size": d.size, "channels": d.channels}
+            said = {key: str(value) for key, value in said.items() if value is not None}
+            spec = spec._replace(options={**spec.options, **said})
+            return build("datasets", spec, seed=self.training.seed)
+        return data.load(
+            d.name, path=d.path, size=d.size, channels=d.channels, seed=self.training.seed
+        )
+
+
+def changed(net: str, key: str, text: str) -> str:
+    """The network's spec with another option, or of another `name` with the options that it has.
+
+    >>> changed("unet:width=64,norms=1,blocks=2", "name", "dit"), changed("auto", "width", "8")
+    ('dit:width=64,depth=2', 'auto:width=8')
+    """
+    name, values, said = parsed(net)
+    said = dict(said)
+    if key == "name":
+        name = text
+    else:
+        said[key] = text
+    if name == "dit" and "blocks" in said:
+        said["depth"] = said.pop("blocks")
+    if key == "name" and name != "auto":
+        has = {option.name for option in options("networks", name)}
+        said = {key: text for key, text in said.items() if key in has}
+    return str(Spec(name, values, said))

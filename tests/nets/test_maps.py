@@ -1,0 +1,60 @@
+"""What the network of a map hears besides: at first nothing changes, then each number counts."""
+
+import pytest
+import torch
+
+from scorefield.nets import MLP, DiT, UNet
+from scorefield.nets.maps import as_map
+from tests.refusal import refused
+
+SHAPE = (1, 8, 8)
+NETS = {
+    "mlp": lambda: MLP((3,), width=16, blocks=1, classes=2),
+    "unet": lambda: UNet(SHAPE, width=8, multipliers=(1,), blocks=1, classes=2),
+    "dit": lambda: DiT(SHAPE, width=16, depth=1, heads=2, classes=2),
+}
+
+
+def rough(net):
+    """Weights that are all drawn anew, so that nothing is zero by chance of initialisation."""
+    rng = torch.Generator().manual_seed(0)
+    for weight in net.parameters():
+        weight.data = 0.2 * torch.randn(weight.shape, generator=rng)
+    return net
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_map_begins_as_the_network_it_was(name):
+    net = rough(NETS[name]())
+    student = as_map(net)
+    x, noise = torch.randn(4, *net.shape), torch.randn(4)
+    label, numbers = {"label": torch.tensor([0, 1, 0, 1])}, {"there": noise - 1}
+    for cond in (None, label):
+        for more in ({}, numbers, {**numbers, "guidance": 2 * torch.ones(4)}):
+            given = {**(cond or {}), **more}
+            assert torch.equal(student(x, noise, given or None), net(x, noise, cond))
+    net.embedding.enter.weight.data.zero_()
+    assert not torch.equal(student(x, noise, None), net(x, noise, None))  # a copy
+
+
+@pytest.mark.parametrize("key", ["there", "guidance"])
+def test_each_number_counts_sample_by_sample(key):
+    student = rough(as_map(NETS["mlp"]()))
+    x, noise, own = torch.randn(1, 3).expand(4, 3), torch.zeros(4), torch.tensor([0.0, 0, 1, 2])
+    out = student(x, noise, {key: own})
+    assert torch.equal(out[0], out[1])
+    assert len(out[1:].unique(dim=0)) == 3
+    usual = student(x, noise, None)
+    assert torch.equal(usual[0], student(x, noise, {key: own * 0 + (key == "guidance")})[0])
+
+
+def test_a_map_of_a_map_is_as_large():
+    once = as_map(NETS["mlp"]())
+    assert once.state_dict().keys() == as_map(once).state_dict().keys()
+
+
+def test_one_number_for_all_is_refused():
+    student = as_map(NETS["mlp"]())
+    refused(
+        "'there' has shape", student, torch.randn(2, 3), torch.zeros(2), {"there": torch.zeros(1)}
+    )
