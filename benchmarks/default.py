@@ -7,7 +7,7 @@ ends, ours in clean data. At each count of calls, which the denoiser counts, a m
 found with hindsight. "Never worse than DDIM": ours on the same grid.
 
     python -m benchmarks.default --peer azula=.../python --peer diffusers=.../python
-    SCOREFIELD_PEERS="azula=.../python" make bench-default
+    SCOREFIELD_PEERS="azula=.../python" make bench-solvers
 """
 
 import argparse

@@ -32,6 +32,7 @@ def load() -> Any:
     for name in ("torchdiffeq", "torchsde"):
         if find_spec(name) is None:  # of log-likelihoods and of noise, which are not measured
             sys.modules[name] = ModuleType(name)
+            sys.modules[name].odeint = None  # type: ignore[attr-defined]
     from k_diffusion import sampling  # type: ignore[import-not-found]
 
     return sampling

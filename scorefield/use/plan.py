@@ -80,7 +80,7 @@ def plan_of(
     """
     schedule = schedule_of(denoiser)
     own = grid if isinstance(grid, FittedGrid) else DEFAULT
-    unit = unit_of(grid, denoiser.sigma_data)
+    unit = unit_of(grid, getattr(denoiser, "sigma_data", 1.0))
     method = build_solver(solver or own.solver, unit)
     steps = own.steps if steps is None else steps
     levels, method = build_grid(grid, schedule, steps, method, start)
