@@ -6,9 +6,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
-import torch
-from torch import nn
-
 from scorefield.base import BadInput
 from scorefield.data import Data
 from scorefield.objective import Task, Turn
