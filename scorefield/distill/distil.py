@@ -111,7 +111,7 @@ def student_of(
     if data is not None and data.shape != tuple(shape):
         raise BadInput(f"the data's shape is {data.shape}, not {shape}.", "Give the data's shape.")
     if isinstance(teacher, Denoiser):
-        net = teacher.net if net is None else net
+        net = cast(nn.Module, teacher.net) if net is None else net
         about = teacher.view, teacher.sigma_data, teacher.scaling, teacher.classes
     elif data is None:
         raise BadInput("the deviation of what is learned is not known.", "Give data.")

@@ -121,8 +121,9 @@ class Student(Task[Denoiser]):
         return cond, scale if cond else torch.ones_like(scale)
 
     def told(self, cond: Cond | None, scale: Tensor) -> dict[str, Tensor]:
-        """The conditions with the guidance, as the student hears them."""
-        return {**(cond or {}), "guidance": scale.float()}
+        """The conditions with the guidance, if any is learned, as the student hears them."""
+        heard = dict(cond or {})
+        return {**heard, "guidance": scale.float()} if self.guidance > 1 else heard
 
     @torch.no_grad()
     def teach(self, x: Tensor, level: Level, cond: Cond | None, scale: Tensor) -> Tensor:
