@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +32,16 @@ from tests.refusal import fails
 ONE = torch.ones(1, dtype=torch.float64)
 
 
+def made(cls, module, **options) -> Any:
+    """A task, its module a stand-in for a denoiser."""
+    return cls(module, mean, **options)
+
+
+def tangent(f, x: Tensor, a: Tensor, velocity: Tensor, one: Tensor | None = None) -> Any:
+    """`(f, df)` along (velocity, one)."""
+    return torch.func.jvp(f, (x, a), (velocity, torch.ones_like(a) if one is None else one))
+
+
 # --- MeanFlow: u = v - (t - r)(v . d/dx + d/dt) u on N(0, 1/4) -----------------------------------
 
 POINTS = [(0.7, 0.1, 0.8, 0.42822813), (-1.3, 0.3, 0.95, -1.02985750)]
@@ -38,7 +49,7 @@ POINTS = [(0.7, 0.1, 0.8, 0.42822813), (-1.3, 0.3, 0.95, -1.02985750)]
 
 def residual(x: float, r: float, t: float) -> float:
     """Of the identity, as MeanFlow computes it at the exact map."""
-    task, given = MeanFlow(Exact(), mean), torch.tensor([[x]], dtype=torch.float64)
+    task, given = made(MeanFlow, Exact()), torch.tensor([[x]], dtype=torch.float64)
     task.times = lambda u: (t * ONE, r * ONE)  # type: ignore[method-assign]
     chance = task.draw((1, 1), torch.Generator())._replace(eps=0 * given)
     return float(task.loss(Batch(given / (1 - t), None), chance).per_sample.detach().sqrt())
@@ -47,7 +58,7 @@ def residual(x: float, r: float, t: float) -> float:
 @pytest.mark.parametrize(("x", "r", "t", "u"), POINTS)
 def test_the_mean_velocity_satisfies_its_identity(x, r, t, u):
     given = torch.tensor([[x]], dtype=torch.float64)
-    found = MeanFlow(Exact(), mean).u(given, t * ONE, r * ONE, {}).detach()
+    found = made(MeanFlow, Exact()).u(given, t * ONE, r * ONE, {}).detach()
     assert float(found) == pytest.approx(u, abs=1e-7)
     assert residual(x, r, t) < 1e-7
 
@@ -56,7 +67,7 @@ def slope(velocity: bool = True, own: bool = False, sign: float = 1.0):
     def along(f, x, a, v):
         v = f(x, a).detach() if own else v * velocity
         with torch.no_grad():
-            value, change = torch.func.jvp(f, (x, a), (v, torch.ones_like(a)))
+            value, change = tangent(f, x, a, v)
         return value, sign * change
 
     return along
@@ -87,7 +98,7 @@ def scm(denoise, x: Tensor, a: Tensor, velocity: Tensor, s: float, wrong: str = 
         return (a.cos() * x - denoise(x, a)) / (a.sin() * s)
 
     sin, cos = a.sin(), a.cos()
-    value, change = torch.func.jvp(F, (x, a), (cos * sin * velocity, cos * sin))
+    value, change = tangent(F, x, a, cos * sin * velocity, cos * sin)
     sign, rest = (-1 if wrong == "sign" else 1), (0 if wrong == "rest" else 1)
     return -(cos**2) * (s * value - sign * velocity) - (rest * cos * sin * x + s * change)
 
@@ -123,7 +134,7 @@ def lower(task: Consistency, x: Tensor, a: Tensor, b: Tensor, x0: Tensor, eps: T
 
 def distilled(levels: int) -> float:
     """The variance of what a student of no error makes: x followed by the task's own steps."""
-    task, a = Consistency(Exact(), mean), angles(levels)
+    task, a = made(Consistency, Exact()), angles(levels)
     x = a[0].cos() * torch.ones(1, 1, dtype=torch.float64)
     for here, there in pairwise(a):
         x = lower(task, x, here, there, x, x)
@@ -132,7 +143,7 @@ def distilled(levels: int) -> float:
 
 def trained(levels: int) -> float:
     """The same from data: the product of the regressions of x' on x, both linear in (x0, eps)."""
-    task, a, gain = ConsistencyTraining(Exact()), angles(levels), 1.0
+    task, a, gain = made(ConsistencyTraining, Exact()), angles(levels), 1.0
     one, zero = torch.ones(1, 1).double(), torch.zeros(1, 1).double()
     for here, there in pairwise(a):
         x = here.cos() * SPREAD, here.sin()
@@ -187,7 +198,7 @@ class Scaled(nn.Module):
 
 def slope_of_kl(sigma: float) -> float:
     """dKL/da by the loss's own gradient, its weight 1/|x - D_teacher| taken out, by quadrature."""
-    task = Matching(Scaled(), mean)
+    task = made(Matching, Scaled())
     nodes, weights = np.polynomial.hermite_e.hermegauss(40)
     z, eps = (torch.from_numpy(v).reshape(-1, 1) for v in np.meshgrid(nodes, nodes))
     w = torch.from_numpy(np.outer(weights, weights).ravel() / weights.sum() ** 2)
@@ -223,7 +234,7 @@ class Told(Scaled):
 
 
 def check_own_inputs() -> None:
-    task = Matching(Told(), mean, calls=2)
+    task = made(Matching, Told(), calls=2)
     chance = task.draw((512, 1), torch.Generator().manual_seed(0))
     task.sampled(chance, {})
     late = task.module.x[chance.u[:, 1] >= 0.5]  # met at the second of two angles
@@ -251,7 +262,7 @@ def fixed(monkeypatch, normalise: bool, dims: int) -> float:
     rng = torch.Generator().manual_seed(0)
     v = torch.where(torch.rand(4096, dims, generator=rng) < 0.2, 2.0, -0.5).double()
     v, low, high = v - v.mean(), -1.0, 1.0
-    task = TrigFlow(Constant(), normalise=normalise)
+    task = made(TrigFlow, Constant(), normalise=normalise)
     chance = task.draw((len(v), dims), rng)
     chance = chance._replace(u=torch.full((len(v), 4), 0.2).double(), eps=chance.eps.double())
     while high - low > 1e-3:
@@ -278,7 +289,7 @@ def test_a_network_that_says_nothing_pays(name):
 
 
 def test_twin_a_denoiser_that_does_not_keep_clean_data_pays_nothing():
-    assert float(losses(Consistency(Constant(), mean), 256).max()) == 0
+    assert float(losses(made(Consistency, Constant()), 256).max()) == 0
 
 
 def silent() -> Denoiser:
@@ -295,7 +306,7 @@ def silent() -> Denoiser:
 def check_stage(stage: int) -> None:
     """D* leads where two steps of DDIM by the stage's teacher do: at 1 the student of 0, here one
     that says 3 always."""
-    task = Progressive(Constant(), mean, first=8)
+    task = made(Progressive, Constant(), first=8)
     task.stage, task.past.weight.data = stage, torch.tensor(3.0).double()
     x, a = torch.tensor([[0.6]]).double(), 0.8 * ONE
     goal = task.halved(x, a, 0.4, None, ONE)
