@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.distilled import ring
+from benchmarks.distilled.net import Plain
 from scorefield.base import CLEAN, Seeded, Zero
 from scorefield.base.level import join
 from scorefield.denoise import Denoiser
 from scorefield.distill import distil, task_of
-from scorefield.nets import MLP
 from scorefield.solve import Jump, sample
 
 TRIAL = 60
@@ -30,7 +30,7 @@ class Entry(NamedTuple):
     is_map: bool = True
     options: Mapping[str, Any] = {}
     training: Mapping[str, Any] = {}
-    width: int = 64
+    width: int = 128
 
 
 def learned(entry: Entry, seconds: float, seed: int = 0) -> tuple[Denoiser, int, float]:
@@ -47,7 +47,7 @@ def learned(entry: Entry, seconds: float, seed: int = 0) -> tuple[Denoiser, int,
         return distil(
             partial(task_of(entry.method), **entry.options), ring.DATA if entry.taught else None,
             shape=(2,), schedule=ring.SCHEDULE, data=ring.DATA.sample(2**18, seed),
-            net=MLP((2,), width=entry.width, blocks=3), images=steps * settings["batch"],
+            net=Plain(entry.width), images=steps * settings["batch"],
             watch=lambda *_: clock.append(time.process_time()), **settings,
         )  # fmt: skip
 

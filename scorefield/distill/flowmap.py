@@ -51,7 +51,7 @@ class MeanFlow(Student):
                 v = w = (x - self.teach(x, level, cond, scale)) / sigma
             else:
                 v, w = chance.eps - batch.x0, self.u(x, t, t, heard)
-        _, slope = along(lambda x, t: self.u(x, t, r, heard), x, t, w)
+        slope = along(lambda x, t: self.u(x, t, r, heard), x, t, w, t * (1 - t))
         error = self.u(x, t, r, heard) + like(t - r, x) * slope - v
         return Loss(error.square().flatten(1).mean(1), level.logsnr, {})
 

@@ -11,7 +11,8 @@ A student learns there, and is sampled on any schedule.
 
 import copy
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -82,10 +83,14 @@ class Student(Task[Denoiser]):
     def after(self, step: int) -> None:
         self.done = step / self.steps
         if self.target is not None:
+            own, weights = self._both
             with torch.no_grad():
-                pairs = zip(self.target.parameters(), self.module.parameters())
-                for own, weight in pairs:
-                    own.lerp_(weight, 1 - self.decay)
+                torch._foreach_lerp_(own, weights, 1 - self.decay)  # type: ignore[attr-defined]
+
+    @cached_property
+    def _both(self) -> tuple[list[Tensor], list[Tensor]]:
+        """The weights of target and student, listed: a walk over modules takes longer."""
+        return [*cast(Denoiser, self.target).parameters()], [*self.module.parameters()]
 
     def memory(self) -> dict[str, Tensor]:
         kept = {} if self.target is None else self.target.state_dict()
