@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.distilled import ring
-from benchmarks.distilled.net import Plain
 from scorefield.base import CLEAN, Seeded, Zero
 from scorefield.base.level import join
 from scorefield.denoise import Denoiser
 from scorefield.distill import distil, task_of
+from scorefield.nets import MLP
 from scorefield.solve import Jump, sample
 
 TRIAL = 60
@@ -30,7 +30,23 @@ class Entry(NamedTuple):
     is_map: bool = True
     options: Mapping[str, Any] = {}
     training: Mapping[str, Any] = {}
-    width: int = 128
+    width: int = 64
+
+
+FAST = {"lr": 2e-3}
+ENTRIES: Mapping[str, Entry] = {
+    "knowledge": Entry("knowledge", True, (1,), training=FAST),
+    "consistency": Entry("consistency", True, (1, 2), False, {"wide": 0.4, "narrow": 0.1}, FAST),
+    "meanflow-taught": Entry("meanflow", True, (1, 2, 4), options={"same": 0.1}, training=FAST),
+    "consistency-training": Entry("consistency-training", False, (1, 2), False, training=FAST),
+    "progressive": Entry("progressive", True, (1,), training=FAST),
+    "meanflow": Entry("meanflow", False, (1, 2, 4), training=FAST),
+    "trigflow": Entry("trigflow", False, (1, 2), False, training=FAST),
+    "shortcut": Entry("shortcut", False, (1, 2, 4), training=FAST),
+    "operator": Entry("operator", True, (1, 2, 4), training=FAST),
+    "dmd": Entry("dmd", True, (1,), False, training={"lr": 5e-4}),
+}
+"""By name, those of one method apart by whether it is taught."""
 
 
 def learned(entry: Entry, seconds: float, seed: int = 0) -> tuple[Denoiser, int, float]:
@@ -47,7 +63,7 @@ def learned(entry: Entry, seconds: float, seed: int = 0) -> tuple[Denoiser, int,
         return distil(
             partial(task_of(entry.method), **entry.options), ring.DATA if entry.taught else None,
             shape=(2,), schedule=ring.SCHEDULE, data=ring.DATA.sample(2**18, seed),
-            net=Plain(entry.width), images=steps * settings["batch"],
+            net=MLP((2,), width=entry.width, blocks=3), images=steps * settings["batch"],
             watch=lambda *_: clock.append(time.process_time()), **settings,
         )  # fmt: skip
 

@@ -10,6 +10,7 @@ A student learns there, and is sampled on any schedule.
 """
 
 import copy
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, cast
@@ -22,9 +23,14 @@ from scorefield.denoise import Denoiser
 from scorefield.guide import cfg
 from scorefield.objective import Batch, Task
 from scorefield.objective.loss import kept
+from scorefield.solve.jump import FARTHEST
 
 SMALLEST = 1e-3
 """The angle from which the flow is not followed: nearer to data x is x0."""
+
+
+TOP = 0.1
+"""The part of draws that is at the top of the path."""
 
 
 class Draws(NamedTuple):
@@ -74,7 +80,7 @@ class Student(Task[Denoiser]):
             raise BadInput("the student has no schedule.", "Give Denoiser(schedule=...).")
         with torch.no_grad():
             first = self.module.schedule(torch.ones((), dtype=torch.float64))
-        self.top = float(torch.atan2(first.sigma, self.spread * first.alpha))
+        self.top = math.atan(min(float(first.ratio), math.exp(FARTHEST)) / self.spread)
 
     def trailing(self) -> Denoiser:
         """A copy of the student, to be its `target`."""
@@ -155,12 +161,13 @@ class Student(Task[Denoiser]):
         return (like(angle.cos(), x) * x - denoised) / like(angle.sin(), x)
 
 
-def lognormal(u: Tensor, top: float, mean: float = -0.8, deviation: float = 1.6) -> Tensor:
-    """Angles with log tan(a) ~ N(mean, deviation^2), up to `top`, where what lies beyond is put:
-    the top of the path must be seen, since samples start there.
+def lognormal(u: Tensor, top: float, mean: float = -0.4, deviation: float = 1.6) -> Tensor:
+    """Angles with log tan(a) ~ N(mean, deviation^2), up to `top`, where a tenth of them is put: all
+    samples start there, which few draws would see.
 
-    >>> [round(float(a), 3) for a in lognormal(torch.tensor([0.001, 0.5, 1 - 1e-9]), 1.5)]
-    [0.003, 0.423, 1.5]
+    >>> [round(float(a), 3) for a in lognormal(torch.tensor([0.05, 0.101, 0.55, 0.9999]), 1.5)]
+    [1.5, 0.005, 0.591, 1.5]
     """
-    normal = torch.special.ndtri(u.clamp(1e-12, 1 - 1e-12))
-    return (mean + deviation * normal).exp().atan().clamp(SMALLEST, top)
+    normal = torch.special.ndtri(((u - TOP) / (1 - TOP)).clamp(1e-12, 1 - 1e-12))
+    angle = (mean + deviation * normal).exp().atan().clamp(SMALLEST, top)
+    return torch.where(u < TOP, top, angle)

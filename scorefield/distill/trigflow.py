@@ -1,5 +1,6 @@
 """Consistency in the limit of no gap (sCM), by the slope of the student along the flow."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,23 +14,25 @@ from scorefield.objective import Batch, Loss
 
 @torch.no_grad()
 def along(
-    f: Callable[[Tensor, Tensor], Tensor], x: Tensor, angle: Tensor, velocity: Tensor, unit: Tensor
-) -> Tensor:
+    f: Callable[[Tensor, Tensor], Tensor], x: Tensor, time: Tensor, velocity: Tensor,
+    unit: Tensor, top: float = math.inf,
+) -> Tensor:  # fmt: skip
     """df/da of f(x, a) along a way through x: `(velocity . d/dx + d/da) f`, in float32 at least.
 
         df/da = (f(x + h velocity, a + h) - f(x - h velocity, a - h)) / 2h + O(h^2)
 
-    h is `unit` times the cube root of what numbers of x round by, where both errors are one. unit
-    is da of one unit of log(sigma/alpha), in which networks hear the level. The two passes, which
-    share their dropout, cost less than one in forward mode, and work with every network.
+    h is `unit`, over which f changes, times the cube root of what numbers of x round by, where both
+    errors are one; no a is above `top`, where the two points move down. The two passes, which share
+    their dropout, cost less than one in forward mode, and work with every network.
     """
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     h = torch.finfo(x.dtype).eps ** (1 / 3) * unit
-    step = like(h, x) * velocity
+    up = torch.minimum(h, top - time)
+    down = up - 2 * h
     with torch.autocast(x.device.type, enabled=False):
         with torch.random.fork_rng([x.device] if x.is_cuda else []):
-            ahead = f(x + step, angle + h)
-        return (ahead - f(x - step, angle - h)) / like(2 * h, x)
+            ahead = f(x + like(up, x) * velocity, time + up)
+        return (ahead - f(x + like(down, x) * velocity, time + down)) / like(2 * h, x)
 
 
 @dataclass(eq=False)

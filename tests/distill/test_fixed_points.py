@@ -90,9 +90,9 @@ def wrong_tangent(change):
     """`along` with another tangent (velocity, 1)."""
     right = trigflow.along
 
-    def along(f, x, angle, velocity, unit):
+    def along(f, x, angle, velocity, *unit):
         velocity, one = change(velocity)
-        return right(lambda x, a: f(x, angle + one * (a - angle)), x, angle, velocity, unit)
+        return right(lambda x, a: f(x, angle + one * (a - angle)), x, angle, velocity, *unit)
 
     return along
 

@@ -23,6 +23,7 @@ from scorefield.distill import (
     flowmap,
     trigflow,
 )
+from scorefield.nets import UNet
 from scorefield.objective import Batch
 from scorefield.process import Flow
 from scorefield.solve import DDIM
@@ -62,8 +63,8 @@ def test_the_mean_velocity_satisfies_its_identity(x, r, t, u):
 def slope(velocity: bool = True, own: bool = False, sign: float = 1.0):
     right = flowmap.along
 
-    def along(f, x, a, v, unit):
-        return sign * right(f, x, a, f(x, a).detach() if own else v * velocity, unit)
+    def along(f, x, a, v, *unit):
+        return sign * right(f, x, a, f(x, a).detach() if own else v * velocity, *unit)
 
     return along
 
@@ -187,7 +188,7 @@ class Scaled(nn.Module):
 
     def forward(self, x: Tensor, level: Level, cond=None) -> Tensor:
         alpha, sigma = level.like(x)
-        return torch.where(alpha < 1e-6, self.a * x / sigma, self.a**2 * alpha * x / (
+        return torch.where(alpha < 1e-3, self.a * x / sigma, self.a**2 * alpha * x / (
             alpha**2 * self.a**2 + sigma**2))  # fmt: skip
 
 
@@ -326,3 +327,14 @@ def test_each_stage_learns_from_its_own_teacher(monkeypatch):
 
     monkeypatch.setattr(Progressive, "halved", first)
     fails("", check_stage, 1)
+
+
+def test_the_slope_is_of_one_network_with_its_dropout():
+    """Pictures, whose group norms have no forward mode; a way that stands still has no slope."""
+    net = UNet((1, 8, 8), width=8, multipliers=(1,), blocks=1, dropout=0.5).train()
+    for weight in net.parameters():
+        weight.data = 0.3 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+    x, a = torch.ones(4, 1, 8, 8), torch.ones(4)
+    f = lambda x, a: net(x, 0 * a.float())  # noqa: E731
+    assert not torch.equal(f(x, a), f(x, a))
+    assert not trigflow.along(f, x, a, 0 * x, a).any()
