@@ -36,7 +36,7 @@ class Entry(NamedTuple):
 FAST = {"lr": 2e-3}
 ENTRIES: Mapping[str, Entry] = {
     "knowledge": Entry("knowledge", True, (1,), training=FAST),
-    "consistency": Entry("consistency", True, (1, 2), False, {"wide": 0.4, "narrow": 0.1}, FAST),
+    "consistency": Entry("consistency", True, (1, 2), False, training=FAST),
     "meanflow-taught": Entry("meanflow", True, (1, 2, 4), options={"same": 0.1}, training=FAST),
     "consistency-training": Entry("consistency-training", False, (1, 2), False, training=FAST),
     "progressive": Entry("progressive", True, (1,), training=FAST),

@@ -121,10 +121,12 @@ def student_of(
         if net is None and len(shape) == 1:
             net = MLP(shape, width=128, blocks=3, classes=len(data.classes) or None)
     if not hasattr(net, "embedding"):
-        named = (
-            f"the network is {type(net).__name__}, which" if net else "there is no network; none"
+        raise BadInput(
+            f"{type(net).__name__} cannot hear where a map leads."
+            if net
+            else f"there is no network for {tuple(shape)}.",
+            "Give net, a network of this package.",
         )
-        raise BadInput(f"{named} cannot hear where a map leads.", "Give a network of this package.")
     view, spread, scaling, classes = about
     return Denoiser(
         as_map(net), view, spread, schedule=schedule, shape=tuple(shape), scaling=scaling,

@@ -35,6 +35,7 @@ class MeanFlow(Student):
 
     same: float = 0.5
     taught = False
+    limit = 4.0
 
     def u(self, x: Tensor, t: Tensor, r: Tensor, heard: dict[str, Tensor]) -> Tensor:
         """The mean velocity from t down to r."""

@@ -21,6 +21,7 @@ from torch import Tensor
 from scorefield.base import BadInput, Cond, Denoise, Level, like
 from scorefield.denoise import Denoiser
 from scorefield.guide import cfg
+from scorefield.nets.maps import MapEmbedding
 from scorefield.objective import Batch, Task
 from scorefield.objective.loss import kept
 from scorefield.solve.jump import FARTHEST
@@ -68,6 +69,8 @@ class Student(Task[Denoiser]):
     """Whether it needs a teacher."""
     shown: ClassVar[bool] = True
     """Whether it needs data."""
+    limit: ClassVar[float] = math.inf
+    """Of what its network hears of the noise (`MapEmbedding`)."""
     plan: ClassVar[str] = "jump/1"
     """How its student is sampled unless it is said."""
 
@@ -78,6 +81,9 @@ class Student(Task[Denoiser]):
             raise BadInput(f"{type(self).__name__} has no teacher.", "Give one.")
         if self.module.schedule is None:
             raise BadInput("the student has no schedule.", "Give Denoiser(schedule=...).")
+        for part in self.module.modules():
+            if isinstance(part, MapEmbedding):
+                part.limit.fill_(self.limit)
         with torch.no_grad():
             first = self.module.schedule(torch.ones((), dtype=torch.float64))
         self.top = math.atan(min(float(first.ratio), math.exp(FARTHEST)) / self.spread)

@@ -49,6 +49,7 @@ class TrigFlow(Student):
 
     normalise: bool = False
     taught = False
+    limit = 4.0
     plan = "jump:fresh=1/2"
 
     def loss(self, batch: Batch, chance: Draws) -> Loss:
