@@ -68,7 +68,7 @@ def distil(
     exact = getattr(teacher, "__self__", teacher)
     if data is None and hasattr(exact, "sample"):
         data = exact.sample(DRAWN, settings.seed)
-    data = _as_data(data) if isinstance(data, Tensor) else data
+    data = as_data(data) if isinstance(data, Tensor) else data
     with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global state
         torch.default_generator.manual_seed(settings.seed)
         module = student_of(teacher, shape, schedule, data, net)
@@ -138,7 +138,7 @@ def _said(teacher: Denoiser) -> tuple[Any, ...]:
     return teacher.shape, teacher.schedule, teacher.classes
 
 
-def _as_data(x0: Tensor) -> Data:
+def as_data(x0: Tensor) -> Data:
     """A data set of x0 in model units, nothing held out."""
     x0 = x0.float()
     return Data("given", Split(x0, {}), Split(x0[:1], {}), (), Scaling((0.0,), (1.0,)))

@@ -1,6 +1,7 @@
 """One call for every method: from exact teachers, data, networks, and students of students."""
 
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ FEW = {"knowledge": partial(Knowledge, pairs=64)}
 SMALL = {"shape": (2,), "schedule": VP(), "images": 32, "batch": 16}
 
 
-def small(method, teacher=DATA, **more) -> Denoiser:
+def small(method, teacher: Any = DATA, **more) -> Denoiser:
     net = MLP((2,), width=8, blocks=1)
     return distil(method, teacher, **{"net": net, **SMALL, **more})
 
