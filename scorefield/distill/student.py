@@ -93,7 +93,7 @@ class Student(Task[Denoiser]):
         return copy.deepcopy(self.module).requires_grad_(False)
 
     def after(self, step: int) -> None:
-        self.done = step / self.steps
+        self.done = min(1.0, step / self.steps)
         if self.target is not None:
             own, weights = self._both
             with torch.no_grad():
