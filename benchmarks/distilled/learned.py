@@ -13,7 +13,6 @@ from scorefield.base import CLEAN, Seeded, Zero
 from scorefield.base.level import join
 from scorefield.denoise import Denoiser
 from scorefield.distill import distil, task_of
-from scorefield.nets import MLP
 from scorefield.solve import Jump, sample
 
 TRIAL = 60
@@ -22,7 +21,7 @@ TRIAL = 60
 
 class Entry(NamedTuple):
     """A method as it is run: whether the exact teacher teaches it, steps at which it is judged,
-    whether those are a map's; options of the method, settings of training, and of the network."""
+    whether those are a map's; options of the method, and settings of training."""
 
     method: str
     taught: bool
@@ -30,7 +29,6 @@ class Entry(NamedTuple):
     is_map: bool = True
     options: Mapping[str, Any] = {}
     training: Mapping[str, Any] = {}
-    width: int = 64
 
 
 FAST = {"lr": 2e-3}
@@ -58,12 +56,11 @@ def learned(entry: Entry, seconds: float, seed: int = 0) -> tuple[Denoiser, int,
 
     def once(steps: int) -> Denoiser:
         clock.clear()
-        torch.manual_seed(seed)
-        settings = {"batch": 1024, "ema": 0.999, "seed": seed, **entry.training}
+        settings = {"batch": 512, "ema": 0.999, "seed": seed, **entry.training}
         return distil(
             partial(task_of(entry.method), **entry.options), ring.DATA if entry.taught else None,
             shape=(2,), schedule=ring.SCHEDULE, data=ring.DATA.sample(2**18, seed),
-            net=MLP((2,), width=entry.width, blocks=3), images=steps * settings["batch"],
+            images=steps * settings["batch"],
             watch=lambda *_: clock.append(time.process_time()), **settings,
         )  # fmt: skip
 

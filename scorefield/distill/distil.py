@@ -119,7 +119,7 @@ def student_of(
         x0, _ = data.batch(data.train, torch.arange(min(len(data.train), 4096)))
         about = "edm", float(x0.std()), data.scaling, data.classes
         if net is None and len(shape) == 1:
-            net = MLP(shape, width=128, blocks=3, classes=len(data.classes) or None)
+            net = fresh(shape, len(data.classes))
     if not hasattr(net, "embedding"):
         raise BadInput(
             f"{type(net).__name__} cannot hear where a map leads."
@@ -132,6 +132,15 @@ def student_of(
         as_map(net), view, spread, schedule=schedule, shape=tuple(shape), scaling=scaling,
         classes=classes,
     )  # fmt: skip
+
+
+def fresh(shape: tuple[int, ...], classes: int = 0, width: int = 64) -> MLP:
+    """The network of a student of vectors that begins with nothing. It hears the level by waves
+    four times as long as a denoiser's: a map changes little from level to level, and what is
+    learned at one is to hold at the next."""
+    net = MLP(shape, width=width, blocks=3, classes=classes or None)
+    net.embedding.frequencies /= 4
+    return net
 
 
 def _said(teacher: Denoiser) -> tuple[Any, ...]:
