@@ -127,9 +127,12 @@ class Student(Task[Denoiser]):
     @torch.no_grad()
     def teach(self, x: Tensor, level: Level, cond: Cond | None, scale: Tensor) -> Tensor:
         """The teacher's D, guided."""
+        return self.guided(cond, scale)(x, level, cond).to(x)
+
+    def guided(self, cond: Cond | None, scale: Tensor) -> Denoise:
+        """The teacher, guided where there are conditions."""
         teacher: Any = self.teacher
-        guided = cfg(scale)(teacher) if cond and self.guidance > 1 else teacher
-        return guided(x, level, cond).to(x)
+        return cfg(scale)(teacher) if cond and self.guidance > 1 else teacher
 
     def noisy(self, x0: Tensor, eps: Tensor, angle: Tensor) -> Tensor:
         """x at an angle (eq. 1)."""

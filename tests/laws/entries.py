@@ -19,6 +19,7 @@ OPTIONS = {
     "atol": (), "rtol": (), "limit": (),  # what these do: test_adaptive.py
     "predictor": (), "steps": (), "snr": (), "solver": (), "times": (),  # and test_langevin.py
     "low": (), "high": (), "fresh": (),  # and what the last does: test_jump.py
+    "latent": (2,),
 }  # fmt: skip
 """Values to try, besides the default, for every option that a solver has. A new option without an
 entry here stops the laws: it would go untested."""

@@ -1,0 +1,58 @@
+"""Networks of an adversarial game: a generator that hears a latent, and its critic."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scorefield.base import BadInput, Cond
+from scorefield.nets.init import preserve_variance
+
+
+class LatentEmbedding(nn.Module):
+    """An embedding that hears normals besides, cond["latent"] `(B, latent)`:
+
+    emb(noise, cond) + W1 silu(W0 z + b0) + b1
+    """
+
+    def __init__(self, inner: Any, latent: int) -> None:
+        super().__init__()
+        width = inner.leave.out_features
+        self.inner, self.latent = inner, latent
+        self.hear = nn.Sequential(
+            preserve_variance(nn.Linear(latent, width)), nn.SiLU(),
+            preserve_variance(nn.Linear(width, width)),
+        )  # fmt: skip
+
+    def forward(self, noise: Tensor, cond: Cond | None) -> Tensor:
+        rest = {key: leaf for key, leaf in (cond or {}).items() if key != "latent"}
+        z = (cond or {}).get("latent")
+        if z is None or z.shape != (len(noise), self.latent):
+            raise BadInput(
+                f"a generator hears a latent ({len(noise)}, {self.latent}), not "
+                f"{None if z is None else tuple(z.shape)}.",
+                f"Sample it by ddpm:latent={self.latent}.",
+            )
+        return self.inner(noise, rest or None) + self.hear(z.to(self.hear[0].weight.dtype))
+
+
+def with_latent(net: Any, latent: int) -> Any:
+    """A copy of a network of ours that hears a latent."""
+    student = copy.deepcopy(net).requires_grad_(True)
+    student.embedding = LatentEmbedding(student.embedding, latent)
+    return student
+
+
+class Critic(nn.Module):
+    """A network's like that sees two x side by side and gives one number a sample `(B,)`, the mean
+    of its output."""
+
+    def __init__(self, net: Any) -> None:
+        super().__init__()
+        channels, *rest = net.shape
+        changed = {"shape": (2 * channels, *rest), "out_channels": 1}
+        self.net = type(net)(**{**net.config, **changed})
+
+    def forward(self, x: Tensor, other: Tensor, noise: Tensor, cond: Cond | None) -> Tensor:
+        return self.net(torch.cat([x, other], 1), noise, cond).flatten(1).mean(1)
