@@ -19,7 +19,7 @@ b = 1; the other views are of unit size at every level.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +86,19 @@ views: Mapping[str, Parameterisation] = {
 }
 
 
+class Manner(NamedTuple):
+    """How a model of few steps is sampled: by `plan`, the spec of one, unless it is said; with the
+    scale of guidance as the condition "guidance", up to `guidance`, that was distilled in.
+
+    `learned` says what else it can: nothing, made for that "plan" alone; from every level the
+    "ends" of the flow, in any number of the plan's steps; or, of "maps" between any two levels,
+    D = E[x0 | x] too, for every solver."""
+
+    plan: str
+    guidance: float = 1.0
+    learned: Literal["plan", "ends", "maps"] = "maps"
+
+
 class Denoiser(nn.Module):
     """A network with its preconditioning: `D(x, level, cond) = E[x0 | x]`, shaped like x.
 
@@ -93,7 +106,8 @@ class Denoiser(nn.Module):
     `noise = log(sigma/alpha)` per sample `(B,)`, clamped to +-10, and the conditions. It never
     sees a schedule or a time, so the schedule can change after training. `schedule`, `shape` (of
     one sample), `scaling` and `classes` say what it was trained with; sampling does not need them.
-    A schedule with weights (`Learned`) trains, averages and saves with the network's.
+    A schedule with weights (`Learned`) trains, averages and saves with the network's. A model of
+    few steps brings its `manner`; its D is where it leads.
 
     With `variance` the network returns twice the channels; the second half says, for each number
     of x, which share of the log-variance of a reverse step is beta's (`moments`).
@@ -114,6 +128,7 @@ class Denoiser(nn.Module):
         shape: tuple[int, ...] = (),
         scaling: Scaling | None = None,
         classes: tuple[str, ...] = (),
+        manner: Manner | None = None,
     ) -> None:
         super().__init__()
         if view not in views:
@@ -122,6 +137,7 @@ class Denoiser(nn.Module):
             raise BadInput(f"sigma_data is {sigma_data}.", "Give the data's standard deviation.")
         self.net, self.view, self.sigma_data, self.variance = net, view, sigma_data, variance
         self.schedule, self.shape, self.scaling, self.classes = schedule, shape, scaling, classes
+        self.manner = manner
 
     def __repr__(self) -> str:
         """One line: what it predicts, of what, and how large its network is."""

@@ -11,16 +11,17 @@ A student learns there, and is sampled on any schedule.
 
 import copy
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, like
-from scorefield.denoise import Denoiser
+from scorefield.denoise import Denoiser, Manner
 from scorefield.guide import cfg
 from scorefield.objective import Batch, Task
 from scorefield.objective.loss import kept
+from scorefield.solve.jump import FARTHEST
 
 SMALLEST = 1e-3
 """The angle from which the flow is not followed: nearer to data x is x0."""
@@ -62,7 +63,9 @@ class Student(Task[Denoiser]):
     shown: ClassVar[bool] = True
     """Whether it needs data."""
     plan: ClassVar[str] = "jump/1"
-    """How its student is sampled unless it is said."""
+    """How its student is sampled unless it is said; {option} stands for the value of an option."""
+    learned: ClassVar[Literal["plan", "ends", "maps"]] = "plan"
+    """What its student can do (`Manner`)."""
 
     def __post_init__(self) -> None:
         if not self.guidance >= 1:
@@ -74,6 +77,18 @@ class Student(Task[Denoiser]):
         with torch.no_grad():
             first = self.module.schedule(torch.ones((), dtype=torch.float64))
         self.top = float(torch.atan2(first.sigma, self.spread * first.alpha))
+
+    @property
+    def manner(self) -> Manner:
+        """How its student is sampled."""
+        plan = self.plan_of(self.spread, **vars(self))
+        return Manner(plan, self.guidance, self.learned)
+
+    @classmethod
+    def plan_of(cls, spread: float, **options: Any) -> str:
+        """The plan of a student, on the grid that is even in angles (eq. 1)."""
+        solver, _, steps = cls.plan.format(**options).rpartition("/")
+        return f"{solver}@angle:sigma_data={spread:g}/{steps}"
 
     def trailing(self) -> Denoiser:
         """A copy of the student, to be its `target`."""
@@ -121,8 +136,10 @@ class Student(Task[Denoiser]):
         return cond, scale if cond else torch.ones_like(scale)
 
     def told(self, cond: Cond | None, scale: Tensor) -> dict[str, Tensor]:
-        """The conditions with the guidance, as the student hears them."""
-        return {**(cond or {}), "guidance": scale.float()}
+        """The conditions with the guidance, as the student hears them; of one that jumps also that
+        it leads to clean data, as the jump there says."""
+        ends = {"there": -FARTHEST + 0 * scale.float()} if self.plan.startswith("jump") else {}
+        return {**(cond or {}), "guidance": scale.float(), **ends}
 
     @torch.no_grad()
     def teach(self, x: Tensor, level: Level, cond: Cond | None, scale: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """What a run is made of: the facts of its data, and the objects that its settings stand for."""
 
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 
@@ -8,10 +9,11 @@ from scorefield import catalogue
 from scorefield.base import BadInput, Level, unknown
 from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed
 from scorefield.data import Conditions, Data, Scaling
-from scorefield.denoise import Denoiser, views
+from scorefield.denoise import Denoiser, Manner, views
+from scorefield.nets.maps import as_map
 from scorefield.objective import Criterion
 from scorefield.process import Schedule
-from scorefield.run.settings import Config, ObjectiveConfig
+from scorefield.run.settings import Config, ObjectiveConfig, StudentConfig
 from scorefield.train import Training
 
 UNBIASED = ("uniform", "stratified", "antithetic", "adaptive")
@@ -151,6 +153,7 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
             out_channels=2 * facts.shape[0] if variance else None,
             **_sizes(facts.conditions, spec.name),
         )
+        net = as_map(net) if config.student else net
     return Denoiser(
         net,
         config.objective.view,
@@ -160,7 +163,16 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
         shape=tuple(facts.shape),
         scaling=facts.scaling,
         classes=tuple(facts.classes),
+        manner=manner(config) if config.student else None,
     )
+
+
+def manner(config: Config) -> Manner:
+    """How the student of a run is sampled: as its settings say."""
+    student, sample = cast(StudentConfig, config.student), config.sample
+    learned = find("students", parsed(student.method).name).learned
+    plan = f"{sample.solver}@{sample.grid}/{sample.steps}"
+    return Manner(plan, student.guidance, learned)
 
 
 def _sizes(said: Conditions, name: str) -> dict[str, int]:
