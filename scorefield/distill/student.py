@@ -58,8 +58,8 @@ class Student(Task[Denoiser]):
     done: float = field(init=False, default=0.0)
     target: Denoiser | None = field(init=False, default=None)
     decay: ClassVar[float] = 0.99
-    taught: ClassVar[bool] = True
-    """Whether it needs a teacher."""
+    taught: ClassVar[bool | None] = True
+    """Whether it needs a teacher; None: data teach it where it has none."""
     shown: ClassVar[bool] = True
     """Whether it needs data."""
     plan: ClassVar[str] = "jump/1"
@@ -72,6 +72,8 @@ class Student(Task[Denoiser]):
             raise BadInput(f"guidance is {self.guidance}.", "Give the largest scale, 1 or more.")
         if self.taught and self.teacher is None:
             raise BadInput(f"{type(self).__name__} has no teacher.", "Give one.")
+        if self.guidance > 1 and self.teacher is None:
+            raise BadInput(f"guidance is {self.guidance:g}, and no teacher guides.", "Give 1.")
         if self.module.schedule is None:
             raise BadInput("the student has no schedule.", "Give Denoiser(schedule=...).")
         with torch.no_grad():

@@ -36,7 +36,7 @@ class TrigFlow(Student):
     """
 
     normalise: bool = False
-    taught = False
+    taught = None
     plan, learned = "jump:fresh=1/2", "ends"
 
     def loss(self, batch: Batch, chance: Draws) -> Loss:

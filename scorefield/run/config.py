@@ -213,6 +213,8 @@ def check(config: Config) -> None:
             "Use `objective.view` v or edm, or a schedule that keeps some signal, such as vp.",
         )
     check_objective(o, schedule, config.training)
+    if config.student and config.training.compile:
+        raise BadInput("a student's network is not compiled.", "Leave `compile` out.")
     build_levels(sample.grid, schedule, sample.steps)
     catalogue.guides["cfg"](sample.guidance)
 
