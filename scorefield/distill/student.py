@@ -21,7 +21,6 @@ from scorefield.denoise import Denoiser, Manner
 from scorefield.guide import cfg
 from scorefield.objective import Batch, Task
 from scorefield.objective.loss import kept
-from scorefield.solve.jump import FARTHEST
 
 SMALLEST = 1e-3
 """The angle from which the flow is not followed: nearer to data x is x0."""
@@ -138,10 +137,9 @@ class Student(Task[Denoiser]):
         return cond, scale if cond else torch.ones_like(scale)
 
     def told(self, cond: Cond | None, scale: Tensor) -> dict[str, Tensor]:
-        """The conditions with the guidance, as the student hears them; of one that jumps also that
-        it leads to clean data, as the jump there says."""
-        ends = {"there": -FARTHEST + 0 * scale.float()} if self.plan.startswith("jump") else {}
-        return {**(cond or {}), "guidance": scale.float(), **ends}
+        """The conditions with the guidance, if any is learned, as the student hears them."""
+        heard = dict(cond or {})
+        return {**heard, "guidance": scale.float()} if self.guidance > 1 else heard
 
     @torch.no_grad()
     def teach(self, x: Tensor, level: Level, cond: Cond | None, scale: Tensor) -> Tensor:

@@ -18,7 +18,6 @@ from scorefield.distill import (
 )
 from scorefield.objective import Batch
 from scorefield.process import Flow
-from scorefield.solve.jump import FARTHEST
 from scorefield.solve.transfer import transfer
 from tests.refusal import fails
 
@@ -49,8 +48,7 @@ class Exact(nn.Module):
         there = (cond or {}).get("there")
         if there is None and self.here:
             return self.weight * mean(x, level)
-        there = torch.full((len(x),), -FARTHEST) if there is None else there.double()
-        angle = torch.where(there > -FARTHEST, there.exp().atan(), 0.0).double()
+        angle = torch.zeros(len(x)).double() if there is None else there.double().exp().atan()
         end = Level(angle.cos(), angle.sin())
         level = level.expand(len(x))
         keep, gain = transfer(level, end)
