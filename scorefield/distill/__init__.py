@@ -1,14 +1,19 @@
 """Floor 4: students that need few calls, each learned as a task of the one trainer."""
 
 from scorefield.distill.consistency import Consistency, ConsistencyTraining
-from scorefield.distill.gan import DenoisingGAN
+from scorefield.distill.distil import METHODS, distil, student_of, task_of
 from scorefield.distill.flowmap import MeanFlow, Shortcut
+from scorefield.distill.gan import DenoisingGAN
+from scorefield.distill.genie import GenieHead
 from scorefield.distill.knowledge import Knowledge, Operator
+from scorefield.distill.matching import Matching
 from scorefield.distill.progressive import Progressive
+from scorefield.distill.sampler import LearnedSampler, LinearMultistep, Steps
 from scorefield.distill.student import Draws, Student
 from scorefield.distill.trigflow import TrigFlow
 
 __all__ = [
-    "Consistency", "ConsistencyTraining", "DenoisingGAN", "Draws", "Knowledge", "MeanFlow", "Operator",
-    "Progressive", "Shortcut", "Student", "TrigFlow",
+    "METHODS", "Consistency", "ConsistencyTraining", "DenoisingGAN", "Draws", "GenieHead",
+    "Knowledge", "LearnedSampler", "LinearMultistep", "Matching", "MeanFlow", "Operator",
+    "Progressive", "Shortcut", "Steps", "Student", "TrigFlow", "distil", "student_of", "task_of",
 ]  # fmt: skip

@@ -24,7 +24,7 @@ class Consistency(Student):
 
     wide: float = 0.3
     narrow: float = 0.03
-    plan = "jump:fresh=1/2"
+    plan, learned = "jump:fresh=1/2", "ends"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -33,7 +33,7 @@ class MeanFlow(Student):
     """
 
     same: float = 0.5
-    taught = False
+    taught, learned = None, "maps"
 
     def u(self, x: Tensor, t: Tensor, r: Tensor, heard: dict[str, Tensor]) -> Tensor:
         """The mean velocity from t down to r."""
@@ -75,7 +75,7 @@ class Shortcut(Student):
     """
 
     depth: int = 7
-    taught = False
+    taught, learned = None, "maps"
 
     def __post_init__(self) -> None:
         super().__post_init__()

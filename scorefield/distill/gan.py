@@ -1,7 +1,7 @@
 """Denoising diffusion GAN: the reverse process itself in a few long steps."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -9,10 +9,9 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Level, like
 from scorefield.distill.student import Student
-from scorefield.nets.latents import Critic
+from scorefield.nets.latents import Critic, with_latent
 from scorefield.objective import Batch, Loss, Turn
 from scorefield.objective.loss import kept
-from scorefield.process import grids
 from scorefield.solve.transfer import affine, posterior
 
 LATENT = 16
@@ -33,7 +32,7 @@ class Game(NamedTuple):
 @dataclass(eq=False)
 class DenoisingGAN(Student):
     """Adversarial learning of q(x_s | x_t) (Xiao et al. 2022, eqs. 3 to 5), t -> s one of `calls`
-    steps of the default grid.
+    steps that are even in the angle.
 
         x0' = G(x_t, z, t),   x_s' ~ q(x_s | x_t, x0')
         L_G = softplus(-C(x_s', x_t, t))
@@ -47,15 +46,17 @@ class DenoisingGAN(Student):
     calls: int = 4
     r1: float = 0.05
     taught = False
-    plan = f"ddpm:latent={LATENT}/4"
+    plan = f"ddpm:latent={LATENT}/{{calls}}"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.calls < 1 or self.r1 < 0:
             raise BadInput(f"calls is {self.calls}, r1 {self.r1}.", "Give calls >= 1, r1 >= 0.")
-        assert self.module.schedule is not None  # or `Student` has refused it
-        self.levels = grids.vp_root(self.module.schedule, self.calls)
         self.critic = Critic(self.module.net)
+
+    @classmethod
+    def network(cls, net: Any) -> Any:
+        return with_latent(net, LATENT)
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -74,8 +75,8 @@ class DenoisingGAN(Student):
 
     def step(self, chance: Game) -> tuple[Level, Level]:
         """Levels t and s."""
-        k = (chance.u * self.calls).long()
-        return self.levels.at(k), self.levels.at(k + 1)
+        k = 1 + (chance.u * self.calls).floor().double()
+        return tuple(self.level(self.top * v / self.calls) for v in (k, k - 1))  # type: ignore
 
     def true(self, batch: Batch, chance: Game) -> tuple[Tensor, Tensor]:
         """x_s of the data, and x_t of it by the forward chain."""

@@ -11,14 +11,15 @@ A student learns there, and is sampled on any schedule.
 
 import copy
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, like
-from scorefield.denoise import Denoiser
+from scorefield.denoise import Denoiser, Manner
 from scorefield.guide import cfg
+from scorefield.nets.maps import as_map
 from scorefield.objective import Batch, Task
 from scorefield.objective.loss import kept
 
@@ -57,23 +58,44 @@ class Student(Task[Denoiser]):
     done: float = field(init=False, default=0.0)
     target: Denoiser | None = field(init=False, default=None)
     decay: ClassVar[float] = 0.99
-    taught: ClassVar[bool] = True
-    """Whether it needs a teacher."""
+    taught: ClassVar[bool | None] = True
+    """Whether it needs a teacher; None: data teach it where it has none."""
     shown: ClassVar[bool] = True
     """Whether it needs data."""
     plan: ClassVar[str] = "jump/1"
-    """How its student is sampled unless it is said."""
+    """How its student is sampled unless it is said; {option} stands for the value of an option."""
+    learned: ClassVar[Literal["plan", "ends", "maps"]] = "plan"
+    """What its student can do (`Manner`)."""
 
     def __post_init__(self) -> None:
         if not self.guidance >= 1:
             raise BadInput(f"guidance is {self.guidance}.", "Give the largest scale, 1 or more.")
         if self.taught and self.teacher is None:
             raise BadInput(f"{type(self).__name__} has no teacher.", "Give one.")
+        if self.guidance > 1 and self.teacher is None:
+            raise BadInput(f"guidance is {self.guidance:g}, and no teacher guides.", "Give 1.")
         if self.module.schedule is None:
             raise BadInput("the student has no schedule.", "Give Denoiser(schedule=...).")
         with torch.no_grad():
             first = self.module.schedule(torch.ones((), dtype=torch.float64))
         self.top = float(torch.atan2(first.sigma, self.spread * first.alpha))
+
+    @property
+    def manner(self) -> Manner:
+        """How its student is sampled."""
+        plan = self.plan_of(self.spread, **vars(self))
+        return Manner(plan, self.guidance, self.learned)
+
+    @classmethod
+    def plan_of(cls, spread: float, **options: Any) -> str:
+        """The plan of a student, on the grid that is even in angles (eq. 1)."""
+        solver, _, steps = cls.plan.format(**options).rpartition("/")
+        return f"{solver}@angle:sigma_data={spread:g}/{steps}"
+
+    @classmethod
+    def network(cls, net: Any) -> Any:
+        """The network of a student that begins as a copy of one of ours."""
+        return as_map(net)
 
     def trailing(self) -> Denoiser:
         """A copy of the student, to be its `target`."""
@@ -121,8 +143,9 @@ class Student(Task[Denoiser]):
         return cond, scale if cond else torch.ones_like(scale)
 
     def told(self, cond: Cond | None, scale: Tensor) -> dict[str, Tensor]:
-        """The conditions with the guidance, as the student hears them."""
-        return {**(cond or {}), "guidance": scale.float()}
+        """The conditions with the guidance, if any is learned, as the student hears them."""
+        heard = dict(cond or {})
+        return {**heard, "guidance": scale.float()} if self.guidance > 1 else heard
 
     @torch.no_grad()
     def teach(self, x: Tensor, level: Level, cond: Cond | None, scale: Tensor) -> Tensor:

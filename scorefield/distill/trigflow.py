@@ -36,8 +36,8 @@ class TrigFlow(Student):
     """
 
     normalise: bool = False
-    taught = False
-    plan = "jump:fresh=1/2"
+    taught = None
+    plan, learned = "jump:fresh=1/2", "ends"
 
     def loss(self, batch: Batch, chance: Draws) -> Loss:
         cond, scale = self.asked(batch, chance)

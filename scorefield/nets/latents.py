@@ -11,7 +11,7 @@ from scorefield.nets.init import preserve_variance
 
 
 class LatentEmbedding(nn.Module):
-    """An embedding that hears normals besides, cond["latent"] `(B, latent)`:
+    """An embedding that hears normals besides, cond["latent"] `(B, latent)`, by default 0:
 
     emb(noise, cond) + W1 silu(W0 z + b0) + b1
     """
@@ -27,12 +27,11 @@ class LatentEmbedding(nn.Module):
 
     def forward(self, noise: Tensor, cond: Cond | None) -> Tensor:
         rest = {key: leaf for key, leaf in (cond or {}).items() if key != "latent"}
-        z = (cond or {}).get("latent")
-        if z is None or z.shape != (len(noise), self.latent):
+        z = (cond or {}).get("latent", noise.new_zeros(len(noise), self.latent))
+        if z.shape != (len(noise), self.latent):
             raise BadInput(
-                f"a generator hears a latent ({len(noise)}, {self.latent}), not "
-                f"{None if z is None else tuple(z.shape)}.",
-                f"Sample it by ddpm:latent={self.latent}.",
+                f"condition 'latent' has shape {tuple(z.shape)}, not ({len(noise)}, {self.latent}).",
+                f"Sample this student by ddpm:latent={self.latent}.",
             )
         return self.inner(noise, rest or None) + self.hear(z.to(self.hear[0].weight.dtype))
 

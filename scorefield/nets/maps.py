@@ -17,18 +17,21 @@ NUMBERS = ("there", "guidance")
 class MapEmbedding(nn.Module):
     """An embedding that hears two numbers more of each sample.
 
-        emb(noise, cond) + V0 silu(W0 f(there) + b0) + V1 silu(W1 f(guidance) + b1)
+        emb(noise, cond) + V0 silu(W0 (f(there) - f(noise))) + V1 silu(W1 (f(guidance) - f(1)))
 
     cond["there"] `(B,)` is log(sigma/alpha) of the level that a map leads to, by default that of x:
     no way at all. cond["guidance"] `(B,)` is the scale of the guidance that is in the map, by
-    default 1. V0 and V1 start at zero, so that a network begins as what it was without.
+    default 1. A number that is what it is by default adds nothing, so that one not given costs
+    nothing. V0 and V1 start at zero: a network begins as what it was without.
     """
 
     def __init__(self, inner: Embedding) -> None:
         super().__init__()
         width = inner.leave.out_features
         self.inner = inner
-        self.enter = nn.ModuleList(preserve_variance(nn.Linear(FEATURES, width)) for _ in NUMBERS)
+        self.enter = nn.ModuleList(
+            preserve_variance(nn.Linear(FEATURES, width, bias=False)) for _ in NUMBERS
+        )
         self.leave = nn.ModuleList(zero(nn.Linear(width, width, bias=False)) for _ in NUMBERS)
 
     def forward(self, noise: Tensor, cond: Cond | None) -> Tensor:
@@ -37,14 +40,16 @@ class MapEmbedding(nn.Module):
         emb = self.inner(noise, rest or None)
         usual = {"there": noise, "guidance": torch.ones_like(noise)}
         for key, enter, leave in zip(NUMBERS, self.enter, self.leave):
-            u = given.get(key, usual[key])
+            u = given.get(key)
+            if u is None:
+                continue
             if u.shape != noise.shape:
                 raise BadInput(
                     f"condition '{key}' has shape {tuple(u.shape)}, not {tuple(noise.shape)}.",
                     "Give one number for each sample of x.",
                 )
-            features = noise_features(u, self.inner.frequencies).to(emb.dtype)
-            emb = emb + leave(F.silu(enter(features)))
+            here, there = (noise_features(v, self.inner.frequencies) for v in (usual[key], u))
+            emb = emb + leave(F.silu(enter((there - here).to(emb.dtype))))
         return emb
 
 

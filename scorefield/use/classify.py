@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ def classify(
         watch=lambda step: watch(min(step.images, step.total), step.total, step.loss),
     )  # fmt: skip
     keep_classifier(noisy, path)
-    return findings(noisy.about, str(path))
+    use = f"use it: scorefield sample {path} `guide` classifier `guidance` 2"
+    return replace(findings(noisy.about, str(path)), next=use)
 
 
 def keep_classifier(noisy: NoisyClassifier, folder: Path) -> None:

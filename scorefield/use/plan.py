@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict
 
 from torch import Tensor
 
@@ -23,15 +23,6 @@ DEFAULT = SampleConfig()
 """How samples are made unless it is said, or a fitted grid is given."""
 
 
-class Given(TypedDict, total=False):
-    """What is said of how to sample, as words or values; the rest is the run's own."""
-
-    steps: str | int | None
-    solver: str | None
-    grid: str | None
-    guidance: float | None
-
-
 class Settings(TypedDict, total=False):
     """Those of `plan_of`."""
 
@@ -42,11 +33,17 @@ class Settings(TypedDict, total=False):
     guide: str | Guide | None
 
 
-def settings_of(run: Run, **given: Unpack[Given]) -> dict[str, Any]:
-    """`steps`, `solver`, `grid` and `guidance` for `plan_of`: those given, else those of a fitted
-    grid, else those that the run was configured with."""
-    own, guidance = run.config.sample, given.get("guidance")
-    on = open_grid(run, given.get("grid") or own.grid)
+def settings_of(
+    run: Run,
+    steps: str | int | None = None,
+    solver: str | None = None,
+    grid: str | None = None,
+    guidance: float | None = None,
+) -> dict[str, Any]:
+    """`steps`, `solver`, `grid` and `guidance` for `plan_of`: those given, in words or values, else
+    those of a fitted grid, else those that the run was configured with."""
+    own = run.config.sample
+    on = open_grid(run, grid or own.grid)
     if isinstance(on, FittedGrid):
         own = dataclasses.replace(
             own,
@@ -55,8 +52,8 @@ def settings_of(run: Run, **given: Unpack[Given]) -> dict[str, Any]:
             guidance=own.guidance if on.guidance is None else on.guidance,
         )
     return {
-        "steps": count(given.get("steps")) or own.steps,
-        "solver": given.get("solver") or own.solver,
+        "steps": count(steps) or own.steps,
+        "solver": solver or own.solver,
         "grid": on,
         "guidance": own.guidance if guidance is None else guidance,
     }
@@ -81,16 +78,22 @@ def plan_of(
 
     Raises BadInput for unknown names, and a denoiser without a schedule or shape.
     """
+    schedule = schedule_of(denoiser)
+    own = grid if isinstance(grid, FittedGrid) else DEFAULT
+    method = build_solver(solver or own.solver)
+    steps = own.steps if steps is None else steps
+    levels, method = build_grid(grid, schedule, steps, method, start)
+    outer = build_guide(guide, shape=tuple(denoiser.shape)) if guide else None
+    return Plan(method, levels, guided(guidance, conditional, outer))
+
+
+def schedule_of(denoiser: Denoiser) -> Schedule:
+    """The denoiser's, or BadInput if it has none, or no shape."""
     if denoiser.schedule is None or not denoiser.shape:
         raise BadInput(
             "the denoiser has no schedule or shape.", "Give Denoiser(schedule=..., shape=...)."
         )
-    own = grid if isinstance(grid, FittedGrid) else DEFAULT
-    method = build_solver(solver or own.solver)
-    steps = own.steps if steps is None else steps
-    levels, method = build_grid(grid, denoiser.schedule, steps, method, start)
-    outer = build_guide(guide, shape=tuple(denoiser.shape)) if guide else None
-    return Plan(method, levels, guided(guidance, conditional, outer))
+    return denoiser.schedule
 
 
 def asked_of(

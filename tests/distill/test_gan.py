@@ -131,4 +131,4 @@ def test_the_game_at_its_start():
 
 def test_a_generator_asks_for_its_latent():
     net = with_latent(MLP((1,), width=8, blocks=1), LATENT)
-    refused("latent", net, torch.zeros(2, 1), torch.zeros(2), None)
+    refused("'latent'", net, torch.zeros(2, 1), torch.zeros(2), {"latent": torch.zeros(2, 3)})
