@@ -38,13 +38,13 @@ class DenoisingGAN(Student):
         L_G = softplus(-C(x_s', x_t, t))
         L_C = softplus(-C(x_s, x_t, t)) + softplus(C(x_s', x_t, t)) + r1/2 |dC/dx_s|^2
 
-    Over a long step q(x_s | x_t) has several modes, which no Gaussian step has: the latent z chooses
-    among them. What is judged is x_s', which has the posterior's noise, not x0': the laws of two
-    noisy things overlap, and the critic cannot always win.
+    Over a long step q(x_s | x_t) has several modes, which no Gaussian step has: the latent z
+    chooses among them. What is judged is x_s', which has the posterior's noise, not x0': the laws
+    of two noisy things overlap, and the critic cannot always win. Both learn without momentum.
     """
 
     calls: int = 4
-    r1: float = 0.05
+    r1: float = 0.1
     taught = False
     plan = f"ddpm:latent={LATENT}/{{calls}}"
 
@@ -60,7 +60,10 @@ class DenoisingGAN(Student):
 
     @property
     def turns(self) -> tuple[Turn, ...]:
-        return (*super().turns, Turn("critic", self.critic, self.judging))
+        return (
+            Turn("model", self.module, self.loss, momentum=0.0),
+            Turn("critic", self.critic, self.judging, momentum=0.0),
+        )
 
     def draw(self, shape: tuple[int, ...], rng: torch.Generator) -> Game:
         def normal(*shape: int) -> Tensor:
@@ -118,4 +121,5 @@ class DenoisingGAN(Student):
         real, fake = (self.score(x, x_t, chance, cond) for x in (x_s, made))
         (rise,) = torch.autograd.grad(real.sum(), x_s, create_graph=True)
         penalty = self.r1 / 2 * rise.square().flatten(1).sum(1)
-        return Loss(F.softplus(-real) + F.softplus(fake) + penalty, self.step(chance)[0].logsnr, {})
+        error = F.softplus(-real) + F.softplus(fake) + penalty
+        return Loss(error, self.step(chance)[0].logsnr, {})

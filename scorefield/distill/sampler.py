@@ -125,12 +125,21 @@ class LearnedSampler(Student):
         start = like(levels.sigma[0], z) * z.flatten(0, 1)
         teach = self.guided(many, scale.repeat_interleave(M, 0))
         *_, (end, _) = trajectory(solver, teach, start, levels, Zero(), many)
-        x, x0 = end.x.view_as(z).flatten(2), batch.x0.flatten(1)[:, None]
-        apart = length(x[:, :, None] - x[:, None]).sum((1, 2)) / (M * (M - 1))
-        error = length(x - x0).mean(1) - apart / 2
-        return Loss(error, levels.at(0).logsnr.expand(len(x)), {})
+        error = energy_score(end.x.view_as(z), batch.x0)
+        return Loss(error, levels.at(0).logsnr.expand(len(z)), {})
 
 
-def length(v: Tensor) -> Tensor:
+def energy_score(x: Tensor, x0: Tensor) -> Tensor:
+    """The score `(B,)` of M samples x `(B, M, ...)` as a forecast of x0 `(B, ...)`, unbiased.
+
+    >>> energy_score(torch.tensor([[[0.0], [3.0]]]), torch.tensor([[1.0]]))
+    tensor([0.])
+    """
+    x, x0, M = x.flatten(2), x0.flatten(1)[:, None], x.shape[1]
+    apart = _length(x[:, :, None] - x[:, None]).sum((1, 2)) / (M * (M - 1))
+    return _length(x - x0).mean(1) - apart / 2
+
+
+def _length(v: Tensor) -> Tensor:
     """|v| over the last axis, with a gradient at 0."""
     return (v.square().sum(-1) + 1e-12).sqrt()

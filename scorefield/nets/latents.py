@@ -30,7 +30,7 @@ class LatentEmbedding(nn.Module):
         z = (cond or {}).get("latent", noise.new_zeros(len(noise), self.latent))
         if z.shape != (len(noise), self.latent):
             raise BadInput(
-                f"condition 'latent' has shape {tuple(z.shape)}, not ({len(noise)}, {self.latent}).",
+                f"condition 'latent' has shape {tuple(z.shape)}, not {(len(noise), self.latent)}.",
                 f"Sample this student by ddpm:latent={self.latent}.",
             )
         return self.inner(noise, rest or None) + self.hear(z.to(self.hear[0].weight.dtype))

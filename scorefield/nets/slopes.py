@@ -10,7 +10,7 @@ from scorefield.nets.init import preserve_variance, zero
 
 
 class Heads(nn.Module):
-    """A last layer with as many channels more, `slope`: W0 silu(W h + b), where W0 starts at zero."""
+    """A last layer with as many channels more, `slope`: W0 silu(W h + b); W0 starts at zero."""
 
     def __init__(self, out: Any, hidden: int) -> None:
         super().__init__()

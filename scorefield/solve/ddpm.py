@@ -27,10 +27,10 @@ class DDPM(Plain):
     to 1 (large), or "learned": what the network says for each number of x, which needs a denoiser
     trained with the hybrid objective and no guide around it. A step to clean data adds no noise.
 
-    With `latent` D need be no mean: a generator that makes an x0 of p(x0 | x) out of so many normals,
-    fresh for each step and told it as the condition "latent" `(B, latent)`, draws from the reverse
-    process itself with `small`, however long the step (Xiao et al. 2022, "Tackling the generative
-    learning trilemma with denoising diffusion GANs", eq. 4).
+    With `latent` D need be no mean: a generator that makes an x0 of p(x0 | x) out of so many
+    normals, fresh for each step and told it as the condition "latent" `(B, latent)`, draws from
+    the reverse process itself with `small`, however long the step (Xiao et al. 2022, "Tackling the
+    generative learning trilemma with denoising diffusion GANs", eq. 4).
 
     Use it as the stochastic baseline and to reproduce DDPM, with hundreds of calls.
     """

@@ -131,7 +131,7 @@ def fit(
         say = str  # to nobody
     task.to(accelerator.device)
     turns = task.turns
-    optimizers = tuple(optimizer_of(turn.module, training) for turn in turns)
+    optimizers = tuple(optimizer_of(turn.module, training, turn.momentum) for turn in turns)
     powers = {length: EMA.of(task.module, Power(length)) for length in training.lengths}
     ema = EMA.of(task.module, WarmUp(training.ema))
     state, moments = TrainState(task, turns, optimizers, ema, powers, 0), None
@@ -140,10 +140,12 @@ def fit(
     return _steps(accelerator, state, moments, data, training, run, stop, say)
 
 
-def optimizer_of(module: nn.Module, training: Training) -> torch.optim.Optimizer:
+def optimizer_of(
+    module: nn.Module, training: Training, momentum: float = 0.9
+) -> torch.optim.Optimizer:
     """The optimiser of a turn's weights; their rate is set at each step."""
     return AdamW(
-        module.parameters(), training.lr, (0.9, 0.99), weight_decay=training.weight_decay,
+        module.parameters(), training.lr, (momentum, 0.99), weight_decay=training.weight_decay,
         fused=True,
     )  # fmt: skip
 

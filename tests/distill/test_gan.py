@@ -4,11 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from scorefield.base import Level, Seeded, like
-from scorefield.denoise import Mixture
+from scorefield.base import Level, Seeded
+from scorefield.denoise import Denoiser, Mixture
 from scorefield.distill import DenoisingGAN
 from scorefield.distill.gan import LATENT
-from scorefield.denoise import Denoiser
 from scorefield.nets import MLP
 from scorefield.nets.latents import with_latent
 from scorefield.objective import Batch
@@ -68,10 +67,21 @@ def test_a_planted_gaussian_step_has_the_deviation_and_not_the_law(t):
     fails("kurtosis", check_step, gaussian, t)
 
 
+class Exactly(torch.nn.Module):
+    sigma_data = 1.0
+
+    def __init__(self, generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, x: Tensor, level: Level, cond) -> Tensor:
+        return self.generator(x, level, cond)
+
+
 def game(generator) -> DenoisingGAN:
     net = with_latent(MLP((1,), width=8, blocks=1), LATENT)
     task = DenoisingGAN(Denoiser(net, "x0", 1.0, schedule=VP(), shape=(1,)))
-    task.module = generator
+    task.module = Exactly(generator)
     return task
 
 
@@ -99,13 +109,16 @@ def test_planted_games(monkeypatch):
     """A generator of means; no noise on the way back; an x_t of its own noise, not of x_s."""
     fails("deviation|kurtosis", check_pairs, game(lambda x, level, cond: TWO.denoise(x, level)))
     made, true = DenoisingGAN.made, DenoisingGAN.true
-    still = lambda task, x, chance, cond: made(task, x, chance._replace(down=0 * chance.down), cond)
+
+    def still(task, x, chance, cond):
+        return made(task, x, chance._replace(down=0 * chance.down), cond)
+
     monkeypatch.setattr(DenoisingGAN, "made", still)
     fails("deviation", check_pairs, game(exact))
     monkeypatch.undo()
 
     def apart(task, batch, chance):
-        x_s, x_t = true(task, batch, chance)
+        x_s, _ = true(task, batch, chance)
         return x_s, true(task, batch, chance._replace(eps=chance.eps.flip(0)))[1]
 
     monkeypatch.setattr(DenoisingGAN, "true", apart)
