@@ -14,7 +14,6 @@ from scorefield.catalogue.spec import bound, build, canonical, parsed
 from scorefield.denoise import Denoiser
 from scorefield.distill import Progressive, Student
 from scorefield.nets.maps import as_map
-from scorefield.run.config import manner
 from scorefield.run.open import Run, open_run
 from scorefield.run.settings import Config, SampleConfig, StudentConfig
 from scorefield.run.stored import stored_settings
@@ -22,8 +21,11 @@ from scorefield.store import Folder
 from scorefield.train import Training
 
 
-def training_of(teacher: Training) -> Training:
-    """How a student is trained unless it is said: as long as its teacher, in smaller steps."""
+def training_of(path: Path) -> Training:
+    """How a student of a run is trained unless it is said: as long as it, in smaller steps."""
+    folder = Folder(path)
+    folder.check_run()
+    teacher = stored_settings(folder)[0].training
     return replace(
         teacher, lr=teacher.lr / 3, warmup=teacher.warmup // 4, compile=False, ema_lengths=(),
         snapshot_every=0, trackers=(),
@@ -51,7 +53,7 @@ def student(
     scale = (usual if kind.taught is not False else 1.0) if guidance is None else guidance
     return replace(
         config,
-        training=training or training_of(config.training),
+        training=training or training_of(folder.path),
         sample=SampleConfig(own.solver, cast(int, own.steps), cast(str, own.grid), scale),
         init=None,
         student=StudentConfig(
@@ -98,7 +100,8 @@ def task_of(config: Config) -> Student:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
         module.net = as_map(module.net)
-    module.manner = manner(config)
+        if kind.learned != "maps" and module.manner:
+            torch.nn.init.zeros_(module.net.embedding.leave[0].weight)  # it is not told its end
     steps = -(-config.training.images // config.training.batch)
     task = build(
         "students", said.method, module=module, guidance=said.guidance, steps=steps,

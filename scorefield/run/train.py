@@ -22,8 +22,8 @@ from scorefield.run.config import (
 from scorefield.run.open import open_run
 from scorefield.run.recipes import recipe, recipes
 from scorefield.run.settings import Config
-from scorefield.run.student import kind_of, task_of
 from scorefield.run.stored import check_folder, resumed_json, stored_settings, to_json
+from scorefield.run.student import kind_of, task_of
 from scorefield.store import Folder
 from scorefield.train import Denoising, Examples, Progress, Task, Team, Training, finish
 from scorefield.train import fit as train
