@@ -117,6 +117,8 @@ class Denoiser(nn.Module):
     tensor([[1.2000]])
     """
 
+    manner: Manner | None = None
+
     def __init__(
         self,
         net: Callable[[Tensor, Tensor, Cond | None], Tensor],
@@ -128,7 +130,6 @@ class Denoiser(nn.Module):
         shape: tuple[int, ...] = (),
         scaling: Scaling | None = None,
         classes: tuple[str, ...] = (),
-        manner: Manner | None = None,
     ) -> None:
         super().__init__()
         if view not in views:
@@ -137,7 +138,6 @@ class Denoiser(nn.Module):
             raise BadInput(f"sigma_data is {sigma_data}.", "Give the data's standard deviation.")
         self.net, self.view, self.sigma_data, self.variance = net, view, sigma_data, variance
         self.schedule, self.shape, self.scaling, self.classes = schedule, shape, scaling, classes
-        self.manner = manner
 
     def __repr__(self) -> str:
         """One line: what it predicts, of what, and how large its network is."""

@@ -63,7 +63,7 @@ def distil(
     `(N, *shape)` in model units; an exact teacher draws its own. `guidance` is the largest scale
     distilled in. Further keywords are settings of `Training`: `images`, `seed`, `batch`, `lr`, ...
 
-    The student is sampled by the class's `plan`: `generate(student, solver="jump", steps=1)`.
+    The student brings its `manner`: `generate(student)` samples by the class's `plan`.
 
     Raises BadInput for a teacher of another shape, schedule or classes, and for a method that lacks
     its teacher, its data or a network.

@@ -79,12 +79,8 @@ class Student(Task[Denoiser]):
         with torch.no_grad():
             first = self.module.schedule(torch.ones((), dtype=torch.float64))
         self.top = float(torch.atan2(first.sigma, self.spread * first.alpha))
-
-    @property
-    def manner(self) -> Manner:
-        """How its student is sampled."""
         plan = self.plan_of(self.spread, **vars(self))
-        return Manner(plan, self.guidance, self.learned)
+        self.module.manner = Manner(plan, self.guidance, self.learned)
 
     @classmethod
     def plan_of(cls, spread: float, **options: Any) -> str:

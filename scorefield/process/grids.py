@@ -164,8 +164,8 @@ def angle(
     stop: float | None = None,
     sigma_data: float = 1.0,
 ) -> Level:
-    """The angle `a`, `tan(a) = sigma / (sigma_data alpha)`, falls in equal steps: from pure noise, at
-    a right angle, to clean data, at 0, the grid of models of few steps (Lu and Song 2025, eq. 6).
+    """The angle a, `tan(a) = sigma / (sigma_data alpha)`, falls in equal steps: pure noise is at a
+    right angle, clean data at 0. The grid of models of few steps (Lu and Song 2025, eq. 6).
 
     >>> from scorefield.process import Flow
     >>> [round(float(s), 4) for s in angle(Flow(), 2).sigma]

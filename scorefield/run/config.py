@@ -154,7 +154,7 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
         )
         if config.student:
             net = find("students", parsed(config.student.method).name).network(net)
-    return Denoiser(
+    denoiser = Denoiser(
         net,
         config.objective.view,
         facts.sigma_data,
@@ -163,8 +163,9 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
         shape=tuple(facts.shape),
         scaling=facts.scaling,
         classes=tuple(facts.classes),
-        manner=manner(config) if config.student else None,
     )
+    denoiser.manner = manner(config) if config.student else None
+    return denoiser
 
 
 def manner(config: Config) -> Manner:

@@ -3,7 +3,7 @@
 import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 
@@ -13,7 +13,6 @@ from scorefield.catalogue.signatures import find, parameters
 from scorefield.catalogue.spec import bound, build, canonical, parsed
 from scorefield.denoise import Denoiser
 from scorefield.distill import Progressive, Student
-from scorefield.run.config import manner
 from scorefield.run.open import Run, open_run
 from scorefield.run.settings import Config, SampleConfig, StudentConfig
 from scorefield.run.stored import stored_settings
@@ -21,8 +20,11 @@ from scorefield.store import Folder
 from scorefield.train import Training
 
 
-def training_of(teacher: Training) -> Training:
-    """How a student is trained unless it is said: as long as its teacher, in smaller steps."""
+def training_of(path: Path) -> Training:
+    """How a student of a run is trained unless it is said: as long as it, in smaller steps."""
+    folder = Folder(path)
+    folder.check_run()
+    teacher = stored_settings(folder)[0].training
     return replace(
         teacher, lr=teacher.lr / 3, warmup=teacher.warmup // 4, compile=False, ema_lengths=(),
         snapshot_every=0, trackers=(),
@@ -50,7 +52,7 @@ def student(
     scale = (usual if kind.taught is not False else 1.0) if guidance is None else guidance
     return replace(
         config,
-        training=training or training_of(config.training),
+        training=training or training_of(folder.path),
         sample=SampleConfig(own.solver, cast(int, own.steps), cast(str, own.grid), scale),
         init=None,
         student=StudentConfig(
@@ -97,7 +99,9 @@ def task_of(config: Config) -> Student:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
         module.net = kind.network(module.net)
-    module.manner = manner(config)
+        embedding = cast(Any, module.net.embedding)
+        if kind.learned != "maps" and module.manner and hasattr(embedding, "leave"):
+            torch.nn.init.zeros_(embedding.leave[0].weight)  # it is not told its end
     steps = -(-config.training.images // config.training.batch)
     task = build(
         "students", said.method, module=module, guidance=said.guidance, steps=steps,

@@ -65,6 +65,19 @@ class Request:
         return self.opened.denoiser.to(device())
 
     @cached_property
+    def mean(self) -> Denoiser:
+        """The same, as E[x0 | x]. BadInput of a student whose D is where it leads."""
+        manner = self.opened.denoiser.manner
+        if manner and manner.learned != "maps":
+            raise BadInput(
+                f"{self.path} is a student that leads from noise to samples by {manner.plan}, and "
+                "has no flow and no mean to go by.",
+                "Give its teacher, or a student of meanflow or shortcut.",
+                "run",
+            )
+        return self.denoiser
+
+    @cached_property
     def classifies(self) -> bool:
         """Whether a classifier guides."""
         return any(parsed(part).name == "classifier" for part in guide_specs(self.guide))
