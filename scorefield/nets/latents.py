@@ -4,10 +4,11 @@ import copy
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scorefield.base import BadInput, Cond
-from scorefield.nets.init import preserve_variance
+from scorefield.nets.init import SILU_GAIN, preserve_variance
 
 
 class LatentEmbedding(nn.Module):
@@ -20,10 +21,8 @@ class LatentEmbedding(nn.Module):
         super().__init__()
         width = inner.leave.out_features
         self.inner, self.latent = inner, latent
-        self.hear = nn.Sequential(
-            preserve_variance(nn.Linear(latent, width)), nn.SiLU(),
-            preserve_variance(nn.Linear(width, width)),
-        )  # fmt: skip
+        self.enter = preserve_variance(nn.Linear(latent, width))
+        self.leave = preserve_variance(nn.Linear(width, width), SILU_GAIN)
 
     def forward(self, noise: Tensor, cond: Cond | None) -> Tensor:
         rest = {key: leaf for key, leaf in (cond or {}).items() if key != "latent"}
@@ -33,7 +32,9 @@ class LatentEmbedding(nn.Module):
                 f"condition 'latent' has shape {tuple(z.shape)}, not {(len(noise), self.latent)}.",
                 f"Sample this student by ddpm:latent={self.latent}.",
             )
-        return self.inner(noise, rest or None) + self.hear(z.to(self.hear[0].weight.dtype))
+        return self.inner(noise, rest or None) + self.leave(
+            F.silu(self.enter(z.to(self.enter.weight.dtype)))
+        )
 
 
 def with_latent(net: Any, latent: int) -> Any:

@@ -16,7 +16,7 @@ class Heads(nn.Module):
         super().__init__()
         outs, ins = out.weight.shape[:2]
         picture = isinstance(out, nn.Conv2d)
-        layer = (lambda i, o: nn.Conv2d(i, o, 3, padding=1)) if picture else nn.Linear
+        layer: Any = (lambda i, o: nn.Conv2d(i, o, 3, padding=1)) if picture else nn.Linear
         self.out, self.channels = out, 1 if picture else -1
         self.slope = nn.Sequential(
             preserve_variance(layer(ins, hidden)), nn.SiLU(), zero(layer(hidden, outs))

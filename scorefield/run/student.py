@@ -13,6 +13,7 @@ from scorefield.catalogue.signatures import find, parameters
 from scorefield.catalogue.spec import bound, build, canonical, parsed
 from scorefield.denoise import Denoiser
 from scorefield.distill import Progressive, Student
+from scorefield.nets.maps import MapEmbedding
 from scorefield.run.open import Run, open_run
 from scorefield.run.settings import Config, SampleConfig, StudentConfig
 from scorefield.run.stored import stored_settings
@@ -100,7 +101,7 @@ def task_of(config: Config) -> Student:
         torch.manual_seed(config.training.seed)
         module.net = kind.network(module.net)
         embedding = cast(Any, module.net.embedding)
-        if kind.learned != "maps" and module.manner and hasattr(embedding, "leave"):
+        if kind.learned != "maps" and module.manner and isinstance(embedding, MapEmbedding):
             torch.nn.init.zeros_(embedding.leave[0].weight)  # it is not told its end
     steps = -(-config.training.images // config.training.batch)
     task = build(

@@ -1,5 +1,7 @@
 """The reverse process over long steps has several modes; what must follow, and what must not."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -78,9 +80,9 @@ class Exactly(torch.nn.Module):
         return self.generator(x, level, cond)
 
 
-def game(generator) -> DenoisingGAN:
+def game(generator) -> Any:
     net = with_latent(MLP((1,), width=8, blocks=1), LATENT)
-    task = DenoisingGAN(Denoiser(net, "x0", 1.0, schedule=VP(), shape=(1,)))
+    task: Any = DenoisingGAN(Denoiser(net, "x0", 1.0, schedule=VP(), shape=(1,)))
     task.module = Exactly(generator)
     return task
 
