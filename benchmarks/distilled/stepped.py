@@ -45,7 +45,7 @@ def floors(calls: int) -> Iterator[tuple[str, Row]]:
         yield type(solver).__name__, judged(solver, ring.DATA.denoise, levels)
 
 
-def student(method: str, images: int, calls: int, watch: Callable[..., object]) -> Any:
+def student(method: str, images: int, calls: int, watch: Callable[[], None]) -> Any:
     """A student of the exact teacher, or of data."""
     x0 = ring.DATA.sample(2**18, 0)
     if method == "learned-sampler":

@@ -102,7 +102,7 @@ def task_of(config: Config) -> Student:
         module.net = kind.network(module.net)
         embedding = cast(Any, module.net.embedding)
         if kind.learned != "maps" and module.manner and isinstance(embedding, MapEmbedding):
-            torch.nn.init.zeros_(embedding.leave[0].weight)  # it is not told its end
+            torch.nn.init.zeros_(cast(Any, embedding.leave[0]).weight)  # it is not told its end
     steps = -(-config.training.images // config.training.batch)
     task = build(
         "students", said.method, module=module, guidance=said.guidance, steps=steps,
