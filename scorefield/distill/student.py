@@ -69,11 +69,11 @@ class Student(Task[Denoiser]):
 
     def __post_init__(self) -> None:
         if not self.guidance >= 1:
-            raise BadInput(f"guidance is {self.guidance}.", "Give the largest scale, 1 or more.")
+            raise BadInput(f"the largest guidance is {self.guidance}.", "Give 1 or more.")
         if self.taught and self.teacher is None:
             raise BadInput(f"{type(self).__name__} has no teacher.", "Give one.")
         if self.guidance > 1 and self.teacher is None:
-            raise BadInput(f"guidance is {self.guidance:g}, and no teacher guides.", "Give 1.")
+            raise BadInput(f"a guidance of {self.guidance:g} has no teacher to guide.", "Give 1.")
         if self.module.schedule is None:
             raise BadInput("the student has no schedule.", "Give Denoiser(schedule=...).")
         with torch.no_grad():

@@ -126,6 +126,6 @@ def check_teacher(task: Student, teacher: Denoiser) -> None:
         )
     if task.first != steps:
         raise BadInput(
-            f"the teacher is a student of {steps} steps, and `first` is {task.first}.",
+            f"the teacher is a student of {steps} steps, and the first stage halves {task.first}.",
             f"Give progressive:first={steps}.",
         )

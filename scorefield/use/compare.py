@@ -175,7 +175,7 @@ def compare(
     if fine < 2:
         raise BadInput(f"fine is {fine}.", "Use at least 2.")
     n, few = len(asked.seeds), min(len(asked.seeds), CHECKED)
-    per_eval = 2 if asked.cond and guidance != 1 else 1
+    per_eval = 2 if asked.cond and guidance != 1 and not denoiser.manner else 1
     every = Method("the flow itself", "", fine, FLOW, flow_levels(schedule, fine))
     half = every._replace(steps=fine // 2, levels=flow_levels(schedule, fine // 2))
     planned = [m.steps * m.solver.evals * n * per_eval for m in (every, *methods)]

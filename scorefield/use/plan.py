@@ -109,10 +109,9 @@ def check_manner(
         )
     if not ends or (steps, grid, start) != (own.steps, own.grid, 1.0):
         raise BadInput(
-            f"the student was made for {manner.plan} from pure noise alone, and {steps} steps of "
-            f"{solver!r} from t = {start:g} on "
-            f"{grid if isinstance(grid, str) else 'a fitted grid'} are asked for.",
-            "Leave steps, solver and grid out, or distill one for them.",
+            f"the student was made for {manner.plan} from pure noise, and for nothing else; asked "
+            f"for are {steps} steps of {solver!r} on {grid} from t = {start:g}.",
+            "Leave them out, or distill one for that.",
         )
 
 

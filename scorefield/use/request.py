@@ -70,8 +70,8 @@ class Request:
         manner = self.opened.denoiser.manner
         if manner and manner.learned != "maps":
             raise BadInput(
-                f"{self.path} is a student that leads from noise to samples by {manner.plan}, and "
-                "has no flow and no mean to go by.",
+                f"{self.path} is a student that only makes samples, by {manner.plan}: it has no "
+                "flow and no posterior mean.",
                 "Give its teacher, or a student of meanflow or shortcut.",
                 "run",
             )
