@@ -95,7 +95,7 @@ def lineage(module: str, name: str) -> Iterator[tuple[str, ast.ClassDef]]:
     if isinstance(node, ast.ClassDef):
         yield module, node
         for base in node.bases:
-            known = Names(module).value(base)
+            known = Names(module).value(base.value if isinstance(base, ast.Subscript) else base)
             if isinstance(known, Named) and known.place.startswith("scorefield."):
                 yield from lineage(*known.place.split(":"))
 

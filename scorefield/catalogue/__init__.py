@@ -13,10 +13,11 @@ from scorefield.catalogue.objectives import objectives, times, weights
 from scorefield.catalogue.operators import operators
 from scorefield.catalogue.schedules import schedules
 from scorefield.catalogue.solvers import solvers
+from scorefield.catalogue.students import students
 from scorefield.catalogue.views import of_pictures as views
 from scorefield.data import datasets
 
 __all__ = [
     "datasets", "grids", "guides", "inverse", "measures", "networks", "objectives", "operators",
-    "schedules", "solvers", "times", "views", "weights",
+    "schedules", "solvers", "students", "times", "views", "weights",
 ]  # fmt: skip

@@ -40,6 +40,7 @@ KINDS = {
     "operators": "operator",
     "schedules": "schedule",
     "solvers": "solver",
+    "students": "student",
     "times": "times",
     "views": "view",
     "weights": "weight",
@@ -166,6 +167,7 @@ def _fields(owner: ast.ClassDef) -> ast.arguments:
         and isinstance(node, ast.AnnAssign)
         and not ast.unparse(node.target).startswith("_")
         and not ast.unparse(node.annotation).startswith("ClassVar")
+        and not (node.value and "init=False" in ast.unparse(node.value))
     ]
     args = [ast.arg(ast.unparse(node.target), node.annotation) for node in fields]
     return ast.arguments([], args, None, [], [], None, [f.value for f in fields if f.value])

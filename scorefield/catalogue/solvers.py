@@ -24,6 +24,7 @@ solvers = Entries(
         "ipndm4": "solve.pndm:IPNDM",
         "pndm": "solve.pndm:PNDM",
         "ge": "solve.gradient:GradientEstimation",
+        "genie": "solve.genie:Genie",
         "midpoint": site("solve.rk:RK", tableau=site("solve.rk:MIDPOINT")),
         "rk4": "solve.rk:RK",
         "mu": "solve.reverse:MuDDIM",

@@ -31,6 +31,7 @@ GIVEN = {
     ),
     "objectives": ("schedule", "times", "weight", "dropout"),
     "operators": ("shape",),
+    "students": ("module", "teacher", "guidance", "dropout", "steps"),
     "views": ("shape",),
     "weights": ("schedule",),
     "guides": ("shape",),

@@ -1,5 +1,10 @@
 """`scorefield compare RUN`."""
 
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
 from scorefield.cli.flags import (
     Arithmetic,
     GridSpec,
@@ -24,9 +29,12 @@ class Options(OnRun, Rows):
       scorefield compare runs/digits
       scorefield compare runs/digits --solvers ddim,dpmpp2m@karras,dpmpp2m@uniform-t
           --steps 5,10,20 --n 1000
+      scorefield compare runs/digits runs/digits-consistency --solvers arc --n 1000
       scorefield compare runs/digits --guidance 3 --labels 3,5 --out runs/digits/guided --json
     """
 
+    students: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """Students of the run, that scorefield distill made, beside it: in 1, 2 and 4 steps."""
     solvers: str | None = None
     """Solvers, each with a grid of its own if you like: ddim,heun@karras (default: the run's
     beside a short list; see scorefield catalogue solvers)."""
@@ -41,7 +49,7 @@ def work(o: Options, bar: Bar) -> Found:
     from scorefield.report.strips import keep
     from scorefield.use.compare import compare_run
 
-    return keep(*compare_run(o.request(bar), o.solvers), o.out or o.run / "compare")
+    return keep(*compare_run(o.request(bar), o.solvers, o.students), o.out or o.run / "compare")
 
 
 main = verb("compare", Options, work)

@@ -50,7 +50,7 @@ OneClass = Annotated[
 ]
 SeedNumber = Annotated[int, flag("Seed of all that is drawn.")]
 ImageCount = Annotated[int | None, flag("Images seen by training, repeats counted.")]
-OutPath = Annotated[Path | None, flag("What to write (None: a place in the run folder).")]
+OutPath = Annotated[Path | None, flag("What to write (None: a place in the run folder, or by it).")]
 Source = Annotated[
     str | None, flag("A picture, an .npz or .npy of examples x, or test:INDEX of held-out data.")
 ]

@@ -3,6 +3,12 @@
 from scorefield.cli.flags import OnRun, OutPath
 from scorefield.cli.frame import Bar, note, say, verb
 
+RESUME = (
+    "scorefield train {recipe} --out {path} --resume",
+    "scorefield distill {teacher} --method {method} --out {path} --resume",
+)
+"""How a training goes on, and that of a student."""
+
 
 class Options(OnRun):
     """Write a run's report: one HTML file with its samples over training, measures beside their
@@ -25,7 +31,7 @@ def work(o: Options, bar: Bar) -> int:
     out = o.out or o.run / "report.html"
     Folder(o.run).check_begun()
     claim(out)
-    page = overview(o.run, "scorefield train {recipe} --out {path} --resume", sampled=True)
+    page = overview(o.run, RESUME, sampled=True)
     content = html(page).encode()
     write_bytes(out, content)
     commands = [s.next for s in page.sections[1:] if s.next and not s.findings]

@@ -20,7 +20,7 @@ b = 1; the other views are of unit size at every level.
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -88,6 +88,19 @@ views: Mapping[str, Parameterisation] = {
 }
 
 
+class Manner(NamedTuple):
+    """How a model of few steps is sampled: by `plan`, the spec of one, unless it is said; with the
+    scale of guidance as the condition "guidance", up to `guidance`, that was distilled in.
+
+    `learned` says what else it can: nothing, made for that "plan" alone; from every level the
+    "ends" of the flow, in any number of the plan's steps; or, of "maps" between any two levels,
+    D = E[x0 | x] too, for every solver."""
+
+    plan: str
+    guidance: float = 1.0
+    learned: Literal["plan", "ends", "maps"] = "maps"
+
+
 class Denoiser(nn.Module):
     """A network with its preconditioning: `D(x, level, cond) = E[x0 | x]`, shaped like x.
 
@@ -95,7 +108,8 @@ class Denoiser(nn.Module):
     `noise = log(sigma/alpha)` per sample `(B,)`, clamped to +-10, and the conditions. It never
     sees a schedule or a time, so the schedule can change after training. `schedule`, `shape` (of
     one sample), `scaling` and `classes` say what it was trained with; sampling does not need them.
-    A schedule with weights (`Learned`) trains, averages and saves with the network's.
+    A schedule with weights (`Learned`) trains, averages and saves with the network's. A model of
+    few steps brings its `manner`; its D is where it leads.
 
     `precision` is that of the network's products and of what it keeps between its layers; weights,
     x and D keep their dtype. "bf16" rounds D by about 1% of c_out, alike in every batch.
@@ -111,6 +125,7 @@ class Denoiser(nn.Module):
     precision: Precision = "fp32"
     reads_null = True
     """A row with `cond["null"]` is one without condition."""
+    manner: Manner | None = None
 
     def __init__(
         self,
@@ -144,28 +159,52 @@ class Denoiser(nn.Module):
         self, x: Tensor, level: Level, cond: Cond | None = None, *, moments: bool = False
     ) -> Any:
         """D, or with `moments` the pair (D, share): here, so that wrappers of a module see it."""
-        c_skip, c_out = views[self.view](level, self.sigma_data)
-        c_in = 1 / (level.alpha**2 * self.sigma_data**2 + level.sigma**2).sqrt()
-        noise = level.ratio.log().clamp(-NOISE_RANGE, NOISE_RANGE).to(x).expand(len(x))
-        given, share = like(c_in, x) * x, None
-        call = self.net if torch.is_grad_enabled() else self._in_buckets
-        half = self.precision == "bf16"  # else as around this: training has a context of its own
-        with torch.autocast(x.device.type, torch.bfloat16) if half else nullcontext():
-            out = call(given, noise, cond)
-        if self.variance:
-            out, share = self._halves(out, x)
-        denoised = like(c_skip, x) * x + like(c_out, x) * out
-        if self.scaling and self.scaling.constant:  # x0 is 0 there, and so is its mean
-            constant = torch.tensor(self.scaling.constant, device=x.device)
-            denoised = denoised.index_fill(1, constant, 0.0)
+        denoised, rest = self._both(x, level, cond)
         if not moments:
             return denoised
-        if share is None:
+        if rest is None or not self.variance:
             raise BadInput(
                 "this denoiser has not learned a variance.",
                 "Train it with the hybrid objective, or use a fixed variance from 0 to 1.",
             )
-        return denoised, share
+        return denoised, (rest + 1) / 2
+
+    def _both(self, x: Tensor, level: Level, cond: Cond | None) -> tuple[Tensor, Tensor | None]:
+        """D, and the second half of the channels of a network that has twice those of x."""
+        c_skip, c_out = views[self.view](level, self.sigma_data)
+        c_in = 1 / (level.alpha**2 * self.sigma_data**2 + level.sigma**2).sqrt()
+        noise = level.ratio.log().clamp(-NOISE_RANGE, NOISE_RANGE).to(x).expand(len(x))
+        given, rest = like(c_in, x) * x, None
+        call = self.net if torch.is_grad_enabled() else self._in_buckets
+        half = self.precision == "bf16"  # else as around this: training has a context of its own
+        with torch.autocast(x.device.type, torch.bfloat16) if half else nullcontext():
+            out = call(given, noise, cond)
+        if self.variance or self._sloped:
+            out, rest = self._halves(out, x)
+        denoised = like(c_skip, x) * x + like(c_out, x) * out
+        if self.scaling and self.scaling.constant:  # x0 is 0 there, and so is its mean
+            constant = torch.tensor(self.scaling.constant, device=x.device)
+            denoised = denoised.index_fill(1, constant, 0.0)
+        return denoised, rest
+
+    @property
+    def _sloped(self) -> bool:
+        return hasattr(getattr(self.net, "out", None), "slope")
+
+    @property
+    def slope(self) -> Callable[..., tuple[Tensor, Tensor]] | None:
+        """`(x, level, cond) -> (D, dD/dlog(sigma/alpha))` along the flow in one call, of a network
+        with a head k for it (`nets.slopes`); None without.
+
+            dD/dlog(sigma/alpha) = s sin(a) cos(a) k,   tan(a) = sigma / (s alpha),  s = sigma_data
+        """
+        return self._slope if self._sloped else None
+
+    def _slope(self, x: Tensor, level: Level, cond: Cond | None = None) -> tuple[Tensor, Tensor]:
+        denoised, k = self._both(x, level, cond)
+        data = self.sigma_data * level.alpha
+        size = self.sigma_data * data * level.sigma / (data**2 + level.sigma**2)
+        return denoised, like(size, x) * cast(Tensor, k)
 
     def moments(self, x: Tensor, level: Level, cond: Cond | None = None) -> tuple[Tensor, Tensor]:
         """`(D, share)`: a reverse step's `log s^2 = share log large + (1 - share) log small`, with
@@ -191,12 +230,11 @@ class Denoiser(nn.Module):
         full = None if cond is None else {name: leaf[rows] for name, leaf in cond.items()}
         return self.net(x[rows], noise[rows], full)[: len(x)]
 
-    def _halves(self, out: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _halves(self, out: Tensor, x: Tensor) -> Any:
         if out.ndim != x.ndim or out.shape[1] != 2 * x.shape[1]:
             raise BadInput(
                 f"a denoiser with a variance got {tuple(out.shape)} from its network for x of "
                 f"shape {tuple(x.shape)}.",
                 "Give a network with twice the channels in its output.",
             )
-        out, raw = out.chunk(2, 1)
-        return out, (raw + 1) / 2
+        return out.chunk(2, 1)

@@ -28,7 +28,7 @@ class Consistency(Student):
 
     wide: float = 0.5
     narrow: float = 0.15
-    plan = "jump:fresh=1/2"
+    plan, learned = "jump:fresh=1/2", "ends"
 
     def __post_init__(self) -> None:
         super().__post_init__()

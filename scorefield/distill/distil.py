@@ -12,6 +12,8 @@ from scorefield.data import Data, Scaling, Split
 from scorefield.denoise import Denoiser
 from scorefield.distill.consistency import Consistency, ConsistencyTraining
 from scorefield.distill.flowmap import MeanFlow, Shortcut
+from scorefield.distill.gan import DenoisingGAN
+from scorefield.distill.genie import GenieHead
 from scorefield.distill.knowledge import Knowledge, Operator
 from scorefield.distill.matching import Matching
 from scorefield.distill.progressive import Progressive
@@ -32,6 +34,8 @@ METHODS: Mapping[str, type[Student]] = {
     "meanflow": MeanFlow,
     "shortcut": Shortcut,
     "dmd": Matching,
+    "genie": GenieHead,
+    "denoising-gan": DenoisingGAN,
 }
 DRAWN = 2**18
 """Examples drawn from an exact teacher, where a method needs data and none are given."""
@@ -59,7 +63,7 @@ def distil(
     `(N, *shape)` in model units; an exact teacher draws its own. `guidance` is the largest scale
     distilled in. Further keywords are settings of `Training`: `images`, `seed`, `batch`, `lr`, ...
 
-    The student is sampled by the class's `plan`: `generate(student, solver="jump", steps=1)`.
+    The student brings its `manner`: `generate(student)` samples by the class's `plan`.
 
     Raises BadInput for a teacher of another shape, schedule or classes, and for a method that lacks
     its teacher, its data or a network.
@@ -71,7 +75,7 @@ def distil(
     data = as_data(data) if isinstance(data, Tensor) else data
     with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global state
         torch.default_generator.manual_seed(settings.seed)
-        module = student_of(teacher, shape, schedule, data, net)
+        module = student_of(teacher, shape, schedule, data, net, network_of(method))
     denoise = cast(Denoise | None, getattr(teacher, "denoise", teacher))
     steps = -(-settings.images // settings.batch)
     task = task_of(method)(module, denoise, guidance=guidance, steps=steps)
@@ -92,12 +96,19 @@ def task_of(method: Method) -> Callable[..., Student]:
     return METHODS[method]
 
 
+def network_of(method: Method) -> Callable[[Any], Any]:
+    """How a method's network is made of one of ours."""
+    factory = task_of(method)
+    return getattr(getattr(factory, "func", factory), "network", as_map)
+
+
 def student_of(
     teacher: Any,
     shape: tuple[int, ...] | None = None,
     schedule: Schedule | None = None,
     data: Data | None = None,
     net: nn.Module | None = None,
+    made: Callable[[Any], Any] = as_map,
 ) -> Denoiser:
     """A student that has learned nothing yet, but what its teacher's network knows."""
     if isinstance(teacher, Denoiser):
@@ -129,7 +140,7 @@ def student_of(
         )
     view, spread, scaling, classes = about
     return Denoiser(
-        as_map(net), view, spread, schedule=schedule, shape=tuple(shape), scaling=scaling,
+        made(net), view, spread, schedule=schedule, shape=tuple(shape), scaling=scaling,
         classes=classes,
     )  # fmt: skip
 

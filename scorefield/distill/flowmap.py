@@ -34,7 +34,7 @@ class MeanFlow(Student):
     """
 
     same: float = 0.5
-    taught = False
+    taught, learned = None, "maps"
     limit = 4.0
 
     def u(self, x: Tensor, t: Tensor, r: Tensor, heard: dict[str, Tensor]) -> Tensor:
@@ -81,7 +81,7 @@ class Shortcut(Student):
     """
 
     depth: int = 7
-    taught = False
+    taught, learned = None, "maps"
 
     def __post_init__(self) -> None:
         super().__post_init__()

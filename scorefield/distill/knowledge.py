@@ -39,7 +39,6 @@ class Knowledge(Student):
 
     pairs: int = 30_000
     shown = False
-    plan = "ddim/1"
 
     @property
     def moments(self) -> tuple[int, ...]:
@@ -106,8 +105,6 @@ class Operator(Knowledge):
     J is the jump of a map, told its end as a condition: moments are asked one by one, so that no
     mixing over time can depend on which are asked together.
     """
-
-    plan = "jump/1"
 
     @property
     def moments(self) -> tuple[int, ...]:

@@ -30,7 +30,7 @@ class Matching(Student):
 
     calls: int = 1
     fakes: int = 5
-    plan = "jump:fresh=1/1"
+    plan = "jump:fresh=1/{calls}"
 
     def __post_init__(self) -> None:
         super().__post_init__()

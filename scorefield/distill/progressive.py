@@ -28,7 +28,7 @@ class Progressive(Student):
     first: int = 64
     last: int = 1
     past: Denoiser = field(init=False)
-    decay = 0.995
+    plan, decay = "ddim/{last}", 0.995
 
     def __post_init__(self) -> None:
         super().__post_init__()

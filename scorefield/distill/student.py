@@ -13,15 +13,15 @@ import copy
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, like
-from scorefield.denoise import Denoiser
+from scorefield.denoise import Denoiser, Manner
 from scorefield.guide import cfg
-from scorefield.nets.maps import MapEmbedding
+from scorefield.nets.maps import MapEmbedding, as_map
 from scorefield.objective import Batch, Task
 from scorefield.objective.loss import kept
 from scorefield.solve.jump import FARTHEST
@@ -65,20 +65,24 @@ class Student(Task[Denoiser]):
     done: float = field(init=False, default=0.0)
     target: Denoiser | None = field(init=False, default=None)
     decay: ClassVar[float] = 0.99
-    taught: ClassVar[bool] = True
-    """Whether it needs a teacher."""
+    taught: ClassVar[bool | None] = True
+    """Whether it needs a teacher; None: data teach it where it has none."""
     shown: ClassVar[bool] = True
     """Whether it needs data."""
     limit: ClassVar[float] = math.inf
     """Of what its network hears of the noise (`MapEmbedding`)."""
     plan: ClassVar[str] = "jump/1"
-    """How its student is sampled unless it is said."""
+    """How its student is sampled unless it is said; {option} stands for the value of an option."""
+    learned: ClassVar[Literal["plan", "ends", "maps"]] = "plan"
+    """What its student can do (`Manner`)."""
 
     def __post_init__(self) -> None:
         if not self.guidance >= 1:
-            raise BadInput(f"guidance is {self.guidance}.", "Give the largest scale, 1 or more.")
+            raise BadInput(f"the largest guidance is {self.guidance}.", "Give 1 or more.")
         if self.taught and self.teacher is None:
             raise BadInput(f"{type(self).__name__} has no teacher.", "Give one.")
+        if self.guidance > 1 and self.teacher is None:
+            raise BadInput(f"a guidance of {self.guidance:g} has no teacher to guide.", "Give 1.")
         if self.module.schedule is None:
             raise BadInput("the student has no schedule.", "Give Denoiser(schedule=...).")
         for part in self.module.modules():
@@ -87,6 +91,19 @@ class Student(Task[Denoiser]):
         with torch.no_grad():
             first = self.module.schedule(torch.ones((), dtype=torch.float64))
         self.top = math.atan(min(float(first.ratio), math.exp(FARTHEST)) / self.spread)
+        plan = self.plan_of(self.spread, **vars(self))
+        self.module.manner = Manner(plan, self.guidance, self.learned)
+
+    @classmethod
+    def plan_of(cls, spread: float, **options: Any) -> str:
+        """The plan of a student, on the grid that is even in angles (eq. 1)."""
+        solver, _, steps = cls.plan.format(**options).rpartition("/")
+        return f"{solver}@angle:sigma_data={spread:g}/{steps}"
+
+    @classmethod
+    def network(cls, net: Any) -> Any:
+        """The network of a student that begins as a copy of one of ours."""
+        return as_map(net)
 
     def trailing(self) -> Denoiser:
         """A copy of the student, to be its `target`."""
@@ -145,9 +162,12 @@ class Student(Task[Denoiser]):
     @torch.no_grad()
     def teach(self, x: Tensor, level: Level, cond: Cond | None, scale: Tensor) -> Tensor:
         """The teacher's D, guided."""
+        return self.guided(cond, scale)(x, level, cond).to(x)
+
+    def guided(self, cond: Cond | None, scale: Tensor) -> Denoise:
+        """The teacher, guided where there are conditions."""
         teacher: Any = self.teacher
-        guided = cfg(scale)(teacher) if cond and self.guidance > 1 else teacher
-        return guided(x, level, cond).to(x)
+        return cfg(scale)(teacher) if cond and self.guidance > 1 else teacher
 
     def noisy(self, x0: Tensor, eps: Tensor, angle: Tensor) -> Tensor:
         """x at an angle (eq. 1)."""

@@ -48,9 +48,9 @@ class TrigFlow(Student):
     """
 
     normalise: bool = False
-    taught = False
+    taught = None
     limit = 4.0
-    plan = "jump:fresh=1/2"
+    plan, learned = "jump:fresh=1/2", "ends"
 
     def loss(self, batch: Batch, chance: Draws) -> Loss:
         cond, scale = self.asked(batch, chance)

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from scorefield.base import Cond, Denoise, Guide, Level
+from scorefield.base import BadInput, Cond, Denoise, Guide, Level
+from scorefield.denoise import Manner
 from scorefield.guide.scales import checked, each, line
 
 FEW = 64
@@ -17,7 +18,8 @@ def cfg(scale: float | Tensor, null: Cond | None = None) -> Guide:
     scale 1 is the plain conditional denoiser (and costs one call), 0 the unconditional one; the
     papers' `1 + w` is scale. `scale` may be `(B,)`: one per sample. `null` is the condition that
     means "none", default `None`, which is not asked for where a sample's scale is 1. Two calls of
-    the denoiser per call, or one of both for a few samples of a network (`reads_null`).
+    the denoiser per call, or one of both for a few samples of a network (`reads_null`); one of a
+    student, which is told the scale that it has distilled.
 
     Guided samples do not follow the tilted density `p(x) p(c|x)^scale`: for classes N(+-1, 1) at
     scale 4 the flow's mean is 2.34, the tilted density's 1.54.
@@ -28,11 +30,14 @@ def cfg(scale: float | Tensor, null: Cond | None = None) -> Guide:
     >>> cfg(3.0)(known)(torch.zeros(1), Level.of(0.6, 0.8), {"label": torch.tensor([0])})
     tensor([3.])
     """
-    if null is not None:
-        return line(scale, lambda denoise: lambda x, level, cond=None: denoise(x, level, null))
     strength = checked(scale)
+    plain = line(scale, lambda denoise: lambda x, level, cond=None: denoise(x, level, null))
 
     def guide(denoise: Denoise) -> Denoise:
+        if manner := getattr(denoise, "manner", None):
+            return told(denoise, manner, scale)
+        if null is not None:
+            return plain(denoise)
         if strength.ndim == 0 and float(strength) == 1:
             return denoise
 
@@ -42,14 +47,15 @@ def cfg(scale: float | Tensor, null: Cond | None = None) -> Guide:
             if not len(rows):
                 return denoise(x, level, cond)
             if cond and len(x) <= FEW and getattr(denoise, "reads_null", False):
-                told, untold = _both(denoise, x, level, cond, rows)
+                with_cond, without = _both(denoise, x, level, cond, rows)
             else:
                 some = x if len(rows) == len(x) else x[rows]
-                untold = denoise(some, level.some(rows, len(x)), None)
-                told = denoise(x, level, cond)
+                without = denoise(some, level.some(rows, len(x)), None)
+                with_cond = denoise(x, level, cond)
             if len(rows) == len(x):
-                return torch.lerp(untold, told, by)
-            return told.index_copy(0, rows, torch.lerp(untold, told[rows], by[rows]))
+                return torch.lerp(without, with_cond, by)
+            mixed = torch.lerp(without, with_cond[rows], by[rows])
+            return with_cond.index_copy(0, rows, mixed)
 
         return guided
 
@@ -67,3 +73,24 @@ def _both(
     whole = {name: leaf[twice] for name, leaf in cond.items()} | {"null": null}
     told, untold = denoise(x[twice], level.some(twice, n), whole).split([n, len(rows)])
     return told, untold
+
+
+def told(denoise: Denoise, manner: Manner, scale: float | Tensor) -> Denoise:
+    """A student that is told the scale of guidance, where it is told anything.
+
+    Raises BadInput for a scale that it has not learned.
+    """
+    strength = checked(scale)
+    if not (strength >= 1).all() or not (strength <= manner.guidance).all():
+        known = f"1 to {manner.guidance:g}" if manner.guidance > 1 else "no guidance"
+        raise BadInput(
+            f"guidance is {float(strength.flatten()[0]):g}, and the student has learned {known}.",
+            "Give what it has learned, or distill one with this `guidance`.",
+            "guidance",
+        )
+
+    def guided(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
+        more = {**cond, "guidance": strength.expand(len(x)).to(x)} if cond else cond
+        return denoise(x, level, more)
+
+    return guided

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.forward_ad import unpack_dual
 from torch.utils.checkpoint import checkpoint
 
 from scorefield.base import BadInput, unknown
@@ -151,7 +152,8 @@ class UNet(nn.Module):
         context = None if self.tokens is None else self.tokens(cond, len(x))
         seen = with_image(x.to(self.stem.weight.dtype), cond, self.image)
         h = self.stem(F.pixel_unshuffle(seen, self.fold))
-        h = h.contiguous(memory_format=torch.channels_last)
+        if unpack_dual(h).tangent is None:  # torch has no group norm of both in that format
+            h = h.contiguous(memory_format=torch.channels_last)
         skips: list[Tensor] = []
         for level, encoder in enumerate(self.encoders):
             h = self.downs[level - 1](h) if level > 0 else h

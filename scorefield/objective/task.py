@@ -48,12 +48,14 @@ LOGSNR = Buckets()
 class Turn(NamedTuple):
     """A row of what learns in a step: `loss(batch, chance)` is stepped down in the weights of
     `module` that ask for a gradient, by an optimiser of its own, `times` times, each on examples
-    and chance of its own. All other turns' weights are held meanwhile."""
+    and chance of its own. All other turns' weights are held meanwhile. `momentum` is beta_1 of its
+    Adam: a game of two goes round in circles with .9."""
 
     name: str
     module: nn.Module
     loss: Callable[[Batch, Any], Loss]
     times: int = 1
+    momentum: float = 0.9
 
 
 class Task(ABC, Generic[M]):

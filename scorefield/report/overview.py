@@ -74,10 +74,11 @@ class Known(NamedTuple):
         return Section(key, title, note=f"{fact} Next:", next=next)
 
 
-def overview(path: Path, resume: str = "", sampled: bool = False) -> Page:
+def overview(path: Path, resume: tuple[str, str] = ("", ""), sampled: bool = False) -> Page:
     """What a page says of the run at `path`, as far as the run has come.
 
-    `resume`: the command by which training goes on, with `{recipe}` and `{path}` in it. `sampled`:
+    `resume`: the commands by which training goes on, with `{recipe}` and `{path}` in it, and that of
+    a student, with `{teacher}` and `{method}`. `sampled`:
     show the plane of a model of its points too, which takes seconds.
     """
     folder, reader = Folder(path), Reader(path)
@@ -99,7 +100,9 @@ def overview(path: Path, resume: str = "", sampled: bool = False) -> Page:
     state, next = f"Trained on {seen:,} images", ""
     if seen < total:
         state = f"At {seen:,} of {total:,} images."
-        next = resume.format(recipe=shlex.quote(recipe), path=quoted)
+        whose = {"teacher": s.teacher, "method": s.method} if (s := config.student) else {}
+        words = {key: shlex.quote(text) for key, text in {"recipe": recipe, **whose}.items()}
+        next = resume[bool(whose)].format(path=quoted, **words)
     return Page(
         path.resolve().name, seen, state, next, _headline(run),
         f"scorefield report {quoted}", tuple(_facts(run, found[0][1])),
@@ -214,6 +217,7 @@ def settings(config: Config, usual: Config) -> Iterator[tuple[str, list[tuple[st
         mine, theirs = getattr(config, group.name), getattr(usual, group.name)
         if mine is None:
             continue
+        theirs = type(mine)() if theirs is None and not isinstance(mine, str) else theirs
         if isinstance(mine, str):  # a spec, a run
             yield group.name, [_setting(group.name, mine, theirs, words["Config"])]
             continue
@@ -254,9 +258,10 @@ def _headline(run: Known) -> str:
     net = network(config.net, facts).name
     shape = "×".join(str(n) for n in facts.shape)
     classes = f", {len(facts.classes)} classes" if facts.classes else ""
+    learned = f" A student of {s.teacher} by {s.method}." if (s := config.student) else ""
     return (
         f"A {net} of {compact(run.size.parameters)} parameters on {facts.name} ({shape}{classes}), "
-        f"{config.objective.view} on the {config.objective.schedule} schedule."
+        f"{config.objective.view} on the {config.objective.schedule} schedule.{learned}"
     )
 
 

@@ -1,6 +1,7 @@
 """What a run is made of: the facts of its data, and the objects that its settings stand for."""
 
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 
@@ -8,10 +9,10 @@ from scorefield import catalogue
 from scorefield.base import BadInput, Level, unknown
 from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed
 from scorefield.data import Conditions, Data, Scaling
-from scorefield.denoise import Denoiser, Precision, views
+from scorefield.denoise import Denoiser, Manner, Precision, views
 from scorefield.objective import Criterion
 from scorefield.process import Schedule
-from scorefield.run.settings import Config, ObjectiveConfig
+from scorefield.run.settings import Config, ObjectiveConfig, StudentConfig
 from scorefield.train import Training
 
 UNBIASED = ("uniform", "stratified", "antithetic", "adaptive")
@@ -151,6 +152,8 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
             out_channels=2 * facts.shape[0] if variance else None,
             **_sizes(facts.conditions, spec.name),
         )
+        if config.student:
+            net = find("students", parsed(config.student.method).name).network(net)
     denoiser = Denoiser(
         net,
         config.objective.view,
@@ -162,6 +165,7 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
         classes=tuple(facts.classes),
     )
     denoiser.precision = quicker(config.training.precision)
+    denoiser.manner = manner(config) if config.student else None
     return denoiser
 
 
@@ -179,6 +183,14 @@ def quicker(own: Precision) -> Precision:
     told = getattr(torch.cpu, "get_capabilities", dict)()
     pairs = told.get("avx512_bf16") and not told.get("avx512_fp16")
     return "bf16" if pairs or told.get("amx_bf16") else "fp32"
+
+
+def manner(config: Config) -> Manner:
+    """How the student of a run is sampled: as its settings say."""
+    student, sample = cast(StudentConfig, config.student), config.sample
+    learned = find("students", parsed(student.method).name).learned
+    plan = f"{sample.solver}@{sample.grid}/{sample.steps}"
+    return Manner(plan, student.guidance, learned)
 
 
 def _sizes(said: Conditions, name: str) -> dict[str, int]:
@@ -219,6 +231,8 @@ def check(config: Config) -> None:
             "Use `objective.view` v or edm, or a schedule that keeps some signal, such as vp.",
         )
     check_objective(o, schedule, config.training)
+    if config.student and config.training.compile:
+        raise BadInput("a student's network is not compiled.", "Leave `compile` out.")
     build_levels(sample.grid, schedule, sample.steps)
     catalogue.guides["cfg"](sample.guidance)
 

@@ -84,6 +84,20 @@ class SampleConfig:
 
 
 @dataclass(frozen=True)
+class StudentConfig:
+    """What a model of few steps learns, and from whom."""
+
+    method: str = "consistency"
+    """By which method (scorefield catalogue students)."""
+    teacher: str = ""
+    """Run folder of its teacher, where its weights begin too."""
+    images: int = 0
+    """Images that the teacher had seen."""
+    guidance: float = 1.0
+    """Largest scale of guidance that is distilled in."""
+
+
+@dataclass(frozen=True)
 class Config:
     """A whole run. `config.json` in the run folder holds it, resolved."""
 
@@ -96,6 +110,8 @@ class Config:
     sample: SampleConfig = field(default_factory=SampleConfig)
     init: str | None = None
     """Run folder whose averaged weights this one begins with, of the same network and shape."""
+    student: Annotated[StudentConfig | None, tyro.conf.Suppress] = None
+    """Of a run that `scorefield distill` made."""
 
     def load_data(self) -> "Data":
         """The data set that the run trains on."""

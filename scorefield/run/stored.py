@@ -13,9 +13,10 @@ from scorefield.run.settings import Config, changed
 from scorefield.store import Folder, read_json
 from scorefield.store.typed import read_typed
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of `config.json`; a higher one was written by a newer Scorefield. 2: the data's edition,
-classes that are present, constant coordinates. 3: the network and the rest are specs."""
+classes that are present, constant coordinates. 3: the network and the rest are specs.
+4: students."""
 NET = {"name": "auto", "width": 32, "blocks": 2, "multipliers": [1, 2]}
 """The network where a file before schema 3 said nothing else."""
 USUAL = {
@@ -35,15 +36,20 @@ def to_json(config: Config, facts: DataFacts) -> dict[str, Any]:
     """The content of `config.json`."""
     return {
         "schema": SCHEMA,
-        "config": dataclasses.asdict(config),
+        "config": _written(config),
         "data": dataclasses.asdict(facts),
     }
+
+
+def _written(config: Config) -> dict[str, Any]:
+    """The settings; a run that is no student's does not say so."""
+    return {k: v for k, v in dataclasses.asdict(config).items() if (k, v) != ("student", None)}
 
 
 def resumed_json(stored: dict[str, Any], config: Config) -> dict[str, Any]:
     """The content of `config.json` of a run that goes on under `config`: what gives the weights
     their meaning stays as it was written, to the letter."""
-    now = dataclasses.asdict(config)
+    now = _written(config)
     free = {group: now[group] for group in ("training", "sample")}
     return {**stored, "config": {**stored["config"], **free}}
 

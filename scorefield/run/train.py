@@ -23,8 +23,9 @@ from scorefield.run.open import open_run
 from scorefield.run.recipes import recipe, recipes
 from scorefield.run.settings import Config
 from scorefield.run.stored import check_folder, resumed_json, stored_settings, to_json
+from scorefield.run.student import kind_of, task_of
 from scorefield.store import Folder
-from scorefield.train import Denoising, Progress, Team, Training, finish
+from scorefield.train import Denoising, Examples, Progress, Task, Team, Training, finish
 from scorefield.train import fit as train
 
 Watcher = Callable[[Progress], None]
@@ -62,11 +63,10 @@ def fit(
         data, facts, seen = team.together(lambda: _begin(folder, config, resume))
         if seen >= config.training.images and folder:
             return open_run(folder.path).denoiser
-        for line in remarks(data) if team.is_main else ():
+        for line in remarks(data) if team.is_main and isinstance(data, Data) else ():
             say(line)
-        denoiser = team.together(lambda: _denoiser(config, facts, seen))
-        objective = build_objective(config, facts, cast(Schedule, denoiser.schedule))
-        task, path = Denoising(denoiser, objective), folder.path if folder else None
+        task = team.together(lambda: _task(config, facts, seen))
+        path = folder.path if folder else None
         steps = train(task, data, config.training, path, resume, stop, say)
         writes = folder if folder and team.is_main else None
         if writes and not seen:
@@ -90,18 +90,32 @@ def _hold(folder: Folder, team: Team, held: ExitStack) -> None:
         held.enter_context(folder.alone())
 
 
-def _begin(folder: Folder | None, config: Config, resume: bool) -> tuple[Data, DataFacts, int]:
-    """The data, the facts of them that the run goes by, and the images that it has seen."""
+def _begin(folder: Folder | None, config: Config, resume: bool) -> tuple[Examples, DataFacts, int]:
+    """The data, the facts of them that the run goes by, and the images that it has seen; of a
+    student that needs no data the shape in their place."""
     if folder:
         check_folder(folder, config, resume)
-    data = config.load_data()
-    facts, seen = DataFacts.of(data), folder.images_seen() if folder and resume else 0
+    seen, before = folder.images_seen() if folder and resume else 0, None
     if folder and seen:
         before = stored_settings(folder)[1]
+    elif config.student:
+        before = stored_settings(Folder(Path(config.student.teacher)))[1]
+    if config.student and before and not kind_of(config.student.method).shown:
+        return tuple(before.shape), before, seen
+    data = config.load_data()
+    if before:
         return before.same(data), before, seen
-    name = config.data.name
+    facts, name = DataFacts.of(data), config.data.name
     check_used(config, recipes[name]() if name in recipes else Config(), facts)
     return data, facts, seen
+
+
+def _task(config: Config, facts: DataFacts, seen: int) -> Task[Denoiser]:
+    if config.student:
+        return task_of(config)
+    denoiser = _denoiser(config, facts, seen)
+    objective = build_objective(config, facts, cast(Schedule, denoiser.schedule))
+    return Denoising(denoiser, objective)
 
 
 def _denoiser(config: Config, facts: DataFacts, seen: int) -> Denoiser:

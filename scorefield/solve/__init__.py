@@ -23,6 +23,7 @@ from scorefield.solve.ddpm import DDPM
 from scorefield.solve.deis import DEIS
 from scorefield.solve.dpm import DPMSolver
 from scorefield.solve.dpmpp import DPMSolverPP, DPMSolverPP2S, DPMSolverPP3M
+from scorefield.solve.genie import Genie, slope
 from scorefield.solve.gotta import GottaGoFast
 from scorefield.solve.gradient import GradientEstimation
 from scorefield.solve.heun import Heun
@@ -43,9 +44,9 @@ from scorefield.solve.unipc import UniPC
 
 __all__ = [
     "Arc", "BogackiShampine", "DDIM", "DDPM", "DEIS", "DPMSolver", "DPMSolverPP", "DormandPrince",
-    "DPMSolverPP2S", "DPMSolverPP3M", "EulerMaruyama", "ExpArc", "GottaGoFast",
+    "DPMSolverPP2S", "DPMSolverPP3M", "EulerMaruyama", "ExpArc", "Genie", "GottaGoFast",
     "GradientEstimation", "Heun", "IPNDM", "Info", "Jump", "LMS", "MuDDIM", "PNDM", "Parallel",
     "PredictorCorrector", "RK", "Restart", "SASolver", "SDEDPMSolverPP", "Solver", "State",
     "StochasticHeun", "UniPC", "annealed_langevin", "encode", "jumped", "langevin", "parallel",
-    "sample", "start_order", "trajectory",
+    "sample", "slope", "start_order", "trajectory",
 ]  # fmt: skip

@@ -27,10 +27,16 @@ class DDPM(Plain):
     to 1 (large), or "learned": what the network says for each number of x, which needs a denoiser
     trained with the hybrid objective and no guide around it. A step to clean data adds no noise.
 
+    With `latent` D need be no mean: a generator that makes an x0 of p(x0 | x) out of so many
+    normals, fresh for each step and told it as the condition "latent" `(B, latent)`, draws from
+    the reverse process itself with `small`, however long the step (Xiao et al. 2022, "Tackling the
+    generative learning trilemma with denoising diffusion GANs", eq. 4).
+
     Use it as the stochastic baseline and to reproduce DDPM, with hundreds of calls.
     """
 
     variance: float | Literal["learned"] = 0.0
+    latent: int = 0
     stochastic = True
     eta = 1.0
 
@@ -42,6 +48,8 @@ class DDPM(Plain):
                 f"variance is {self.variance!r}.",
                 "Use 0 (the posterior's) to 1 (beta, the widest), or 'learned'.",
             )
+        if self.latent < 0:
+            raise BadInput(f"latent is {self.latent}.", "Give how many normals are told, or 0.")
 
     def step(
         self,
@@ -53,6 +61,9 @@ class DDPM(Plain):
         cond: Cond | None = None,
     ) -> tuple[State, Info]:
         (x,) = state
+        if self.latent:  # the interval upwards: another draw than that of the step's own noise
+            z = noise(x.new_empty(len(x), self.latent), there, here)
+            cond = {**(cond or {}), "latent": z}
         if self.variance == "learned":
             denoised, share = _moments(denoise)(x, here, cond)
         else:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from scorefield.train.posthoc import coefficients, combine
     from scorefield.train.settings import Training
     from scorefield.train.state import TrainState
+    from scorefield.train.step import Examples
     from scorefield.train.trackers import check_trackers
     from scorefield.train.trainer import Diverged, Progress, finish, fit, learn
 

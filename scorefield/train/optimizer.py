@@ -93,14 +93,17 @@ def orthogonal(u: Tensor) -> Tensor:
     return product @ x
 
 
-def optimizer_of(module: nn.Module, training: Training) -> torch.optim.Optimizer:
+def optimizer_of(
+    module: nn.Module, training: Training, momentum: float = 0.9
+) -> torch.optim.Optimizer:
     """The optimiser of a turn's weights that the settings name; rates are set at each step.
+    `momentum` is AdamW's beta_1.
 
     Muon's matrices are the weights of linear layers and convolutions that mix channels; the rest
     are tables of embeddings, vectors, and what has one row, as the last layer for grey pictures.
     """
     adamw: dict[str, Any] = {
-        "betas": (0.9, 0.99), "weight_decay": training.weight_decay, "fused": True,
+        "betas": (momentum, 0.99), "weight_decay": training.weight_decay, "fused": True,
     }  # fmt: skip
     if training.optimizer == "adamw":
         return AdamW(module.parameters(), training.lr, **adamw)

@@ -128,7 +128,7 @@ def fit(
         say = str  # to nobody
     task.to(accelerator.device)
     turns = task.turns
-    optimizers = tuple(optimizer_of(turn.module, training) for turn in turns)
+    optimizers = tuple(optimizer_of(turn.module, training, turn.momentum) for turn in turns)
     powers = {length: EMA.of(task.module, Power(length)) for length in training.lengths}
     ema = EMA.of(task.module, WarmUp(training.ema))
     state, moments = TrainState(task, turns, optimizers, ema, powers, 0), None

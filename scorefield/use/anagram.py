@@ -47,7 +47,7 @@ def anagrams(request: Request, views: str) -> Findings:
     guide = hybrid(parts, shape, conds) if parts else anagram(whole, shape, conds)
     out, settings = request.place(request.path / "samples/anagram.png", ".png"), request.settings
     settings["guide"] = guided(settings["guidance"], request.labels is not None, guide)
-    denoiser, batch = request.denoiser, len(seeds)
+    denoiser, batch = request.mean, len(seeds)
     x0 = generate(denoiser, seeds=seeds, batch=batch, watch=request.watch, **settings)
     rows: list[Tensor] = [v.forward(x0) for v in whole] or [x0, *(p.project(x0) for p in parts)]
 

@@ -9,6 +9,7 @@ samples as a set. So are the others too, since an error need not be a fault that
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -23,8 +24,8 @@ from scorefield.catalogue.spec import canonical, specs
 from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, Drawn, Plan, attempt, guided
 from scorefield.process import Schedule
-from scorefield.run.open import build_solver, data_of, open_grid
-from scorefield.solve import DPMSolverPP3M, Solver
+from scorefield.run.open import Run, build_solver, data_of, device, open_grid, open_run
+from scorefield.solve import DPMSolverPP3M, Jump, Solver
 from scorefield.store import claim_folder, to_csv
 from scorefield.tune import FittedGrid, flow_levels
 from scorefield.use.asked import check_guided, counts, idle, labels_of, warn_absent, warn_guidance
@@ -41,6 +42,9 @@ SHOWN, POINTS = 10, 1000
 FLOW, FINE = DPMSolverPP3M(), 200
 """How the flow itself is followed."""
 
+FEW_STEPS = 1, 2, 4
+"""Of students that any count suits."""
+
 CHECKED = 16
 """Samples on which it is followed in half as many steps too, to know what it is off by."""
 
@@ -49,13 +53,15 @@ HIDDEN = {"json": None}
 
 
 class Method(NamedTuple):
-    """A solver on a grid of some steps; `name` is as asked for, `solver` or `solver@grid`."""
+    """A solver on a grid of some steps; `name` is as asked for, `solver` or `solver@grid`, or that
+    of the folder of a student, which is then what is walked."""
 
     name: str
     grid: str
     steps: int
     solver: Solver
     levels: Level
+    student: Denoiser | None = None
 
 
 @dataclass(frozen=True)
@@ -172,7 +178,7 @@ def compare(
     if fine < 2:
         raise BadInput(f"fine is {fine}.", "Use at least 2.")
     n, few = len(asked.seeds), min(len(asked.seeds), CHECKED)
-    per_eval = 2 if asked.cond and guidance != 1 else 1
+    per_eval = 2 if asked.cond and guidance != 1 and not denoiser.manner else 1
     every = Method("the flow itself", "", fine, FLOW, flow_levels(schedule, fine))
     half = every._replace(steps=fine // 2, levels=flow_levels(schedule, fine // 2))
     planned = [m.steps * m.solver.evals * n * per_eval for m in (every, *methods)]
@@ -187,7 +193,8 @@ def compare(
         def part(done: float, total: float, unit: str) -> None:
             watch(before + own * done / total, sum(planned), "call")
 
-        return attempt(denoiser, plan, asked.rows(0, count), denoiser.shape, watch=part)
+        walker = method.student or denoiser
+        return attempt(walker, plan, asked.rows(0, count), denoiser.shape, watch=part)
 
     x0, calls, seconds = walked(every, n, planned[0])
     coarse = walked(half, few, planned[-1]).x
@@ -246,10 +253,33 @@ def listed(request: Request, solvers: str | None) -> tuple[list[Method], dict[st
     return methods, settings
 
 
-def compare_run(request: Request, solvers: str | None) -> tuple[Comparison, Findings]:
-    """Compare solvers on the run; `FILES` can be written to `out`, by default RUN/compare, or it is
-    refused before any work."""
+def students_of(run: Run, paths: Sequence[Path]) -> Iterator[Method]:
+    """Students of few steps beside their teacher: made for any count, in FEW_STEPS of them. In one
+    step there is no fresh noise, and so a distance from the flow."""
+    for path in paths:
+        other = open_run(path)
+        own, manner = other.config.sample, other.denoiser.manner
+        told = [(one.facts, one.config.objective.schedule) for one in (run, other)]
+        if manner is None or told[0] != told[1]:
+            raise BadInput(
+                f"{path} is no student on the data and schedule of {run.path}.",
+                "Give runs that scorefield distill made of it.",
+            )
+        for count in (own.steps,) if manner.learned == "plan" else FEW_STEPS:
+            solver = build_solver(own.solver)
+            levels, solver = build_grid(own.grid, run.schedule, count, solver)
+            solver = Jump() if count == 1 and isinstance(solver, Jump) else solver
+            name = path.resolve().name
+            yield Method(name, own.grid, count, solver, levels, other.denoiser.to(device()))
+
+
+def compare_run(
+    request: Request, solvers: str | None, students: Sequence[Path] = ()
+) -> tuple[Comparison, Findings]:
+    """Compare solvers on the run, and students of it; `FILES` can be written to `out`, by default
+    RUN/compare, or it is refused before any work."""
     run, (methods, settings) = request.opened, listed(request, solvers)
+    methods += students_of(run, students)
     guidance, facts = settings["guidance"], run.facts
     seeds = Seeded(request.chosen_seeds()).seeds.tolist()
     if len(seeds) < 2:
@@ -269,7 +299,7 @@ def compare_run(request: Request, solvers: str | None) -> tuple[Comparison, Find
     judge = judge_of(request.path, data, request.watch)[0] if judged else None
     each = None if chosen is None else repeat_labels(chosen, len(seeds), len(classes))
     found = compare(
-        request.denoiser,
+        request.mean,
         methods,
         asked_of(run.denoiser, seeds=seeds, labels=each),
         guidance=guidance,

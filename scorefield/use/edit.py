@@ -202,7 +202,8 @@ def edit_picture(request: Request, wish: Wish) -> Findings:
     out = request.place(request.path / f"samples/edit-{stem}.png", ".png", ".npz")
     warn_depth(facts, out)
 
-    denoiser, watch, began = request.denoiser, request.watch, time.monotonic()
+    denoiser = request.mean if wish.encode else request.denoiser
+    watch, began = request.watch, time.monotonic()
     asked = asked_of(denoiser, seeds=seeds, labels=labels, cond=request.cond)
     if wish.encode:
         settings["solver"], rows, own = "ddim", x0.expand(len(seeds), *x0.shape[1:]), None
@@ -210,7 +211,8 @@ def edit_picture(request: Request, wish: Wish) -> Findings:
             own = {"label": torch.tensor(labels_of(wish.source, facts.classes, "source")[:1])}
         found = reencode(denoiser, rows, strength, asked.cond, source=own, watch=watch, **settings)
     else:
-        settings["solver"] = settings["solver"] if mask is None else request.solver
+        if mask is not None and not denoiser.manner:  # a student's own steps are all it knows
+            settings["solver"] = request.solver
         found = edit(denoiser, x0, strength, asked, mask=mask, watch=watch, **settings)
         settings["solver"] = settings["solver"] or repr(MASKED)
     seconds = time.monotonic() - began

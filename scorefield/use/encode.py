@@ -46,7 +46,7 @@ class Way(NamedTuple):
                 f"Use one of {', '.join(known)}.",
             )
         plan = Plan(method, path_of(schedule, count(request.steps) or STEPS))  # type: ignore
-        return cls(request.denoiser, plan, request.batch)
+        return cls(request.mean, plan, request.batch)
 
     @property
     def calls(self) -> int:

@@ -90,7 +90,7 @@ def likelihood(request: Request, words: Words, data: str, against: str | None) -
     check_guided(how.guidance, any(s.cond is not None for s in sets))
     if bare and not request.unconditional:
         warnings.warn(f"'{bare[0]}' has not the run's conditions: measured without", stacklevel=2)
-    of = partial(measure, request.denoiser, cell=cell, batch=request.batch, watch=request.watch)
+    of = partial(measure, request.mean, cell=cell, batch=request.batch, watch=request.watch)
     found = {s.name: of(s.x0, how, cond=s.cond, seeds=s.index) for s in sets}
     one = next(s for s in sets if s.name == data)
     record, apart = _record(request, how, one, found[data], cell), None

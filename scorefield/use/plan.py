@@ -9,7 +9,8 @@ from torch import Tensor
 from scorefield.base import BadInput, Cond, Guide, Level, Seeded
 from scorefield.base.rows import repeat_labels
 from scorefield.catalogue.plans import guide as build_guide
-from scorefield.denoise import Denoiser
+from scorefield.catalogue.plans import plan
+from scorefield.denoise import Denoiser, Manner
 from scorefield.draw import Asked, Plan, guided
 from scorefield.process import Schedule
 from scorefield.run.config import build_levels
@@ -28,7 +29,7 @@ class Settings(TypedDict, total=False):
 
     steps: int | None
     solver: str | Solver | None
-    grid: str | FittedGrid
+    grid: str | FittedGrid | None
     guidance: float
     guide: str | Guide | None
 
@@ -65,27 +66,54 @@ def plan_of(
     *,
     steps: int | None = None,
     solver: str | Solver | None = None,
-    grid: str | FittedGrid = DEFAULT.grid,
+    grid: str | FittedGrid | None = None,
     guidance: float = DEFAULT.guidance,
     guide: str | Guide | None = None,
     start: float = 1.0,
 ) -> Plan:
     """The plan of those settings on the denoiser's schedule, from t = start on.
 
-    `grid` is a name or a fitted grid, which brings its own `steps` and `solver`; with a name they
-    default to those of DEFAULT. `guidance` is the scale of classifier-free guidance where samples
-    are `conditional`; `guide` any other, around that.
+    `grid` is a name or a fitted grid, which brings its own `steps` and `solver`; else what is not
+    said is that of a student's plan, or of DEFAULT. `guidance` is the scale of classifier-free
+    guidance where samples are `conditional`; `guide` any other, around that.
 
-    Raises BadInput for unknown names, and a denoiser without a schedule or shape.
+    Raises BadInput for unknown names, a denoiser without a schedule or shape, and what a student
+    was not made for.
     """
-    schedule = schedule_of(denoiser)
-    own = grid if isinstance(grid, FittedGrid) else DEFAULT
-    unit = unit_of(grid, getattr(denoiser, "sigma_data", 1.0))
+    schedule, manner = schedule_of(denoiser), denoiser.manner
+    usual = plan(manner.plan) if manner else DEFAULT
+    own, on = grid if isinstance(grid, FittedGrid) else usual, grid or usual.grid or DEFAULT.grid
+    unit = unit_of(on, getattr(denoiser, "sigma_data", 1.0))
     method = build_solver(solver or own.solver, unit)
-    steps = own.steps if steps is None else steps
-    levels, method = build_grid(grid, schedule, steps, method, start)
+    steps = own.steps or DEFAULT.steps if steps is None else steps
+    levels, method = build_grid(on, schedule, steps, method, start)
+    if manner:
+        check_manner(manner, method, steps, on, start)
     outer = build_guide(guide, shape=tuple(denoiser.shape)) if guide else None
     return Plan(method, levels, guided(guidance, conditional, outer))
+
+
+def check_manner(
+    manner: Manner, solver: Solver, steps: int, grid: str | FittedGrid, start: float = 1.0
+) -> None:
+    """Raise BadInput for another solver than a student was made for, or another plan if it was
+    made for that alone."""
+    own = plan(manner.plan)
+    ends = solver == build_solver(own.solver)
+    if manner.learned == "maps" or (manner.learned == "ends" and ends):
+        return
+    if manner.learned == "ends":
+        raise BadInput(
+            f"the student leads to the flow's end, by the solver {own.solver}, and the solver is "
+            f"{solver!r}.",
+            "Leave the solver out.",
+        )
+    if not ends or (steps, grid, start) != (own.steps, own.grid, 1.0):
+        raise BadInput(
+            f"the student was made for {manner.plan} from pure noise, and for nothing else; asked "
+            f"for are {steps} steps of {solver!r} on {grid} from t = {start:g}.",
+            "Leave them out, or distill one for that.",
+        )
 
 
 def schedule_of(denoiser: Denoiser) -> Schedule:

@@ -71,6 +71,19 @@ class Request:
         return replace(self, precision=EXACT)
 
     @cached_property
+    def mean(self) -> Denoiser:
+        """The same, as E[x0 | x]. BadInput of a student whose D is where it leads."""
+        manner = self.opened.denoiser.manner
+        if manner and manner.learned != "maps":
+            raise BadInput(
+                f"{self.path} is a student that only makes samples, by {manner.plan}: it has no "
+                "flow and no posterior mean.",
+                "Give its teacher, or a student of meanflow or shortcut.",
+                "run",
+            )
+        return self.denoiser
+
+    @cached_property
     def classifies(self) -> bool:
         """Whether a classifier guides."""
         return any(parsed(part).name == "classifier" for part in guide_specs(self.guide))

@@ -73,7 +73,7 @@ def restore_run(request: Request, of: Observation, method: str = "dps") -> Findi
     levels = build_levels(request.grid or own, run.schedule, steps)
     claim_folder(out, *FILES, "restore.npz", "restore.json")
 
-    denoiser, y_there = request.denoiser, y.to(device())
+    denoiser, y_there = request.mean, y.to(device())
     walker, guide = restorer(named, a, y_there, of.noise, len(seeds), solver=walker, **options)
     asked = asked_of(denoiser, seeds=seeds, labels=label)
     guide = guided(1.0 if scale is None else scale, bool(asked.cond), guide)

@@ -39,7 +39,7 @@ def tune(
     """Fit a grid to the run, the solver, steps, guidance and classes that are asked for, on noises
     of which there are `starts`; kept in RUN/grids/NAME.json, by default SOLVER-STEPS."""
     run = request.opened
-    settings, facts, denoise = run.config.sample, run.facts, request.denoiser
+    settings, facts, denoise = run.config.sample, run.facts, request.mean
     steps, solver = count(request.steps) or settings.steps, request.solver or settings.solver
     guidance = settings.guidance if request.guidance is None else request.guidance
     at_least("starts", starts)

@@ -1,0 +1,107 @@
+"""Students that keep a solver's steps, judged on the ring by law: GENIE, DDGAN, learned samplers.
+
+    python -m benchmarks.distilled.stepped genie|denoising-gan|learned-sampler [SECONDS]
+
+beside the same number of steps of the exact denoiser by DDIM, Arc and GENIE.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+
+from benchmarks.distilled import ring
+from scorefield.base import Level, Seeded
+from scorefield.data import Data, Scaling, Split
+from scorefield.distill import LearnedSampler, Steps, distil, task_of
+from scorefield.distill.gan import LATENT
+from scorefield.nets import MLP
+from scorefield.process import grids
+from scorefield.solve import DDIM, DDPM, Arc, Genie, Solver, sample
+from scorefield.train import Training, learn
+
+Row = dict[str, float]
+CALLS = {"genie": (5, 10), "denoising-gan": (4,), "learned-sampler": (5, 10)}
+TRIAL = 40
+"""Steps by which the pace of a method is taken; the first half is left out."""
+
+
+def judged(solver: Solver, denoise: Any, levels: Level, seed: int = 0) -> Row:
+    """The law of samples from the held-out starts, and for what draws no noise their distance."""
+    x = ring.starts(seed=seed)
+    start = x.float() * levels.like(x.float()).sigma[0]
+    y = sample(solver, denoise, start, levels, Seeded(range(len(x)))).double()
+    row: Row = {"steps": len(levels.sigma) - 1, **ring.law(y)._asdict()}
+    return row if solver.stochastic else {**row, "rms": ring.rms(y, ring.truth(seed=seed))}
+
+
+def floors(calls: int) -> Iterator[tuple[str, Row]]:
+    """Of the exact denoiser, on the default grid."""
+    levels = grids.vp_root(ring.SCHEDULE, calls)
+    for solver in (DDIM(), Arc(), Genie()):
+        yield type(solver).__name__, judged(solver, ring.DATA.denoise, levels)
+
+
+def student(method: str, images: int, calls: int, watch: Callable[[], None]) -> Any:
+    """A student of the exact teacher, or of data."""
+    x0 = ring.DATA.sample(2**18, 0)
+    if method == "learned-sampler":
+        torch.manual_seed(0)
+        steps, data = Steps(ring.SCHEDULE, calls, (2,)), x0.float()
+        given = Data("ring", Split(data, {}), Split(data[:1], {}), (), Scaling((0.0,), (1.0,)))
+        how = Training(images=images, batch=256, lr=1e-2, warmup=images // 20, ema=0.99)
+        task = LearnedSampler(steps, ring.DATA.denoise, steps=images // 256)
+        return learn(task, given, how, watch=lambda _: watch())
+    options = {"calls": calls} if method == "denoising-gan" else {}
+    return distil(
+        partial(task_of(method), **options), ring.DATA if method == "genie" else None,
+        shape=(2,), schedule=ring.SCHEDULE, data=x0, net=MLP((2,), width=64, blocks=3),
+        images=images, batch=256, ema=0.999, watch=lambda *_: watch(),
+    )  # fmt: skip
+
+
+def walk(method: str, made: Any, calls: int) -> Row:
+    """How a student is sampled: as its class's plan says."""
+    if method == "learned-sampler":
+        with torch.no_grad():
+            return judged(made.solver, ring.DATA.denoise, made.levels)
+    levels = grids.angle(ring.SCHEDULE, calls, sigma_data=made.sigma_data)
+    return judged(Genie() if method == "genie" else DDPM(latent=LATENT), made, levels)
+
+
+def timed(method: str, seconds: float, calls: int) -> tuple[Any, float]:
+    """The student after about so many processor seconds, and what they were."""
+    clock: list[float] = []
+
+    def tick() -> None:
+        clock.append(time.process_time())
+
+    student(method, 256 * TRIAL, calls, tick)
+    pace = (clock[-1] - clock[TRIAL // 2]) / (TRIAL - 1 - TRIAL // 2)
+    began = time.process_time()
+    made = student(method, 256 * max(TRIAL, int(seconds / pace)), calls, tick)
+    return made, time.process_time() - began
+
+
+def rows(method: str, seconds: float) -> Iterator[tuple[str, Row]]:
+    """Each student beside the floors; one of GENIE is asked for any number of calls."""
+    made, spent = timed(method, seconds, CALLS[method][0])
+    for calls in CALLS[method]:
+        yield from floors(calls)
+        if method == "learned-sampler" and calls != CALLS[method][0]:
+            made, spent = timed(method, seconds, calls)
+        yield method, {**walk(method, made, calls), "seconds": spent}
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    method, seconds = sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 180.0
+    for name, row in rows(method, seconds):
+        print(name, {key: float(f"{value:.4g}") for key, value in row.items()}, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""What the verbs that train share: a training is watched, and what came of it is said."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from scorefield.base.errors import BadInput, Elsewhere
+from scorefield.cli.bar import Bar
+from scorefield.cli.ending import STOPPED, patient
+from scorefield.cli.frame import note, say
+from scorefield.cli.session import shown
+from scorefield.cli.settings import of_flag
+from scorefield.report.stages import Stages
+from scorefield.run.settings import Config
+from scorefield.run.train import fit
+from scorefield.store import Folder
+from scorefield.train import Progress, keep_freed_memory, processes
+
+
+def in_words_of_flags(call: Callable[[], int]) -> int:
+    """The exit code of a call, whose errors name flags; 2 where another process tells of one."""
+    try:
+        return call()
+    except Elsewhere:
+        return 2
+    except BadInput as error:
+        raise of_flag(error) from error
+
+
+def trained(config: Config, out: Path, resume: bool, bar: Bar, as_json: bool) -> int:
+    """Train in a folder, or go on there, and say what came of it; the exit code."""
+    stages, steps = Stages(config, out), 0
+
+    def watch(step: Progress) -> None:
+        nonlocal steps
+        steps += 1
+        shown(bar, step)
+        if problem := stages(step):
+            note(problem)
+
+    keep_freed_memory()
+    began = time.monotonic()
+    with patient() as stop:
+        fit(config, out, resume=resume, watch=watch, stop=stop, say=note)
+    seconds, seen = time.monotonic() - began, Folder(out).images_seen()
+    stopped = stop() and seen < config.training.images
+    if stopped:
+        text = f"{out}: stopped at {seen:,} images. Go on with --resume."
+    elif steps:
+        text = f"{out}: {seen:,} images in {seconds:.0f} s. Pictures: {out / 'samples'}"
+    else:
+        text = f"{out} has its {seen:,} images already. Give more --images to go on."
+    bar.close()
+    if processes().is_main_process:
+        record = {"run": str(out), "images": seen, "seconds": round(seconds, 2)}
+        say(record, f"{text}\nnext: scorefield sample {out}", as_json)
+    return STOPPED if stopped else 0

@@ -1,0 +1,131 @@
+"""A student's run: its settings, made from those of its teacher's, and what it learns."""
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from scorefield.base import BadInput
+from scorefield.catalogue.plans import plan
+from scorefield.catalogue.signatures import find, parameters
+from scorefield.catalogue.spec import bound, build, canonical, parsed
+from scorefield.denoise import Denoiser
+from scorefield.distill import Progressive, Student
+from scorefield.nets.maps import MapEmbedding
+from scorefield.run.open import Run, open_run
+from scorefield.run.settings import Config, SampleConfig, StudentConfig
+from scorefield.run.stored import stored_settings
+from scorefield.store import Folder
+from scorefield.train import Training
+
+
+def training_of(path: Path) -> Training:
+    """How a student of a run is trained unless it is said: as long as it, in smaller steps."""
+    folder = Folder(path)
+    folder.check_run()
+    teacher = stored_settings(folder)[0].training
+    return replace(
+        teacher, lr=teacher.lr / 3, warmup=teacher.warmup // 4, compile=False, ema_lengths=(),
+        snapshot_every=0, trackers=(),
+    )  # fmt: skip
+
+
+def student(
+    teacher: str | Path,
+    method: str = "consistency",
+    guidance: float | None = None,
+    training: Training | None = None,
+) -> Config:
+    """The settings of a student of the run at `teacher`, for `fit`.
+
+    `method` is a spec of the catalogue's students; `guidance` the largest scale that is distilled
+    in, by default that by which the teacher is sampled.
+    """
+    folder = Folder(Path(teacher))
+    folder.check_run()
+    config, facts = stored_settings(folder)
+    name, said = bound("students", method)
+    kind, options = kind_of(method), {k: p.default for k, p in parameters("students", name).items()}
+    own = plan(kind.plan_of(facts.sigma_data, **options | said))
+    usual = config.sample.guidance if facts.classes or facts.conditions.keys else 1.0
+    scale = (usual if kind.taught is not False else 1.0) if guidance is None else guidance
+    return replace(
+        config,
+        training=training or training_of(folder.path),
+        sample=SampleConfig(own.solver, cast(int, own.steps), cast(str, own.grid), scale),
+        init=None,
+        student=StudentConfig(
+            canonical("students", method), str(teacher), folder.images_seen(), scale
+        ),
+    )
+
+
+def kind_of(method: str) -> type[Student]:
+    """The class of a method, by its spec."""
+    return cast(type[Student], find("students", parsed(method).name))
+
+
+def teacher_of(config: Config) -> Run:
+    """The run that a student learns from, or BadInput if it is another by now."""
+    said = cast(StudentConfig, config.student)
+    run = open_run(said.teacher)
+    for what, now, then in (
+        ("images", run.images_seen, said.images),
+        ("schedule", run.config.objective.schedule, config.objective.schedule),
+        ("network", run.config.net, config.net),
+    ):
+        if now != then:
+            raise BadInput(
+                f"the teacher {said.teacher} has {what} {now}, and the student was to have one "
+                f"with {then}.",
+                "Distill anew in another `out`.",
+            )
+    return run
+
+
+def task_of(config: Config) -> Student:
+    """What a student learns: a copy of its teacher as a map, and the teacher.
+
+    Raises BadInput for a teacher that the method cannot learn from.
+    """
+    run, said = teacher_of(config), cast(StudentConfig, config.student)
+    kind, module = kind_of(said.method), copy.deepcopy(run.denoiser)
+    if not hasattr(module.net, "embedding"):
+        raise BadInput(
+            f"the network {type(module.net).__name__} cannot hear where a map leads.",
+            "Give a teacher with a network of Scorefield.",
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.training.seed)
+        module.net = kind.network(module.net)
+        embedding = cast(Any, module.net.embedding)
+        if kind.learned != "maps" and module.manner and isinstance(embedding, MapEmbedding):
+            torch.nn.init.zeros_(cast(Any, embedding.leave[0]).weight)  # it is not told its end
+    steps = -(-config.training.images // config.training.batch)
+    task = build(
+        "students", said.method, module=module, guidance=said.guidance, steps=steps,
+        teacher=None if kind.taught is False else run.denoiser, dropout=config.objective.dropout,
+    )  # fmt: skip
+    check_teacher(task, run.denoiser)
+    return task
+
+
+def check_teacher(task: Student, teacher: Denoiser) -> None:
+    """Raise BadInput for a teacher whose D is no posterior mean, but where the method takes its
+    steps: progressive distillation goes on from that of another student."""
+    own = teacher.manner
+    if task.teacher is None or own is None or own.learned == "maps":
+        return
+    steps = plan(own.plan).steps
+    if not isinstance(task, Progressive) or own.learned != "plan":
+        raise BadInput(
+            f"the teacher is itself a student, made for {own.plan}, whose D is no mean.",
+            "Give its own teacher, or a student of the methods meanflow or shortcut.",
+        )
+    if task.first != steps:
+        raise BadInput(
+            f"the teacher is a student of {steps} steps, and the first stage halves {task.first}.",
+            f"Give progressive:first={steps}.",
+        )

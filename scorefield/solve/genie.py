@@ -1,0 +1,71 @@
+"""GENIE: Dockhorn, Vahdat and Kreis 2022, "GENIE: higher-order denoising diffusion solvers"."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scorefield.base import Cond, Denoise, Level, Noise, like, ratios
+from scorefield.solve.loop import Info, Plain, State
+from scorefield.solve.transfer import affine, deep, positive, transfer
+
+
+def slope(
+    denoise: Denoise, x: Tensor, level: Level, cond: Cond | None = None
+) -> tuple[Tensor, Tensor]:
+    """`(D, dD/dlog(sigma/alpha))` along the flow, on which at one alpha `dx = x - alpha D`.
+
+    By the denoiser's own `slope`, which a network has learned, or by a second call, in forward
+    mode. It is finite at every level, and 0 in pure noise and on clean data.
+    """
+    own: Any = getattr(denoise, "slope", None)
+    if own is not None:
+        return own(x, level, cond)
+    denoised = denoise(x, level, cond)
+
+    def along(x: Tensor, sigma: Tensor) -> Tensor:
+        return denoise(x, Level(level.alpha, sigma), cond)
+
+    motion = x - like(level.alpha, x) * denoised
+    _, change, *_ = torch.func.jvp(along, (x, level.sigma), (motion, level.sigma))
+    return denoised, change
+
+
+@dataclass(frozen=True)
+class Genie(Plain):
+    """The Taylor step of second order of the flow in gamma = sigma/alpha (eq. 8).
+
+        xbar_there = xbar + h eps + h^2/2 deps/dgamma,   xbar = x / alpha,   h = gamma_there - gamma
+
+    Since `gamma^2 deps/dgamma = -dD/dlog(gamma)` it is, in terms that are finite at every level,
+
+        x_there = held - alpha_there (1 - q)^2/2 dD/dlog(gamma),   q = gamma_there / gamma
+
+    held being the step with D held (eq. 1). From DEEP in noise the step is Taylor's in 1/gamma,
+    the clock of D there: the same with another factor 1/q. A step to clean data is D.
+
+    Use it with a student that has learned the slope, at one call a step; with any other
+    differentiable denoiser it takes a second one, in forward mode.
+    """
+
+    order = 2
+    evals = 2
+
+    def step(
+        self,
+        denoise: Denoise,
+        state: State,
+        here: Level,
+        there: Level,
+        noise: Noise,
+        cond: Cond | None = None,
+    ) -> tuple[State, Info]:
+        (x,) = state
+        denoised, change = slope(denoise, x, here, cond)
+        keep, gain = transfer(here, there)
+        q = ratios(here, there)[1]
+        bend = there.alpha * (1 - q) ** 2 / 2
+        bend = torch.where(deep(here), bend / positive(q), bend)
+        bend = torch.where(there.sigma > 0, bend, 0.0)
+        return State(affine(x, keep, denoised, gain) - like(bend, x) * change), Info(denoised)

@@ -1,0 +1,75 @@
+"""Learned samplers: where they begin, and a score that only the data's own law minimises."""
+
+import math
+
+import torch
+
+from scorefield.base import Level, Zero
+from scorefield.data import Data, Scaling, Split
+from scorefield.denoise import Gaussian
+from scorefield.distill import LearnedSampler, Steps, sampler
+from scorefield.process import VP, grids
+from scorefield.solve import DPMSolverPP, sample
+from scorefield.solve.laws import EIGHT
+from scorefield.train import Training, learn
+from tests.refusal import fails, refused
+
+
+def test_it_begins_as_the_second_order_multistep_method():
+    steps, x = Steps(VP(), 6, (2,)), torch.randn(8, 2).double()
+    levels = grids.vp_root(VP(), 6)
+    usual = sample(DPMSolverPP(), EIGHT.denoise, x * levels.sigma[0], levels, Zero())
+    with torch.no_grad():
+        own = steps.levels
+        found = sample(steps.solver, EIGHT.denoise, x * own.sigma[0], own, Zero())
+    assert torch.allclose(found, usual, atol=1e-4)
+    refused(
+        "not learned", sample, steps.solver, EIGHT.denoise, x,
+        Level(own.alpha[1:] * 2, own.sigma[1:]), Zero(),
+    )  # fmt: skip
+
+
+def check_score(n: int = 100_000) -> None:
+    """E of M=2 samples a z for x0 of N(0, 1): sqrt(2/pi) sqrt(1 + a^2) - a/sqrt(pi), least at 1."""
+    rng = torch.Generator().manual_seed(0)
+    z, x0 = (torch.randn(n, m, 1, generator=rng).double() for m in (2, 1))
+    for a in (0.5, 1.0, 2.0):
+        expected = math.sqrt(2 / math.pi * (1 + a**2)) - a / math.sqrt(math.pi)
+        found = float(sampler.energy_score(a * z, x0[:, 0]).mean())
+        assert abs(found - expected) < 0.01, f"{found:.3f}, not {expected:.3f}"
+
+
+def test_the_score_in_closed_form():
+    check_score()
+
+
+def test_a_planted_score_of_all_pairs(monkeypatch):
+    """A sample's distance to itself counted in: unlike samples are rewarded too little."""
+    true = sampler.energy_score
+
+    def biased(x, x0):
+        alone = true(x[:, :1].expand_as(x), x0)
+        return alone / 2 + true(x, x0) / 2
+
+    monkeypatch.setattr(sampler, "energy_score", biased)
+    fails("not", check_score)
+
+
+def test_two_calls_learn_a_gaussian():
+    """Two steps give N(0, 1/4) too small a deviation; learned ones the right one."""
+    data = Gaussian(torch.zeros(1), 0.25 * torch.eye(1))
+    x0 = data.sample(4096, 0)
+    given = Data("normal", Split(x0, {}), Split(x0[:1], {}), (), Scaling((0.0,), (1.0,)))
+
+    def spread(steps: Steps) -> float:
+        x = torch.randn(4096, 1, generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            return float(sample(steps.solver, data.denoise, x, steps.levels, Zero()).std())
+
+    steps = Steps(VP(), 2, (1,))
+    before = spread(steps)
+    how = Training(images=128 * 60, batch=128, lr=0.05, warmup=500, ema=0.9, compile=False)
+    learn(LearnedSampler(steps, data.denoise, steps=60), given, how)
+    after = spread(steps)
+    assert abs(before - 0.5) > 0.1
+    assert abs(after - 0.5) < 0.03
