@@ -23,6 +23,7 @@ SECTIONS: dict[str, str] = {
     "likelihood": "Likelihood",
     "sampling": "Sampling in the model's own precision",
     "restore": "Restoration and populations",
+    "training": "Time to a good model",
 }
 """Module -> heading."""
 OUT = Path("docs/benchmarks/wait.md")
