@@ -182,7 +182,9 @@ def vp_closing(
         raise BadInput(f"sigma_data is {sigma_data:g}.", "Use a deviation > 0.")
     _check(steps, start, stop)
     clock, count = VP(), steps if stop is None else steps + 1
-    ends = _ends(schedule, start, schedule.floor / 10 if stop is None else stop)
+    ends = _ends(schedule, start, schedule.floor if stop is None else stop)
+    if stop is None:
+        ends = schedule(torch.tensor([start, schedule.floor / 10], dtype=torch.float64))
     begun, last = (sigma_data * ends.alpha / ends.sigma).tolist()
     first = max(begun, 0.4 * 0.88**steps)
     spread = max(first, 0.1)

@@ -45,6 +45,10 @@ N(0, NARROW). With few steps better than 0 (D held) and 1 (v held); on fine grid
 SLIGHT = 1 / 20
 """Where `|w J|` is less, J is taken as 0: v is then a sum of two terms instead of k + 2."""
 
+NEAREST = 1 / 10
+"""The most alpha/sigma that a first call from noise is made at: of pictures D depends on x from
+there on, and u held so far no longer gives it."""
+
 APART = 4.0
 """How fast D at the last levels fades out of what is carried on to clean data, as the quotient of
 their angles falls from 3/2: near each other they would make more of what is rough in a network."""
@@ -75,7 +79,7 @@ class Arc(Plain):
     as the step grows from 3/2 to 5/2 of a gap up to it. Equal levels change nothing.
 
     Pure noise says nothing of x, so the first call of a run from there is made within its first
-    step, where alpha/sigma is y = min(y_there^2, y_there/3): u is held up to it, and the corrector
+    step, where alpha/sigma is y = min(y_there^2, 1/10): u is held up to it, and the corrector
     is of that way. Along the flow D is even in sigma, so that clean data is
 
         x0 = sum_j w_j D_j,   w_j = prod_(i != j) s_i / (s_i - s_j),   s = sin(theta)^2    (eq. 7)
@@ -140,7 +144,7 @@ def _asked(ages: Tensor, here: Level, there: Level, unit: float) -> Level:
     if not fresh.any():
         return here
     now, after = (unit * level.alpha / positive(level.sigma) for level in (here, there))
-    signal = torch.minimum(after**2, after / 3)
+    signal = (after**2).clamp(max=NEAREST)
     early = (signal > now) & (there.sigma > 0)
     early = early if fresh.all() else early & fresh.to(early.device)
     if not early.any():
