@@ -21,9 +21,10 @@ class Consistency(Student):
         L = |D(x, a) - D^-(x', a')|^2 / (sin(a) (a - a')),   x' one step
 
     from x to a' by the teacher and Heun. D^- has trailing weights and no gradient. D(x, 0) = x for
-    every network, so that data hold the other end. a - a' is `gap` sin(a) max(cos(a), 0.15): a part of log tan(a), but at the top, where
-    the flow hardly turns. The gap falls from `wide` to `narrow` as the run goes on, since the fixed
-    point of one that stays is the output of that solver on that grid (30 levels at .3, 95 at .1).
+    every network, so that data hold the other end. a - a' is `gap` sin(a) max(cos(a), 0.15): a part
+    of log tan(a), but at the top, where the flow hardly turns. The gap falls from `wide` to
+    `narrow` as the run goes on, since the fixed point of one that stays is the output of that
+    solver on that grid (30 levels at .3, 95 at .1).
     The weight is that of TrigFlow: what is learned first is the end that data hold.
     """
 
