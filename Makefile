@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: quickstart test check lint quick bench-step bench-solvers bench-train bench-recipes bench-restore bench-wait docs clean
+.PHONY: quickstart test check lint quick bench-step bench-solvers bench-train bench-recipes bench-restore bench-wait bench-distill docs clean
 .DELETE_ON_ERROR:
 
 quickstart: .venv/installed
@@ -47,6 +47,10 @@ bench-recipes: .venv/installed
 # make bench-restore ARGS="runs/digits runs/fashion --peer .../python"
 bench-restore: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.restore $(ARGS)
+
+# make bench-distill ARGS="consistency knowledge --seconds 180"
+bench-distill: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.distilled $(ARGS)
 
 # make bench-wait ARGS="startup step --before CHECKOUT --peer .../python"
 bench-wait: .venv/installed

@@ -32,6 +32,11 @@ def level(t: float) -> Level:
     return SCHEDULE(torch.tensor(t, dtype=torch.float64))
 
 
+def arc(angle: Tensor, s: float) -> Level:
+    """`x = cos(a) x0 + s sin(a) eps`, on which students learn."""
+    return Level(angle.cos(), s * angle.sin())
+
+
 @cache
 def starts(n: int = 4096, seed: int = 0) -> Tensor:
     """Noise at t = 1 `(n, 2)`, held out."""
@@ -85,3 +90,8 @@ def rms(x: Tensor, end: Tensor | None = None) -> float:
     """Distance of samples from where the flow ends, root mean square over points."""
     off = x.double() - (truth(len(x)) if end is None else end)
     return float(off.square().sum(1).mean().sqrt())
+
+
+def off(x: Tensor, end: Tensor) -> float:
+    """The share of samples farther than 1/2 from where the flow ends."""
+    return float(((x.double() - end).norm(dim=1) > 0.5).double().mean())

@@ -68,7 +68,7 @@ def distil(
     exact = getattr(teacher, "__self__", teacher)
     if data is None and hasattr(exact, "sample"):
         data = exact.sample(DRAWN, settings.seed)
-    data = _as_data(data) if isinstance(data, Tensor) else data
+    data = as_data(data) if isinstance(data, Tensor) else data
     with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global state
         torch.default_generator.manual_seed(settings.seed)
         module = student_of(teacher, shape, schedule, data, net)
@@ -119,12 +119,14 @@ def student_of(
         x0, _ = data.batch(data.train, torch.arange(min(len(data.train), 4096)))
         about = "edm", float(x0.std()), data.scaling, data.classes
         if net is None and len(shape) == 1:
-            net = MLP(shape, width=128, blocks=3, classes=len(data.classes) or None)
+            net = fresh(shape, len(data.classes))
     if not hasattr(net, "embedding"):
-        named = (
-            f"the network is {type(net).__name__}, which" if net else "there is no network; none"
+        raise BadInput(
+            f"{type(net).__name__} cannot hear where a map leads."
+            if net
+            else f"there is no network for {tuple(shape)}.",
+            "Give net, a network of this package.",
         )
-        raise BadInput(f"{named} cannot hear where a map leads.", "Give a network of this package.")
     view, spread, scaling, classes = about
     return Denoiser(
         as_map(net), view, spread, schedule=schedule, shape=tuple(shape), scaling=scaling,
@@ -132,11 +134,20 @@ def student_of(
     )  # fmt: skip
 
 
+def fresh(shape: tuple[int, ...], classes: int = 0, width: int = 64) -> MLP:
+    """The network of a student of vectors that begins with nothing. It hears the level by waves
+    four times as long as a denoiser's: a map changes little from level to level, and what is
+    learned at one is to hold at the next."""
+    net = MLP(shape, width=width, blocks=3, classes=classes or None)
+    net.embedding.frequencies /= 4
+    return net
+
+
 def _said(teacher: Denoiser) -> tuple[Any, ...]:
     return teacher.shape, teacher.schedule, teacher.classes
 
 
-def _as_data(x0: Tensor) -> Data:
+def as_data(x0: Tensor) -> Data:
     """A data set of x0 in model units, nothing held out."""
     x0 = x0.float()
     return Data("given", Split(x0, {}), Split(x0[:1], {}), (), Scaling((0.0,), (1.0,)))

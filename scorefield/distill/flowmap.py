@@ -1,6 +1,7 @@
 """Maps between any two levels of the flow, one call each: MeanFlow and shortcut."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,6 +35,7 @@ class MeanFlow(Student):
 
     same: float = 0.5
     taught, learned = None, "maps"
+    limit = 4.0
 
     def u(self, x: Tensor, t: Tensor, r: Tensor, heard: dict[str, Tensor]) -> Tensor:
         """The mean velocity from t down to r."""
@@ -51,16 +53,20 @@ class MeanFlow(Student):
                 v = w = (x - self.teach(x, level, cond, scale)) / sigma
             else:
                 v, w = chance.eps - batch.x0, self.u(x, t, t, heard)
-        _, slope = along(lambda x, t: self.u(x, t, r, heard), x, t, w)
+        slope = along(lambda x, t: self.u(x, t, r, heard), x, t, w, t, self.straight(self.top))
         error = self.u(x, t, r, heard) + like(t - r, x) * slope - v
         return Loss(error.square().flatten(1).mean(1), level.logsnr, {})
 
     def times(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """t by `lognormal`; r = t, or even in [0, t], in a tenth of the draws 0 itself."""
-        angle = lognormal(u[:, 0], self.top)
-        t = self.spread * angle.sin() / (self.spread * angle.sin() + angle.cos())
-        r = t * ((u[:, 1] - 0.1) / 0.9).clamp(min=0)
+        """t by `lognormal`; r = t, or even in [0, t], in a quarter of the draws 0 itself."""
+        t = self.straight(lognormal(u[:, 0], self.top))
+        r = t * ((u[:, 1] - 0.25) / 0.75).clamp(min=0)
         return t, torch.where(u[:, 2] < self.same, t, r)
+
+    def straight(self, angle: Tensor | float) -> Any:
+        """t of an angle."""
+        level = self.level(angle)
+        return level.sigma / (level.alpha + level.sigma)
 
 
 @dataclass(eq=False)

@@ -10,8 +10,10 @@ A student learns there, and is sampled on any schedule.
 """
 
 import copy
+import math
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple
+from functools import cached_property
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -19,11 +21,17 @@ from torch import Tensor
 from scorefield.base import BadInput, Cond, Denoise, Level, like
 from scorefield.denoise import Denoiser, Manner
 from scorefield.guide import cfg
+from scorefield.nets.maps import MapEmbedding
 from scorefield.objective import Batch, Task
 from scorefield.objective.loss import kept
+from scorefield.solve.jump import FARTHEST
 
 SMALLEST = 1e-3
 """The angle from which the flow is not followed: nearer to data x is x0."""
+
+
+TOP = 0.1
+"""The part of draws that is at the top of the path."""
 
 
 class Draws(NamedTuple):
@@ -61,6 +69,8 @@ class Student(Task[Denoiser]):
     """Whether it needs a teacher; None: data teach it where it has none."""
     shown: ClassVar[bool] = True
     """Whether it needs data."""
+    limit: ClassVar[float] = math.inf
+    """Of what its network hears of the noise (`MapEmbedding`)."""
     plan: ClassVar[str] = "jump/1"
     """How its student is sampled unless it is said; {option} stands for the value of an option."""
     learned: ClassVar[Literal["plan", "ends", "maps"]] = "plan"
@@ -75,9 +85,12 @@ class Student(Task[Denoiser]):
             raise BadInput(f"a guidance of {self.guidance:g} has no teacher to guide.", "Give 1.")
         if self.module.schedule is None:
             raise BadInput("the student has no schedule.", "Give Denoiser(schedule=...).")
+        for part in self.module.modules():
+            if isinstance(part, MapEmbedding):
+                part.limit.fill_(self.limit)
         with torch.no_grad():
             first = self.module.schedule(torch.ones((), dtype=torch.float64))
-        self.top = float(torch.atan2(first.sigma, self.spread * first.alpha))
+        self.top = math.atan(min(float(first.ratio), math.exp(FARTHEST)) / self.spread)
         plan = self.plan_of(self.spread, **vars(self))
         self.module.manner = Manner(plan, self.guidance, self.learned)
 
@@ -92,12 +105,16 @@ class Student(Task[Denoiser]):
         return copy.deepcopy(self.module).requires_grad_(False)
 
     def after(self, step: int) -> None:
-        self.done = step / self.steps
+        self.done = min(1.0, step / self.steps)
         if self.target is not None:
+            own, weights = self._both
             with torch.no_grad():
-                pairs = zip(self.target.parameters(), self.module.parameters())
-                for own, weight in pairs:
-                    own.lerp_(weight, 1 - self.decay)
+                torch._foreach_lerp_(own, weights, 1 - self.decay)  # type: ignore[attr-defined]
+
+    @cached_property
+    def _both(self) -> tuple[list[Tensor], list[Tensor]]:
+        """The weights of target and student, listed: a walk over modules takes longer."""
+        return [*cast(Denoiser, self.target).parameters()], [*self.module.parameters()]
 
     def memory(self) -> dict[str, Tensor]:
         kept = {} if self.target is None else self.target.state_dict()
@@ -162,12 +179,13 @@ class Student(Task[Denoiser]):
         return (like(angle.cos(), x) * x - denoised) / like(angle.sin(), x)
 
 
-def lognormal(u: Tensor, top: float, mean: float = -0.8, deviation: float = 1.6) -> Tensor:
-    """Angles with log tan(a) ~ N(mean, deviation^2), up to `top`, where what lies beyond is put:
-    the top of the path must be seen, since samples start there.
+def lognormal(u: Tensor, top: float, mean: float = -0.4, deviation: float = 1.6) -> Tensor:
+    """Angles with log tan(a) ~ N(mean, deviation^2), up to `top`, where a tenth of them is put: all
+    samples start there, which few draws would see.
 
-    >>> [round(float(a), 3) for a in lognormal(torch.tensor([0.001, 0.5, 1 - 1e-9]), 1.5)]
-    [0.003, 0.423, 1.5]
+    >>> [round(float(a), 3) for a in lognormal(torch.tensor([0.05, 0.101, 0.55, 0.9999]), 1.5)]
+    [1.5, 0.005, 0.591, 1.5]
     """
-    normal = torch.special.ndtri(u.clamp(1e-12, 1 - 1e-12))
-    return (mean + deviation * normal).exp().atan().clamp(SMALLEST, top)
+    normal = torch.special.ndtri(((u - TOP) / (1 - TOP)).clamp(1e-12, 1 - 1e-12))
+    angle = (mean + deviation * normal).exp().atan().clamp(SMALLEST, top)
+    return torch.where(u < TOP, top, angle)

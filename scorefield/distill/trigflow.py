@@ -1,5 +1,6 @@
-"""Consistency in the limit of no gap (sCM), by the tangent of the student along the flow."""
+"""Consistency in the limit of no gap (sCM), by the slope of the student along the flow."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,16 +12,27 @@ from scorefield.distill.student import Draws, Student, lognormal
 from scorefield.objective import Batch, Loss
 
 
+@torch.no_grad()
 def along(
-    f: Callable[[Tensor, Tensor], Tensor], x: Tensor, angle: Tensor, velocity: Tensor
-) -> tuple[Tensor, Tensor]:
-    """`(f, df/da)` of f(x, a) along a way through x, by one pass in forward mode:
+    f: Callable[[Tensor, Tensor], Tensor], x: Tensor, time: Tensor, velocity: Tensor,
+    unit: Tensor, top: float = math.inf,
+) -> Tensor:  # fmt: skip
+    """df/da of f(x, a) along a way through x: `(velocity . d/dx + d/da) f`, in float32 at least.
 
-    df/da = (velocity . d/dx + d/da) f
+        df/da = (f(x + h velocity, a + h) - f(x - h velocity, a - h)) / 2h + O(h^2)
+
+    h is `unit`, over which f changes, times the cube root of what numbers of x round by, where both
+    errors are one; no a is above `top`, where the two points move down. The two passes, which share
+    their dropout, cost less than one in forward mode, and work with every network.
     """
-    with torch.no_grad():
-        value, slope, *_ = torch.func.jvp(f, (x, angle), (velocity, torch.ones_like(angle)))
-    return value, slope
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    h = torch.finfo(x.dtype).eps ** (1 / 3) * unit
+    up = torch.minimum(h, top - time)
+    down = up - 2 * h
+    with torch.autocast(x.device.type, enabled=False):
+        with torch.random.fork_rng([x.device] if x.is_cuda else []):
+            ahead = f(x + like(up, x) * velocity, time + up)
+        return (ahead - f(x + like(down, x) * velocity, time + down)) / like(2 * h, x)
 
 
 @dataclass(eq=False)
@@ -36,7 +48,7 @@ class TrigFlow(Student):
     """
 
     normalise: bool = False
-    taught = None
+    taught, limit = None, 4.0
     plan, learned = "jump:fresh=1/2", "ends"
 
     def loss(self, batch: Batch, chance: Draws) -> Loss:
@@ -50,10 +62,10 @@ class TrigFlow(Student):
             return self.module(x, self.level(angle), heard)
 
         sin, cos = like(angle.sin(), x), like(angle.cos(), x)
-        before, slope = along(student, x, angle, velocity)
-        tangent = cos * slope
+        tangent = cos * along(student, x, angle, velocity, angle.sin() * angle.cos())
         if self.normalise:
             size = tangent.flatten(1).square().mean(1).sqrt()
             tangent = tangent / (like(size, x) + 0.1)
-        error = (self.module(x, here, heard) - before + sin * tangent) / (self.spread * sin)
+        denoised = self.module(x, here, heard)
+        error = (denoised - denoised.detach() + sin * tangent) / (self.spread * sin)
         return Loss(error.square().flatten(1).mean(1), here.logsnr, {})
