@@ -5,7 +5,15 @@ from typing import Annotated
 
 import tyro
 
-from scorefield.cli.flags import GridSpec, GuidanceScale, OnRun, OutPath, Rows, StepCount
+from scorefield.cli.flags import (
+    Arithmetic,
+    GridSpec,
+    GuidanceScale,
+    OnRun,
+    OutPath,
+    Rows,
+    StepCount,
+)
 from scorefield.cli.frame import Bar, Found, verb
 
 
@@ -33,6 +41,7 @@ class Options(OnRun, Rows):
     steps: StepCount = None
     grid: GridSpec = None
     guidance: GuidanceScale = None
+    precision: Arithmetic = None
     out: OutPath = None
 
 

@@ -22,6 +22,7 @@ class Options(flags.OnRun):
     steps: flags.StepCount = None
     solver: flags.SolverSpec = None
     guidance: flags.GuidanceScale = None
+    precision: flags.Arithmetic = None
     name: str | None = None
     """Name of the grid (default: SOLVER-STEPS)."""
     labels: flags.ClassList = None

@@ -5,7 +5,7 @@ A verb's options inherit those that it has in common with others, and may set an
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, dataclass_transform
+from typing import TYPE_CHECKING, Annotated, Any, Literal, dataclass_transform
 
 import tyro
 
@@ -37,6 +37,10 @@ GridSpec = Annotated[
 ]
 GuidanceScale = Annotated[
     float | None, flag("Scale of guidance; 1 is none (of a classifier: Bayes's).")
+]
+Arithmetic = Annotated[
+    Literal["fp32", "bf16"] | None,
+    flag("Arithmetic of the network (default: that of training, where it is the faster here)."),
 ]
 MethodName = Annotated[str, flag("By which method (see above).")]
 RowCount = Annotated[int | None, flag("How many (default: as many as seeds).")]
@@ -100,6 +104,7 @@ class Sampling(Flags):
     solver: SolverSpec = None
     grid: GridSpec = None
     guidance: GuidanceScale = None
+    precision: Arithmetic = None
 
 
 class Rows(Flags):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from scorefield.base.errors import BadInput
+from scorefield.base.memory import keep_freed_memory
 from scorefield.cli.bar import Bar, above
 from scorefield.cli.ending import flagged
 
@@ -40,6 +41,7 @@ def verb(
     def main(argv: list[str]) -> int:
         options = parse(kind, name, argv, default)
         as_json = getattr(options, "json", False)
+        keep_freed_memory()
         with closing(Bar(sys.stderr.isatty() or not as_json)) as bar:
             found = work(options, bar)
         if isinstance(found, int):

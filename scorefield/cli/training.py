@@ -14,7 +14,7 @@ from scorefield.report.stages import Stages
 from scorefield.run.settings import Config
 from scorefield.run.train import fit
 from scorefield.store import Folder
-from scorefield.train import Progress, keep_freed_memory, processes
+from scorefield.train import Progress, processes
 
 
 def in_words_of_flags(call: Callable[[], int]) -> int:
@@ -38,7 +38,6 @@ def trained(config: Config, out: Path, resume: bool, bar: Bar, as_json: bool) ->
         if problem := stages(step):
             note(problem)
 
-    keep_freed_memory()
     began = time.monotonic()
     with patient() as stop:
         fit(config, out, resume=resume, watch=watch, stop=stop, say=note)

@@ -13,9 +13,11 @@ from scorefield.use.request import Request
 WORDS: dict[str, Any] = {
     "average": float | None, "seeds": str, "labels": str | None, "unconditional": bool,
     "steps": int, "solver": str, "grid": str, "guidance": float | int | None, "guide": str,
-    "batch": int, "columns": int | None,
+    "batch": int, "columns": int | None, "precision": str,
 }  # fmt: skip
 """What a picture carries of a request."""
+DECIDED = ("seeds", "labels", "steps", "solver", "batch", "precision")
+"""What is in the job as it was decided."""
 DECIDING = {"checkpoint": "weights", "conditions": "conditions", "grid": "grid", "guide": "guide"}
 """What must be the same in both jobs, beside the words."""
 
@@ -31,7 +33,7 @@ class Like(NamedTuple):
 def tag_of(request: Request, job: Mapping[str, Any], conditional: bool) -> dict[str, Any]:
     """What a picture carries: the request, with what it left to the run said, and the job."""
     said = {name: getattr(request, name) for name in WORDS}
-    said |= {name: job[name] for name in ("seeds", "labels", "steps", "solver", "batch")}
+    said |= {name: job[name] for name in DECIDED}
     said["grid"] = request.grid or request.opened.config.sample.grid
     if request.guide == "cfg":
         said["guidance"] = job["guidance"] if conditional else None
@@ -45,7 +47,8 @@ def again(request: Request, picture: Path) -> tuple[Request, Like]:
     """
     told = read_tag(picture)
     try:
-        said, job, index = told["order"], told["job"], told.get("index")
+        said = {"precision": "fp32", **told["order"]}  # earlier versions knew no other
+        job, index = told["job"], told.get("index")
         whole = all(isinstance(said[name], kind) for name, kind in WORDS.items())
         if not whole or not isinstance(index, int | None):
             raise TypeError

@@ -11,7 +11,6 @@ from scorefield.base.finding import Findings, Line, Mark, Series
 from scorefield.nets.classifier import Classifier
 from scorefield.run.open import data_of, open_run
 from scorefield.store import claim, keep_model, open_model
-from scorefield.train import keep_freed_memory
 from scorefield.train.noisy import NoisyClassifier, train_classifier
 
 
@@ -48,7 +47,6 @@ def classify(
     run = open_run(path)
     claim(path / "classifier.safetensors", path / "classifier.json", field="run")
     data = data_of(run, split=False)  # it has a split of its own to be measured on
-    keep_freed_memory()
     noisy = train_classifier(
         run.denoiser, data, images or 0, path / "classifier", width=width, blocks=blocks, seed=seed,
         watch=lambda step: watch(min(step.images, step.total), step.total, step.loss),

@@ -30,7 +30,7 @@ from scorefield.store import claim_folder, to_csv
 from scorefield.tune import FittedGrid, flow_levels
 from scorefield.use.asked import check_guided, counts, idle, labels_of, warn_absent, warn_guidance
 from scorefield.use.judge import judge_of
-from scorefield.use.plan import asked_of, build_grid, schedule_of
+from scorefield.use.plan import asked_of, build_grid, schedule_of, unit_of
 from scorefield.use.request import Request, versions
 
 SOLVERS = ("ddim", "dpmpp2m", "unipc2", "arc", "sde-dpmpp2m")
@@ -121,6 +121,7 @@ def methods_of(
     grid: str,
     schedule: Schedule,
     open_grid: Callable[[str], str | FittedGrid] = str,
+    sigma_data: float = 1.0,
 ) -> list[Method]:
     """Every plan, `solver`, `solver@grid` or `solver@grid/steps`, at every count of steps if it
     names none. `open_grid` finds what a name of a grid stands for, such as one fitted to a run.
@@ -135,13 +136,15 @@ def methods_of(
     methods: list[Method] = []
     for text in solvers:
         name, own, own_steps = plan(text)
-        solver, on, same = build_solver(name), own or grid, canonical("solvers", name)
+        on, same = own or grid, canonical("solvers", name)
         before = [(plan(m.name), m.grid) for m in methods]
         if (same, on, own_steps) in [(canonical("solvers", p[0]), at, p[2]) for p, at in before]:
             raise BadInput(f"{name} on the grid {on} is listed twice.", "List it once.")
         found = open_grid(on)
+        unit = unit_of(found, sigma_data)
+        solver = build_solver(name, unit)
         for count in steps if own_steps is None else [own_steps]:
-            levels, method = build_grid(found, schedule, count, solver)
+            levels, method = build_grid(found, schedule, count, solver, sigma_data=unit)
             if levels.at(0).ratio != start:
                 raise BadInput(
                     f"the grid {on} begins at sigma/alpha = {float(levels.at(0).ratio):.3g}, the "
@@ -243,7 +246,8 @@ def listed(request: Request, solvers: str | None) -> tuple[list[Method], dict[st
     names = names if solvers is None else tuple(specs(solvers))
     several = several if request.steps is None else counts(str(request.steps))
     name = request.grid or run.config.sample.grid
-    methods = methods_of(names, several, name, run.schedule, partial(open_grid, run))
+    unit, find = run.facts.sigma_data, partial(open_grid, run)
+    methods = methods_of(names, several, name, run.schedule, find, unit)
     if all("@" in solver for solver in names):
         idle("grid", request.grid, "each of the solvers names its own")
     return methods, settings
@@ -305,6 +309,7 @@ def compare_run(
     )
     record = {
         "images_seen": run.images_seen,
+        "precision": run.denoiser.precision,
         "seeds": seeds,
         "labels": None if each is None else each.tolist(),
         "judge": judge and {"name": judge.name, "version": judge.version},

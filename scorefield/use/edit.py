@@ -224,6 +224,7 @@ def edit_picture(request: Request, wish: Wish) -> Findings:
     strip = Strip("Edits", sheet, min(len(sheet), ROW), captions=("input", *kept, *names))
     record = {
         "out": str(out), "n": len(found), "strength": strength, "labels": labels, **settings,
+        "precision": denoiser.precision,
         "seconds": round(seconds, 3),
         "changed": round(float((found - x0).square().mean().sqrt()), 4),
     }  # fmt: skip

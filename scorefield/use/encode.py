@@ -101,6 +101,7 @@ def round_trip(back: Tensor, x0: Tensor) -> Tensor:
 def encode_examples(request: Request, text: Path) -> Findings:
     """The latents of examples under the run, with what leads back, and how far from themselves they
     come back; `text` as `given_examples` takes it."""
+    request = request.exact()
     out, way, facts = request.place(LATENTS, ".npz"), Way.of(request), request.opened.facts
     x0, own = given_examples(request.opened, text)
     of = label_for(request.label, own, len(x0), facts.classes)
@@ -127,6 +128,7 @@ def encode_examples(request: Request, text: Path) -> Findings:
 
 def decode_latents(request: Request, latents: Path) -> Findings:
     """The examples that the run makes of latents that `encode_examples` found."""
+    request = request.exact()
     out, way, facts = request.place(LATENTS, ".npz"), Way.of(request), request.opened.facts
     arrays, where = read_npz(latents, "decode"), f"`decode` {latents}"
     if "z" not in arrays or "logsnr" not in arrays:

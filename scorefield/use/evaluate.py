@@ -54,6 +54,7 @@ def evaluate(request: Request, seed: int = 0) -> Findings:
         "images_seen": run.images_seen,
         "average": request.average,
         **settings,
+        "precision": denoiser.precision,
         "grid": request.grid or run.config.sample.grid,
         "network_calls": round(drawn.calls),
         "samples_per_second": round(n / drawn.seconds, 1),

@@ -50,6 +50,7 @@ def interpolate(request: Request, text: str, course: Towards) -> Findings:
     """A strip from each of the examples `text` on a course, by the flow of the run: x in the data's
     units, and `share` of the course."""
     course.check()
+    request = request.exact()
     out, run, way = request.place("strip.png", ".png", ".npz"), request.opened, Way.of(request)
     start = given_examples(run, text, "from")[0]
     n, of = len(start), label_for(request.label, None, len(start), run.facts.classes)

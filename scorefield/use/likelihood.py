@@ -69,6 +69,7 @@ def likelihood(request: Request, words: Words, data: str, against: str | None) -
     """Bits a dimension of `data`: a split, what is MADE of one, another data set or a file; or of
     the training and test data and another set `against` them. What is to be written, to
     RUN/likelihood and the .csv `out`, is tried before any work."""
+    request = request.exact()
     run, own = request.opened, data_of(request.opened)
     cell = cell_of(own)
     how = how_of(cell, request, words)

@@ -83,7 +83,8 @@ def plan_of(
     schedule, manner = schedule_of(denoiser), denoiser.manner
     usual = plan(manner.plan) if manner else DEFAULT
     own, on = grid if isinstance(grid, FittedGrid) else usual, grid or usual.grid or DEFAULT.grid
-    method = build_solver(solver or own.solver)
+    unit = unit_of(on, getattr(denoiser, "sigma_data", 1.0))
+    method = build_solver(solver or own.solver, unit)
     steps = own.steps or DEFAULT.steps if steps is None else steps
     levels, method = build_grid(on, schedule, steps, method, start)
     if manner:
@@ -166,8 +167,18 @@ def cond_of(
     return found or None
 
 
+def unit_of(grid: str | FittedGrid, sigma_data: float) -> float:
+    """The deviation of the data as a solver is told it: a fitted grid was fitted to it without."""
+    return 1.0 if isinstance(grid, FittedGrid) else sigma_data
+
+
 def build_grid(
-    grid: str | FittedGrid, schedule: Schedule, steps: int, solver: Solver, start: float = 1.0
+    grid: str | FittedGrid,
+    schedule: Schedule,
+    steps: int,
+    solver: Solver,
+    start: float = 1.0,
+    sigma_data: float = 1.0,
 ) -> tuple[Level, Solver]:
     """The levels of a grid from t = start on, and the solver as it walks them: with the lengths of
     its steps that were fitted, if they were.
@@ -175,7 +186,7 @@ def build_grid(
     Raises BadInput for unknown names, and for another count, solver or start than was fitted.
     """
     if not isinstance(grid, FittedGrid):
-        return _levels(grid, schedule, steps, start), solver
+        return _levels(grid, schedule, steps, start, sigma_data), solver
     if start != 1:
         raise BadInput("the grid is a fitted one, which begins at pure noise.", "Name another.")
     if steps != grid.steps:
@@ -194,9 +205,9 @@ def build_grid(
     return grid.levels, grid.method(solver)
 
 
-def _levels(grid: str, schedule: Schedule, steps: int, start: float) -> Level:
+def _levels(grid: str, schedule: Schedule, steps: int, start: float, sigma_data: float) -> Level:
     try:
-        return build_levels(grid, schedule, steps, start)
+        return build_levels(grid, schedule, steps, start, sigma_data)
     except BadInput as error:
         if start > schedule.floor:
             raise

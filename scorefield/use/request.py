@@ -1,6 +1,6 @@
 """What is asked of a run: in words, and what the words come to there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ import scorefield
 from scorefield.base import BadInput, Watch, quiet
 from scorefield.catalogue.plans import guide_specs
 from scorefield.catalogue.spec import parsed
-from scorefield.denoise import Denoiser
-from scorefield.run.open import Run, device, open_conditions, open_run
+from scorefield.denoise import Denoiser, Precision
+from scorefield.run.open import EXACT, Run, device, open_conditions, open_run
 from scorefield.store import claim
 from scorefield.use.asked import at_least, labels_of, numbers, warn_absent
 from scorefield.use.plan import settings_of
@@ -24,7 +24,8 @@ class Request:
     """What is asked of the run at `run`, by the names of the flags; None is left to the run.
 
     For whom: `n`, `seeds`, and `labels` in turn, `conditions` or `unconditional`; or one `label`
-    for all. How: `steps`, `solver`, `grid`, `guidance`, `guide`. Where to: `out`, `columns`.
+    for all. How: `steps`, `solver`, `grid`, `guidance`, `guide`,
+    `precision`. Where to: `out`, `columns`.
     """
 
     run: Path | None
@@ -40,6 +41,7 @@ class Request:
     grid: str | None = None
     guidance: float | None = None
     guide: str = "cfg"
+    precision: Precision | None = None
     batch: int = 256
     columns: int | None = None
     out: Path | None = None
@@ -57,12 +59,16 @@ class Request:
 
     @cached_property
     def opened(self) -> Run:
-        return open_run(self.path, self.average)
+        return open_run(self.path, self.average, self.precision)
 
     @cached_property
     def denoiser(self) -> Denoiser:
         """The run's, on the device: work begins."""
         return self.opened.denoiser.to(device())
+
+    def exact(self) -> "Request":
+        """The same in the arithmetic for what walks the flow both ways."""
+        return replace(self, precision=EXACT)
 
     @cached_property
     def mean(self) -> Denoiser:

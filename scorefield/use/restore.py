@@ -24,6 +24,7 @@ from scorefield.inverse import METHODS, Renewed, measure, restorer
 from scorefield.inverse.operators import Operator
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, device
+from scorefield.run.settings import SampleConfig
 from scorefield.store import claim_folder
 from scorefield.use.asked import FEW, check_guided, count, given_examples, how_many
 from scorefield.use.plan import asked_of
@@ -33,7 +34,8 @@ RENEWED = ("dps", "mmps", "pigdm", "tmpd")
 """The guides that are best with a constant share of fresh noise."""
 FAR = 2.0
 """A restoration with a number beyond this has failed; data end at 1."""
-STEPS = 100
+STEPS, GRID = 100, "vp-root"
+"""Restorations were measured on that grid; a run that names another goes on it."""
 MEASURING = 2**32
 """Added to a seed for the noise of the measurement, which is none of the sampler's."""
 FILES = ("sheet.png", "measurement.png", "restorations.png", "mean.png", "deviation.png")
@@ -66,7 +68,9 @@ def restore_run(request: Request, of: Observation, method: str = "dps") -> Findi
     walker = None if request.solver is None else build_solver(request.solver)
     if walker is None and name in RENEWED:
         walker = Renewed()
-    levels = build_levels(request.grid or run.config.sample.grid, run.schedule, steps)
+    own = run.config.sample.grid
+    own = GRID if own == SampleConfig().grid else own
+    levels = build_levels(request.grid or own, run.schedule, steps)
     claim_folder(out, *FILES, "restore.npz", "restore.json")
 
     denoiser, y_there = request.mean, y.to(device())
@@ -89,7 +93,8 @@ def restore_run(request: Request, of: Observation, method: str = "dps") -> Findi
     parts = {} if x.ndim != 4 else _parts(a.picture(y, of.noise), x, mean, spread)
     record = {
         "operator": of.operator, "method": method, "noise": of.noise, "steps": steps, "n": len(x),
-        "labels": label, "seeds": seeds, "failed": bad, "seconds": round(seconds, 3),
+        "precision": denoiser.precision, "labels": label, "seeds": seeds, "failed": bad,
+        "seconds": round(seconds, 3),
         "out": str(out),
         **({"effective": {"least": min(sizes), "mean": sum(sizes) / len(sizes)}} if sizes else {}),
     }  # fmt: skip
