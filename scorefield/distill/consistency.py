@@ -18,12 +18,14 @@ TURN = 0.15
 class Consistency(Student):
     """Consistency distillation (Song et al. 2023, alg. 2): D is the same all along the flow.
 
-        L = |D(x, a) - D^-(x', a')|^2 / (a - a'),   x' one Heun step of the teacher from x to a'
+        L = |D(x, a) - D^-(x', a')|^2 / (sin(a) (a - a')),   x' one step
 
-    D^- has trailing weights and no gradient. D(x, 0) = x for every network, so that data hold the
-    other end. a - a' is `gap` sin(a) max(cos(a), 0.15): a part of log tan(a), but at the top, where
-    the flow hardly turns. The gap falls from `wide` to `narrow` as the run goes on, since the fixed
-    point of one that stays is the output of that solver on that grid (30 levels at .3, 95 at .1).
+    from x to a' by the teacher and Heun. D^- has trailing weights and no gradient. D(x, 0) = x for
+    every network, so that data hold the other end. a - a' is `gap` sin(a) max(cos(a), 0.15): a part
+    of log tan(a), but at the top, where the flow hardly turns. The gap falls from `wide` to
+    `narrow` as the run goes on, since the fixed point of one that stays is the output of that
+    solver on that grid (30 levels at .3, 95 at .1).
+    The weight is that of TrigFlow: what is learned first is the end that data hold.
     """
 
     wide: float = 0.5
@@ -50,7 +52,7 @@ class Consistency(Student):
             end = self.lower(x, angle, lower, batch.x0, chance.eps, cond, scale)
             goal = (self.target or self.module)(end, self.level(lower), heard)
         error = (self.module(x, here, heard) - goal).square().flatten(1).mean(1)
-        return Loss(error / (angle - lower).to(error), here.logsnr, {})
+        return Loss(error / (angle.sin() * (angle - lower)).to(error), here.logsnr, {})
 
     def lower(
         self, x: Tensor, angle: Tensor, lower: Tensor, x0: Tensor, eps: Tensor, cond: Cond | None,
@@ -69,7 +71,7 @@ class Consistency(Student):
 class ConsistencyTraining(Consistency):
     """Consistency from data alone, easily tuned (Geng et al. 2025, "Consistency models made easy").
 
-        L = |D(x, a) - sg(D(x', a'))|^2 / (a - a'),   x' of the same x0 and eps
+        L = |D(x, a) - sg(D(x', a'))|^2 / (sin(a) (a - a')),   x' of the same x0 and eps
 
     At a gap that stays the fixed point is that of distillation by Euler's steps, whose variance is
     too small (.13 for .25 at 10 levels): so the gap falls to 1/256.

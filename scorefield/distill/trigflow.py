@@ -48,8 +48,7 @@ class TrigFlow(Student):
     """
 
     normalise: bool = False
-    taught = None
-    limit = 4.0
+    taught, limit = None, 4.0
     plan, learned = "jump:fresh=1/2", "ends"
 
     def loss(self, batch: Batch, chance: Draws) -> Loss:

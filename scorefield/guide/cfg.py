@@ -30,14 +30,13 @@ def cfg(scale: float | Tensor, null: Cond | None = None) -> Guide:
     >>> cfg(3.0)(known)(torch.zeros(1), Level.of(0.6, 0.8), {"label": torch.tensor([0])})
     tensor([3.])
     """
+    if null is not None:
+        return line(scale, lambda denoise: lambda x, level, cond=None: denoise(x, level, null))
     strength = checked(scale)
-    plain = line(scale, lambda denoise: lambda x, level, cond=None: denoise(x, level, null))
 
     def guide(denoise: Denoise) -> Denoise:
         if manner := getattr(denoise, "manner", None):
-            return told(denoise, manner, scale)
-        if null is not None:
-            return plain(denoise)
+            return told(denoise, manner, strength)
         if strength.ndim == 0 and float(strength) == 1:
             return denoise
 
@@ -62,25 +61,11 @@ def cfg(scale: float | Tensor, null: Cond | None = None) -> Guide:
     return guide
 
 
-def _both(
-    denoise: Denoise, x: Tensor, level: Level, cond: Cond, rows: Tensor
-) -> tuple[Tensor, Tensor]:
-    """D of x under its condition, and of the rows of it without any, by one call."""
-    n = len(x)
-    twice = torch.cat([torch.arange(n, device=x.device), rows])
-    null = cond.get("null", torch.zeros(n, dtype=torch.bool, device=x.device))[twice]
-    null[n:] = True
-    whole = {name: leaf[twice] for name, leaf in cond.items()} | {"null": null}
-    told, untold = denoise(x[twice], level.some(twice, n), whole).split([n, len(rows)])
-    return told, untold
-
-
-def told(denoise: Denoise, manner: Manner, scale: float | Tensor) -> Denoise:
+def told(denoise: Denoise, manner: Manner, strength: Tensor) -> Denoise:
     """A student that is told the scale of guidance, where it is told anything.
 
     Raises BadInput for a scale that it has not learned.
     """
-    strength = checked(scale)
     if not (strength >= 1).all() or not (strength <= manner.guidance).all():
         known = f"1 to {manner.guidance:g}" if manner.guidance > 1 else "no guidance"
         raise BadInput(
@@ -94,3 +79,16 @@ def told(denoise: Denoise, manner: Manner, scale: float | Tensor) -> Denoise:
         return denoise(x, level, more)
 
     return guided
+
+
+def _both(
+    denoise: Denoise, x: Tensor, level: Level, cond: Cond, rows: Tensor
+) -> tuple[Tensor, Tensor]:
+    """D of x under its condition, and of the rows of it without any, by one call."""
+    n = len(x)
+    twice = torch.cat([torch.arange(n, device=x.device), rows])
+    null = cond.get("null", torch.zeros(n, dtype=torch.bool, device=x.device))[twice]
+    null[n:] = True
+    whole = {name: leaf[twice] for name, leaf in cond.items()} | {"null": null}
+    told, untold = denoise(x[twice], level.some(twice, n), whole).split([n, len(rows)])
+    return told, untold

@@ -157,6 +157,34 @@ def vp_root(
     )
 
 
+def angle(
+    schedule: Schedule,
+    steps: int,
+    start: float = 1.0,
+    stop: float | None = None,
+    sigma_data: float = 1.0,
+) -> Level:
+    """The angle a, `tan(a) = sigma / (sigma_data alpha)`, falls in equal steps: pure noise is at a
+    right angle, clean data at 0. The grid of models of few steps (Lu and Song 2025, eq. 6).
+
+    >>> from scorefield.process import Flow
+    >>> [round(float(s), 4) for s in angle(Flow(), 2).sigma]
+    [1.0, 0.5, 0.0]
+    """
+    if not 0 < sigma_data < math.inf:
+        raise BadInput(f"sigma_data is {sigma_data:g}.", "Use a deviation > 0.")
+    _check(steps, start, stop)
+    ends = _ends(schedule, start, schedule.floor if stop is None else stop)
+    top, bottom = torch.atan2(ends.sigma, sigma_data * ends.alpha)
+    near = top / steps if stop is None else bottom  # data themselves are the next step
+    angles = torch.linspace(0, 1, steps + (stop is not None), dtype=torch.float64)
+    angles = torch.lerp(top, torch.maximum(near, bottom), angles)
+    noisy = schedule(schedule.inverse(-2 * (sigma_data * angles[1:].tan()).log()))
+    if stop is None:
+        return join([ends.at(0), noisy, CLEAN])
+    return join([ends.at(0), noisy.at(slice(0, -1)), ends.at(1)])
+
+
 def vp_closing(
     schedule: Schedule,
     steps: int,
@@ -199,33 +227,6 @@ def vp_closing(
     if stop is None:
         return join([ends.at(0), noisy, CLEAN])
     return join([ends.at(0), noisy.at(slice(0, -1)), ends.at(1)])
-
-
-def angle(
-    schedule: Schedule,
-    steps: int,
-    start: float = 1.0,
-    stop: float | None = None,
-    sigma_data: float = 1.0,
-) -> Level:
-    """The angle a, `tan(a) = sigma / (sigma_data alpha)`, falls in equal steps: pure noise is at a
-    right angle, clean data at 0. The grid of models of few steps (Lu and Song 2025, eq. 6).
-
-    >>> from scorefield.process import Flow
-    >>> [round(float(s), 4) for s in angle(Flow(), 2).sigma]
-    [1.0, 0.5, 0.0]
-    """
-    if not 0 < sigma_data < math.inf:
-        raise BadInput(f"sigma_data is {sigma_data:g}.", "Use a deviation > 0.")
-    _check(steps, start, stop)
-    ends = schedule(torch.tensor([start, schedule.floor if stop is None else stop]).double())
-    top, bottom = torch.atan2(ends.sigma, sigma_data * ends.alpha)
-    near = top / steps if stop is None else bottom  # data themselves are the next step
-    angles = torch.linspace(0, 1, steps + (stop is not None), dtype=torch.float64)
-    angles = torch.lerp(top, torch.maximum(near, bottom), angles)
-    noisy = schedule(schedule.inverse(-2 * (sigma_data * angles[1:].tan()).log()))
-    levels = join([ends.at(slice(0, 1)), noisy])
-    return join([levels, CLEAN]) if stop is None else levels
 
 
 def timesteps(

@@ -77,9 +77,9 @@ class Known(NamedTuple):
 def overview(path: Path, resume: tuple[str, str] = ("", ""), sampled: bool = False) -> Page:
     """What a page says of the run at `path`, as far as the run has come.
 
-    `resume`: the commands by which training goes on, with `{recipe}` and `{path}` in it, and that of
-    a student, with `{teacher}` and `{method}`. `sampled`:
-    show the plane of a model of its points too, which takes seconds.
+    `resume`: the command by which training goes on, with `{recipe}` and `{path}` in it, and that of
+    a student, with `{teacher}` and `{method}`. `sampled`: show the plane of a model of its points
+    too, which takes seconds.
     """
     folder, reader = Folder(path), Reader(path)
     config, facts = stored_settings(folder)

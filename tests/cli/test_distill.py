@@ -14,17 +14,13 @@ from scorefield.base import BadInput, Level
 from scorefield.cli import main
 from scorefield.distill import METHODS
 from scorefield.guide import cfg
-from scorefield.run.student import student, training_of
+from scorefield.run.stored import read_settings
+from scorefield.run.student import student
 from scorefield.run.train import fit
 from scorefield.store import read_json, read_tensors
 from tests.cli.conftest import refused_by
 
 SHORT = ["--images", "64", "--checkpoint-every", "32"]
-
-
-@pytest.fixture(scope="module")
-def home(trained) -> Path:
-    return trained.parent
 
 
 def distilled(trained: Path, method: str, *words: str) -> Path:
@@ -47,6 +43,11 @@ def meanflow(trained) -> Path:
 @pytest.fixture(scope="module")
 def progressive(trained) -> Path:
     return distilled(trained, "progressive:first=4,last=2")
+
+
+@pytest.fixture(scope="module")
+def students(trained, consistency, progressive) -> tuple[Path, ...]:
+    return trained, consistency, progressive
 
 
 def test_a_student_is_a_run_folder(consistency, trained):
@@ -93,24 +94,13 @@ def test_the_scale_of_a_student_is_told_for_each_sample(consistency):
 
 
 def test_a_student_that_is_stopped_ends_the_same(trained, consistency, tmp_path):
-    config = student(trained, training=training_of(trained))
-    config = read_config(consistency, config)
-    count = iter(range(9))
+    config, count = read_settings(consistency / "config.json"), iter(range(9))
     fit(config, tmp_path, stop=lambda: next(count) == 0)
     assert read_json(tmp_path / "state.json")["images_seen"] == 32
     fit(config, tmp_path, resume=True)
     for name in ("model", "ema", "optimizer"):
         a, b = (read_tensors(run / f"{name}.safetensors") for run in (consistency, tmp_path))
         assert all(torch.equal(a[key], b[key]) for key in a)
-
-
-def read_config(run: Path, like):
-    """The settings of a run, by name, as an object like another."""
-    from scorefield.run.stored import read_settings
-
-    found = read_settings(run / "config.json")
-    assert type(found) is type(like)
-    return found
 
 
 def test_a_resumed_student_goes_on(cli, consistency, trained, tmp_path):
@@ -122,11 +112,9 @@ def test_a_resumed_student_goes_on(cli, consistency, trained, tmp_path):
 
 
 @pytest.mark.parametrize("words, says", refused_by("students"))
-def test_what_a_student_is_not_made_for(
-    refused, trained, consistency, meanflow, progressive, tmp_path, monkeypatch, words, says
-):
+def test_what_a_student_is_not_made_for(refused, students, tmp_path, monkeypatch, words, says):
+    stand_for = dict(zip(("RUN", "ENDS", "TWO"), students))
     monkeypatch.chdir(tmp_path)
-    stand_for = {"RUN": trained, "ENDS": consistency, "MAP": meanflow, "TWO": progressive}
     assert says in refused(*(stand_for.get(word, word) for word in words.split()))
     assert not list(tmp_path.iterdir())
 
@@ -163,7 +151,7 @@ def test_students_beside_their_teacher(cli, trained, consistency, progressive, t
 
 
 def test_a_student_may_teach(cli, progressive, meanflow, tmp_path):
-    """Progressive distillation goes on from its own student, and a map is a teacher like another."""
+    """Progressive distillation goes on from its own student; a map is a teacher like another."""
     for teacher, method in ((progressive, "progressive:first=2"), (meanflow, "consistency")):
         out = tmp_path / method.partition(":")[0]
         words = ["--method", method, "--images", 32, "--out", out]
