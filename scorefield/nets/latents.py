@@ -1,6 +1,5 @@
 """Networks of an adversarial game: a generator that hears a latent, and its critic."""
 
-import copy
 from typing import Any
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 
 from scorefield.base import BadInput, Cond
 from scorefield.nets.init import SILU_GAIN, preserve_variance
+from scorefield.nets.maps import as_map
 
 
 class LatentEmbedding(nn.Module):
@@ -24,6 +24,10 @@ class LatentEmbedding(nn.Module):
         self.enter = preserve_variance(nn.Linear(latent, width))
         self.leave = preserve_variance(nn.Linear(width, width), SILU_GAIN)
 
+    @property
+    def frequencies(self) -> Tensor:
+        return self.inner.frequencies
+
     def forward(self, noise: Tensor, cond: Cond | None) -> Tensor:
         rest = {key: leaf for key, leaf in (cond or {}).items() if key != "latent"}
         z = (cond or {}).get("latent", noise.new_zeros(len(noise), self.latent))
@@ -38,9 +42,9 @@ class LatentEmbedding(nn.Module):
 
 
 def with_latent(net: Any, latent: int) -> Any:
-    """A copy of a network of ours that hears a latent."""
-    student = copy.deepcopy(net).requires_grad_(True)
-    student.embedding = LatentEmbedding(student.embedding, latent)
+    """A copy of a network of ours that hears a latent, and what maps hear."""
+    student = as_map(net)
+    student.embedding.inner = LatentEmbedding(student.embedding.inner, latent)
     return student
 
 
