@@ -5,7 +5,7 @@ from scorefield.base.entries import Entries
 students = Entries(
     {
         "knowledge": "distill.knowledge:Knowledge",
-        "operator": "distill.knowledge:Operator",
+        "operator": "distill.knowledge:FlowOperator",
         "progressive": "distill.progressive:Progressive",
         "consistency": "distill.consistency:Consistency",
         "consistency-training": "distill.consistency:ConsistencyTraining",

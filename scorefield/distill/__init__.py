@@ -5,15 +5,15 @@ from scorefield.distill.distil import METHODS, distil, student_of, task_of
 from scorefield.distill.flowmap import MeanFlow, Shortcut
 from scorefield.distill.gan import DenoisingGAN
 from scorefield.distill.genie import GenieHead
-from scorefield.distill.knowledge import Knowledge, Operator
+from scorefield.distill.knowledge import FlowOperator, Knowledge
 from scorefield.distill.matching import Matching
 from scorefield.distill.progressive import Progressive
 from scorefield.distill.sampler import LearnedSampler, LinearMultistep, Steps
-from scorefield.distill.student import Draws, Student
+from scorefield.distill.student import Student, StudentDraws
 from scorefield.distill.trigflow import TrigFlow
 
 __all__ = [
-    "METHODS", "Consistency", "ConsistencyTraining", "DenoisingGAN", "Draws", "GenieHead",
-    "Knowledge", "LearnedSampler", "LinearMultistep", "Matching", "MeanFlow", "Operator",
+    "METHODS", "Consistency", "ConsistencyTraining", "DenoisingGAN", "StudentDraws", "GenieHead",
+    "Knowledge", "LearnedSampler", "LinearMultistep", "Matching", "MeanFlow", "FlowOperator",
     "Progressive", "Shortcut", "Steps", "Student", "TrigFlow", "distil", "student_of", "task_of",
 ]  # fmt: skip

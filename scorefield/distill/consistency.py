@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import Cond, Zero
-from scorefield.distill.student import SMALLEST, Draws, Student, lognormal
+from scorefield.distill.student import SMALLEST, Student, StudentDraws, lognormal
 from scorefield.objective import Batch, Loss
 from scorefield.solve import Heun
 
@@ -41,7 +41,7 @@ class Consistency(Student):
         """Of log tan(a), in equal ratios from the one to the other."""
         return self.wide ** (1 - self.done) * self.narrow**self.done
 
-    def loss(self, batch: Batch, chance: Draws) -> Loss:
+    def loss(self, batch: Batch, chance: StudentDraws) -> Loss:
         cond, scale = self.asked(batch, chance)
         angle = lognormal(chance.u[:, 0], self.top)
         lower = angle - self.gap * angle.sin() * angle.cos().clamp(min=TURN)

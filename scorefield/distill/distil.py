@@ -14,7 +14,7 @@ from scorefield.distill.consistency import Consistency, ConsistencyTraining
 from scorefield.distill.flowmap import MeanFlow, Shortcut
 from scorefield.distill.gan import DenoisingGAN
 from scorefield.distill.genie import GenieHead
-from scorefield.distill.knowledge import Knowledge, Operator
+from scorefield.distill.knowledge import FlowOperator, Knowledge
 from scorefield.distill.matching import Matching
 from scorefield.distill.progressive import Progressive
 from scorefield.distill.student import Student
@@ -26,7 +26,7 @@ from scorefield.train import Training, learn
 
 METHODS: Mapping[str, type[Student]] = {
     "knowledge": Knowledge,
-    "operator": Operator,
+    "operator": FlowOperator,
     "progressive": Progressive,
     "consistency": Consistency,
     "consistency-training": ConsistencyTraining,

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from scorefield.base import Level, like
-from scorefield.distill.student import SMALLEST, Draws, Student, lognormal
+from scorefield.distill.student import SMALLEST, Student, StudentDraws, lognormal
 from scorefield.distill.trigflow import along
 from scorefield.objective import Batch, Loss
 from scorefield.solve import jumped
-from scorefield.solve.jump import number
+from scorefield.solve.jump import level_number
 from scorefield.solve.transfer import transfer
 
 
@@ -39,10 +39,10 @@ class MeanFlow(Student):
 
     def u(self, x: Tensor, t: Tensor, r: Tensor, heard: dict[str, Tensor]) -> Tensor:
         """The mean velocity from t down to r."""
-        there = number(straight(r), x)
+        there = level_number(straight(r), x)
         return (x - self.module(x, straight(t), {**heard, "there": there})) / like(t, x)
 
-    def loss(self, batch: Batch, chance: Draws) -> Loss:
+    def loss(self, batch: Batch, chance: StudentDraws) -> Loss:
         cond, scale = self.asked(batch, chance)
         t, r = self.times(chance.u)
         level, heard = straight(t), self.told(cond, scale)
@@ -87,7 +87,7 @@ class Shortcut(Student):
         super().__post_init__()
         self.target = self.trailing()
 
-    def loss(self, batch: Batch, chance: Draws) -> Loss:
+    def loss(self, batch: Batch, chance: StudentDraws) -> Loss:
         cond, scale = self.asked(batch, chance)
         heard, u = self.told(cond, scale), chance.u
         long = u[:, 2] < 0.25
@@ -103,7 +103,7 @@ class Shortcut(Student):
         if long.any():
             some = {name: leaf[long] for name, leaf in heard.items()}
             goal = goal.index_put((long,), self.halved(x[long], angle[long], lower[long], some))
-        told = {**heard, "there": number(self.level(lower), x)}
+        told = {**heard, "there": level_number(self.level(lower), x)}
         error = (self.module(x, here, told) - goal) / like(here.sigma, x)
         return Loss(error.square().flatten(1).mean(1), here.logsnr, {})
 

@@ -6,10 +6,10 @@ from typing import Any, cast
 import torch
 
 from scorefield.base import Denoise, like
-from scorefield.distill.student import Draws, Student, lognormal
+from scorefield.distill.student import Student, StudentDraws, lognormal
 from scorefield.nets.slopes import with_head
 from scorefield.objective import Batch, Loss
-from scorefield.solve import slope
+from scorefield.solve import flow_slope
 
 
 @dataclass(eq=False)
@@ -46,13 +46,13 @@ class GenieHead(Student):
             self.module(x, here, None), cast(Denoise, self.teacher)(x, here, None)
         )
 
-    def loss(self, batch: Batch, chance: Draws) -> Loss:
+    def loss(self, batch: Batch, chance: StudentDraws) -> Loss:
         cond, scale = self.asked(batch, chance)
         angle = lognormal(chance.u[:, 0], self.top)
         x, here = self.noisy(batch.x0, chance.eps, angle), self.level(angle)
         with torch.no_grad():
-            goals = slope(self.guided(cond, scale), x, here, cond)
-        found = slope(self.module, x, here, self.told(cond, scale))
+            goals = flow_slope(self.guided(cond, scale), x, here, cond)
+        found = flow_slope(self.module, x, here, self.told(cond, scale))
         squares = [(one - goal.to(x)).square() for one, goal in zip(found, goals)]
         error = sum(squares) / like(self.spread * angle.sin(), x).square()
         return Loss(error.flatten(1).mean(1), here.logsnr, {})

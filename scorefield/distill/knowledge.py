@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import Level, Seeded, Zero
-from scorefield.distill.student import SMALLEST, Draws, Student
+from scorefield.distill.student import SMALLEST, Student, StudentDraws
 from scorefield.objective import Batch, Loss
 from scorefield.solve import Arc, jumped, trajectory
 
@@ -80,7 +80,7 @@ class Knowledge(Student):
         ends = [state[0] for k, (state, _) in enumerate(steps, 1) if k in self.moments]
         return Ways(x, torch.stack(ends, 1), label, scale)
 
-    def drawn(self, chance: Draws) -> Ways:
+    def drawn(self, chance: StudentDraws) -> Ways:
         """Those of a step's chance."""
         index = (chance.u[:, 0] * self.pairs).long()
         return Ways(*(leaf[index] for leaf in self.ways()))
@@ -89,7 +89,7 @@ class Knowledge(Student):
         """What the student is told of them."""
         return self.told({"label": ways.label} if self.module.classes else None, ways.scale)
 
-    def loss(self, batch: Batch, chance: Draws) -> Loss:
+    def loss(self, batch: Batch, chance: StudentDraws) -> Loss:
         ways, here = self.drawn(chance), self.level(self.top).expand(len(chance.u))
         found = self.module(ways.x, here, self.heard(ways))
         error = (found - ways.ends[:, -1]) / self.spread
@@ -97,7 +97,7 @@ class Knowledge(Student):
 
 
 @dataclass(eq=False)
-class Operator(Knowledge):
+class FlowOperator(Knowledge):
     """One call from noise to any moment of the way (Zheng et al. 2023, DSNO, eq. 8).
 
         L = |J(x; top -> a_m) - Phi_m(x)|^2 / s^2,   m even among EIGHTHS of the way
@@ -110,7 +110,7 @@ class Operator(Knowledge):
     def moments(self) -> tuple[int, ...]:
         return tuple(range(FINE // 8, FINE + 1, FINE // 8))
 
-    def loss(self, batch: Batch, chance: Draws) -> Loss:
+    def loss(self, batch: Batch, chance: StudentDraws) -> Loss:
         ways, here = self.drawn(chance), self.level(self.top).expand(len(chance.u))
         m = (chance.u[:, 1] * len(self.moments)).long()
         there = self.levels.at(torch.tensor(self.moments)[m].to(m.device))

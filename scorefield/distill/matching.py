@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, like
-from scorefield.distill.student import Draws, Student
+from scorefield.distill.student import Student, StudentDraws
 from scorefield.objective import Batch, Loss, Turn
 
 ENDS = 0.02, 0.98
@@ -45,11 +45,11 @@ class Matching(Student):
             Turn("fake", self.fake, self.denoising, self.fakes),
         )
 
-    def draw(self, shape: tuple[int, ...], rng: torch.Generator) -> Draws:
+    def draw(self, shape: tuple[int, ...], rng: torch.Generator) -> StudentDraws:
         z = torch.randn(shape[0], self.calls, *shape[1:], generator=rng, device=rng.device)
         return super().draw(shape, rng)._replace(z=z)
 
-    def sampled(self, chance: Draws, heard: dict[str, Tensor]) -> Tensor:
+    def sampled(self, chance: StudentDraws, heard: dict[str, Tensor]) -> Tensor:
         """The student's samples after 1 to `calls` steps, with the gradient of the last."""
         count = (chance.u[:, 1] * self.calls).long()
         angles = self.top * (1 - torch.arange(self.calls, dtype=torch.float64) / self.calls)
@@ -62,7 +62,7 @@ class Matching(Student):
                     x = self.module(met[-1], self.level(angle), heard)
         return self.module(torch.stack(met, 1)[rows, count], self.level(angles[count]), heard)
 
-    def loss(self, batch: Batch, chance: Draws) -> Loss:
+    def loss(self, batch: Batch, chance: StudentDraws) -> Loss:
         cond, scale = self.asked(batch, chance)
         heard = self.told(cond, scale)
         x = self.sampled(chance, heard)
@@ -75,7 +75,7 @@ class Matching(Student):
         error = (x - (x - away / like(size, x)).detach()).square() / 2
         return Loss(error.flatten(1).mean(1), level.logsnr, {})
 
-    def denoising(self, batch: Batch, chance: Draws) -> Loss:
+    def denoising(self, batch: Batch, chance: StudentDraws) -> Loss:
         """The loss of D_fake, on samples that have no gradient."""
         cond, scale = self.asked(batch, chance)
         heard = self.told(cond, scale)
@@ -88,7 +88,7 @@ class Matching(Student):
         )
         return Loss(error.square().flatten(1).mean(1), level.logsnr, {})
 
-    def between(self, chance: Draws) -> Tensor:
+    def between(self, chance: StudentDraws) -> Tensor:
         """Angles at which the laws are compared."""
         low, high = ENDS
         return self.top * (low + (high - low) * chance.u[:, 2])

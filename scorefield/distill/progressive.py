@@ -7,7 +7,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Zero, like
 from scorefield.denoise import Denoiser
-from scorefield.distill.student import Draws, Student
+from scorefield.distill.student import Student, StudentDraws
 from scorefield.objective import Batch, Loss
 from scorefield.solve import DDIM
 from scorefield.solve.transfer import transfer
@@ -62,7 +62,7 @@ class Progressive(Student):
         self.stage = int(tensors["stage"])
         super().recall({k: v for k, v in tensors.items() if k == "done" or k[:7] == "target."})
 
-    def loss(self, batch: Batch, chance: Draws) -> Loss:
+    def loss(self, batch: Batch, chance: StudentDraws) -> Loss:
         cond, scale = self.asked(batch, chance)
         n = self.first // 2 ** (self.stage + 1)
         angle = self.top / n * (1 + (chance.u[:, 0] * n).floor())

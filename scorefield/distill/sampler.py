@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from scorefield.base import CLEAN, BadInput, Cond, Denoise, Level, Noise, Zero, join, like
-from scorefield.distill.student import Draws, Student
+from scorefield.distill.student import Student, StudentDraws
 from scorefield.objective import Batch, Loss
 from scorefield.process import Schedule, grids
 from scorefield.solve import Info, trajectory
@@ -112,11 +112,11 @@ class LearnedSampler(Student):
     module: Any
     particles: int = 8
 
-    def draw(self, shape: tuple[int, ...], rng: torch.Generator) -> Draws:
+    def draw(self, shape: tuple[int, ...], rng: torch.Generator) -> StudentDraws:
         z = torch.randn(shape[0], self.particles, *shape[1:], generator=rng, device=rng.device)
         return super().draw(shape, rng)._replace(z=z)
 
-    def loss(self, batch: Batch, chance: Draws) -> Loss:
+    def loss(self, batch: Batch, chance: StudentDraws) -> Loss:
         cond, scale = self.asked(batch, chance)
         z, M = cast(Tensor, chance.z), self.particles
         many = {k: v.repeat_interleave(M, 0) for k, v in cond.items()} if cond else None

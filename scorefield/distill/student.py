@@ -34,7 +34,7 @@ TOP = 0.1
 """The part of draws that is at the top of the path."""
 
 
-class Draws(NamedTuple):
+class StudentDraws(NamedTuple):
     """The chance of a step: `u (B, 4)` uniform in [0, 1), float64, from which a method makes its
     angles and its guidance; `eps (B, ...)`; `drop (B,)` True where the condition is taken away; and
     `z (B, n, ...)` for a method that makes samples of its own, in n steps."""
@@ -142,13 +142,13 @@ class Student(Task[Denoiser]):
         a = torch.as_tensor(angle, dtype=torch.float64)
         return Level(a.cos(), self.spread * a.sin())
 
-    def draw(self, shape: tuple[int, ...], rng: torch.Generator) -> Draws:
+    def draw(self, shape: tuple[int, ...], rng: torch.Generator) -> StudentDraws:
         u = torch.rand(shape[0], 4, dtype=torch.float64, generator=rng, device=rng.device)
         eps = torch.randn(shape, generator=rng, device=rng.device)
         drop = torch.rand(shape[0], generator=rng, device=rng.device) < self.dropout
-        return Draws(u, eps, drop)
+        return StudentDraws(u, eps, drop)
 
-    def asked(self, batch: Batch, chance: Draws) -> tuple[Cond | None, Tensor]:
+    def asked(self, batch: Batch, chance: StudentDraws) -> tuple[Cond | None, Tensor]:
         """The conditions of a batch and the scale of guidance `(B,)` of each example."""
         cond = kept(batch.cond, chance.drop)
         scale = 1 + (self.guidance - 1) * chance.u[:, 3]

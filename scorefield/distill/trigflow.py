@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import like
-from scorefield.distill.student import Draws, Student, lognormal
+from scorefield.distill.student import Student, StudentDraws, lognormal
 from scorefield.objective import Batch, Loss
 
 
@@ -51,7 +51,7 @@ class TrigFlow(Student):
     taught, limit = None, 4.0
     plan, learned = "jump:fresh=1/2", "ends"
 
-    def loss(self, batch: Batch, chance: Draws) -> Loss:
+    def loss(self, batch: Batch, chance: StudentDraws) -> Loss:
         cond, scale = self.asked(batch, chance)
         angle = lognormal(chance.u[:, 0], self.top)
         x, heard = self.noisy(batch.x0, chance.eps, angle), self.told(cond, scale)

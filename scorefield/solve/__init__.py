@@ -23,7 +23,7 @@ from scorefield.solve.ddpm import DDPM
 from scorefield.solve.deis import DEIS
 from scorefield.solve.dpm import DPMSolver
 from scorefield.solve.dpmpp import DPMSolverPP, DPMSolverPP2S, DPMSolverPP3M
-from scorefield.solve.genie import Genie, slope
+from scorefield.solve.genie import Genie, flow_slope
 from scorefield.solve.gotta import GottaGoFast
 from scorefield.solve.gradient import GradientEstimation
 from scorefield.solve.heun import Heun
@@ -48,5 +48,5 @@ __all__ = [
     "GradientEstimation", "Heun", "IPNDM", "Info", "Jump", "LMS", "MuDDIM", "PNDM", "Parallel",
     "PredictorCorrector", "RK", "Restart", "SASolver", "SDEDPMSolverPP", "Solver", "State",
     "StochasticHeun", "UniPC", "annealed_langevin", "encode", "jumped", "langevin", "parallel",
-    "sample", "slope", "start_order", "trajectory",
+    "sample", "flow_slope", "start_order", "trajectory",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from scorefield.solve.loop import Info, Plain, State
 from scorefield.solve.transfer import affine, deep, positive, transfer
 
 
-def slope(
+def flow_slope(
     denoise: Denoise, x: Tensor, level: Level, cond: Cond | None = None
 ) -> tuple[Tensor, Tensor]:
     """`(D, dD/dlog(sigma/alpha))` along the flow, on which at one alpha `dx = x - alpha D`.
@@ -62,7 +62,7 @@ class Genie(Plain):
         cond: Cond | None = None,
     ) -> tuple[State, Info]:
         (x,) = state
-        denoised, change = slope(denoise, x, here, cond)
+        denoised, change = flow_slope(denoise, x, here, cond)
         keep, gain = transfer(here, there)
         q = ratios(here, there)[1]
         bend = there.alpha * (1 - q) ** 2 / 2

@@ -175,14 +175,14 @@ def in_noise(
     gaps = torch.where(there[:, 1:], y[:, :-1] - y[:, 1:], 0.0)
     nodes = place(angle_clock, lam, there & evenly_spaced(gaps, y_after - y[:, 0]))
     points, measure = powers(y[:, 0], y_after)
-    ahead = (measure[:, None] @ lagrange(nodes[:, :count], angle(points, m)))[:, 0]
+    ahead = (measure[:, None] @ lagrange(nodes[:, :count], power_angle(points, m)))[:, 0]
     ahead = pad(ahead / positive(y_after)[:, None], (0, lam.shape[1] - count))
     ahead[:, 0] = -ahead[:, 1:].sum(1)
     full, used = there[:, -1], there & evenly_spaced(gaps, gaps[:, 0])
     whole = ~full & (gaps.amax(1) <= UNEVEN * gaps[:, 0]) & (used == there).all(1)
     start = torch.where(whole, torch.where(there, y, torch.inf).amin(1), y[:, :2].amin(1))
     points, measure = powers(start, y[:, 0])
-    product, foretold = newton(place(angle_clock, lam, used), angle(points, m))
+    product, foretold = newton(place(angle_clock, lam, used), power_angle(points, m))
     late = there[:, 1] & (~full | always)
     c = torch.where(late, (measure * product).sum(1) / positive(y[:, 0]), 0.0)[:, None]
     return ahead, c * torch.cat((torch.ones_like(c), -foretold), 1)
@@ -204,6 +204,6 @@ def powers(start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
     return points, (high - low) * (1 + points) * SHARES
 
 
-def angle(power: Tensor, m: float) -> Tensor:
+def power_angle(power: Tensor, m: float) -> Tensor:
     """`atan(1/y)` of `y^m`."""
     return (1 / power ** (1 / m)).atan()

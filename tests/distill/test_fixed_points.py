@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from scorefield.base import Level
 from scorefield.distill import (
     Consistency,
+    FlowOperator,
     Knowledge,
     MeanFlow,
-    Operator,
     Shortcut,
     TrigFlow,
     flowmap,
@@ -71,7 +71,7 @@ FIXED = {
     "meanflow": (lambda m: MeanFlow(m, mean), 1e-6),
     "shortcut": (lambda m: Shortcut(m, mean), 1e-6),
     "knowledge": (lambda m: Knowledge(m, mean, pairs=64), 1e-6),
-    "operator": (lambda m: Operator(m, mean, pairs=64), 2e-5),  # of Arc's first steps,
+    "operator": (lambda m: FlowOperator(m, mean, pairs=64), 2e-5),  # of Arc's first steps,
 }
 
 

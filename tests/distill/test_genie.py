@@ -13,7 +13,7 @@ from scorefield.nets import MLP, DiT, UNet
 from scorefield.nets.slopes import with_head
 from scorefield.objective import Batch
 from scorefield.process import VP, grids
-from scorefield.solve import Genie, sample, slope
+from scorefield.solve import Genie, flow_slope, sample
 from tests.laws.walks import Counted
 from tests.refusal import fails
 
@@ -72,7 +72,7 @@ def test_planted_slopes(monkeypatch, still):
         at = lambda x, sigma: denoise(x, Level(level.alpha, sigma), cond)  # noqa: E731
         return denoised, torch.func.jvp(at, (x, level.sigma), (ways["x"], ways["sigma"]))[1]
 
-    monkeypatch.setattr(genie, "slope", along)
+    monkeypatch.setattr(genie, "flow_slope", along)
     fails("", check_fixed)
 
 
@@ -85,7 +85,7 @@ def test_a_head_changes_nothing_and_learns_alone(name):
     teacher = Denoiser(net, schedule=VP(), shape=net.shape)
     student = Denoiser(GenieHead.network(net), schedule=VP(), shape=net.shape)
     x, level = torch.randn(2, *net.shape), VP()(torch.tensor(0.4).double())
-    denoised, change = slope(student, x, level)
+    denoised, change = flow_slope(student, x, level)
     assert torch.equal(denoised, teacher(x, level))
     assert not change.any()
     held = GenieHead(student, teacher).module

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from scorefield.base import Level, Zero, like
 from scorefield.process import VP, grids
-from scorefield.solve import Genie, sample, slope
+from scorefield.solve import Genie, flow_slope, sample
 from scorefield.solve.laws import EIGHT, GAUSSIAN, order_shown
 from tests.laws.truths import eight_flow
 from tests.refusal import fails
@@ -64,4 +64,4 @@ def test_a_planted_lost_factor_is_of_first_order():
 def test_at_either_end_nothing_bends():
     x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0)).double()
     for level in (Level.of(0.0, 1.0), Level.of(1.0, 0.0)):
-        assert float(slope(GAUSSIAN.denoise, x, level)[1].abs().max()) < 1e-14
+        assert float(flow_slope(GAUSSIAN.denoise, x, level)[1].abs().max()) < 1e-14
