@@ -46,9 +46,9 @@ SIZES = {
 @pytest.mark.parametrize("page, block", [("README.md", 2), ("docs/command-line.md", 1)])
 def test_every_line_runs(page, block, trained, cli, tmp_path, monkeypatch):  # noqa: F811
     """On a tiny run in the place of the trained one, with a judge that has seen less."""
-    from scorefield.use import evaluate
+    from scorefield.use import judge
 
-    monkeypatch.setattr(evaluate, "LOOKS", 10)
+    monkeypatch.setattr(judge, "LOOKS", 10)
     monkeypatch.chdir(tmp_path)
     shutil.copytree(trained, "runs/digits")
     lines = (ROOT / page).read_text().split("```sh\n")[block].split("```")[0].splitlines()
