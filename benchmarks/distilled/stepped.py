@@ -24,6 +24,7 @@ from scorefield.solve import DDIM, DDPM, Arc, Genie, Solver, sample
 from scorefield.train import Training, learn
 
 Row = dict[str, float]
+BATCH = {"genie": 256, "denoising-gan": 1024, "learned-sampler": 256}
 CALLS = {"genie": (5, 10), "denoising-gan": (4,), "learned-sampler": (5, 10)}
 TRIAL = 40
 """Steps by which the pace of a method is taken; the first half is left out."""
@@ -59,7 +60,7 @@ def student(method: str, images: int, calls: int, watch: Callable[[], None]) -> 
     return distil(
         partial(task_of(method), **options), ring.DATA if method == "genie" else None,
         shape=(2,), schedule=ring.SCHEDULE, data=x0, net=MLP((2,), width=64, blocks=3),
-        images=images, batch=256, ema=0.999, watch=lambda *_: watch(),
+        images=images, batch=BATCH[method], ema=0.999, watch=lambda *_: watch(),
     )  # fmt: skip
 
 
@@ -79,10 +80,10 @@ def timed(method: str, seconds: float, calls: int) -> tuple[Any, float]:
     def tick() -> None:
         clock.append(time.process_time())
 
-    student(method, 256 * TRIAL, calls, tick)
+    student(method, BATCH[method] * TRIAL, calls, tick)
     pace = (clock[-1] - clock[TRIAL // 2]) / (TRIAL - 1 - TRIAL // 2)
     began = time.process_time()
-    made = student(method, 256 * max(TRIAL, int(seconds / pace)), calls, tick)
+    made = student(method, BATCH[method] * max(TRIAL, int(seconds / pace)), calls, tick)
     return made, time.process_time() - began
 
 

@@ -147,3 +147,13 @@ def test_the_game_at_its_start():
 def test_a_generator_asks_for_its_latent():
     net = with_latent(MLP((1,), width=8, blocks=1), LATENT)
     refused("'latent'", net, torch.zeros(2, 1), torch.zeros(2), {"latent": torch.zeros(2, 3)})
+
+
+def test_a_generator_hears_its_latent_sample_by_sample():
+    net = with_latent(MLP((1,), width=8, blocks=1), LATENT)
+    for weight in net.parameters():
+        weight.data = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+    x, z = torch.ones(3, 1), torch.randn(2, LATENT)[[0, 0, 1]]
+    out = net(x, torch.zeros(3), {"latent": z, "guidance": torch.ones(3)})
+    assert out[0] == out[1] != out[2]
+    assert torch.equal(out, net(x, torch.zeros(3), {"latent": z}))
