@@ -9,6 +9,7 @@ import pytest
 
 from docs import solvers as pages
 from scorefield import catalogue
+from scorefield.catalogue.describe import facts
 from scorefield.solve import DDIM, GradientEstimation
 from tests.refusal import fails, refused
 
@@ -57,7 +58,7 @@ def test_a_changed_text_order_or_figure_changes_the_page(monkeypatch):
     figures["solvers"]["ddim"]["karras"][0] *= 1.1
     assert pages.page(figures, catalogue.solvers) != PAGE
     with monkeypatch.context() as at:
-        at.setattr(DDIM, "__doc__", f"{DDIM.__doc__}\n    And so on.\n")
+        at.setattr(pages, "facts", lambda *of: {**facts(*of), "use": "And so on."})
         assert pages.page(FIGURES, catalogue.solvers) != PAGE
     monkeypatch.setattr(DDIM, "order", 2)
     assert pages.page(FIGURES, catalogue.solvers) != PAGE
@@ -65,8 +66,8 @@ def test_a_changed_text_order_or_figure_changes_the_page(monkeypatch):
 
 def test_every_solver_says_when_to_use_it(monkeypatch):
     assert PAGE.count("\n**Use it**") == len(catalogue.solvers)
-    monkeypatch.setattr(DDIM, "__doc__", (DDIM.__doc__ or "").replace("Use it", "It serves"))
-    refused('ddim does not .* "Use it"', pages.page, FIGURES, catalogue.solvers)
+    monkeypatch.setattr(pages, "facts", lambda *of: {**facts(*of), "use": ""})
+    refused('ddim.* does not .* "Use it"', pages.page, FIGURES, catalogue.solvers)
 
 
 NEARER = [
