@@ -1,6 +1,6 @@
 """The study behind docs/arc.md: what the corrector's slope, the fading and the grid of `Arc` bring.
 
-Geometric mean, over 20 random mixtures (benchmarks/default.py), of the root mean square distance to
+Geometric mean, over 20 random mixtures (`random_mixture`), of the root mean square distance to
 the exact flow, VP from t = 1 to 1e-3, 128 starts of default_rng(0).
 
     python -m benchmarks.arc
@@ -10,12 +10,12 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.default import MIXTURES, POINTS, random_mixture
 from benchmarks.peers.scorefield import on_levels
-from benchmarks.problems import PROBLEMS, VP, Case, starts
+from benchmarks.problems import PROBLEMS, VP, Case, Mixture, starts
 from benchmarks.solvers import reference
 from scorefield.base import Level, Zero
 from scorefield.process import VP as Schedule
@@ -23,6 +23,18 @@ from scorefield.process import grids
 from scorefield.solve import Arc, ExpArc, Solver, arc, multistep, sample
 
 STEPS = (5, 8, 10, 15, 20, 50)
+MIXTURES, POINTS = 20, 128
+
+
+def random_mixture(seed: int) -> Mixture:
+    """2 to 11 modes in 1 to 32 dimensions, at N(0, scale^2), scale .5 to 1.5; deviations along
+    random axes from .05 to .6, their logarithms uniform."""
+    rng = np.random.default_rng(seed)
+    d, k = int(rng.choice([1, 2, 3, 4, 8, 16, 32])), int(rng.integers(2, 12))
+    means = rng.standard_normal((k, d)) * rng.uniform(0.5, 1.5)
+    axes = np.linalg.qr(rng.standard_normal((k, d, d)))[0]
+    deviations = np.exp(rng.uniform(np.log(0.05), np.log(0.6), (k, d)))
+    return Mixture(f"{k} modes in R^{d}", means, deviations**2, axes)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """What `make bench-solvers` solves, and how it is scored. numpy and torch only: peers import it.
 
-Data are mixtures of Gaussians with equal weights, so that the denoiser is exact. All is said in
+Data are mixtures of Gaussians, so that the denoiser is exact. All is said in
 `y = x / alpha` and `r = sigma / alpha`, where every process is the same one,
 
     y = x0 + r eps,    dy/dr = (y - D) / r,    D(y, r) = E[x0 | y],
@@ -32,18 +32,25 @@ Denoise = Callable[[Tensor, Tensor | float], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """Means `(K, d)`, and variances `(K, d)` along the axes in the columns of `(K, d, d)`."""
+    """Means `(K, d)`, variances `(K, d)` along the axes in the columns of `(K, d, d)`, and weights
+    `(K,)`, by default equal."""
 
     title: str
     means: np.ndarray
     variances: np.ndarray
     axes: np.ndarray
+    weights: np.ndarray | None = None
 
     @property
     def dim(self) -> int:
         return self.means.shape[1]
 
+    @property
+    def log_weights(self) -> np.ndarray:
+        return np.zeros(len(self.means)) if self.weights is None else np.log(self.weights)
+
     def sample(self, n: int, seed: int) -> Tensor:
+        """Draws of a mixture of equal weights."""
         rng = np.random.default_rng(seed)
         k = rng.integers(len(self.means), size=n)
         z = rng.standard_normal((n, self.dim)) * np.sqrt(self.variances[k])
@@ -54,12 +61,13 @@ class Mixture:
         k, d = self.means.shape
         rotate = torch.from_numpy(self.axes.transpose(1, 0, 2).reshape(d, k * d).copy())
         means, variances = torch.from_numpy(self.means), torch.from_numpy(self.variances)
+        prior = torch.from_numpy(self.log_weights)
         centre = torch.from_numpy(np.einsum("kd,kde->ke", self.means, self.axes))
 
         def denoise(y: Tensor, r: Tensor | float) -> Tensor:
             total = variances + torch.as_tensor(r).double().reshape(-1, 1, 1) ** 2
             modes = (y.double() @ rotate).view(len(y), k, d) - centre
-            share = (-0.5 * (modes**2 / total + total.log()).sum(-1)).softmax(-1)
+            share = (prior - 0.5 * (modes**2 / total + total.log()).sum(-1)).softmax(-1)
             pulled = (modes * (variances / total) * share[..., None]).view(len(y), k * d)
             return (share @ means + pulled @ rotate.T).to(y)
 
@@ -90,7 +98,33 @@ def eight() -> Mixture:
     return Mixture("8 modes in R^2", means, np.full((8, 2), 0.09), np.tile(np.eye(2), (8, 1, 1)))
 
 
+def random_mixture(seed: int, scale: float = 1.0) -> Mixture:
+    """2 to 16 modes in 1 to 64 dimensions, of equal, Dirichlet or geometric weights, near or far
+    from each other; as wide one way as another or, half of them, of condition 100 along axes of
+    their own. The mean is 0 and the deviation, over all coordinates, `scale` times .6 to 1.4."""
+    rng = np.random.default_rng(seed)
+    d, k = int(rng.choice([1, 2, 3, 4, 8, 16, 32, 64])), int(rng.integers(2, 17))
+    weights = (np.ones(k), rng.dirichlet(np.ones(k)), 0.6 ** np.arange(k))[rng.integers(3)]
+    weights = weights / weights.sum()
+    means, axes = rng.standard_normal((k, d)), np.linalg.qr(rng.standard_normal((k, d, d)))[0]
+    width = math.exp(rng.uniform(math.log(0.05), math.log(0.6)))
+    deviations = width * (np.geomspace(1, 0.1, d) if rng.random() < 0.5 else np.ones(d))
+    means -= weights @ means
+    spread = math.sqrt(float((weights @ means**2 + deviations**2).mean()))
+    factor = scale * rng.uniform(0.6, 1.4) / spread
+    variances = np.tile((factor * deviations) ** 2, (k, 1))
+    return Mixture(f"{k} modes in R^{d}", factor * means, variances, axes, weights)
+
+
 PROBLEMS = {"grid25": grid25(), "aniso16": aniso16(), "eight": eight()}
+
+
+def problem(name: str) -> Mixture:
+    """A mixture of PROBLEMS, or "random SEED SCALE", which every process makes alike."""
+    if name in PROBLEMS:
+        return PROBLEMS[name]
+    _, seed, scale = name.split("-")
+    return random_mixture(int(seed), float(scale))
 
 
 class Process(NamedTuple):
@@ -141,12 +175,16 @@ class Case(NamedTuple):
     at_end: Tensor
     at_zero: Tensor
 
-    def error(self, y: Tensor, r: float, chosen: int) -> float:
-        """Root mean square over points and coordinates of the distance in x, for one set."""
+    def distances(self, y: Tensor, r: float, chosen: int) -> Tensor:
+        """The root mean square over coordinates of the distance in x, for each point of one set."""
         truth, alpha = self.at_end, PROCESSES[self.process].last[0]
         if r == 0:
             truth, alpha = self.at_zero, 1.0
-        return alpha * float((y.double() - truth[chosen]).square().mean().sqrt())
+        return alpha * (y.double() - truth[chosen]).square().mean(-1).sqrt()
+
+    def error(self, y: Tensor, r: float, chosen: int) -> float:
+        """The root mean square of the distances."""
+        return float(self.distances(y, r, chosen).square().mean().sqrt())
 
 
 class Counted:

@@ -44,7 +44,7 @@ PACKAGES = {
 """Name of the file in benchmarks/networks, and its argument -> module that must be there."""
 OURS = ("scorefield", "scorefield-rms")
 KEPT = {"MALLOC_TRIM_THRESHOLD_": str(2**31 - 1), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
-"""What `scorefield.train.keep_freed_memory` asks of the C library."""
+"""What `scorefield.base.memory.keep_freed_memory` asks of the C library."""
 TASKS = {"training": True, "sampling": False}
 PASSES = {"training": 3, "sampling": 1}
 """A backward pass costs about two forward ones."""

@@ -3,8 +3,8 @@
 import sys
 
 from benchmarks.networks.driver import CHANNELS, SHAPE, Package, serve
+from scorefield.base.memory import keep_freed_memory
 from scorefield.nets import UNet
-from scorefield.train import keep_freed_memory
 
 NORM = "rms" if "rms" in sys.argv[1:] else "group"
 

@@ -80,6 +80,7 @@ SOLVERS: dict[str, dict[str, list[Options]]] = {
         "FlowMatchHeunDiscrete": [{}],
         "DPMSolverMultistep": each(KINDS, [{}, FULL, TO_END, FULL | TO_END], [VELOCITY]),
         "UniPCMultistep": each(FLOW_UNIPC, [{}, TO_END, FULL | TO_END], [VELOCITY]),
+        "SASolver": each(SA_ORDERS, [VELOCITY | {"tau_func": lambda t: 0}]),
     },
 }
 SAMPLERS: dict[str, list[Options]] = {

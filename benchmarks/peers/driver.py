@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.problems import PROBLEMS, PROCESSES, Case, Counted, Process, sliced_w2, starts
+from benchmarks.problems import PROCESSES, Case, Counted, Process, sliced_w2, starts
+from benchmarks.problems import problem as mixture_of
 
 LEAVES = ("y", "at_end", "at_zero")
 
@@ -47,7 +48,7 @@ class Package(NamedTuple):
 
 class Job(NamedTuple):
     """What to measure: the flow in each case; samples of `sampled`, a problem and a process. Every
-    `stride`-th candidate is taken, and the default."""
+    `stride`-th candidate is taken, and the default; of some `chosen`, only those."""
 
     cases: list[Case]
     stride: int
@@ -55,6 +56,7 @@ class Job(NamedTuple):
     sampled: tuple[str, str]
     sample_budgets: tuple[int, ...]
     samples: int
+    chosen: tuple[str, ...] = ()
 
     def save(self, path: Path) -> None:
         arrays = {
@@ -72,14 +74,15 @@ class Job(NamedTuple):
             arrays = {name: torch.from_numpy(held[name]) for name in held if " " in name}
         names = dict.fromkeys(tuple(name.split()[:2]) for name in arrays)
         cases = [Case(p, q, *(arrays[f"{p} {q} {leaf}"] for leaf in LEAVES)) for p, q in names]
-        stride, budgets, sampled, sample_budgets, samples = plain
-        return cls(cases, stride, tuple(budgets), tuple(sampled), tuple(sample_budgets), samples)
+        stride, budgets, sampled, sample_budgets, samples, chosen = plain
+        kept = (tuple(sampled), tuple(sample_budgets), samples, tuple(chosen))
+        return cls(cases, stride, tuple(budgets), *kept)
 
 
 def attempt(candidate: Candidate, problem: str, y: Tensor, n: int) -> tuple[Tensor, float, float]:
     """(y, r, calls counted) of one run."""
     torch.manual_seed(0)
-    counted = Counted(PROBLEMS[problem].denoiser(), len(y))
+    counted = Counted(mixture_of(problem).denoiser(), len(y))
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         end, r = candidate.run(counted, y, n)
@@ -112,6 +115,11 @@ def price(candidate: Candidate, problem: str, y: Tensor) -> Callable[[int], floa
     return calls
 
 
+def named(package: Package) -> str:
+    """As its file here is."""
+    return package.name.replace("-", "")
+
+
 def measure(package: Package, job: Job) -> Iterator[dict[str, Any]]:
     """How many rows to expect, then the rows."""
     processes = dict.fromkeys(case.process for case in job.cases)
@@ -119,11 +127,15 @@ def measure(package: Package, job: Job) -> Iterator[dict[str, Any]]:
         name: [
             candidate
             for i, candidate in enumerate(package.solvers(PROCESSES[name]))
-            if i % job.stride == 0 or candidate[:2] == package.default
+            if (
+                f"{named(package)} {name} {candidate.solver} {candidate.setting}" in job.chosen
+                if job.chosen
+                else i % job.stride == 0 or candidate[:2] == package.default
+            )
         ]
         for name in processes
     }
-    samplers = package.samplers(PROCESSES[job.sampled[1]])[:: job.stride]
+    samplers = package.samplers(PROCESSES[job.sampled[1]])[:: job.stride] if job.samples > 1 else []
     runs = sum(len(solvers[case.process]) for case in job.cases) * len(job.budgets)
     runs += len(samplers) * len(job.sample_budgets)
     yield {"package": package.name, "version": version(package.name), "runs": runs}
@@ -154,12 +166,14 @@ def flow_run(case: Case, candidate: Candidate, n: int) -> dict[str, Any]:
     error = math.sqrt(sum(e * e for e in sets) / len(sets))
     if not math.isfinite(error):
         return {"n": n, "calls": calls, "r": r, "error": None}
-    return {"n": n, "calls": calls, "r": r, "error": error, "sets": sets}
+    apart = torch.cat([case.distances(y, r, k) for k, y in enumerate(end.view_as(case.y))])
+    return {"n": n, "calls": calls, "r": r, "error": error, "sets": sets,
+            "median": float(apart.median())}  # fmt: skip
 
 
 def sample_rows(package: Package, job: Job, candidate: Candidate) -> Iterator[dict[str, Any]]:
     problem, process = job.sampled
-    mixture, known = PROBLEMS[problem], PROCESSES[process]
+    mixture, known = mixture_of(problem), PROCESSES[process]
     calls = price(candidate, problem, starts(mixture.dim, known, 2, 0))
     for budget in job.sample_budgets:
         row = {"problem": problem, "process": process, "package": package.name, "sampler": True}

@@ -1,7 +1,8 @@
 """k-diffusion: samplers for `D(y, sigma)` with alpha = 1, which is every process in y and r.
 
 Its package imports all of its training code; here only `sampling` is loaded. That wants
-torchvision for a function that no sampler uses, and of which no CPU build may exist: a stub.
+torchvision for a function that no sampler uses, and of which no CPU build may exist: a stub. So
+for what solves other equations, where it is not installed.
 """
 
 import sys
@@ -28,6 +29,10 @@ def load() -> Any:
     stub, transforms = ModuleType("torchvision"), ModuleType("torchvision.transforms")
     transforms.functional = None  # type: ignore[attr-defined]
     sys.modules |= {"k_diffusion": package, "torchvision": stub, transforms.__name__: transforms}
+    for name in ("torchdiffeq", "torchsde"):
+        if find_spec(name) is None:  # of log-likelihoods and of noise, which are not measured
+            sys.modules[name] = ModuleType(name)
+            sys.modules[name].odeint = None  # type: ignore[attr-defined]
     from k_diffusion import sampling  # type: ignore[import-not-found]
 
     return sampling

@@ -21,6 +21,9 @@ SECTIONS: dict[str, str] = {
     "startup": "Start-up",
     "step": "The step around the network",
     "likelihood": "Likelihood",
+    "sampling": "Sampling in the model's own precision",
+    "restore": "Restoration and populations",
+    "training": "Time to a good model",
 }
 """Module -> heading."""
 OUT = Path("docs/benchmarks/wait.md")

@@ -51,16 +51,28 @@ def in_turn(
 def build(root: Path, *args: str, python: str = sys.executable, threads: int = 1) -> float:
     """Processor seconds of `python ARGS` with the package of a checkout at `root`, on so many
     threads, in that folder: `-m` looks there first. Raises for a process that fails."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    _run(root, python, threads, *args)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def printed(root: Path, code: str, *args: str, python: str = sys.executable) -> float:
+    """The last number that a program prints, with the package of a checkout at `root`."""
+    return float(_run(root, python, 1, "-c", code, *args).split()[-1])
+
+
+def _run(root: Path, python: str, threads: int, *args: str) -> str:
     environment = {
         "PATH": "/usr/bin:/bin",
         "PYTHONPATH": str(root),
         "OMP_NUM_THREADS": str(threads),
         "HOME": str(Path.home()),
     }
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([python, *args], env=environment, cwd=root, check=True, capture_output=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    done = subprocess.run(
+        [python, *args], env=environment, cwd=root, check=True, capture_output=True, text=True
+    )
+    return done.stdout
 
 
 def processor(command: Callable[[], Any]) -> float:

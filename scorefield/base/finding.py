@@ -36,6 +36,7 @@ class Figure:
     """A number beside `floor`, what real data get under the same rule.
 
     `unit` "%" is a fraction, told in percent. `best`: "low", "high", or "real" for as real data.
+    `key`: of the value at the top of the JSON, if it is to stand there too.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Figure:
     unit: str = ""
     best: str = ""
     words: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ Item = Figure | Table | Series | Heatmap | Strip
 KINDS: dict[str, type] = {
     kind.__name__.lower(): kind for kind in (Figure, Table, Series, Heatmap, Strip)
 }
-KEPT_OUT = ("x0", "labels", "png")
+KEPT_OUT = ("x0", "labels", "png", "key")
 OWN = ("verb", "run", "how", "items")
 
 
@@ -138,7 +140,9 @@ OWN = ("verb", "run", "how", "items")
 class Findings:
     """What a verb found of a run, and how.
 
-    `record`: further keys of the JSON. `arrays`: what goes into an .npz, and not into the JSON.
+    `record`: further keys of the JSON. `arrays`: what goes into an .npz, and `pictures`, by the
+    names of their files: x0 of one each; neither into the JSON. `next`: what a person may do, or
+    where to look.
     """
 
     verb: str
@@ -147,12 +151,16 @@ class Findings:
     items: tuple[Item, ...]
     record: Mapping[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, Tensor] = field(default_factory=dict)
+    pictures: Mapping[str, Tensor] = field(default_factory=dict)
+    next: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object: `record` at its top, beside verb, run, how and items."""
-        _check_finite(self.record)
+        """A JSON object: `record` and keyed figures at its top, beside verb, run, how and items."""
+        figures = [item for item in self.items if isinstance(item, Figure) and item.key]
+        record = {**self.record, **{figure.key: figure.value for figure in figures}}
+        _check_finite(record)
         own = {"verb": self.verb, "run": self.run, "how": self.how}
-        return {**self.record, **own, "items": [_plain(item) for item in self.items]}
+        return {**record, **own, "items": [_plain(item) for item in self.items]}
 
 
 def to_findings(content: Mapping[str, Any], source: str) -> Findings:

@@ -56,6 +56,11 @@ class Level(NamedTuple):
         """Entry `index` of the first axis of both leaves: one level of a grid, or some samples."""
         return Level(self.alpha[index], self.sigma[index])
 
+    def some(self, rows: slice | Tensor, n: int) -> "Level":
+        """That of some of n samples: entries of leaves `(n, ...)`, or the level that all share."""
+        own = self.sigma.ndim > 0 and len(self.sigma) == n > 1
+        return self.at(rows) if own else self
+
     def expand(self, batch: int) -> "Level":
         """One level per sample: leaves `(batch,)`."""
         return Level(self.alpha.expand(batch), self.sigma.expand(batch))

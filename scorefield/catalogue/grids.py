@@ -9,6 +9,7 @@ grids = Entries(
         "karras": "process.grids:karras",
         "exponential": "process.grids:exponential",
         "vp-root": "process.grids:vp_root",
+        "vp-closing": "process.grids:vp_closing",
         "lu": "process.grids:lu",
         "beta": "process.grids:beta",
         "timesteps": "process.grids:timesteps",

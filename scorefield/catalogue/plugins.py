@@ -10,7 +10,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from functools import cache
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from scorefield.base.errors import BadInput
@@ -24,7 +24,7 @@ def plugins(kind: str) -> dict[str, EntryPoint]:
 
 
 @cache
-def _points(path: tuple[str, ...]) -> EntryPoints:
+def _points(path: tuple[str, ...]) -> Any:  # EntryPoints, or of Python 3.11 what selects as they do
     return entry_points()
 
 

@@ -41,7 +41,7 @@ commands:
 {commands}
 
 a first session:
-  scorefield train digits                          real 8x8 digits, a minute or two
+  scorefield train digits                          real 8x8 digits, under a minute
   scorefield sample runs/digits --n 100 --labels 0-9 --out grid.png
   scorefield eval runs/digits
   scorefield report runs/digits                    one self-contained page

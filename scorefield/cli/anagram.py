@@ -1,17 +1,9 @@
 """`scorefield anagram RUN`."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from scorefield.cli.bar import Bar
 from scorefield.cli.flags import OnRun, OutPath, Rows, Sampling
-from scorefield.cli.frame import filed, verb
-
-if TYPE_CHECKING:
-    from scorefield.base.finding import Findings
+from scorefield.cli.frame import Bar, Found, filed, verb
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(Rows, Sampling, OnRun):
     """Make pictures (8, or as many as seeds) that show one class or another as one looks at them:
     a row for each view. Writes a .png.
@@ -33,12 +25,10 @@ class Options(Rows, Sampling, OnRun):
     out: OutPath = None
 
 
-def work(o: Options, bar: Bar) -> "Findings":
+def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.anagram import anagrams
-    from scorefield.use.asked import Who
 
-    who = Who(o.n, o.seeds, o.labels)
-    return filed(anagrams(o.run, o.views, who, out=o.out, watch=bar, **o.settings))
+    return filed(anagrams(o.request(bar), o.views))
 
 
 main = verb("anagram", Options, work)

@@ -1,27 +1,13 @@
 """The bar of progress."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
-
-from scorefield.base.watch import Watch, quiet
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
 QUIET_SECONDS = 10.0
 """Between two lines of progress where nobody watches a terminal."""
-
-
-@contextmanager
-def bar(shown: bool = True) -> Iterator[Watch]:
-    """A watch that shows a bar from the first that it sees."""
-    if not shown:
-        yield quiet
-        return
-    with closing(Bar()) as watch:
-        yield watch
 
 
 class Bar:

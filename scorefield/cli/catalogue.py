@@ -1,17 +1,14 @@
 """`scorefield catalogue [KIND]`."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
 
 from scorefield.base.errors import unknown
-from scorefield.cli.bar import Bar
 from scorefield.cli.flags import Spoken
-from scorefield.cli.frame import say, verb
+from scorefield.cli.frame import Bar, say, verb
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(Spoken):
     """List what Scorefield knows by name.
 

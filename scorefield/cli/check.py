@@ -1,17 +1,14 @@
 """`scorefield check solver NAME`."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
 
 from scorefield.base.errors import BadInput
-from scorefield.cli.bar import Bar
 from scorefield.cli.flags import Spoken
-from scorefield.cli.frame import say, verb
+from scorefield.cli.frame import Bar, say, verb
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(Spoken):
     """Run the laws over a solver, of the catalogue or of an installed package: its order against an
     exact flow, the step to clean data, batches, pauses, seeds and dtypes. Exit code 0 if all hold,

@@ -1,17 +1,17 @@
 """`scorefield compare RUN`."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from scorefield.cli.flags import (
+    Arithmetic,
+    GridSpec,
+    GuidanceScale,
+    OnRun,
+    OutPath,
+    Rows,
+    StepCount,
+)
+from scorefield.cli.frame import Bar, Found, verb
 
-from scorefield.cli.bar import Bar
-from scorefield.cli.flags import GridSpec, GuidanceScale, OnRun, OutPath, Rows, StepCount
-from scorefield.cli.frame import verb
 
-if TYPE_CHECKING:
-    from scorefield.base.finding import Findings
-
-
-@dataclass(frozen=True, kw_only=True)
 class Options(OnRun, Rows):
     """Compare solvers on a run, from the same seeds: how far each is from the model's own
     probability flow, Frechet distance beside its real-vs-real floor, class agreement, network
@@ -33,26 +33,15 @@ class Options(OnRun, Rows):
     steps: StepCount = None
     grid: GridSpec = None
     guidance: GuidanceScale = None
+    precision: Arithmetic = None
     out: OutPath = None
 
 
-def work(o: Options, bar: Bar) -> "Findings":
+def work(o: Options, bar: Bar) -> Found:
     from scorefield.report.strips import keep
-    from scorefield.use.asked import seeds_of
     from scorefield.use.compare import compare_run
 
-    out, seeds = o.out or o.run / "compare", seeds_of(o.n, o.seeds)
-    given = {name: getattr(o, name) for name in ("steps", "grid", "guidance")}
-    found, result = compare_run(
-        o.run, seeds, solvers=o.solvers, labels=o.labels, out=out, watch=bar, **given
-    )
-    return keep(found, result, out)
+    return keep(*compare_run(o.request(bar), o.solvers), o.out or o.run / "compare")
 
 
-def after(o: Options, found: "Findings") -> str:
-    from scorefield.use.compare import FILES
-
-    return f"written: {', '.join(str((o.out or o.run / 'compare') / name) for name in FILES)}"
-
-
-main = verb("compare", Options, work, after=after)
+main = verb("compare", Options, work)

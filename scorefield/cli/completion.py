@@ -2,15 +2,14 @@
 
 import re
 from contextlib import redirect_stdout, suppress
-from dataclasses import dataclass
 from importlib import import_module
 from io import StringIO
 from typing import Annotated, Literal
 
 import tyro
 
-from scorefield.cli.bar import Bar
-from scorefield.cli.frame import verb
+from scorefield.cli.flags import Flags
+from scorefield.cli.frame import Bar, verb
 
 SCRIPT = """_scorefield() {{
   local word=${{COMP_WORDS[COMP_CWORD]}} last=${{COMP_WORDS[COMP_CWORD-1]}} words=
@@ -25,8 +24,7 @@ SCRIPT = """_scorefield() {{
 complete -o default -F _scorefield scorefield"""
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(Flags):
     """Print what completes commands, flags and names in a shell; where it knows nothing, the shell
     completes files. Put it in a file and source that in ~/.bashrc.
 

@@ -1,18 +1,11 @@
 """`scorefield edit RUN`."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from scorefield.cli.bar import Bar
 from scorefield.cli.flags import CondFile, OnRun, OutPath, Rows, Sampling, Source, Strength, Switch
-from scorefield.cli.frame import filed, verb
-
-if TYPE_CHECKING:
-    from scorefield.base.finding import Findings
+from scorefield.cli.frame import Bar, Found, filed, verb
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(Rows, Sampling, OnRun):
     """Edit a picture with a model: noise hides part of it, and the model makes a picture of the
     rest. Writes a strip, a .png: the input, then the edits; or an .npz of the edits. There are 8,
@@ -44,13 +37,11 @@ class Options(Rows, Sampling, OnRun):
     out: OutPath = None
 
 
-def work(o: Options, bar: Bar) -> "Findings":
-    from scorefield.use.asked import Who
+def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.edit import Wish, edit_picture
 
     wish = Wish(str(o.input), o.strength, o.mask, o.encode, o.source)
-    who = Who(o.n, o.seeds, o.labels, o.conditions)
-    return filed(edit_picture(o.run, wish, who, out=o.out, watch=bar, **o.settings))
+    return filed(edit_picture(o.request(bar), wish))
 
 
 main = verb("edit", Options, work)

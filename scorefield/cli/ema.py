@@ -1,17 +1,9 @@
 """`scorefield ema RUN`."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from scorefield.cli.bar import Bar
 from scorefield.cli.flags import ImageCount, OnRun
-from scorefield.cli.frame import verb
-
-if TYPE_CHECKING:
-    from scorefield.base.finding import Findings
+from scorefield.cli.frame import Bar, Found, verb
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(OnRun):
     """Make the average of a run's weights over another length, after the run, from its snapshots:
     train with --snapshot-every. Writes RUN/averages/LENGTH.safetensors.
@@ -27,10 +19,10 @@ class Options(OnRun):
     images: ImageCount = None
 
 
-def work(o: Options, bar: Bar) -> "Findings":
+def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.average import average
 
-    return average(o.run, o.length, o.images, watch=bar)
+    return average(o.request(bar), o.length, o.images)
 
 
 main = verb("ema", Options, work)

@@ -1,21 +1,12 @@
 """`scorefield encode RUN`."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from scorefield.base.errors import BadInput
-from scorefield.cli.bar import Bar
 from scorefield.cli.flags import BatchSize, ByFlow, OutPath, Source
-from scorefield.cli.frame import filed, verb
-
-LATENTS = Path("latents.npz")
-
-if TYPE_CHECKING:
-    from scorefield.base.finding import Findings
+from scorefield.cli.frame import Bar, Found, filed, verb
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(ByFlow):
     """Take examples up the model's probability flow, to the noise that the flow would make them
     of, and back again; says how far from themselves they come back. The latents, with the labels
@@ -31,18 +22,17 @@ class Options(ByFlow):
     input: Source = None
     decode: Path | None = None
     """Latents to decode, an .npz that encode wrote."""
-    out: OutPath = LATENTS
+    out: OutPath = Path("latents.npz")
     batch: BatchSize = 256
 
 
-def work(o: Options, bar: Bar) -> "Findings":
+def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.encode import decode_latents, encode_examples
 
     if (o.input is None) == (o.decode is None):
         raise BadInput("encode needs one of `input` and `decode`.", "Give one of them.")
     make, given = (encode_examples, o.input) if o.input else (decode_latents, o.decode)
-    out = o.out or LATENTS
-    return filed(make(o.run, Path(str(given)), out, batch=o.batch, watch=bar, **o.way))
+    return filed(make(o.request(bar), Path(str(given))))
 
 
 main = verb("encode", Options, work)

@@ -1,17 +1,9 @@
 """`scorefield eval RUN`."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from scorefield.cli.bar import Bar
 from scorefield.cli.flags import Averaged, RowCount, Sampling, SeedNumber
-from scorefield.cli.frame import verb
-
-if TYPE_CHECKING:
-    from scorefield.base.finding import Findings
+from scorefield.cli.frame import Bar, Found, verb
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(Averaged, Sampling):
     """Measure a run's samples, classes in turn, against held-out data: Frechet distance beside its
     real-vs-real floor, class agreement, precision and recall, memorisation. A small classifier
@@ -27,14 +19,10 @@ class Options(Averaged, Sampling):
     seed: SeedNumber = 0
 
 
-def work(o: Options, bar: Bar) -> "Findings":
+def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.evaluate import evaluate
 
-    return evaluate(o.run, o.n or 0, seed=o.seed, average=o.average, watch=bar, **o.settings)
+    return evaluate(o.request(bar), o.seed)
 
 
-def after(o: Options, found: "Findings") -> str:
-    return f"written: {o.run / 'eval.json'}" if "digest" in found.record else ""
-
-
-main = verb("eval", Options, work, after=after)
+main = verb("eval", Options, work)

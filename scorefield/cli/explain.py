@@ -1,16 +1,13 @@
 """`scorefield explain KIND NAME`."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
 
-from scorefield.cli.bar import Bar
 from scorefield.cli.flags import Spoken
-from scorefield.cli.frame import say, verb
+from scorefield.cli.frame import Bar, say, verb
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(Spoken):
     """Explain a method: its equation, order, calls of the network, options and paper.
 

@@ -1,18 +1,14 @@
 """`scorefield fit-grid RUN`."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scorefield.cli import flags
-from scorefield.cli.bar import Bar
-from scorefield.cli.frame import verb
+from scorefield.cli.frame import Bar, Found, verb
 
 if TYPE_CHECKING:
-    from scorefield.base.finding import Findings
     from scorefield.tune import Progress
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(flags.OnRun):
     """Fit noise levels, and lengths of steps, to a run, a deterministic solver and a count of
     steps, so that few steps end where the exact flow does. Writes RUN/grids/NAME.json; then
@@ -26,6 +22,7 @@ class Options(flags.OnRun):
     steps: flags.StepCount = None
     solver: flags.SolverSpec = None
     guidance: flags.GuidanceScale = None
+    precision: flags.Arithmetic = None
     name: str | None = None
     """Name of the grid (default: SOLVER-STEPS)."""
     labels: flags.ClassList = None
@@ -37,7 +34,7 @@ class Options(flags.OnRun):
     seed: flags.SeedNumber = 0
 
 
-def work(o: Options, bar: Bar) -> "Findings":
+def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.tune import tune
 
     def watch(progress: "Progress") -> None:
@@ -45,15 +42,7 @@ def work(o: Options, bar: Bar) -> "Findings":
             bar.words = f"error {progress.error:.3g}"
         bar(progress.done, progress.total, "call")
 
-    return tune(
-        o.run, {"steps": o.steps, "solver": o.solver, "guidance": o.guidance}, name=o.name,
-        labels=o.labels, unconditional=o.unconditional, watch=watch,
-        starts=o.starts, rounds=o.rounds, seed=o.seed,
-    )  # fmt: skip
+    return tune(o.request(bar), o.name, o.starts, o.rounds, o.seed, watch)
 
 
-def after(o: Options, found: "Findings") -> str:
-    return f"use it: scorefield sample {o.run} --grid {found.record['name']}"
-
-
-main = verb("fit-grid", Options, work, after=after)
+main = verb("fit-grid", Options, work)

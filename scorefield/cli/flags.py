@@ -3,11 +3,15 @@
 A verb's options inherit those that it has in common with others, and may set another default.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, dataclass_transform
 
 import tyro
+
+if TYPE_CHECKING:
+    from scorefield.cli.bar import Bar
+    from scorefield.use.request import Request
 
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """A flag that is there or not, without a --no- twin."""
@@ -34,6 +38,10 @@ GridSpec = Annotated[
 GuidanceScale = Annotated[
     float | None, flag("Scale of guidance; 1 is none (of a classifier: Bayes's).")
 ]
+Arithmetic = Annotated[
+    Literal["fp32", "bf16"] | None,
+    flag("Arithmetic of the network (default: that of training, where it is the faster here)."),
+]
 MethodName = Annotated[str, flag("By which method (see above).")]
 RowCount = Annotated[int | None, flag("How many (default: as many as seeds).")]
 ClassList = Annotated[str | None, flag("Classes, in turn: 0-9, 3,5 or names.")]
@@ -52,23 +60,36 @@ CondFile = Annotated[Path | None, flag("An .npz of conditions, whose rows are ta
 NoCond = Annotated[Switch, flag("Without any class or other condition.")]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Spoken:
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+class Flags:
+    """Flags are the fields of a frozen dataclass, which is what inherits this."""
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
+
+
+class Spoken(Flags):
     """Of every verb."""
 
     json: Switch = False
     """Print one JSON object instead of text."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class OnRun(Spoken):
     """Of a verb that works on a run."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Run folder that `scorefield train` wrote."""
 
+    def request(self, bar: "Bar", **more: Any) -> "Request":
+        """What is asked of the run by these flags, and `more` that is none of them."""
+        from scorefield.use.request import Request
 
-@dataclass(frozen=True, kw_only=True)
+        names = {field.name for field in fields(Request)}
+        said = {f.name: getattr(self, f.name) for f in fields(self) if f.name in names}
+        return Request(**{**said, "watch": bar, **more})
+
+
 class Averaged(OnRun):
     """Of a verb that may work with another average of the weights."""
 
@@ -76,23 +97,17 @@ class Averaged(OnRun):
     """Length of an average of the weights that scorefield ema made (default: that of training)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
+class Sampling(Flags):
     """How samples are made; what is not given is the run's own."""
 
     steps: StepCount = None
     solver: SolverSpec = None
     grid: GridSpec = None
     guidance: GuidanceScale = None
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Those of `scorefield.use.plan.settings_of`."""
-        return {name: getattr(self, name) for name in ("steps", "solver", "grid", "guidance")}
+    precision: Arithmetic = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rows:
+class Rows(Flags):
     """For whom samples are made."""
 
     n: RowCount = None
@@ -101,15 +116,9 @@ class Rows:
     labels: ClassList = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class ByFlow(Averaged):
     """Of a verb that walks the flow both ways, by a deterministic solver of one step."""
 
     label: OneClass = None
     steps: StepCount = "12"
     solver: SolverSpec = "rk4"
-
-    @property
-    def way(self) -> dict[str, Any]:
-        """As the functions of `scorefield.use` take it."""
-        return {name: getattr(self, name) for name in ("label", "average", "steps", "solver")}

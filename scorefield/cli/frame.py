@@ -14,37 +14,41 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from scorefield.base.errors import BadInput
+from scorefield.base.memory import keep_freed_memory
 from scorefield.cli.bar import Bar, above
+from scorefield.cli.ending import flagged
 
 if TYPE_CHECKING:
     from scorefield.base.finding import Findings
 
 T = TypeVar("T")
+Found: TypeAlias = "Findings | int"
+"""What a verb gives: one that has said what there is to say, the exit code."""
 
 
 def verb(
     name: str,
     kind: type[T],
-    work: "Callable[[T, Bar], Findings | int]",
+    work: Callable[[T, Bar], Found],
     default: T | None = None,
-    after: "Callable[[T, Findings], str]" = lambda options, found: "",
 ) -> Callable[[list[str]], int]:
     """The `main` of a verb: flags -> findings -> text or JSON -> exit code. A verb that has said
-    what there is to say returns the code itself. `after`: a last line for a person."""
+    what there is to say returns the code itself."""
 
     def main(argv: list[str]) -> int:
         options = parse(kind, name, argv, default)
         as_json = getattr(options, "json", False)
+        keep_freed_memory()
         with closing(Bar(sys.stderr.isatty() or not as_json)) as bar:
             found = work(options, bar)
         if isinstance(found, int):
             return found
         show(found, as_json)
-        if not as_json and (line := after(options, found)):
-            note(line)
+        if found.next and not as_json:
+            note(flagged(found.next))
         return 0
 
     return main

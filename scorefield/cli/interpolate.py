@@ -1,22 +1,14 @@
 """`scorefield interpolate RUN`."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import tyro
 
-from scorefield.cli.bar import Bar
 from scorefield.cli.flags import ByFlow, OutPath, Source, Strength
-from scorefield.cli.frame import filed, verb
-
-STRIP = Path("strip.png")
-
-if TYPE_CHECKING:
-    from scorefield.base.finding import Findings
+from scorefield.cli.frame import Bar, Found, filed, verb
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(ByFlow):
     """Between two pictures along the flow's latents, as one strip; or from one picture along what
     tells a class from another: the mean latent of the one less that of the other. The solver is a
@@ -42,15 +34,14 @@ class Options(ByFlow):
     """Pictures between the two ends."""
     mode: Literal["slerp", "lerp"] = "slerp"
     """Along the arc, which keeps a latent's length, or straight."""
-    out: OutPath = STRIP
+    out: OutPath = Path("strip.png")
 
 
-def work(o: Options, bar: Bar) -> "Findings":
+def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.interpolate import Towards, interpolate
 
     course = Towards(o.end, o.attribute, o.strength, o.between, o.mode)
-    out = o.out or STRIP
-    return filed(interpolate(o.run, str(o.start), course, out=out, watch=bar, **o.way))
+    return filed(interpolate(o.request(bar), str(o.start), course))
 
 
 main = verb("interpolate", Options, work)

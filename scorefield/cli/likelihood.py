@@ -1,14 +1,11 @@
 """`scorefield likelihood RUN`."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 from scorefield.cli import flags
-from scorefield.cli.bar import Bar
-from scorefield.cli.frame import note, show, verb
+from scorefield.cli.frame import Bar, note, show, verb
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(flags.Averaged):
     """How likely are data under a run: bits a dimension, per example and on average with errors.
     Writes RUN/likelihood/METHOD.json and METHOD.csv; with --against a histogram too.
@@ -55,21 +52,15 @@ class Options(flags.Averaged):
     out: flags.OutPath = None
 
 
-WORDS = ("method", "trace", "dequantise", "draws", "solver", "steps", "floor", "guidance")
-
-
 def work(o: Options, bar: Bar) -> int:
     from scorefield.report.pixels import curves
-    from scorefield.run.open import open_run
     from scorefield.store import alone, write_bytes, write_findings, write_png
-    from scorefield.use.likelihood import likelihood
+    from scorefield.use.likelihood import Words, likelihood
 
     folder = o.run / "likelihood"
     out = o.out or folder / f"{o.method}.csv"
-    found = likelihood(
-        open_run(o.run, o.average), o.data, out=out, against=o.against, n=o.n, batch=o.batch,
-        unconditional=o.unconditional, watch=bar, **{name: getattr(o, name) for name in WORDS},
-    )  # fmt: skip
+    words = Words(o.method, o.trace, o.dequantise, o.draws, o.floor)
+    found = likelihood(o.request(bar), words, o.data, o.against)
     with alone(folder, wait=True):
         write_bytes(out, found.rows)
         if found.against:

@@ -1,13 +1,9 @@
 """`scorefield report RUN`."""
 
-from dataclasses import dataclass
-
-from scorefield.cli.bar import Bar
 from scorefield.cli.flags import OnRun, OutPath
-from scorefield.cli.frame import note, say, verb
+from scorefield.cli.frame import Bar, note, say, verb
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(OnRun):
     """Write a run's report: one HTML file with its samples over training, measures beside their
     floors, curves, loss by noise level, compared solvers and settings. It needs no network and no

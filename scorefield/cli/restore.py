@@ -1,18 +1,11 @@
 """`scorefield restore RUN`."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from scorefield.cli import flags
-from scorefield.cli.bar import Bar
-from scorefield.cli.frame import verb
-
-if TYPE_CHECKING:
-    from scorefield.base.finding import Findings
+from scorefield.cli.frame import Bar, Found, verb
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(flags.Rows, flags.Sampling, flags.OnRun):
     """Restore what was measured: samples of x0 given y = A(x0) + noise, by the model as prior.
 
@@ -44,15 +37,13 @@ class Options(flags.Rows, flags.Sampling, flags.OnRun):
     out: flags.OutPath = None
 
 
-def work(o: Options, bar: Bar) -> "Findings":
+def work(o: Options, bar: Bar) -> Found:
     from scorefield.report.files import keep_folder
-    from scorefield.use.asked import Who
     from scorefield.use.restore import Observation, restore_run
 
-    out = o.out or o.run / "restore"
-    of, who = Observation(o.operator, o.noise, o.input, o.measured), Who(o.n, o.seeds, o.labels)
-    found = restore_run(o.run, of, who, method=o.method, out=out, watch=bar, **o.settings)
-    return keep_folder(found.findings, out, found.parts)
+    of = Observation(o.operator, o.noise, o.input, o.measured)
+    found = restore_run(o.request(bar), of, o.method)
+    return keep_folder(found, o.out or o.run / "restore")
 
 
 main = verb("restore", Options, work)

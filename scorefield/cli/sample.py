@@ -1,20 +1,14 @@
 """`scorefield sample RUN`."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
-from scorefield.cli.bar import Bar
 from scorefield.cli.flags import Averaged, BatchSize, CondFile, NoCond, OutPath, Rows, Sampling
-from scorefield.cli.frame import note, verb
-
-if TYPE_CHECKING:
-    from scorefield.base.finding import Findings
+from scorefield.cli.frame import Bar, Found, note, verb
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(Rows, Sampling, Averaged):
     """Make samples from a run. Sample i depends on its seed alone: not on --n, --batch or order.
 
@@ -63,16 +57,11 @@ class Options(Rows, Sampling, Averaged):
     batch: BatchSize = 256
 
 
-def work(o: Options, bar: Bar) -> "Findings | int":
+def work(o: Options, bar: Bar) -> Found:
     from scorefield.report.files import keep_samples
-    from scorefield.use.again import Order, again
-    from scorefield.use.asked import Who
     from scorefield.use.sample import sampled
 
-    who = Who(o.n, o.seeds, o.labels, o.conditions, o.unconditional)
-    order = Order(o.run, who, o.settings, o.guide, o.batch, o.columns, o.out, o.average)
-    order = again(order, o.like) if o.like else order
-    return sampled(order, keep_samples, note, bar)
+    return sampled(o.request(bar), o.like, keep_samples, note)
 
 
 main = verb("sample", Options, work)

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from scorefield.cli.bar import Bar, bar
+from scorefield.base import quiet
+from scorefield.cli.bar import Bar
 from scorefield.denoise import Denoiser
 from scorefield.run import train
 from scorefield.run.settings import Config
@@ -18,8 +19,8 @@ from scorefield.use import generate as _generate
 def generate_with_bar(
     denoiser: Denoiser, n: int | None = None, *, progress: bool = False, **settings: Any
 ) -> Tensor:
-    with bar(progress) as watch:
-        return _generate.generate(denoiser, n, watch=watch, **settings)
+    with closing(Bar()) as over:
+        return _generate.generate(denoiser, n, watch=over if progress else quiet, **settings)
 
 
 def fit_with_bar(

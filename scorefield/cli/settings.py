@@ -2,7 +2,7 @@
 that change them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +34,6 @@ examples:
 scorefield train RECIPE --help lists every setting with the recipe's value."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(Spoken):
     """Train a model. The run folder gets config.json, checkpoints (safetensors), log.jsonl and
     pictures of progress in samples/. Ctrl-C stops after the current step with a checkpoint;

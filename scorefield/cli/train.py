@@ -33,7 +33,7 @@ def work(o: "Options", bar: Bar) -> int:
     from scorefield.report.stages import Stages
     from scorefield.run.train import fit
     from scorefield.store import Folder
-    from scorefield.train import keep_freed_memory, processes
+    from scorefield.train import processes
 
     stages, steps = Stages(o.config, o.out), 0
 
@@ -44,7 +44,6 @@ def work(o: "Options", bar: Bar) -> int:
         if problem := stages(step):
             note(problem)
 
-    keep_freed_memory()
     began = time.monotonic()
     with patient() as stop:
         fit(o.config, o.out, resume=o.resume, watch=watch, stop=stop, say=note)

@@ -1,17 +1,9 @@
 """`scorefield train-classifier RUN`."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from scorefield.cli.bar import Bar
 from scorefield.cli.flags import ImageCount, OnRun, SeedNumber
-from scorefield.cli.frame import verb
-
-if TYPE_CHECKING:
-    from scorefield.base.finding import Findings
+from scorefield.cli.frame import Bar, Found, verb
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(OnRun):
     """Train a classifier of a run's noisy samples, which guides samples to a class. Writes
     RUN/classifier.safetensors and RUN/classifier.json, with its accuracy at each noise level; then
@@ -30,7 +22,7 @@ class Options(OnRun):
     seed: SeedNumber = 0
 
 
-def work(o: Options, bar: Bar) -> "Findings":
+def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.classify import classify
 
     def watch(done: float, total: float, loss: float) -> None:
@@ -40,8 +32,4 @@ def work(o: Options, bar: Bar) -> "Findings":
     return classify(o.run, o.images, width=o.width, blocks=o.blocks, seed=o.seed, watch=watch)
 
 
-def after(o: Options, found: "Findings") -> str:
-    return f"use it: scorefield sample {o.run} --guide classifier --guidance 2"
-
-
-main = verb("train-classifier", Options, work, after=after)
+main = verb("train-classifier", Options, work)

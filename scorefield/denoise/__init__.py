@@ -17,8 +17,9 @@ preconditioning pair, `D = c_skip x + c_out F` (`precondition`).
 
 from scorefield.denoise import convert, exact
 from scorefield.denoise.exact import DataSet, Gaussian, Mixture
-from scorefield.denoise.precondition import Denoiser, Parameterisation, views
+from scorefield.denoise.precondition import Denoiser, Parameterisation, Precision, views
 
 __all__ = [
-    "DataSet", "Denoiser", "Gaussian", "Mixture", "Parameterisation", "convert", "exact", "views",
+    "DataSet", "Denoiser", "Gaussian", "Mixture", "Parameterisation", "Precision", "convert",
+    "exact", "views",
 ]  # fmt: skip

@@ -129,6 +129,8 @@ class _Asks(BaseException):
 class _Replay:
     """A denoiser that answers from memory as far as that goes, and then asks, or calls itself."""
 
+    reads_null = False  # what it asks for is put together with other jobs' questions anyway
+
     def __init__(self, denoise: Denoise, answers: Iterable[Tensor], rows: int, whole: bool) -> None:
         self.denoise, self.answers, self.rows, self.whole = denoise, iter(answers), rows, whole
 

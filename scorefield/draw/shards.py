@@ -75,7 +75,7 @@ class Shards:
                     "Remove the folder, or give another `out`.",
                 )
             return
-        stored = read_json(self._about_path)
+        stored = {"precision": "fp32", **read_json(self._about_path)}  # once there was no other
         for name, now in self.about.items():
             if stored.get(name) != now:
                 said = name if name in DERIVED else f"`{name}`"

@@ -1,9 +1,14 @@
 """Classifier-free guidance: Ho and Salimans 2022."""
 
+import torch
 from torch import Tensor
 
-from scorefield.base import Cond, Guide
-from scorefield.guide.scales import line
+from scorefield.base import Cond, Denoise, Guide, Level
+from scorefield.guide.scales import checked, each, line
+
+FEW = 64
+"""Rows up to which both answers come of one call: more fill a processor by themselves, and a call
+of both would hold twice the memory."""
 
 
 def cfg(scale: float | Tensor, null: Cond | None = None) -> Guide:
@@ -11,7 +16,8 @@ def cfg(scale: float | Tensor, null: Cond | None = None) -> Guide:
 
     scale 1 is the plain conditional denoiser (and costs one call), 0 the unconditional one; the
     papers' `1 + w` is scale. `scale` may be `(B,)`: one per sample. `null` is the condition that
-    means "none", default `None`. Two calls of the denoiser per call.
+    means "none", default `None`, which is not asked for where a sample's scale is 1. Two calls of
+    the denoiser per call, or one of both for a few samples of a network (`reads_null`).
 
     Guided samples do not follow the tilted density `p(x) p(c|x)^scale`: for classes N(+-1, 1) at
     scale 4 the flow's mean is 2.34, the tilted density's 1.54.
@@ -22,4 +28,42 @@ def cfg(scale: float | Tensor, null: Cond | None = None) -> Guide:
     >>> cfg(3.0)(known)(torch.zeros(1), Level.of(0.6, 0.8), {"label": torch.tensor([0])})
     tensor([3.])
     """
-    return line(scale, lambda denoise: lambda x, level, cond=None: denoise(x, level, null))
+    if null is not None:
+        return line(scale, lambda denoise: lambda x, level, cond=None: denoise(x, level, null))
+    strength = checked(scale)
+
+    def guide(denoise: Denoise) -> Denoise:
+        if strength.ndim == 0 and float(strength) == 1:
+            return denoise
+
+        def guided(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
+            by = each(strength, x).expand_as(x)
+            rows = (strength != 1).expand(len(x)).nonzero().flatten().to(x.device)
+            if not len(rows):
+                return denoise(x, level, cond)
+            if cond and len(x) <= FEW and getattr(denoise, "reads_null", False):
+                told, untold = _both(denoise, x, level, cond, rows)
+            else:
+                some = x if len(rows) == len(x) else x[rows]
+                untold = denoise(some, level.some(rows, len(x)), None)
+                told = denoise(x, level, cond)
+            if len(rows) == len(x):
+                return torch.lerp(untold, told, by)
+            return told.index_copy(0, rows, torch.lerp(untold, told[rows], by[rows]))
+
+        return guided
+
+    return guide
+
+
+def _both(
+    denoise: Denoise, x: Tensor, level: Level, cond: Cond, rows: Tensor
+) -> tuple[Tensor, Tensor]:
+    """D of x under its condition, and of the rows of it without any, by one call."""
+    n = len(x)
+    twice = torch.cat([torch.arange(n, device=x.device), rows])
+    null = cond.get("null", torch.zeros(n, dtype=torch.bool, device=x.device))[twice]
+    null[n:] = True
+    whole = {name: leaf[twice] for name, leaf in cond.items()} | {"null": null}
+    told, untold = denoise(x[twice], level.some(twice, n), whole).split([n, len(rows)])
+    return told, untold

@@ -117,6 +117,9 @@ class Twisted(Population):
     pure noise is not pulled: the pull's limit is that of a Jacobian of order alpha, of which a
     network knows nothing, times 1/alpha. The weights make up for it.
 
+    `at_once` particles are weighed at a time, all of them if it is None: what a network keeps for a
+    gradient is then bounded. It is for a `log_psi` and guides that know no sample by its place.
+
     `log_psi(x, denoised, level, cond) -> (B,)` may use x, D and, for its Jacobian, the graph from x
     to D. At noisy levels it is any guess of `log p(y | x)`: the better, the larger the effective
     sample size. On clean data, where x = D and the level is (alpha, 0), it must be the exact
@@ -143,6 +146,7 @@ class Twisted(Population):
     """
 
     log_psi: LogPotential
+    at_once: int | None = None
     evals = 1
 
     def step(
@@ -172,6 +176,18 @@ class Twisted(Population):
         self, denoise: Denoise, x: Tensor, here: Level, there: Level, cond: Cond | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """D, log psi and `D' - D` at a level; before clean data D, log psi(x0 = D) and 0."""
+        n, parts = len(x), []
+        for first in range(0, n, self.at_once or n):
+            rows = slice(first, first + (self.at_once or n))
+            own = {name: leaf[rows] for name, leaf in cond.items()} if cond else cond
+            at, to = here.some(rows, n), there.some(rows, n)
+            parts.append(self._twist_rows(denoise, x[rows], at, to, own))
+        denoised, log_psi, pull = map(torch.cat, zip(*parts))
+        return denoised, log_psi, pull
+
+    def _twist_rows(
+        self, denoise: Denoise, x: Tensor, here: Level, there: Level, cond: Cond | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         clean = there.sigma == 0
         with torch.enable_grad():
             x = x.detach().requires_grad_()

@@ -11,6 +11,8 @@ from scorefield.inverse.measurement import Measurement, prior_variance, wide
 from scorefield.inverse.operators import Operator
 
 MOST_ROWS = 16
+AT_ONCE = 256
+"""Particles whose gradients are taken at a time: of a U-Net each keeps half a MB on digits."""
 
 
 def twisted(
@@ -35,7 +37,9 @@ def twisted(
         twist = moment_twist(operator, y, noise_std)
     else:
         twist = prior_twist(operator, y, noise_std, sigma_data or 1.0)
-    return Twisted(twist, particles=particles, variance=variance)
+    alike = len(y) == 1 and torch.as_tensor(noise_std).ndim == 0
+    at_once = AT_ONCE if alike else None
+    return Twisted(twist, particles=particles, variance=variance, at_once=at_once)
 
 
 def moment_twist(operator: Operator, y: Tensor, noise_std: float | Tensor) -> LogPotential:

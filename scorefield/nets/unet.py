@@ -36,7 +36,8 @@ class UNet(nn.Module):
     when compiled. norms: how many of them a residual block has (`Block`); a step of training is
     about 5% shorter with 1. out_channels: channels of F, those of x by default. features: how the
     noise is told (see Embedding). checkpoint: in training, compute each block again in the backward
-    pass instead of keeping its activations.
+    pass instead of keeping its activations. fold: squares of fold x fold pixels enter and leave as
+    channels of one (space to depth; H and W are multiples), so that level 0 has size / fold pixels.
 
     Sizes of the conditions, None for none: classes of "label", entries of "vector", channels of
     "image" (B, C', H, W), which enters beside x, and of "tokens", which every attending block reads
@@ -75,13 +76,14 @@ class UNet(nn.Module):
         features: Features = "sinusoidal",
         dropout: float = 0.0,
         checkpoint: bool = False,
+        fold: int = 1,
     ) -> None:
         super().__init__()
         self.config = config_of(locals())
         if len(shape) != 3:
             raise BadInput(f"shape is {tuple(shape)}.", "A UNet reads pictures: give (C, H, W).")
         check_sizes(shape=shape, width=width, multipliers=tuple(multipliers), blocks=blocks)
-        check_sizes(head_dim=head_dim, out_channels=out_channels, image=image)
+        check_sizes(head_dim=head_dim, out_channels=out_channels, image=image, fold=fold)
         check_dropout(dropout)
         if width % 8:
             raise BadInput(f"width is {width}.", "Give a multiple of 8.")
@@ -89,7 +91,12 @@ class UNet(nn.Module):
             raise unknown("norm", norm, NORMS)
         if norms not in get_args(Norms):
             raise BadInput(f"norms is {norms}.", "A residual block has 1 or 2.")
-        self.shape, self.checkpoint = tuple(shape), checkpoint
+        if any(size % fold for size in shape[1:]):
+            raise BadInput(
+                f"pictures of {shape[1]} x {shape[2]} do not fold by {fold}.",
+                "Give a fold that divides both sides.",
+            )
+        self.shape, self.checkpoint, self.fold = tuple(shape), checkpoint, fold
         channels = [width * m for m in multipliers]
         deepest = len(channels) - 1
         attending = {deepest} if attention is None else set(attention)
@@ -122,7 +129,8 @@ class UNet(nn.Module):
         )
         self.image = image
         self.tokens = Tokens(context, tokens, vocabulary, length) if context else None
-        self.stem = preserve_variance(nn.Conv2d(shape[0] + (image or 0), channels[0], 3, padding=1))
+        entering, leaving = shape[0] + (image or 0), out_channels or shape[0]
+        self.stem = preserve_variance(nn.Conv2d(entering * fold**2, channels[0], 3, padding=1))
         self.encoders = nn.ModuleList(encoder(level) for level in range(len(channels)))
         self.downs = nn.ModuleList(
             preserve_variance(nn.Conv2d(channels[level], channels[level + 1], 3, 2, padding=1))
@@ -135,13 +143,14 @@ class UNet(nn.Module):
             for level in range(deepest)
         )
         self.last_norm = channel_norm(norm, channels[0])
-        self.out = zero(nn.Conv2d(channels[0], out_channels or shape[0], 3, padding=1))
+        self.out = zero(nn.Conv2d(channels[0], leaving * fold**2, 3, padding=1))
 
     def forward(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor] | None = None) -> Tensor:
         check_inputs(x, noise, self.shape)
         emb = F.silu(self.embedding(noise, cond))
         context = None if self.tokens is None else self.tokens(cond, len(x))
-        h = self.stem(with_image(x.to(self.stem.weight.dtype), cond, self.image))
+        seen = with_image(x.to(self.stem.weight.dtype), cond, self.image)
+        h = self.stem(F.pixel_unshuffle(seen, self.fold))
         h = h.contiguous(memory_format=torch.channels_last)
         skips: list[Tensor] = []
         for level, encoder in enumerate(self.encoders):
@@ -154,7 +163,7 @@ class UNet(nn.Module):
             for block in self.decoders[level].children():
                 h = self._run(block, h, emb, context, skips.pop())
             h = doubled(self.ups[level - 1](h), like=skips[-1]) if level > 0 else h
-        out = self.out(F.silu(self.last_norm(h)))
+        out = F.pixel_shuffle(self.out(F.silu(self.last_norm(h))), self.fold)
         return out.to(x.dtype, memory_format=torch.contiguous_format)
 
     def _run(self, block: nn.Module, *inputs: Tensor | None) -> Tensor:

@@ -157,6 +157,48 @@ def vp_root(
     )
 
 
+def vp_closing(
+    schedule: Schedule,
+    steps: int,
+    start: float = 1.0,
+    stop: float | None = None,
+    sigma_data: float = 1.0,
+) -> Level:
+    """`t^(1/2)` falls in equal steps as in `vp_root`, from and to levels that close in on noise and
+    on clean data as the count n grows: the grid of the default solver.
+
+        alpha/sigma = .4 .88^n   at the first,      sigma/alpha = .8 n^(-3/2)   at the last
+
+    for data of deviation 1; for others sigma/alpha is in units of `sigma_data`. From 12 steps on
+    levels are spread from alpha/sigma = .1, less what that has too much (see DEEP). Below the
+    schedule's floor the last one comes from about 22 steps on, down to a tenth of its t: `Arc`
+    carries D on from there (docs/arc.md). The level at `start` itself is always the first.
+
+    >>> from scorefield.process import Flow
+    >>> [round(float(r), 3) for r in vp_closing(Flow(), 5).ratio]
+    [inf, 1.663, 0.686, 0.276, 0.072, 0.0]
+    """
+    if not 0 < sigma_data < math.inf:
+        raise BadInput(f"sigma_data is {sigma_data:g}.", "Use a deviation > 0.")
+    _check(steps, start, stop)
+    clock, count = VP(), steps if stop is None else steps + 1
+    ends = _ends(schedule, start, schedule.floor / 10 if stop is None else stop)
+    begun, last = (sigma_data * ends.alpha / ends.sigma).tolist()
+    first = max(begun, 0.4 * 0.88**steps)
+    spread = max(first, 0.1)
+    top, bottom = clock.inverse(2 * torch.tensor([spread, last], dtype=torch.float64).log()).sqrt()
+    if stop is None:  # a short way ends in one of its own steps at most
+        near = clock.inverse(torch.tensor(2 * math.log(steps**1.5 / 0.8), dtype=torch.float64))
+        bottom = torch.maximum(bottom, torch.minimum(near.sqrt(), top / steps))
+    share = torch.linspace(0, 1, max(count, 2), dtype=torch.float64)[1:count]
+    signal = (clock((top + share * (bottom - top)) ** 2).logsnr / 2).exp()
+    signal = signal - (spread - first) * (1 - share)
+    noisy = schedule(schedule.inverse(2 * (signal / sigma_data).log()))
+    if stop is None:
+        return join([ends.at(0), noisy, CLEAN])
+    return join([ends.at(0), noisy.at(slice(0, -1)), ends.at(1)])
+
+
 def timesteps(
     schedule: DiscreteVP,
     steps: int,
@@ -228,14 +270,7 @@ def _spread(
     """
     _check(steps, start, stop)
     count = steps if stop is None else steps + 1
-    end = schedule.floor if stop is None else stop
-    t = torch.tensor([start, end], dtype=torch.float64)
-    ends = schedule(t)
-    if start <= end:
-        raise BadInput(
-            f"start t={start:g} is not above the last noisy level t={end:g}.",
-            "Start later, or give a stop.",
-        )
+    ends = _ends(schedule, start, schedule.floor if stop is None else stop)
     begun, last = ends.logsnr.tolist()
     first = begun if begun >= DEEP else max(begun, min(NOISIEST, last + NOISIEST))
     top, bottom = forth(torch.tensor([first, last], dtype=torch.float64))
@@ -250,6 +285,15 @@ def _spread(
         noisy = join([noisy.at(slice(0, -1)), ends.at(1)])
     levels = join([ends.at(0), noisy]) if count > 1 else ends.at(slice(0, 1))
     return join([levels, CLEAN]) if stop is None else levels
+
+
+def _ends(schedule: Schedule, start: float, end: float) -> Level:
+    if start <= end:
+        raise BadInput(
+            f"start t={start:g} is not above the last noisy level t={end:g}.",
+            "Start later, or give a stop.",
+        )
+    return schedule(torch.tensor([start, end], dtype=torch.float64))
 
 
 def _beta(p: Tensor, a: float, b: float) -> Tensor:

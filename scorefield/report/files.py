@@ -1,7 +1,7 @@
 """What was made, written for other programs to read."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -35,12 +35,12 @@ def keep_findings(found: Findings, out: Path) -> Findings:
     return found
 
 
-def keep_folder(found: Findings, out: Path, parts: Mapping[str, Tensor] = {}) -> Findings:
+def keep_folder(found: Findings, out: Path) -> Findings:
     """A folder has every strip by the name of its file, further pictures by theirs, the arrays as
     VERB.npz and the findings as VERB.json."""
     with alone(out, wait=True):
         write_pictures((out / file, image) for file, image in _drawn(found))
-        write_pictures((out / name, picture(x0)) for name, x0 in parts.items())
+        write_pictures((out / name, picture(x0)) for name, x0 in found.pictures.items())
         if found.arrays:
             write_npz(found.arrays, out / f"{found.verb}.npz")
         return write_findings(out / f"{found.verb}.json", found)

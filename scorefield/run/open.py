@@ -14,7 +14,7 @@ from scorefield.catalogue.spec import build, parsed
 from scorefield.data import Data
 from scorefield.data.conditions import read_conditions
 from scorefield.data.readers.arrays import indices, read_npz
-from scorefield.denoise import Denoiser
+from scorefield.denoise import Denoiser, Precision
 from scorefield.process import Schedule
 from scorefield.run.config import DataFacts, build_denoiser
 from scorefield.run.settings import Config
@@ -42,11 +42,19 @@ class Run:
         return cast(Schedule, self.denoiser.schedule)
 
 
-def open_run(path: str | Path, average: float | None = None) -> Run:
+EXACT: Precision = "fp32"
+"""For what walks the flow there and back or sums its divergence: the roundings of a network in
+bf16 (1% of what it says) are no smooth function of x, and their error there is not measured."""
+
+
+def open_run(
+    path: str | Path, average: float | None = None, precision: Precision | None = None
+) -> Run:
     """Read a run folder whole, or raise BadInput that says what is wrong with it.
 
     The weights are those averaged in training, or the `average` of that length which
-    `scorefield ema` made.
+    `scorefield ema` made. The network computes in the `precision`, by default that of training
+    where it is the `quicker`.
     """
     folder = Folder(Path(path))
     folder.check_run()
@@ -65,6 +73,7 @@ def open_run(path: str | Path, average: float | None = None) -> Run:
     load_weights(denoiser, weights, source)
     folder.check_meaning(source)
     denoiser.eval().requires_grad_(False)
+    denoiser.precision = precision or denoiser.precision
     return Run(folder.path, config, facts, denoiser, images_seen, average)
 
 
@@ -73,9 +82,9 @@ def load(path: str | Path) -> Denoiser:
     return open_run(path).denoiser
 
 
-def build_solver(solver: str | Solver) -> Solver:
-    """A solver by its spec, or the solver itself."""
-    return build("solvers", solver)
+def build_solver(solver: str | Solver, sigma_data: float = 1.0) -> Solver:
+    """A solver by its spec, for data of that deviation, or the solver itself."""
+    return build("solvers", solver, sigma_data=sigma_data)
 
 
 def data_of(run: Run, split: bool = True) -> Data:

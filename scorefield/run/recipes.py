@@ -8,13 +8,14 @@ from scorefield.train import Training
 
 
 def digits() -> Config:
-    """Real 8x8 handwritten digits, embedded: ten classes, a minute or two on two cores."""
+    """Real 8x8 handwritten digits, embedded: ten classes, under a minute on two cores."""
     return Config(
-        Training(images=100_000, batch=256, lr=3e-3, checkpoint_every=20_000),
+        Training(images=46_000, batch=128, lr=3e-3, optimizer="muon", warmup=3_000, decay="linear",
+                 checkpoint_every=20_000),
         DataConfig("digits"),
         "auto:width=24,multipliers=1-2,blocks=2",
         sample=SampleConfig(steps=10, guidance=1.3),
-    )
+    )  # fmt: skip
 
 
 def digits_likelihood() -> Config:

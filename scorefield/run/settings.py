@@ -77,7 +77,7 @@ class SampleConfig:
     """Solver (scorefield catalogue solvers)."""
     steps: int = 20
     """Solver steps."""
-    grid: str = "vp-root"
+    grid: str = "vp-closing"
     """Which noise levels the steps visit (scorefield catalogue grids)."""
     guidance: float = 1.0
     """Scale of classifier-free guidance; 1 is the plain conditional model."""

@@ -10,6 +10,7 @@ Towards noise theta moves like `alpha/sigma`, in which D becomes linear; towards
 flatten out exponentially, and a polynomial through few values far apart overshoots.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from scorefield.base import BadInput, Cond, Denoise, Level, Noise
+from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
+from scorefield.solve.between import at_angle
 from scorefield.solve.interpolate import FAR, POINTS, SHARES, Form, angle_clock, lagrange, noisier
 from scorefield.solve.loop import Info, Plain
 from scorefield.solve.multistep import (
@@ -30,18 +32,22 @@ from scorefield.solve.multistep import (
     timeline,
     weighted_sum,
 )
-from scorefield.solve.transfer import transfer
+from scorefield.solve.transfer import positive, transfer
 
 LONGEST = 5 / 2
 """A slope fades out of the polynomials as a step grows to this many times the gaps up to it: longer
 steps through nodes that lie together overshoot (docs/arc.md)."""
 
-NARROW = 0.01
+NARROW = 0.005
 """Variance of the data around a mode, as the corrector takes it: D then follows u as it does for
 N(0, NARROW). With few steps better than 0 (D held) and 1 (v held); on fine grids all are one."""
 
 SLIGHT = 1 / 20
 """Where `|w J|` is less, J is taken as 0: v is then a sum of two terms instead of k + 2."""
+
+APART = 4.0
+"""How fast D at the last levels fades out of what is carried on to clean data, as the quotient of
+their angles falls from 3/2: near each other they would make more of what is rough in a network."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class Arc(Plain):
     what P gave. A common corrector moves u and keeps v_P, as if v did not change with u (J = 0).
     But in noise D hardly changes and v follows u. With
 
-        J = (1 - c) cos(theta) sin(theta) / (c cos(theta)^2 + sin(theta)^2),   c = 1/100,
+        J = (1 - c) cos(theta) sin(theta) / (c cos(theta)^2 + sin(theta)^2),   c = 3/1000,
 
     dv/du of N(0, c) data, few steps are stable and exact, and no call is added. Short steps, where
     |w J| < 1/20, need no J: there v = v_P.
@@ -66,24 +72,37 @@ class Arc(Plain):
     ordinary differential equations", III.5). The first steps have few slopes: what they leave is of
     third order in the first step in the middle of the way, of fourth from pure noise, as the
     corrector is of all the way since the start while that is at hand. A slope fades out of P and Q
-    as the step grows from 3/2 to 5/2 of a gap up to it. Pure noise is a node like any other; the
-    step to clean data is D, and equal levels change nothing. Theory and figures: docs/arc.md.
+    as the step grows from 3/2 to 5/2 of a gap up to it. Equal levels change nothing.
 
-    Use it, on the grid `vp-root`, unless there is a reason for another: it needs no choosing.
+    Pure noise says nothing of x, so the first call of a run from there is made within its first
+    step, where alpha/sigma is y = min(y_there^2, y_there/3): u is held up to it, and the corrector
+    is of that way. Along the flow D is even in sigma, so that clean data is
+
+        x0 = sum_j w_j D_j,   w_j = prod_(i != j) s_i / (s_i - s_j),   s = sin(theta)^2    (eq. 7)
+
+    through D at the last three calls, the last D made of the corrected u and v. One call alone
+    gives D, and so do levels that lie near each other. Angles are of data of deviation 1, or of
+    `sigma_data`. Theory and figures: docs/arc.md.
+
+    Use it, on the grid `vp-closing`, unless there is a reason for another: it needs no choosing.
     """
 
     k: int = 5
+    sigma_data: float = 1.0
+    carries = True
 
     def __post_init__(self) -> None:
         if self.k not in (2, 3, 4, 5):
             raise BadInput(f"k is {self.k}.", "Use 2, 3, 4 or 5 slopes.")
+        if not 0 < self.sigma_data < math.inf:
+            raise BadInput(f"sigma_data is {self.sigma_data:g}.", "Use a deviation > 0.")
 
     @property
     def order(self) -> int:
         return self.k + 1
 
     def init(self, x: Tensor) -> Any:
-        return no_past(x, self.k)
+        return no_past(x, self.k, more=2)
 
     def step(
         self,
@@ -95,34 +114,90 @@ class Arc(Plain):
         cond: Cond | None = None,
     ) -> tuple[Any, Info]:
         x, *past, ages = state
-        denoised = denoise(x, here, cond)
-        (value, move), ages = planned(_weights, ages, here, there)
-        slope = weighted_sum((x, denoised, *past), value)
-        moved = weighted_sum((x, denoised, slope, *past), move)
-        return type(state)(moved, slope, *past[:-1], ages), Info(denoised)
+        slopes, seen = past[: self.k], past[self.k :]
+        at = _asked(ages, here, there, self.sigma_data)
+        if at is not here:
+            x = x * like(_size(at, self.sigma_data) / _size(here, self.sigma_data), x)
+        denoised = denoise(x, at, cond)
+        (value, move), ages = planned(_weights, ages, here, there, self.sigma_data)
+        if at is not here:
+            ages = torch.column_stack(((at.logsnr / 2).to(ages).expand(len(ages)), ages[:, 1:]))
+        slope = weighted_sum((x, denoised, *slopes), value)
+        moved = weighted_sum((x, denoised, slope, *slopes, *seen), move)
+        state = type(state)(moved, slope, *slopes[:-1], denoised, seen[0], ages)
+        return state, Info(denoised)
 
 
-def _weights(ages: Tensor, here: Level, there: Level) -> Weights:
-    """Of x, D and the past slopes in v (eq. 6); of x, D, v and the past slopes in x_there."""
-    lam, after = timeline(ages, here, there)
+def _size(level: Level, unit: float) -> Tensor:
+    """The deviation of x at a level, for data of deviation `unit`."""
+    return torch.hypot(unit * level.alpha, level.sigma)
+
+
+def _asked(ages: Tensor, here: Level, there: Level, unit: float) -> Level:
+    """Where a step makes its call: here, but in a run's first step within it, if that is from
+    deeper in noise than what lies there says anything of."""
+    fresh = ages[:, 0] == math.inf
+    if not fresh.any():
+        return here
+    now, after = (unit * level.alpha / positive(level.sigma) for level in (here, there))
+    signal = torch.minimum(after**2, after / 3)
+    early = (signal > now) & (there.sigma > 0)
+    early = early if fresh.all() else early & fresh.to(early.device)
+    if not early.any():
+        return here
+    within = at_angle(here, there, (unit / positive(signal)).atan(), 0.0)
+    return Level(*(torch.where(early, *leaves) for leaves in zip(within, here)))
+
+
+def _weights(ages: Tensor, here: Level, there: Level, unit: float) -> Weights:
+    """Of x, D and the past slopes in v (eq. 6); of x, D, v, the past slopes and two past D in
+    x_there."""
+    at = _asked(ages, here, there, unit)
+    lam, after = (v + math.log(unit) for v in timeline(ages, at, there))
+    here, at, there = (Level(unit * level.alpha, level.sigma) for level in (here, at, there))
+    held = torch.atan2(here.sigma, here.alpha) - torch.atan2(at.sigma, at.alpha)
     w, lag, ahead = _adams(lam, angle_clock(after))
-    scale, scale_there = torch.hypot(*here), torch.hypot(*there)
-    cos, sin = here.alpha / scale, here.sigma / scale
+    w = w - held
+    scale, scale_there = torch.hypot(*at), torch.hypot(*there)
+    cos, sin = at.alpha / scale, at.sigma / scale
     turn = (1 - NARROW) * cos * sin / (NARROW * cos**2 + sin**2)
     turn = torch.where((w * turn).abs() < SLIGHT, 0.0, turn)
     damp = 1 / (1 - w * turn)
     per_sin = torch.where(sin > 0, damp / sin, 1.0)
-    value = (cos / scale * per_sin, -per_sin, *((turn * damp)[:, None] * lag).unbind(1))
-    late = torch.where(ahead[:, :1] != 0, torch.column_stack((w, lag)), 0.0)
-    shares = (scale_there.expand_as(w)[:, None] * (late + pad(ahead, (0, 1)))).unbind(1)
-    clean = there.sigma == 0
-    keep, gain = transfer(here, there)
+    value = (cos / scale * per_sin, -per_sin / unit, *((turn * damp)[:, None] * lag).unbind(1))
+    corrected = torch.column_stack((w, lag))
+    late = torch.where(ahead[:, :1] != 0, corrected, 0.0)
+    slopes = scale_there.expand_as(w)[:, None] * (late + pad(ahead, (0, 1)))
+    last = torch.where((there.sigma == 0) & (at.sigma > 0), _to_data(lam).T, 0.0)
+    ends = last[0] != 0
+    first = scale_there * last[0]
+    corrected = cos.expand_as(w)[:, None] * corrected
+    corrected[:, 0] -= sin
+    slopes = torch.where(ends[:, None], first[:, None] * corrected, slopes)
+    kept = torch.where(ends, first * cos, scale_there) / scale
+    still = (there.sigma == 0) & ~ends
+    keep, gain = transfer(at, there)
     move = (
-        torch.where(clean, keep, scale_there / scale),
-        torch.where(clean, gain, 0.0),
-        *(torch.where(clean, 0.0, share) for share in shares),
+        torch.where(still, keep, kept),
+        torch.where(still, gain / unit, 0.0),
+        *(torch.where(still, 0.0, part) for part in slopes.unbind(1)),
+        *(scale_there / unit * last[1:]),
     )
     return value, move
+
+
+def _to_data(lam: Tensor) -> Tensor:
+    """Weights `(rows, 3)` of the last three D, newest first, in clean data (eq. 7). The terms of
+    those that are not APART, one from the next, fade out, from 3/2 to 5/4."""
+    theta, older = angle_clock(lam[:, :3]), noisier(lam[:, :3])
+    apart = torch.where(older, APART * theta[:, 1:] / theta[:, :-1] - APART - 1, 0.0)
+    share = apart.clamp(0, 1).cummin(1).values
+    far = FAR * torch.arange(1, 3, dtype=lam.dtype)
+    square = theta.sin() ** 2
+    s = torch.column_stack((square[:, 0], torch.where(older, square[:, 1:], far)))
+    zero = torch.zeros_like(s[:, :1])
+    one, two, three = (pad(lagrange(s[:, :n], zero)[:, 0], (0, 3 - n)) for n in (1, 2, 3))
+    return one + share[:, :1] * (two - one) + share[:, 1:] * (three - two)
 
 
 def _adams(lam: Tensor, there: Tensor) -> tuple[Tensor, Tensor, Tensor]:

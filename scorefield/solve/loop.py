@@ -55,10 +55,11 @@ class Solver(Protocol):
 
 
 class Plain:
-    """What a method is unless it says otherwise: of first order, one call, no chance, no memory."""
+    """What a method is unless it says otherwise: of first order, one call, no chance, no memory; a
+    step to clean data is D, and not `carries` D on from its past."""
 
     order = evals = 1
-    stochastic = adaptive = False
+    stochastic = adaptive = carries = False
 
     def init(self, x: Tensor) -> Any:
         return State(x)
@@ -72,6 +73,7 @@ class Around:
     evals: Any = property(lambda self: self.solver.evals)
     stochastic: Any = property(lambda self: self.solver.stochastic)
     adaptive: Any = property(lambda self: self.solver.adaptive)
+    carries: Any = property(lambda self: self.solver.carries)
 
     def init(self, x: Tensor) -> Any:
         return self.solver.init(x)

@@ -27,17 +27,18 @@ from scorefield.solve.loop import Info, Plain
 from scorefield.solve.transfer import transfer
 
 PAST = [
-    namedtuple(f"Past{k}", ("x", *(f"past{j}" for j in range(1, k + 1)), "lam")) for k in range(7)
+    namedtuple(f"Past{k}", ("x", *(f"past{j}" for j in range(1, k + 1)), "lam")) for k in range(8)
 ]
 """`Past3(x, past1, past2, past3, lam)`: x, the last values of D, eps or a slope, newest first, and
 `lam = log(alpha/sigma)` `(B, 3)` where each was made; +inf where a sample has no past. A method
 that stores both D and eps has those of D first, at the same places."""
 
 
-def no_past(x: Tensor, values: int, forms: int = 1) -> Any:
-    """The state of a run that has not begun, with room for so many past values of each form."""
-    lam = torch.full((len(x), values), math.inf, dtype=torch.float64)
-    return PAST[values * forms](x, *(torch.zeros_like(x) for _ in range(values * forms)), lam)
+def no_past(x: Tensor, values: int, forms: int = 1, more: int = 0) -> Any:
+    """The state of a run that has not begun, with room for so many past values of each form, and
+    for so many `more` at the newest of their places."""
+    lam, count = torch.full((len(x), values), math.inf, dtype=torch.float64), values * forms + more
+    return PAST[count](x, *(torch.zeros_like(x) for _ in range(count)), lam)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from scorefield.store.export import (
     png_size,
     read_tag,
     tagged,
+    to_csv,
     to_png,
     write_gif,
     write_npz,

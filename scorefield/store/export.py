@@ -1,5 +1,6 @@
 """What goes out for other programs to read: .npz and .png, each written whole or not at all."""
 
+import csv
 import io
 import itertools
 import json
@@ -142,3 +143,14 @@ def write_pictures(images: Iterable[tuple[Path, "Image"]]) -> None:
         folders.add(path.parent)
     for folder in folders:
         sync_folder(folder)  # once: it costs ten times as much as a picture
+
+
+def to_csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    """A table as text, an empty cell for None.
+
+    >>> to_csv(("a", "b"), [(1, None)])
+    b'a,b\\n1,\\n'
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows((head, *rows))
+    return text.getvalue().encode()

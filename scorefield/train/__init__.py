@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from scorefield.train.ema import EMA, Power, WarmUp
     from scorefield.train.epochs import order
     from scorefield.train.launch import Team, processes
-    from scorefield.train.memory import keep_freed_memory
     from scorefield.train.posthoc import coefficients, combine
     from scorefield.train.settings import Training
     from scorefield.train.state import TrainState

@@ -20,14 +20,18 @@ class Training:
     """Images to train on in all, repeats counted; the last batch is a whole one."""
     batch: int = 256
     """Images a step, over all processes."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """adamw, or muon: matrices by momentum made orthogonal, the rest by AdamW."""
     lr: float = 2e-3
     """Peak learning rate of AdamW."""
+    matrix_lr: float = 0.02
+    """Peak learning rate of muon's matrices."""
     warmup: int = 20_000
     """Images over which the learning rate rises from 0, at most a quarter of the run."""
-    decay: Literal["cosine", "constant"] = "cosine"
+    decay: Literal["cosine", "linear", "constant"] = "cosine"
     """What the learning rate does after the warm-up: fall to 0 at the end, or stay."""
     weight_decay: float = 0.0
-    """AdamW's decoupled weight decay."""
+    """Decoupled weight decay."""
     clip: float = 1.0
     """Largest norm of a step's gradient."""
     ema: float = 0.9995
@@ -56,7 +60,7 @@ class Training:
         for name in ("images", "batch", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name} is {getattr(self, name)}.", "Give at least 1.")
-        for name in ("lr", "clip"):
+        for name in ("lr", "matrix_lr", "clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise BadInput(f"{name} is {getattr(self, name)}.", "Give a number above 0.")
         for name in ("warmup", "weight_decay", "snapshot_every", "checkpoint_minutes", "log_every"):
@@ -96,4 +100,5 @@ class Training:
         if self.decay == "constant":
             return self.lr * rise
         share = min(1.0, max(0.0, (images - warmup) / (self.images - warmup)))
-        return self.lr * rise * (1 + math.cos(math.pi * share)) / 2
+        left = 1 - share if self.decay == "linear" else (1 + math.cos(math.pi * share)) / 2
+        return self.lr * rise * left

@@ -39,7 +39,7 @@ class TrainState(NamedTuple, Generic[M]):
         for end, turn, optimizer in zip(self._ends(), self.turns, self.optimizers):
             weights = turn.module.state_dict()
             found[f"model{end}"] = {name: unsharded(v) for name, v in weights.items()}
-            found[f"optimizer{end}"] = optimizer_tensors(optimizer, _names(turn.module))
+            found[f"optimizer{end}"] = optimizer_tensors(optimizer, _names(turn.module, optimizer))
         memory = self.task.memory()
         return {**found, **({MEMORY: memory} if memory else {})}
 
@@ -63,15 +63,17 @@ class TrainState(NamedTuple, Generic[M]):
     def restore_moments(self, moments: list[Tensors]) -> None:
         """Put the optimisers' moments back."""
         for turn, optimizer, tensors in zip(self.turns, self.optimizers, moments):
-            restore_optimizer(optimizer, _names(turn.module), tensors)
+            restore_optimizer(optimizer, _names(turn.module, optimizer), tensors)
 
     def _ends(self) -> list[str]:
         """What stands behind the names of a turn's parts: nothing for the first."""
         return ["", *(f"-{turn.name}" for turn in self.turns[1:])]
 
 
-def _names(module: nn.Module) -> list[str]:
-    return [name for name, _ in module.named_parameters()]
+def _names(module: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
+    """Of the weights, in the order of the optimiser's groups."""
+    names = {weight: name for name, weight in module.named_parameters()}
+    return [names[weight] for group in optimizer.param_groups for weight in group["params"]]
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:

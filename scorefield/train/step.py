@@ -184,7 +184,7 @@ class Learner:
             if told.norm > self.training.clip:
                 torch._foreach_mul_(grads, self.training.clip / told.norm)  # type: ignore[attr-defined]
             for group in self.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("relative", 1.0)
             self.optimizer.step()
         self.optimizer.zero_grad()
         return told

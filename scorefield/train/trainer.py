@@ -6,12 +6,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
-import torch
-from torch import nn
-
 from scorefield.base import BadInput
 from scorefield.data import Data
-from scorefield.nets.adamw import AdamW
 from scorefield.objective import Task, Turn
 from scorefield.store import Folder, alone, digest_json, digest_tensors, sweep
 from scorefield.store.files import Tensors
@@ -21,6 +17,7 @@ from scorefield.train.epochs import seed_of
 from scorefield.train.keeper import Keeper
 from scorefield.train.launch import processes
 from scorefield.train.meter import memory_mb
+from scorefield.train.optimizer import optimizer_of
 from scorefield.train.settings import Training
 from scorefield.train.state import TrainState
 from scorefield.train.step import Examples, Learner, Told, draw_batch, on_device
@@ -138,14 +135,6 @@ def fit(
     if run and resume and Folder(run).has_checkpoint:
         state, moments = state.restored(Folder(run))
     return _steps(accelerator, state, moments, data, training, run, stop, say)
-
-
-def optimizer_of(module: nn.Module, training: Training) -> torch.optim.Optimizer:
-    """The optimiser of a turn's weights; their rate is set at each step."""
-    return AdamW(
-        module.parameters(), training.lr, (0.9, 0.99), weight_decay=training.weight_decay,
-        fused=True,
-    )  # fmt: skip
 
 
 def _steps(

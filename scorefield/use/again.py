@@ -2,21 +2,22 @@
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from scorefield.base import BadInput
-from scorefield.catalogue.plans import guide_specs
-from scorefield.catalogue.spec import parsed
 from scorefield.store import read_tag
-from scorefield.use.asked import Who
+from scorefield.use.request import Request
 
 WORDS: dict[str, Any] = {
     "average": float | None, "seeds": str, "labels": str | None, "unconditional": bool,
     "steps": int, "solver": str, "grid": str, "guidance": float | int | None, "guide": str,
-    "batch": int, "columns": int | None,
+    "batch": int, "columns": int | None, "precision": str,
 }  # fmt: skip
-"""What a picture carries of an order."""
+"""What a picture carries of a request."""
+DECIDED = ("seeds", "labels", "steps", "solver", "batch", "precision")
+"""What is in the job as it was decided."""
 DECIDING = {"checkpoint": "weights", "conditions": "conditions", "grid": "grid", "guide": "guide"}
 """What must be the same in both jobs, beside the words."""
 
@@ -29,49 +30,25 @@ class Like(NamedTuple):
     index: int | None = None
 
 
-class Order(NamedTuple):
-    """What is asked for, in words."""
-
-    run: Path | None
-    who: Who
-    settings: dict[str, Any]
-    guide: str = "cfg"
-    batch: int = 256
-    columns: int | None = None
-    out: Path | None = None
-    average: float | None = None
-    like: Like | None = None
-
-    @property
-    def classifies(self) -> bool:
-        return any(parsed(part).name == "classifier" for part in guide_specs(self.guide))
-
-    @property
-    def single(self) -> int | None:
-        """The index of the only one of the samples that is meant."""
-        return self.like.index if self.like else None
-
-    def words(self, job: Mapping[str, Any], grid: str, conditional: bool) -> dict[str, Any]:
-        """What a picture carries: this order, with what it left to the run said, and the job."""
-        scale = self.settings["guidance"]
-        if self.guide == "cfg":
-            scale = job["guidance"] if conditional else None
-        said = {
-            "average": self.average, "unconditional": self.who.unconditional, "grid": grid,
-            "guidance": scale, "guide": self.guide, "columns": self.columns,
-        }  # fmt: skip
-        said |= {name: job[name] for name in ("seeds", "labels", "steps", "solver", "batch")}
-        return {"run": str(self.run), "order": said, "job": dict(job)}
+def tag_of(request: Request, job: Mapping[str, Any], conditional: bool) -> dict[str, Any]:
+    """What a picture carries: the request, with what it left to the run said, and the job."""
+    said = {name: getattr(request, name) for name in WORDS}
+    said |= {name: job[name] for name in DECIDED}
+    said["grid"] = request.grid or request.opened.config.sample.grid
+    if request.guide == "cfg":
+        said["guidance"] = job["guidance"] if conditional else None
+    return {"run": str(request.run), "order": said, "job": dict(job)}
 
 
-def again(order: Order, picture: Path) -> Order:
-    """The order by which a picture was made, but for what this one asks otherwise.
+def again(request: Request, picture: Path) -> tuple[Request, Like]:
+    """The request by which a picture was made, but for what this one asks otherwise.
 
     Raises BadInput for a picture that does not say how it was made.
     """
-    told, who = read_tag(picture), order.who
+    told = read_tag(picture)
     try:
-        said, job, index = told["order"], told["job"], told.get("index")
+        said = {"precision": "fp32", **told["order"]}  # earlier versions knew no other
+        job, index = told["job"], told.get("index")
         whole = all(isinstance(said[name], kind) for name, kind in WORDS.items())
         if not whole or not isinstance(index, int | None):
             raise TypeError
@@ -83,36 +60,23 @@ def again(order: Order, picture: Path) -> Order:
             "Give the settings themselves.",
             "like",
         ) from error
-    own = who.n is None and who.seeds is None
-    return Order(
-        order.run or run,
-        Who(
-            who.n,
-            said["seeds"] if own else who.seeds,
-            said["labels"] if who.labels is None else who.labels,
-            who.conditions,
-            who.unconditional or said["unconditional"],
-        ),
-        {name: said[name] if v is None else v for name, v in order.settings.items()},
-        said["guide"] if order.guide == "cfg" else order.guide,
-        said["batch"] if order.batch == Order._field_defaults["batch"] else order.batch,
-        said["columns"] if order.columns is None else order.columns,
-        order.out,
-        said["average"] if order.average is None else order.average,
-        Like(picture, job, index if own else None),
-    )
+    usual = {field.name: field.default for field in fields(request)}
+    left = {name: said[name] for name in WORDS if getattr(request, name) == usual[name]}
+    if request.n is not None or request.seeds is not None:
+        left["seeds"], index = request.seeds, None
+    return replace(request, run=request.run or run, **left), Like(picture, job, index)
 
 
-def check_like(order: Order, job: Mapping[str, Any]) -> None:
+def check_like(like: Like | None, job: Mapping[str, Any]) -> None:
     """Raise BadInput where what a picture was made with is another in this job, or known part of
     it."""
-    if order.like is None:
+    if like is None:
         return
-    picture, then, _ = order.like
-    for name, words in DECIDING.items():
+    picture, then, _ = like
+    for name, what in DECIDING.items():
         if name in job and then[name] != job[name]:
             raise BadInput(
-                f"{picture} was made with other {words}: {then[name] or 'none'}, and now it is "
+                f"{picture} was made with other {what}: {then[name] or 'none'}, and now it is "
                 f"{job[name] or 'none'}.",
                 "Give what it was made with, or leave `like` out.",
                 "like",

@@ -4,7 +4,7 @@ it, or warned of. A setting is named by its `field`."""
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,32 +13,11 @@ from scorefield.base import BadInput, unknown
 from scorefield.base.rows import repeat_labels
 from scorefield.data.readers.given import read_examples
 from scorefield.run.config import DataFacts
-from scorefield.run.open import Run, data_of, open_conditions
-from scorefield.store import claim
+from scorefield.run.open import Run, data_of
 
 LARGEST_LIST = 10_000_000
 FEW = 8
 """Samples of what shows each of them large."""
-
-
-class Who(NamedTuple):
-    """For whom samples are made, in words."""
-
-    n: int | None = None
-    seeds: str | None = None
-    labels: str | None = None
-    conditions: Path | None = None
-    unconditional: bool = False
-
-    def cond(self, run: Run) -> dict[str, Tensor] | None:
-        """The conditions that the file holds."""
-        return None if self.conditions is None else open_conditions(run, self.conditions)
-
-    def classes(self, run: Run) -> list[int] | None:
-        """The class indices, with a warning of those that the run has seen no example of."""
-        labels = None if self.labels is None else labels_of(self.labels, run.facts.classes)
-        warn_absent(labels, run.facts)
-        return labels
 
 
 def how_many(n: int, kind: str) -> str:
@@ -139,23 +118,6 @@ def label_for(
     return own
 
 
-def seeds_of(n: int | None, text: str | None, default: int = 100) -> list[int]:
-    """Seeds from `n` and `seeds`: one per sample; by default 0 to n-1, and `default` of them.
-
-    >>> seeds_of(None, "3,5"), seeds_of(2, None)
-    ([3, 5], [0, 1])
-    """
-    at_least("n", n)
-    seeds = list(range(default if n is None else n)) if text is None else numbers(text, "seeds")
-    if n is not None and len(seeds) != n:
-        raise BadInput(
-            f"`seeds` has {len(seeds)} seeds and `n` asks for {n} samples.",
-            "Give as many seeds as samples, or only one of the two.",
-            "seeds",
-        )
-    return seeds
-
-
 def at_least(field: str, value: int | None, least: int = 1) -> None:
     """Raise BadInput for a count that is too small."""
     if value is not None and value < least:
@@ -195,15 +157,6 @@ def given_examples(
         )
     x0, cond = data.batch(data.test, torch.tensor([int(index)]))
     return x0, (cond or {}).get("label")
-
-
-def out_file(out: Path, *suffixes: str) -> Path:
-    """Where a file of one of these kinds goes, tried before any work is done."""
-    if out.suffix not in suffixes:
-        fact = f"`out` is {out}."
-        raise BadInput(fact, f"Give a name that ends in {' or '.join(suffixes)}.", "out")
-    claim(out)
-    return out
 
 
 def warn_absent(labels: Sequence[int] | None, facts: DataFacts) -> None:

@@ -2,28 +2,25 @@
 
 import warnings
 from itertools import count
-from pathlib import Path
 
-from scorefield.base import BadInput, Watch, quiet
+from scorefield.base import BadInput
 from scorefield.base.finding import Figure, Findings
-from scorefield.run.open import open_run
 from scorefield.store import Folder, claim, snapshots, write_tensors
 from scorefield.train import Power, coefficients, combine
+from scorefield.use.request import Request
 
 ROUGH = 0.05
 """Relative error of a profile from which a warning is due: it is then another average."""
 
 
-def average(
-    path: Path, length: float, images: int | None = None, *, watch: Watch = quiet
-) -> Findings:
+def average(request: Request, length: float, images: int | None = None) -> Findings:
     """Write the average of relative `length` at this count of `images` seen (by default that of the
     last snapshot), and find the error of its profile.
 
     Raises BadInput for a run without snapshots, and a length or count that they do not reach.
     """
     Power(length)  # which refuses what is no length
-    run = open_run(path)
+    run = request.opened
     found = [s for s in snapshots(run.path) if s.images <= run.images_seen]
     if not found:
         raise BadInput(
@@ -43,13 +40,13 @@ def average(
     claim(target, field="run")
     x, error = coefficients([(s.images, s.length) for s in have], (images, length))
     averaged, done = [name for name, _ in run.denoiser.named_parameters()], count(1)
-    weights = combine(have, x, averaged, lambda: watch(next(done), len(have), "snapshot"))
+    weights = combine(have, x, averaged, lambda: request.watch(next(done), len(have), "snapshot"))
     write_tensors(target, weights, Folder(run.path).meaning())
     if error > ROUGH:
         warnings.warn(
             f"an error of {error:.2g} is more than {ROUGH:g}: take more snapshots.", stacklevel=2
         )
-    record = {"length": length, "images": images, "snapshots": len(have), "error": error}
+    record = {"out": str(target), "length": length, "images": images, "snapshots": len(have)}
     how = f"{target}: length {length:g} at {images:,} images, from {len(have)} snapshots"
-    profile = Figure("error of its profile", error, best="low")
-    return Findings("ema", str(path), how, (profile,), {"out": str(target), **record})
+    profile = Figure("error of its profile", error, best="low", key="error")
+    return Findings("ema", str(request.run), how, (profile,), record)

@@ -39,6 +39,7 @@ def about(
         "conditions": None if not cond else short(digest(to_bytes(cond))),
         **settings,
         "guide": guide,
+        "precision": run.denoiser.precision,
         "grid": name,
         "batch": batch,
         "shape": list(run.facts.shape),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ from scorefield.base.finding import Findings, Line, Mark, Series
 from scorefield.nets.classifier import Classifier
 from scorefield.run.open import data_of, open_run
 from scorefield.store import claim, keep_model, open_model
-from scorefield.train import keep_freed_memory
 from scorefield.train.noisy import NoisyClassifier, train_classifier
 
 
@@ -47,13 +47,13 @@ def classify(
     run = open_run(path)
     claim(path / "classifier.safetensors", path / "classifier.json", field="run")
     data = data_of(run, split=False)  # it has a split of its own to be measured on
-    keep_freed_memory()
     noisy = train_classifier(
         run.denoiser, data, images or 0, path / "classifier", width=width, blocks=blocks, seed=seed,
         watch=lambda step: watch(min(step.images, step.total), step.total, step.loss),
     )  # fmt: skip
     keep_classifier(noisy, path)
-    return findings(noisy.about, str(path))
+    use = f"use it: scorefield sample {path} `guide` classifier `guidance` 2"
+    return replace(findings(noisy.about, str(path)), next=use)
 
 
 def keep_classifier(noisy: NoisyClassifier, folder: Path) -> None:

@@ -24,7 +24,7 @@ translation"), so that what the condition does not say stays.
 
 import time
 from pathlib import Path
-from typing import Any, NamedTuple, Unpack
+from typing import NamedTuple, Unpack
 
 import torch
 from torch import Tensor
@@ -37,21 +37,11 @@ from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, draw
 from scorefield.guide import carried, chain
 from scorefield.guide.known import known
-from scorefield.run.open import device, open_run
 from scorefield.solve import DDIM, Restart
-from scorefield.use.asked import (
-    FEW,
-    Who,
-    check_guided,
-    given_examples,
-    how_many,
-    labels_of,
-    out_file,
-    seeds_of,
-    warn_depth,
-)
+from scorefield.use.asked import FEW, check_guided, given_examples, how_many, labels_of, warn_depth
 from scorefield.use.encode import encode_rows
-from scorefield.use.plan import Given, Settings, asked_of, plan_of, settings_of
+from scorefield.use.plan import Settings, asked_of, plan_of
+from scorefield.use.request import Request
 
 MASKED = Restart(DDIM(), times=4)
 """What fills a mask, unless told."""
@@ -174,14 +164,14 @@ class Wish(NamedTuple):
     encode: bool = False
     source: str | None = None
 
-    def check(self, who: Who, solver: str | None) -> None:
+    def check(self, request: Request) -> None:
         """Raise BadInput for words that say nothing together."""
         if self.strength is not None and not 0 <= self.strength <= 1:
             fact = f"`strength` is {self.strength:g}."
             raise BadInput(fact, "Give 0 (the input) to 1 (sampling anew).", "strength")
         if not self.encode and self.source is not None:
             raise BadInput("`source` is given without `encode`.", "Add `encode`.", "source")
-        both = {"mask": self.mask, "solver": solver, "seeds": who.seeds}
+        both = {"mask": self.mask, "solver": request.solver, "seeds": request.seeds}
         if self.encode and (given := [field for field, v in both.items() if v is not None]):
             raise BadInput(
                 f"`encode` and `{given[0]}` exclude each other.",
@@ -189,75 +179,56 @@ class Wish(NamedTuple):
             )
 
 
-def edit_picture(
-    path: Path,
-    wish: Wish,
-    who: Who,
-    *,
-    out: Path | None = None,
-    watch: Watch = quiet,
-    **given: Unpack[Given],
-) -> Findings:
-    """Edits of the picture by the run at `path`, in the data's units, and as a strip behind it."""
-    run, solver = open_run(path), given.get("solver")
-    classes, shape = run.facts.classes, tuple(run.facts.shape)
-    wish.check(who, solver)
+def edit_picture(request: Request, wish: Wish) -> Findings:
+    """Edits of the picture by the run, in the data's units, and as a strip behind it."""
+    facts = request.opened.facts
+    wish.check(request)
     strength = wish.strength
     if strength is None:
         strength = 1.0 if wish.mask or wish.encode else 0.6
-    x0 = given_examples(run, wish.picture, fit=True)[0][:1]
-    mask = None if wish.mask is None else input_mask(wish.mask, shape)
+    x0 = given_examples(request.opened, wish.picture, fit=True)[0][:1]
+    mask = None if wish.mask is None else input_mask(wish.mask, tuple(facts.shape))
     if mask is not None and not mask.any():
         fact = f"`mask` {wish.mask} is black everywhere."
         raise BadInput(fact, "Make it white where the picture may change.", "mask")
-    labels, cond = who.classes(run), who.cond(run)
-    check_guided(given.get("guidance"), bool(labels or cond))
-    n = who.n
-    if n is who.seeds is None and wish.encode:
-        n = len(labels or [0])
-    seeds = seeds_of(n, who.seeds, FEW)
-    settings = settings_of(run, **given)
+    labels = request.classes
+    check_guided(request.guidance, bool(labels or request.cond))
+    seeds = request.chosen_seeds(len(labels or [0]) if wish.encode else FEW)
+    settings = request.settings
     if not isinstance(settings["grid"], str):
         fact = "`grid` is a fitted one, which begins at pure noise."
         raise BadInput(fact, "Give a grid of scorefield catalogue grids.", "grid")
     stem = Path(wish.picture).stem.replace(":", "-")
-    out = out_file(out or path / "samples" / f"edit-{stem}.png", ".png", ".npz")
-    warn_depth(run.facts, out)
+    out = request.place(request.path / f"samples/edit-{stem}.png", ".png", ".npz")
+    warn_depth(facts, out)
 
-    denoiser, began = run.denoiser.to(device()), time.monotonic()
-    asked = asked_of(denoiser, seeds=seeds, labels=labels, cond=cond)
+    denoiser, watch, began = request.denoiser, request.watch, time.monotonic()
+    asked = asked_of(denoiser, seeds=seeds, labels=labels, cond=request.cond)
     if wish.encode:
-        settings["solver"], rows = "ddim", x0.expand(len(seeds), *shape)
-        own = wish.source and {"label": torch.tensor(labels_of(wish.source, classes, "source")[:1])}
-        found = reencode(
-            denoiser, rows, strength, asked.cond, source=own or None, watch=watch, **settings
-        )
+        settings["solver"], rows, own = "ddim", x0.expand(len(seeds), *x0.shape[1:]), None
+        if wish.source:
+            own = {"label": torch.tensor(labels_of(wish.source, facts.classes, "source")[:1])}
+        found = reencode(denoiser, rows, strength, asked.cond, source=own, watch=watch, **settings)
     else:
-        settings["solver"] = settings["solver"] if mask is None else solver
+        settings["solver"] = settings["solver"] if mask is None else request.solver
         found = edit(denoiser, x0, strength, asked, mask=mask, watch=watch, **settings)
         settings["solver"] = settings["solver"] or repr(MASKED)
     seconds = time.monotonic() - began
-    known_of = [] if mask is None else [masked(x0, mask)]
-    sheet = torch.cat([x0, *known_of, found])
     names = [f"seed {seed}" for seed in seeds]
     if wish.encode and labels:  # without chance
-        names = [f"as {classes[labels[i % len(labels)]]}" for i in range(len(seeds))]
-    captions = ("input", *["kept"] * len(known_of), *names)
-    record: dict[str, Any] = {
-        "out": str(out),
-        "n": len(found),
-        "strength": strength,
-        "labels": labels,
-        **settings,
+        names = [f"as {facts.classes[labels[i % len(labels)]]}" for i in range(len(seeds))]
+    kept = {} if mask is None else {"kept": masked(x0, mask)}
+    sheet = torch.cat([x0, *kept.values(), found])
+    strip = Strip("Edits", sheet, min(len(sheet), ROW), captions=("input", *kept, *names))
+    record = {
+        "out": str(out), "n": len(found), "strength": strength, "labels": labels, **settings,
+        "precision": denoiser.precision,
         "seconds": round(seconds, 3),
         "changed": round(float((found - x0).square().mean().sqrt()), 4),
-    }
-    steps = f"{settings['steps']} steps, {seconds:.1f} s"
-    return Findings(
-        "edit",
-        str(path),
-        f"{how_many(len(found), 'edit')}, strength {strength:g}, {steps}: {out}",
-        (Strip("Edits", sheet, min(len(sheet), ROW), captions=captions),),
-        record,
-        {"x": run.facts.scaling.decode(found), "seed": torch.tensor(seeds)},
+    }  # fmt: skip
+    how = (
+        f"{how_many(len(found), 'edit')}, strength {strength:g}, {settings['steps']} steps, "
+        f"{seconds:.1f} s: {out}"
     )
+    arrays = {"x": facts.scaling.decode(found), "seed": torch.tensor(seeds)}
+    return Findings("edit", str(request.run), how, (strip,), record, arrays)

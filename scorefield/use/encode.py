@@ -2,10 +2,8 @@
 
 import time
 import warnings
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Unpack
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,12 +18,12 @@ from scorefield.data.readers.given import shaped
 from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, CountedRows, Plan, draw
 from scorefield.likelihood import path as path_of
-from scorefield.run.open import Run, build_solver, device, open_run
+from scorefield.run.open import build_solver
 from scorefield.solve import Solver, encode
-from scorefield.use.asked import at_least, count, given_examples, how_many, label_for, out_file
-from scorefield.use.plan import Given
+from scorefield.use.asked import count, given_examples, how_many, label_for
+from scorefield.use.request import Request
 
-SOLVER, STEPS = "rk4", 12
+SOLVER, STEPS, LATENTS = "rk4", 12, "latents.npz"
 """48 calls: on the digits model a round trip is within 3e-4 RMS, of pictures in [-1, 1]."""
 
 
@@ -37,10 +35,9 @@ class Way(NamedTuple):
     batch: int = 256
 
     @classmethod
-    def of(cls, denoiser: Denoiser, given: Given, batch: int = 256) -> "Way":
+    def of(cls, request: Request) -> "Way":
         """On the levels of `path`. Raises BadInput for a solver that has no way back."""
-        steps, solver = count(given.get("steps")) or STEPS, given.get("solver") or SOLVER
-        at_least("batch", batch)
+        solver, schedule = request.solver or SOLVER, request.opened.schedule
         method = build_solver(solver)
         if not _one_step(method):
             known = [name for name in catalogue.solvers if _one_step(build_solver(name))]
@@ -48,22 +45,13 @@ class Way(NamedTuple):
                 f"`solver` is {solver}: a step of it is not a fixed function of x alone.",
                 f"Use one of {', '.join(known)}.",
             )
-        return cls(denoiser, Plan(method, path_of(denoiser.schedule, steps)), batch)  # type: ignore
+        plan = Plan(method, path_of(schedule, count(request.steps) or STEPS))  # type: ignore
+        return cls(request.denoiser, plan, request.batch)
 
     @property
     def calls(self) -> int:
         """Network calls an example, each way."""
         return self.plan.steps * self.plan.solver.evals
-
-    def findings(
-        self, path: Path, kind: str, out: Path, arrays: Mapping[str, Tensor], label: Tensor | None,
-        seconds: float,
-    ) -> Findings:  # fmt: skip
-        """What came of the way, by name, and the classes, if they are known."""
-        n, more = len(next(iter(arrays.values()))), {} if label is None else {"y": label}
-        how = f"{how_many(n, kind)}, {self.calls} network calls each, {seconds:.1f} s: {out}"
-        record = {"out": str(out), "n": n, "calls": self.calls, "seconds": round(seconds, 3)}
-        return Findings("encode", str(path), how, (), record, {**arrays, **more})
 
     def up(self, x0: Tensor, label: Tensor | None = None, watch: Watch = quiet) -> Tensor:
         """Latents of x0: x at the first of the levels, about N(0, sigma^2 I)."""
@@ -110,76 +98,64 @@ def round_trip(back: Tensor, x0: Tensor) -> Tensor:
     return (back - x0).flatten(1).square().mean(1).sqrt()
 
 
-def encode_examples(
-    path: Path,
-    text: Path,
-    out: Path,
-    *,
-    label: str | None = None,
-    average: float | None = None,
-    batch: int = 256,
-    watch: Watch = quiet,
-    **given: Unpack[Given],
-) -> Findings:
-    """The latents of examples under the run at `path`, with what leads back, and how far from
-    themselves they come back; `text` as `given_examples` takes it."""
-    run, way, out = _on(path, average, out, batch, given)
-    x0, own = given_examples(run, text)
-    of = label_for(label, own, len(x0), run.facts.classes)
-    if run.facts.classes and of is None:
+def encode_examples(request: Request, text: Path) -> Findings:
+    """The latents of examples under the run, with what leads back, and how far from themselves they
+    come back; `text` as `given_examples` takes it."""
+    request = request.exact()
+    out, way, facts = request.place(LATENTS, ".npz"), Way.of(request), request.opened.facts
+    x0, own = given_examples(request.opened, text)
+    of = label_for(request.label, own, len(x0), facts.classes)
+    if facts.classes and of is None:
         warnings.warn(
             "no class given, so without one: with `label` latents lie nearer to noise", stacklevel=2
         )
     began = time.monotonic()
-    z = way.up(x0, of, watch)
+    z = way.up(x0, of, request.watch)
     seconds = time.monotonic() - began
-    off = round_trip(way.down(z, of, watch), x0)
-    rms, worst = float(off.square().mean().sqrt()), float(off.max())
-    deviation = float(z.square().mean().sqrt() / way.plan.levels.sigma[0])
-    unit = "pictures in [-1, 1]" if len(run.facts.shape) == 3 else "standardised data"
+    off = round_trip(way.down(z, of, request.watch), x0)
+    unit = "pictures in [-1, 1]" if len(facts.shape) == 3 else "standardised data"
+    rms, words = float(off.square().mean().sqrt()), f"RMS, of {unit}."
     items = (
-        Figure("there and back", rms, best="low", words=f"RMS, of {unit}."),
-        Figure("at worst", worst, best="low"),
+        Figure("there and back", rms, best="low", words=words, key="round_trip_rms"),
+        Figure("at worst", float(off.max()), best="low", key="worst"),
     )
-    own_record = {"round_trip_rms": rms, "worst": worst, "latent_deviation": deviation}
-    found = way.findings(path, "latent", out, {"z": z}, of, seconds)
-    arrays = {**found.arrays, "logsnr": way.plan.levels.logsnr}
-    return replace(found, items=items, record={**found.record, **own_record}, arrays=arrays)
+    deviation = float(z.square().mean().sqrt() / way.plan.levels.sigma[0])
+    arrays = {"z": z, "logsnr": way.plan.levels.logsnr} | _labelled(of)
+    how, record = _how(way, z, "latent", seconds, out)
+    record["latent_deviation"] = deviation
+    return Findings("encode", str(request.run), how, items, record, arrays)
 
 
-def decode_latents(
-    path: Path,
-    latents: Path,
-    out: Path,
-    *,
-    label: str | None = None,
-    average: float | None = None,
-    batch: int = 256,
-    watch: Watch = quiet,
-    **given: Unpack[Given],
-) -> Findings:
-    """The examples that the run at `path` makes of latents that `encode_examples` found."""
-    run, way, out = _on(path, average, out, batch, given)
+def decode_latents(request: Request, latents: Path) -> Findings:
+    """The examples that the run makes of latents that `encode_examples` found."""
+    request = request.exact()
+    out, way, facts = request.place(LATENTS, ".npz"), Way.of(request), request.opened.facts
     arrays, where = read_npz(latents, "decode"), f"`decode` {latents}"
     if "z" not in arrays or "logsnr" not in arrays:
         held = ", ".join(arrays) or "nothing"
         fact = f"{where} holds {held}, and no latents z with their logsnr."
         raise BadInput(fact, "Give a file that scorefield encode wrote.", "decode")
-    z = shaped(arrays["z"], run.facts.shape, f"z in {latents}").float()
+    z = shaped(arrays["z"], facts.shape, f"z in {latents}").float()
     own = torch.from_numpy(arrays["y"].astype(np.int64)) if "y" in arrays else None
-    of = label_for(label, own, len(z), run.facts.classes)
+    of = label_for(request.label, own, len(z), facts.classes)
     first, last = float(arrays["logsnr"].ravel()[0]), float(way.plan.levels.logsnr[0])
     if abs(first - last) > 1e-6:
         fact = f"{where} was encoded to logsnr {first:.3g}, this run goes to {last:.3g}."
         raise BadInput(fact, "Decode with the run that encoded.", "decode")
     began = time.monotonic()
-    x = run.facts.scaling.decode(way.down(z, of, watch))
-    return way.findings(path, "example", out, {"x": x}, of, time.monotonic() - began)
+    x = facts.scaling.decode(way.down(z, of, request.watch))
+    how, record = _how(way, x, "example", time.monotonic() - began, out)
+    return Findings("encode", str(request.run), how, (), record, {"x": x} | _labelled(of))
 
 
-def _on(
-    path: Path, average: float | None, out: Path, batch: int, given: Given
-) -> tuple[Run, Way, Path]:
-    out = out_file(out, ".npz")
-    run = open_run(path, average)
-    return run, Way.of(run.denoiser.to(device()), given, batch), out
+def _labelled(label: Tensor | None) -> dict[str, Tensor]:
+    return {} if label is None else {"y": label}
+
+
+def _how(
+    way: Way, found: Tensor, kind: str, seconds: float, out: Path
+) -> tuple[str, dict[str, Any]]:
+    """How it was found, in words and as a record."""
+    n, calls = len(found), way.calls
+    how = f"{how_many(n, kind)}, {calls} network calls each, {seconds:.1f} s: {out}"
+    return how, {"out": str(out), "n": n, "calls": calls, "seconds": round(seconds, 3)}

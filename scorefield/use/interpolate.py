@@ -4,21 +4,21 @@ another."""
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, NamedTuple, Unpack
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Watch, quiet
+from scorefield.base import BadInput
 from scorefield.base.finding import Figure, Findings, Strip
 from scorefield.likelihood import direction, lerp, slerp
-from scorefield.run.open import Run, data_of, device, open_run
+from scorefield.run.open import Run, data_of, device
 from scorefield.store import Folder
 from scorefield.store.digest import digest
 from scorefield.store.files import meaning_of, read_tensors, to_bytes, write_tensors
-from scorefield.use.asked import at_least, given_examples, idle, label_for, labels_of, out_file
+from scorefield.use.asked import at_least, given_examples, idle, label_for, labels_of
 from scorefield.use.encode import Way, round_trip
-from scorefield.use.plan import Given
+from scorefield.use.request import Request
 
 ATTRIBUTE = 200
 """Training examples of each class that a direction is the difference of, at most."""
@@ -46,25 +46,14 @@ class Towards(NamedTuple):
             idle("mode", self.mode, "a direction is added straight", "slerp")
 
 
-def interpolate(
-    path: Path,
-    text: str,
-    course: Towards,
-    *,
-    out: Path,
-    label: str | None = None,
-    average: float | None = None,
-    watch: Watch = quiet,
-    **given: Unpack[Given],
-) -> Findings:
-    """A strip from each of the examples `text` on a course, by the flow of the run at `path`: x in
-    the data's units, and `share` of the course."""
+def interpolate(request: Request, text: str, course: Towards) -> Findings:
+    """A strip from each of the examples `text` on a course, by the flow of the run: x in the data's
+    units, and `share` of the course."""
     course.check()
-    out = out_file(out, ".png", ".npz")
-    run = open_run(path, average)
-    way = Way.of(run.denoiser.to(device()), given)
+    request = request.exact()
+    out, run, way = request.place("strip.png", ".png", ".npz"), request.opened, Way.of(request)
     start = given_examples(run, text, "from")[0]
-    n, of = len(start), label_for(label, None, len(start), run.facts.classes)
+    n, of = len(start), label_for(request.label, None, len(start), run.facts.classes)
     share, ends = torch.linspace(0, 1, course.between + 2), start
     if course.end is not None:
         end = given_examples(run, course.end, "to")[0]
@@ -72,51 +61,49 @@ def interpolate(
             fact = f"`from` has {n} examples and `to` {len(end)}."
             raise BadInput(fact, "Give as many of each.", "to")
         ends = torch.cat((start, end))
-        first, last = way.up(ends, None if of is None else of.repeat(2), watch).chunk(2)
+        first, last = way.up(ends, None if of is None else of.repeat(2), request.watch).chunk(2)
         z = (slerp if course.mode == "slerp" else lerp)(first, last, share)
     else:
         strength = 1.0 if course.strength is None else course.strength
-        first, towards = way.up(start, of), _direction(run, way, str(course.attribute), label)
+        first, towards = way.up(start, of), _direction(request, way, str(course.attribute))
         z = first + (strength * share).reshape(-1, *(1,) * first.ndim) * towards
     many = None if of is None else of.repeat_interleave(len(share))
-    x0 = way.down(z.transpose(0, 1).flatten(0, 1), many, watch)  # strip by strip
+    x0 = way.down(z.transpose(0, 1).flatten(0, 1), many, request.watch)  # strip by strip
     back = x0.unflatten(0, (n, len(share)))
     back = back[:, 0] if course.end is None else torch.cat((back[:, 0], back[:, -1]))
     rms = float(round_trip(back, ends).square().mean().sqrt())
     if rms > ROUGH:
         warnings.warn("the ends do not come back as they went: take more `steps`", stacklevel=2)
-    record = {
-        "out": str(out),
-        "strips": n,
-        "pictures": len(share),
-        "mode": course.mode if course.end is not None else "attribute",
-        "calls": way.calls,
-        "round_trip_rms": rms,
-    }
+    mode = course.mode if course.end is not None else "attribute"
+    record = {"out": str(out), "strips": n, "pictures": len(share), "mode": mode}
     captions = tuple(f"{value:.2g}" for value in share.tolist()) * n
+    name, key = "the ends come back within", "round_trip_rms"
     items = (
-        Figure("the ends come back within", rms, best="low", words="RMS."),
+        Figure(name, rms, best="low", words="RMS.", key=key),
         Strip("Strips", x0, len(share), captions=captions),
     )
     arrays = {"x": run.facts.scaling.decode(x0), "share": share.repeat(n)}
     how = f"{n} x {len(share)} pictures: {out}"
-    return Findings("interpolate", str(path), how, items, record, arrays)
+    return Findings(
+        "interpolate", str(request.run), how, items, {**record, "calls": way.calls}, arrays
+    )
 
 
-def _direction(run: Run, way: Way, attribute: str, label: str | None) -> Tensor:
+def _direction(request: Request, way: Way, attribute: str) -> Tensor:
     """Mean latent of class A less that of class B, over training examples."""
-    pair = labels_of(attribute, run.facts.classes, "attribute")
+    classes = request.opened.facts.classes
+    pair = labels_of(attribute, classes, "attribute")
     if len(pair) != 2 or pair[0] == pair[1]:
         fact = f"`attribute` is {attribute}."
         raise BadInput(fact, "Give two classes, such as `attribute` 8,3.", "attribute")
-    data = data_of(run, split=False)
+    data = data_of(request.opened, split=False)
     own = data.train.cond["label"]
     index = torch.cat([(own == k).nonzero().flatten()[:ATTRIBUTE] for k in pair])
     has = own[index] == pair[0]
     if has.all() or not has.any():
         fact = f"the training data have no example of one of the classes {attribute}."
         raise BadInput(fact, "Give two classes that they have.", "attribute")
-    of = label_for(label, None, len(index), run.facts.classes)
+    of, run = label_for(request.label, None, len(index), classes), request.opened
     file = run.path / "interpolate" / f"{pair[0]}-{pair[1]}.safetensors"
     return direction(_kept(file, run, way, data.batch(data.train, index)[0], of), has)
 

@@ -1,30 +1,29 @@
 """Likelihoods of data under a run, set beside one another: figures, bits by noise level, and how
 well data that the model never saw are told from its own."""
 
-import csv
-import io
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypedDict, Unpack, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import torch
 from torch import Tensor
 
-import scorefield
-from scorefield.base import BadInput, Level, Seeded, Watch, quiet, unknown
+from scorefield.base import BadInput, Level, Seeded, unknown
 from scorefield.base.finding import Figure, Findings, Line, Series, Table
 from scorefield.data import Data, datasets, load
 from scorefield.likelihood.cells import begins, cell_of
 from scorefield.likelihood.measured import Dequantise, How, Method, usual
 from scorefield.measure import as_json
 from scorefield.measure.overlap import auroc, histogram
-from scorefield.run.open import Run, build_solver, data_of, device
-from scorefield.store import claim
+from scorefield.run.open import Run, build_solver, data_of
+from scorefield.store import claim, to_csv
 from scorefield.use.asked import at_least, check_guided, count, given_examples, how_many, label_for
 from scorefield.use.bits import Bits, measure
+from scorefield.use.request import Request, versions
 
 NAMES = {
     "flow": "probability flow",
@@ -48,17 +47,14 @@ class Set(NamedTuple):
     index: Tensor
 
 
-class Words(TypedDict, total=False):
-    """What is said of how to measure; `How` has what they mean."""
+class Words(NamedTuple):
+    """What is said of how to measure, beside the request; `How` has what they mean."""
 
-    method: str
-    trace: str | None
-    dequantise: Literal["uniform", "truncated", "none"] | None
-    draws: int
-    solver: str | None
-    steps: str | int | None
-    floor: bool
-    guidance: float | None
+    method: str = "flow"
+    trace: str | None = None
+    dequantise: Literal["uniform", "truncated", "none"] | None = None
+    draws: int = 2
+    floor: bool = False
 
 
 class Likelihoods(NamedTuple):
@@ -69,27 +65,16 @@ class Likelihoods(NamedTuple):
     rows: bytes
 
 
-def likelihood(
-    run: Run,
-    data: str = "test",
-    *,
-    out: Path | None = None,
-    against: str | None = None,
-    n: int | None = None,
-    batch: int = 64,
-    unconditional: bool = False,
-    watch: Watch = quiet,
-    **said: Unpack[Words],
-) -> Likelihoods:
+def likelihood(request: Request, words: Words, data: str, against: str | None) -> Likelihoods:
     """Bits a dimension of `data`: a split, what is MADE of one, another data set or a file; or of
     the training and test data and another set `against` them. What is to be written, to
     RUN/likelihood and the .csv `out`, is tried before any work."""
-    own = data_of(run)
+    request = request.exact()
+    run, own = request.opened, data_of(request.opened)
     cell = cell_of(own)
-    how = how_of(cell, **said)
-    for field, value in (("n", n), ("batch", batch)):
-        at_least(field, value)
-    _claim(run.path / "likelihood", how.method, out, against)
+    how = how_of(cell, request, words)
+    at_least("n", request.n)
+    _claim(request, how.method, against)
     names = [data]
     if against is not None:
         names = list(dict.fromkeys(("train", "test", against)))
@@ -97,58 +82,48 @@ def likelihood(
             raise BadInput("`against` measures train, test and the other set.", "Leave `data` out.")
         if len(names) < 3:
             raise BadInput(f"`against` is {against}.", "Name another set than the run's.")
-    sets = [
-        set_of(name, run, own, cell, n, "against" if name == against else "data") for name in names
-    ]
+    fields = ("against" if name == against else "data" for name in names)
+    sets = [set_of(name, run, own, cell, request.n, field) for name, field in zip(names, fields)]
     bare = [s.name for s in sets if own.test.cond and s.cond is None]
-    if unconditional or bare:
+    if request.unconditional or bare:
         sets = [s._replace(cond=None) for s in sets]
     check_guided(how.guidance, any(s.cond is not None for s in sets))
-    if bare and not unconditional:
+    if bare and not request.unconditional:
         warnings.warn(f"'{bare[0]}' has not the run's conditions: measured without", stacklevel=2)
-    denoiser = run.denoiser.to(device())
-    found = {
-        s.name: measure(
-            denoiser, s.x0, how, cell=cell, cond=s.cond, seeds=s.index, batch=batch, watch=watch
-        )
-        for s in sets
-    }
+    of = partial(measure, request.denoiser, cell=cell, batch=request.batch, watch=request.watch)
+    found = {s.name: of(s.x0, how, cond=s.cond, seeds=s.index) for s in sets}
     one = next(s for s in sets if s.name == data)
-    words = how_measured(how, said.get("solver"), found[data].dims, cell)
-    record = _record(run, how, one, found[data], cell)
-    apart = None
+    record, apart = _record(request, how, one, found[data], cell), None
     if against is not None:
-        apart, keys = strangers(str(run.path), record, found), ("mean", "error", "below")
+        apart, keys = strangers(str(request.run), record, found), ("mean", "error", "below")
         record["against"] = {s["name"]: {key: s[key] for key in keys} for s in apart.record["sets"]}
-    return Likelihoods(findings(str(run.path), words, record), apart, bits_csv(sets, found))
+    told = how_measured(how, request.solver, found[data].dims, cell)
+    return Likelihoods(findings(str(request.run), told, record), apart, bits_csv(sets, found))
 
 
-def _claim(folder: Path, method: str, out: Path | None, against: str | None) -> None:
+def _claim(request: Request, method: str, against: str | None) -> None:
     names = [f"{method}.json"] + ["against.json", "against.png"] * (against is not None)
-    claim(*(folder / name for name in names), field="run")
-    if out is not None and out.suffix != ".csv":
-        raise BadInput(f"`out` is {out}.", "Give a name that ends in .csv.", "out")
-    if out is not None:
-        claim(out)
+    claim(*(request.path / "likelihood" / name for name in names), field="run")
+    request.place(request.path / "likelihood" / f"{method}.csv", ".csv")
 
 
-def how_of(cell: float | None, **said: Unpack[Words]) -> How:
+def how_of(cell: float | None, request: Request, words: Words) -> How:
     """How to measure, of data whose levels are so far apart in the model's units, or continuous."""
-    word, steps, name = said.get("method", "flow"), count(said.get("steps")), said.get("solver")
-    if word not in get_args(Method):
-        raise unknown("method", word, get_args(Method))
-    method, floor = cast(Method, word), said.get("floor", False)
+    steps, name, floor = count(request.steps), request.solver, words.floor
+    if words.method not in get_args(Method):
+        raise unknown("method", words.method, get_args(Method))
+    method = cast(Method, words.method)
     for field, value in (("solver", name), ("steps", steps), ("floor", floor)):
         if value and method != "flow":
             raise BadInput(
                 f"`{field}` is of the flow, and the method is {method}.", "Leave it out."
             )
-    solver, scale = name and build_solver(name), said.get("guidance")
+    solver = name and build_solver(name)
     if method == "flow" and solver and solver.stochastic:
         raise BadInput(f"the solver {name} is stochastic.", "Use rk4, heun or ddim.")
-    at_least("draws", draws := said.get("draws", 2))
+    at_least("draws", words.draws)
     place: Dequantise | None = usual(method, cell)
-    if asked := said.get("dequantise"):
+    if asked := words.dequantise:
         place = None if asked == "none" else asked
     if place and cell is None:
         raise BadInput("the run's data are continuous.", "Leave `dequantise` out.")
@@ -157,17 +132,11 @@ def how_of(cell: float | None, **said: Unpack[Words]) -> How:
             f"{place} dequantisation begins at a noisy level, and never at clean data.",
             "Leave `floor` out, or use `dequantise` none.",
         )
-    guidance = 1.0 if scale is None else scale
-    return How(
-        method,
-        _trace(method, said.get("trace")),
-        place,
-        draws,
-        solver or None,
-        steps,
-        guidance,
-        floor,
+    scale, trace = (
+        1.0 if request.guidance is None else request.guidance,
+        _trace(method, words.trace),
     )
+    return How(method, trace, place, words.draws, solver or None, steps, scale, floor)
 
 
 def _trace(method: Method, text: str | None) -> Literal["exact"] | int | None:
@@ -231,33 +200,29 @@ def _made(name: str, x0: Tensor, index: Tensor, cell: float | None) -> Tensor:
     return x0
 
 
-def _record(run: Run, how: How, data: Set, bits: Bits, cell: float | None) -> dict[str, Any]:
+def _record(
+    request: Request, how: How, data: Set, bits: Bits, cell: float | None
+) -> dict[str, Any]:
     levels = cell and (how.dequantise or how.method in ("elbo", "vlb"))
     density = "" if levels else ", of a density in the data's units"
+    run, traced = request.opened, how.method in ("flow", "bound")
+    said = ("method", "dequantise", "draws", "guidance", "floor")
     return {
+        **{name: getattr(how, name) for name in said},
+        **{name: getattr(bits, name) for name in ("dims", "mean", "error", "chance", "calls")},
         "images_seen": run.images_seen,
-        "average": run.average,
-        "method": how.method,
+        "average": request.average,
         "data": data.name,
         "n": len(bits),
-        "dims": bits.dims,
         "unit": f"bits a dimension{density}",
-        "mean": bits.mean,
-        "error": bits.error,
-        "chance": bits.chance,
         "nats": float(bits.nats.mean()),
-        "dequantise": how.dequantise,
-        "trace": how.traces(bits.dims) if how.method in ("flow", "bound") else None,
-        "draws": how.draws,
-        "guidance": how.guidance,
-        "floor": how.floor,
+        "trace": how.traces(bits.dims) if traced else None,
         "conditional": data.cond is not None,
         "cell": cell,
         "begins": begins(run.schedule, cell) if how.dequantise != "uniform" else None,
-        "calls": bits.calls,
         "seconds": round(bits.seconds, 3),
         "parts": as_json(bits.parts and bits.parts._asdict()),
-        "versions": {"scorefield": scorefield.__version__, "torch": torch.__version__},
+        "versions": versions(),
     }
 
 
@@ -325,20 +290,16 @@ def strangers(run: str, of: Mapping[str, Any], found: Mapping[str, Bits]) -> Fin
 
 def bits_csv(sets: Sequence[Set], found: Mapping[str, Bits]) -> bytes:
     """A row for each example; the standard error is empty where it is not known."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("set", "index", "label", "bits_per_dim", "stderr", "nats"))
+    rows = []
     for s in sets:
-        bits = found[s.name]
+        bits, label = found[s.name], (s.cond or {}).get("label")
+        labels = [None] * len(bits) if label is None else label.tolist()
         errors = (bits.stderr / (bits.dims * math.log(2))).tolist()
-        label = (s.cond or {}).get("label")
-        labels = [""] * len(bits) if label is None else label.tolist()
-        for i, label, b, e, nats in zip(
-            s.index.tolist(), labels, bits.each.tolist(), errors, bits.nats.tolist()
-        ):
-            error = f"{e:.6g}" if math.isfinite(e) else ""
-            rows.writerow((s.name, i, label, f"{b:.6g}", error, f"{nats:.8g}"))
-    return text.getvalue().encode()
+        columns = s.index.tolist(), labels, bits.each.tolist(), errors, bits.nats.tolist()
+        for i, label, b, e, nats in zip(*columns):
+            error = f"{e:.6g}" if math.isfinite(e) else None
+            rows.append((s.name, i, label, f"{b:.6g}", error, f"{nats:.8g}"))
+    return to_csv(("set", "index", "label", "bits_per_dim", "stderr", "nats"), rows)
 
 
 def how_measured(how: How, solver: str | None, dims: int, cell: float | None) -> str:

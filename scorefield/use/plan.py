@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict
 
 from torch import Tensor
 
@@ -23,15 +23,6 @@ DEFAULT = SampleConfig()
 """How samples are made unless it is said, or a fitted grid is given."""
 
 
-class Given(TypedDict, total=False):
-    """What is said of how to sample, as words or values; the rest is the run's own."""
-
-    steps: str | int | None
-    solver: str | None
-    grid: str | None
-    guidance: float | None
-
-
 class Settings(TypedDict, total=False):
     """Those of `plan_of`."""
 
@@ -42,11 +33,17 @@ class Settings(TypedDict, total=False):
     guide: str | Guide | None
 
 
-def settings_of(run: Run, **given: Unpack[Given]) -> dict[str, Any]:
-    """`steps`, `solver`, `grid` and `guidance` for `plan_of`: those given, else those of a fitted
-    grid, else those that the run was configured with."""
-    own, guidance = run.config.sample, given.get("guidance")
-    on = open_grid(run, given.get("grid") or own.grid)
+def settings_of(
+    run: Run,
+    steps: str | int | None = None,
+    solver: str | None = None,
+    grid: str | None = None,
+    guidance: float | None = None,
+) -> dict[str, Any]:
+    """`steps`, `solver`, `grid` and `guidance` for `plan_of`: those given, in words or values, else
+    those of a fitted grid, else those that the run was configured with."""
+    own = run.config.sample
+    on = open_grid(run, grid or own.grid)
     if isinstance(on, FittedGrid):
         own = dataclasses.replace(
             own,
@@ -55,8 +52,8 @@ def settings_of(run: Run, **given: Unpack[Given]) -> dict[str, Any]:
             guidance=own.guidance if on.guidance is None else on.guidance,
         )
     return {
-        "steps": count(given.get("steps")) or own.steps,
-        "solver": given.get("solver") or own.solver,
+        "steps": count(steps) or own.steps,
+        "solver": solver or own.solver,
         "grid": on,
         "guidance": own.guidance if guidance is None else guidance,
     }
@@ -81,16 +78,23 @@ def plan_of(
 
     Raises BadInput for unknown names, and a denoiser without a schedule or shape.
     """
+    schedule = schedule_of(denoiser)
+    own = grid if isinstance(grid, FittedGrid) else DEFAULT
+    unit = unit_of(grid, getattr(denoiser, "sigma_data", 1.0))
+    method = build_solver(solver or own.solver, unit)
+    steps = own.steps if steps is None else steps
+    levels, method = build_grid(grid, schedule, steps, method, start)
+    outer = build_guide(guide, shape=tuple(denoiser.shape)) if guide else None
+    return Plan(method, levels, guided(guidance, conditional, outer))
+
+
+def schedule_of(denoiser: Denoiser) -> Schedule:
+    """The denoiser's, or BadInput if it has none, or no shape."""
     if denoiser.schedule is None or not denoiser.shape:
         raise BadInput(
             "the denoiser has no schedule or shape.", "Give Denoiser(schedule=..., shape=...)."
         )
-    own = grid if isinstance(grid, FittedGrid) else DEFAULT
-    method = build_solver(solver or own.solver)
-    steps = own.steps if steps is None else steps
-    levels, method = build_grid(grid, denoiser.schedule, steps, method, start)
-    outer = build_guide(guide, shape=tuple(denoiser.shape)) if guide else None
-    return Plan(method, levels, guided(guidance, conditional, outer))
+    return denoiser.schedule
 
 
 def asked_of(
@@ -135,8 +139,18 @@ def cond_of(
     return found or None
 
 
+def unit_of(grid: str | FittedGrid, sigma_data: float) -> float:
+    """The deviation of the data as a solver is told it: a fitted grid was fitted to it without."""
+    return 1.0 if isinstance(grid, FittedGrid) else sigma_data
+
+
 def build_grid(
-    grid: str | FittedGrid, schedule: Schedule, steps: int, solver: Solver, start: float = 1.0
+    grid: str | FittedGrid,
+    schedule: Schedule,
+    steps: int,
+    solver: Solver,
+    start: float = 1.0,
+    sigma_data: float = 1.0,
 ) -> tuple[Level, Solver]:
     """The levels of a grid from t = start on, and the solver as it walks them: with the lengths of
     its steps that were fitted, if they were.
@@ -144,7 +158,7 @@ def build_grid(
     Raises BadInput for unknown names, and for another count, solver or start than was fitted.
     """
     if not isinstance(grid, FittedGrid):
-        return _levels(grid, schedule, steps, start), solver
+        return _levels(grid, schedule, steps, start, sigma_data), solver
     if start != 1:
         raise BadInput("the grid is a fitted one, which begins at pure noise.", "Name another.")
     if steps != grid.steps:
@@ -163,9 +177,9 @@ def build_grid(
     return grid.levels, grid.method(solver)
 
 
-def _levels(grid: str, schedule: Schedule, steps: int, start: float) -> Level:
+def _levels(grid: str, schedule: Schedule, steps: int, start: float, sigma_data: float) -> Level:
     try:
-        return build_levels(grid, schedule, steps, start)
+        return build_levels(grid, schedule, steps, start, sigma_data)
     except BadInput as error:
         if start > schedule.floor:
             raise

@@ -3,9 +3,10 @@
 import math
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Unpack
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,24 +23,19 @@ from scorefield.guide.population import Particles
 from scorefield.inverse import METHODS, Renewed, measure, restorer
 from scorefield.inverse.operators import Operator
 from scorefield.run.config import build_levels
-from scorefield.run.open import Run, build_solver, device, open_run
+from scorefield.run.open import Run, build_solver, device
+from scorefield.run.settings import SampleConfig
 from scorefield.store import claim_folder
-from scorefield.use.asked import (
-    FEW,
-    Who,
-    check_guided,
-    count,
-    given_examples,
-    how_many,
-    seeds_of,
-)
-from scorefield.use.plan import Given, asked_of
+from scorefield.use.asked import FEW, check_guided, count, given_examples, how_many
+from scorefield.use.plan import asked_of
+from scorefield.use.request import Request
 
 RENEWED = ("dps", "mmps", "pigdm", "tmpd")
 """The guides that are best with a constant share of fresh noise."""
 FAR = 2.0
 """A restoration with a number beyond this has failed; data end at 1."""
-STEPS = 100
+STEPS, GRID = 100, "vp-root"
+"""Restorations were measured on that grid; a run that names another goes on it."""
 MEASURING = 2**32
 """Added to a seed for the noise of the measurement, which is none of the sampler's."""
 FILES = ("sheet.png", "measurement.png", "restorations.png", "mean.png", "deviation.png")
@@ -55,75 +51,59 @@ class Observation(NamedTuple):
     measured: Path | None = None
 
 
-class Restorations(NamedTuple):
-    """What was found, with arrays and a sheet; and each part of the sheet by the name of a file."""
-
-    findings: Findings
-    parts: dict[str, Tensor]
-
-
-def restore_run(
-    path: Path,
-    of: Observation,
-    who: Who,
-    *,
-    method: str = "dps",
-    out: Path | None = None,
-    watch: Watch = quiet,
-    **given: Unpack[Given],
-) -> Restorations:
-    """Restore what was measured, by the run at `path` as a prior, for the seeds and the class of
-    `who`. `FILES` can be written to `out`, by default RUN/restore, or it is refused before any
-    work."""
-    run, out = open_run(path), out or path / "restore"
-    seeds = seeds_of(who.n, who.seeds, FEW)
-    steps, scale = count(given.get("steps")) or STEPS, given.get("guidance")
+def restore_run(request: Request, of: Observation, method: str = "dps") -> Findings:
+    """Restore what was measured, by the run as a prior, for its seeds and class: figures, arrays
+    and a sheet, each part of which is a picture too. `FILES` can be written to `out`, by default
+    RUN/restore, or it is refused before any work."""
+    run, out = request.opened, request.out or request.path / "restore"
+    seeds, steps, scale = request.chosen_seeds(FEW), count(request.steps) or STEPS, request.guidance
     name, options = bound("inverse", method)
     named = name if name in METHODS else find("inverse", name)
     a = build("operators", of.operator, shape=tuple(run.facts.shape))
     truth, y = _truth_and_y(of, run, a, seeds[0])
-    label = who.classes(run)
+    label = request.classes
     if label is not None and len(label) != 1:
         raise BadInput(f"`labels` names {len(label)} classes.", "Give that of the picture.")
     check_guided(scale, label is not None)
-    solver = given.get("solver")
-    walker = None if solver is None else build_solver(solver)
+    walker = None if request.solver is None else build_solver(request.solver)
     if walker is None and name in RENEWED:
         walker = Renewed()
-    levels = build_levels(given.get("grid") or run.config.sample.grid, run.schedule, steps)
+    own = run.config.sample.grid
+    own = GRID if own == SampleConfig().grid else own
+    levels = build_levels(request.grid or own, run.schedule, steps)
     claim_folder(out, *FILES, "restore.npz", "restore.json")
 
-    denoiser, y_there = run.denoiser.to(device()), y.to(device())
+    denoiser, y_there = request.denoiser, y.to(device())
     walker, guide = restorer(named, a, y_there, of.noise, len(seeds), solver=walker, **options)
     asked = asked_of(denoiser, seeds=seeds, labels=label)
     guide = guided(1.0 if scale is None else scale, bool(asked.cond), guide)
-    restored = restore_rows(denoiser, Plan(walker, levels, guide), asked, y_there, watch)
-    record = {
-        "operator": of.operator,
-        "method": method,
-        "noise": of.noise,
-        "steps": steps,
-        "labels": label,
-        "seeds": seeds,
-        **figures(restored, a, y, truth),
-        "seconds": round(restored.seconds, 3),
-        "out": str(out),
-    }
-    if record["failed"]:
+    restored = restore_rows(denoiser, Plan(walker, levels, guide), asked, y_there, request.watch)
+    x, seconds, sizes, bad = restored.x, restored.seconds, restored.sizes, failed(restored.x)
+    if bad:
         warnings.warn(
-            f"{record['failed']} of {len(seeds)} restorations have a number beyond {FAR:g}, where "
-            f"data end at 1: {method} in {steps} steps has failed. Take more `steps`, or another "
-            "`method` such as ddrm or diffpir.",
+            f"{bad} of {len(x)} restorations have a number beyond {FAR:g}, where data end at 1: "
+            f"{method} in {steps} steps has failed. Take more `steps`, or another `method` such as "
+            "ddrm or diffpir.",
             stacklevel=2,
         )
-    x = restored.x
     mean = x.mean(0, keepdim=True)
     spread = x.std(0, keepdim=True) if len(x) > 1 else torch.zeros_like(mean)
     arrays = {"x": run.facts.scaling.decode(x), "y": y, "mean": mean, "deviation": spread}
     arrays |= {} if truth is None else {"truth": truth}
     parts = {} if x.ndim != 4 else _parts(a.picture(y, of.noise), x, mean, spread)
-    sheet = _sheet(truth, parts) if parts else None
-    return Restorations(findings(str(path), record, sheet, arrays), parts)
+    record = {
+        "operator": of.operator, "method": method, "noise": of.noise, "steps": steps, "n": len(x),
+        "precision": denoiser.precision, "labels": label, "seeds": seeds, "failed": bad,
+        "seconds": round(seconds, 3),
+        "out": str(out),
+        **({"effective": {"least": min(sizes), "mean": sum(sizes) / len(sizes)}} if sizes else {}),
+    }  # fmt: skip
+    how = (
+        f"{how_many(len(x), 'restoration')} of {of.operator} by {method}, "
+        f"{how_many(steps, 'step')}, {seconds:.1f} s: {out}"
+    )
+    items = (*figures(restored, a(x) - y, of.noise, truth), _strip(truth, parts, len(x)))
+    return Findings("restore", str(request.run), how, items, record, arrays, parts)
 
 
 def _truth_and_y(of: Observation, run: Run, a: Operator, seed: int) -> tuple[Tensor | None, Tensor]:
@@ -161,12 +141,18 @@ def _parts(y: Tensor, x: Tensor, mean: Tensor, spread: Tensor) -> dict[str, Tens
     return dict(zip(FILES[1:], (y, x, mean, 2 * spread - 1)))
 
 
-def _sheet(truth: Tensor | None, parts: Mapping[str, Tensor]) -> Tensor:
-    """The truth if it is known, the measurement, mean, deviation, and each restoration."""
-    y, x, mean, spread = parts.values()
-    size = x.shape[1:]
-    row = (F.interpolate(part, size[1:]).expand(1, *size) for part in (y, mean, spread))
-    return torch.cat([*([] if truth is None else [truth]), *row, x])
+def _strip(truth: Tensor | None, parts: Mapping[str, Tensor], n: int) -> Strip:
+    """All parts on one sheet, if there are pictures."""
+    words = "the truth if it is known, the measurement, mean, deviation, and each restoration"
+    known, sheet = {} if truth is None else {"truth": truth}, None
+    if parts:
+        y, x, mean, spread = parts.values()
+        size = x.shape[1:]
+        row = (F.interpolate(part, size[1:]).expand(1, *size) for part in (y, mean, spread))
+        sheet = torch.cat([*known.values(), *row, x])
+    captions = (*known, "measurement", "mean", "deviation", *(f"{i + 1}" for i in range(n)))
+    wide = max(len(known) + 3, round(n**0.5))
+    return Strip("Restorations", sheet, wide, words=words, file=FILES[0], captions=captions)
 
 
 class Restored(NamedTuple):
@@ -201,24 +187,34 @@ def restore_rows(
     return Restored(x, seconds, sizes, float(job.state.log_evidence[0]) if sizes else None)
 
 
-def figures(found: Restored, a: Operator, y: Tensor, truth: Tensor | None) -> dict[str, Any]:
+def figures(
+    found: Restored, misfit: Tensor, noise: float, truth: Tensor | None
+) -> Iterator[Figure]:
     """How well the restorations agree with y, with one another and, if it is known, the truth."""
     x, sizes = found.x, found.sizes
     spread = x.std(0) if len(x) > 1 else torch.zeros_like(x[0])
-    record: dict[str, Any] = {
-        "n": len(x),
-        "misfit": float((a(x) - y).square().mean().sqrt()),
-        "deviation": float(spread.square().mean().sqrt()),
-    }
+    words = f"Of A(x0) and y, RMS; the noise is {noise:g}."
+    yield Figure("misfit", _rms(misfit), words=words, key="misfit")
+    words = "Of a pixel, RMS."
+    yield Figure("deviation among them", _rms(spread), words=words, key="deviation")
     if truth is not None:
-        record["rms"] = float((x - truth).square().mean().sqrt())
-        record["psnr"] = psnr(x, truth)
-        record["psnr_of_mean"] = psnr(x.mean(0, keepdim=True), truth)
-    record["failed"] = failed(x)
-    if sizes:
-        record["effective"] = {"least": min(sizes), "mean": sum(sizes) / len(sizes)}
-        record["log_evidence"] = found.log_evidence
-    return record
+        far, mean = _rms(x - truth), psnr(x.mean(0, keepdim=True), truth)
+        yield Figure("distance from the truth", far, best="low", words="RMS.", key="rms")
+        decibels = partial(Figure, unit="dB", best="high")
+        yield decibels("peak signal to noise, each", psnr(x, truth), key="psnr")
+        yield decibels("of their mean", mean, key="psnr_of_mean")
+    if sizes and found.log_evidence is not None:
+        name = f"effective sample size of {len(x)}"
+        yield Figure(name, sum(sizes) / len(sizes), best="high")
+        yield Figure("at least", min(sizes), best="high")
+        evidence = found.log_evidence
+        yield Figure("log p(y)", evidence, unit="nats", best="high", key="log_evidence")
+    if bad := failed(x):
+        yield Figure("failed", bad, best="low")
+
+
+def _rms(x: Tensor) -> float:
+    return float(x.square().mean().sqrt())
 
 
 def failed(x0: Tensor) -> int:
@@ -230,35 +226,3 @@ def psnr(x0: Tensor, truth: Tensor) -> float:
     """Peak signal to noise, dB, of pictures in [-1, 1]: the mean over pictures."""
     mse = (x0 - truth).flatten(1).square().mean(1)
     return float((10 * (4 / mse.clamp(min=1e-12)).log10()).mean())
-
-
-def findings(
-    run: str, r: Mapping[str, Any], sheet: Tensor | None, arrays: Mapping[str, Tensor]
-) -> Findings:
-    """The figures of restorations, whose JSON is the record, and their sheet."""
-    how = (
-        f"{how_many(r['n'], 'restoration')} of {r['operator']} by {r['method']}, "
-        f"{how_many(r['steps'], 'step')}, {r['seconds']:.1f} s: {r['out']}"
-    )
-    noise = f"Of A(x0) and y, RMS; the noise is {r['noise']:g}."
-    items: list[Figure | Strip] = [
-        Figure("misfit", r["misfit"], words=noise),
-        Figure("deviation among them", r["deviation"], words="Of a pixel, RMS."),
-    ]
-    if "psnr" in r:
-        items.append(Figure("distance from the truth", r["rms"], best="low", words="RMS."))
-        items.append(Figure("peak signal to noise, each", r["psnr"], unit="dB", best="high"))
-        items.append(Figure("of their mean", r["psnr_of_mean"], unit="dB", best="high"))
-    if "effective" in r:
-        sizes = r["effective"]
-        items.append(Figure(f"effective sample size of {r['n']}", sizes["mean"], best="high"))
-        items.append(Figure("at least", sizes["least"], best="high"))
-        items.append(Figure("log p(y)", r["log_evidence"], unit="nats", best="high"))
-    if r["failed"]:
-        items.append(Figure("failed", r["failed"], best="low"))
-    words = "the truth if it is known, the measurement, mean, deviation, and each restoration"
-    known = ("truth",) if "psnr" in r else ()
-    captions = (*known, "measurement", "mean", "deviation", *(f"{i + 1}" for i in range(r["n"])))
-    wide = max(len(known) + 3, round(r["n"] ** 0.5))
-    strip = Strip("Restorations", sheet, wide, words=words, file=FILES[0], captions=captions)
-    return Findings("restore", run, how, (*items, strip), r, arrays)

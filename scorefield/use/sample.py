@@ -11,29 +11,21 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Cond, Guide, Watch, quiet
+from scorefield.base import BadInput, Guide, quiet
 from scorefield.base.errors import Elsewhere
 from scorefield.base.finding import Findings
 from scorefield.catalogue.plans import guide as build_guide
 from scorefield.data.sets import Scaling
 from scorefield.draw.shards import Shards
-from scorefield.run.open import Run, open_run
 from scorefield.store import alone, claim, sweep_torn
 from scorefield.train import Team
-from scorefield.use.again import Order, check_like
-from scorefield.use.asked import (
-    at_least,
-    check_guided,
-    how_many,
-    idle,
-    seeds_of,
-    warn_depth,
-    warn_guidance,
-)
+from scorefield.use.again import Like, again, check_like, tag_of
+from scorefield.use.asked import check_guided, how_many, idle, warn_depth, warn_guidance
 from scorefield.use.bulk import about, checkpoint, fill
 from scorefield.use.classify import NoisyClassifier, open_classifier
 from scorefield.use.film import check_film, film
-from scorefield.use.plan import asked_of, plan_of, settings_of
+from scorefield.use.plan import asked_of, plan_of
+from scorefield.use.request import Request
 
 SHOWN = (1000, 50)
 """Samples of a film, of points and of pictures, unless it is said."""
@@ -55,50 +47,47 @@ class Samples(NamedTuple):
 
 
 class _Job(NamedTuple):
-    run: Run
+    request: Request
     shards: Shards
     classifier: NoisyClassifier | None
     out: Path
-    columns: int | None
-    words: dict[str, Any]
-    single: int | None
+    made: Samples
 
 
 def sampled(
-    order: Order,
+    request: Request,
+    like: Path | None,
     keep: Callable[[Samples, Path], None],
     say: Callable[[str], None],
-    watch: Watch = quiet,
 ) -> Findings | int:
     """Samples, made in shards of `batch` by a team of processes, and kept at `out`; to which of
-    these an earlier call made, which a stop left, it adds the others.
+    these an earlier call made, which a stop left, it adds the others. With a picture that they are
+    to be `like`, the same again.
 
     Returns the exit code in a process that has nothing to tell. Raises BadInput for what cannot be
     done, before any work is, and KeyboardInterrupt with what is there.
     """
+    request, then = again(request, like) if like else (request, None)
     team = Team()
     try:
         with ExitStack() as held:
-            job = team.together(lambda: _read(order, held if team.is_main else None))
-            return _done(job, team, keep, say, watch if team.is_main else quiet)
+            job = team.together(lambda: _read(request, then, held if team.is_main else None))
+            return _done(job, team, keep, say)
     except Elsewhere:
         return 2
 
 
 def _done(
-    job: _Job,
-    team: Team,
-    keep: Callable[[Samples, Path], None],
-    say: Callable[[str], None],
-    watch: Watch,
+    job: _Job, team: Team, keep: Callable[[Samples, Path], None], say: Callable[[str], None]
 ) -> Findings | int:
-    shards, out = job.shards, job.out
+    run, shards, out = job.request.opened, job.shards, job.out
+    watch = job.request.watch if team.is_main else quiet
     if team.is_main:
-        warn_depth(job.run.facts, out)
+        warn_depth(run.facts, out)
         if shards.count < team.size:
             few = f"{shards.count} shards for {team.size} processes"
             warnings.warn(f"{few}: a smaller `batch` shares the work", stacklevel=2)
-    for module in (job.run.denoiser, job.classifier):
+    for module in (run.denoiser, job.classifier):
         if module:
             module.to(team.device)
     began, resumed = time.monotonic(), 0
@@ -109,7 +98,7 @@ def _done(
 
     try:
         if out.suffix == ".gif":
-            pieces = film(job.run.denoiser, shards.plan, shards.asked, watch)
+            pieces = film(run.denoiser, shards.plan, shards.asked, watch)
         elif shards.count > 1:
             resumed = fill(shards, team, watch, begin)
             pieces = shards.pieces()
@@ -119,9 +108,7 @@ def _done(
         if not team.is_main:
             return 0
         sweep_torn(out)
-        label = (shards.asked.rows(0, len(shards)).cond or {}).get("label")
-        seeds, scaling, names = shards.asked.seeds, shards.denoiser.scaling, job.run.facts.classes
-        keep(Samples(pieces, seeds, label, scaling, job.columns, names, job.words, job.single), out)
+        keep(job.made._replace(pieces=pieces), out)
     except KeyboardInterrupt as stop:
         if shards.count == 1:
             raise
@@ -130,17 +117,13 @@ def _done(
         raise KeyboardInterrupt(_left(shards)) from stop
     shards.remove()
     seconds, steps = time.monotonic() - began, shards.plan.steps
-    n = len(shards) if job.single is None else 1
+    n = len(shards) if job.made.single is None else 1
     record = {
-        "out": str(out),
-        "n": n,
-        "steps": steps,
-        "seconds": round(seconds, 3),
-        "shards": shards.count,
-        "resumed": resumed,
-    }
+        "out": str(out), "n": n, "steps": steps, "seconds": round(seconds, 3),
+        "shards": shards.count, "resumed": resumed,
+    }  # fmt: skip
     how = f"{how_many(n, 'sample')}, {how_many(steps, 'step')}, {seconds:.1f} s: {out}"
-    return Findings("sample", str(job.run.path), how, (), record)
+    return Findings("sample", str(run.path), how, (), record)
 
 
 def _left(shards: Shards) -> str:
@@ -149,114 +132,115 @@ def _left(shards: Shards) -> str:
     return f"{done} of {shards.count} shards are there{where}. The same command goes on."
 
 
-def _read(order: Order, held: ExitStack | None) -> _Job:
+def _read(request: Request, like: Like | None, held: ExitStack | None) -> _Job:
     """Read the words and the run, and refuse what cannot be done; hold the place of the result."""
-    if order.run is None:
-        raise BadInput("`run` is missing.", "Give it, or one of its pictures as `like`.", "run")
-    run, who, given = open_run(order.run, order.average), order.who, order.settings
-    for field in ("batch", "columns"):
-        at_least(field, getattr(order, field))
-    if order.like:
-        check_like(order, {"checkpoint": checkpoint(run)})  # first: what is wrong then is clear
-    cond = who.cond(run)
-    rows = None if cond is None else len(next(iter(cond.values())))
-    usual = SHOWN[len(run.facts.shape) > 1] if _is_film(order) else 100
-    seeds = seeds_of(rows if who.n is who.seeds is None else who.n, who.seeds, usual)
-    n, labels = len(seeds), _labels(order, run, cond)
-    settings = settings_of(run, **given)
-    out = _place(order, run, seeds)
+    run, cond, single = request.opened, request.cond, like and like.index
+    if like:
+        check_like(like, {"checkpoint": checkpoint(run)})  # first: what is wrong then is clear
+    usual = SHOWN[len(run.facts.shape) > 1] if _is_film(request) else 100
+    seeds = request.chosen_seeds(len(next(iter(cond.values()))) if cond else usual)
+    n, labels, settings = len(seeds), _labels(request), request.settings
+    out = _place(request, seeds, 1 if single is not None else len(seeds))
     if held:
         held.enter_context(alone(out.parent, out.name))
-    if not order.classifies:
-        check_guided(given.get("guidance"), bool(labels or cond))
-    noisy = guide = words = None
-    if order.guide != "cfg":
-        noisy, guide, words = _guide(order, run, labels is not None or "label" in (cond or {}))
+    if not request.classifies:
+        check_guided(request.guidance, bool(labels or cond))
+    noisy = guide = told = None
+    if request.guide != "cfg":
+        noisy, guide, told = _guide(request, labels is not None or "label" in (cond or {}))
         settings["guidance"] = 1.0
     asked = asked_of(run.denoiser, seeds=seeds, labels=labels, cond=cond)
     if held and labels and guide is None:
         warn_guidance(settings["grid"], settings["guidance"])
     plan = plan_of(run.denoiser, bool(asked.cond), guide=guide, **settings)
-    job = about(run, asked, settings, order.batch, labels, words)
-    check_like(order, job)
-    told = order.words(job, given["grid"] or run.config.sample.grid, bool(asked.cond))
-    if (single := order.single) is not None:  # with its batch, which decides its last bits
-        told["index"], (at, single) = single, divmod(single, order.batch)
-        asked = asked.rows(at * order.batch, min((at + 1) * order.batch, n))
+    job = about(run, asked, settings, request.batch, labels, told)
+    check_like(like, job)
+    said = tag_of(request, job, bool(asked.cond))
+    if single is not None:  # with its batch, which decides its last bits
+        said["index"], (at, single) = single, divmod(single, request.batch)
+        asked = asked.rows(at * request.batch, min((at + 1) * request.batch, n))
     parts = out.with_name(f"{out.name}.parts")
-    shards = Shards(parts, run.denoiser, plan, asked, order.batch, job)
+    shards = Shards(parts, run.denoiser, plan, asked, request.batch, job)
     own = len(labels) if labels and 1 < len(labels) <= min(n, 20) else None
-    return _Job(run, shards, noisy, out, order.columns or own, told, single)
+    label, scaling = (asked.rows(0, len(shards)).cond or {}).get("label"), run.denoiser.scaling
+    made = Samples((), asked.seeds, label, scaling, request.columns or own, run.facts.classes, said,
+                   single)  # fmt: skip
+    return _Job(request, shards, noisy, out, made)
 
 
-def _is_film(order: Order) -> bool:
-    return order.out is not None and order.out.suffix == ".gif"
+def _is_film(request: Request) -> bool:
+    return request.out is not None and request.out.suffix == ".gif"
 
 
 NO_PICTURES = "The run makes points: give a .png of all, or an .npz."
 
 
-def _place(order: Order, run: Run, seeds: list[int]) -> Path:
+def _place(request: Request, seeds: list[int], shown: int) -> Path:
     """Where the samples go, tried before any work is done."""
-    shown = len(seeds) if order.single is None else 1
-    out = order.out or run.path / "samples" / f"{shown}-seeds.png"
+    out, shape = (
+        request.out or request.path / "samples" / f"{shown}-seeds.png",
+        request.opened.facts.shape,
+    )
     if out.suffix not in (".png", ".npz", ".gif", "") or out.name in ("", ".."):
         remedy = "Use .png, .npz, .gif, or a folder for single pictures."
         raise BadInput(f"`out` is {out}.", remedy, "out")
-    if not out.suffix and len(run.facts.shape) != 3:
+    if not out.suffix and len(shape) != 3:
         raise BadInput(f"`out` is the folder {out}, for single pictures.", NO_PICTURES, "out")
-    if _is_film(order):
-        check_film(len(seeds), run.facts.shape)
+    if _is_film(request):
+        check_film(len(seeds), shape)
     claim(out if out.suffix else out / f"{seeds[0]:06d}.png")
-    if len(seeds) > order.batch and not _is_film(order):
+    if len(seeds) > request.batch and not _is_film(request):
         claim(out.with_name(f"{out.name}.parts") / "job.json")
     if out.suffix not in (".png", ".gif"):
-        idle("columns", order.columns, f"{out} is no picture")
+        idle("columns", request.columns, f"{out} is no picture")
     return out
 
 
-def _guide(order: Order, run: Run, classes: bool) -> tuple[NoisyClassifier | None, Guide, str]:
+def _guide(request: Request, classes: bool) -> tuple[NoisyClassifier | None, Guide, str]:
     """The classifier, the guide, and its words; a denoiser inside the classifier's is told the
     classes too, or nothing."""
-    scale, only = order.settings.get("guidance"), order.guide == "classifier"
+    scale, only = request.guidance, request.guide == "classifier"
     if not only:
         idle("guidance", scale, "the guide says its own")
-    noisy = open_classifier(run.path) if order.classifies else None
+    noisy = open_classifier(request.path) if request.classifies else None
     scale = 1.0 if scale is None else scale
     if noisy and not classes:
-        raise BadInput(f"`guide` {order.guide} has no classes to guide to.", "Give `labels`.")
-    text = f"classifier:{scale!r}" if only else order.guide
+        raise BadInput(f"`guide` {request.guide} has no classes to guide to.", "Give `labels`.")
+    text = f"classifier:{scale!r}" if only else request.guide
     given = {"log_prob": noisy.log_prob} if noisy else {}
-    guide = build_guide(text, shape=tuple(run.facts.shape), **given)
-    base = "unconditional" if order.who.unconditional else "conditional"
+    guide = build_guide(text, shape=tuple(request.opened.facts.shape), **given)
+    base = "unconditional" if request.unconditional else "conditional"
     at = f" at {scale:g}" if only else ""
-    words = f"{order.guide}{at} on the {base} model" + (f", {noisy.digest}" if noisy else "")
-    if not (noisy and order.who.unconditional):
-        return noisy, guide, words
-    return noisy, lambda denoise: guide(lambda x, level, cond: denoise(x, level, None)), words
+    told = f"{request.guide}{at} on the {base} model" + (f", {noisy.digest}" if noisy else "")
+    if not (noisy and request.unconditional):
+        return noisy, guide, told
+    return noisy, lambda denoise: guide(lambda x, level, cond: denoise(x, level, None)), told
 
 
-def _labels(order: Order, run: Run, cond: Cond | None) -> list[int] | None:
-    """The classes that are asked for apart from `cond`, by default all that the data have."""
-    who, classes, others = order.who, run.facts.classes, run.facts.conditions.keys
-    if who.unconditional:
-        for field, value in (("labels", who.labels), ("conditions", who.conditions)):
-            if value is not None and not (field == "labels" and order.classifies):
+def _labels(request: Request) -> list[int] | None:
+    """The classes that are asked for apart from the conditions, by default all that the data
+    have."""
+    facts, cond = request.opened.facts, request.cond
+    others = facts.conditions.keys
+    if request.unconditional:
+        for field in ("labels", "conditions"):
+            classified = field == "labels" and request.classifies
+            if getattr(request, field) is not None and not classified:
                 raise BadInput(f"`{field}` and `unconditional` exclude each other.", "Give one.")
-        if not order.classifies:
+        if not request.classifies:
             return None
     elif others and cond is None:
-        if who.labels is not None:
+        if request.labels is not None:
             raise BadInput(
                 f"`labels` alone: the model was trained with {', '.join(others)} too.",
                 "Give `conditions` FILE.npz that holds them, or `unconditional`.",
             )
-        missing = ", ".join([*["class"][: len(classes)], *others])
+        missing = ", ".join([*["class"][: len(facts.classes)], *others])
         warnings.warn(f"no `conditions`: samples without {missing}", stacklevel=2)
         return None
     own = cond is not None and "label" in cond
-    if who.labels is None:
-        return None if own else list(run.facts.drawn) or None
+    if request.labels is None:
+        return None if own else list(facts.drawn) or None
     if own:
-        raise BadInput(f"`labels` was given, and {who.conditions} holds classes.", "Give one.")
-    return who.classes(run)
+        raise BadInput(f"`labels` was given, and {request.conditions} holds classes.", "Give one.")
+    return request.classes

@@ -4,8 +4,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any
 
 import torch
 
@@ -14,11 +13,11 @@ from scorefield.base import BadInput
 from scorefield.base.finding import Findings, Line, Series, Table
 from scorefield.base.rows import repeat_labels
 from scorefield.draw import guided
-from scorefield.run.open import build_solver, device, open_run
+from scorefield.run.open import build_solver, device
 from scorefield.store import claim, write_json
 from scorefield.tune import FittedGrid, Progress, fit_grid
-from scorefield.use.asked import Who, at_least, check_guided, count
-from scorefield.use.plan import Given
+from scorefield.use.asked import at_least, check_guided, count
+from scorefield.use.request import Request
 
 HEAD = ("grid", "solver", "steps", "guidance", "distance", "best unfitted", "its distance", "gain",
         "noises", "seconds")  # fmt: skip
@@ -29,63 +28,48 @@ FINE = 64
 8 fitted steps are off by."""
 
 
-class Fitting(TypedDict, total=False):
-    """Noises to fit on, rounds of fitting, and the seed of the noises."""
-
-    starts: int | None
-    rounds: int
-    seed: int
-
-
 def tune(
-    path: Path,
-    given: Given,
-    *,
-    name: str | None = None,
-    labels: str | None = None,
-    unconditional: bool = False,
+    request: Request,
+    name: str | None,
+    starts: int | None,
+    rounds: int = 6,
+    seed: int = 0,
     watch: Callable[[Progress], None] = lambda progress: None,
-    **fitting: Unpack[Fitting],
 ) -> Findings:
-    """Fit a grid to the run at `path`, the solver, steps and guidance that are `given`, and the
-    classes of `labels`; kept in RUN/grids/NAME.json, by default SOLVER-STEPS."""
-    run = open_run(path)
-    settings, classes, denoise = run.config.sample, run.facts.classes, run.denoiser.to(device())
-    steps = count(given.get("steps")) or settings.steps
-    solver = given.get("solver") or settings.solver
-    scale = given.get("guidance")
-    guidance = settings.guidance if scale is None else scale
-    for field in ("starts", "rounds"):
-        at_least(field, fitting.get(field))
-    if unconditional and labels is not None:
+    """Fit a grid to the run, the solver, steps, guidance and classes that are asked for, on noises
+    of which there are `starts`; kept in RUN/grids/NAME.json, by default SOLVER-STEPS."""
+    run = request.opened
+    settings, facts, denoise = run.config.sample, run.facts, request.denoiser
+    steps, solver = count(request.steps) or settings.steps, request.solver or settings.solver
+    guidance = settings.guidance if request.guidance is None else request.guidance
+    at_least("starts", starts)
+    at_least("rounds", rounds)
+    if request.unconditional and request.labels is not None:
         raise BadInput("`labels` and `unconditional` exclude each other.", "Give one.")
     name = name or re.sub(r"[^\w.+-]+", "-", f"{solver}-{steps}")
     if not re.fullmatch(r"[\w.+-]+", name) or name in catalogue.grids:
         fact = f"`name` is '{name}'."
         raise BadInput(fact, "Use letters, digits and -, and no name of another grid.", "name")
-    target = path / "grids" / f"{name}.json"
+    target = request.path / "grids" / f"{name}.json"
     claim(target, field="run")
     method = build_solver(solver)
-    starts = fitting.get("starts") or min(256, max(16, NUMBERS // max(1, math.prod(denoise.shape))))
-    chosen = Who(labels=labels).classes(run) or run.facts.drawn
-    cond = None
-    if classes and not unconditional:
-        cond = {"label": repeat_labels(chosen, starts, len(classes)).to(device())}
-    check_guided(scale, cond is not None)
+    starts = starts or min(256, max(16, NUMBERS // max(1, math.prod(denoise.shape))))
+    chosen, cond = request.classes or facts.drawn, None
+    if facts.classes and not request.unconditional:
+        cond = {"label": repeat_labels(chosen, starts, len(facts.classes)).to(device())}
+    check_guided(request.guidance, cond is not None)
     fitted = fit_grid(
         guided(guidance, cond is not None)(denoise), run.schedule, method, steps,
-        tuple(denoise.shape), cond=cond, starts=starts, rounds=fitting.get("rounds", 6),
-        reference=FINE, seed=fitting.get("seed", 0), dtype=torch.float32, device=device(),
-        watch=watch,
+        tuple(denoise.shape), cond=cond, starts=starts, rounds=rounds, reference=FINE, seed=seed,
+        dtype=torch.float32, device=device(), watch=watch,
     )  # fmt: skip
-    fitted = dataclasses.replace(
-        fitted,
-        solver=solver,
-        schedule=run.config.objective.schedule,
-        guidance=guidance if cond else None,
-    )
+    schedule, scale = run.config.objective.schedule, guidance if cond else None
+    fitted = dataclasses.replace(fitted, solver=solver, schedule=schedule, guidance=scale)
     write_json(target, fitted.to_json())
-    return findings({name: fitted}, str(path), out=str(target), name=name, **fitted.to_json())
+    record = {"out": str(target), "name": name, **fitted.to_json()}
+    found = findings({name: fitted}, str(request.run), **record)
+    use = f"use it: scorefield sample {request.run} `grid` {name}"
+    return dataclasses.replace(found, next=use)
 
 
 def findings(grids: Mapping[str, FittedGrid], run: str, **record: Any) -> Findings:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from scorefield.cli import main
+from scorefield.data import load
 
 TINY = [
     "--net.width", "8", "--net.blocks", "1", "--net.multipliers", "1", "--batch", "32", "--images",
@@ -102,14 +103,22 @@ def points(tmp_path_factory):
 @pytest.fixture
 def said(refused, trained, points, tmp_path, monkeypatch):
     """Call in an empty folder, and expect a sentence that leaves nothing behind."""
-    Image.new("L", (8, 8), 100).save(tmp_path / "three.png")
+    stand_for = {"RUN": trained, "POINTS": points, "FILE": points.parent / "x.npz"}
+    for word, grey in (("THREE", 100), ("BLACK", 0)):
+        stand_for[word] = tmp_path / f"{word.lower()}.png"
+        Image.new("L", (8, 8), grey).save(stand_for[word])
+    stand_for["TEXT"] = tmp_path / "text.png"
+    stand_for["TEXT"].write_text("no picture")
+    digits = load("digits").test.x.numpy()
+    for word, some in (("A", digits[:2]), ("B", digits[2:4]), ("ONE", digits[:1])):
+        stand_for[word] = tmp_path / f"{word.lower()}.npz"
+        np.savez(stand_for[word], x=some)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    stand_for = {"RUN": trained, "POINTS": points, "THREE": tmp_path / "three.png"}
-    stand_for["FILE"] = points.parent / "x.npz"
 
     def call(words: str) -> str:
-        sentence = refused(*(stand_for.get(word, word) for word in words.split()))
+        parts = (word.partition("/") for word in words.split())
+        sentence = refused(*(f"{stand_for.get(p[0], p[0])}{p[1]}{p[2]}" for p in parts))
         assert not list((tmp_path / "here").iterdir())
         return sentence
 

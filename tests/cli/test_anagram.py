@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.cli.conftest import refused_by
-
 pytestmark = pytest.mark.slow
 
 
@@ -38,8 +36,3 @@ def test_parts_show_the_whole_first(cli, run, tmp_path):
     assert code == 0, err
     picture = Image.open(out)
     assert picture.size == (4 * 96 + 8, 3 * 116 + 8)
-
-
-@pytest.mark.parametrize("words, said", refused_by("anagram", split=True))
-def test_bad_input_is_one_sentence(refused, run, words, said):
-    assert said in refused("anagram", run, *words)

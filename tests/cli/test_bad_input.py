@@ -25,6 +25,14 @@ def test_a_command_is_refused(said, trained, words, says):
     assert not (trained / "eval.json").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("words, says", refused_by("verbs"))
+def test_a_verb_is_refused_before_anything_is_written(said, trained, words, says):
+    before = sorted(trained.rglob("*"))
+    assert says in said(words)
+    assert sorted(trained.rglob("*")) == before
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
 def test_a_box_is_read_whatever_draws_it(encoding, monkeypatch):
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding))

@@ -30,6 +30,7 @@ from scorefield.report import picture
 
 KEPT = Path(__file__).with_name("digests.json")
 SMALL = "--net.width 8 --net.blocks 1 --batch 32 --images 128 --checkpoint-every 64 --seed 7"
+SMALL += " --optimizer adamw --decay cosine --warmup 20000"
 DIGITS = f"{SMALL} --net.multipliers 1 --sample.steps 4"
 POINTS = "--net.width 16 --batch 64 --images 256 --checkpoint-every 256 --sample.steps 4"
 RUNS = {

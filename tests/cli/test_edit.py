@@ -23,7 +23,6 @@ from scorefield.use import edit as use
 from scorefield.use.edit import reencode
 from scorefield.use.generate import generate
 from scorefield.use.plan import asked_of
-from tests.cli.conftest import refused_by
 
 SETTINGS = {"steps": 4, "solver": "dpmpp2m", "grid": "vp-root"}
 
@@ -248,17 +247,6 @@ def test_encoding_needs_no_chance(trained, picture, tmp_path, capfd):
     a, b = (np.load(tmp_path / f"{name}.npz")["x"] for name in ("a", "b"))
     assert a.shape == (10, 1, 8, 8)
     assert (a == b).all()
-
-
-@pytest.mark.parametrize("words, fact", refused_by("edit", split=True))
-def test_the_command_refuses(trained, picture, tmp_path, words, fact):
-    Image.new("L", (8, 8)).save(tmp_path / "black.png")
-    (tmp_path / "text.png").write_text("no picture")
-    names = {"black": tmp_path / "black.png", "text": tmp_path / "text.png"}
-    given = [word.format(**names) for word in words]
-    first = [] if "--input" in given else ["--input", str(picture)]
-    with pytest.raises(BadInput, match=fact):
-        command.main([str(trained), *first, "--steps", "2", *given])
 
 
 def test_a_larger_picture_is_resized_and_an_oblong_model_is_not_guessed_at(tmp_path):

@@ -66,30 +66,6 @@ def test_a_picture_and_its_class(run, tmp_path, capfd):
     assert not np.array_equal(arrays(out)["z"], with_class["z"])
 
 
-@pytest.mark.parametrize(
-    "words, fact",
-    [
-        ((), "needs one of `input` and `decode`"),
-        (("--input", "gone.png"), "gone.png: there is no such file"),
-        (("--decode", "gone.npz"), "gone.npz: there is no such file"),
-        (("--input", "IN", "--solver", "ddpm"), "not a fixed function of x"),
-        (("--input", "IN", "--solver", "arc"), "not a fixed function of x"),
-        (("--input", "IN", "--solver", "rk5"), "rk5"),
-        (("--input", "IN", "--steps", "0"), "`steps` is 0"),
-        (("--input", "IN", "--label", "77"), "`labels` has 77"),
-        (("--decode", "IN"), "no latents z"),
-        (("--input", "IN", "--out", "z.png"), "`out` is z.png"),
-        (("--input", "IN", "--out", "x.npz/z.npz"), "lies below"),
-    ],
-)
-def test_what_cannot_be_is_refused(run, digits, tmp_path, monkeypatch, words, fact):
-    monkeypatch.chdir(tmp_path)
-    before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(BadInput, match=fact):
-        main([str(run), *(str(digits) if w == "IN" else w for w in words)])
-    assert sorted(tmp_path.rglob("*")) == before
-
-
 def test_pictures_of_another_size_are_refused(run, tmp_path):
     for name, size in (("a.png", (9, 8)), ("b.png", (28, 28))):
         Image.new("L", size).save(tmp_path / name)

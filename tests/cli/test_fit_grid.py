@@ -48,12 +48,6 @@ def test_default_name_and_text(run, capsys):
     assert "--grid heun-3" in said.err
 
 
-@pytest.mark.parametrize("words, fact", refused_by("fit_grid", split=True))
-def test_what_cannot_be_is_refused_before_anything_is_written(refused, run, words, fact):
-    assert fact in refused("fit-grid", run, *words)
-    assert not (run / "grids").exists()
-
-
 def test_the_default_grid_is_as_good_as_unfitted(run):
     """A barely trained model: nothing promised, but chosen by validation it cannot be far worse."""
     assert fit_grid.main([str(run), *FEW, "--name", "x"]) == 0

@@ -1,61 +1,14 @@
 """The frozen command line: every flag of every command, in the order of --help."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from scorefield.cli import COMMANDS
 
-FLAGS = {
-    "train digits": """
-        --help --json --out --resume --net --init --images --batch --lr --warmup --decay
-        --weight-decay --clip --ema --ema-lengths --snapshot-every --precision --compile
-        --checkpoint-every --checkpoint-minutes --log-every --trackers --seed
-        --data.name --data.path --data.size --data.channels --data.flip --data.no-flip
-        --objective.kind --objective.schedule --objective.cleanest --objective.view
-        --objective.weight --objective.times --objective.dropout
-        --sample.solver --sample.steps --sample.grid --sample.guidance
-    """,
-    "sample": """
-        --help --json --average --steps --solver --grid --guidance --n --seeds --labels --like
-        --conditions --unconditional --guide --out --columns --batch
-    """,
-    "eval": "--help --steps --solver --grid --guidance --json --average --n --seed",
-    "compare": "--help --n --seeds --labels --json --solvers --steps --grid --guidance --out",
-    "fit-grid": """
-        --help --json --steps --solver --guidance --name --labels --unconditional --starts --rounds
-        --seed
-    """,
-    "edit": """
-        --help --json --steps --solver --grid --guidance --n --seeds --labels --input --strength
-        --mask --conditions --encode --source --out
-    """,
-    "restore": """
-        --help --json --steps --solver --grid --guidance --n --seeds --labels --operator --input
-        --measured --noise --method --out
-    """,
-    "anagram": """
-        --help --json --steps --solver --grid --guidance --n --seeds --labels --views --out
-    """,
-    "train-classifier": "--help --json --images --width --blocks --seed",
-    "likelihood": """
-        --help --json --average --data --against --n --method --trace --dequantise --draws
-        --solver --steps --floor --guidance --unconditional --batch --out
-    """,
-    "encode": """
-        --help --json --average --label --steps --solver --input --decode --out --batch
-    """,
-    "interpolate": """
-        --help --json --average --label --steps --solver --from --to --attribute --strength
-        --between --mode --out
-    """,
-    "report": "--help --json --out",
-    "ema": "--help --json --length --images",
-    "explain": "--help --json",
-    "check": "--help --json",
-    "catalogue": "--help --json",
-    "completion": "--help",
-}
+ROWS = Path(__file__).with_name("flags.txt").read_text().replace("\n    ", " ").splitlines()[1:]
+FLAGS: dict[str, str] = dict(row.split(" => ") for row in ROWS)
 
 
 def listed(help_text: str) -> list[str]:

@@ -8,7 +8,6 @@ from PIL import Image
 
 import scorefield.cli.interpolate as command
 import scorefield.use.interpolate
-from scorefield.base import BadInput
 from scorefield.data import load
 
 pytestmark = pytest.mark.slow
@@ -69,34 +68,6 @@ def test_along_an_attribute(run, ends, tmp_path, monkeypatch):
     assert np.abs(x[:, 2] - x[:, 0]).max() > 0.5
     still = strip(run, tmp_path, *words, "--strength", 0).reshape(2, 3, 64)
     assert np.abs(still[:, 2] - still[:, 0]).max() < 1e-4
-
-
-@pytest.mark.parametrize(
-    "words, fact",
-    [
-        (("--from", "A"), "needs one of `to` and `attribute`"),
-        (("--from", "A", "--to", "B", "--attribute", "8,3"), "needs one of"),
-        (("--from", "gone.png", "--to", "B"), "`from` gone.png: there is no such file"),
-        (("--from", "A", "--to", "gone.png"), "`to` gone.png: there is no such file"),
-        (("--from", "A", "--to", "ONE"), "`from` has 2 examples and `to` 1"),
-        (("--from", "A", "--attribute", "8"), "`attribute` is 8"),
-        (("--from", "A", "--attribute", "8,8"), "`attribute` is 8,8"),
-        (("--from", "A", "--attribute", "8,77"), "`attribute` has 77"),
-        (("--from", "A", "--to", "B", "--between", "0"), "`between` is 0"),
-        (("--from", "A", "--to", "B", "--out", "s.gif"), "`out` is s.gif"),
-        (("--from", "A", "--to", "B", "--out", "a.npz/s.png"), "lies below"),
-        (("--from", "A", "--to", "B", "--mode", "cubic"), "mode"),
-        (("--from", "A", "--to", "B", "--solver", "ddpm"), "not a fixed function"),
-    ],
-)
-def test_what_cannot_be_is_refused(run, ends, tmp_path, monkeypatch, words, fact):
-    monkeypatch.chdir(tmp_path)
-    np.savez(tmp_path / "one.npz", x=np.load(ends[0])["x"][:1])
-    files = {"A": ends[0], "B": ends[1], "ONE": tmp_path / "one.npz"}
-    before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(BadInput, match=fact):
-        command.main([str(run), *(str(files.get(w, w)) for w in words)])
-    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_encodings_of_an_attribute_are_kept(run, ends, tmp_path, monkeypatch):

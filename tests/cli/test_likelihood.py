@@ -17,7 +17,6 @@ from scorefield.measure.overlap import auroc, histogram
 from scorefield.run.open import open_run
 from scorefield.store import read_json
 from scorefield.use.bits import measure
-from tests.cli.conftest import refused_by
 
 pytestmark = pytest.mark.slow
 
@@ -187,13 +186,6 @@ def test_text_and_a_csv_elsewhere(capfd, run, tmp_path):
     assert str(out) in text
     assert out.exists()
     assert not (run / "likelihood" / "vlb.csv").exists()
-
-
-@pytest.mark.parametrize("words, fact", refused_by("likelihood", split=True))
-def test_what_cannot_be_is_refused_before_anything_is_written(refused, run, words, fact):
-    words = (w.replace("RUN", str(run)) for w in words)
-    assert fact in refused("likelihood", run, "--n", 2, *words)
-    assert not (run / "likelihood").exists()
 
 
 @pytest.mark.parametrize(

@@ -62,29 +62,6 @@ def test_a_measurement_as_it_came(cli, run, tmp_path):
         assert "truth" not in np.load(out / "restore.npz")
 
 
-@pytest.mark.parametrize(
-    "words, said",
-    [
-        (("--operator", "boks:2,2,4,4", "--input", "test:0"), "boks"),
-        (("--operator", "box:2,2", "--input", "test:0"), "Write box:TOP,LEFT,HEIGHT,WIDTH"),
-        (("--operator", "box:6,6,4,4", "--input", "test:0"), "not inside a picture"),
-        ((*BOX, "--input", "test:99999"), "Write test:0 to test:"),
-        ((*BOX, "--input", "none.png"), "none.png: there is no such file"),
-        (BOX, "needs one of --input and --measured"),
-        ((*BOX, "--input", "test:0", "--noise", "-1"), "--noise is -1"),
-        ((*BOX, "--input", "test:0", "--method", "magic"), "magic"),
-        ((*BOX, "--input", "test:0", "--labels", "1,2"), "--labels names 2 classes"),
-        ((*BOX, "--input", "test:0", "--steps", "0"), "--steps is 0"),
-        ((*BOX, "--input", "test:0", "--guidance", "3"), "--guidance 3 does nothing"),
-        ((*BOX, "--input", "test:0", "--noise", "0", "--method", "twisted"), "(noise 0.0)"),
-        ((*BOX, "--input", "test:0", "--method", "ddrm", "--solver", "ddim"), "a solver itself"),
-        (("--operator", "clip:2", "--input", "test:0", "--method", "pigdm"), "linear operator"),
-    ],
-)
-def test_bad_input_is_one_sentence(refused, run, words, said):
-    assert said in refused("restore", run, *words)
-
-
 def test_a_damaged_measurement_is_refused(refused, run, tmp_path):
     np.savez(tmp_path / "a.npz", y=np.zeros((1, 3, 3), np.float32))
     np.savez(tmp_path / "b.npz", x=np.zeros((1, 4, 4), np.float32))

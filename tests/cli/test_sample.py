@@ -64,21 +64,8 @@ def test_arrays_are_in_the_datas_own_units(arrays):
 
 def test_the_example_of_the_help(cli, trained, tmp_path):
     out = tmp_path / "grid.png"
-    words = [
-        "--n",
-        "100",
-        "--steps",
-        "20",
-        "--solver",
-        "dpmpp2m",
-        "--labels",
-        "0-9",
-        "--guidance",
-        "1.5",
-        "--seeds",
-        "0-99",
-    ]
-    code, said, _ = cli("sample", trained, *words, "--out", out)
+    words = "--n 100 --steps 20 --solver dpmpp2m --labels 0-9 --guidance 1.5 --seeds 0-99"
+    code, said, _ = cli("sample", trained, *words.split(), "--out", out)
     assert code == 0
     assert "100 samples, 20 steps" in said
     assert f"s: {out}\n" in said

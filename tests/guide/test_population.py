@@ -12,7 +12,7 @@ from scorefield.process import VP, grids
 from scorefield.solve import DDPM, sample, trajectory
 from scorefield.solve.laws import cat, close
 from tests.laws.walks import Counted
-from tests.refusal import refused
+from tests.refusal import fails, refused
 
 pytestmark = pytest.mark.slow
 
@@ -272,3 +272,35 @@ def test_wrong_options_are_refused(wrong):
 
 def test_a_batch_of_broken_groups_is_refused():
     refused("6 samples are not groups of 4", Twisted(log_psi, particles=4).init, torch.zeros(6, 2))
+
+
+# -- a population in parts
+
+
+def parts_law(at_once):
+    """To rounding: a part steps as the whole does, with its own levels and conditions."""
+    x = torch.linspace(-2, 2, 24, dtype=torch.float64).view(12, 2)
+    some = LEVELS.at(slice(2, 5))
+    less = torch.tensor([1.0] * 6 + [0.8] * 6).double()  # a group shares its levels
+    levels = Level(some.alpha[:, None].expand(3, 12), some.sigma[:, None] * less)
+    cond = {"shift": torch.linspace(0, 1, 12, dtype=torch.float64)}
+
+    def shifted(x, level, cond):
+        return DATA.denoise(x, level) + cond["shift"][:, None]
+
+    found = [
+        sample(Twisted(log_psi, size, particles=6), shifted, x, levels, Seeded(range(12)), cond)
+        for size in (None, at_once)
+    ]
+    assert close(found[0], found[1])
+
+
+@pytest.mark.parametrize("at_once", [1, 5, 6, 12, 99])
+def test_a_population_in_parts_is_the_whole(at_once):
+    parts_law(at_once)
+
+
+def test_twin_parts_that_take_the_first_levels(monkeypatch):
+    first = lambda self, rows, n: self.at(slice(0, len(range(n)[rows])))  # noqa: E731
+    monkeypatch.setattr(Level, "some", first)
+    fails("", parts_law, 5)

@@ -18,7 +18,8 @@ OPTIONS = {
     "s_min": (), "s_max": (), "s_noise": (),  # these do nothing without churn: test_limits.py
     "atol": (), "rtol": (), "limit": (),  # what these do: test_adaptive.py
     "predictor": (), "steps": (), "snr": (), "solver": (), "times": (),  # and test_langevin.py
-    "low": (), "high": (), "fresh": (),  # and what the last does: test_jump.py
+    "low": (), "high": (), "sigma_data": (0.8,),
+    "fresh": (),  # what this does: test_jump.py
 }  # fmt: skip
 """Values to try, besides the default, for every option that a solver has. A new option without an
 entry here stops the laws: it would go untested."""

@@ -77,6 +77,7 @@ def test_F_has_the_shape_of_x(shape, options):
 
 KINDS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
     ((1, 8, 8), {}), ((1, 8, 8), {"norms": 1}), ((1, 8, 8), {"patch": 2}), ((2,), {}),
+    ((3, 4, 8), {"fold": 2}),
 ]  # fmt: skip
 every = pytest.mark.parametrize("shape, options", KINDS)
 
@@ -551,6 +552,7 @@ def test_describing_leaves_the_network_and_the_chance_alone():
         ({"norm": "gruop"}, "Did you mean 'group'"), ({"norms": 3}, "norms is 3"),
         ({"dropout": 1.0}, "dropout is 1.0"), ({"classes": 0}, "classes is 0"),
         ({"width": 40, "attention": (0,), "head_dim": 13}, "do not split into 3 heads"),
+        ({"fold": 3}, "do not fold by 3"),
     ],
 )  # fmt: skip
 def test_a_bad_option_is_named(options, message):

@@ -30,6 +30,7 @@ def test_a_run_of_the_second_schema_is_read():
     config, facts = from_json(stored(2), "config.json")
     assert config.net == "auto:width=8,blocks=1,multipliers=1"
     assert (config.sample.steps, facts.sigma_data, facts.shape) == (2, 0.751161, (1, 8, 8))
+    assert config.training.optimizer == "adamw"  # that of all runs before there was another
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 KIND is ddp (what Accelerate chooses on CPUs), tasks (every task of `TASKS`, each in its folder),
 killed (every task, one process after another, killed at random steps), or fsdp: Accelerate turns
 FSDP on for accelerators only, so its state is told here that this is one; all that follows is its
-own version 2 path. IMAGES is where the run is stopped.
+own version 2 path. fsdp-muon has that optimiser. IMAGES is where the run is stopped.
 """
 
 import os
@@ -11,7 +11,7 @@ import random
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -129,13 +129,13 @@ def points() -> Data:
 
 def train(
     make: Callable[[], Task], folder: Path, images: int = 320, resume: bool = False,
-    killed: bool = False,
+    killed: bool = False, settings: Training = SETTINGS,
 ) -> Task:  # fmt: skip
     """A run that is stopped at a count of images, or there killed."""
     torch.manual_seed(0)
     task, seen = make(), [0]
     for step in fit(
-        task, points(), SETTINGS, folder, resume,
+        task, points(), settings, folder, resume,
         stop=lambda: not killed and seen[0] + BATCH >= images,
     ):  # fmt: skip
         seen[0] = step.images
@@ -144,8 +144,12 @@ def train(
     return task
 
 
-def run(folder: Path, images: int = 320, dropout: float = 0.1, resume: bool = False) -> nn.Module:
-    return train(lambda: denoising(dropout), folder, images, resume).module
+def run(
+    folder: Path, images: int = 320, dropout: float = 0.1, resume: bool = False,
+    optimizer: str = "adamw",
+) -> nn.Module:  # fmt: skip
+    settings = replace(SETTINGS, optimizer=optimizer)
+    return train(lambda: denoising(dropout), folder, images, resume, settings=settings).module
 
 
 def killed(name: str, folder: Path, seed: int) -> list[int]:
@@ -163,6 +167,7 @@ def killed(name: str, folder: Path, seed: int) -> list[int]:
 if __name__ == "__main__":
     kind, folder, images, dropout, *resume = sys.argv[1:]
     torch.set_num_threads(1)
+    kind, _, optimizer = kind.partition("-")
     if kind == "fsdp":
         Accelerator(cpu=True)
         PartialState._shared_state["distributed_type"] = DistributedType.FSDP
@@ -180,6 +185,6 @@ if __name__ == "__main__":
         for name, make in TASKS.items():
             module = train(make, Path(folder) / name).module
     else:
-        module = run(Path(folder), int(images), float(dropout), bool(resume))
+        module = run(Path(folder), int(images), float(dropout), bool(resume), optimizer or "adamw")
     kinds = {type(weight.data).__name__ for weight in module.parameters()}
     print(f"{PartialState().num_processes} processes, {kinds}")

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 STEPS = """
 import resource
 import torch
-from scorefield.train import keep_freed_memory
+from scorefield.base.memory import keep_freed_memory
 
 torch.set_num_threads(1)
 kept = {keep}

@@ -13,7 +13,7 @@ from scorefield.train import Training
     "wrong",
     [
         {"images": 0}, {"batch": 0}, {"batch": -4}, {"checkpoint_every": 0},
-        {"lr": 0.0}, {"lr": -1.0}, {"lr": math.nan}, {"lr": math.inf},
+        {"matrix_lr": 0.0}, {"lr": 0.0}, {"lr": -1.0}, {"lr": math.nan}, {"lr": math.inf},
         {"clip": 0.0}, {"clip": math.nan}, {"warmup": -1}, {"weight_decay": -0.1},
         {"weight_decay": math.nan}, {"ema": 1.0}, {"ema": -0.1}, {"ema": math.nan},
         {"seed": -1}, {"seed": 2**32}, {"snapshot_every": -1}, {"log_every": -1},
@@ -37,6 +37,8 @@ def test_the_rate_rises_then_falls_as_a_half_cosine():
     assert t.rate(1100) == t.rate(1000)  # the last batch may end past the count
     rates = [t.rate(i) for i in range(100, 1001, 50)]
     assert rates == sorted(rates, reverse=True)
+    straight = replace(t, decay="linear")
+    assert [straight.rate(i) for i in (50, 100, 325, 1000, 1100)] == [1.0, 2.0, 1.5, 0.0, 0.0]
 
 
 def test_a_constant_rate_stays_and_no_warmup_starts_at_the_peak():

@@ -48,7 +48,7 @@ def task(objective: Objective | None = None) -> Denoising:
 OBJECTIVE = Objective(Cosine(), LogNormal(), dropout=0.1)
 
 
-ALL = replace(SETTINGS, ema_lengths=(0.05, 0.1), snapshot_every=64, log_every=32)
+ALL = replace(SETTINGS, ema_lengths=(0.05, 0.1), snapshot_every=64, log_every=32, optimizer="muon")
 """With everything that a run can remember."""
 
 

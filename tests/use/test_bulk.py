@@ -12,13 +12,14 @@ from torch import Tensor
 
 import scorefield.use.bulk
 from scorefield.base import BadInput, quiet
+from scorefield.base.errors import Elsewhere
 from scorefield.draw.shards import Shards
 from scorefield.run.config import DataFacts, build_denoiser
 from scorefield.run.open import Run
 from scorefield.run.stored import to_json
 from scorefield.run.train import recipe
 from scorefield.store import Folder
-from scorefield.train import Elsewhere, Team
+from scorefield.train import Team
 from scorefield.use.asked import numbers
 from scorefield.use.bulk import about, fill, spans
 from scorefield.use.generate import generate

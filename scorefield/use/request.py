@@ -1,0 +1,127 @@
+"""What is asked of a run: in words, and what the words come to there."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import scorefield
+from scorefield.base import BadInput, Watch, quiet
+from scorefield.catalogue.plans import guide_specs
+from scorefield.catalogue.spec import parsed
+from scorefield.denoise import Denoiser, Precision
+from scorefield.run.open import EXACT, Run, device, open_conditions, open_run
+from scorefield.store import claim
+from scorefield.use.asked import at_least, labels_of, numbers, warn_absent
+from scorefield.use.plan import settings_of
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of the run at `run`, by the names of the flags; None is left to the run.
+
+    For whom: `n`, `seeds`, and `labels` in turn, `conditions` or `unconditional`; or one `label`
+    for all. How: `steps`, `solver`, `grid`, `guidance`, `guide`,
+    `precision`. Where to: `out`, `columns`.
+    """
+
+    run: Path | None
+    average: float | None = None
+    n: int | None = None
+    seeds: str | None = None
+    labels: str | None = None
+    label: str | None = None
+    conditions: Path | None = None
+    unconditional: bool = False
+    steps: str | int | None = None
+    solver: str | None = None
+    grid: str | None = None
+    guidance: float | None = None
+    guide: str = "cfg"
+    precision: Precision | None = None
+    batch: int = 256
+    columns: int | None = None
+    out: Path | None = None
+    watch: Watch = quiet
+
+    def __post_init__(self) -> None:
+        at_least("batch", self.batch)
+        at_least("columns", self.columns)
+
+    @cached_property
+    def path(self) -> Path:
+        if self.run is None:
+            raise BadInput("`run` is missing.", "Give it, or one of its pictures as `like`.", "run")
+        return self.run
+
+    @cached_property
+    def opened(self) -> Run:
+        return open_run(self.path, self.average, self.precision)
+
+    @cached_property
+    def denoiser(self) -> Denoiser:
+        """The run's, on the device: work begins."""
+        return self.opened.denoiser.to(device())
+
+    def exact(self) -> "Request":
+        """The same in the arithmetic for what walks the flow both ways."""
+        return replace(self, precision=EXACT)
+
+    @cached_property
+    def classifies(self) -> bool:
+        """Whether a classifier guides."""
+        return any(parsed(part).name == "classifier" for part in guide_specs(self.guide))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Those of `plan_of`."""
+        return settings_of(self.opened, self.steps, self.solver, self.grid, self.guidance)
+
+    @cached_property
+    def classes(self) -> list[int] | None:
+        """The class indices, with a warning of those that the run has seen no example of."""
+        facts = self.opened.facts
+        labels = None if self.labels is None else labels_of(self.labels, facts.classes)
+        warn_absent(labels, facts)
+        return labels
+
+    @cached_property
+    def cond(self) -> dict[str, Tensor] | None:
+        """The conditions that the file holds."""
+        return None if self.conditions is None else open_conditions(self.opened, self.conditions)
+
+    def chosen_seeds(self, default: int = 100) -> list[int]:
+        """Seeds from `n` and `seeds`: one per sample; by default 0 to n-1, and `default` of them.
+
+        >>> Request(None, seeds="3,5").chosen_seeds(), Request(None, n=2).chosen_seeds()
+        ([3, 5], [0, 1])
+        """
+        n = self.n
+        at_least("n", n)
+        if self.seeds is None:
+            return list(range(default if n is None else n))
+        seeds = numbers(self.seeds, "seeds")
+        if n is not None and len(seeds) != n:
+            raise BadInput(
+                f"`seeds` has {len(seeds)} seeds and `n` asks for {n} samples.",
+                "Give as many seeds as samples, or only one of the two.",
+                "seeds",
+            )
+        return seeds
+
+    def place(self, default: str | Path, *suffixes: str) -> Path:
+        """The file to write, of one of these kinds, tried before any work is done."""
+        out = self.out or Path(default)
+        if out.suffix not in suffixes:
+            fact = f"`out` is {out}."
+            raise BadInput(fact, f"Give a name that ends in {' or '.join(suffixes)}.", "out")
+        claim(out)
+        return out
+
+
+def versions() -> dict[str, str]:
+    """What a measurement was made with."""
+    return {"scorefield": scorefield.__version__, "torch": torch.__version__}
