@@ -90,7 +90,9 @@ def test_the_scale_of_a_student_is_told_for_each_sample(consistency):
     x, here, cond = torch.randn(2, 1, 8, 8), Level.of(0.6, 0.8), {"label": torch.tensor([3, 4])}
     told = denoiser(x, here, {**cond, "guidance": scale})
     assert torch.equal(cfg(scale)(denoiser)(x, here, cond), told)
-    assert torch.equal(cfg(1.2)(denoiser)(x, here), denoiser(x, here))  # nothing to be guided to
+    assert torch.equal(
+        cfg(1.2)(denoiser)(x, here, None), denoiser(x, here)
+    )  # nothing to be guided to
 
 
 def test_a_student_that_is_stopped_ends_the_same(trained, consistency, tmp_path):
