@@ -33,6 +33,7 @@ def test_the_first_session_of_the_readme_runs(tmp_path, monkeypatch):
 SIZES = {
     "eval": "--n 20",
     "compare": "--n 20",
+    "distill": "--images 64",
     "fit-grid": "--starts 16 --rounds 1",
     "likelihood": "--n 20",
     "restore": "--steps 10",

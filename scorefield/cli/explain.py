@@ -18,7 +18,7 @@ class Options(Spoken):
 
     kind: Annotated[str, tyro.conf.Positional]
     """solver, schedule, grid, guide, inverse (methods for inverse problems), operator, view,
-    weight, times, network, dataset, measure or objective."""
+    weight, times, network, dataset, measure, objective or student."""
     name: Annotated[str, tyro.conf.Positional]
     """Its name (see scorefield catalogue)."""
 

@@ -27,8 +27,8 @@ def training_of(path: Path) -> Training:
     folder.check_run()
     teacher = stored_settings(folder)[0].training
     return replace(
-        teacher, lr=teacher.lr / 3, warmup=teacher.warmup // 4, compile=False, ema_lengths=(),
-        snapshot_every=0, trackers=(),
+        teacher, lr=teacher.lr / 3, matrix_lr=teacher.matrix_lr / 3, warmup=teacher.warmup // 4,
+        compile=False, ema_lengths=(), snapshot_every=0, trackers=(),
     )  # fmt: skip
 
 

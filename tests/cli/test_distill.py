@@ -1,6 +1,7 @@
 """`scorefield distill`: a student is a run folder, and each verb works on it or says why not."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import scorefield
 from scorefield import catalogue
 from scorefield.base import BadInput, Level
 from scorefield.cli import main
-from scorefield.distill import METHODS
+from scorefield.distill import METHODS, Consistency
 from scorefield.guide import cfg
 from scorefield.run.stored import read_settings
 from scorefield.run.student import student
@@ -175,6 +176,30 @@ def test_a_teacher_that_has_learned_more_by_now(run, trained, tmp_path):
     with pytest.raises(BadInput, match="has images 160"):
         fit(config, tmp_path / "student")
     assert not (tmp_path / "student" / "config.json").exists()
+
+
+def test_where_the_data_are_gone(cli, refused, points, tmp_path):
+    run = shutil.copytree(points, tmp_path / "run")
+    content = read_json(run / "config.json")
+    content["config"]["data"]["path"] = "gone.npz"
+    (run / "config.json").write_text(json.dumps(content))
+    words = ["distill", run, "--images", 32, "--out", tmp_path / "student"]
+    assert "gone.npz" in refused(*words)
+    assert not (tmp_path / "student" / "config.json").exists()
+    assert cli(*words, "--method", "knowledge:pairs=64").code == 0  # which needs none
+    assert cli("sample", tmp_path / "student", "--n", 2).code == 0
+
+
+def test_a_loss_that_is_not_finite_keeps_what_was(refused, consistency, trained, tmp_path):
+    run = shutil.copytree(consistency, tmp_path / "run")
+    kept = (run / "ema.safetensors").read_bytes()
+    words = ["--out", run, "--checkpoint-every", 32, "--images", 96, "--resume"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Consistency, "lower", lambda self, x, *_: math.nan * x)
+        told = refused("distill", trained, *words)
+    assert "at step 3 (image 96)" in told
+    assert "The checkpoint at 64 images stays" in told
+    assert (run / "ema.safetensors").read_bytes() == kept
 
 
 def test_every_method_has_one_name():

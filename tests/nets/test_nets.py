@@ -584,3 +584,19 @@ def test_inputs_of_another_shape_are_named():
     net = build((1, 8, 8))
     refused(r"x has shape \(2, 1, 8, 9\)", net, torch.zeros(2, 1, 8, 9), torch.zeros(2))
     refused(r"noise has shape \(\)", net, torch.zeros(2, 1, 8, 8), torch.tensor(0.0))
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (2,)])
+def test_the_derivative_in_forward_mode(shape):
+    """That along a way, (dx, dnoise), is the slope between two points of it."""
+    net = perturbed(build(shape)).double()
+    x, noise = inputs(shape, dtype=torch.float64)
+    change = torch.randn_like(x), torch.ones_like(noise)
+
+    def at(h: float) -> torch.Tensor:
+        return net(x + h * change[0], noise + h * change[1])
+
+    with torch.no_grad():
+        slope = torch.func.jvp(net, (x, noise), change)[1]
+        assert torch.allclose(slope, (at(1e-5) - at(-1e-5)) / 2e-5, atol=1e-7)
+        assert float(slope.abs().mean()) > 0.01

@@ -77,6 +77,22 @@ def test_a_grid_from_pure_noise_falls_within_deep_noise_too(grid, stop):
     assert (levels.ratio.diff() < 0).all()
 
 
+def check_angle(grid) -> None:
+    """atan(sigma / (s alpha)) in equal steps from the start to clean data, or to where it stops."""
+    for schedule in CONTINUOUS:
+        for stop in (None, 0.3):
+            levels = grid(schedule, 5, stop=stop, sigma_data=0.5)
+            gaps = torch.atan2(levels.sigma, 0.5 * levels.alpha).diff()
+            assert float((gaps / gaps.mean() - 1).abs().max()) < 1e-6
+            assert torch.equal(levels.sigma[0], schedule(torch.ones(()).double()).sigma)
+
+
+def test_angles_are_even():
+    check_angle(grids.angle)
+    fails("", check_angle, lambda *a, sigma_data, **more: grids.angle(*a, **more))
+    fails("", check_angle, lambda *a, sigma_data, **more: grids.uniform_t(*a, **more))
+
+
 # --- Lu and beta ----------------------------------------------------------------------------------
 
 
