@@ -52,7 +52,8 @@ ENTRIES: Mapping[str, Entry] = {
 def learned(entry: Entry, seconds: float, seed: int = 0) -> tuple[Denoiser, int, float]:
     """The student after about so many processor seconds, its steps of training and seconds.
 
-    A short run takes the pace first: the schedules of a method must know its length.
+    A short run takes the pace first, and what goes before a first step, such as pairs: the
+    schedules of a method must know its length.
     """
     clock: list[float] = []
 
@@ -66,9 +67,11 @@ def learned(entry: Entry, seconds: float, seed: int = 0) -> tuple[Denoiser, int,
             watch=lambda *_: clock.append(time.process_time()), **settings,
         )  # fmt: skip
 
+    began = time.process_time()
     once(TRIAL)
+    before = clock[0] - began
     pace = (clock[-1] - clock[TRIAL // 2]) / (TRIAL - 1 - TRIAL // 2)
-    began, steps = time.process_time(), max(1, int(seconds / pace))
+    began, steps = time.process_time(), max(1, int((seconds - before) / pace))
     student = once(steps)
     return student, steps, time.process_time() - began
 
