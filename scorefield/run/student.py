@@ -47,7 +47,10 @@ def student(
     folder.check_run()
     config, facts = stored_settings(folder)
     name, said = bound("students", method)
-    kind, options = kind_of(method), {k: p.default for k, p in parameters("students", name).items()}
+    kind, options = (
+        method_of(method),
+        {k: p.default for k, p in parameters("students", name).items()},
+    )
     own = plan(kind.plan_of(facts.sigma_data, **options | said))
     usual = config.sample.guidance if facts.classes or facts.conditions.keys else 1.0
     scale = (usual if kind.taught is not False else 1.0) if guidance is None else guidance
@@ -62,7 +65,7 @@ def student(
     )
 
 
-def kind_of(method: str) -> type[Student]:
+def method_of(method: str) -> type[Student]:
     """The class of a method, by its spec."""
     return cast(type[Student], find("students", parsed(method).name))
 
@@ -85,13 +88,13 @@ def teacher_of(config: Config) -> Run:
     return run
 
 
-def task_of(config: Config) -> Student:
+def student_task(config: Config) -> Student:
     """What a student learns: a copy of its teacher as a map, and the teacher.
 
     Raises BadInput for a teacher that the method cannot learn from.
     """
     run, said = teacher_of(config), cast(StudentConfig, config.student)
-    kind, module = kind_of(said.method), copy.deepcopy(run.denoiser)
+    kind, module = method_of(said.method), copy.deepcopy(run.denoiser)
     if not hasattr(module.net, "embedding"):
         raise BadInput(
             f"the network {type(module.net).__name__} cannot hear where a map leads.",

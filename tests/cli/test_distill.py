@@ -191,9 +191,7 @@ def test_where_the_data_are_gone(cli, refused, points, tmp_path):
     assert cli("sample", tmp_path / "student", "--n", 2).code == 0
 
 
-def test_a_loss_that_is_not_finite_keeps_what_was(
-    refused, consistency, trained, tmp_path
-):
+def test_a_loss_that_is_not_finite_keeps_what_was(refused, consistency, trained, tmp_path):
     run = shutil.copytree(consistency, tmp_path / "run")
     kept = (run / "ema.safetensors").read_bytes()
     words = ["--out", run, "--checkpoint-every", 32, "--images", 96, "--resume"]
