@@ -46,11 +46,8 @@ def student(
     folder = Folder(Path(teacher))
     folder.check_run()
     config, facts = stored_settings(folder)
-    name, said = bound("students", method)
-    kind, options = (
-        method_of(method),
-        {k: p.default for k, p in parameters("students", name).items()},
-    )
+    kind, (name, said) = method_of(method), bound("students", method)
+    options = {key: p.default for key, p in parameters("students", name).items()}
     own = plan(kind.plan_of(facts.sigma_data, **options | said))
     usual = config.sample.guidance if facts.classes or facts.conditions.keys else 1.0
     scale = (usual if kind.taught is not False else 1.0) if guidance is None else guidance
