@@ -74,12 +74,13 @@ class ConsistencyTraining(Consistency):
         L = |D(x, a) - sg(D(x', a'))|^2 / (sin(a) (a - a')),   x' of the same x0 and eps
 
     At a gap that stays the fixed point is that of distillation by Euler's steps, whose variance is
-    too small (.13 for .25 at 10 levels): so the gap falls to 1/256.
+    too small (.13 for .25 at 10 levels): so the gap falls to 1/64.
     """
 
-    wide: float = 0.5
-    narrow: float = 2.0**-8
+    wide: float = 0.25
+    narrow: float = 2.0**-6
     taught = False
+    limit = 4.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
