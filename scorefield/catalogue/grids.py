@@ -10,7 +10,7 @@ grids = Entries(
         "exponential": "process.grids:exponential",
         "vp-root": "process.grids:vp_root",
         "vp-closing": "process.grids:vp_closing",
-        "angle": "process.grids:angle",
+        "angle": "process.grids:uniform_angle",
         "lu": "process.grids:lu",
         "beta": "process.grids:beta",
         "timesteps": "process.grids:timesteps",

@@ -36,7 +36,7 @@ def cfg(scale: float | Tensor, null: Cond | None = None) -> Guide:
 
     def guide(denoise: Denoise) -> Denoise:
         if manner := getattr(denoise, "manner", None):
-            return by_manner(denoise, manner, strength)
+            return _hearing(denoise, manner, strength)
         if strength.ndim == 0 and float(strength) == 1:
             return denoise
 
@@ -61,7 +61,7 @@ def cfg(scale: float | Tensor, null: Cond | None = None) -> Guide:
     return guide
 
 
-def by_manner(denoise: Denoise, manner: Manner, strength: Tensor) -> Denoise:
+def _hearing(denoise: Denoise, manner: Manner, strength: Tensor) -> Denoise:
     """A student that is told the scale of guidance, where it is told anything.
 
     Raises BadInput for a scale that it has not learned.

@@ -157,7 +157,7 @@ def vp_root(
     )
 
 
-def angle(
+def uniform_angle(
     schedule: Schedule,
     steps: int,
     start: float = 1.0,
@@ -168,7 +168,7 @@ def angle(
     right angle, clean data at 0. The grid of models of few steps (Lu and Song 2025, eq. 6).
 
     >>> from scorefield.process import Flow
-    >>> [round(float(s), 4) for s in angle(Flow(), 2).sigma]
+    >>> [round(float(s), 4) for s in uniform_angle(Flow(), 2).sigma]
     [1.0, 0.5, 0.0]
     """
     if not 0 < sigma_data < math.inf:

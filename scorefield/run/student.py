@@ -46,11 +46,8 @@ def student(
     folder = Folder(Path(teacher))
     folder.check_run()
     config, facts = stored_settings(folder)
-    name, said = bound("students", method)
-    kind, options = (
-        student_kind(method),
-        {k: p.default for k, p in parameters("students", name).items()},
-    )
+    kind, (name, said) = method_of(method), bound("students", method)
+    options = {key: p.default for key, p in parameters("students", name).items()}
     own = plan(kind.plan_of(facts.sigma_data, **options | said))
     usual = config.sample.guidance if facts.classes or facts.conditions.keys else 1.0
     scale = (usual if kind.taught is not False else 1.0) if guidance is None else guidance
@@ -65,7 +62,7 @@ def student(
     )
 
 
-def student_kind(method: str) -> type[Student]:
+def method_of(method: str) -> type[Student]:
     """The class of a method, by its spec."""
     return cast(type[Student], find("students", parsed(method).name))
 
@@ -94,7 +91,7 @@ def student_task(config: Config) -> Student:
     Raises BadInput for a teacher that the method cannot learn from.
     """
     run, said = teacher_of(config), cast(StudentConfig, config.student)
-    kind, module = student_kind(said.method), copy.deepcopy(run.denoiser)
+    kind, module = method_of(said.method), copy.deepcopy(run.denoiser)
     if not hasattr(module.net, "embedding"):
         raise BadInput(
             f"the network {type(module.net).__name__} cannot hear where a map leads.",

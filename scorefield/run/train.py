@@ -23,7 +23,7 @@ from scorefield.run.open import open_run
 from scorefield.run.recipes import recipe, recipes
 from scorefield.run.settings import Config
 from scorefield.run.stored import check_folder, resumed_json, stored_settings, to_json
-from scorefield.run.student import student_kind, student_task
+from scorefield.run.student import method_of, student_task
 from scorefield.store import Folder
 from scorefield.train import Denoising, Examples, Progress, Task, Team, Training, finish
 from scorefield.train import fit as train
@@ -100,7 +100,7 @@ def _begin(folder: Folder | None, config: Config, resume: bool) -> tuple[Example
         before = stored_settings(folder)[1]
     elif config.student:
         before = stored_settings(Folder(Path(config.student.teacher)))[1]
-    if config.student and before and not student_kind(config.student.method).shown:
+    if config.student and before and not method_of(config.student.method).shown:
         return tuple(before.shape), before, seen
     data = config.load_data()
     if before:

@@ -86,7 +86,7 @@ def plan_of(
     unit = unit_of(on, getattr(denoiser, "sigma_data", 1.0))
     method = build_solver(solver or own.solver, unit)
     steps = own.steps or DEFAULT.steps if steps is None else steps
-    levels, method = build_grid(on, schedule, steps, method, start)
+    levels, method = build_grid(on, schedule, steps, method, start, unit)
     if manner:
         check_manner(manner, method, steps, on, start)
     outer = build_guide(guide, shape=tuple(denoiser.shape)) if guide else None

@@ -81,4 +81,4 @@ def test_pictures_are_learned_along_their_flow():
     data = torch.randn(32, 1, 8, 8)
     for name in ("trigflow", "meanflow"):
         student = small(name, None, shape=(1, 8, 8), schedule=Flow(), data=data, net=net)
-        assert generate(student, 2, steps=2).isfinite().all()
+        assert generate(student, 2).isfinite().all()

@@ -88,8 +88,8 @@ def check_angle(grid) -> None:
 
 
 def test_angles_are_even():
-    check_angle(grids.angle)
-    fails("", check_angle, lambda *a, sigma_data, **more: grids.angle(*a, **more))
+    check_angle(grids.uniform_angle)
+    fails("", check_angle, lambda *a, sigma_data, **more: grids.uniform_angle(*a, **more))
     fails("", check_angle, lambda *a, sigma_data, **more: grids.uniform_t(*a, **more))
 
 
