@@ -3,18 +3,17 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scorefield.base.errors import BadInput, Elsewhere
 from scorefield.cli.bar import Bar
 from scorefield.cli.ending import STOPPED, patient
 from scorefield.cli.frame import note, say
-from scorefield.cli.session import shown
 from scorefield.cli.settings import of_flag
-from scorefield.report.stages import Stages
-from scorefield.run.settings import Config
-from scorefield.run.train import fit
-from scorefield.store import Folder
-from scorefield.train import Progress, processes
+
+if TYPE_CHECKING:
+    from scorefield.run.settings import Config
+    from scorefield.train import Progress
 
 
 def in_words_of_flags(call: Callable[[], int]) -> int:
@@ -27,11 +26,17 @@ def in_words_of_flags(call: Callable[[], int]) -> int:
         raise of_flag(error) from error
 
 
-def trained(config: Config, out: Path, resume: bool, bar: Bar, as_json: bool) -> int:
+def trained(config: "Config", out: Path, resume: bool, bar: Bar, as_json: bool) -> int:
     """Train in a folder, or go on there, and say what came of it; the exit code."""
+    from scorefield.cli.session import shown
+    from scorefield.report.stages import Stages
+    from scorefield.run.train import fit
+    from scorefield.store import Folder
+    from scorefield.train import processes
+
     stages, steps = Stages(config, out), 0
 
-    def watch(step: Progress) -> None:
+    def watch(step: "Progress") -> None:
         nonlocal steps
         steps += 1
         shown(bar, step)

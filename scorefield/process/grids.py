@@ -204,7 +204,7 @@ def vp_closing(
 
     >>> from scorefield.process import Flow
     >>> [round(float(r), 3) for r in vp_closing(Flow(), 5).ratio]
-    [inf, 1.663, 0.686, 0.276, 0.072, 0.0]
+    [inf, 1.605, 0.697, 0.282, 0.072, 0.0]
     """
     if not 0 < sigma_data < math.inf:
         raise BadInput(f"sigma_data is {sigma_data:g}.", "Use a deviation > 0.")

@@ -80,7 +80,7 @@ def plan_of(
     Raises BadInput for unknown names, a denoiser without a schedule or shape, and what a student
     was not made for.
     """
-    schedule, manner = schedule_of(denoiser), denoiser.manner
+    schedule, manner = schedule_of(denoiser), getattr(denoiser, "manner", None)
     usual = plan(manner.plan) if manner else DEFAULT
     own, on = grid if isinstance(grid, FittedGrid) else usual, grid or usual.grid or DEFAULT.grid
     unit = unit_of(on, getattr(denoiser, "sigma_data", 1.0))
