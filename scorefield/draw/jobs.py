@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 
 from scorefield.base import Cond, Denoise, Level, Seeded
 from scorefield.draw.plan import Asked, Plan
@@ -135,7 +136,8 @@ class _Replay:
         self.denoise, self.answers, self.rows, self.whole = denoise, iter(answers), rows, whole
 
     def __call__(self, x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
-        if x.requires_grad or len(x) != self.rows:
+        differentiated = x.requires_grad or unpack_dual(x).tangent is not None
+        if differentiated or len(x) != self.rows:
             return self.denoise(x, level, cond)
         for answer in self.answers:
             return answer
