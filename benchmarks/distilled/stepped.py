@@ -69,7 +69,7 @@ def walk(method: str, made: Any, calls: int) -> Row:
     if method == "learned-sampler":
         with torch.no_grad():
             return judged(made.solver, ring.DATA.denoise, made.levels)
-    levels = grids.angle(ring.SCHEDULE, calls, sigma_data=made.sigma_data)
+    levels = grids.uniform_angle(ring.SCHEDULE, calls, sigma_data=made.sigma_data)
     return judged(Genie() if method == "genie" else DDPM(latent=LATENT), made, levels)
 
 

@@ -16,7 +16,7 @@ from scorefield.process import Schedule
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, open_grid
 from scorefield.run.settings import SampleConfig
-from scorefield.solve import Solver
+from scorefield.solve import Arc, Solver
 from scorefield.tune import FittedGrid
 from scorefield.use.asked import count
 
@@ -44,7 +44,7 @@ def settings_of(
     """`steps`, `solver`, `grid` and `guidance` for `plan_of`: those given, in words or values, else
     those of a fitted grid, else those that the run was configured with."""
     own = run.config.sample
-    on = open_grid(run, grid or own.grid)
+    on = open_grid(run, grid or grid_for(solver, own.grid))
     if isinstance(on, FittedGrid):
         own = dataclasses.replace(
             own,
@@ -58,6 +58,14 @@ def settings_of(
         "grid": on,
         "guidance": own.guidance if guidance is None else guidance,
     }
+
+
+def grid_for(solver: str | Solver | None, grid: str) -> str:
+    """The grid where none is said: that of the settings, but `vp-closing` is of arc alone. At few
+    steps it begins nearer to noise than suits a method of lower order: 5 steps of DDIM on mixtures
+    end at .45 on it and at .33 on `vp-root`."""
+    of_arc = solver is None or isinstance(build_solver(solver), Arc)
+    return grid if of_arc or grid != DEFAULT.grid else "vp-root"
 
 
 def plan_of(
@@ -82,7 +90,8 @@ def plan_of(
     """
     schedule, manner = schedule_of(denoiser), getattr(denoiser, "manner", None)
     usual = plan(manner.plan) if manner else DEFAULT
-    own, on = grid if isinstance(grid, FittedGrid) else usual, grid or usual.grid or DEFAULT.grid
+    own = grid if isinstance(grid, FittedGrid) else usual
+    on = grid or grid_for(solver, usual.grid or DEFAULT.grid)
     unit = unit_of(on, getattr(denoiser, "sigma_data", 1.0))
     method = build_solver(solver or own.solver, unit)
     steps = own.steps or DEFAULT.steps if steps is None else steps
