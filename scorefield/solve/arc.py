@@ -67,7 +67,7 @@ class Arc(Plain):
     what P gave. A common corrector moves u and keeps v_P, as if v did not change with u (J = 0).
     But in noise D hardly changes and v follows u. With
 
-        J = (1 - c) cos(theta) sin(theta) / (c cos(theta)^2 + sin(theta)^2),   c = 3/1000,
+        J = (1 - c) cos(theta) sin(theta) / (c cos(theta)^2 + sin(theta)^2),   c = .005,
 
     dv/du of N(0, c) data, few steps are stable and exact, and no call is added. Short steps, where
     |w J| < 1/20, need no J: there v = v_P.
