@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scorefield.base import Cond, Denoise, Level, Noise, like, ratios
+from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like, ratios
 from scorefield.solve.loop import Info, Plain, State
 from scorefield.solve.transfer import affine, deep, positive, transfer
 
@@ -28,7 +28,14 @@ def flow_slope(
         return denoise(x, Level(level.alpha, sigma), cond)
 
     motion = x - like(level.alpha, x) * denoised
-    _, change, *_ = torch.func.jvp(along, (x, level.sigma), (motion, level.sigma))
+    try:
+        _, change, *_ = torch.func.jvp(along, (x, level.sigma), (motion, level.sigma))
+    except RuntimeError as error:
+        raise BadInput(
+            "genie differentiates the denoiser in forward mode, which goes through no gradient, as "
+            "that of a classifier's guide or of a restoration.",
+            "Use another solver, such as arc.",
+        ) from error
     return denoised, change
 
 

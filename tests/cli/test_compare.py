@@ -67,7 +67,7 @@ def test_files_and_their_content(cli, judged):
         Image.open(folder / name).verify()
     assert {
         "run", "images_seen", "seeds", "labels", "judge", "versions", "n", "guidance",
-        "calls_per_eval", "feature_space", "frechet_n", "real", "reference", "cells",
+        "calls_per_eval", "precision", "feature_space", "frechet_n", "real", "reference", "cells",
         "digest", "verb", "how", "items",
     } == said.keys()  # fmt: skip
     assert (said["n"], said["guidance"], said["calls_per_eval"]) == (12, 2.0, 2)
@@ -76,9 +76,9 @@ def test_files_and_their_content(cli, judged):
     assert said["feature_space"].startswith("digits-judge v1")
     cells = said["cells"]
     assert [(c["name"], c["grid"], c["steps"]) for c in cells] == [
-        ("ddim", "vp-root", 2), ("ddim", "vp-root", 4),
+        ("ddim", "vp-closing", 2), ("ddim", "vp-closing", 4),
         ("heun@karras", "karras", 2), ("heun@karras", "karras", 4),
-        ("ddpm", "vp-root", 2), ("ddpm", "vp-root", 4),
+        ("ddpm", "vp-closing", 2), ("ddpm", "vp-closing", 4),
     ]  # fmt: skip
     # guided: two calls of the network for each of the denoiser; heun's second call a step falls
     # away on clean data
@@ -377,7 +377,7 @@ def test_samples_are_those_that_generate_makes(known):
 
 def test_a_grid_that_begins_elsewhere_is_refused(known, monkeypatch):
     late = known.schedule(torch.tensor([0.5, 0.0], dtype=torch.float64))
-    monkeypatch.setattr(comparison, "build_grid", lambda *args: (late, DDIM()))
+    monkeypatch.setattr(comparison, "build_grid", lambda *args, **more: (late, DDIM()))
     with pytest.raises(BadInput, match="the grid late begins at sigma/alpha"):
         methods_of(["ddim@late"], [1], "uniform-t", known.schedule)
 

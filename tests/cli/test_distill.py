@@ -24,6 +24,12 @@ from tests.cli.conftest import refused_by
 SHORT = ["--images", "64", "--checkpoint-every", "32"]
 
 
+@pytest.fixture(scope="module")
+def trained(trained, tmp_path_factory):
+    """A copy, since what is measured leaves a judge beside the run."""
+    return shutil.copytree(trained, tmp_path_factory.mktemp("teacher") / "digits")
+
+
 def distilled(trained: Path, method: str, *words: str) -> Path:
     out = trained.parent / method.partition(":")[0]
     where = ["--method", method, "--out", str(out), *SHORT, *words]

@@ -168,7 +168,7 @@ def test_every_guide_under_some_solvers(name, solver):
     check_each_its_own(solver, GUIDES[name][0])
 
 
-@pytest.mark.parametrize("solver", catalogue.solvers)
+@pytest.mark.parametrize("solver", [name for name in catalogue.solvers if name != "genie"])
 def test_carried_options_suit_every_solver(solver):
     """Adaptive ones too, which go on with the samples that are still on their way."""
 

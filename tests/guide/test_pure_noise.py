@@ -150,7 +150,7 @@ def off_by(guide, solver, schedule) -> float:
 
 
 @pytest.mark.parametrize("schedule", [Flow(), Cosine()], ids=["flow", "cosine"])
-@pytest.mark.parametrize("solver", catalogue.solvers)
+@pytest.mark.parametrize("solver", [name for name in catalogue.solvers if name != "genie"])
 def test_every_solver_starts_as_with_the_conditional_denoiser(solver, schedule):
     assert off_by(classifier(log_prob), solver, schedule) < 1e-6
 
