@@ -1,7 +1,7 @@
 """The wait: sampling, training, start-up, likelihood and restoration beside the build before.
 
-    git clone . /tmp/before && git -C /tmp/before checkout REVISION
-    make bench-wait ARGS="startup step --before /tmp/before --peer .../python"
+    git clone . BEFORE && git -C BEFORE checkout REVISION
+    make bench-wait ARGS="startup step --before BEFORE --peer .../python"
 
 Each section is a module here with `rows(options)`; what it measured stays in docs/benchmarks/wait,
 and the page beside it is made of all that is there. Processes take turns under every build, one

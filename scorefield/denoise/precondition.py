@@ -38,6 +38,11 @@ same to the bit whatever the others are, and however many buckets there are (mea
 network here). Batches of samples of at most SMALL numbers, and long ones of any, are filled up."""
 
 
+def noise_number(level: Level, x: Tensor) -> Tensor:
+    """How a network is told a level: log(sigma/alpha) `(B,)`, clamped to +-NOISE_RANGE."""
+    return level.ratio.log().clamp(-NOISE_RANGE, NOISE_RANGE).to(x).expand(len(x))
+
+
 class Parameterisation(Protocol):
     """A parameterisation: `(c_skip, c_out)` at a level, float64 leaves like the level's."""
 
@@ -173,7 +178,7 @@ class Denoiser(nn.Module):
         """D, and the second half of the channels of a network that has twice those of x."""
         c_skip, c_out = views[self.view](level, self.sigma_data)
         c_in = 1 / (level.alpha**2 * self.sigma_data**2 + level.sigma**2).sqrt()
-        noise = level.ratio.log().clamp(-NOISE_RANGE, NOISE_RANGE).to(x).expand(len(x))
+        noise = noise_number(level, x)
         given, rest = like(c_in, x) * x, None
         call = self.net if torch.is_grad_enabled() else self._in_buckets
         half = self.precision == "bf16"  # else as around this: training has a context of its own

@@ -1,6 +1,7 @@
 """Consistency models: one call from any level to the flow's end."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -59,11 +60,8 @@ class Consistency(Student):
         scale: Tensor,
     ) -> Tensor:  # fmt: skip
         """x' of x."""
-
-        def teach(x, level, cond=None):
-            return self.teach(x, level, cond, scale)
-
         here, there, heun = self.level(angle), self.level(lower), Heun()
+        teach = partial(self.teach, scale=scale)
         return heun.step(teach, heun.init(x), here, there, Zero(), cond)[0].x
 
 

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from scorefield.base import Level, like
+from scorefield.denoise.precondition import noise_number
 from scorefield.distill.student import SMALLEST, Student, StudentDraws, lognormal
 from scorefield.distill.trigflow import along
 from scorefield.objective import Batch, Loss
 from scorefield.solve import jumped
-from scorefield.solve.jump import level_number
-from scorefield.solve.transfer import transfer
+from scorefield.solve.transfer import aimed
 
 
 def straight(t: Tensor) -> Level:
@@ -39,7 +39,7 @@ class MeanFlow(Student):
 
     def u(self, x: Tensor, t: Tensor, r: Tensor, heard: dict[str, Tensor]) -> Tensor:
         """The mean velocity from t down to r."""
-        there = level_number(straight(r), x)
+        there = noise_number(straight(r), x)
         return (x - self.module(x, straight(t), {**heard, "there": there})) / like(t, x)
 
     def loss(self, batch: Batch, chance: StudentDraws) -> Loss:
@@ -103,7 +103,7 @@ class Shortcut(Student):
         if long.any():
             some = {name: leaf[long] for name, leaf in heard.items()}
             goal = goal.index_put((long,), self.halved(x[long], angle[long], lower[long], some))
-        told = {**heard, "there": level_number(self.level(lower), x)}
+        told = {**heard, "there": noise_number(self.level(lower), x)}
         error = (self.module(x, here, told) - goal) / like(here.sigma, x)
         return Loss(error.square().flatten(1).mean(1), here.logsnr, {})
 
@@ -113,5 +113,4 @@ class Shortcut(Student):
         here, middle, end = (self.level(a) for a in (angle, (angle + lower) / 2, lower))
         far, _ = jumped(self.target, x, here, middle, heard)  # type: ignore[arg-type] set above
         far, _ = jumped(self.target, far, middle, end, heard)  # type: ignore[arg-type]
-        keep, gain = transfer(here, end)
-        return (far - like(keep, x) * x) / like(gain, x)
+        return aimed(x, far, here, end)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from scorefield.base import BadInput, Cond, Level, like
+from scorefield.denoise.precondition import noise_number
 from scorefield.distill.student import Student
 from scorefield.nets.latents import Critic, with_latent
 from scorefield.objective import Batch, Loss, Turn
@@ -105,7 +106,7 @@ class DenoisingGAN(Student):
             x / like(torch.hypot(level.alpha * self.spread, level.sigma), x)
             for x, level in ((x_s, there), (x_t, here))
         )
-        return self.critic(x_s, x_t, here.ratio.log().clamp(-10, 10).to(x_t), cond)
+        return self.critic(x_s, x_t, noise_number(here, x_t), cond)
 
     def loss(self, batch: Batch, chance: Game) -> Loss:
         cond = kept(batch.cond, chance.drop)

@@ -1,6 +1,7 @@
 """Knowledge distillation: learn where a teacher's flow takes noise, its end or its whole way."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -72,10 +73,7 @@ class Knowledge(Student):
         label = torch.randint(max(classes, 1), (n,), generator=rng).to(device)
         scale = 1 + (self.guidance - 1) * torch.rand(n, dtype=torch.float64, generator=rng)
         scale, cond = scale.to(device), {"label": label} if classes else None
-
-        def teach(x, level, cond=None):
-            return self.teach(x, level, cond, scale)
-
+        teach = partial(self.teach, scale=scale)
         steps = trajectory(Arc(), teach, x, self.levels, Zero(), cond)
         ends = [state[0] for k, (state, _) in enumerate(steps, 1) if k in self.moments]
         return Ways(x, torch.stack(ends, 1), label, scale)

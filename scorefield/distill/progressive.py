@@ -1,16 +1,17 @@
 """Progressive distillation: Salimans and Ho 2022."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Zero, like
 from scorefield.denoise import Denoiser
-from scorefield.distill.student import Student, StudentDraws
+from scorefield.distill.student import Student, StudentDraws, of
 from scorefield.objective import Batch, Loss
 from scorefield.solve import DDIM
-from scorefield.solve.transfer import transfer
+from scorefield.solve.transfer import aimed
 
 
 @dataclass(eq=False)
@@ -57,10 +58,9 @@ class Progressive(Student):
         return {**super().memory(), "stage": torch.tensor(self.stage), **past}
 
     def recall(self, tensors: dict[str, Tensor]) -> None:
-        past = {k.removeprefix("past."): v for k, v in tensors.items() if k.startswith("past.")}
-        self.past.load_state_dict(past)
+        self.past.load_state_dict(of("past", tensors))
         self.stage = int(tensors["stage"])
-        super().recall({k: v for k, v in tensors.items() if k == "done" or k[:7] == "target."})
+        super().recall(tensors)
 
     def loss(self, batch: Batch, chance: StudentDraws) -> Loss:
         cond, scale = self.asked(batch, chance)
@@ -78,15 +78,14 @@ class Progressive(Student):
     ) -> Tensor:
         """D* of two steps of half the length."""
 
-        def teach(x: Tensor, level, cond: Cond | None = None) -> Tensor:
-            if self.stage:
-                return self.past(x, level, self.told(cond, scale))
-            return self.teach(x, level, cond, scale)
-
+        denoise, heard = (
+            (self.past, self.told(cond, scale))
+            if self.stage
+            else (partial(self.teach, scale=scale), cond)
+        )
         angles = (angle, angle - length / 2, (angle - length).clamp(min=0))
         here, middle, end = map(self.level, angles)
         state = DDIM().init(x)
         for a, b in ((here, middle), (middle, end)):
-            state, _ = DDIM().step(teach, state, a, b, Zero(), cond)
-        keep, gain = transfer(here, end)
-        return (state.x - like(keep, x) * x) / like(gain, x)
+            state, _ = DDIM().step(denoise, state, a, b, Zero(), heard)
+        return aimed(x, state.x, here, end)

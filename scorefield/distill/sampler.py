@@ -65,8 +65,8 @@ class LinearMultistep(Plain):
 
 class Steps(nn.Module):
     """What is learned of a sampler of `calls` steps: the shares of the angle atan(sigma/alpha) that
-    its steps have, in logarithm, and its coefficients. It begins as DPM-Solver++ 2M on the default
-    grid."""
+    its steps have, in logarithm, and its coefficients. It begins as DPM-Solver++ 2M on
+    `vp_root`."""
 
     def __init__(
         self, schedule: Schedule, calls: int, shape: tuple[int, ...], classes: tuple[str, ...] = ()

@@ -20,11 +20,11 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, like
 from scorefield.denoise import Denoiser, Manner
+from scorefield.denoise.precondition import NOISE_RANGE
 from scorefield.guide import cfg
 from scorefield.nets.maps import MapEmbedding, as_map
 from scorefield.objective import Batch, Task
 from scorefield.objective.loss import kept
-from scorefield.solve.jump import FARTHEST
 
 SMALLEST = 1e-3
 """The angle from which the flow is not followed: nearer to data x is x0."""
@@ -90,7 +90,7 @@ class Student(Task[Denoiser]):
                 part.limit.fill_(self.limit)
         with torch.no_grad():
             first = self.module.schedule(torch.ones((), dtype=torch.float64))
-        self.top = math.atan(min(float(first.ratio), math.exp(FARTHEST)) / self.spread)
+        self.top = math.atan(min(float(first.ratio), math.exp(NOISE_RANGE)) / self.spread)
         plan = self.plan_of(self.spread, **vars(self))
         self.module.manner = Manner(plan, self.guidance, self.learned)
 
@@ -129,8 +129,7 @@ class Student(Task[Denoiser]):
     def recall(self, tensors: dict[str, Tensor]) -> None:
         self.done = float(tensors["done"])
         if self.target is not None:
-            own = {k.removeprefix("target."): v for k, v in tensors.items() if k != "done"}
-            self.target.load_state_dict(own)
+            self.target.load_state_dict(of("target", tensors))
 
     @property
     def spread(self) -> float:
@@ -185,6 +184,11 @@ class Student(Task[Denoiser]):
     def velocity(self, x: Tensor, denoised: Tensor, angle: Tensor) -> Tensor:
         """dx/da (eq. 2)."""
         return (like(angle.cos(), x) * x - denoised) / like(angle.sin(), x)
+
+
+def of(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state of a module that `memory` kept under `name.`"""
+    return {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
 
 
 def lognormal(u: Tensor, top: float, mean: float = -0.4, deviation: float = 1.6) -> Tensor:

@@ -5,16 +5,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
+from scorefield.denoise.precondition import noise_number
 from scorefield.solve.loop import Info, Plain, State
 from scorefield.solve.transfer import affine, transfer
-
-FARTHEST = 10.0
-"""A network is told of levels up to this log(sigma/alpha) and down to its negative."""
-
-
-def level_number(level: Level, x: Tensor) -> Tensor:
-    """How the network of a map is told a level: log(sigma/alpha) `(B,)`, to +-FARTHEST."""
-    return level.ratio.log().clamp(-FARTHEST, FARTHEST).expand(len(x)).to(x)
 
 
 def jumped(
@@ -28,7 +21,7 @@ def jumped(
     D that eq. 1 needs to end on the flow at once. It is E[x0 | x] for there = here and the end of
     the flow for clean data; a way of no length leaves x where it is.
     """
-    denoised = denoise(x, here, {**(cond or {}), "there": level_number(there, x)})
+    denoised = denoise(x, here, {**(cond or {}), "there": noise_number(there, x)})
     keep, gain = transfer(here, there)
     return affine(x, keep, denoised, gain), denoised
 

@@ -32,6 +32,12 @@ def posterior(here: Level, there: Level) -> tuple[Tensor, Tensor, Tensor]:
     return q * rho, there.alpha * (1 - q**2), there.sigma * (1 - q**2).clamp(min=0).sqrt()
 
 
+def aimed(x: Tensor, end: Tensor, here: Level, there: Level) -> Tensor:
+    """The D by which eq. 1 leads from x here to `end` there."""
+    keep, gain = transfer(here, there)
+    return (end - like(keep, x) * x) / like(gain, x)
+
+
 def affine(x: Tensor, keep: Tensor, denoised: Tensor, gain: Tensor) -> Tensor:
     """`keep x + gain D` in two passes over memory."""
     return torch.addcmul(like(keep, x) * x, like(gain, x), denoised)

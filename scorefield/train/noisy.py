@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from scorefield.base import BadInput, Cond, Level, Seeded, like
 from scorefield.data import Data, Split
 from scorefield.denoise import Denoiser
-from scorefield.denoise.precondition import NOISE_RANGE
+from scorefield.denoise.precondition import noise_number
 from scorefield.nets.classifier import Classifier
 from scorefield.objective import Batch, Chance, Loss, Stratified, Task
 from scorefield.objective.loss import noisy as noised
@@ -62,7 +62,7 @@ class NoisyClassifier(nn.Module):
         """Log probabilities of all classes `(B, classes)`."""
         signal = level.alpha * self.sigma_data
         unit = 1 / torch.hypot(signal, level.sigma)
-        noise = level.ratio.log().clamp(-NOISE_RANGE, NOISE_RANGE).to(x).expand(len(x))
+        noise = noise_number(level, x)
         x = like(unit, x) * x
         g = signal * unit
         linear = F.linear(x.flatten(1), self.means.to(x))
