@@ -6,7 +6,7 @@ from scorefield.cli import flags
 from scorefield.cli.frame import Bar, Found, verb
 
 if TYPE_CHECKING:
-    from scorefield.tune import Progress
+    from scorefield.tune import Fitting
 
 
 class Options(flags.OnRun):
@@ -37,7 +37,7 @@ class Options(flags.OnRun):
 def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.tune import tune
 
-    def watch(progress: "Progress") -> None:
+    def watch(progress: "Fitting") -> None:
         if progress.error < float("inf"):
             bar.words = f"error {progress.error:.3g}"
         bar(progress.done, progress.total, "call")

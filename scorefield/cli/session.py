@@ -43,11 +43,11 @@ def fit_with_bar(
             over.clear()
             say(line)
 
-        return train.fit(config, out, watch=see, say=tell, **more)
+        return train.fit_run(config, out, watch=see, say=tell, **more)
 
 
 generate_with_bar.__doc__ = f"{_generate.generate.__doc__}\n    With `progress` a bar is shown."
-fit_with_bar.__doc__ = f"{train.fit.__doc__}\n    With `progress` a bar is shown."
+fit_with_bar.__doc__ = f"{train.fit_run.__doc__}\n    With `progress` a bar is shown."
 
 
 def shown(over: Bar, step: Progress) -> None:

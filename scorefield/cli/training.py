@@ -30,7 +30,7 @@ def trained(config: "Config", out: Path, resume: bool, bar: Bar, as_json: bool) 
     """Train in a folder, or go on there, and say what came of it; the exit code."""
     from scorefield.cli.session import shown
     from scorefield.report.stages import Stages
-    from scorefield.run.train import fit
+    from scorefield.run.train import fit_run
     from scorefield.store import Folder
     from scorefield.train import processes
 
@@ -45,7 +45,7 @@ def trained(config: "Config", out: Path, resume: bool, bar: Bar, as_json: bool) 
 
     began = time.monotonic()
     with patient() as stop:
-        fit(config, out, resume=resume, watch=watch, stop=stop, say=note)
+        fit_run(config, out, resume=resume, watch=watch, stop=stop, say=note)
     seconds, seen = time.monotonic() - began, Folder(out).images_seen()
     stopped = stop() and seen < config.training.images
     if stopped:

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 from scorefield.base.source import lazy
 
 if TYPE_CHECKING:
-    from scorefield.data.named import datasets, load
+    from scorefield.data.named import datasets
+    from scorefield.data.named import load_data as load
     from scorefield.data.sets import Conditions, Data, Scaling, Split
 
 __all__ = ["Conditions", "Data", "Scaling", "Split", "datasets", "load"]

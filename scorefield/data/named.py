@@ -27,7 +27,7 @@ datasets = Entries(
 )
 
 
-def load(
+def load_data(
     name_or_path: str,
     *,
     path: str | None = None,
@@ -42,7 +42,7 @@ def load(
     is an error. `seed` draws the toys; every other set, and its held-out split, is the same for
     any seed.
 
-    >>> data = load("digits")
+    >>> data = load_data("digits")
     >>> data.shape, len(data.train), len(data.test)
     ((1, 8, 8), 1415, 382)
     """

@@ -39,11 +39,11 @@ METHODS: Mapping[str, type[Student]] = {
 }
 DRAWN = 2**18
 """Examples drawn from an exact teacher, where a method needs data and none are given."""
-Method = str | Callable[..., Student]
+_Method = str | Callable[..., Student]
 
 
 def distil(
-    method: Method,
+    method: _Method,
     teacher: Any = None,
     *,
     shape: tuple[int, ...] | None = None,
@@ -87,7 +87,7 @@ def distil(
     )  # fmt: skip
 
 
-def task_of(method: Method) -> Callable[..., Student]:
+def task_of(method: _Method) -> Callable[..., Student]:
     """The class of a method by name, or what is one already."""
     if not isinstance(method, str):
         return method
@@ -96,7 +96,7 @@ def task_of(method: Method) -> Callable[..., Student]:
     return METHODS[method]
 
 
-def network_of(method: Method) -> Callable[[Any], Any]:
+def network_of(method: _Method) -> Callable[[Any], Any]:
     """How a method's network is made of one of ours."""
     factory = task_of(method)
     return getattr(getattr(factory, "func", factory), "network", as_map)

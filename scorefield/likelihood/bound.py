@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 from scorefield.base import CLEAN, BadInput, Denoise, Level, like
 from scorefield.denoise import convert
 from scorefield.likelihood.decoder import Decoder, gaussian
-from scorefield.likelihood.estimate import Bound, Drawn, Draws, kl_to_noise
+from scorefield.likelihood.estimate import Bound, Copies, Draws, kl_to_noise
 from scorefield.likelihood.flow import FlowSchedule
 from scorefield.likelihood.trace import Probe, draw_probes, exact_trace, probed_trace
 
@@ -29,7 +29,7 @@ def vlb(
     decoder: Decoder = gaussian,
     cells: int = 64,
     edges: Tensor | None = None,
-    **chance: Unpack[Drawn],
+    **chance: Unpack[Copies],
 ) -> Bound:
     """The bound of infinitely many steps (Kingma et al. 2021, "Variational diffusion models",
     eqs. 11 and 15; here eq. 12).
@@ -84,7 +84,7 @@ def sde_bound(
     *,
     probe: Probe = "rademacher",
     cells: int = 64,
-    **chance: Unpack[Drawn],
+    **chance: Unpack[Copies],
 ) -> Bound:
     """The bound of stochastic control (Berner, Richter and Ullrich 2022, "An optimal control
     perspective on diffusion-based generative modeling"; Huang, Lim and Courville 2021; eq. 13).

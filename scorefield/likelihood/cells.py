@@ -106,7 +106,7 @@ class Beyond:
         return beyond
 
 
-def chain(schedule: FlowSchedule, floor: float) -> Level:
+def chain_levels(schedule: FlowSchedule, floor: float) -> Level:
     """Levels of the discrete bound: the steps of a chain that has them, else 1000 equal steps of
     logsnr; down to t = floor."""
     steps: int | None = getattr(schedule, "steps", None)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scorefield.base import CLEAN, BadInput, Cond, Denoise, Level, like, quotient
 from scorefield.likelihood.decoder import Decoder, gaussian
-from scorefield.likelihood.estimate import Bound, Drawn, Draws, kl_to_noise
+from scorefield.likelihood.estimate import Bound, Copies, Draws, kl_to_noise
 from scorefield.solve.loop import check_levels
 from scorefield.solve.transfer import posterior
 
@@ -23,7 +23,7 @@ def elbo(
     variance: float | Literal["learned"] = 0.0,
     decoder: Decoder = gaussian,
     cells: int | None = None,
-    **chance: Unpack[Drawn],
+    **chance: Unpack[Copies],
 ) -> Bound:
     """`log p(x0) >= -L_T - sum_k L_{k-1} - L_0` of the reverse steps down `levels` (eq. 11).
 

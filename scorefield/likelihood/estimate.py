@@ -27,7 +27,7 @@ class Bound(NamedTuple):
     edges: Tensor
 
 
-class Drawn(TypedDict, total=False):
+class Copies(TypedDict, total=False):
     """Keywords of a bound: conditions `(B, ...)`, copies of each sample, and what draws them."""
 
     cond: Cond | None

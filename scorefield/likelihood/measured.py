@@ -19,7 +19,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Seeded, unknown
 from scorefield.likelihood.bound import even_edges, sde_bound, vlb
-from scorefield.likelihood.cells import Beyond, Later, begins, chain
+from scorefield.likelihood.cells import Beyond, Later, begins, chain_levels
 from scorefield.likelihood.decoder import Discretised, gaussian
 from scorefield.likelihood.dequantise import truncated_normal, uniform
 from scorefield.likelihood.elbo import elbo
@@ -201,6 +201,6 @@ class Measured:
             return vlb(
                 self.denoise, x, Later(self.schedule, floor), cells=CELLS, edges=self.edges, **given
             )
-        levels = chain(self.schedule, floor)
+        levels = chain_levels(self.schedule, floor)
         cells = min(CELLS, len(levels.sigma) - 1)
         return elbo(self.denoise, x, levels, variance=1.0, cells=cells, **given)

@@ -25,7 +25,7 @@ from scorefield.base import BadInput
 from scorefield.base.finding import Figure
 from scorefield.measure.blocks import blocks
 from scorefield.measure.checks import check_rows, check_same_shape
-from scorefield.measure.fractions import draw
+from scorefield.measure.fractions import pick
 from scorefield.measure.reference import Outcome, Reference, Seen, as_json
 
 
@@ -95,7 +95,7 @@ def precision_recall_figures(
     counts = counts.minimum(torch.bincount(real.label, minlength=len(counts)))
     k, rng = min(k, int(counts.sum()) - 1), torch.Generator().manual_seed(seed)
     some, train, test = (
-        seen.features[draw(seen.label, counts, rng).to(seen.features.device)]
+        seen.features[pick(seen.label, counts, rng).to(seen.features.device)]
         for seen in (samples, reference.like_train, real)
     )
     found, floor = (precision_recall(features, test, k) for features in (some, train))

@@ -41,7 +41,7 @@ def in_fractions(n: int, counts: Tensor) -> Tensor:
     return torch.bincount(label[places], minlength=len(counts))
 
 
-def draw(label: Tensor, counts: Tensor, rng: torch.Generator) -> Tensor:
+def pick(label: Tensor, counts: Tensor, rng: torch.Generator) -> Tensor:
     """Indices of `counts[c]` random examples of each class c, without replacement."""
     shuffled = torch.randperm(len(label), generator=rng)
     by_class = label[shuffled].argsort(stable=True)

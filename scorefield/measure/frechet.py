@@ -27,7 +27,7 @@ from torch import Tensor
 from scorefield.base import BadInput
 from scorefield.base.finding import Figure
 from scorefield.measure.checks import check_rows, check_same_shape
-from scorefield.measure.fractions import class_counts, draw, one_class
+from scorefield.measure.fractions import class_counts, one_class, pick
 from scorefield.measure.reference import Outcome, Reference, Seen, as_json
 
 
@@ -119,7 +119,7 @@ def frechet_drawn(
     if int(counts.sum()) == len(rows):
         return frechet(rows, reference), 0.0
     rng = torch.Generator().manual_seed(seed)
-    picks = [draw(label, counts, rng).to(rows.device) for _ in range(draws)]
+    picks = [pick(label, counts, rng).to(rows.device) for _ in range(draws)]
     values = torch.tensor([frechet(rows[i], reference) for i in picks], dtype=torch.float64)
     return values.mean().item(), values.std(correction=0).item()
 

@@ -8,7 +8,7 @@ OPEN = ("Run", "build_solver", "data_of", "load", "open_conditions", "open_grid"
 
 def __getattr__(name: str) -> Any:
     """What opens a run and what trains one, imported when it is first used."""
-    home = "open" if name in OPEN else "train" if name in ("fit", "recipe") else None
+    home = "open" if name in OPEN else "train" if name in ("fit_run", "recipe") else None
     if home is None:
         raise AttributeError(f"module 'scorefield.run' has no attribute '{name}'")
     return getattr(import_module(f"scorefield.run.{home}"), name)

@@ -25,13 +25,12 @@ from scorefield.run.settings import Config
 from scorefield.run.stored import check_folder, resumed_json, stored_settings, to_json
 from scorefield.run.student import method_of, student_task
 from scorefield.store import Folder
-from scorefield.train import Denoising, Examples, Progress, Task, Team, Training, finish
-from scorefield.train import fit as train
+from scorefield.train import Denoising, Examples, Progress, Task, Team, Training, finish, fit
 
 Watcher = Callable[[Progress], None]
 
 
-def fit(
+def fit_run(
     config: Config | str,
     out: str | Path | None = None,
     *,
@@ -67,7 +66,7 @@ def fit(
             say(line)
         task = team.together(lambda: _task(config, facts, seen))
         path = folder.path if folder else None
-        steps = train(task, data, config.training, path, resume, stop, say)
+        steps = fit(task, data, config.training, path, resume, stop, say)
         writes = folder if folder and team.is_main else None
         if writes and not seen:
             writes.keep_config(to_json(config, facts))

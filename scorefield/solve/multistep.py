@@ -66,12 +66,12 @@ def aged(lam: Tensor, batch: int) -> Tensor:
 Weights = tuple[tuple[Tensor | float, ...], ...]
 """Of each weighted sum that a step takes: numbers, `()` or `(rows,)`."""
 
-Plan = Callable[..., Weights]
-"""`plan(ages (rows, K), here, there, *options)`, a pure function."""
+Rule = Callable[..., Weights]
+"""`rule(ages (rows, K), here, there, *options)`, a pure function."""
 
 
 def planned(
-    plan: Plan, ages: Tensor, here: Level, there: Level, *options: Any
+    rule: Rule, ages: Tensor, here: Level, there: Level, *options: Any
 ) -> tuple[Weights, Tensor]:
     """The weights of a step and the `ages` `(B, K)` that it leaves behind.
 
@@ -82,19 +82,19 @@ def planned(
     numbers = len(ages) > 0 and not any(v.ndim or v.requires_grad for v in leaves)
     if not (numbers and bool((ages == ages[:1]).all())):
         lam, _ = timeline(ages, here, there)
-        return plan(ages, here, there, *options), aged(lam, len(ages))
+        return rule(ages, here, there, *options), aged(lam, len(ages))
     row = tuple(ages[0].tolist())
-    weights, lam = _known(plan, row, tuple(v.item() for v in leaves), options)
+    weights, lam = _known(rule, row, tuple(v.item() for v in leaves), options)
     return weights, aged(ages.new_tensor([lam]), len(ages))
 
 
 @lru_cache(maxsize=4096)
 def _known(
-    plan: Plan, row: tuple[float, ...], leaves: tuple[float, ...], options: tuple[Any, ...]
+    rule: Rule, row: tuple[float, ...], leaves: tuple[float, ...], options: tuple[Any, ...]
 ) -> tuple[Weights, tuple[float, ...]]:
     ages = torch.tensor([row], dtype=torch.float64)
     here, there = Level.of(*leaves[:2]), Level.of(*leaves[2:])
-    weights, (lam, _) = plan(ages, here, there, *options), timeline(ages, here, there)
+    weights, (lam, _) = rule(ages, here, there, *options), timeline(ages, here, there)
     return tuple(tuple(float(w) for w in sums) for sums in weights), tuple(lam[0].tolist())
 
 

@@ -26,6 +26,6 @@ errors that are reported are of the third.
 from scorefield.tune.fit import fit_grid
 from scorefield.tune.fitted import FittedGrid, Stretched
 from scorefield.tune.flow import flow_levels
-from scorefield.tune.runs import Progress
+from scorefield.tune.runs import Fitting
 
-__all__ = ["FittedGrid", "Progress", "Stretched", "fit_grid", "flow_levels"]
+__all__ = ["FittedGrid", "Fitting", "Stretched", "fit_grid", "flow_levels"]

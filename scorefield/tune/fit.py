@@ -12,7 +12,7 @@ from scorefield.base import CLEAN, BadInput, Cond, Denoise, Seeded, join
 from scorefield.process import Schedule
 from scorefield.solve import Solver
 from scorefield.tune.fitted import FittedGrid
-from scorefield.tune.runs import Counted, Ends, Problem, Progress, in_copies
+from scorefield.tune.runs import Counted, Ends, Fitting, Problem, in_copies
 
 DAMPINGS = (0.01, 0.1, 1.0, 10.0, 100.0)
 """Factors of the last damping, tried together: a run of five copies costs what one trial costs."""
@@ -47,7 +47,7 @@ class Fit:
     dtype: torch.dtype = torch.float64
     device: torch.device | str = "cpu"
     batch: int = 4096
-    watch: Callable[[Progress], None] = lambda progress: None
+    watch: Callable[[Fitting], None] = lambda progress: None
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ UNFITTED = {
 """By their names in the catalogue."""
 
 
-class Progress(NamedTuple):
+class Fitting(NamedTuple):
     """Samples that the denoiser has been asked for, out of at most `total`; the median validation
     distance at the best grid so far."""
 
@@ -123,14 +123,14 @@ class Ends:
 class Counted:
     """A denoiser that reports how many samples it has been asked for."""
 
-    def __init__(self, denoise: Denoise, watch: Callable[[Progress], None]) -> None:
+    def __init__(self, denoise: Denoise, watch: Callable[[Fitting], None]) -> None:
         self.denoise, self.watch = denoise, watch
         self.done, self.total, self.error = 0, 0, math.inf
 
     def __call__(self, x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
         denoised = self.denoise(x, level, cond)
         self.done += x.shape[0] * x.shape[1]
-        self.watch(Progress(min(self.done, self.total), self.total, self.error))
+        self.watch(Fitting(min(self.done, self.total), self.total, self.error))
         return denoised
 
 

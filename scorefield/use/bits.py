@@ -83,7 +83,7 @@ class Bits:
         return self.dims * math.log(2)
 
 
-def measure(
+def measure_bits(
     denoiser: Denoiser,
     x0: Tensor,
     how: How,

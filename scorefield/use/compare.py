@@ -52,7 +52,7 @@ CHECKED = 16
 HIDDEN = {"json": None}
 
 
-class Method(NamedTuple):
+class Contestant(NamedTuple):
     """A solver on a grid of some steps; `name` is as asked for, `solver` or `solver@grid`, or that
     of the folder of a student, which is then what is walked."""
 
@@ -122,7 +122,7 @@ def methods_of(
     schedule: Schedule,
     open_grid: Callable[[str], str | FittedGrid] = str,
     sigma_data: float = 1.0,
-) -> list[Method]:
+) -> list[Contestant]:
     """Every plan, `solver`, `solver@grid` or `solver@grid/steps`, at every count of steps if it
     names none. `open_grid` finds what a name of a grid stands for, such as one fitted to a run.
 
@@ -133,7 +133,7 @@ def methods_of(
         twice = next(count for count in steps if list(steps).count(count) > 1)
         raise BadInput(f"{twice} steps are listed twice.", "List each count once.")
     start = schedule(torch.tensor(1.0, dtype=torch.float64)).ratio
-    methods: list[Method] = []
+    methods: list[Contestant] = []
     for text in solvers:
         name, own, own_steps = plan(text)
         on, same = own or grid, canonical("solvers", name)
@@ -151,13 +151,13 @@ def methods_of(
                     f"model's process at {float(start):.3g}.",
                     "Compare grids that begin at t=1: from elsewhere a seed is another noise.",
                 )
-            methods.append(Method(text, on, count, method, levels))
+            methods.append(Contestant(text, on, count, method, levels))
     return methods
 
 
 def compare(
     denoiser: Denoiser,
-    methods: Sequence[Method],
+    methods: Sequence[Contestant],
     asked: Asked,
     *,
     guidance: float = 1.0,
@@ -179,13 +179,13 @@ def compare(
         raise BadInput(f"fine is {fine}.", "Use at least 2.")
     n, few = len(asked.seeds), min(len(asked.seeds), CHECKED)
     per_eval = 2 if asked.cond and guidance != 1 and not denoiser.manner else 1
-    every = Method("the flow itself", "", fine, FLOW, flow_levels(schedule, fine))
+    every = Contestant("the flow itself", "", fine, FLOW, flow_levels(schedule, fine))
     half = every._replace(steps=fine // 2, levels=flow_levels(schedule, fine // 2))
     planned = [m.steps * m.solver.evals * n * per_eval for m in (every, *methods)]
     planned.append(half.steps * few * per_eval)
     guide, behind = guided(guidance, bool(asked.cond)), 0
 
-    def walked(method: Method, count: int, own: float) -> Drawn:
+    def walked(method: Contestant, count: int, own: float) -> Drawn:
         nonlocal behind
         before, behind = behind, behind + own
         plan = Plan(method.solver, method.levels, guide)
@@ -207,7 +207,7 @@ def compare(
     def judged(x: Tensor) -> measure.Quality | None:
         return measure.quality(x, reference) if reference else None
 
-    def cell(method: Method, own: float) -> Cell:
+    def cell(method: Contestant, own: float) -> Cell:
         blank = Cell(method.name, method.grid, method.steps, method.solver.stochastic)
         try:
             x, calls, seconds = walked(method, n, own)
@@ -234,7 +234,7 @@ def compare(
     )
 
 
-def listed(request: Request, solvers: str | None) -> tuple[list[Method], dict[str, Any]]:
+def listed(request: Request, solvers: str | None) -> tuple[list[Contestant], dict[str, Any]]:
     """The methods that are asked for, and the settings that they share: by default the run's own
     solver beside a short list, at several counts of steps, or what the grid was fitted to."""
     run, settings = request.opened, replace(request, steps=None).settings
@@ -253,7 +253,7 @@ def listed(request: Request, solvers: str | None) -> tuple[list[Method], dict[st
     return methods, settings
 
 
-def students_of(run: Run, paths: Sequence[Path]) -> Iterator[Method]:
+def students_of(run: Run, paths: Sequence[Path]) -> Iterator[Contestant]:
     """Students of few steps beside their teacher: made for any count, in FEW_STEPS of them. In one
     step there is no fresh noise, and so a distance from the flow."""
     for path in paths:
@@ -270,7 +270,7 @@ def students_of(run: Run, paths: Sequence[Path]) -> Iterator[Method]:
             levels, solver = build_grid(own.grid, run.schedule, count, solver)
             solver = Jump() if count == 1 and isinstance(solver, Jump) else solver
             name = path.resolve().name
-            yield Method(name, own.grid, count, solver, levels, other.denoiser.to(device()))
+            yield Contestant(name, own.grid, count, solver, levels, other.denoiser.to(device()))
 
 
 def compare_run(

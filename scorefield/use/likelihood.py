@@ -22,7 +22,7 @@ from scorefield.measure.overlap import auroc, histogram
 from scorefield.run.open import Run, build_solver, data_of
 from scorefield.store import claim, to_csv
 from scorefield.use.asked import at_least, check_guided, count, given_examples, how_many, label_for
-from scorefield.use.bits import Bits, measure
+from scorefield.use.bits import Bits, measure_bits
 from scorefield.use.request import Request, versions
 
 NAMES = {
@@ -90,7 +90,7 @@ def likelihood(request: Request, words: Words, data: str, against: str | None) -
     check_guided(how.guidance, any(s.cond is not None for s in sets))
     if bare and not request.unconditional:
         warnings.warn(f"'{bare[0]}' has not the run's conditions: measured without", stacklevel=2)
-    of = partial(measure, request.mean, cell=cell, batch=request.batch, watch=request.watch)
+    of = partial(measure_bits, request.mean, cell=cell, batch=request.batch, watch=request.watch)
     found = {s.name: of(s.x0, how, cond=s.cond, seeds=s.index) for s in sets}
     one = next(s for s in sets if s.name == data)
     record, apart = _record(request, how, one, found[data], cell), None

@@ -15,7 +15,7 @@ from scorefield.base.rows import repeat_labels
 from scorefield.draw import guided
 from scorefield.run.open import build_solver, device
 from scorefield.store import claim, write_json
-from scorefield.tune import FittedGrid, Progress, fit_grid
+from scorefield.tune import FittedGrid, Fitting, fit_grid
 from scorefield.use.asked import at_least, check_guided, count
 from scorefield.use.request import Request
 
@@ -34,7 +34,7 @@ def tune(
     starts: int | None,
     rounds: int = 6,
     seed: int = 0,
-    watch: Callable[[Progress], None] = lambda progress: None,
+    watch: Callable[[Fitting], None] = lambda progress: None,
 ) -> Findings:
     """Fit a grid to the run, the solver, steps, guidance and classes that are asked for, on noises
     of which there are `starts`; kept in RUN/grids/NAME.json, by default SOLVER-STEPS."""

@@ -24,7 +24,7 @@ from scorefield.solve import DDIM, DPMSolverPP
 from scorefield.store import write_json, write_tensors
 from scorefield.tune import FittedGrid, flow, flow_levels
 from scorefield.use import compare as comparison
-from scorefield.use.compare import Comparison, Method, compare, methods_of
+from scorefield.use.compare import Comparison, Contestant, compare, methods_of
 from scorefield.use.evaluate import measures_of
 from tests.cli.conftest import refused_by
 
@@ -277,7 +277,7 @@ def closed_form(known: Known, n: int) -> Tensor:
     return known.flow(x, start, floor)
 
 
-def compared(known: Any, methods: list[Method], n: int = 32, **more: Any) -> Comparison:
+def compared(known: Any, methods: list[Contestant], n: int = 32, **more: Any) -> Comparison:
     options: Any = {"keep": n, "fine": 300} | more
     return compare(known, methods, Asked(torch.arange(n)), **options)
 
@@ -305,7 +305,7 @@ def test_a_flow_begun_too_late_is_not_the_closed_form(monkeypatch):
 
 def slope(known: Any, solver: Any) -> float:
     """Of the distance from the flow, between 40 and 80 steps from logsnr -12 on."""
-    methods = [Method("s", "deep", k, solver, flow_levels(known.schedule, k)) for k in (40, 80)]
+    methods = [Contestant("s", "deep", k, solver, flow_levels(known.schedule, k)) for k in (40, 80)]
     coarse, fine = (c.distance.mean for c in compared(known, methods).cells if c.distance)
     return math.log2(coarse / fine)
 
@@ -356,7 +356,7 @@ def test_a_method_that_fails_says_so_and_the_others_go_on(known):
 
     levels = flow_levels(known.schedule, 3)
     solvers = {"bad": Explodes(), "weak": GivesUp(), "good": DDIM()}
-    methods = [Method(name, "deep", 3, solver, levels) for name, solver in solvers.items()]
+    methods = [Contestant(name, "deep", 3, solver, levels) for name, solver in solvers.items()]
     bad, weak, good = compared(known, methods, 4, fine=2).cells
     assert bad.failure == "1 of 4 samples are not finite."
     assert (bad.calls, bad.distance, bad.samples) == (3, None, None)

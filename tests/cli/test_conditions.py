@@ -10,7 +10,7 @@ import torch
 from scorefield.base import quiet
 from scorefield.draw.shards import Shards
 from scorefield.run.open import open_conditions, open_run
-from scorefield.run.train import fit, recipe
+from scorefield.run.train import fit_run, recipe
 from scorefield.use.generate import generate
 from scorefield.use.plan import settings_of
 
@@ -178,7 +178,7 @@ def trained(folder: Path, net: str, images: int, **arrays: np.ndarray):
         net=f"{own[net]}width=32",
     )
     out = folder / "run"
-    fit(config, out, images=images, batch=64, lr=5e-3, warmup=2000, ema=0.97)
+    fit_run(config, out, images=images, batch=64, lr=5e-3, warmup=2000, ema=0.97)
     return open_run(out)
 
 

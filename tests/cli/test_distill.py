@@ -17,7 +17,7 @@ from scorefield.distill import METHODS, Consistency
 from scorefield.guide import cfg
 from scorefield.run.stored import read_settings
 from scorefield.run.student import student
-from scorefield.run.train import fit
+from scorefield.run.train import fit_run
 from scorefield.store import read_json, read_tensors
 from tests.cli.conftest import refused_by
 
@@ -103,9 +103,9 @@ def test_the_scale_of_a_student_is_told_for_each_sample(consistency):
 
 def test_a_student_that_is_stopped_ends_the_same(trained, consistency, tmp_path):
     config, count = read_settings(consistency / "config.json"), iter(range(9))
-    fit(config, tmp_path, stop=lambda: next(count) == 0)
+    fit_run(config, tmp_path, stop=lambda: next(count) == 0)
     assert read_json(tmp_path / "state.json")["images_seen"] == 32
-    fit(config, tmp_path, resume=True)
+    fit_run(config, tmp_path, resume=True)
     for name in ("model", "ema", "optimizer"):
         a, b = (read_tensors(run / f"{name}.safetensors") for run in (consistency, tmp_path))
         assert all(torch.equal(a[key], b[key]) for key in a)
@@ -180,7 +180,7 @@ def test_a_teacher_that_has_learned_more_by_now(run, trained, tmp_path):
     assert content["images_seen"] == 128
     main(["train", "digits", "--out", str(run), "--resume", "--images", "160"])
     with pytest.raises(BadInput, match="has images 160"):
-        fit(config, tmp_path / "student")
+        fit_run(config, tmp_path / "student")
     assert not (tmp_path / "student" / "config.json").exists()
 
 

@@ -16,7 +16,7 @@ from scorefield.likelihood.measured import How
 from scorefield.measure.overlap import auroc, histogram
 from scorefield.run.open import open_run
 from scorefield.store import read_json
-from scorefield.use.bits import measure
+from scorefield.use.bits import measure_bits
 
 pytestmark = pytest.mark.slow
 
@@ -79,7 +79,7 @@ def test_it_is_what_python_measures(said, run):
     index = torch.arange(20) * 382 // 20
     x0, cond = data.batch(data.test, index)
     how = How("bound", dequantise="truncated")
-    found = measure(opened.denoiser, x0, how, cell=0.125, cond=cond, seeds=index)
+    found = measure_bits(opened.denoiser, x0, how, cell=0.125, cond=cond, seeds=index)
     assert found.mean == pytest.approx(result["mean"], abs=1e-4)
     assert (result["chance"], result["conditional"]) == (None, True)
     assert result["how"] == "1 probe, truncated dequantisation, 1 draw of each"

@@ -24,7 +24,7 @@ from scorefield.likelihood.measured import How
 from scorefield.run.config import DataFacts, build_denoiser
 from scorefield.run.settings import Config
 from scorefield.run.stored import from_json, to_json
-from scorefield.use.bits import measure
+from scorefield.use.bits import measure_bits
 from tests.refusal import fails, refused
 
 Z = np.random.RandomState(0).randn(200, 2)
@@ -241,7 +241,7 @@ def test_a_density_on_a_constant_is_refused(half_constant):
     facts = DataFacts.of(half_constant)
     denoiser = build_denoiser(Config(), facts)
     with pytest.raises(BadInput, match="coordinate 2 of the data is 0.1 in every example"):
-        measure(denoiser, torch.zeros(1, 4), How())
+        measure_bits(denoiser, torch.zeros(1, 4), How())
 
 
 def test_data_of_one_value_are_refused_and_data_about_1e8_are_not(tmp_path):

@@ -9,7 +9,7 @@ from torch import Tensor
 from scorefield.base import BadInput
 from scorefield.data import Data, Scaling, Split, load
 from scorefield.measure import Judge, Reference, frechet_report, quality, real_quality
-from scorefield.measure.fractions import class_counts, draw, in_fractions
+from scorefield.measure.fractions import class_counts, in_fractions, pick
 from scorefield.use.evaluate import measures_of
 from tests.refusal import fails, refused
 
@@ -67,7 +67,7 @@ def test_measures_draw_what_was_asked_for():
     x0, cond = data.batch(data.train, torch.arange(len(data.train)))
     rng = torch.Generator().manual_seed(0)
     counts = torch.tensor([60, 0, 20, 0, 0, 0, 0, 0, 0, 10])
-    rows = draw(cond["label"], counts, rng)
+    rows = pick(cond["label"], counts, rng)
     labels = cond["label"][rows]
     fair, blind = (
         measures_of(x0[rows], Reference(data, judge, 90, asked)).record for asked in (labels, None)
@@ -95,7 +95,7 @@ def test_counts_of_each_class_in_a_draw():
     counts = in_fractions(100, torch.bincount(torch.arange(70) % 7, minlength=10))
     assert (int(counts.sum()), counts[7:].tolist()) == (100, [0, 0, 0])
     assert set(counts[:7].tolist()) == {14, 15}
-    drawn, other = (draw(label, counts, torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    drawn, other = (pick(label, counts, torch.Generator().manual_seed(seed)) for seed in (0, 1))
     check_counts(label, counts, drawn)
     assert not torch.equal(drawn, other)
     with pytest.raises(AssertionError):  # planted: a draw by chance

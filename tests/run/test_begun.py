@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from scorefield.run.stored import stored_settings
-from scorefield.run.train import fit
+from scorefield.run.train import fit_run
 from scorefield.store import Folder, read_tensors
 from scorefield.train import state
 from tests.refusal import fails
@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 def check_ends_alike(folder: Path) -> None:
     """To the bit where it was begun; other machines round otherwise."""
     shutil.copytree(HERE / "begun", folder)
-    fit(stored_settings(Folder(folder))[0], folder, resume=True)
+    fit_run(stored_settings(Folder(folder))[0], folder, resume=True)
     now, then = (read_tensors(path) for path in (folder / "ema.safetensors",
                                                  HERE / "ended.safetensors"))  # fmt: skip
     assert now.keys() == then.keys()

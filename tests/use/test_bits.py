@@ -11,11 +11,11 @@ from scorefield.base import Level, Seeded
 from scorefield.data import Data, Scaling, Split, load
 from scorefield.denoise import Denoiser, Gaussian
 from scorefield.likelihood import flow_log_prob, path, sde_bound, start_log_prob, truncated_normal
-from scorefield.likelihood.cells import Beyond, begins, cell_of, chain
+from scorefield.likelihood.cells import Beyond, begins, cell_of, chain_levels
 from scorefield.likelihood.measured import How, usual
 from scorefield.process import EDM, VP, Cosine, DiscreteVP, Learned
 from scorefield.solve import DDPM, Arc
-from scorefield.use.bits import measure
+from scorefield.use.bits import measure_bits
 from tests.refusal import refused
 
 pytestmark = pytest.mark.slow
@@ -54,7 +54,7 @@ def truth(x0: torch.Tensor, s: float = 0.5) -> torch.Tensor:
 
 def test_the_flow_of_a_gaussian_is_its_density():
     x0 = normal(20)
-    found = measure(model(), x0, How("flow", "exact", steps=64))
+    found = measure_bits(model(), x0, How("flow", "exact", steps=64))
     torch.testing.assert_close(found.each, truth(x0), atol=1e-3, rtol=0)
     assert found.chance == 0
     assert found.error == pytest.approx(float(truth(x0).std()) / 20**0.5, rel=1e-2)
@@ -63,7 +63,7 @@ def test_the_flow_of_a_gaussian_is_its_density():
 @pytest.mark.parametrize("method", ["elbo", "vlb", "bound"])
 def test_the_bounds_lie_above_in_bits_and_near(method):
     x0 = normal()
-    found = measure(model(), x0, How(method, draws=4))
+    found = measure_bits(model(), x0, How(method, draws=4))
     excess = found.mean - float(truth(x0).mean())
     assert found.chance
     assert -3 * found.chance < excess < 0.02 + 3 * found.chance
@@ -78,7 +78,7 @@ def test_the_bounds_lie_above_in_bits_and_near(method):
 def test_another_unit_of_the_data_costs_its_logarithm():
     x0 = normal(5)
     how = How("flow", "exact", steps=8)
-    plain, doubled = (measure(model(scale=s), x0, how) for s in (1.0, 2.0))
+    plain, doubled = (measure_bits(model(scale=s), x0, how) for s in (1.0, 2.0))
     assert doubled.mean - plain.mean == pytest.approx(1.0, abs=1e-5)
 
 
@@ -102,11 +102,11 @@ def test_data_with_levels_have_a_probability(how):
     """The density is smooth over a cell, so that every bound of eq. 1 is nearly sharp. A decoder
     of levels asks the model for noisy points, which it, made for all of the cell, has not."""
     x0, true = levels(0.125)
-    found = measure(model(), x0, how, cell=0.125)
+    found = measure_bits(model(), x0, how, cell=0.125)
     slack = 0.06 if how.dequantise else 0.25
     assert found.chance is not None
     assert -3 * found.chance - 0.01 < found.mean - true < slack + 3 * found.chance
-    wrong = measure(model(), x0, how, cell=0.25).mean - true  # the twin: half the cells
+    wrong = measure_bits(model(), x0, how, cell=0.25).mean - true  # the twin: half the cells
     assert abs(wrong) > 0.3
 
 
@@ -127,8 +127,8 @@ def test_what_is_left_of_a_process_is_a_process():
 def test_example_i_is_the_same_alone():
     x0 = normal(7)
     how = How("bound", 1, "truncated", 2)
-    whole = measure(model(), x0, how, cell=0.25, batch=4)
-    alone = measure(model(), x0[5:6], how, cell=0.25, seeds=[5])
+    whole = measure_bits(model(), x0, how, cell=0.25, batch=4)
+    alone = measure_bits(model(), x0[5:6], how, cell=0.25, seeds=[5])
     torch.testing.assert_close(whole.nats[5:6], alone.nats, atol=1e-3, rtol=0)
     assert (alone.error, len(alone)) == (None, 1)
 
@@ -136,7 +136,7 @@ def test_example_i_is_the_same_alone():
 def test_the_floor_is_data_with_the_last_levels_noise():
     x0, schedule = normal(10), EDM(0.2, 80.0)
     how = How("flow", "exact", steps=64, floor=True)
-    found = measure(model(schedule=schedule), x0, how)
+    found = measure_bits(model(schedule=schedule), x0, how)
     wider = (0.5**2 + 0.2**2) ** 0.5
     torch.testing.assert_close(found.each, truth(x0, wider), atol=2e-3, rtol=0)
     assert float((found.each - truth(x0)).abs().max()) > 0.05  # the twin: clean data
@@ -152,11 +152,11 @@ def test_the_floor_is_of_the_flow_from_clean_data(how):
 def test_rough_ends_are_said_once():
     x0 = normal(8, 0.01)
     with pytest.warns(UserWarning, match="bits a dimension rough") as said:
-        measure(model(0.01, VP()), x0, How("flow", "exact"), batch=2)
+        measure_bits(model(0.01, VP()), x0, How("flow", "exact"), batch=2)
     assert [str(w.message)[:45] for w in said] == ["between the schedule's last level and clean d"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        measure(model(0.5, VP()), normal(8), How("flow", "exact"), batch=2)
+        measure_bits(model(0.5, VP()), normal(8), How("flow", "exact"), batch=2)
 
 
 def test_the_flow_is_of_what_samplers_draw():
@@ -165,7 +165,7 @@ def test_the_flow_is_of_what_samplers_draw():
     levels = path(schedule, 16)
     given = {"levels": levels, "prior": start_log_prob}
     by_hand = flow_log_prob(model(), x0, schedule, **given).log_prob
-    found = measure(model(schedule=schedule), x0, How("flow", "exact"))
+    found = measure_bits(model(schedule=schedule), x0, How("flow", "exact"))
     torch.testing.assert_close(found.nats, by_hand, atol=1e-3, rtol=0)
     assert float((found.each - truth(x0)).abs().max()) > 0.01
 
@@ -181,7 +181,7 @@ def test_the_place_in_the_cell_is_not_the_probe():
 
 
 def test_one_draw_and_one_probe_leave_the_chance_unknown():
-    found = measure(model(), normal(6), How("flow", 1, steps=4))
+    found = measure_bits(model(), normal(6), How("flow", 1, steps=4))
     assert found.chance is None
     assert found.error
 
@@ -204,11 +204,11 @@ def test_cells_and_beginnings():
 
 def test_a_chain_is_its_own_steps_or_a_thousand():
     own = DiscreteVP()
-    assert len(chain(own, own.floor).sigma) == 1000
-    cut = chain(own, float(own.inverse(torch.tensor(4.0).double())))
+    assert len(chain_levels(own, own.floor).sigma) == 1000
+    cut = chain_levels(own, float(own.inverse(torch.tensor(4.0).double())))
     assert len(cut.sigma) < 1000
     assert float(cut.logsnr.max()) <= 4.0 + 1e-6
-    assert len(chain(EDM(), EDM().floor).sigma) == 1001
+    assert len(chain_levels(EDM(), EDM().floor).sigma) == 1001
 
 
 def test_settings_that_are_none_are_refused():
@@ -221,23 +221,23 @@ def test_settings_that_are_none_are_refused():
 
 def test_what_does_not_fit_is_refused():
     x0, vlb = torch.zeros(2, DIMS), How("vlb")
-    refused("have shape", measure, model(), torch.zeros(2, 4), vlb)
-    refused("2 examples and 1 seeds", measure, model(), x0, vlb, seeds=[1])
-    refused("no levels", lambda: measure(model(), x0, How("vlb", dequantise="uniform")))
-    refused("stochastic", lambda: measure(model(), x0, How("flow", solver=DDPM())))
+    refused("have shape", measure_bits, model(), torch.zeros(2, 4), vlb)
+    refused("2 examples and 1 seeds", measure_bits, model(), x0, vlb, seeds=[1])
+    refused("no levels", lambda: measure_bits(model(), x0, How("vlb", dequantise="uniform")))
+    refused("stochastic", lambda: measure_bits(model(), x0, How("flow", solver=DDPM())))
     broken = model()
     nn.init.constant_(next(broken.parameters()), math.nan)
-    refused("2 of 2 examples are not finite", measure, broken, x0, vlb)
+    refused("2 of 2 examples are not finite", measure_bits, broken, x0, vlb)
 
 
 def test_it_is_what_the_library_says():
     """One draw is a plain call, with the seeds of the data."""
     x0 = normal(3)
     m, noise = model(), Seeded(range(3))
-    found = measure(m, x0, How("bound", "exact"))
+    found = measure_bits(m, x0, How("bound", "exact"))
     by_hand = sde_bound(m, x0, m.schedule, "exact", draws=1, noise=noise)  # type: ignore[arg-type]
     torch.testing.assert_close(found.nats, by_hand.log_prob)
-    flow = measure(m, x0, How("flow", 2, steps=8))
+    flow = measure_bits(m, x0, How("flow", 2, steps=8))
     walk = {"solver": Arc(), "levels": path(m.schedule, 8), "noise": noise}  # type: ignore[arg-type]
     by_hand = flow_log_prob(m, x0, m.schedule, 2, **walk)  # type: ignore[arg-type]
     torch.testing.assert_close(flow.nats, by_hand.log_prob)
@@ -248,10 +248,10 @@ def test_a_vlb_of_many_draws_its_levels_where_they_pay():
     """By a pilot in the order of seeds: that of examples changes nothing."""
     x0, back = normal(64, 0.05), torch.arange(63, -1, -1)
     m = model(0.05)
-    found = measure(m, x0, How("vlb", draws=2))
-    turned = measure(m, x0[back], How("vlb", draws=2), seeds=back, batch=7)
+    found = measure_bits(m, x0, How("vlb", draws=2))
+    turned = measure_bits(m, x0[back], How("vlb", draws=2), seeds=back, batch=7)
     torch.testing.assert_close(turned.nats[back], found.nats)
-    few = [measure(m, x0[k : k + 31], How("vlb", draws=2)) for k in (0, 31)]
+    few = [measure_bits(m, x0[k : k + 31], How("vlb", draws=2)) for k in (0, 31)]
     widths = [torch.tensor(v.parts.edges).diff() for v in (found, few[0]) if v.parts]
     assert float(widths[1].std()) < 1e-6 < 0.05 < float(widths[0].std())
     spread = torch.cat([v.stderr for v in few]).square().mean()
