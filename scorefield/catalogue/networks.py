@@ -1,4 +1,5 @@
-"""Networks: (x, noise, cond) -> the output that a view reads."""
+"""Networks: (x, noise, cond) -> the output that a view reads; and autoencoders, with encode and
+decode."""
 
 from scorefield.base.entries import Entries
 
@@ -7,5 +8,7 @@ networks = Entries(
         "unet": "nets.unet:UNet",
         "dit": "nets.dit:DiT",
         "mlp": "nets.mlp:MLP",
+        "autoencoder": "nets.autoencoder:ConvAutoencoder",
+        "mlp-autoencoder": "nets.autoencoder:MLPAutoencoder",
     }
 )

@@ -82,7 +82,7 @@ q(x_k | x_{k-1}) to p compares laws of different variables and is half a nat a s
 """
 
 from scorefield.likelihood.bound import even_edges, sde_bound, vlb
-from scorefield.likelihood.decoder import Discretised, gaussian
+from scorefield.likelihood.decoder import Discretised, Logistic, gaussian
 from scorefield.likelihood.dequantise import Dequantised, bits_per_dim, truncated_normal, uniform
 from scorefield.likelihood.elbo import elbo
 from scorefield.likelihood.ends import start_log_prob
@@ -91,7 +91,7 @@ from scorefield.likelihood.flow import FlowLogProb, Rough, flow_log_prob, path
 from scorefield.likelihood.latent import direction, lerp, slerp
 
 __all__ = [
-    "Bound", "Dequantised", "Discretised", "FlowLogProb", "Rough", "bits_per_dim", "direction",
-    "elbo", "even_edges", "flow_log_prob", "gaussian", "lerp", "path", "sde_bound", "slerp",
-    "start_log_prob", "truncated_normal", "uniform", "vlb",
+    "Bound", "Dequantised", "Discretised", "FlowLogProb", "Logistic", "Rough", "bits_per_dim",
+    "direction", "elbo", "even_edges", "flow_log_prob", "gaussian", "lerp", "path", "sde_bound",
+    "slerp", "start_log_prob", "truncated_normal", "uniform", "vlb",
 ]  # fmt: skip

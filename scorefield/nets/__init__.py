@@ -9,8 +9,11 @@ F has the shape and dtype of x; a network built with out_channels has that many 
 instead (a learned variance needs twice those of x). No network computes statistics across the
 batch: sample i of F depends on sample i of the inputs only. Every network starts at F = 0, and
 `UNet(**net.config)` builds its like.
+
+An `Autoencoder` has a contract of its own: `encode(x) -> Posterior`, `decode(z)`.
 """
 
+from scorefield.nets.autoencoder import Autoencoder, ConvAutoencoder, MLPAutoencoder, Posterior
 from scorefield.nets.describe import Summary, describe
 from scorefield.nets.dit import DiT
 from scorefield.nets.embed import CondEmbedding, Embedding, noise_features
@@ -19,6 +22,6 @@ from scorefield.nets.tokens import Tokens
 from scorefield.nets.unet import UNet
 
 __all__ = [
-    "MLP", "CondEmbedding", "DiT", "Embedding", "Summary", "Tokens", "UNet", "describe",
-    "noise_features",
+    "MLP", "Autoencoder", "CondEmbedding", "ConvAutoencoder", "DiT", "Embedding", "MLPAutoencoder",
+    "Posterior", "Summary", "Tokens", "UNet", "describe", "noise_features",
 ]  # fmt: skip

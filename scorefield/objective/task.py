@@ -130,5 +130,7 @@ class Denoising(Task[Denoiser]):
 
 def rows_of_chance(chance: C, index: slice | Tensor) -> C:
     """The chance of some samples of the batch."""
+    if chance is None:
+        return chance
     leaves = (None if leaf is None else leaf[index] for leaf in cast(Any, chance))
     return type(chance)(*leaves)
