@@ -42,6 +42,16 @@ def check_sizes(**sizes: int | Sequence[int] | None) -> None:
             raise BadInput(f"{name} is {size}.", "Give sizes of at least 1.")
 
 
+def spatial_of(shape: Sequence[int], who: str) -> int:
+    """How many axes of places samples of `shape` have, or BadInput for a network of 1, 2 or 3."""
+    if not 2 <= len(shape) <= 4:
+        raise BadInput(
+            f"shape is {tuple(shape)}.",
+            f"{who} reads series (C, L), pictures (C, H, W) and volumes (C, D, H, W): give one.",
+        )
+    return len(shape) - 1
+
+
 def check_dropout(dropout: float) -> None:
     if not 0 <= dropout < 1:
         raise BadInput(f"dropout is {dropout}.", "Give the share of values dropped, in [0, 1).")
