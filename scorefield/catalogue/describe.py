@@ -11,7 +11,7 @@ from scorefield.catalogue.spec import KINDS, Option, Spec, build, canonical, opt
 PAPER = r'(?:[A-Z][\w-]+(?:,| and| et al\.)? )+(?:19|20)\d\d(?:,? \(?"[^"]+")?'
 AUTO: dict[str, Any] = {
     "title": "The network that suits the data",
-    "text": "A unet for pictures and an mlp for vectors, each with those of the options that it "
+    "text": "An mlp for vectors and a unet for all else, each with those of the options that it "
     "has; chosen when a run begins and the shape of its data is known.",
     "papers": [],
     "call": "network(net: str, facts: DataFacts) -> Spec",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from scorefield.base.errors import BadInput, Elsewhere
 from scorefield.cli.bar import Bar
-from scorefield.cli.ending import STOPPED, patient
+from scorefield.cli.ending import STOPPED, flagged, patient
 from scorefield.cli.frame import note, say
 from scorefield.cli.settings import of_flag
 
@@ -45,7 +45,10 @@ def trained(config: "Config", out: Path, resume: bool, bar: Bar, as_json: bool) 
 
     began = time.monotonic()
     with patient() as stop:
-        fit_run(config, out, resume=resume, watch=watch, stop=stop, say=note)
+        def tell(line: str) -> None:
+            note(flagged(line))
+
+        fit_run(config, out, resume=resume, watch=watch, stop=stop, say=tell)
     seconds, seen = time.monotonic() - began, Folder(out).images_seen()
     stopped = stop() and seen < config.training.images
     if stopped:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
+from scorefield.data.kind import PICTURE
 from scorefield.data.sets import EIGHT_BIT, Conditions, Scaling
 
 KINDS = ("vector", "image", "tokens")
@@ -57,7 +58,8 @@ def _image(array: np.ndarray, where: str, shape: tuple[int, ...]) -> np.ndarray:
     pictures = array[:, None] if array.ndim == 3 else array
     if pictures.ndim == 4 and pictures.shape[2:] != size and pictures.shape[1:3] == size:
         pictures = pictures.transpose(0, 3, 1, 2)
-    if len(shape) != 3 or pictures.ndim != 4 or pictures.shape[2:] != size or 0 in pictures.shape:
+    sized = pictures.ndim == 4 and pictures.shape[2:] == size and 0 not in pictures.shape
+    if len(shape) != len(PICTURE.axes) or not sized:
         raise BadInput(
             f"{where} has shape {array.shape} and the examples are of {shape}.",
             "Give pictures of the height and width of the examples, which are pictures too: resize "

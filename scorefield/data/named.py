@@ -33,14 +33,15 @@ def load_data(
     path: str | None = None,
     size: int | None = None,
     channels: int | None = None,
+    kind: str | None = None,
     seed: int = 0,
 ) -> "Data":
     """The data set of that name (a key of `datasets`), or the folder of pictures or .npz file at
     that path.
 
-    `path`, `size` and `channels` mean what the set's own function says; one that it does not take
-    is an error. `seed` draws the toys; every other set, and its held-out split, is the same for
-    any seed.
+    `path`, `size`, `channels` and `kind` mean what the set's own function says; one that it does
+    not take is an error. `seed` draws the toys; every other set, and its held-out split, is the
+    same for any seed.
 
     >>> data = load_data("digits")
     >>> data.shape, len(data.train), len(data.test)
@@ -55,7 +56,7 @@ def load_data(
         name, path = kind_of(name, datasets), name
     given = {
         key: value
-        for key, value in {"path": path, "size": size, "channels": channels}.items()
+        for key, value in (("path", path), ("size", size), ("channels", channels), ("kind", kind))
         if value is not None
     }
     takes = inspect.signature(datasets[name]).parameters

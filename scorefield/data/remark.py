@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import torch
 
+from scorefield.data.kind import PICTURE
 from scorefield.data.sets import Data
 
 FEW = 6
@@ -16,7 +17,7 @@ def remarks(data: Data) -> Iterator[str]:
         shape = " x ".join(map(str, data.shape))
         counts = f"{len(data.train):,} to train on and {len(data.test):,} held out"
         yield f"{data.name}: {'; '.join((counts, shape, *_classes(data), *data.done))}"
-    if data.is_image and data.train.x.dtype == torch.int32:
+    if data.kind is PICTURE and data.train.x.dtype == torch.int32:
         white = f"{2 * data.scaling.scale[0]:g}"
         yield f"pictures of more than 8 bits: black is 0 and white {white} in all of them"
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from scorefield.base import BadInput, Denoise, Watch, quiet, unknown
 from scorefield.data import Data, Scaling, Split
+from scorefield.data.kind import VECTOR, Kind
 from scorefield.denoise import Denoiser
 from scorefield.distill.consistency import Consistency, ConsistencyTraining
 from scorefield.distill.flowmap import MeanFlow, Shortcut
@@ -129,7 +130,7 @@ def student_of(
     else:
         x0, _ = data.batch(data.train, torch.arange(min(len(data.train), 4096)))
         about = "edm", float(x0.std()), data.scaling, data.classes
-        if net is None and len(shape) == 1:
+        if net is None and Kind.of(shape) is VECTOR:
             net = fresh(shape, len(data.classes))
     if not hasattr(net, "embedding"):
         raise BadInput(

@@ -17,7 +17,9 @@ from torch.nn import functional as F
 
 from scorefield.base import BadInput, like
 from scorefield.data import Data
+from scorefield.data.kind import PICTURE, Kind
 from scorefield.measure.agreement import Proportion, wilson
+from scorefield.nets.init import CONVOLUTIONS
 from scorefield.objective import Batch, Buckets, Loss, Task
 
 SMOOTHING = 0.05  # of the labels
@@ -25,7 +27,7 @@ GARBAGE = 0.25  # pieces of garbage per example
 
 
 class Judge(nn.Module):
-    """Classifier of pictures (C, H, W) of any size, by convolutions, or of vectors (D,).
+    """Classifier of samples (C, *sizes) of any 1 to 3 sizes, by convolutions, or of vectors (D,).
 
     `judge(x0) -> logits (B, classes)`; `judge.features(x0) -> (B, features)`, the last layer but
     one before its nonlinearity. `Judge(**judge.config)` builds the same network, untrained.
@@ -57,12 +59,10 @@ class Judge(nn.Module):
             "width": width,
             "features": features,
         }
-        if len(self.shape) == 3:
+        if Kind.of(self.shape).spatial:
             self.body = _convolutions(self.shape, width, features)
-        elif len(self.shape) == 1:
-            self.body = _perceptron(self.shape[0], 2 * width, features)
         else:
-            raise BadInput(f"shape is {self.shape}.", "Judge pictures (C, H, W) or vectors (D,).")
+            self.body = _perceptron(self.shape[0], 2 * width, features)
         self.head = nn.Sequential(nn.SiLU(), nn.Linear(features, classes))
 
     def features(self, x0: Tensor) -> Tensor:
@@ -80,19 +80,22 @@ class Judge(nn.Module):
 def _convolutions(shape: Sequence[int], width: int, features: int) -> nn.Sequential:
     """Strided convolutions down to a longer side of at most 8, then two at each of 8 and 4."""
     channels, *sides = shape
+    n = len(sides)
+    mean, to = ((nn.AvgPool1d, nn.AdaptiveAvgPool1d), (nn.AvgPool2d, nn.AdaptiveAvgPool2d),
+                (nn.AvgPool3d, nn.AdaptiveAvgPool3d))[n - 1]  # fmt: skip
     layers: list[nn.Module] = []
     for _ in range(max(0, ceil(log2(max(sides) / 8)))):
-        layers += _convolution(channels, width, stride=2)
+        layers += _convolution(n, channels, width, stride=2)
         channels = width
-    layers += _convolution(channels, width) + _convolution(width, width)
-    layers += [nn.AvgPool2d(2, ceil_mode=True)]
-    layers += _convolution(width, 2 * width) + _convolution(2 * width, 2 * width)
-    layers += [nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(8 * width, features)]
+    layers += _convolution(n, channels, width) + _convolution(n, width, width)
+    layers += [mean(2, ceil_mode=True)]
+    layers += _convolution(n, width, 2 * width) + _convolution(n, 2 * width, 2 * width)
+    layers += [to(2), nn.Flatten(), nn.Linear(2 * width * 2**n, features)]
     return nn.Sequential(*layers)
 
 
-def _convolution(channels: int, width: int, stride: int = 1) -> list[nn.Module]:
-    conv = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
+def _convolution(n: int, channels: int, width: int, stride: int = 1) -> list[nn.Module]:
+    conv = CONVOLUTIONS[n](channels, width, 3, stride, padding=1, bias=False)
     return [conv, nn.GroupNorm(8, width), nn.SiLU()]
 
 
@@ -150,10 +153,10 @@ class Judging(Task[Judge]):
         B, ones = shape[0], [1] * (len(shape) - 1)
         move, noise = uniform(B, 5), 0.1 * uniform(B, *ones).abs() * normal()
         order = uniform(B, prod(shape[1:])).argsort(1)
-        if len(shape) == 2:
-            blank, pieces = 3 * uniform(*shape), (2, 2)
-        else:  # of any mean in [-1, 1] and any scale below 1
+        if Kind.of(shape[1:]).bounded:  # of any mean in [-1, 1] and any scale below 1
             blank, pieces = uniform(B, *ones) + uniform(B, *ones).abs() * normal(), (1, 2)
+        else:
+            blank, pieces = 3 * uniform(*shape), (2, 2)
         shown = torch.zeros(B, dtype=torch.long, device=rng.device)
         quarter = ceil(GARBAGE * B)
         shown[: quarter // 2], shown[quarter // 2 : quarter] = pieces
@@ -198,8 +201,8 @@ def accuracy_of(judge: Judge, data: Data) -> Proportion:
 
 def _disturbed(x0: Tensor, chance: Moves) -> Tensor:
     """Each picture shifted by up to 7.5% of its side, turned by up to 11 degrees, sheared, scaled
-    by up to 12%, and noised by up to 0.1; a vector is only noised."""
-    if x0.ndim == 4:
+    by up to 12%, and noised by up to 0.1; what is no picture is only noised."""
+    if Kind.of(x0.shape[1:]) is PICTURE:
         turn, shear, scale, right, down = chance.move.T
         angle, scale, shear = 0.2 * turn, (0.12 * scale).exp(), 0.12 * shear
         cos, sin = scale * angle.cos(), scale * angle.sin()
@@ -210,7 +213,7 @@ def _disturbed(x0: Tensor, chance: Moves) -> Tensor:
 
 
 def _garbage(x0: Tensor, chance: Moves) -> Tensor:
-    """As many rows that show nothing: pictures with their pixels shuffled, and noise; for vectors,
-    points of the box [-3, 3]^D."""
+    """As many rows that show nothing: pictures with their pixels shuffled, and noise; for vectors
+    and series, points of the box [-3, 3]^D."""
     shuffled = x0.flatten(1).gather(1, chance.order).view_as(x0)
     return torch.where(like(chance.shown == 1, x0).bool(), shuffled, chance.blank.to(x0))

@@ -93,7 +93,7 @@ class Reference:
                 f"{self.data.shape}.",
                 "Evaluate samples of a model of this data.",
             )
-        x0 = x0.clamp(-1, 1) if self.data.is_image else x0
+        x0 = x0.clamp(-1, 1) if self.data.kind.bounded else x0
         return self._seen(x0.to(self.train.x0), self.asked)
 
     def _of(self, split: Split) -> Seen:

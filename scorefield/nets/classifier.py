@@ -4,16 +4,15 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import ceil, log2
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scorefield.base import BadInput
-from scorefield.nets.contract import check_inputs, check_sizes, config_of
+from scorefield.nets.contract import check_inputs, check_sizes, config_of, spatial_of
 from scorefield.nets.embed import Embedding
-from scorefield.nets.init import preserve_variance, zero
+from scorefield.nets.init import CONVOLUTIONS, preserve_variance, zero
 from scorefield.nets.mlp import WAVES, ResidualLayer, with_waves
-from scorefield.nets.unet import Block, channel_norm
+from scorefield.nets.unet import Block, channel_norm, channels_last
 
 SMALLEST = 4  # pixels of a side at the deepest level, at least
 
@@ -21,9 +20,9 @@ SMALLEST = 4  # pixels of a side at the deepest level, at least
 class Classifier(nn.Module):
     """Logits (B, classes) of x, told the noise level: (x, noise) as of every network.
 
-    Pictures (C, H, W): the way down of a `UNet`, `blocks` residual blocks at each level until a
-    side has 4 to 7 pixels, then the mean over the pixels. Vectors (D,): the blocks of an `MLP`. The
-    last layer starts at zero, all classes alike.
+    Samples (C, *sizes) of 1 to 3 sizes: the way down of a `UNet`, `blocks` residual blocks at each
+    level until a side has 4 to 7 places, then the mean over them. Vectors (D,): the blocks of an
+    `MLP`. The last layer starts at zero, all classes alike.
 
     >>> net = Classifier((1, 8, 8), 10, width=16)
     >>> net(torch.randn(2, 1, 8, 8), torch.zeros(2)).shape
@@ -36,13 +35,12 @@ class Classifier(nn.Module):
         super().__init__()
         self.config = config_of(locals())
         check_sizes(shape=tuple(shape), classes=classes, width=width, blocks=blocks)
-        if len(shape) not in (1, 3) or width % 8:
-            raise BadInput(
-                f"shape is {tuple(shape)} and width {width}.",
-                "Classify pictures (C, H, W) or vectors (D,), with a width of a multiple of 8.",
-            )
+        if len(shape) > 1:
+            spatial_of(shape, "A Classifier")
+        if width % 8:
+            raise BadInput(f"width is {width}.", "Give a multiple of 8.")
         self.shape = tuple(shape)
-        body = _Pictures if len(shape) == 3 else _Vectors
+        body = _Places if len(shape) > 1 else _Vectors
         self.embedding = Embedding(4 * width)
         self.body = body(self.shape, width, blocks)
         self.out = zero(nn.Linear(self.body.features, classes))
@@ -53,30 +51,34 @@ class Classifier(nn.Module):
         return self.out(self.body(x.to(self.out.weight.dtype), emb)).to(x.dtype)
 
 
-class _Pictures(nn.Module):
+class _Places(nn.Module):
     def __init__(self, shape: tuple[int, ...], width: int, blocks: int) -> None:
         super().__init__()
         levels = 1 + max(0, ceil(log2((min(shape[1:]) + 1) / (2 * SMALLEST))))
         channels = [width * min(2**level, 4) for level in range(levels)]
-        self.stem = preserve_variance(nn.Conv2d(shape[0], width, 3, padding=1))
+        spatial = len(shape) - 1
+        conv = CONVOLUTIONS[spatial]
+        self.stem = preserve_variance(conv(shape[0], width, 3, padding=1))
         self.downs = nn.ModuleList(
-            preserve_variance(nn.Conv2d(before, after, 3, 2, padding=1))
+            preserve_variance(conv(before, after, 3, 2, padding=1))
             for before, after in pairwise(channels)
         )
         self.levels = nn.ModuleList(
-            nn.ModuleList(Block(c, c, 4 * width, None, "group", 2, 0.0) for _ in range(blocks))
+            nn.ModuleList(
+                Block(c, c, 4 * width, None, "group", 2, 0.0, None, spatial) for _ in range(blocks)
+            )
             for c in channels
         )
         self.norm = channel_norm("group", channels[-1])
         self.features = channels[-1]
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        h = self.stem(x).contiguous(memory_format=torch.channels_last)
+        h = channels_last(self.stem(x))
         for i, level in enumerate(self.levels):
             h = self.downs[i - 1](h) if i else h
             for block in level.children():
                 h = block(h, emb)
-        return F.silu(self.norm(h)).mean((2, 3))
+        return F.silu(self.norm(h)).mean(tuple(range(2, h.ndim)))
 
 
 class _Vectors(nn.Module):

@@ -1,4 +1,4 @@
-"""Diffusion transformer: attention between the patches of a picture."""
+"""Diffusion transformer: attention between the patches of a series, picture or volume."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,19 +9,25 @@ from torch.utils.checkpoint import checkpoint
 
 from scorefield.base import BadInput
 from scorefield.nets.attention import attention
-from scorefield.nets.contract import check_dropout, check_inputs, check_sizes, config_of
+from scorefield.nets.contract import (
+    check_dropout,
+    check_inputs,
+    check_sizes,
+    config_of,
+    spatial_of,
+)
 from scorefield.nets.embed import Embedding, Features, with_image
 from scorefield.nets.init import preserve_variance, zero
 from scorefield.nets.tokens import CrossAttention, Tokens
 
 
 class DiT(nn.Module):
-    """F(x, noise, cond) for pictures x of shape (B, C, H, W), H and W multiples of `patch`.
+    """F(x, noise, cond) for x of shape (B, C, *sizes), 1 to 3 sizes, each a multiple of `patch`.
 
         h = W patches(x) + b + positions
         h = h + g1 Attention(LN(h) (1 + s1) + b1)       `depth` blocks,
         h = h + g2 W2 gelu(W1 (LN(h) (1 + s2) + b2))    all six from A silu(emb)
-        F = pictures(Wout (LN(h) (1 + s) + b))
+        F = joined(Wout (LN(h) (1 + s) + b))
 
     A and Wout start at zero ("adaLN-Zero"): each block is the identity, and F = 0. LN is the layer
     norm without weights. Cost grows with the square of the number of patches.
@@ -31,7 +37,7 @@ class DiT(nn.Module):
     training, compute each block again in the backward pass instead of keeping its activations.
 
     Sizes of the conditions, None for none: classes of "label", entries of "vector", channels of
-    "image" (B, C', H, W), which enters beside x, and of "tokens", which every block reads between
+    "image" (B, C', *sizes), which enters beside x, and of "tokens", which every block reads between
     its two lines (h + CrossAttention(LN(h), tokens)), their features, or their vocabulary and
     largest length (`Tokens`).
 
@@ -67,16 +73,15 @@ class DiT(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config_of(locals())
-        if len(shape) != 3:
-            raise BadInput(f"shape is {tuple(shape)}.", "A DiT reads pictures: give (C, H, W).")
+        spatial = spatial_of(shape, "A DiT")
         check_sizes(shape=shape, patch=patch, width=width, depth=depth, heads=heads)
         check_sizes(out_channels=out_channels, image=image)
         check_dropout(dropout)
-        C, H, W = shape
-        if H % patch or W % patch:
+        C, *sizes = shape
+        if any(size % patch for size in sizes):
             raise BadInput(
-                f"pictures of {H} x {W} do not split into patches of {patch} x {patch}.",
-                "Give a patch that divides both sides.",
+                f"{_by(sizes)} do not split into patches of {_by([patch] * spatial)}.",
+                "Give a patch that divides each side.",
             )
         if width % heads or width % 4:
             raise BadInput(
@@ -85,18 +90,18 @@ class DiT(nn.Module):
         self.shape, self.patch, self.checkpoint = tuple(shape), patch, checkpoint
         reading = any(size is not None for size in (tokens, vocabulary, length))
         context = width if reading else None
-        seen = None if image is None else (image, shape[1], shape[2])
+        seen = None if image is None else (image, *sizes)
         self.embedding = Embedding(
             width, classes, vector, features, image=seen, tokens=tokens, length=length
         )
         self.image = image
         self.tokens = Tokens(context, tokens, vocabulary, length) if context else None
-        self.enter = preserve_variance(nn.Linear((C + (image or 0)) * patch**2, width))
-        places = positions(H // patch, W // patch, width)
-        self.register_buffer("positions", places, persistent=False)
+        self.enter = preserve_variance(nn.Linear((C + (image or 0)) * patch**spatial, width))
+        self.counts = tuple(size // patch for size in sizes)
+        self.register_buffer("positions", positions(self.counts, width), persistent=False)
         self.blocks = nn.ModuleList(DiTBlock(width, heads, dropout, context) for _ in range(depth))
         self.modulation = zero(nn.Linear(width, 2 * width))
-        self.out = zero(nn.Linear(width, (out_channels or C) * patch**2))
+        self.out = zero(nn.Linear(width, (out_channels or C) * patch**spatial))
 
     def forward(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor] | None = None) -> Tensor:
         check_inputs(x, noise, self.shape)
@@ -110,7 +115,7 @@ class DiT(nn.Module):
             told = h, emb, context
             h = checkpoint(block, *told, use_reentrant=False) if again else block(*told)
         scale, shift = self.modulation(emb)[:, None].chunk(2, dim=-1)
-        out = pictures(self.out(modulated(h, scale, shift)), self.patch, x.shape[2] // self.patch)
+        out = joined(self.out(modulated(h, scale, shift)), self.patch, self.counts)
         return out.to(x.dtype).contiguous()
 
 
@@ -142,36 +147,47 @@ def modulated(h: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return torch.addcmul(shift, F.layer_norm(h, h.shape[-1:]), 1 + scale)
 
 
+def _by(sizes: Sequence[int]) -> str:
+    return " x ".join(map(str, sizes))
+
+
 def patches(x: Tensor, size: int) -> Tensor:
-    """(B, C, H, W) -> (B, N, C size^2): the squares of a picture, row by row.
+    """(B, C, *sizes) -> (B, N, C size^n): the blocks of a side `size`, row by row.
 
     >>> patches(torch.arange(8.0).view(1, 1, 2, 4), 2).tolist()
     [[[0.0, 1.0, 4.0, 5.0], [2.0, 3.0, 6.0, 7.0]]]
     """
-    squares = x.unflatten(3, (-1, size)).unflatten(2, (-1, size))  # (B, C, rows, p, columns, p)
-    return squares.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+    n = x.ndim - 2
+    for side in reversed(range(n)):
+        x = x.unflatten(2 + side, (-1, size))  # (B, C, rows, p, columns, p, ...)
+    blocks = x.permute(0, *range(2, 2 + 2 * n, 2), 1, *range(3, 3 + 2 * n, 2))
+    return blocks.flatten(n + 1).flatten(1, n)
 
 
-def pictures(tokens: Tensor, size: int, rows: int) -> Tensor:
-    """(B, N, C size^2) -> (B, C, H, W): the inverse of `patches`, H = rows size."""
-    squares = tokens.unflatten(2, (-1, size, size)).unflatten(1, (rows, -1))
-    return squares.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
+def joined(tokens: Tensor, size: int, counts: Sequence[int]) -> Tensor:
+    """(B, N, C size^n) -> (B, C, *sizes): the inverse of `patches`, of `counts` patches a side."""
+    n = len(counts)
+    blocks = tokens.unflatten(2, (-1, *[size] * n)).unflatten(1, tuple(counts))
+    x = blocks.permute(0, n + 1, *(axis for i in range(n) for axis in (i + 1, n + 2 + i)))
+    for side in range(n):
+        x = x.flatten(2 + side, 3 + side)
+    return x
 
 
-def positions(rows: int, columns: int, width: int) -> Tensor:
-    """(rows columns, width): one half of the channels tells the row, the other the column, each by
+def positions(counts: Sequence[int], width: int) -> Tensor:
+    """(N, width) for a grid of `counts` places a side: of n sides each has an n-th of the channels,
 
-        sin(w_k n), cos(w_k n),   w_k = 10000^(-4 k / width),   k = 0 .. width/4 - 1
+        sin(w_k p), cos(w_k p),   w_k = 10000^(-2 n k / width),   k = 0, 1, ..,
 
-    >>> positions(1, 2, 4).tolist()[0]
+    p its place there, and what is left over of them is 0.
+
+    >>> positions((1, 2), 4).tolist()[0]
     [0.0, 1.0, 0.0, 1.0]
     """
-    w = 10_000 ** -torch.linspace(0, 1, width // 4 + 1, dtype=torch.float64)[:-1]
-
-    def waves(count: int) -> Tensor:
-        phase = torch.arange(count)[:, None] * w
-        return torch.cat([phase.sin(), phase.cos()], dim=1).float()
-
-    row, column = waves(rows)[:, None], waves(columns)[None]
-    both = [row.expand(-1, columns, -1), column.expand(rows, -1, -1)]
-    return torch.cat(both, dim=2).flatten(0, 1)
+    n = len(counts)
+    w = 10_000 ** -torch.linspace(0, 1, width // (2 * n) + 1, dtype=torch.float64)[:-1]
+    phases = [torch.arange(count)[:, None] * w for count in counts]
+    waves = [torch.cat([phase.sin(), phase.cos()], dim=1).float() for phase in phases]
+    at = torch.cartesian_prod(*(torch.arange(count) for count in counts)).view(-1, n)
+    told = torch.cat([wave[at[:, side]] for side, wave in enumerate(waves)], dim=1)
+    return F.pad(told, (0, width - told.shape[1]))

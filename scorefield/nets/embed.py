@@ -62,9 +62,9 @@ class CondEmbedding(nn.Module):
     The label and vector of a null sample are not used: they may hold any value, nan included.
     cond=None makes every sample null. Built without any condition, it returns emb.
 
-    The network itself reads the other two: "image" (`with_image`), built with its shape (C, H, W),
-    and "tokens" (`Tokens`), built with their features or a vocabulary and length. They are checked
-    here, and a network that has them tells a null sample by null_embedding too.
+    The network itself reads the other two: "image" (`with_image`), built with its shape
+    (C, *sizes), and "tokens" (`Tokens`), built with their features or a vocabulary and length. They
+    are checked here, and a network that has them tells a null sample by null_embedding too.
 
     Raises BadInput for a key the network was not built for, a key it needs and does not get
     (unless every sample is null), a wrong shape, and a label outside 0..classes-1. Reading label
@@ -83,7 +83,7 @@ class CondEmbedding(nn.Module):
         classes: int | None = None,
         vector: int | None = None,
         *,
-        image: tuple[int, int, int] | None = None,
+        image: tuple[int, ...] | None = None,
         tokens: int | None = None,
         length: int | None = None,
     ) -> None:
@@ -166,7 +166,7 @@ class CondEmbedding(nn.Module):
 
 
 def with_image(x: Tensor, cond: Mapping[str, Tensor] | None, channels: int | None) -> Tensor:
-    """x beside the picture of its condition, (B, C + channels, H, W): 0 where a sample has none.
+    """x beside the picture of its condition, (B, C + channels, *sizes): 0 where a sample has none.
 
     >>> x, seen = torch.ones(2, 1, 1, 1), torch.full((2, 1, 1, 1), torch.nan)
     >>> null = torch.tensor([True, True])
@@ -180,7 +180,8 @@ def with_image(x: Tensor, cond: Mapping[str, Tensor] | None, channels: int | Non
     if cond is None or image is None:
         image = x.new_zeros(len(x), channels, *x.shape[2:])
     elif "null" in cond:
-        image = image.masked_fill(cond["null"][:, None, None, None], 0)
+        null = cond["null"]
+        image = image.masked_fill(null.view(-1, *[1] * (image.ndim - 1)), 0)
     return torch.cat([x, image.to(x)], dim=1)
 
 
@@ -202,7 +203,7 @@ class Embedding(nn.Module):
         vector: int | None = None,
         features: Features = "sinusoidal",
         *,
-        image: tuple[int, int, int] | None = None,
+        image: tuple[int, ...] | None = None,
         tokens: int | None = None,
         length: int | None = None,
     ) -> None:

@@ -1,4 +1,4 @@
-"""U-Net for pictures: residual blocks at several resolutions, joined by skips of equal size."""
+"""U-Net in 1 to 3 dimensions: residual blocks at several resolutions, joined by skips."""
 
 from collections.abc import Mapping, Sequence
 from math import gcd
@@ -12,9 +12,15 @@ from torch.utils.checkpoint import checkpoint
 
 from scorefield.base import BadInput, unknown
 from scorefield.nets.attention import attention
-from scorefield.nets.contract import check_dropout, check_inputs, check_sizes, config_of
+from scorefield.nets.contract import (
+    check_dropout,
+    check_inputs,
+    check_sizes,
+    config_of,
+    spatial_of,
+)
 from scorefield.nets.embed import Embedding, Features, with_image
-from scorefield.nets.init import preserve_variance, zero
+from scorefield.nets.init import CONVOLUTIONS, preserve_variance, zero
 from scorefield.nets.tokens import CrossAttention, Tokens
 
 Norm = Literal["group", "layer", "rms"]
@@ -23,13 +29,14 @@ Norms = Literal[1, 2]
 
 
 class UNet(nn.Module):
-    """F(x, noise, cond) for pictures x of shape (B, C, H, W), any H, W >= 1.
+    """F(x, noise, cond) for x of shape (B, C, *sizes): series (B, C, L), pictures (B, C, H, W) or
+    volumes (B, C, D, H, W), any size >= 1.
 
-    Level l has width * multipliers[l] channels and ceil(size / 2^l) pixels a side. Going down,
-    each level runs `blocks` residual blocks and keeps every result; going up, each level runs
-    `blocks` more, each reading one of them. Attention runs after each block of the levels named
-    in `attention` (0 is full size, None is the deepest level only) and in the middle if the
-    deepest level is named. Every residual branch and the output start at zero: F = 0.
+    Level l has width * multipliers[l] channels and ceil(size / 2^l) pixels a side. Going down, each
+    level runs `blocks` residual blocks and keeps every result; going up, each level runs `blocks`
+    more, each reading one of them. Attention runs after each block of the levels named in
+    `attention` (0 is full size, None is the deepest level only) and in the middle if the deepest
+    level is named. Every residual branch and the output start at zero: F = 0.
 
     width: channels at level 0, a multiple of 8. head_dim: channels of an attention head.
     norm: "group" (over groups of 16 or 8 channels and all pixels), "layer" or "rms" (over the
@@ -37,12 +44,12 @@ class UNet(nn.Module):
     when compiled. norms: how many of them a residual block has (`Block`); a step of training is
     about 5% shorter with 1. out_channels: channels of F, those of x by default. features: how the
     noise is told (see Embedding). checkpoint: in training, compute each block again in the backward
-    pass instead of keeping its activations. fold: squares of fold x fold pixels enter and leave as
-    channels of one (space to depth; H and W are multiples), so that level 0 has size / fold pixels.
+    pass instead of keeping its activations. fold: blocks of fold pixels a side enter and leave as
+    channels of one (space to depth; sizes are multiples), so that level 0 has size / fold pixels.
 
     Sizes of the conditions, None for none: classes of "label", entries of "vector", channels of
-    "image" (B, C', H, W), which enters beside x, and of "tokens", which every attending block reads
-    (`Tokens`), their features, or their vocabulary and largest length.
+    "image" (B, C', *sizes), which enters beside x, and of "tokens", which every attending block
+    reads (`Tokens`), their features, or their vocabulary and largest length.
 
     F has the dtype of x; the work is done in the dtype of the weights (or of autocast)
     and channels-last, which the processor convolves faster.
@@ -81,8 +88,8 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config_of(locals())
-        if len(shape) != 3:
-            raise BadInput(f"shape is {tuple(shape)}.", "A UNet reads pictures: give (C, H, W).")
+        spatial = spatial_of(shape, "A UNet")
+        conv, pixels = CONVOLUTIONS[spatial], fold**spatial
         check_sizes(shape=shape, width=width, multipliers=tuple(multipliers), blocks=blocks)
         check_sizes(head_dim=head_dim, out_channels=out_channels, image=image, fold=fold)
         check_dropout(dropout)
@@ -94,8 +101,8 @@ class UNet(nn.Module):
             raise BadInput(f"norms is {norms}.", "A residual block has 1 or 2.")
         if any(size % fold for size in shape[1:]):
             raise BadInput(
-                f"pictures of {shape[1]} x {shape[2]} do not fold by {fold}.",
-                "Give a fold that divides both sides.",
+                f"sides of {' x '.join(map(str, shape[1:]))} do not fold by {fold}.",
+                "Give a fold that divides each side.",
             )
         self.shape, self.checkpoint, self.fold = tuple(shape), checkpoint, fold
         channels = [width * m for m in multipliers]
@@ -116,7 +123,9 @@ class UNet(nn.Module):
 
         def block(level: int, c_in: int) -> Block:
             dim = head_dim if level in attending else None
-            return Block(c_in, channels[level], 4 * width, dim, norm, norms, dropout, context)
+            return Block(
+                c_in, channels[level], 4 * width, dim, norm, norms, dropout, context, spatial
+            )
 
         def encoder(level: int) -> nn.ModuleList:
             return nn.ModuleList(block(level, channels[level]) for _ in range(blocks))
@@ -124,36 +133,36 @@ class UNet(nn.Module):
         def decoder(level: int) -> nn.ModuleList:
             return nn.ModuleList(block(level, 2 * channels[level]) for _ in range(blocks))
 
-        seen = None if image is None else (image, shape[1], shape[2])
+        seen = None if image is None else (image, *shape[1:])
         self.embedding = Embedding(
             4 * width, classes, vector, features, image=seen, tokens=tokens, length=length
         )
         self.image = image
         self.tokens = Tokens(context, tokens, vocabulary, length) if context else None
         entering, leaving = shape[0] + (image or 0), out_channels or shape[0]
-        self.stem = preserve_variance(nn.Conv2d(entering * fold**2, channels[0], 3, padding=1))
+        self.stem = preserve_variance(conv(entering * pixels, channels[0], 3, padding=1))
         self.encoders = nn.ModuleList(encoder(level) for level in range(len(channels)))
         self.downs = nn.ModuleList(
-            preserve_variance(nn.Conv2d(channels[level], channels[level + 1], 3, 2, padding=1))
+            preserve_variance(conv(channels[level], channels[level + 1], 3, 2, padding=1))
             for level in range(deepest)
         )
         self.middle = block(deepest, channels[deepest])
         self.decoders = nn.ModuleList(decoder(level) for level in range(len(channels)))
         self.ups = nn.ModuleList(
-            preserve_variance(nn.Conv2d(channels[level + 1], channels[level], 3, padding=1))
+            preserve_variance(conv(channels[level + 1], channels[level], 3, padding=1))
             for level in range(deepest)
         )
-        self.last_norm = channel_norm(norm, channels[0])
-        self.out = zero(nn.Conv2d(channels[0], leaving * fold**2, 3, padding=1))
+        self.last_norm = channel_norm(norm, channels[0], spatial=spatial)
+        self.out = zero(conv(channels[0], leaving * pixels, 3, padding=1))
 
     def forward(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor] | None = None) -> Tensor:
         check_inputs(x, noise, self.shape)
         emb = F.silu(self.embedding(noise, cond))
         context = None if self.tokens is None else self.tokens(cond, len(x))
         seen = with_image(x.to(self.stem.weight.dtype), cond, self.image)
-        h = self.stem(F.pixel_unshuffle(seen, self.fold))
+        h = self.stem(folded(seen, self.fold))
         if unpack_dual(h).tangent is None:  # torch has no group norm of both in that format
-            h = h.contiguous(memory_format=torch.channels_last)
+            h = channels_last(h)
         skips: list[Tensor] = []
         for level, encoder in enumerate(self.encoders):
             h = self.downs[level - 1](h) if level > 0 else h
@@ -165,7 +174,7 @@ class UNet(nn.Module):
             for block in self.decoders[level].children():
                 h = self._run(block, h, emb, context, skips.pop())
             h = doubled(self.ups[level - 1](h), like=skips[-1]) if level > 0 else h
-        out = F.pixel_shuffle(self.out(F.silu(self.last_norm(h))), self.fold)
+        out = unfolded(self.out(F.silu(self.last_norm(h))), self.fold)
         return out.to(x.dtype, memory_format=torch.contiguous_format)
 
     def _run(self, block: nn.Module, *inputs: Tensor | None) -> Tensor:
@@ -194,26 +203,31 @@ class Block(nn.Module):
         norms: Norms,
         dropout: float,
         context: int | None = None,
+        spatial: int = 2,
     ) -> None:
         super().__init__()
+        conv = CONVOLUTIONS[spatial]
         told = c_in if norms == 1 else c_out
-        self.norm1 = channel_norm(norm, c_in, affine=norms == 2)
-        self.conv1 = preserve_variance(nn.Conv2d(c_in, c_out, 3, padding=1))
+        self.norm1 = channel_norm(norm, c_in, norms == 2, spatial)
+        self.conv1 = preserve_variance(conv(c_in, c_out, 3, padding=1))
         self.modulation = preserve_variance(nn.Linear(emb, 2 * told), gain=0.5)
-        self.norm2 = channel_norm(norm, c_out, affine=False) if norms == 2 else None
+        self.norm2 = channel_norm(norm, c_out, False, spatial) if norms == 2 else None
         self.dropout = nn.Dropout(dropout)
-        self.conv2 = zero(nn.Conv2d(c_out, c_out, 3, padding=1))
-        self.skip = nn.Identity() if c_in == c_out else preserve_variance(nn.Conv2d(c_in, c_out, 1))
-        self.attention = nn.Identity() if head_dim is None else Attention(c_out, head_dim, norm)
+        self.conv2 = zero(conv(c_out, c_out, 3, padding=1))
+        self.skip = nn.Identity() if c_in == c_out else preserve_variance(conv(c_in, c_out, 1))
+        self.attention = nn.Identity()
+        if head_dim is not None:
+            self.attention = Attention(c_out, head_dim, norm, spatial)
         self.reading = None
         if head_dim is not None and context is not None:
-            self.reading = Reading(c_out, context, head_dim, norm)
+            self.reading = Reading(c_out, context, head_dim, norm, spatial)
 
     def forward(
         self, x: Tensor, emb: Tensor, context: Tensor | None = None, skip: Tensor | None = None
     ) -> Tensor:
         x = x if skip is None else torch.cat([x, skip], dim=1)
-        scale, shift = self.modulation(emb)[:, :, None, None].chunk(2, dim=1)
+        told = self.modulation(emb)
+        scale, shift = told.view(*told.shape, *[1] * (x.ndim - 2)).chunk(2, dim=1)
         if self.norm2 is None:
             h = self.conv1(torch.addcmul(shift, self.norm1(x), 1 + scale))
         else:
@@ -226,10 +240,10 @@ class Block(nn.Module):
 class Attention(nn.Module):
     """Self-attention between the pixels of a sample: x + W0 attention(W norm(x))."""
 
-    def __init__(self, channels: int, head_dim: int, norm: Norm) -> None:
+    def __init__(self, channels: int, head_dim: int, norm: Norm, spatial: int = 2) -> None:
         super().__init__()
         self.heads = heads_of(channels, head_dim)
-        self.norm = channel_norm(norm, channels)
+        self.norm = channel_norm(norm, channels, spatial=spatial)
         self.qkv = preserve_variance(nn.Linear(channels, 3 * channels))
         self.out = zero(nn.Linear(channels, channels))
 
@@ -242,9 +256,11 @@ class Attention(nn.Module):
 class Reading(nn.Module):
     """What the pixels read in the tokens: x + CrossAttention(norm(x), tokens)."""
 
-    def __init__(self, channels: int, context: int, head_dim: int, norm: Norm) -> None:
+    def __init__(
+        self, channels: int, context: int, head_dim: int, norm: Norm, spatial: int = 2
+    ) -> None:
         super().__init__()
-        self.norm = channel_norm(norm, channels)
+        self.norm = channel_norm(norm, channels, spatial=spatial)
         self.cross = CrossAttention(channels, context, heads_of(channels, head_dim))
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
@@ -273,9 +289,10 @@ class PixelLayerNorm(nn.LayerNorm):
 class PixelRMSNorm(nn.Module):
     """gain * x / sqrt(mean(x^2) + 1e-5), the mean over the channels of each pixel."""
 
-    def __init__(self, channels: int, affine: bool) -> None:
+    def __init__(self, channels: int, affine: bool, spatial: int = 2) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels, 1, 1)) if affine else None
+        ones = torch.ones(channels, *[1] * spatial)
+        self.weight = nn.Parameter(ones) if affine else None
 
     def forward(self, x: Tensor) -> Tensor:
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
@@ -283,16 +300,17 @@ class PixelRMSNorm(nn.Module):
         return h if self.weight is None else h * self.weight
 
 
-def channel_norm(kind: Norm, channels: int, affine: bool = True) -> nn.Module:
+def channel_norm(kind: Norm, channels: int, affine: bool = True, spatial: int = 2) -> nn.Module:
     if kind == "group":
         return nn.GroupNorm(channels // gcd(channels, 16), channels, affine=affine)
     if kind == "layer":
         return PixelLayerNorm(channels, elementwise_affine=affine)
-    return PixelRMSNorm(channels, affine)
+    return PixelRMSNorm(channels, affine, spatial)
 
 
 def doubled(x: Tensor, like: Tensor) -> Tensor:
-    """Each pixel repeated 2 x 2, cut to the size of `like`: undoes a stride-2 ceil(size / 2).
+    """Each pixel repeated twice along each side, cut to the size of `like`: undoes a stride-2
+    ceil(size / 2).
 
     >>> doubled(torch.tensor([[[[1.0, 2.0]]]]), torch.zeros(1, 1, 1, 3))
     tensor([[[[1., 1., 2.]]]])
@@ -300,6 +318,41 @@ def doubled(x: Tensor, like: Tensor) -> Tensor:
     # Not F.interpolate, whose backward pass scatters pixel by pixel when it is compiled; nor
     # expand, whose backward pass is slow when it is not.
     pixels = x.movedim(1, -1)
-    wide = torch.stack([pixels, pixels], dim=3).flatten(2, 3)
-    big = torch.stack([wide, wide], dim=2).flatten(1, 2).movedim(-1, 1)
-    return big[:, :, : like.shape[2], : like.shape[3]]
+    for side in reversed(range(1, x.ndim - 1)):
+        pixels = torch.stack([pixels, pixels], dim=side + 1).flatten(side, side + 1)
+    return pixels.movedim(-1, 1)[:, :, *map(slice, like.shape[2:])]
+
+
+def folded(x: Tensor, fold: int) -> Tensor:
+    """(B, C, *sizes) -> (B, C fold^n, *sizes / fold): blocks of a side `fold` as channels.
+
+    >>> folded(torch.arange(4.0).view(1, 1, 4), 2)
+    tensor([[[0., 2.],
+             [1., 3.]]])
+    """
+    if x.ndim == 4:
+        return F.pixel_unshuffle(x, fold)
+    n = x.ndim - 2
+    for side in reversed(range(n)):
+        x = x.unflatten(2 + side, (-1, fold))  # (B, C, rows, fold, columns, fold, ...)
+    x = x.permute(0, 1, *range(3, 3 + 2 * n, 2), *range(2, 2 + 2 * n, 2))
+    return x.flatten(1, 1 + n)
+
+
+def unfolded(x: Tensor, fold: int) -> Tensor:
+    """The inverse of `folded`."""
+    if x.ndim == 4:
+        return F.pixel_shuffle(x, fold)
+    n = x.ndim - 2
+    x = x.unflatten(1, (-1, *[fold] * n))  # (B, C, fold, fold, ..., rows, columns, ...)
+    order = [axis for side in range(n) for axis in (2 + n + side, 2 + side)]
+    x = x.permute(0, 1, *order)
+    for side in range(n):
+        x = x.flatten(2 + side, 3 + side)
+    return x
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """x in the layout that is convolved faster, where torch has one."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return x.contiguous(memory_format=formats.get(x.ndim, torch.contiguous_format))

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.base.finding import Strip
+from scorefield.data.kind import SERIES, VECTOR, VOLUME, Kind
 from scorefield.measure.checks import check_rows
 from scorefield.report.ink import INK, LINES, OVER, PAPER, Square, around, font, plane
+from scorefield.report.panels import panels
 from scorefield.store import to_png, write_png
 
 FRAME, EDGE = 600, 56
@@ -40,6 +42,7 @@ def picture(
 ) -> Image:
     """Samples as one PIL image.
 
+    Of volumes the middle slice is drawn, of series `(N, C, L)` a chart each (`panels`).
     Pictures `(N, C, H, W)` in [-1, 1] are laid out row by row, C = 1 grey, 2 grey and alpha,
     3 colour, 4 colour and alpha; `magnify` enlarges small ones without smoothing. `captions` stand
     under them, a long one also under neighbours that have none. Points `(N, 2)`
@@ -48,19 +51,26 @@ def picture(
     Raises BadInput for samples that are not finite or of another shape.
     """
     x0 = x0.detach().cpu()
-    if not (x0.ndim == 2 or (x0.ndim == 4 and x0.shape[1] <= 4)) or not x0.numel():
+    kind = Kind.of(x0.shape[1:])
+    if not x0.numel() or (kind.bounded and x0.shape[1] > 4):
         raise BadInput(
-            f"samples of shape {tuple(x0.shape)} cannot be drawn.", "Give (N, C, H, W) or (N, D)."
+            f"samples of shape {tuple(x0.shape)} cannot be drawn.",
+            "Give at least one, pictures of up to 4 channels.",
         )
     check_rows("samples", x0.float(), 1)
-    if x0.ndim == 2:
+    if kind is VECTOR:
         return scatter(plane(x0), labels)
-    n, c, h, w = x0.shape
+    if kind is VOLUME:
+        x0 = x0[:, :, x0.shape[2] // 2]
+    n = len(x0)
     if columns is not None and columns < 1:
         raise BadInput(f"columns is {columns}.", "Give at least 1.")
     columns = min(n, columns or math.ceil(math.sqrt(n)))
+    if kind is SERIES:
+        return panels(x0, columns, captions)
     if captions:
         return _captioned(x0, columns, captions)
+    _, c, h, w = x0.shape
     rows, gap = -(-n // columns), 1 if n > 1 else 0
     cells = torch.full((rows * columns, c, h + gap, w + gap), GREY, dtype=torch.uint8)
     cells[:n, :, gap:, gap:] = ((x0.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
@@ -126,7 +136,10 @@ def colours(labels: Tensor | None, n: int) -> list[str]:
 
 def frames(seen: Iterable[Tensor], columns: int | None, labels: Tensor | None) -> list[Image]:
     """Samples on their way as sheets of one size: pictures, or points on axes that stay."""
-    drawn = [plane(x) if x.ndim == 2 else _flat(picture(x, columns)) for x in seen]
+    moments = list(seen)
+    if Kind.of(moments[-1].shape[1:]) is SERIES:
+        return [panels(x, columns, frame=moments[-1]) for x in moments]
+    drawn = [plane(x) if x.ndim == 2 else _flat(picture(x, columns)) for x in moments]
     points = [p for p in drawn if isinstance(p, np.ndarray)]
     around = np.concatenate([points[0], points[-1]]) if points else None
     return [scatter(p, labels, around) if isinstance(p, np.ndarray) else p for p in drawn]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from scorefield.base import BadInput
 from scorefield.base.rows import repeat_labels
+from scorefield.data.kind import Kind
 from scorefield.report.picture import picture
 from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings
@@ -12,8 +13,8 @@ from scorefield.store import Folder, write_png
 from scorefield.train import Progress
 from scorefield.use.generate import generate
 
-ROWS, COLUMNS, POINTS = 8, 10, 2000
-"""Most rows and columns of a picture, and points of a run on vectors."""
+COLUMNS = 10
+"""Most columns of a picture."""
 FIRST = 60.0
 """Seconds after which there is a first picture, whether or not there is a checkpoint."""
 
@@ -47,7 +48,8 @@ def draw_stage(step: Progress, config: Config, out: Path) -> None:
     labels = None if more else stored_settings(Folder(out))[1].drawn or None
     kinds = len(labels or ())
     columns = COLUMNS // kinds * kinds if 0 < kinds <= COLUMNS else COLUMNS
-    n = ROWS * columns if len(denoiser.shape) == 3 else POINTS
+    n, kind = Kind.of(denoiser.shape).shown[0], Kind.of(denoiser.shape)
+    n = n // COLUMNS * columns if kind.spatial else n
     x0 = generate(
         denoiser,
         n,

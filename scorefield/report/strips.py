@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from scorefield.base.finding import Findings
+from scorefield.data.kind import VECTOR, Kind
 from scorefield.report.ink import BOLD, INK, MUTED, OVER, PAPER, RULE, Square, around, font, plane
 from scorefield.report.picture import colours, picture
 from scorefield.report.pixels import curves
@@ -89,10 +90,11 @@ def caption(found: Comparison, cell: Cell | None) -> str:
 def _block(x0: Tensor, flow: Tensor | None, tied: bool, labels: Tensor | None) -> Image.Image:
     """A few pictures side by side, small ones magnified by a whole factor, large ones shrunk; or
     points over those of the flow, where an error is a line from a point to its twin."""
-    if x0.ndim != 4:
+    kind = Kind.of(x0.shape[1:])
+    if kind is VECTOR:
         return _points(plane(x0), None if flow is None else plane(flow), tied, labels)
     image = picture(x0, COLUMNS, magnify=False).convert("RGB")
-    factor = math.ceil(SIDE / max(x0.shape[2:]))
+    factor = math.ceil(SIDE / max(x0.shape[2:])) if kind.bounded else 1
     image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
     image.thumbnail((WIDEST, image.height), Image.Resampling.LANCZOS)
     return image

@@ -9,6 +9,7 @@ from scorefield import catalogue
 from scorefield.base import BadInput, Level, unknown
 from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed
 from scorefield.data import Conditions, Data, Scaling
+from scorefield.data.kind import KINDS, Kind
 from scorefield.denoise import Denoiser, Manner, Precision, views
 from scorefield.objective import Criterion
 from scorefield.process import Schedule
@@ -18,6 +19,8 @@ from scorefield.train import Training
 UNBIASED = ("uniform", "stratified", "antithetic", "adaptive")
 """Laws of times that leave the expectation of a uniform t."""
 
+OWN = {name for kind in KINDS for name in kind.networks}
+"""Networks whose data are known; those of others say it themselves."""
 SMALLEST_ALPHA = 1e-4
 """D = (x - sigma eps)/alpha turns float32's 6e-8 into at most 1e-3 of a unit at this alpha."""
 
@@ -35,6 +38,11 @@ class DataFacts:
     edition: int = 1
     present: tuple[int, ...] | None = None
     """The classes that have a training example; None in runs of versions that did not say."""
+
+    @property
+    def kind(self) -> Kind:
+        """What an example is."""
+        return Kind.of(self.shape)
 
     @property
     def drawn(self) -> tuple[int, ...]:
@@ -133,7 +141,7 @@ def network(net: str, facts: DataFacts) -> Spec:
     spec = parsed(net)
     if spec.name != "auto":
         return spec
-    name = "unet" if len(facts.shape) == 3 else "mlp"
+    name = facts.kind.network
     has = {option.name for option in options("networks", name)}
     return Spec(name, (), {key: text for key, text in spec.options.items() if key in has})
 
@@ -278,11 +286,12 @@ def build_levels(
 def check_used(config: Config, usual: Config, facts: DataFacts) -> None:
     """Raise BadInput for a setting that is neither the usual one nor the default, and that what
     was chosen does not read."""
-    spec, o, pictures = network(config.net, facts), config.objective, len(facts.shape) == 3
-    if (spec.name == "mlp") == pictures:
+    spec, o = network(config.net, facts), config.objective
+    fits = facts.kind.networks
+    if spec.name not in fits and spec.name in OWN:
         raise BadInput(
             f"`net.name` {spec.name} does not read data of the shape {facts.shape}.",
-            f"Use {'unet or dit' if pictures else 'mlp'}.",
+            f"Use {' or '.join(fits)}.",
         )
     has = {
         name: {option.name for option in options("networks", name)} for name in catalogue.networks

@@ -1,14 +1,14 @@
 """The settings of a run, typed; help and recipes need no more."""
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from scorefield import catalogue, data
-from scorefield.base.errors import BadInput
 from scorefield.catalogue.plugins import plugins
 from scorefield.catalogue.spec import Spec, build, options, parsed
+from scorefield.data.kind import PICTURE
 from scorefield.train.settings import Training
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ class DataConfig:
     """Pixels of a side to shrink and crop pictures to."""
     channels: int | None = None
     """1 for grey or 3 for colour, where the set leaves a choice."""
+    kind: Literal["picture", "series", "volume"] | None = None
+    """What examples of an .npz or .npy are, where their axes could be of several kinds."""
     flip: bool = False
     """Flip training pictures left to right, half of them at random. The model is not told which, so
     it makes both: not for what has a left and a right, such as text."""
@@ -104,8 +106,8 @@ class Config:
     training: Annotated[Training, tyro.conf.arg(name="")] = field(default_factory=Training)
     data: DataConfig = field(default_factory=DataConfig)
     net: str = "auto:width=32,multipliers=1-2,blocks=2"
-    """Network and its options (scorefield catalogue networks); auto takes a unet for pictures and
-    an mlp for vectors, and of the options those that it has. One option: --net.width 64."""
+    """Network and its options (scorefield catalogue networks); auto takes an mlp for vectors
+    and a unet for all else, and of the options those that it has. One option: --net.width 64."""
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
     init: str | None = None
@@ -118,10 +120,7 @@ class Config:
         read = self._read_data()
         if not self.data.flip:
             return read
-        if not read.is_image:
-            raise BadInput(
-                f"`data.flip` is of pictures, and {read.name} has vectors.", "Leave it out."
-            )
+        PICTURE.check(read.shape, "`data.flip` is")
         return replace(read, flip=True)
 
     def _read_data(self) -> "Data":
@@ -130,13 +129,12 @@ class Config:
         ours = kind in catalogue.datasets
         if (ours and colon) or (not ours and kind in plugins("datasets")):
             spec = parsed(d.name)
-            said = {"path": d.path, "size": d.size, "channels": d.channels}
+            said = {"path": d.path, "size": d.size, "channels": d.channels, "kind": d.kind}
             said = {key: str(value) for key, value in said.items() if value is not None}
             spec = spec._replace(options={**spec.options, **said})
             return build("datasets", spec, seed=self.training.seed)
-        return data.load(
-            d.name, path=d.path, size=d.size, channels=d.channels, seed=self.training.seed
-        )
+        own = {name: getattr(d, name) for name in ("path", "size", "channels", "kind")}
+        return data.load(d.name, **own, seed=self.training.seed)
 
 
 def changed(net: str, key: str, text: str) -> str:

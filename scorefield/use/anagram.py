@@ -8,6 +8,7 @@ from torch import Tensor
 from scorefield.base import BadInput, Cond
 from scorefield.base.finding import Findings, Strip
 from scorefield.catalogue.spec import build, specs
+from scorefield.data.kind import PICTURE
 from scorefield.draw import guided
 from scorefield.guide import Part, View, anagram, hybrid
 from scorefield.run.open import device
@@ -24,10 +25,7 @@ def anagrams(request: Request, views: str) -> Findings:
     """
     shape, classes = tuple(request.opened.facts.shape), request.opened.facts.classes
     seeds = request.chosen_seeds(FEW)
-    if len(shape) != 3:
-        raise BadInput(
-            f"{request.run} makes points of {shape[0]} numbers.", "Views are of pictures."
-        )
+    PICTURE.check(shape, "views are")
     texts = specs(re.sub(r"\b(patches:\d+):", r"\1,", views))  # as it was written once
     seen: list[View | Part] = [build("views", text, shape=shape) for text in texts]
     labels: list[int] | list[None] = request.classes or [None] * len(seen)

@@ -173,7 +173,7 @@ def warn_absent(labels: Sequence[int] | None, facts: DataFacts) -> None:
 def warn_depth(facts: DataFacts, out: Path) -> None:
     """Say so where a picture is written with fewer levels than the data have."""
     white = facts.scaling.offset[0] + facts.scaling.scale[0]
-    if out.suffix != ".npz" and len(facts.shape) == 3 and white > 255:
+    if out.suffix != ".npz" and facts.kind.bounded and white > 255:
         warnings.warn(
             f"a .png has 8 bits, the data levels up to {white:g}, which an .npz keeps",
             stacklevel=2,

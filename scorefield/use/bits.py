@@ -135,7 +135,9 @@ def measure_bits(
         given = cond and {key: leaf[some].to(where.device) for key, leaf in cond.items()}
         found.append(one.often(x0[some].to(where), seeds[some], given))
     nats, stderr, parts, ends = (torch.cat(v) for v in zip(*(f[:4] for f in found)))
-    units = _scale(denoiser, x0) if cell is None else 0.0
+    units = 0.0
+    if denoiser.scaling and cell is None:
+        units = float(denoiser.scaling.log_det(x0[:1]))
     bad = int((~nats.isfinite()).sum())
     if bad:
         raise BadInput(
@@ -161,11 +163,3 @@ def _warn_rough(ends: float) -> None:
             "decoder.",
             stacklevel=3,
         )
-
-
-def _scale(denoiser: Denoiser, x0: Tensor) -> float:
-    """`log |du/dx0|`: the nats that the change to the data's own units takes."""
-    if denoiser.scaling is None:
-        return 0.0
-    logs = [math.log(scale) for scale in denoiser.scaling.scale]
-    return x0[0].numel() * sum(logs) / len(logs)

@@ -295,7 +295,7 @@ def compare_run(
     out = request.out or request.path / "compare"
     claim_folder(out, *FILES)
     data = data_of(run)
-    judged = len(classes) > 1 and data.is_image
+    judged = len(classes) > 1 and data.kind.spatial > 0
     judge = judge_of(request.path, data, request.watch)[0] if judged else None
     each = None if chosen is None else repeat_labels(chosen, len(seeds), len(classes))
     found = compare(
@@ -304,7 +304,7 @@ def compare_run(
         asked_of(run.denoiser, seeds=seeds, labels=each),
         guidance=guidance,
         reference=measure.Reference(data, judge, len(seeds), each),
-        keep=SHOWN if data.is_image else POINTS,
+        keep=SHOWN if data.kind.spatial else POINTS,
         watch=request.watch,
     )
     record = {

@@ -113,8 +113,7 @@ def encode_examples(request: Request, text: Path) -> Findings:
     z = way.up(x0, of, request.watch)
     seconds = time.monotonic() - began
     off = round_trip(way.down(z, of, request.watch), x0)
-    unit = "pictures in [-1, 1]" if len(facts.shape) == 3 else "standardised data"
-    rms, words = float(off.square().mean().sqrt()), f"RMS, of {unit}."
+    rms, words = float(off.square().mean().sqrt()), f"RMS, of {facts.kind.unit}."
     items = (
         Figure("there and back", rms, best="low", words=words, key="round_trip_rms"),
         Figure("at worst", float(off.max()), best="low", key="worst"),

@@ -42,11 +42,12 @@ def evaluate(request: Request, seed: int = 0) -> Findings:
     plan = plan_of(denoiser, bool(asked.cond), **settings)
     drawn = draw(denoiser, plan, asked, denoiser.shape, watch=request.watch)
     judge = accuracy = None
-    if len(facts.classes) > 1 and data.is_image:
+    if len(facts.classes) > 1 and data.kind.spatial:
         judge, accuracy = judge_of(request.path, data, request.watch)
-    elif data.is_image:
+    elif data.kind.spatial:
         warnings.warn(
-            "no labels, so no judge: pixels compared as they are, which says little of pictures",
+            f"no labels, so no judge: {data.kind.place}s compared as they are, which says little "
+            f"of {data.kind.plural}",
             stacklevel=2,
         )
     found = measures_of(drawn.x, Reference(data, judge, n, labels if judge else None))

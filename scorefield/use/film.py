@@ -6,18 +6,17 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Level, Watch, quiet
+from scorefield.data.kind import VECTOR, Kind
 from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, Job, Plan, walk
 
 MOMENTS = 48
 """Of a film, at most, besides the samples at its end."""
-PICTURES, POINTS = 64, 2000
-"""Samples of a film, at most."""
 
 
 def check_film(n: int, shape: Sequence[int]) -> None:
     """Raise BadInput for more samples than can be shown."""
-    most = POINTS if len(shape) == 1 else PICTURES
+    most = Kind.of(shape).shown[2]
     if n > most:
         fact = f"a .gif shows at most {most} samples, and `n` is {n}."
         raise BadInput(fact, "Ask for fewer, or for a .png.", "n")
@@ -27,10 +26,10 @@ def check_film(n: int, shape: Sequence[int]) -> None:
 def film(denoiser: Denoiser, plan: Plan, asked: Asked, watch: Watch = quiet) -> Iterator[Tensor]:
     """The samples `(n, *shape)` at moments of their walk, on the CPU, those of `generate` last.
 
-    Of pictures the noise, then the denoised estimate D after each step; of points x itself,
+    Of what has places the noise, then the denoised estimate D after each step; of points x itself,
     as wide as data at every level: x / sqrt(alpha^2 + sigma^2 / sigma_data^2).
     """
-    pictures, every = len(denoiser.shape) > 1, -(-plan.steps // MOMENTS)
+    points, every = Kind.of(denoiser.shape) is VECTOR, -(-plan.steps // MOMENTS)
     job = Job.of(plan, asked, denoiser.shape, next(denoiser.parameters()))
     yield _wide(job.x, plan.levels.at(0), denoiser.sigma_data)
     watch(job.k, plan.steps, "step")
@@ -39,7 +38,8 @@ def film(denoiser: Denoiser, plan: Plan, asked: Asked, watch: Watch = quiet) -> 
         watch(job.k, plan.steps, "step")
         if event.info and not job.done and job.k % every == 0:
             here = plan.levels.at(job.k)
-            yield event.info.denoised.cpu() if pictures else _wide(job.x, here, denoiser.sigma_data)
+            x = _wide(job.x, here, denoiser.sigma_data) if points else event.info.denoised.cpu()
+            yield x
     yield job.x.cpu()
 
 

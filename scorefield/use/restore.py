@@ -15,6 +15,7 @@ from torch import Tensor
 from scorefield.base import BadInput, Seeded, Watch, quiet
 from scorefield.base.finding import Figure, Findings, Strip
 from scorefield.catalogue.spec import bound, build, find
+from scorefield.data.kind import PICTURE, Kind
 from scorefield.data.readers.arrays import read_npz
 from scorefield.data.readers.given import read_examples
 from scorefield.denoise import Denoiser
@@ -33,7 +34,7 @@ from scorefield.use.request import Request
 RENEWED = ("dps", "mmps", "pigdm", "tmpd")
 """The guides that are best with a constant share of fresh noise."""
 FAR = 2.0
-"""A restoration with a number beyond this has failed; data end at 1."""
+"""A restoration of what ends at 1 that has a number beyond this has failed."""
 STEPS, GRID = 100, "vp-root"
 """Restorations were measured on that grid; a run that names another goes on it."""
 MEASURING = 2**32
@@ -90,7 +91,7 @@ def restore_run(request: Request, of: Observation, method: str = "dps") -> Findi
     spread = x.std(0, keepdim=True) if len(x) > 1 else torch.zeros_like(mean)
     arrays = {"x": run.facts.scaling.decode(x), "y": y, "mean": mean, "deviation": spread}
     arrays |= {} if truth is None else {"truth": truth}
-    parts = {} if x.ndim != 4 else _parts(a.picture(y, of.noise), x, mean, spread)
+    parts = {} if run.facts.kind is not PICTURE else _parts(a.picture(y, of.noise), x, mean, spread)
     record = {
         "operator": of.operator, "method": method, "noise": of.noise, "steps": steps, "n": len(x),
         "precision": denoiser.precision, "labels": label, "seeds": seeds, "failed": bad,
@@ -201,8 +202,9 @@ def figures(
         far, mean = _rms(x - truth), psnr(x.mean(0, keepdim=True), truth)
         yield Figure("distance from the truth", far, best="low", words="RMS.", key="rms")
         decibels = partial(Figure, unit="dB", best="high")
-        yield decibels("peak signal to noise, each", psnr(x, truth), key="psnr")
-        yield decibels("of their mean", mean, key="psnr_of_mean")
+        if Kind.of(x.shape[1:]).bounded:  # else there is no peak
+            yield decibels("peak signal to noise, each", psnr(x, truth), key="psnr")
+            yield decibels("of their mean", mean, key="psnr_of_mean")
     if sizes and found.log_evidence is not None:
         name = f"effective sample size of {len(x)}"
         yield Figure(name, sum(sizes) / len(sizes), best="high")
@@ -218,7 +220,9 @@ def _rms(x: Tensor) -> float:
 
 
 def failed(x0: Tensor) -> int:
-    """How many restorations `(n, ...)` have a number beyond `FAR`."""
+    """How many restorations `(n, ...)` have a number beyond `FAR`, of what ends at 1."""
+    if not Kind.of(x0.shape[1:]).bounded:
+        return 0
     return int((x0.flatten(1).abs().amax(1) > FAR).sum())
 
 

@@ -15,6 +15,7 @@ from scorefield.base import BadInput, Guide, quiet
 from scorefield.base.errors import Elsewhere
 from scorefield.base.finding import Findings
 from scorefield.catalogue.plans import guide as build_guide
+from scorefield.data.kind import VECTOR, Kind
 from scorefield.data.sets import Scaling
 from scorefield.draw.shards import Shards
 from scorefield.store import alone, claim, sweep_torn
@@ -26,9 +27,6 @@ from scorefield.use.classify import NoisyClassifier, open_classifier
 from scorefield.use.film import check_film, film
 from scorefield.use.plan import asked_of, plan_of
 from scorefield.use.request import Request
-
-SHOWN = (1000, 50)
-"""Samples of a film, of points and of pictures, unless it is said."""
 
 
 class Samples(NamedTuple):
@@ -137,7 +135,7 @@ def _read(request: Request, like: Like | None, held: ExitStack | None) -> _Job:
     run, cond, single = request.opened, request.cond, like and like.index
     if like:
         check_like(like, {"checkpoint": checkpoint(run)})  # first: what is wrong then is clear
-    usual = SHOWN[len(run.facts.shape) > 1] if _is_film(request) else 100
+    usual = run.facts.kind.shown[1] if _is_film(request) else 100
     seeds = request.chosen_seeds(len(next(iter(cond.values()))) if cond else usual)
     n, labels, settings = len(seeds), _labels(request), request.settings
     out = _place(request, seeds, 1 if single is not None else len(seeds))
@@ -184,7 +182,7 @@ def _place(request: Request, seeds: list[int], shown: int) -> Path:
     if out.suffix not in (".png", ".npz", ".gif", "") or out.name in ("", ".."):
         remedy = "Use .png, .npz, .gif, or a folder for single pictures."
         raise BadInput(f"`out` is {out}.", remedy, "out")
-    if not out.suffix and len(shape) != 3:
+    if not out.suffix and Kind.of(shape) is VECTOR:
         raise BadInput(f"`out` is the folder {out}, for single pictures.", NO_PICTURES, "out")
     if _is_film(request):
         check_film(len(seeds), shape)

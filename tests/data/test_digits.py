@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from scorefield.data import Split, load
+from scorefield.data.kind import PICTURE
 from scorefield.data.sets import hold_out, split_at
 
 FORM = 130  # digits in one hand, about
@@ -83,7 +84,7 @@ def test_rows_of_the_toys_are_unrelated(name):
 def test_digits_are_the_raw_levels_with_the_last_three_of_fourteen_forms_held_out():
     data = load("digits")
     assert data.shape == (1, 8, 8)
-    assert data.is_image
+    assert data.kind is PICTURE
     assert (data.train.x.dtype, (len(data.train), len(data.test))) == (torch.uint8, (1415, 382))
     assert (data.edition, data.classes) == (2, tuple("0123456789"))
     assert (data.scaling.offset, data.scaling.scale) == ((8.0,), (8.0,))

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from scorefield.data import load
+from scorefield.data.kind import VECTOR
 from tests.refusal import fails
 
 TOYS = ("swiss-roll", "moons", "8-gaussians", "checkerboard")
@@ -14,7 +15,7 @@ TOYS = ("swiss-roll", "moons", "8-gaussians", "checkerboard")
 def test_a_toy_is_float32_in_the_plane_and_standardised(name):
     data = load(name)
     assert data.shape == (2,)
-    assert not data.is_image
+    assert data.kind is VECTOR
     assert (len(data.train), len(data.test)) == (20_000, 5_000)
     assert data.train.x.dtype == torch.float32
     x0, _ = data.batch(data.train, torch.arange(20_000))

@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from math import prod
 from typing import Any
 
 import pytest
@@ -11,10 +12,10 @@ from torch import nn
 
 from scorefield.nets import MLP, DiT, UNet, describe
 from scorefield.nets.attention import attention
-from scorefield.nets.dit import patches, pictures, positions
+from scorefield.nets.dit import joined, patches, positions
 from tests.refusal import fails, refused
 
-SHAPES = [(1, 8, 8), (3, 25, 25), (4, 7, 13), (1, 1, 1), (2, 28, 28)]
+SHAPES = [(1, 8, 8), (3, 25, 25), (4, 7, 13), (1, 1, 1), (2, 28, 28), (3, 21), (1, 3, 5, 2)]
 SMALL: dict[str, Any] = {"width": 16, "multipliers": (1, 2, 2), "blocks": 1, "head_dim": 16}
 
 
@@ -62,7 +63,8 @@ def like_law(net, shape, dtype):
     assert F.isfinite().all()
 
 
-DITS = [((1, 8, 8), 4), ((3, 6, 9), 3), ((2, 5, 7), 1), ((1, 28, 28), 7)]
+DITS = [((1, 8, 8), 4), ((3, 6, 9), 3), ((2, 5, 7), 1), ((1, 28, 28), 7), ((2, 12), 3)]
+DITS += [((1, 2, 4, 6), 2)]
 OTHERS = [{"norm": norm} for norm in ("layer", "rms")]
 OTHERS += [{"multipliers": levels} for levels in ((1,), (2, 1), (2, 3, 1, 1))]
 ANY = [(shape, {}) for shape in (*SHAPES, (2,), (1,), (30,))]
@@ -435,19 +437,19 @@ def test_twin_attention_without_its_scale_fails():
 
 def round_trip_law(back, shape, size):
     x, _ = inputs(shape)
-    tokens = patches(x, size)
-    assert tokens.shape == (3, shape[1] * shape[2] // size**2, shape[0] * size**2)
-    assert torch.equal(back(tokens, size, shape[1] // size), x)
+    tokens, counts = patches(x, size), [side // size for side in shape[1:]]
+    assert tokens.shape == (3, prod(counts), shape[0] * size ** len(counts))
+    assert torch.equal(back(tokens, size, counts), x)
 
 
 @pytest.mark.parametrize("shape, size", DITS)
-def test_pictures_undo_patches(shape, size):
-    round_trip_law(pictures, shape, size)
+def test_joining_undoes_patches(shape, size):
+    round_trip_law(joined, shape, size)
 
 
 def test_twin_rows_taken_for_columns_fail():
     with pytest.raises((AssertionError, RuntimeError)):
-        round_trip_law(lambda t, p, rows: pictures(t, p, rows).mT, (3, 6, 9), 3)
+        round_trip_law(lambda t, p, counts: joined(t, p, counts).mT, (3, 6, 9), 3)
 
 
 def test_a_patch_is_a_square_of_the_picture():
@@ -457,7 +459,7 @@ def test_a_patch_is_a_square_of_the_picture():
 
 def test_positions_tell_rows_and_columns_apart():
     """Row in one half of the channels, column in the other; all places differ by far."""
-    places = positions(5, 7, 64).unflatten(0, (5, 7))
+    places = positions((5, 7), 64).unflatten(0, (5, 7))
     row, column = places.split(32, dim=-1)
     assert (row == row[:, :1]).all()
     assert (column == column[:1]).all()
@@ -472,11 +474,11 @@ def test_a_transformer_knows_where_a_patch_is():
     """Without positions, patches exchanged in x would be exchanged in F."""
     net = perturbed(build((1, 4, 4), patch=2)).double()
     x, noise = inputs((1, 4, 4), 2, torch.float64)
-    exchanged = pictures(patches(x, 2).flip(1), 2, 2)
-    there_and_back = pictures(patches(net(exchanged, noise), 2).flip(1), 2, 2)
+    exchanged = joined(patches(x, 2).flip(1), 2, (2, 2))
+    there_and_back = joined(patches(net(exchanged, noise), 2).flip(1), 2, (2, 2))
     assert not torch.allclose(there_and_back, net(x, noise))
     net.positions.zero_()
-    there_and_back = pictures(patches(net(exchanged, noise), 2).flip(1), 2, 2)
+    there_and_back = joined(patches(net(exchanged, noise), 2).flip(1), 2, (2, 2))
     torch.testing.assert_close(there_and_back, net(x, noise))
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from scorefield.base import BadInput
 from scorefield.denoise import Denoiser
 from scorefield.process import VP
-from scorefield.use.film import MOMENTS, PICTURES, POINTS, check_film, film
+from scorefield.use.film import MOMENTS, check_film, film
 from scorefield.use.generate import generate
 from scorefield.use.plan import asked_of, plan_of
 from scorefield.use.plane import NOISES, _flow
@@ -64,7 +64,7 @@ def test_pictures_are_seen_as_their_estimates():
 
 def test_a_film_is_bounded():
     assert len(filmed(model(2), 3, solver="ddim", steps=500)) <= MOMENTS + 2
-    for most, shape in ((PICTURES, (1, 2, 2)), (POINTS, (2,))):
+    for most, shape in ((64, (1, 2, 2)), (2000, (2,))):
         check_film(most, shape)
         with pytest.raises(BadInput, match=f"at most {most} samples, and `n` is {most + 1}"):
             check_film(most + 1, shape)

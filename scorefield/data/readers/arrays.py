@@ -18,8 +18,12 @@ from scorefield.data.conditions import (
     finite,
     whole_levels,
 )
+from scorefield.data.kind import KINDS as SORTS
+from scorefield.data.kind import PICTURE, SERIES, Kind
 from scorefield.data.sets import EIGHT_BIT, Data, Scaling, split_at, split_off
 
+LONG = 4
+"""From here on an array (N, a, b) has too long an axis for a picture: a series."""
 COLOUR = range(1, 5)  # how many channels an axis may have to be taken for the colour axis
 RESERVED = ("x", "y", "label", "x_test", "y_test", *KINDS, *(f"{key}_test" for key in KINDS))
 MOST_CLASSES = 1000  # a label may exceed this only in a data set that has as many examples
@@ -28,19 +32,24 @@ DAMAGE = (ValueError, OSError, EOFError, KeyError, MemoryError, RuntimeError, No
 DAMAGE += (zipfile.BadZipFile, zlib.error)
 
 
-def npz(path: str, channels: int | None = None) -> Data:
+def npz(path: str, channels: int | None = None, kind: str | None = None) -> Data:
     """The arrays of a NumPy .npz file: `x` (or the only array), and optionally the conditions `y`
     (or `label`), `vector`, `image` and `tokens`, and a test split: `x_test`, `y_test`, and so on.
     A .npy file is x alone.
 
     - (N, D) are vectors, standardised per coordinate.
-    - (N, H, W) are grey pictures.
-    - (N, a, b, c) are pictures. The colour axis is a or c: the one of 1 to 4 entries, or, with
-      `channels`, the one of that many. If both or neither fit, that is an error.
-    uint8 pictures stay as they are, 0..255 onto [-1, 1]; other pictures have the training minimum
-    and maximum put onto -1 and 1. Means are taken away in the file's own precision (`finite`). `y`
-    are class indices (N,), or text: then the classes are its words, sorted. The other conditions
-    are those of `condition`. Without `x_test` a tenth is held out. Nothing pickled is ever read.
+    - (N, H, W) are grey pictures, but series (N, C, L) with the `kind` series, or where one axis is
+      `LONG` times the other or more and the numbers are not uint8; the shorter is its channels.
+    - (N, a, b, c) are pictures, or with the `kind` volume grey volumes. The colour axis is a or c:
+      the one of 1 to 4 entries, or, with `channels`, the one of that many. If both or neither fit,
+      that is an error.
+    - (N, a, b, c, d) are volumes, with a colour axis as pictures have.
+
+    uint8 pictures stay as they are, 0..255 onto [-1, 1]; other pictures and volumes have the
+    training minimum and maximum put onto -1 and 1; series are standardised per channel. Means are
+    taken away in the file's own precision (`finite`). `y` are class indices (N,), or text: then the
+    classes are its words, sorted. The other conditions are those of `condition`. Without `x_test` a
+    tenth is held out. Nothing pickled is ever read.
     """
     found = read_arrays(Path(path), "data.path")
     x_name = _examples_name(path, found)
@@ -58,7 +67,8 @@ def npz(path: str, channels: int | None = None) -> Data:
     if ignored:
         warnings.warn(f"'{path}': ignored the arrays {', '.join(ignored)}.", stacklevel=3)
 
-    x = examples(found[x_name], f"'{x_name}' in '{path}'", channels)
+    x = examples(found[x_name], f"'{x_name}' in '{path}'", channels, kind)
+    own = Kind.of(x.shape[1:])
     label, classes = None, ()
     if y_name in found:
         label, classes = _classes(found[y_name], len(x), f"'{y_name}' in '{path}'")
@@ -66,7 +76,8 @@ def npz(path: str, channels: int | None = None) -> Data:
     if "x_test" not in found:
         train, test = split_off(x, label, more=more)
     else:
-        x_test = examples(found["x_test"], f"'x_test' in '{path}'", channels)
+        where = f"'x_test' in '{path}'"
+        x_test = examples(found["x_test"], where, channels, own.name)
         label_test = None
         if label is not None:
             label_test = indices(found["y_test"], classes, f"'y_test' in '{path}'")
@@ -76,7 +87,8 @@ def npz(path: str, channels: int | None = None) -> Data:
         test = split_at(x_test, label_test, slice(None), more_test)
     scaling, said = scaling_of(train.x), conditions_of(train.cond, test.cond)
     train, test = train.kept(scaling, said), test.kept(scaling, said)
-    return Data("npz", train, test, classes, scaling, said)
+    done = () if kind else taken(found[x_name], own)
+    return Data("npz", train, test, classes, scaling, said, done=done)
 
 
 def _conditions(
@@ -102,7 +114,7 @@ def scaling_of(x: torch.Tensor) -> Scaling:
         raise BadInput("there are no training examples.", "Give at least 1.")
     if x.dtype == torch.uint8:
         return EIGHT_BIT
-    if x.ndim == 4:
+    if Kind.of(x.shape[1:]).bounded:
         return Scaling.range(float(x.min()), float(x.max()))
     return Scaling.standardise(x)
 
@@ -157,37 +169,75 @@ def _examples_name(path: str, found: dict[str, np.ndarray]) -> str:
     return others[0]
 
 
-def examples(array: np.ndarray, where: str, channels: int | None = None) -> np.ndarray:
-    """An array as pictures (N, C, H, W), uint8 or `finite`, or `finite` vectors (N, D); see
-    `npz`."""
+def examples(
+    array: np.ndarray, where: str, channels: int | None = None, kind: str | None = None
+) -> np.ndarray:
+    """An array as pictures (N, C, H, W) or volumes, uint8 or `finite`, or as `finite` vectors
+    (N, D) or series (N, C, L); see `npz`."""
     check_real(array, where)
-    if array.ndim not in (2, 3, 4) or 0 in array.shape[1:]:
+    if kind is not None and kind not in (names := [k.name for k in SORTS]):
+        raise unknown("kind of data", kind, names)
+    own = kind or _kind_of(array)
+    fits = {"vector": (2,), "series": (3,), "picture": (3, 4), "volume": (4, 5)}.get(own, ())
+    if array.ndim not in fits or 0 in array.shape[1:]:
         raise BadInput(
-            f"{where} has shape {array.shape}.",
-            "Give (N, D) vectors or (N, H, W), (N, C, H, W) or (N, H, W, C) pictures.",
+            f"{where} has shape {array.shape}{f', and the kind is {kind}' if kind else ''}.",
+            "Give (N, D) vectors, (N, C, L) series, (N, H, W), (N, C, H, W) or (N, H, W, C) "
+            "pictures, or (N, C, D, H, W) volumes.",
         )
-    if array.ndim == 4:
+    if own == "series":
+        return finite(_series(array, where, channels, kind is None), where)
+    if array.ndim == fits[-1] > 2:
         return whole_levels(_channels_first(array, where, channels), where)
-    if channels not in ((None,) if array.ndim == 2 else (None, 1)):
-        kind = "vectors have no" if array.ndim == 2 else f"grey pictures, not {channels}"
+    if channels not in ((None,) if own == "vector" else (None, 1)):
+        said = "vectors have no" if own == "vector" else f"grey {own}s, not {channels}"
         raise BadInput(
-            f"{where} has shape {array.shape}: {kind} channels.", "Leave `data.channels` out."
+            f"{where} has shape {array.shape}: {said} channels.", "Leave `data.channels` out."
         )
-    return finite(array, where) if array.ndim == 2 else whole_levels(array[:, None], where)
+    return finite(array, where) if own == "vector" else whole_levels(array[:, None], where)
+
+
+def _kind_of(array: np.ndarray) -> str:
+    """What an array is taken for unless it is said."""
+    if array.ndim != 3:
+        return {2: "vector", 4: "picture", 5: "volume"}.get(array.ndim, "")
+    short, long = sorted(array.shape[1:])
+    return "series" if array.dtype != np.uint8 and long >= LONG * short else "picture"
+
+
+def _series(array: np.ndarray, where: str, channels: int | None, guessed: bool) -> np.ndarray:
+    """Series (N, C, L): as they are, but with the axes exchanged where `channels` fits the last
+    alone, or, of a guess, where the last is the shorter."""
+    first, last = (channels in (None, size) for size in array.shape[1:])
+    if not (first or last):
+        raise BadInput(
+            f"{where} has shape {array.shape}, and neither axis is of {channels} channels.",
+            "Give `data.channels` the number of one, or leave it out.",
+        )
+    late = not first or (channels is None and guessed and array.shape[2] < array.shape[1])
+    return array.transpose(0, 2, 1) if late else array
+
+
+def taken(array: np.ndarray, kind: Kind) -> tuple[str, ...]:
+    """What is said of an array whose axes could be of several kinds."""
+    other = {SERIES: "picture", PICTURE: "series"}.get(kind)
+    if other is None or array.ndim != 3 or array.dtype == np.uint8:
+        return ()
+    return (f"taken for {kind.plural} {kind.words} (`data.kind` {other} says otherwise)",)
 
 
 def _channels_first(array: np.ndarray, where: str, channels: int | None) -> np.ndarray:
     fits = COLOUR if channels is None else (channels,)
-    first, last = array.shape[1] in fits, array.shape[3] in fits
+    first, last = array.shape[1] in fits, array.shape[-1] in fits
     if first == last:
         asked = "1 to 4" if channels is None else f"{channels}"
         raise BadInput(
             f"{where} has shape {array.shape}, where {'both' if first else 'neither'} of the axes "
-            f"1 and 3 could be the colour axis of {asked} channels.",
+            f"1 and {array.ndim - 1} could be the colour axis of {asked} channels.",
             "Save pictures as (N, C, H, W) or (N, H, W, C), and give `data.channels` the number "
             "C if it is over 4 or the pictures are 4 pixels or less on a side.",
         )
-    return array if first else array.transpose(0, 3, 1, 2)
+    return array if first else np.moveaxis(array, -1, 1)
 
 
 def _classes(array: np.ndarray, count: int, where: str) -> tuple[np.ndarray, tuple[str, ...]]:

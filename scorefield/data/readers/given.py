@@ -11,6 +11,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput, unknown
 from scorefield.data.conditions import finite
+from scorefield.data.kind import PICTURE, SERIES, VOLUME, Kind
 from scorefield.data.readers.arrays import examples, read_arrays
 from scorefield.data.readers.deep import full_scale
 from scorefield.data.readers.pictures import Picture, read_picture, reason_of, suffixes
@@ -62,9 +63,11 @@ def read_examples(
     elif file.suffix.lower() in suffixes():
         x0 = input_picture(file, shape, field, fit, scaling)
     else:
-        kinds = "a picture or an .npz" if len(shape) == 3 else "an .npz: the run's data are vectors"
+        own = Kind.of(shape)
+        kinds = f"an .npz: the run's data are {own.plural}"
+        kinds = "a picture or an .npz" if own is PICTURE else kinds
         raise BadInput(f"{where} ends in '{file.suffix}'.", f"Give {kinds}.", field)
-    if len(shape) == 3 and float(x0.abs().max()) > BEYOND:
+    if Kind.of(shape).bounded and float(x0.abs().max()) > BEYOND:
         u = scaling.decode(torch.tensor([[-1.0], [1.0]]).expand(2, len(scaling.scale)))
         low, high, *ends = (float(v) for v in (*scaling.decode(x0).aminmax(), u.min(), u.max()))
         raise BadInput(
@@ -81,7 +84,10 @@ def shaped(array: np.ndarray, shape: Sequence[int], where: str) -> Tensor:
     if array.shape[1:] == tuple(shape) and array.dtype.kind in "biuf" and len(array):
         # nothing to guess, as with few pixels a side `examples` would have to
         return torch.from_numpy(array if array.dtype == np.uint8 else finite(array, where))
-    found = examples(array, where, shape[0] if len(shape) == 3 and array.ndim == 4 else None)
+    kind = Kind.of(shape)
+    channels = shape[0] if kind.bounded and array.ndim == len(shape) + 1 else None
+    own = kind.name if kind in (SERIES, VOLUME) else None
+    found = examples(array, where, channels, own)
     if found.shape[1:] != tuple(shape) or not len(found):
         raise BadInput(
             f"{where} has the shape {' x '.join(map(str, array.shape))}, the run's examples "
@@ -104,7 +110,7 @@ def input_picture(
     Levels of more than 8 bits are those of the run's data, by their `scaling`, if those have more
     too; else 0 to the white of the file's own bits goes onto [-1, 1] (`full_scale`), as 0..255 do.
     """
-    if len(shape) != 3 or shape[0] not in (1, 3):
+    if Kind.of(shape) is not PICTURE or shape[0] not in (1, 3):
         raise BadInput(
             f"the model makes samples of shape {tuple(shape)}.",
             f"`{field}` takes a picture where a model makes grey or colour ones; give an .npz.",

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
+from scorefield.data.kind import PICTURE, Kind
 from scorefield.data.readers.arrays import DAMAGE
 from scorefield.data.readers.deep import LOW_BYTES, full_scale, raw_mode, read_deep
 from scorefield.data.readers.pictures import open_picture, reason_of, turn_of
@@ -21,19 +22,22 @@ PAINT = "Paint it in black (kept) and white (may change)."
 
 
 def input_mask(path: Path, shape: Sequence[int]) -> Tensor:
-    """A mask `(H, W)` for examples of `shape`, True where they may change: of a picture file, whose
-    middle square is resized to a square model's size, or an .npy or .npz of just that size."""
-    height, width = shape[-2:]
+    """A mask of the places of examples of `shape`, `(H, W)` of pictures, True where they may
+    change: of a picture file, whose middle square is resized to a square model's size, or an .npy
+    or .npz of just that size."""
+    places = Kind.of(shape).places(shape)
     where = f"`mask` {path}"
     if not path.is_file():
         raise BadInput(f"{where}: there is no such file.", "Give a picture, an .npy or .npz.")
     if path.suffix.lower() in (".npy", ".npz"):
-        mask = marked(_array(path, where), where)
+        mask = marked(_array(path, where, len(places)), where)
     else:
-        mask = _picture(path, where, height if height == width else None)
-    if mask.shape != (height, width):
+        PICTURE.check(shape, f"{where} is a picture, a mask")
+        mask = _picture(path, where, places[0] if places[0] == places[1] else None)
+    if mask.shape != places:
+        sizes = (" x ".join(map(str, size[::-1])) for size in (mask.shape, places))
         raise BadInput(
-            f"{where} has {' x '.join(map(str, mask.shape[::-1]))} pixels, not {width} x {height}.",
+            f"{where} has {next(sizes)} {Kind.of(shape).place}s, not {next(sizes)}.",
             "Resize it first.",
         )
     return torch.from_numpy(mask.copy())
@@ -114,8 +118,8 @@ def _levels(opened, path: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(grey), np.asarray(opaque) / 255
 
 
-def _array(path: Path, where: str) -> np.ndarray:
-    """The array `mask` of a file, or the only one, as `(H, W)`."""
+def _array(path: Path, where: str, axes: int) -> np.ndarray:
+    """The array `mask` of a file, or the only one, of so many axes."""
     try:
         found = np.load(path, allow_pickle=False)
         if not isinstance(found, np.ndarray):
@@ -129,9 +133,9 @@ def _array(path: Path, where: str) -> np.ndarray:
         ) from error
     if found is None:
         raise BadInput(f"{where} holds {', '.join(names)}, and no array mask.", "Name it mask.")
-    if found.ndim == 3 and 1 in (found.shape[0], found.shape[-1]):
+    if found.ndim == axes + 1 and 1 in (found.shape[0], found.shape[-1]):
         found = found[0] if found.shape[0] == 1 else found[..., 0]
-    if found.ndim != 2 or found.dtype.kind not in "biuf":
+    if found.ndim != axes or found.dtype.kind not in "biuf":
         raise BadInput(
             f"{where} has shape {found.shape} and type {found.dtype}.", "Give one bool a pixel."
         )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
+from scorefield.data.kind import PICTURE, Kind
 from scorefield.inverse.operators.linear import Linear, Spectrum, counted
 
 LUMA = (0.299, 0.587, 0.114)
@@ -63,10 +64,11 @@ def box(shape: tuple[int, ...], top: int, left: int, height: int, width: int) ->
 
 
 def random_mask(shape: tuple[int, ...], missing: float, seed: int = 0) -> Mask:
-    """A share `missing` of the pixels (of a vector: numbers) is not seen: random inpainting."""
+    """A share `missing` of the places (pixels, moments; of a vector: numbers) is not seen: random
+    inpainting."""
     if not 0 < missing < 1:
         raise BadInput(f"the missing share is {missing:g}.", "Give a number between 0 and 1.")
-    places = shape[1:] if len(shape) == 3 else shape
+    places = Kind.of(shape).places(shape)
     size = torch.Size(places).numel()
     order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
     known = torch.ones(size, dtype=torch.bool)
@@ -382,5 +384,4 @@ def _around(n: int) -> Tensor:
 
 
 def _picture(shape: tuple[int, ...]) -> None:
-    if len(shape) != 3:
-        raise BadInput(f"a sample of shape {shape} is no picture.", "Give (C, H, W).")
+    PICTURE.check(shape, "this operator is")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
+from scorefield.data.kind import PICTURE
 from scorefield.inverse.operators.linear import Linear, Matrix
 
 
@@ -24,11 +25,9 @@ class Radon(Linear):
     angles: int
 
     def __post_init__(self) -> None:
-        if len(self.shape) != 3 or self.angles < 1:
-            raise BadInput(
-                f"a Radon transform at {self.angles} angles of a sample {self.shape}.",
-                "Give at least one angle and a picture (C, H, W).",
-            )
+        PICTURE.check(self.shape, "a Radon transform is")
+        if self.angles < 1:
+            raise BadInput(f"a Radon transform at {self.angles} angles.", "Give at least one.")
 
     @property
     def bins(self) -> int:
