@@ -3,7 +3,7 @@
 Steps are pure functions, so that a step of several calls can be played again: it is run with the
 answers that the denoiser has given so far, and the first call without one raises. What all jobs ask
 for in this way is one call of the denoiser, whatever their solvers, guides, levels and conditions.
-Jobs of one solver and one guide are one batch to the solver too, with a level for each sample.
+All else a job computes by itself, as it does alone.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -66,10 +66,10 @@ class Event(NamedTuple):
 def tick(jobs: Sequence[Job], denoise: Denoise, limit: int = 256) -> list[Event]:
     """Each job after one more call of the denoiser, in their order; those done stay as they are.
 
-    Calls of all jobs are one, of `limit` rows at most. Where all jobs have one solver and guide, or
-    a solver needs an unknown count of calls (an adaptive one), the whole step is taken. A call for
-    the gradient of x, or for some rows alone, is made by itself. Samples of all jobs have one shape
-    and dtype; equal plans at one step give the bits of `draw`, unlike ones differ in rounding.
+    Calls of all jobs are one, of `limit` rows at most. A job that is alone, or whose solver needs
+    an unknown count of calls (an adaptive one), takes its whole step. A call for the gradient of x
+    is made by itself. Samples of all jobs have one shape and dtype. They are those of `draw` to the
+    bit, if a row of the denoiser's is the same in every batch.
 
     A job that cannot go on says so in its own event, and the others go on.
     """
@@ -101,22 +101,33 @@ def walk(job: Job, denoise: Denoise) -> Iterator[Event]:
 
 
 def _tick(jobs: Sequence[Job], denoise: Denoise, limit: int) -> list[Event]:
-    groups = [_Group([jobs[i] for i in at], at) for at in _grouped(jobs, limit)]
-    events = {i: Event(job) for i, job in enumerate(jobs) if job.done}
-    asking = []
-    for group in groups:
+    events, asking = {i: Event(job) for i, job in enumerate(jobs) if job.done}, []
+    alone = len(jobs) - len(events) == 1
+    for i, job in enumerate(jobs):
         try:
-            whole = len(groups) == 1 or group.plan.solver.adaptive
-            events |= group.step(denoise, group.answers, whole)
+            if not job.done:
+                events[i] = _step(job, denoise, alone or job.plan.solver.adaptive)
         except _Asks as asks:
-            asking.append((group, asks))
+            asking.append((i, asks))
     for part in _parts(asking, limit):
-        for (group, _), answer in zip(part, _answers(denoise, [asks for _, asks in part])):
+        for (i, _), answer in zip(part, _answers(denoise, [asks for _, asks in part])):
+            job = replace(jobs[i], answers=(*jobs[i].answers, answer))
             try:
-                events |= group.step(denoise, [*group.answers, answer], False)
+                events[i] = _step(job, denoise, False)
             except _Asks:
-                events |= group.keep(answer)
+                events[i] = Event(job)
     return [events[i] for i in range(len(jobs))]
+
+
+def _step(job: Job, denoise: Denoise, whole: bool) -> Event:
+    """The job after its step; unless this is to be `whole`, `_Asks` for the next call in it."""
+    plan, (seeds, cond, _) = job.plan, job.asked
+    here, there = plan.levels.at(job.k), plan.levels.at(job.k + 1)
+    guided = plan.guide(
+        _Replay(denoise, job.answers, whole) if job.answers or not whole else denoise
+    )
+    state, info = plan.solver.step(guided, job.state, here, there, Seeded(seeds), cond)
+    return Event(Job(plan, job.asked, state, job.k + 1), info)
 
 
 class _Asks(BaseException):
@@ -130,14 +141,11 @@ class _Asks(BaseException):
 class _Replay:
     """A denoiser that answers from memory as far as that goes, and then asks, or calls itself."""
 
-    reads_null = False  # what it asks for is put together with other jobs' questions anyway
-
-    def __init__(self, denoise: Denoise, answers: Iterable[Tensor], rows: int, whole: bool) -> None:
-        self.denoise, self.answers, self.rows, self.whole = denoise, iter(answers), rows, whole
+    def __init__(self, denoise: Denoise, answers: Iterable[Tensor], whole: bool) -> None:
+        self.denoise, self.answers, self.whole = denoise, iter(answers), whole
 
     def __call__(self, x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
-        differentiated = x.requires_grad or unpack_dual(x).tangent is not None
-        if differentiated or len(x) != self.rows:
+        if x.requires_grad or unpack_dual(x).tangent is not None:
             return self.denoise(x, level, cond)
         for answer in self.answers:
             return answer
@@ -147,61 +155,6 @@ class _Replay:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.denoise, name)
-
-
-class _Group:
-    """Jobs at places `at` of a tick that are one batch to their solver and guide."""
-
-    def __init__(self, jobs: list[Job], at: list[int]) -> None:
-        self.jobs, self.at, self.plan = jobs, at, jobs[0].plan
-        self.rows = [len(job.x) for job in jobs]
-        self.answers = [torch.cat(each) for each in zip(*(job.answers for job in jobs))]
-
-    def step(self, denoise: Denoise, answers: list[Tensor], whole: bool) -> dict[int, Event]:
-        jobs, state = self.jobs, self.jobs[0].state
-        here, there = (_side_by_side([j.plan.levels.at(j.k + d) for j in jobs], self.rows)
-                       for d in (0, 1))  # fmt: skip
-        seeds, cond = jobs[0].asked.seeds, jobs[0].asked.cond
-        if len(jobs) > 1:
-            state = type(state)(*map(torch.cat, zip(*(job.state for job in jobs))))
-            seeds = torch.cat([job.asked.seeds for job in jobs])
-            cond = _joined([job.asked.cond for job in jobs], self.rows)
-        if answers or not whole:
-            denoise = _Replay(denoise, answers, sum(self.rows), whole)
-        guided = self.plan.guide(denoise)
-        state, info = self.plan.solver.step(guided, state, here, there, Seeded(seeds), cond)
-        if len(jobs) == 1:
-            return {self.at[0]: Event(replace(jobs[0], state=state, k=jobs[0].k + 1, answers=()),
-                                      info)}  # fmt: skip
-        states = [type(state)(*leaves) for leaves in zip(*(v.split(self.rows) for v in state))]
-        infos = [Info(*leaves) for leaves in zip(*(_split(v, self.rows) for v in info))]
-        return {
-            i: Event(replace(job, state=mine, k=job.k + 1, answers=()), seen)
-            for i, job, mine, seen in zip(self.at, jobs, states, infos)
-        }
-
-    def keep(self, answer: Tensor) -> dict[int, Event]:
-        """The jobs with one answer more."""
-        return {
-            i: Event(replace(job, answers=(*job.answers, mine)))
-            for i, job, mine in zip(self.at, self.jobs, answer.split(self.rows))
-        }
-
-
-def _grouped(jobs: Sequence[Job], limit: int) -> list[list[int]]:
-    """Places of jobs that are one batch to a solver, of `limit` rows or of one job."""
-    groups: dict[Hashable, list[list[int]]] = {}
-    for i, job in enumerate(jobs):
-        if job.done:
-            continue
-        solver, guide = job.plan.solver, job.plan.guide
-        alone = i if solver.adaptive else None
-        key = (_known(solver), id(guide), _kind(job.asked.cond), len(job.answers), alone)
-        packs = groups.setdefault(key, [])
-        if not packs or sum(len(jobs[j].x) for j in (*packs[-1], i)) > limit:
-            packs.append([])
-        packs[-1].append(i)
-    return [pack for packs in groups.values() for pack in packs]
 
 
 def _parts(asking: list, limit: int) -> list[list]:
@@ -261,16 +214,3 @@ def _kind(cond: Cond | None) -> Hashable:
     """What conditions must share to be put one after another."""
     leaves = (cond or {}).items()
     return tuple(sorted((k, v.shape[1:], str(v.dtype)) for k, v in leaves if k != "null")) or None
-
-
-def _known(solver: Any) -> Hashable:
-    """Itself, or its identity if it has no hash."""
-    try:
-        hash(solver)
-    except TypeError:
-        return id(solver)
-    return solver
-
-
-def _split(leaf: Tensor | None, rows: list[int]) -> Sequence[Tensor | None]:
-    return [None] * len(rows) if leaf is None else leaf.split(rows)
