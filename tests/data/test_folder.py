@@ -1,5 +1,6 @@
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ def levels(data: Data) -> list[int]:
     return sorted(torch.cat([data.train.x, data.test.x])[:, 0, 0, 0].tolist())
 
 
-def read(root: Path, **options: int) -> Data:
+def read(root: Path, **options: Any) -> Data:
     return load("folder", path=str(root), **options)
 
 

@@ -2,6 +2,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 # Read once, when `datasets` is first imported: these tests never go online.
 os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
@@ -24,7 +25,7 @@ def quiet_private_cache(tmp_path, monkeypatch) -> None:
     hf.disable_progress_bars()
 
 
-def read(path: Path | str, **options: int) -> Data:
+def read(path: Path | str, **options: Any) -> Data:
     return load("huggingface", path=str(path), **options)
 
 
