@@ -13,7 +13,13 @@ batch: sample i of F depends on sample i of the inputs only. Every network start
 An `Autoencoder` has a contract of its own: `encode(x) -> Posterior`, `decode(z)`.
 """
 
-from scorefield.nets.autoencoder import Autoencoder, ConvAutoencoder, MLPAutoencoder, Posterior
+from scorefield.nets.autoencoder import (
+    Autoencoder,
+    ConvAutoencoder,
+    Hierarchy,
+    MLPAutoencoder,
+    Posterior,
+)
 from scorefield.nets.describe import Summary, describe
 from scorefield.nets.dit import DiT
 from scorefield.nets.embed import CondEmbedding, Embedding, noise_features
@@ -22,6 +28,6 @@ from scorefield.nets.tokens import Tokens
 from scorefield.nets.unet import UNet
 
 __all__ = [
-    "MLP", "Autoencoder", "CondEmbedding", "ConvAutoencoder", "DiT", "Embedding", "MLPAutoencoder",
-    "Posterior", "Summary", "Tokens", "UNet", "describe", "noise_features",
+    "MLP", "Autoencoder", "CondEmbedding", "ConvAutoencoder", "DiT", "Embedding", "Hierarchy",
+    "MLPAutoencoder", "Posterior", "Summary", "Tokens", "UNet", "describe", "noise_features",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ nearest of `codes` vectors; van den Oord et al. 2017).
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -105,6 +105,11 @@ class Autoencoder(nn.Module):
     def variance(self) -> Tensor:
         """Of p(x | z), `()` or `shape`."""
         return (2 * self.log_std).exp()
+
+    @property
+    def levels(self) -> "tuple[Autoencoder, ...]":
+        """Itself alone: a hierarchy of depth 1."""
+        return (self,)
 
     def encode(self, x: Tensor) -> Posterior:
         _check(x, self.shape, "x")
@@ -257,3 +262,34 @@ def _check(x: Tensor, shape: tuple[int, ...], name: str) -> None:
             f"{name} has shape {tuple(x.shape)}, and the autoencoder's is {shape}.",
             "Give it with one batch axis in front.",
         )
+
+
+class Hierarchy(nn.Module):
+    """A Markov chain of latents, x - z_1 - ... - z_T: each level is an autoencoder of the latent
+    below it.
+
+        q(z_1..T | x) = prod_t q(z_t | z_{t-1}),   p(x, z_1..T) = p(z_T) prod_t p(z_{t-1} | z_t),
+        z_0 = x
+
+    Any kinds of autoencoders, whose shapes fit; those of Gaussians, regulariser "kl".
+
+    >>> two = Hierarchy(MLPAutoencoder((1, 8, 8), latent=6), MLPAutoencoder((6,), latent=2))
+    >>> two.shape, [level.latent_shape for level in two.levels]
+    ((1, 8, 8), [(6,), (2,)])
+    """
+
+    def __init__(self, *levels: Autoencoder) -> None:
+        super().__init__()
+        for below, above in pairwise(levels):
+            if above.shape != below.latent_shape:
+                raise BadInput(
+                    f"a level reads {above.shape}, and the latent below it is "
+                    f"{below.latent_shape}.",
+                    "Give each level the shape of the latent below.",
+                )
+        self.levels = nn.ModuleList(levels)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of x."""
+        return cast(Autoencoder, self.levels[0]).shape

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from scorefield.data import Data, Scaling, Split
 from scorefield.latent import AE, VAE, encoder_bound
+from scorefield.latent.ladder import latent_size
 from scorefield.latent.vae import LatentDraws
 from scorefield.likelihood import Discretised, Logistic, bits_per_dim
 from scorefield.likelihood.decoder import gaussian
@@ -31,7 +32,8 @@ def antithetic(n: int, latent: int = LATENT) -> LatentDraws:
 
 
 def loss_of(task: VAE, x: Tensor) -> Tensor:
-    chance = antithetic(len(x), task.module.latent_shape[0])
+    module: Any = task.module
+    chance = antithetic(len(x), module.latent_shape[0])
     return task.loss(Batch(x, None), chance).per_sample
 
 
@@ -131,7 +133,7 @@ class BatchMean(VAE):
 
     def loss(self, batch, chance):
         found = super().loss(batch, chance)
-        rate, size = found.parts["kl"], self.module.latent_shape[0]
+        rate, size = found.parts["kl_1"], latent_size(self.module)
         return found._replace(per_sample=found.per_sample - rate + rate.mean() / size)
 
 
@@ -255,7 +257,7 @@ def test_the_weighted_bound_is_the_likelihood_where_q_is_exact():
     found = encoder_bound(net, x, draws=3, weighted=True)
     assert torch.allclose(found.log_prob, exact)
     assert float(found.stderr.abs().max()) < 1e-9
-    assert torch.allclose(-(found.prior + found.decoder), found.log_prob)
+    assert torch.allclose(-(found.terms.sum(1) + found.decoder), found.log_prob)
 
 
 # -- discretised logistic
