@@ -51,7 +51,7 @@ def latent_size(module: Autoencoder | Hierarchy) -> int:
     return sum(math.prod(level.latent_shape) for level in levels_of(module))
 
 
-def climb(module: Autoencoder | Hierarchy, decoder: Decoder, x0: Tensor, eps: Tensor) -> Ladder:
+def ascend(module: Autoencoder | Hierarchy, decoder: Decoder, x0: Tensor, eps: Tensor) -> Ladder:
     """Up the levels with the draws `eps (B, L, n)`, n the numbers of all latents, and down again.
 
     `decoder` is that of x; above it all is Gaussian.
@@ -103,7 +103,7 @@ def encoder_bound(
     """
     noise = Seeded(range(len(x0))) if noise is None else noise
     eps = noise(x0.new_empty(len(x0), draws, latent_size(module)), CLEAN, NORMAL)
-    ladder = climb(module, decoder, x0, eps)
+    ladder = ascend(module, decoder, x0, eps)
     each = ladder.log_w if weighted else ladder.bound
     total = log_mean_exp(each) if weighted else each.mean(1)
     # weighted: of the logarithm of a mean, by the relative spread of the weights

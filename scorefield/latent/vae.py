@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from scorefield.base import BadInput
-from scorefield.latent.ladder import climb, latent_size, levels_of, log_mean_exp
+from scorefield.latent.ladder import ascend, latent_size, levels_of, log_mean_exp
 from scorefield.likelihood.decoder import Decoder, gaussian
 from scorefield.nets.autoencoder import Autoencoder, Hierarchy
 from scorefield.objective import Batch, Buckets, Loss, Task
@@ -124,7 +124,7 @@ class VAE(AE):
         return LatentDraws(torch.randn(size, generator=rng, device=rng.device))
 
     def loss(self, batch: Batch, chance: LatentDraws) -> Loss:  # type: ignore[override]
-        ladder = climb(self.module, self.decoder, batch.x0, chance.eps)
+        ladder = ascend(self.module, self.decoder, batch.x0, chance.eps)
         kl = ladder.kl.mean(1)
         extra = self.perceived(batch.x0, ladder.mean)
         terms = {"distortion": -ladder.log_p.mean(1), "rate": self.beta * kl.sum(1), **extra}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from scorefield.latent import VAE, encoder_bound
-from scorefield.latent.ladder import climb
+from scorefield.latent.ladder import ascend
 from scorefield.latent.vae import LatentDraws
 from scorefield.likelihood.decoder import gaussian
 from scorefield.nets import ConvAutoencoder, Hierarchy, MLPAutoencoder
@@ -53,7 +53,7 @@ def exact(depth: int) -> LatentDraws:
 def likelihood_law(net: Hierarchy, variance: float) -> None:
     """Each draw's weight is the likelihood, and so is the mean of the bound over draws."""
     depth = len(net.levels)
-    weights = climb(net, gaussian, X, eps(depth)).log_w
+    weights = ascend(net, gaussian, X, eps(depth)).log_w
     assert torch.allclose(weights, log_p(variance)[:, None].expand(-1, 5), rtol=0, atol=1e-10)
     found = VAE(net, draws=2 * depth).loss(Batch(X, None), exact(depth))
     assert torch.allclose(-found.per_sample, log_p(variance), rtol=0, atol=1e-10)
