@@ -4,6 +4,7 @@ A value is a factory: call it, with its own options if any, to get the object. `
 text, such as `heun:churn=.3`.
 """
 
+from scorefield.catalogue.autoencoders import autoencoders, decoders
 from scorefield.catalogue.grids import grids
 from scorefield.catalogue.guides import guides
 from scorefield.catalogue.inverse import inverse
@@ -18,6 +19,6 @@ from scorefield.catalogue.views import of_pictures as views
 from scorefield.data import datasets
 
 __all__ = [
-    "datasets", "grids", "guides", "inverse", "measures", "networks", "objectives", "operators",
-    "schedules", "solvers", "students", "times", "views", "weights",
+    "autoencoders", "datasets", "decoders", "grids", "guides", "inverse", "measures", "networks",
+    "objectives", "operators", "schedules", "solvers", "students", "times", "views", "weights",
 ]  # fmt: skip

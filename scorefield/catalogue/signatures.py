@@ -30,7 +30,9 @@ ALIASES = {name: named(f"scorefield:{name}") for name in ("Guide", "Times", "Wei
 """Types that have no name once they are imported."""
 
 KINDS = {
+    "autoencoders": "autoencoder",
     "datasets": "dataset",
+    "decoders": "decoder",
     "grids": "grid",
     "guides": "guide",
     "inverse": "inverse",

@@ -22,6 +22,8 @@ from scorefield.base.source import Made, Named
 from scorefield.catalogue.signatures import KINDS, by_default, find, parameters
 
 GIVEN = {
+    "autoencoders": ("module", "judge"),
+    "decoders": ("width", "low", "high"),
     "grids": ("schedule", "steps", "start", "stop"),
     "inverse": ("operator", "y", "noise_std"),
     "measures": ("samples", "reference"),
@@ -45,6 +47,7 @@ NESTED = {
     "Weight": "weights",
     "View": "views",
     "Part": "views",
+    "Decoder": "decoders",
 }
 """What a spec is of that stands for a value of the type, by its name."""
 CONSTANTS = {"Tableau": {w: site(f"solve.rk:{w.upper()}") for w in ("midpoint", "classic")}}

@@ -30,6 +30,7 @@ def trained(config: "Config", out: Path, resume: bool, bar: Bar, as_json: bool) 
     """Train in a folder, or go on there, and say what came of it; the exit code."""
     from scorefield.cli.session import shown
     from scorefield.report.stages import Stages
+    from scorefield.run.autoencoder import learns_codes
     from scorefield.run.train import fit_run
     from scorefield.store import Folder
     from scorefield.train import processes
@@ -59,7 +60,8 @@ def trained(config: "Config", out: Path, resume: bool, bar: Bar, as_json: bool) 
     else:
         text = f"{out} has its {seen:,} images already. Give more --images to go on."
     bar.close()
+    then = "reconstruct" if learns_codes(config) else "sample"
     if processes().is_main_process:
         record = {"run": str(out), "images": seen, "seconds": round(seconds, 2)}
-        say(record, f"{text}\nnext: scorefield sample {out}", as_json)
+        say(record, f"{text}\nnext: scorefield {then} {out}", as_json)
     return STOPPED if stopped else 0

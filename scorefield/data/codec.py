@@ -1,19 +1,28 @@
-"""The map between the data's own units and the numbers that a model works in: a codec.
+"""The map between what data are and the numbers that the next stage works in: a codec.
 
-A scaling is one; an autoencoder stands in its place in a run on latents.
+    z = encode(x),    x = decode(z),    log_det(z) = log |dx/dz|                             (1)
+
+A `Scaling` is one, from the data's own units to x0. `Latents` are another, from x0 to the latents
+of an autoencoder: it loses what its decoder does not say, and is exact where it is invertible.
 """
 
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from scorefield.base import BadInput
 
+BLOCK, BUCKET, SMALL = 512, 8, 1024
+"""Examples that go through an autoencoder at a time; and what they are filled up to with the last,
+if they are of at most SMALL numbers, so that a row comes out the same to the bit whatever the
+others are."""
+ONE_TO_ONE = 1e-3
+"""RMS of what an autoencoder may lose, in deviations of the data, to count as invertible."""
 APART = 0.1
 """Deviations by which another draw of the same data may lie elsewhere or be wider."""
 FAR = 12.0
@@ -21,6 +30,18 @@ FAR = 12.0
 (12 + 4) deviations, the 4 being how far data lie from their own mean."""
 SAME = 1e-6
 """Part of a constant coordinate's value that another file's rounding may have moved it by."""
+
+
+class Codec(Protocol):
+    """Eq. 1, row by row."""
+
+    def encode(self, u: Tensor) -> Tensor: ...
+
+    def decode(self, x0: Tensor) -> Tensor: ...
+
+    def log_det(self, x0: Tensor) -> Tensor:
+        """`log |du/dx0|` in nats `(B,)`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -155,7 +176,7 @@ class Scaling:
         return x0
 
     def log_det(self, x0: Tensor) -> Tensor:
-        """`log |du/dx0|` (B,), of the coordinates that are not constant.
+        """`log |du/dx0|` in nats `(B,)`, over the coordinates that are not constant.
 
         >>> Scaling((0.0,), (2.0,)).log_det(torch.zeros(1, 3)) / math.log(2)
         tensor([3.], dtype=torch.float64)
@@ -176,3 +197,69 @@ class Scaling:
 def _along_axis_1(values: tuple[float, ...], like: Tensor) -> Tensor:
     column = torch.tensor(values, dtype=like.dtype, device=like.device)
     return column.view(-1, *[1] * (like.ndim - 2))
+
+
+@dataclass(frozen=True, eq=False)
+class Latents:
+    """The latents of an autoencoder, all divided by one deviation:
+
+        z = scale E(x),    x = D(z / scale),    scale = 1 / std of E over the data set         (2)
+
+    One number for the whole tensor, so that what a latent says relative to the others stays, as the
+    KL term left it (Rombach et al. 2022, sec. 4.3.2 and app. G). E is the `mode` of the posterior;
+    `spread` has its deviation too, of which training draws. `module` has `encode(x) -> (mean,
+    log_var)`, `decode(z)`, `shape` and `latent_shape`; x and z may be anywhere.
+    """
+
+    module: nn.Module
+    scale: float = 1.0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one latent."""
+        return tuple(self._coder.latent_shape)
+
+    def spread(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation `(B, *latent_shape)` of z given x, in blocks."""
+        found = [self._coder.encode(self._filled(some)) for some in x.split(BLOCK)]
+        mean = torch.cat([q.mean for q in found])[: len(x)]
+        std = torch.cat([(q.log_var / 2).exp() for q in found])[: len(x)]
+        return self.scale * mean.to(x), self.scale * std.to(x)
+
+    def encode(self, u: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self.spread(u)[0]
+
+    def decode(self, x0: Tensor) -> Tensor:
+        found = [self._coder.decode(self._filled(some) / self.scale) for some in x0.split(BLOCK)]
+        return torch.cat(found)[: len(x0)].to(x0)
+
+    def log_det(self, x0: Tensor) -> Tensor:
+        """Of an autoencoder that is one to one, by its Jacobian at each x0; BadInput of one whose
+        latents have another count of numbers than its data, or that loses some."""
+        x = self.decode(x0).detach()
+        there = x0[0].numel() == x[0].numel()
+        lost = float((self.encode(x) - x0).square().mean().sqrt()) if there else math.inf
+        if not lost < ONE_TO_ONE:
+            raise BadInput(
+                f"the codec makes {x[0].numel()} numbers of {x0[0].numel()}"
+                + f" and loses {lost:.2g} RMS of them." * there
+                + "." * (not there),
+                "There is a bound by its encoder, and no exact change of variables.",
+            )
+
+        def one(z: Tensor) -> Tensor:
+            return self.decode(z[None]).flatten()
+
+        jacobians = torch.stack([torch.autograd.functional.jacobian(one, z) for z in x0])
+        return torch.linalg.slogdet(jacobians.flatten(2).double())[1]
+
+    @property
+    def _coder(self) -> Any:
+        return self.module
+
+    def _filled(self, x: Tensor) -> Tensor:
+        """Rows where the module is, with the last of them again."""
+        x = x.to(next(self.module.parameters()))
+        more = -len(x) % BUCKET if len(x) > BUCKET else 2 * BUCKET - len(x)
+        return x if x[0].numel() > SMALL else torch.cat([x, x[-1:].expand(more, *x.shape[1:])])

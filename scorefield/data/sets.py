@@ -111,6 +111,8 @@ class Split:
 
     x: Tensor
     cond: dict[str, Tensor] = field(default_factory=dict)
+    std: Tensor | None = None
+    """Of examples that are only known as means of a posterior: its deviations, like x."""
 
     def __post_init__(self) -> None:
         for key, value in self.cond.items():
@@ -122,6 +124,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def to(self, device: torch.device) -> "Split":
+        """The same on a device."""
+        there = {key: value.to(device) for key, value in self.cond.items()}
+        return Split(self.x.to(device), there, None if self.std is None else self.std.to(device))
 
     def kept(self, scaling: Scaling, conditions: Conditions) -> "Split":
         """The same in the types that its numbers are kept in."""
@@ -214,12 +221,17 @@ class Data:
         present = set(self.present or range(len(self.classes)))
         return [name for k, name in enumerate(self.classes) if k not in present]
 
-    def batch(self, split: Split, index: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def batch(
+        self, split: Split, index: Tensor, noise: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The examples of `split` at `index` (B,), as x0 (B, *shape) float32, and their conditions,
-        all in model units and on the split's device."""
+        all in model units and on the split's device. Of posteriors their means or, with `noise`
+        (B, *shape), draws."""
         index = index.to(split.x.device)
         # index_select gathers bytes some 30 times faster than x[index].
         x0 = self.scaling.encode(split.x.index_select(0, index))
+        if noise is not None and split.std is not None:
+            x0 = x0 + split.std.index_select(0, index) * noise.to(x0)
         cond = {key: value.index_select(0, index) for key, value in split.cond.items()}
         return x0, self.conditions.encode(cond)
 

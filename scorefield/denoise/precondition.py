@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from scorefield.base import BadInput, Cond, Level, like, unknown
 from scorefield.data import Scaling
+from scorefield.data.codec import Codec
 from scorefield.process import Schedule
 
 Precision = Literal["fp32", "bf16"]
@@ -113,7 +114,9 @@ class Denoiser(nn.Module):
     `noise = log(sigma/alpha)` per sample `(B,)`, clamped to +-10, and the conditions. It never
     sees a schedule or a time, so the schedule can change after training. `schedule`, `shape` (of
     one sample), `scaling` and `classes` say what it was trained with; sampling does not need them.
-    A schedule with weights (`Learned`) trains, averages and saves with the network's. A model of
+    Of a model on latents `codec` says what they
+    are of (`encode`, `decode`), and it has no scaling of its own. A schedule with weights
+    (`Learned`) trains, averages and saves with the network's. A model of
     few steps brings its `manner`; its D is where it leads.
 
     `precision` is that of the network's products and of what it keeps between its layers; weights,
@@ -131,6 +134,7 @@ class Denoiser(nn.Module):
     reads_null = True
     """A row with `cond["null"]` is one without condition."""
     manner: Manner | None = None
+    codec: Codec | None = None
 
     def __init__(
         self,
@@ -159,6 +163,15 @@ class Denoiser(nn.Module):
         classes = f", {len(self.classes)} classes" if self.classes else ""
         net = type(self.net).__name__
         return f"Denoiser({net}, {self.view}, {count:,} parameters, {shape}{classes})"
+
+    def encode(self, data: Tensor) -> Tensor:
+        """What data `(B, ...)` are to the model, x0: latents, if it has a codec."""
+        return data if self.codec is None else self.codec.encode(data)
+
+    def decode(self, x0: Tensor) -> Tensor:
+        """What x0 is as data, pictures in [-1, 1]: the inverse of `encode`, as far as it has
+        one."""
+        return x0 if self.codec is None else self.codec.decode(x0)
 
     def forward(
         self, x: Tensor, level: Level, cond: Cond | None = None, *, moments: bool = False

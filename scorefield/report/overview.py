@@ -86,13 +86,13 @@ def overview(path: Path, resume: tuple[str, str] = ("", ""), sampled: bool = Fal
     recipe = config.data.name
     log = reader.one("log.jsonl", lambda file: read_log(read_text(file))) or RunLog()
     seen = folder.images_seen() if folder.has_checkpoint else int(max(log.images, default=0))
-    about = describe(build_denoiser(config, facts).net, facts.shape)  # type: ignore[arg-type]
+    about = describe(build_denoiser(config, facts).net, facts.inner)  # type: ignore[arg-type]
     usual = recipes[recipe]() if recipe in recipes else Config()
     run = Known(str(path), config, usual, facts, about, seen, folder.has_checkpoint, log)
     found = [(place, _found(reader, place[2])) for place in PLACES]
     own = [_film(run, _shots(reader)), *(_section(run, *place) for place in found)]
     own[2:2] = _logged(run)
-    if sampled and tuple(facts.shape) == (2,) and run.checkpoint:
+    if sampled and tuple(facts.shape) == facts.inner == (2,) and run.checkpoint:
         shown = reader.read(path, lambda path: of_plane(plane_of(open_run(path)), str(path)))
         own[1:1] = [Section("plane", "The plane", (shown,))] if shown else []
     sections = [s for s in own if s] + [_settings(run)]

@@ -3,10 +3,15 @@
 import time
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from scorefield.base import BadInput
 from scorefield.base.rows import repeat_labels
-from scorefield.data.kind import Kind
+from scorefield.data.codec import Latents
+from scorefield.nets import Autoencoder
 from scorefield.report.picture import picture
+from scorefield.run.autoencoder import learns_codes
 from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings
 from scorefield.store import Folder, write_png
@@ -41,15 +46,20 @@ class Stages:
 
 def draw_stage(step: Progress, config: Config, out: Path) -> None:
     """Samples of the averaged denoiser, as the run samples; a column is one class where columns
-    are as many as classes, or some times as many."""
+    are as many as classes, or some times as many. Of an autoencoder held-out examples, each above
+    what it makes of it."""
+    file = out / "samples" / f"{step.images:09d}.png"
+    if learns_codes(config):
+        write_png(picture(_pairs(step.average, config), COLUMNS), file)
+        return
     denoiser, sample = step.average, config.sample
     about = getattr(denoiser.net, "config", {})
     more = any(about.get(key) for key in ("vector", "image", "tokens", "vocabulary"))
-    labels = None if more else stored_settings(Folder(out))[1].drawn or None
+    facts = stored_settings(Folder(out))[1]
+    labels = None if more else facts.drawn or None
     kinds = len(labels or ())
     columns = COLUMNS // kinds * kinds if 0 < kinds <= COLUMNS else COLUMNS
-    n, kind = Kind.of(denoiser.shape).shown[0], Kind.of(denoiser.shape)
-    n = n // COLUMNS * columns if kind.spatial else n
+    n = facts.kind.shown[0] // COLUMNS * columns if facts.kind.spatial else facts.kind.shown[0]
     x0 = generate(
         denoiser,
         n,
@@ -60,4 +70,14 @@ def draw_stage(step: Progress, config: Config, out: Path) -> None:
         labels=labels,
     )
     many = None if labels is None else repeat_labels(labels, n, len(denoiser.classes))
-    write_png(picture(x0, columns, many), out / "samples" / f"{step.images:09d}.png")
+    write_png(picture(x0, columns, many), file)
+
+
+def _pairs(module: Autoencoder, config: Config) -> Tensor:
+    """Rows of held-out examples, each row above that of what the autoencoder makes of them."""
+    data = config.load_data()
+    n = min(len(data.test), data.kind.shown[0] // 2) // COLUMNS * COLUMNS or len(data.test)
+    x0 = data.batch(data.test, torch.arange(n))[0]
+    codec = Latents(module.cpu())
+    both = torch.stack([x0, codec.decode(codec.encode(x0)).detach()])
+    return both.unflatten(1, (-1, min(n, COLUMNS))).transpose(0, 1).flatten(0, 2)

@@ -26,6 +26,20 @@ SMALLEST_ALPHA = 1e-4
 
 
 @dataclass(frozen=True)
+class CodecFacts:
+    """What a run on latents must know of its codec, beside the weights that it has a copy of: the
+    network and what it learned, the shape of a latent, the `scale` that all are multiplied by, the
+    digest of the weights, and the fraction of a latent's numbers that say nothing (`dead`)."""
+
+    net: str
+    learned: str
+    shape: tuple[int, ...]
+    scale: float
+    digest: str
+    dead: float
+
+
+@dataclass(frozen=True)
 class DataFacts:
     """What a trained run must know of its data to be used without it."""
 
@@ -38,6 +52,13 @@ class DataFacts:
     edition: int = 1
     present: tuple[int, ...] | None = None
     """The classes that have a training example; None in runs of versions that did not say."""
+    codec: CodecFacts | None = None
+    """Of a run on latents; `sigma_data` is then theirs."""
+
+    @property
+    def inner(self) -> tuple[int, ...]:
+        """The shape of x0: that of an example, or of its latent."""
+        return tuple(self.codec.shape if self.codec else self.shape)
 
     @property
     def kind(self) -> Kind:
@@ -141,7 +162,7 @@ def network(net: str, facts: DataFacts) -> Spec:
     spec = parsed(net)
     if spec.name != "auto":
         return spec
-    name = facts.kind.network
+    name = Kind.of(facts.inner).network
     has = {option.name for option in options("networks", name)}
     return Spec(name, (), {key: text for key, text in spec.options.items() if key in has})
 
@@ -155,9 +176,9 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
         net = build(
             "networks",
             spec,
-            shape=facts.shape,
+            shape=facts.inner,
             classes=len(facts.classes) or None,
-            out_channels=2 * facts.shape[0] if variance else None,
+            out_channels=2 * facts.inner[0] if variance else None,
             **_sizes(facts.conditions, spec.name),
         )
         if config.student:
@@ -168,8 +189,8 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
         facts.sigma_data,
         variance=variance,
         schedule=build_schedule(config.objective),
-        shape=tuple(facts.shape),
-        scaling=facts.scaling,
+        shape=facts.inner,
+        scaling=None if facts.codec else facts.scaling,
         classes=tuple(facts.classes),
     )
     denoiser.precision = quicker(config.training.precision)
@@ -229,6 +250,11 @@ def check(config: Config) -> None:
         bound(kind, text)
     if (name := parsed(config.net).name) != "auto":
         find("networks", name)
+    if name.endswith("autoencoder"):
+        raise BadInput(
+            f"`net.name` is {name}, and `objective.kind` {o.kind} is of a denoiser.",
+            "Use `objective.kind` vae or ae, or another network.",
+        )
     build("solvers", sample.solver)
     schedule = build_schedule(o)
     alpha = float(schedule(torch.tensor(1.0)).alpha.detach())
@@ -287,10 +313,10 @@ def check_used(config: Config, usual: Config, facts: DataFacts) -> None:
     """Raise BadInput for a setting that is neither the usual one nor the default, and that what
     was chosen does not read."""
     spec, o = network(config.net, facts), config.objective
-    fits = facts.kind.networks
+    fits = Kind.of(facts.inner).networks
     if spec.name not in fits and spec.name in OWN:
         raise BadInput(
-            f"`net.name` {spec.name} does not read data of the shape {facts.shape}.",
+            f"`net.name` {spec.name} does not read data of the shape {facts.inner}.",
             f"Use {' or '.join(fits)}.",
         )
     has = {

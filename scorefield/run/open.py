@@ -16,6 +16,7 @@ from scorefield.data.conditions import read_conditions
 from scorefield.data.readers.arrays import indices, read_npz
 from scorefield.denoise import Denoiser, Precision
 from scorefield.process import Schedule
+from scorefield.run.autoencoder import learns_codes, open_codec
 from scorefield.run.config import DataFacts, build_denoiser
 from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings
@@ -59,6 +60,13 @@ def open_run(
     folder = Folder(Path(path))
     folder.check_run()
     config, facts = stored_settings(folder)
+    if learns_codes(config):
+        raise BadInput(
+            f"{path} is an autoencoder, which makes no samples by diffusion.",
+            f"See what it keeps by scorefield reconstruct {path}, or train on its latents with "
+            f"`codec` {path}.",
+            "run",
+        )
     (weights,), images_seen = folder.load("ema")
     source = folder.path / "ema.safetensors"
     if average is not None:
@@ -73,6 +81,7 @@ def open_run(
     load_weights(denoiser, weights, source)
     folder.check_meaning(source)
     denoiser.eval().requires_grad_(False)
+    denoiser.codec = open_codec(folder.path, facts)
     denoiser.precision = precision or denoiser.precision
     return Run(folder.path, config, facts, denoiser, images_seen, average)
 

@@ -18,6 +18,29 @@ def digits() -> Config:
     )  # fmt: skip
 
 
+def digits_autoencoder() -> Config:
+    """A variational autoencoder of the digits: 64 pixels as 16 numbers, half a minute."""
+    return Config(
+        Training(images=200_000, batch=128, lr=2e-3, warmup=6_000, decay="linear",
+                 checkpoint_every=50_000),
+        DataConfig("digits"),
+        "mlp-autoencoder:width=256,latent=16",
+        ObjectiveConfig("vae:beta=0.3"),
+    )  # fmt: skip
+
+
+def digits_latent() -> Config:
+    """Diffusion in the latents of digits-autoencoder. Give `codec` runs/digits-autoencoder."""
+    return Config(
+        Training(images=400_000, batch=256, lr=2e-3, warmup=12_000, decay="linear",
+                 checkpoint_every=100_000),
+        DataConfig("digits"),
+        "mlp:width=192,blocks=3",
+        sample=SampleConfig(steps=10, guidance=1.3),
+        codec="runs/digits-autoencoder",
+    )  # fmt: skip
+
+
 def digits_likelihood() -> Config:
     """Real 8x8 handwritten digits, for bits a dimension: learned schedule, a minute or two.
 
@@ -124,6 +147,8 @@ def checkerboard() -> Config:
 recipes: dict[str, Callable[[], Config]] = {
     "digits": digits,
     "digits-likelihood": digits_likelihood,
+    "digits-autoencoder": digits_autoencoder,
+    "digits-latent": digits_latent,
     "fashion-mnist": fashion_mnist,
     "mnist": mnist,
     "cifar10": cifar10,

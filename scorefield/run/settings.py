@@ -40,7 +40,8 @@ class ObjectiveConfig:
 
     kind: str = "regression"
     """regression; sliced (from noisy data alone); hybrid (learns the reverse variance too, on
-    schedule ddpm); variational (trains the schedule, on schedule learned)."""
+    schedule ddpm); variational (trains the schedule, on schedule learned). Of an autoencoder: ae,
+    vae, ... (scorefield catalogue autoencoders), which read nothing else of this group."""
     schedule: str = "cosine"
     """The forward process (scorefield catalogue schedules)."""
     cleanest: float | None = None
@@ -110,6 +111,10 @@ class Config:
     and a unet for all else, and of the options those that it has. One option: --net.width 64."""
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
+    codec: str | None = None
+    """Run folder of an autoencoder, in whose latents this run works; its weights are copied."""
+    latents: Literal["sample", "mode"] = "sample"
+    """With a codec, what is trained on: draws of the posterior of each example, or its mode."""
     init: str | None = None
     """Run folder whose averaged weights this one begins with, of the same network and shape."""
     student: Annotated[StudentConfig | None, tyro.conf.Suppress] = None

@@ -13,10 +13,11 @@ from scorefield.run.settings import Config, changed
 from scorefield.store import Folder, read_json
 from scorefield.store.typed import read_typed
 
-SCHEMA = 4
+SCHEMA = 5
 """Version of `config.json`; a higher one was written by a newer Scorefield. 2: the data's edition,
 classes that are present, constant coordinates. 3: the network and the rest are specs.
-4: students."""
+4: students. 5: autoencoders,
+and the codecs of runs on latents."""
 NET = {"name": "auto", "width": 32, "blocks": 2, "multipliers": [1, 2]}
 """The network where a file before schema 3 said nothing else."""
 USUAL = {
@@ -37,13 +38,15 @@ def to_json(config: Config, facts: DataFacts) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "config": _written(config),
-        "data": dataclasses.asdict(facts),
+        "data": {k: v for k, v in dataclasses.asdict(facts).items() if (k, v) != ("codec", None)},
     }
 
 
 def _written(config: Config) -> dict[str, Any]:
-    """The settings; a run that is no student's does not say so."""
-    return {k: v for k, v in dataclasses.asdict(config).items() if (k, v) != ("student", None)}
+    """The settings; a run that is no student's and has no codec does not say so."""
+    none = {"student", *(("codec", "latents") if config.codec is None else ())}
+    written = dataclasses.asdict(config)
+    return {k: v for k, v in written.items() if k not in none or (k == "student" and v)}
 
 
 def resumed_json(stored: dict[str, Any], config: Config) -> dict[str, Any]:

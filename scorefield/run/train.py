@@ -4,13 +4,26 @@ import dataclasses
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from scorefield.base import BadInput, unknown
 from scorefield.data import Data
+from scorefield.data.codec import Latents
 from scorefield.data.remark import remarks
 from scorefield.denoise import Denoiser
 from scorefield.process import Schedule
+from scorefield.run.autoencoder import (
+    begin_codec,
+    build_autoencoder,
+    check_autoencoder,
+    check_source,
+    in_latents,
+    keep_codec,
+    learns_codes,
+    open_autoencoder,
+    open_codec,
+    task_of,
+)
 from scorefield.run.config import (
     DataFacts,
     build_denoiser,
@@ -54,21 +67,26 @@ def fit_run(
     """
     config = recipe(config) if isinstance(config, str) else config
     config = dataclasses.replace(config, training=_replaced(config.training, training))
-    check(config)
+    (check_autoencoder if learns_codes(config) else check)(config)
     folder, team = None if out is None else Folder(Path(out)), Team()
     with ExitStack() as held:
         if folder:
             team.together(lambda: _hold(folder, team, held))
-        data, facts, seen = team.together(lambda: _begin(folder, config, resume))
+        begun = team.together(lambda: _begin(folder, config, resume))
+        data, facts, seen, codec = begun
         if seen >= config.training.images and folder:
+            if learns_codes(config):
+                return open_autoencoder(folder.path).module
             return open_run(folder.path).denoiser
         for line in remarks(data) if team.is_main and isinstance(data, Data) else ():
             say(line)
-        task = team.together(lambda: _task(config, facts, seen))
+        task = team.together(lambda: _task(config, begun))
         path = folder.path if folder else None
         steps = fit(task, data, config.training, path, resume, stop, say)
         writes = folder if folder and team.is_main else None
         if writes and not seen:
+            if codec:
+                keep_codec(writes.path, codec)
             writes.keep_config(to_json(config, facts))
 
         def see(step: Progress) -> None:
@@ -89,30 +107,54 @@ def _hold(folder: Folder, team: Team, held: ExitStack) -> None:
         held.enter_context(folder.alone())
 
 
-def _begin(folder: Folder | None, config: Config, resume: bool) -> tuple[Examples, DataFacts, int]:
-    """The data, the facts of them that the run goes by, and the images that it has seen; of a
-    student that needs no data the shape in their place."""
+class Begun(NamedTuple):
+    """What a run trains on, the facts of its data that it goes by, the images that it has seen, and
+    its codec. Of a student that needs no data the shape in their place."""
+
+    data: Examples
+    facts: DataFacts
+    seen: int
+    codec: Latents | None = None
+
+
+def _begin(folder: Folder | None, config: Config, resume: bool) -> Begun:
     if folder:
         check_folder(folder, config, resume)
-    seen, before = folder.images_seen() if folder and resume else 0, None
-    if folder and seen:
-        before = stored_settings(folder)[1]
-    elif config.student:
-        before = stored_settings(Folder(Path(config.student.teacher)))[1]
+    seen, before, source = folder.images_seen() if folder and resume else 0, None, folder
+    if not seen and config.student:
+        source = Folder(Path(config.student.teacher))
+    if source and (seen or config.student):
+        before = stored_settings(source)[1]
+    codec = open_codec(source.path, before) if source and before else None
     if config.student and before and not method_of(config.student.method).shown:
-        return tuple(before.shape), before, seen
+        return Begun(before.inner, before, seen, codec)
     data = config.load_data()
     if before:
-        return before.same(data), before, seen
+        check_source(config, before)
+        data = before.same(data)
+        return Begun(_seen_through(codec, config, data), before, seen, codec)
     facts, name = DataFacts.of(data), config.data.name
-    check_used(config, recipes[name]() if name in recipes else Config(), facts)
-    return data, facts, seen
+    if config.codec:
+        codec, said = begin_codec(config, data)
+        facts = dataclasses.replace(facts, codec=said, sigma_data=1.0)
+    if not learns_codes(config):
+        check_used(config, recipes[name]() if name in recipes else Config(), facts)
+    return Begun(_seen_through(codec, config, data), facts, seen, codec)
 
 
-def _task(config: Config, facts: DataFacts, seen: int) -> Task[Denoiser]:
+def _seen_through(codec: Latents | None, config: Config, data: Data) -> Data:
+    return in_latents(data, codec, config.latents == "sample") if codec else data
+
+
+def _task(config: Config, begun: Begun) -> Task[Any]:
+    data, facts, seen, codec = begun
     if config.student:
         return student_task(config)
+    if learns_codes(config):
+        assert isinstance(data, Data)
+        return task_of(config, data, build_autoencoder(config, facts))
     denoiser = _denoiser(config, facts, seen)
+    denoiser.codec = codec
     objective = build_objective(config, facts, cast(Schedule, denoiser.schedule))
     return Denoising(denoiser, objective)
 
@@ -137,7 +179,7 @@ def _denoiser(config: Config, facts: DataFacts, seen: int) -> Denoiser:
 
 
 def _words(config: Config, facts: DataFacts) -> str:
-    shape, classes = "x".join(map(str, facts.shape)), len(facts.classes)
+    shape, classes = "x".join(map(str, facts.inner)), len(facts.classes)
     view = config.objective.view
     return f"{network(config.net, facts)} with view {view} on {shape}, {classes} classes"
 

@@ -37,6 +37,7 @@ ENTRIES = (
     Entry("model-TURN.safetensors", "train", "weights of what else learns, such as an adversary"),
     Entry("optimizer-TURN.safetensors", "train", "the moments of its optimiser"),
     Entry("objective.safetensors", "train", "what some tasks remember: past losses, a target"),
+    Entry("codec.safetensors", "train", "the autoencoder in whose latents a run works: a copy"),
     Entry(".lock", "train", "held by `flock` while it is at work; what a kill left holds nothing"),
     Entry("log.jsonl", "train", "about a line a second: images, loss, learning rate, images/s"),
     Entry("snapshots/IMAGES-LENGTH.safetensors", "train", "those averages at stages of the run"),
@@ -68,7 +69,7 @@ ENTRIES = (
 
 WEIGHTS = ("model", "ema", "optimizer")
 """Parts that every checkpoint has."""
-FREE = ("training", "sample", "data")
+FREE = ("training", "sample", "data", "codec")
 """Groups of settings that may change under trained weights."""
 
 

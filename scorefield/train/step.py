@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 FLIPS = 1 << 33
 """Of the seeds of a step, the one of its flips: no process has this number, nor an epoch."""
+POSTERIORS = FLIPS + 1
+"""Of its draws of what the examples are only known to be likely to be."""
 Examples = Data | tuple[int, ...]
 """Data, or the shape of an example of a task that needs none: its x0 are zeros."""
 
@@ -92,7 +94,7 @@ def on_device(data: Examples, device: torch.device) -> Split | None:
     size = sum(leaf.numel() * leaf.element_size() for leaf in leaves)
     if size > torch.cuda.get_device_properties(device).total_memory / 4:
         return split
-    return Split(split.x.to(device), {k: v.to(device) for k, v in split.cond.items()})
+    return split.to(device)
 
 
 def draw_batch(
@@ -104,7 +106,11 @@ def draw_batch(
     device, mine = accelerator.device, slice(rank, None, processes)
     if isinstance(data, Data) and split:
         index = order(len(split), training.seed, step * training.batch, training.batch)
-        x0, cond = data.batch(split, index[mine])
+        noise = None
+        if split.std is not None:
+            rng = torch.Generator().manual_seed(seed_of(training.seed, step, POSTERIORS))
+            noise = torch.randn(training.batch, *data.shape, generator=rng)[mine]
+        x0, cond = data.batch(split, index[mine], noise)
     else:
         x0, cond = torch.zeros(training.batch // processes, *data), {}  # type: ignore[misc] a shape
     if isinstance(data, Data) and data.flip:

@@ -26,6 +26,9 @@ def anagrams(request: Request, views: str) -> Findings:
     shape, classes = tuple(request.opened.facts.shape), request.opened.facts.classes
     seeds = request.chosen_seeds(FEW)
     PICTURE.check(shape, "views are")
+    if request.opened.facts.codec:
+        raise BadInput(f"{request.run} works on latents, and views are of pictures.",
+                       "Give a run on pictures themselves.", "run")  # fmt: skip
     texts = specs(re.sub(r"\b(patches:\d+):", r"\1,", views))  # as it was written once
     seen: list[View | Part] = [build("views", text, shape=shape) for text in texts]
     labels: list[int] | list[None] = request.classes or [None] * len(seen)

@@ -4,11 +4,13 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from scorefield.base import BadInput
 from scorefield.base.finding import Findings, Line, Mark, Series
+from scorefield.data.codec import Latents
 from scorefield.nets.classifier import Classifier
+from scorefield.run.autoencoder import in_latents
 from scorefield.run.open import data_of, open_run
 from scorefield.store import claim, keep_model, open_model
 from scorefield.train.noisy import NoisyClassifier, train_classifier
@@ -47,6 +49,8 @@ def classify(
     run = open_run(path)
     claim(path / "classifier.safetensors", path / "classifier.json", field="run")
     data = data_of(run, split=False)  # it has a split of its own to be measured on
+    if codec := run.denoiser.codec:
+        data = in_latents(data, cast(Latents, codec), run.config.latents == "sample")
     noisy = train_classifier(
         run.denoiser, data, images or 0, path / "classifier", width=width, blocks=blocks, seed=seed,
         watch=lambda step: watch(min(step.images, step.total), step.total, step.loss),

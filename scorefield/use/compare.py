@@ -205,7 +205,7 @@ def compare(
         )
 
     def judged(x: Tensor) -> measure.Quality | None:
-        return measure.quality(x, reference) if reference else None
+        return measure.quality(denoiser.decode(x), reference) if reference else None
 
     def cell(method: Contestant, own: float) -> Cell:
         blank = Cell(method.name, method.grid, method.steps, method.solver.stochastic)
@@ -217,7 +217,7 @@ def compare(
         if bad := int((~x.flatten(1).isfinite().all(1)).sum()):
             return replace(done, failure=f"{bad} of {len(x)} samples are not finite.")
         far = None if blank.stochastic else measure.distance(x, x0)
-        return replace(done, distance=far, quality=judged(x), samples=x[:keep])
+        return replace(done, distance=far, quality=judged(x), samples=denoiser.decode(x[:keep]))
 
     error = measure.distance(coarse, x0[:few]).mean
     shown = asked.rows(0, min(keep, n)).cond or {}
@@ -228,7 +228,7 @@ def compare(
         feature_space=reference.space if reference else None,
         frechet_n=int(reference.counts.sum()) if reference else None,
         real=measure.real_quality(reference) if reference else None,
-        reference=Followed(fine, calls, seconds, error, judged(x0), x0[:keep]),
+        reference=Followed(fine, calls, seconds, error, judged(x0), denoiser.decode(x0[:keep])),
         cells=tuple(cell(method, own) for method, own in zip(methods, planned[1:])),
         labels=shown.get("label"),
     )

@@ -27,11 +27,13 @@ from pathlib import Path
 from typing import NamedTuple, Unpack
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Watch, quiet
 from scorefield.base.finding import Findings, Strip
 from scorefield.catalogue.plans import guide as build_guide
+from scorefield.data.kind import Kind
 from scorefield.data.readers.masks import input_mask
 from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, draw
@@ -65,7 +67,8 @@ def edit(
     watch: Watch = quiet,
     **settings: Unpack[Settings],
 ) -> Tensor:
-    """Edits `(n, *shape)` of x0 in model units, one per seed: SDEdit, or inpainting with a mask.
+    """Edits `(n, *shape)` of data x0, one per seed: SDEdit, or inpainting with a mask. A model on
+    latents edits those.
 
     x0 `(rows, *shape)` is repeated in turn, as conditions are. `strength` is t of the level that x0
     is noised to: 0 returns it and 1 forgets it, and is what `generate` makes of the same seeds.
@@ -75,9 +78,11 @@ def edit(
     Raises BadInput for a strength outside [0, 1], a mask of another shape or that lets nothing
     change, and for what `generate` refuses.
     """
+    data, outside = x0, None if mask is None else ~mask
+    x0, mask = denoiser.encode(x0), coarser(denoiser, x0, mask)
     mask, n = _checked(denoiser, x0, strength, mask), len(asked.seeds)
     if strength == 0:
-        return _rows(x0, n)
+        return _rows(data, n)
     like, cond = next(denoiser.parameters()), asked.cond
     x0 = x0.to(like.dtype)
     given = _rows(x0, n)
@@ -94,7 +99,9 @@ def edit(
     noise = asked.noise(denoiser.shape, plan.levels, given)
     asked = Asked(asked.seeds, cond, first.alpha * shown + noise)
     x = draw(denoiser, plan, asked, denoiser.shape, batch=batch, watch=watch).x
-    return x if mask is None else torch.where(mask.cpu(), x, given)
+    x = x if mask is None else torch.where(mask.cpu(), x, given.cpu())
+    x = denoiser.decode(x)
+    return x if outside is None else torch.where(outside, _rows(data, n).to(x), x)
 
 
 def reencode(
@@ -116,13 +123,32 @@ def reencode(
     returns x0, but for the last step, which removes noise that data do not have. Guidance is the
     decoder's alone.
     """
-    _checked(denoiser, x0, strength, None)
+    if denoiser.codec is None:
+        _checked(denoiser, x0, strength, None)
     if strength == 0:
         return x0.clone()
     plan = plan_of(denoiser, bool(cond), start=strength, **{**settings, "solver": DDIM()})
+    x0 = denoiser.encode(x0)
     code = encode_rows(denoiser, plan, x0, source, refine=refine)
     asked = Asked(torch.arange(len(x0)), cond, code)
-    return draw(denoiser, plan, asked, denoiser.shape, watch=watch).x
+    return denoiser.decode(draw(denoiser, plan, asked, denoiser.shape, watch=watch).x)
+
+
+def coarser(denoiser: Denoiser, x0: Tensor, mask: Tensor | None) -> Tensor | None:
+    """A mask of data as one of their latents, which may change wherever any of what lies under them
+    may. BadInput for latents that do not lie side by side as the data do."""
+    if mask is None or denoiser.codec is None:
+        return mask
+    here, there = Kind.of(x0.shape[1:]), Kind.of(denoiser.shape)
+    if here is not there or not here.spatial:
+        raise BadInput(
+            f"the model works on latents of shape {tuple(denoiser.shape)}, which have no places.",
+            "Edit without `mask`, or train on an autoencoder with places (net autoencoder).",
+        )
+    places = mask if mask.ndim == here.spatial else mask.any(0)
+    whole = places.float()[None, None]
+    pool = (F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d)[here.spatial - 1]
+    return pool(whole, denoiser.shape[1:])[0, 0] > 0
 
 
 def _rows(x0: Tensor, n: int) -> Tensor:

@@ -103,7 +103,8 @@ def encode_examples(request: Request, text: Path) -> Findings:
     come back; `text` as `given_examples` takes it."""
     request = request.exact()
     out, way, facts = request.place(LATENTS, ".npz"), Way.of(request), request.opened.facts
-    x0, own = given_examples(request.opened, text)
+    given, own = given_examples(request.opened, text)
+    x0 = way.denoiser.encode(given)
     of = label_for(request.label, own, len(x0), facts.classes)
     if facts.classes and of is None:
         warnings.warn(
@@ -113,7 +114,8 @@ def encode_examples(request: Request, text: Path) -> Findings:
     z = way.up(x0, of, request.watch)
     seconds = time.monotonic() - began
     off = round_trip(way.down(z, of, request.watch), x0)
-    rms, words = float(off.square().mean().sqrt()), f"RMS, of {facts.kind.unit}."
+    unit = "latents" if facts.codec else facts.kind.unit
+    rms, words = float(off.square().mean().sqrt()), f"RMS, of {unit}."
     items = (
         Figure("there and back", rms, best="low", words=words, key="round_trip_rms"),
         Figure("at worst", float(off.max()), best="low", key="worst"),
@@ -134,7 +136,7 @@ def decode_latents(request: Request, latents: Path) -> Findings:
         held = ", ".join(arrays) or "nothing"
         fact = f"{where} holds {held}, and no latents z with their logsnr."
         raise BadInput(fact, "Give a file that scorefield encode wrote.", "decode")
-    z = shaped(arrays["z"], facts.shape, f"z in {latents}").float()
+    z = shaped(arrays["z"], facts.inner, f"z in {latents}").float()
     own = torch.from_numpy(arrays["y"].astype(np.int64)) if "y" in arrays else None
     of = label_for(request.label, own, len(z), facts.classes)
     first, last = float(arrays["logsnr"].ravel()[0]), float(way.plan.levels.logsnr[0])
@@ -142,7 +144,7 @@ def decode_latents(request: Request, latents: Path) -> Findings:
         fact = f"{where} was encoded to logsnr {first:.3g}, this run goes to {last:.3g}."
         raise BadInput(fact, "Decode with the run that encoded.", "decode")
     began = time.monotonic()
-    x = facts.scaling.decode(way.down(z, of, request.watch))
+    x = facts.scaling.decode(way.denoiser.decode(way.down(z, of, request.watch)))
     how, record = _how(way, x, "example", time.monotonic() - began, out)
     return Findings("encode", str(request.run), how, (), record, {"x": x} | _labelled(of))
 

@@ -4,6 +4,7 @@ import dataclasses
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import torch
@@ -41,6 +42,9 @@ def evaluate(request: Request, seed: int = 0) -> Findings:
     asked = asked_of(denoiser, seeds=range(seed, seed + n), cond=cond)
     plan = plan_of(denoiser, bool(asked.cond), **settings)
     drawn = draw(denoiser, plan, asked, denoiser.shape, watch=request.watch)
+    began = monotonic()
+    drawn = drawn._replace(x=denoiser.decode(drawn.x))
+    drawn = drawn._replace(seconds=drawn.seconds + monotonic() - began)
     judge = accuracy = None
     if len(facts.classes) > 1 and data.kind.spatial:
         judge, accuracy = judge_of(request.path, data, request.watch)

@@ -22,8 +22,8 @@ def generate(
     watch: Watch = quiet,
     **settings: Unpack[Settings],
 ) -> Tensor:
-    """Samples x0 `(n, *shape)` on the CPU, pictures in [-1, 1]: sample i is made from `seeds[i]`
-    alone.
+    """Samples x0 `(n, *shape)` on the CPU, pictures in [-1, 1], of a model on latents decoded:
+    sample i is made from `seeds[i]` alone.
 
     `settings` are `steps`, `solver`, `grid`, `guidance` and `guide`, by default 20 of "arc". `grid`
     is a name or a fitted grid, which brings its own steps and solver. `seeds` defaults to 0..n-1
@@ -42,4 +42,4 @@ def generate(
     """
     asked = asked_of(denoiser, n, seeds=seeds, labels=labels, cond=cond)
     plan = plan_of(denoiser, bool(asked.cond), **settings)
-    return draw(denoiser, plan, asked, denoiser.shape, batch=batch, watch=watch).x
+    return denoiser.decode(draw(denoiser, plan, asked, denoiser.shape, batch=batch, watch=watch).x)

@@ -52,11 +52,11 @@ def interpolate(request: Request, text: str, course: Towards) -> Findings:
     course.check()
     request = request.exact()
     out, run, way = request.place("strip.png", ".png", ".npz"), request.opened, Way.of(request)
-    start = given_examples(run, text, "from")[0]
+    start = request.mean.encode(given_examples(run, text, "from")[0])
     n, of = len(start), label_for(request.label, None, len(start), run.facts.classes)
     share, ends = torch.linspace(0, 1, course.between + 2), start
     if course.end is not None:
-        end = given_examples(run, course.end, "to")[0]
+        end = request.mean.encode(given_examples(run, course.end, "to")[0])
         if len(end) != n:
             fact = f"`from` has {n} examples and `to` {len(end)}."
             raise BadInput(fact, "Give as many of each.", "to")
@@ -74,15 +74,15 @@ def interpolate(request: Request, text: str, course: Towards) -> Findings:
     rms = float(round_trip(back, ends).square().mean().sqrt())
     if rms > ROUGH:
         warnings.warn("the ends do not come back as they went: take more `steps`", stacklevel=2)
-    mode = course.mode if course.end is not None else "attribute"
+    mode, seen = course.mode if course.end is not None else "attribute", request.mean.decode(x0)
     record = {"out": str(out), "strips": n, "pictures": len(share), "mode": mode}
     captions = tuple(f"{value:.2g}" for value in share.tolist()) * n
     name, key = "the ends come back within", "round_trip_rms"
     items = (
         Figure(name, rms, best="low", words="RMS.", key=key),
-        Strip("Strips", x0, len(share), captions=captions),
+        Strip("Strips", seen, len(share), captions=captions),
     )
-    arrays = {"x": run.facts.scaling.decode(x0), "share": share.repeat(n)}
+    arrays = {"x": run.facts.scaling.decode(seen), "share": share.repeat(n)}
     how = f"{n} x {len(share)} pictures: {out}"
     return Findings(
         "interpolate", str(request.run), how, items, {**record, "calls": way.calls}, arrays
@@ -105,7 +105,8 @@ def _direction(request: Request, way: Way, attribute: str) -> Tensor:
         raise BadInput(fact, "Give two classes that they have.", "attribute")
     of, run = label_for(request.label, None, len(index), classes), request.opened
     file = run.path / "interpolate" / f"{pair[0]}-{pair[1]}.safetensors"
-    return direction(_kept(file, run, way, data.batch(data.train, index)[0], of), has)
+    x0 = way.denoiser.encode(data.batch(data.train, index)[0])
+    return direction(_kept(file, run, way, x0, of), has)
 
 
 def _kept(file: Path, run: Run, way: Way, x0: Tensor, label: Tensor | None) -> Tensor:

@@ -22,7 +22,7 @@ from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, Job, Plan, guided, walk
 from scorefield.guide.population import Particles
 from scorefield.inverse import METHODS, Renewed, measure, restorer
-from scorefield.inverse.operators import Operator
+from scorefield.inverse.operators import Nonlinear, Operator
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, device
 from scorefield.run.settings import SampleConfig
@@ -33,6 +33,8 @@ from scorefield.use.request import Request
 
 RENEWED = ("dps", "mmps", "pigdm", "tmpd")
 """The guides that are best with a constant share of fresh noise."""
+DIFFERENTIATING = ("dps", "dps-published")
+"""Methods that ask of an operator no more than its derivative, which autograd has of a decoder."""
 FAR = 2.0
 """A restoration of what ends at 1 that has a number beyond this has failed."""
 STEPS, GRID = 100, "vp-root"
@@ -61,6 +63,15 @@ def restore_run(request: Request, of: Observation, method: str = "dps") -> Findi
     name, options = bound("inverse", method)
     named = name if name in METHODS else find("inverse", name)
     a = build("operators", of.operator, shape=tuple(run.facts.shape))
+    seen: Operator = a
+    if run.facts.codec:
+        if name not in DIFFERENTIATING:
+            raise BadInput(
+                f"the run works on latents, whose decoder is not linear, and `method` is {method}.",
+                f"Use {' or '.join(DIFFERENTIATING)}, which differentiate through it.",
+                "method",
+            )
+        seen = Nonlinear(lambda z: a(run.denoiser.decode(z)), run.facts.inner)
     truth, y = _truth_and_y(of, run, a, seeds[0])
     label = request.classes
     if label is not None and len(label) != 1:
@@ -75,10 +86,11 @@ def restore_run(request: Request, of: Observation, method: str = "dps") -> Findi
     claim_folder(out, *FILES, "restore.npz", "restore.json")
 
     denoiser, y_there = request.mean, y.to(device())
-    walker, guide = restorer(named, a, y_there, of.noise, len(seeds), solver=walker, **options)
+    walker, guide = restorer(named, seen, y_there, of.noise, len(seeds), solver=walker, **options)
     asked = asked_of(denoiser, seeds=seeds, labels=label)
     guide = guided(1.0 if scale is None else scale, bool(asked.cond), guide)
     restored = restore_rows(denoiser, Plan(walker, levels, guide), asked, y_there, request.watch)
+    restored = restored._replace(x=denoiser.decode(restored.x))
     x, seconds, sizes, bad = restored.x, restored.seconds, restored.sizes, failed(restored.x)
     if bad:
         warnings.warn(

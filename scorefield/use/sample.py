@@ -106,7 +106,7 @@ def _done(
         if not team.is_main:
             return 0
         sweep_torn(out)
-        keep(job.made._replace(pieces=pieces), out)
+        keep(job.made._replace(pieces=map(run.denoiser.decode, pieces)), out)
     except KeyboardInterrupt as stop:
         if shards.count == 1:
             raise
@@ -160,7 +160,7 @@ def _read(request: Request, like: Like | None, held: ExitStack | None) -> _Job:
     parts = out.with_name(f"{out.name}.parts")
     shards = Shards(parts, run.denoiser, plan, asked, request.batch, job)
     own = len(labels) if labels and 1 < len(labels) <= min(n, 20) else None
-    label, scaling = (asked.rows(0, len(shards)).cond or {}).get("label"), run.denoiser.scaling
+    label, scaling = (asked.rows(0, len(shards)).cond or {}).get("label"), run.facts.scaling
     made = Samples((), asked.seeds, label, scaling, request.columns or own, run.facts.classes, said,
                    single)  # fmt: skip
     return _Job(request, shards, noisy, out, made)
@@ -206,7 +206,7 @@ def _guide(request: Request, classes: bool) -> tuple[NoisyClassifier | None, Gui
         raise BadInput(f"`guide` {request.guide} has no classes to guide to.", "Give `labels`.")
     text = f"classifier:{scale!r}" if only else request.guide
     given = {"log_prob": noisy.log_prob} if noisy else {}
-    guide = build_guide(text, shape=tuple(request.opened.facts.shape), **given)
+    guide = build_guide(text, shape=request.opened.facts.inner, **given)
     base = "unconditional" if request.unconditional else "conditional"
     at = f" at {scale:g}" if only else ""
     told = f"{request.guide}{at} on the {base} model" + (f", {noisy.digest}" if noisy else "")

@@ -1,0 +1,234 @@
+"""Runs of autoencoders, and the codec that a run on latents has of one: a copy, so that a folder
+means the same wherever it lies and whatever becomes of the other."""
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput
+from scorefield.catalogue.signatures import names
+from scorefield.catalogue.spec import Spec, bound, build, canonical, options, parsed
+from scorefield.data import Data, Scaling, Split
+from scorefield.data.codec import BLOCK, Latents
+from scorefield.data.kind import Kind
+from scorefield.latent import AE
+from scorefield.likelihood.cells import cell_of
+from scorefield.nets import Autoencoder
+from scorefield.run.config import CodecFacts, DataFacts
+from scorefield.run.settings import Config
+from scorefield.run.stored import stored_settings
+from scorefield.store import Folder, digest_tensors, exists, load_weights, read_tensors
+from scorefield.store.files import Tensors, write_tensors
+
+NETWORKS = ("autoencoder", "mlp-autoencoder")
+"""Those of pictures, series and volumes, and of vectors."""
+DEAD = 0.01
+"""Nats of its KL term on average below which a number of a latent says nothing."""
+COPY = "codec.safetensors"
+
+
+class Coded(NamedTuple):
+    """A run of an autoencoder that has been read: settings, facts of its data, the averaged
+    module."""
+
+    path: Path
+    config: Config
+    facts: DataFacts
+    module: Autoencoder
+    images_seen: int
+
+    def task(self, data: Data) -> AE:
+        """What it learned, with its law of x given a latent."""
+        return task_of(self.config, data, self.module)
+
+
+def learns_codes(config: Config) -> bool:
+    """Whether a run is an autoencoder's."""
+    return parsed(config.objective.kind).name in names("autoencoders")
+
+
+def check_autoencoder(config: Config) -> None:
+    """Raise BadInput for settings of an autoencoder that do not fit."""
+    bound("autoencoders", config.objective.kind)
+    if (name := parsed(config.net).name) not in ("auto", *NETWORKS):
+        raise BadInput(
+            f"`objective.kind` {config.objective.kind} is an autoencoder's, and `net.name` is "
+            f"{name}.",
+            f"Use {' or '.join(NETWORKS)}.",
+        )
+    for field, value in (("codec", config.codec), ("compile", config.training.compile)):
+        if value:
+            raise BadInput(f"`{field}` is not of an autoencoder's training.", "Leave it out.")
+
+
+def network_of(config: Config, shape: tuple[int, ...]) -> Spec:
+    """The autoencoder's network; of auto the one that fits, with those options that it has."""
+    spec = parsed(config.net)
+    if spec.name != "auto":
+        return spec
+    name = NETWORKS[not Kind.of(shape).spatial]
+    has = {option.name for option in options("networks", name)}
+    return Spec(name, (), {key: text for key, text in spec.options.items() if key in has})
+
+
+def build_autoencoder(config: Config, facts: DataFacts) -> Autoencoder:
+    """A fresh one; its weights come from the run's seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.training.seed)
+        return build("networks", network_of(config, facts.shape), shape=facts.shape)
+
+
+def task_of(config: Config, data: Data, module: Autoencoder) -> AE:
+    """What an autoencoder learns; a decoder of levels has those of the data."""
+    cell, kind = cell_of(data), parsed(config.objective.kind)
+    levels = {} if cell is None else {"width": cell, "low": -1.0, "high": 1.0}
+    task = build("autoencoders", kind, module=module, **levels)
+    if cell is None and hasattr(task.decoder, "width"):
+        raise BadInput(
+            f"`objective.kind` {config.objective.kind} has a decoder of levels, and "
+            f"'{data.name}' is continuous.",
+            "Use decoder=gaussian.",
+        )
+    return task
+
+
+def open_autoencoder(path: str | Path) -> Coded:
+    """Read the folder of an autoencoder's run, or raise BadInput that says what is wrong."""
+    folder = Folder(Path(path))
+    folder.check_run()
+    config, facts = stored_settings(folder)
+    if not learns_codes(config):
+        raise BadInput(
+            f"{path} is no autoencoder: it learned {config.objective.kind}.",
+            "Give a run of a recipe such as digits-autoencoder.",
+        )
+    module = build_autoencoder(config, facts)
+    (weights,), seen = folder.load("ema")
+    source = folder.path / "ema.safetensors"
+    load_weights(module, weights, source)
+    folder.check_meaning(source)
+    return Coded(folder.path, config, facts, module.eval().requires_grad_(False), seen)
+
+
+def begin_codec(config: Config, data: Data) -> tuple[Latents, CodecFacts]:
+    """The codec of a run that begins, its scale found on the whole training split.
+
+    Raises BadInput for an autoencoder of other examples, or whose latents have no finite scale; one
+    whose latents are partly dead is warned of.
+    """
+    coded = open_autoencoder(cast(str, config.codec))
+    if coded.facts.shape != data.shape:
+        raise BadInput(
+            f"`codec` {config.codec} encodes examples of shape {coded.facts.shape}, and the data "
+            f"are of {data.shape}.",
+            "Give an autoencoder of these data.",
+        )
+    coded.facts.check_same(data, split=False)
+    if "image" in data.conditions.keys or data.flip:
+        what = "flips" if data.flip else "a picture beside each example"
+        raise BadInput(f"`codec` is given, and the data come with {what}.", "Leave one out.")
+    mean, std = spread_of(Latents(coded.module), data, data.train)
+    variance = float(mean.double().var(correction=0))
+    variance += float(std.square().double().mean()) * (config.latents == "sample")
+    scale = variance**-0.5 if variance > 0 else float("inf")
+    if not 0 < scale < float("inf"):
+        raise BadInput(
+            f"the latents of `codec` {config.codec} have the variance {variance:g} over the data, "
+            "to which no finite scale belongs.",
+            "Train the autoencoder anew, with a smaller learning rate or a smaller beta.",
+        )
+    dead = float(silent(mean, std).double().mean())
+    if dead:
+        warnings.warn(
+            f"{dead:.0%} of the numbers of a latent say nothing (under {DEAD:g} nats each): the "
+            "posterior has collapsed there",
+            stacklevel=2,
+        )
+    weights = coded.module.state_dict()
+    spec = network_of(coded.config, coded.facts.shape)
+    learned = canonical("autoencoders", coded.config.objective.kind)
+    shape, marked = tuple(coded.module.latent_shape), digest_tensors(weights)
+    facts = CodecFacts(canonical("networks", str(spec)), learned, shape, scale, marked, dead)
+    return Latents(coded.module, scale), facts
+
+
+def silent(mean: Tensor, std: Tensor) -> Tensor:
+    """Which numbers of the latents `(N, ...)` say nothing of their examples, by the KL term; of
+    points, which have none, by how little they vary."""
+    if not std.any():
+        variance = mean.double().var(0, correction=0)
+        return variance < DEAD**2 * variance.mean()
+    return rate_of(mean, std) < DEAD
+
+
+def rate_of(mean: Tensor, std: Tensor) -> Tensor:
+    """Nats that each number of the latents `(N, ...)` says, on average: KL(q || N(0, 1))."""
+    mean, std = mean.double(), std.double()
+    return ((mean.square() + std.square() - 1) / 2 - std.log()).mean(0)
+
+
+@torch.no_grad()
+def spread_of(codec: Latents, data: Data, split: Split) -> tuple[Tensor, Tensor]:
+    """Means and deviations of the posteriors of a whole split."""
+    parts = [codec.spread(data.batch(split, some)[0])
+             for some in torch.arange(len(split)).split(BLOCK)]  # fmt: skip
+    return torch.cat([mean for mean, _ in parts]), torch.cat([std for _, std in parts])
+
+
+def in_latents(data: Data, codec: Latents, drawn: bool) -> Data:
+    """The data as a model on latents is trained on them: means, and deviations if they are to be
+    drawn from."""
+
+    def of(split: Split) -> Split:
+        mean, std = spread_of(codec, data, split)
+        return Split(mean, split.cond, std if drawn and bool(std.any()) else None)
+
+    units = Scaling((0.0,), (1.0,))
+    return replace(data, train=of(data.train), test=of(data.test), scaling=units, done=())
+
+
+def keep_codec(folder: Path, codec: Latents) -> None:
+    """Write the codec's weights into the folder of a run."""
+    write_tensors(folder / COPY, codec.module.state_dict())
+
+
+def open_codec(folder: Path, facts: DataFacts) -> Latents | None:
+    """The codec of a run on latents, from the copy in its folder; None of another run.
+
+    Raises BadInput for a copy that is missing, or of another digest than the run was trained with.
+    """
+    said = facts.codec
+    if said is None:
+        return None
+    source = folder / COPY
+    if not exists(source):
+        raise BadInput(
+            f"{folder} has no {COPY}, without which its latents mean nothing.", "Restore the file."
+        )
+    weights: Tensors = read_tensors(source)
+    if digest_tensors(weights) != said.digest:
+        raise BadInput(
+            f"{source} is another autoencoder than {folder} was trained with.",
+            "Restore the file, or train anew in another folder.",
+        )
+    module = build("networks", said.net, shape=facts.shape)
+    load_weights(module, dict(weights), source)
+    return Latents(module.eval().requires_grad_(False), said.scale)
+
+
+def check_source(config: Config, facts: DataFacts) -> None:
+    """Raise BadInput if the autoencoder that a run names has been trained on since it began."""
+    source = Path(config.codec or "")
+    if config.codec is None or facts.codec is None or not exists(source / "state.json"):
+        return  # the copy is enough
+    now = digest_tensors(open_autoencoder(source).module.state_dict())
+    if now != facts.codec.digest:
+        raise BadInput(
+            f"`codec` {config.codec} was trained on since this run began with it.",
+            "Begin anew in another `out`, or leave the autoencoder's folder elsewhere and go on "
+            "with the copy.",
+        )
