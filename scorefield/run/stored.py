@@ -13,10 +13,10 @@ from scorefield.run.settings import Config, changed
 from scorefield.store import Folder, read_json
 from scorefield.store.typed import read_typed
 
-SCHEMA = 4
+SCHEMA = 5
 """Version of `config.json`; a higher one was written by a newer Scorefield. 2: the data's edition,
 classes that are present, constant coordinates. 3: the network and the rest are specs.
-4: students."""
+4: students. 5: models of other programs."""
 NET = {"name": "auto", "width": 32, "blocks": 2, "multipliers": [1, 2]}
 """The network where a file before schema 3 said nothing else."""
 USUAL = {
@@ -42,8 +42,9 @@ def to_json(config: Config, facts: DataFacts) -> dict[str, Any]:
 
 
 def _written(config: Config) -> dict[str, Any]:
-    """The settings; a run that is no student's does not say so."""
-    return {k: v for k, v in dataclasses.asdict(config).items() if (k, v) != ("student", None)}
+    """The settings; a run that is no student's, or that was trained here, does not say so."""
+    untold = (("student", None), ("source", None))
+    return {k: v for k, v in dataclasses.asdict(config).items() if (k, v) not in untold}
 
 
 def resumed_json(stored: dict[str, Any], config: Config) -> dict[str, Any]:
