@@ -28,6 +28,7 @@ COMMANDS = {
     "interpolate": "a strip from one picture to another through their noise",
     "report": "a run as one page: samples, measures, curves, noise levels, settings",
     "import": "a run of another program's model, such as a folder of diffusers",
+    "export": "a run for another program: diffusers, ONNX, torch",
     "ema": "an average of a run's weights over any length, from its snapshots",
     "explain": "a method's equation, order, calls, options and paper",
     "check": "the laws of a solver, yours too: order, clean data, batches, pauses, seeds",

@@ -45,6 +45,7 @@ def trained(config: "Config", out: Path, resume: bool, bar: Bar, as_json: bool) 
 
     began = time.monotonic()
     with patient() as stop:
+
         def tell(line: str) -> None:
             note(flagged(line))
 

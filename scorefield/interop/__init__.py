@@ -10,13 +10,16 @@ from importlib import import_module
 from typing import Any
 
 HOMES = {
-    "load": "incoming",
-    "taken_in": "incoming",
+    "Scheduler": ("scheduler", "Scheduler"),
+    "load": ("incoming", "load_foreign"),
+    "taken_in": ("incoming", "taken_in"),
 }
+"""Names, and where they are defined under which."""
 
 
 def __getattr__(name: str) -> Any:
     """Imported when it is first used: diffusers alone takes seconds."""
     if name not in HOMES:
         raise AttributeError(f"module 'scorefield.interop' has no attribute '{name}'")
-    return getattr(import_module(f"scorefield.interop.{HOMES[name]}"), name)
+    module, own = HOMES[name]
+    return getattr(import_module(f"scorefield.interop.{module}"), own)

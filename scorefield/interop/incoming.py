@@ -15,7 +15,7 @@ from scorefield.run.stored import to_json
 from scorefield.store import Folder
 
 
-def load(folder: str | Path) -> Any:
+def load_foreign(folder: str | Path) -> Any:
     """The denoiser of another program's folder, for `generate` and everything else: `sample_of`
     sees a `scorefield.denoise.Denoiser` with its schedule, shape, scaling and classes.
 

@@ -111,7 +111,7 @@ class Guest(nn.Module):
             kept = torch.zeros(tuple(size), dtype=torch.int64 if whole else torch.float32)
             self.register_buffer(f"null_{key}", kept)
         self.empty = tuple(empty or ())
-        self.doubled = self.model.config["out_channels"] == 2 * self.shape[0]
+        self.doubled = settings.get("out_channels", self.shape[0]) == 2 * self.shape[0]
 
     @property
     def reads_null(self) -> bool:

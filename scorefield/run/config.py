@@ -221,6 +221,11 @@ def manner(config: Config) -> Manner:
 def _sizes(said: Conditions, name: str) -> dict[str, int]:
     """Those sizes of the data's conditions that a network is built with."""
     unread = [key for key in said.keys if key != "vector"]
+    if name in ("unet2d", "dit2d") and said.keys:
+        raise BadInput(
+            f"the data come with {said.keys[0]}, and {name} reads labels only.",
+            "Leave it out of the file, or use unet or dit.",
+        )
     if name == "mlp" and unread:
         raise BadInput(
             f"the data come with {unread[0]}, and an mlp reads labels and vectors only.",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from scorefield import catalogue, data
+from scorefield.base.errors import BadInput
 from scorefield.catalogue.plugins import plugins
 from scorefield.catalogue.spec import Spec, build, options, parsed
 from scorefield.data.kind import PICTURE
