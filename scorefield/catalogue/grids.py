@@ -14,5 +14,6 @@ grids = Entries(
         "lu": "process.grids:lu",
         "beta": "process.grids:beta",
         "timesteps": "process.grids:timesteps",
+        "shifted": "process.grids:shifted",
     }
 )

@@ -10,6 +10,7 @@ guides = Entries(
         "interval": "guide.interval:interval",
         "rescale": "guide.rescale:rescale",
         "threshold": "guide.threshold:threshold",
+        "clip": "guide.clip:clip",
         "product": "guide.compose:product",
         "mixture": "guide.compose:mixture",
         "anagram": "guide.anagram:anagram",

@@ -10,5 +10,7 @@ networks = Entries(
         "mlp": "nets.mlp:MLP",
         "autoencoder": "nets.autoencoder:ConvAutoencoder",
         "mlp-autoencoder": "nets.autoencoder:MLPAutoencoder",
+        "unet2d": "nets.guests:unet2d",
+        "dit2d": "nets.guests:dit2d",
     }
 )

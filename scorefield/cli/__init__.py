@@ -27,6 +27,8 @@ COMMANDS = {
     "encode": "examples to the noise that the model's flow makes them of, and back",
     "interpolate": "a strip from one picture to another through their noise",
     "report": "a run as one page: samples, measures, curves, noise levels, settings",
+    "import": "a run of another program's model, such as a folder of diffusers",
+    "export": "a run for another program: diffusers, ONNX, torch",
     "ema": "an average of a run's weights over any length, from its snapshots",
     "serve": "runs over HTTP, and a studio in the browser",
     "explain": "a method's equation, order, calls, options and paper",

@@ -1,7 +1,7 @@
 """What a data set is: examples in their own units, the map to the model's units, two splits."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -220,6 +220,14 @@ class Data:
         """The names of those that have none."""
         present = set(self.present or range(len(self.classes)))
         return [name for k, name in enumerate(self.classes) if k not in present]
+
+    def unlabelled(self) -> "Data":
+        """The same without classes, for a model that knows none."""
+        train, test = (
+            Split(s.x, {k: v for k, v in s.cond.items() if k != "label"})
+            for s in (self.train, self.test)
+        )
+        return replace(self, train=train, test=test, classes=())
 
     def batch(
         self, split: Split, index: Tensor, noise: Tensor | None = None

@@ -189,9 +189,8 @@ class Denoiser(nn.Module):
 
     def _both(self, x: Tensor, level: Level, cond: Cond | None) -> tuple[Tensor, Tensor | None]:
         """D, and the second half of the channels of a network that has twice those of x."""
-        c_skip, c_out = views[self.view](level, self.sigma_data)
-        c_in = 1 / (level.alpha**2 * self.sigma_data**2 + level.sigma**2).sqrt()
-        noise = noise_number(level, x)
+        c_skip, c_out, c_in = self.coefficients(level)
+        noise = self.told(x, level)
         given, rest = like(c_in, x) * x, None
         call = self.net if torch.is_grad_enabled() else self._in_buckets
         half = self.precision == "bf16"  # else as around this: training has a context of its own
@@ -232,9 +231,18 @@ class Denoiser(nn.Module):
         """
         return self(x, level, cond, moments=True)
 
+    def coefficients(self, level: Level) -> tuple[Tensor, Tensor, Tensor]:
+        """`(c_skip, c_out, c_in)` at a level."""
+        c_in = 1 / (level.alpha**2 * self.sigma_data**2 + level.sigma**2).sqrt()
+        return *views[self.view](level, self.sigma_data), c_in
+
+    def told(self, x: Tensor, level: Level) -> Tensor:
+        """The number `(B,)` by which the network is told the level of x."""
+        return noise_number(level, x)
+
     def target(self, x: Tensor, x0: Tensor, level: Level) -> Tensor:
         """What F must be for D to be x0: `(x0 - c_skip x) / c_out`."""
-        c_skip, c_out = views[self.view](level, self.sigma_data)
+        c_skip, c_out, _ = self.coefficients(level)
         return (x0 - like(c_skip, x) * x) / like(c_out, x)
 
     def _in_buckets(self, x: Tensor, noise: Tensor, cond: Cond | None) -> Tensor:

@@ -6,10 +6,10 @@ further, `draw` walks until all samples are there.
 """
 
 from scorefield.draw.draw import CountedRows, Drawn, attempt, draw
-from scorefield.draw.jobs import Event, Job, tick, walk
+from scorefield.draw.jobs import Event, Job, Question, next_question, tick, walk
 from scorefield.draw.plan import Asked, Plan, guided
 
 __all__ = [
-    "Asked", "CountedRows", "Drawn", "Event", "Job", "Plan", "attempt", "draw", "guided", "tick",
-    "walk",
+    "Asked", "CountedRows", "Drawn", "Event", "Job", "Plan", "Question", "attempt", "draw",
+    "guided", "next_question", "tick", "walk",
 ]  # fmt: skip

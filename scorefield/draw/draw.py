@@ -121,5 +121,7 @@ def _within(levels: Level, reach: Callable[[float], None]) -> Callable[[int, Lev
 
 def _like(denoise: Denoise, start: Tensor | None) -> Tensor:
     if isinstance(denoise, nn.Module):
-        return next(denoise.parameters(), torch.empty(0))
+        own = next(denoise.parameters(), torch.empty(0))
+        wide = torch.promote_types(own.dtype, torch.float32)  # weights of 16 bits: x is no weight
+        return own.new_empty(0, dtype=wide)
     return torch.empty(0) if start is None else start

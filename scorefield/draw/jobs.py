@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
 
-from scorefield.base import Cond, Denoise, Level, Seeded
+from scorefield.base import BadInput, Cond, Denoise, Level, Seeded
 from scorefield.draw.plan import Asked, Plan
 from scorefield.solve import Info, trajectory
 from scorefield.solve.loop import check_levels
@@ -98,6 +98,30 @@ def walk(job: Job, denoise: Denoise) -> Iterator[Event]:
     for state, info in trajectory(plan.solver, guided, job.state, rest, Seeded(seeds), cond):
         job = Job(plan, job.asked, state, job.k + 1)
         yield Event(job, info)
+
+
+class Question(NamedTuple):
+    """A job at the call that it makes next, of x at this level; without one it is done."""
+
+    job: Job
+    x: Tensor
+    level: Level | None
+
+
+@torch.no_grad()
+def next_question(job: Job) -> Question:
+    """What a job asks the denoiser next, where someone else answers: give it `answers` that are one
+    longer. Raises BadInput for a solver that asks for derivatives."""
+    while not job.done:
+        try:
+            job = _step(job, _nobody, False).job
+        except _Asks as asks:
+            return Question(job, asks.x, asks.level)
+    return Question(job, job.x, None)
+
+
+def _nobody(x: Tensor, level: Level, cond: Cond | None) -> Tensor:
+    raise BadInput("the solver asks for derivatives of the denoiser.", "Use another, such as arc.")
 
 
 def _tick(jobs: Sequence[Job], denoise: Denoise, limit: int) -> list[Event]:

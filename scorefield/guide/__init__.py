@@ -23,6 +23,7 @@ from scorefield.guide.auto import autoguide
 from scorefield.guide.carried import carried
 from scorefield.guide.cfg import cfg
 from scorefield.guide.classifier import classifier
+from scorefield.guide.clip import clip
 from scorefield.guide.compose import chain, mixture, product
 from scorefield.guide.interval import interval
 from scorefield.guide.population import Particles, Population, Twisted
@@ -33,6 +34,6 @@ from scorefield.guide.views import Part, View
 
 __all__ = [
     "Part", "Particles", "Population", "Tilted", "TiltedParticles", "Twisted", "View", "anagram",
-    "autoguide", "carried", "cfg", "chain", "classifier", "hybrid", "interval", "mixture",
-    "product", "rescale", "threshold",
+    "autoguide", "carried", "cfg", "chain", "classifier", "clip", "hybrid", "interval",
+    "mixture", "product", "rescale", "threshold",
 ]  # fmt: skip

@@ -106,7 +106,7 @@ class DiT(nn.Module):
     def forward(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor] | None = None) -> Tensor:
         check_inputs(x, noise, self.shape)
         emb = F.silu(self.embedding(noise, cond))
-        context = None if self.tokens is None else self.tokens(cond, len(x))
+        context = None if self.tokens is None else self.tokens(cond, x.shape[0])
         seen = with_image(x.to(self.enter.weight.dtype), cond, self.image)
         h = self.enter(patches(seen, self.patch))
         h = h + self.positions.to(h.dtype)

@@ -158,7 +158,7 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor] | None = None) -> Tensor:
         check_inputs(x, noise, self.shape)
         emb = F.silu(self.embedding(noise, cond))
-        context = None if self.tokens is None else self.tokens(cond, len(x))
+        context = None if self.tokens is None else self.tokens(cond, x.shape[0])
         seen = with_image(x.to(self.stem.weight.dtype), cond, self.image)
         h = self.stem(folded(seen, self.fold))
         if unpack_dual(h).tangent is None:  # torch has no group norm of both in that format

@@ -17,7 +17,7 @@ from scorefield.base import CLEAN, BadInput, Level, join, unknown
 from scorefield.process.discrete import DiscreteVP
 from scorefield.process.schedules import VP, Schedule
 
-Spacing = Literal["leading", "trailing", "linspace"]
+Spacing = Literal["leading", "strided", "trailing", "linspace"]
 
 DEEP, NOISIEST = -12.0, -6.25
 """A clock of `alpha/sigma` that has no end in pure noise cannot be spread from there, nor usefully
@@ -225,18 +225,22 @@ def timesteps(
     start: float = 1.0,
     stop: float | None = None,
     spacing: Spacing = "trailing",
+    offset: int = 0,
+    clean: bool = True,
 ) -> Level:
     """A choice of the chain's own timesteps k in 1..T, then clean data (or the one at `stop`).
 
     With n levels between first and last timestep K = start T,
 
         leading:  k_i = 1 + floor(i (K/n)),  i = n-1..0      (1 is always there; K only if n = K)
+        strided:  k_i = 1 + i floor(K/n) + offset            (what diffusers calls leading)
         trailing: k_i = round(K - i (K/n)),  i = 0..n-1      (starts at K)
         linspace: k_i = round(1 + (K-1) i/(n-1)), i = n-1..0 (both ends; one level: K)
 
     with a real K/n, so any count is right: *there* is the next level of the list, never k - T//n
-    (Lin et al. 2024, table 2 for the spacings). With a `stop` the timesteps are evenly spaced down
-    to it, whatever the spacing.
+    (Lin et al. 2024, table 2 for the spacings). Without `clean` the last level is the chain's first
+    in place of clean data (`set_alpha_to_one` false there). With a `stop` the timesteps are evenly
+    spaced down to it, whatever the spacing.
 
     >>> from scorefield.process import DiscreteVP
     >>> chain = DiscreteVP()
@@ -265,13 +269,50 @@ def timesteps(
         k = (last - i * span / (count - 1)).round()
     elif spacing == "leading":
         k = 1 + (i.flip(0) * last / count).floor()
+    elif spacing == "strided":
+        k = (1 + offset + i.flip(0) * (last // count)).clamp(max=last)
     elif spacing == "trailing":
         k = (last - i * last / count).round()
     else:
         k = (1 + (last - 1) * i.flip(0) / max(count - 1, 1)).round()
         k[0] = last
     levels = schedule(k / schedule.steps)
-    return join([levels, CLEAN]) if stop is None else levels
+    end = CLEAN if clean else schedule(torch.tensor(1 / schedule.steps, dtype=torch.float64))
+    return join([levels, end]) if stop is None else levels
+
+
+def shifted(
+    schedule: Schedule,
+    steps: int,
+    start: float = 1.0,
+    stop: float | None = None,
+    shift: float = 3.0,
+    last: float = 0.0,
+) -> Level:
+    """Even steps of the straight path's time u = sigma/(alpha + sigma), moved towards noise:
+
+        u' = shift u / (1 + (shift - 1) u)
+
+    (Esser et al. 2024, eq. 23, "Scaling rectified flow transformers"), on any schedule; shift 1 is
+    even steps of `flow`, e^mu that of dynamic shifting. From u of t = `start` down to that of
+    `stop`; or, if `last` is given, to it, and one step more to clean data.
+
+    >>> from scorefield.process import Flow
+    >>> [round(float(s), 4) for s in shifted(Flow(), 4).sigma]
+    [1.0, 0.9, 0.75, 0.5, 0.0]
+    """
+    _check(steps, start, stop)
+    if not (shift > 0 and 0 <= last < 1):
+        raise BadInput(f"shift is {shift:g} and last {last:g}.", "Use shift > 0, 0 <= last < 1.")
+    u = schedule(torch.tensor([start, stop or 0.0], dtype=torch.float64))
+    top, bottom = (u.sigma / (u.alpha + u.sigma)).tolist()
+    inner = last > 0 and stop is None
+    even = torch.linspace(0, 1, steps if inner else steps + 1, dtype=torch.float64)
+    even = top + even * ((last if inner else bottom) - top)
+    time = shift * even / (1 + (shift - 1) * even)
+    noisy = time[time > 0]
+    levels = schedule(schedule.inverse(2 * ((1 - noisy) / noisy).log()))
+    return levels if len(noisy) == steps + 1 else join([levels, CLEAN])
 
 
 def _spread(

@@ -1,7 +1,8 @@
 """What a run is made of: the facts of its data, and the objects that its settings stand for."""
 
+import copy
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 
@@ -13,6 +14,7 @@ from scorefield.data.kind import KINDS, Kind
 from scorefield.denoise import Denoiser, Manner, Precision, views
 from scorefield.objective import Criterion
 from scorefield.process import Schedule
+from scorefield.run.guest import guest_denoiser, timed
 from scorefield.run.settings import Config, ObjectiveConfig, StudentConfig
 from scorefield.train import Training
 
@@ -169,33 +171,49 @@ def network(net: str, facts: DataFacts) -> Spec:
 
 def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
     """A fresh network with its preconditioning; its weights come from the run's seed."""
-    spec = network(config.net, facts)
-    variance = parsed(config.objective.kind).name == "hybrid"
+    scaling = None if facts.codec else facts.scaling
+    about = {"shape": facts.inner, "scaling": scaling, "classes": tuple(facts.classes)}
     with torch.random.fork_rng():
         torch.manual_seed(config.training.seed)
-        net = build(
-            "networks",
-            spec,
-            shape=facts.inner,
-            classes=len(facts.classes) or None,
-            out_channels=2 * facts.inner[0] if variance else None,
-            **_sizes(facts.conditions, spec.name),
-        )
+        if config.source:
+            denoiser = guest_denoiser(config.source, facts.sigma_data, **about)
+        else:
+            denoiser = _denoiser(config, facts, about)
         if config.student:
-            net = find("students", parsed(config.student.method).name).network(net)
-    denoiser = Denoiser(
-        net,
-        config.objective.view,
-        facts.sigma_data,
-        variance=variance,
-        schedule=build_schedule(config.objective),
-        shape=facts.inner,
-        scaling=None if facts.codec else facts.scaling,
-        classes=tuple(facts.classes),
-    )
+            denoiser.net = as_student(denoiser.net, config.student)
+            denoiser.manner = manner(config)
     denoiser.precision = quicker(config.training.precision)
-    denoiser.manner = manner(config) if config.student else None
     return denoiser
+
+
+def _denoiser(config: Config, facts: DataFacts, about: dict[str, Any]) -> Denoiser:
+    spec = network(config.net, facts)
+    variance = parsed(config.objective.kind).name == "hybrid"
+    net = build(
+        "networks",
+        spec,
+        shape=facts.inner,
+        classes=len(facts.classes) or None,
+        out_channels=2 * facts.inner[0] if variance else None,
+        **_sizes(facts.conditions, spec.name),
+    )
+    given = {"schedule": build_schedule(config.objective), "variance": variance, **about}
+    make = timed if getattr(net, "timed", False) else Denoiser
+    return make(net, view=config.objective.view, sigma_data=facts.sigma_data, **given)
+
+
+def as_student(net: Any, student: StudentConfig) -> Any:
+    """A copy of a network as the student of a method hears it. One that is told a timestep hears
+    no more than that: BadInput for a method that must tell it where a map leads, or a guidance."""
+    kind = find("students", parsed(student.method).name)
+    if hasattr(net, "embedding"):
+        return kind.network(net)
+    if not getattr(net, "timed", False) or kind.learned == "maps" or student.guidance != 1:
+        raise BadInput(
+            f"the network {type(net).__name__} cannot hear where a map leads, or a guidance.",
+            "Use consistency or progressive with `guidance` 1, or a network of Scorefield.",
+        )
+    return copy.deepcopy(net).requires_grad_(True)
 
 
 def quicker(own: Precision) -> Precision:
@@ -225,6 +243,11 @@ def manner(config: Config) -> Manner:
 def _sizes(said: Conditions, name: str) -> dict[str, int]:
     """Those sizes of the data's conditions that a network is built with."""
     unread = [key for key in said.keys if key != "vector"]
+    if name in ("unet2d", "dit2d") and said.keys:
+        raise BadInput(
+            f"the data come with {said.keys[0]}, and {name} reads labels only.",
+            "Leave it out of the file, or use unet or dit.",
+        )
     if name == "mlp" and unread:
         raise BadInput(
             f"the data come with {unread[0]}, and an mlp reads labels and vectors only.",
@@ -248,6 +271,9 @@ def check(config: Config) -> None:
         raise unknown("view", o.view, views)
     for kind, text in (("objectives", o.kind), ("weights", o.weight), ("times", o.law)):
         bound(kind, text)
+    build("solvers", sample.solver)
+    if config.source:
+        return
     if (name := parsed(config.net).name) != "auto":
         find("networks", name)
     if name.endswith("autoencoder"):
@@ -255,7 +281,6 @@ def check(config: Config) -> None:
             f"`net.name` is {name}, and `objective.kind` {o.kind} is of a denoiser.",
             "Use `objective.kind` vae or ae, or another network.",
         )
-    build("solvers", sample.solver)
     schedule = build_schedule(o)
     alpha = float(schedule(torch.tensor(1.0)).alpha.detach())
     if o.view in ("eps", "score") and alpha < SMALLEST_ALPHA:

@@ -1,11 +1,12 @@
 """The settings of a run, typed; help and recipes need no more."""
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from scorefield import catalogue, data
+from scorefield.base.errors import BadInput
 from scorefield.catalogue.plugins import plugins
 from scorefield.catalogue.spec import Spec, build, options, parsed
 from scorefield.data.kind import PICTURE
@@ -101,6 +102,28 @@ class StudentConfig:
 
 
 @dataclass(frozen=True)
+class SourceConfig:
+    """A model that another program trained: the settings of that program, to the letter."""
+
+    network: dict[str, Any] = field(default_factory=dict)
+    """Of its network; `_class_name` is the class."""
+    scheduler: dict[str, Any] = field(default_factory=dict)
+    """Of its process and sampler; `_class_name` is the class."""
+    dtype: str = "float32"
+    """Of its weights."""
+    classes: int = 0
+    """How many it knows; without any, those of the data are left out."""
+    null: int | None = None
+    """The class that stands for none."""
+    text: dict[str, Any] | None = None
+    """Of the text encoder, which then makes features of tokens."""
+    empty: dict[str, list[int]] = field(default_factory=dict)
+    """Shapes of the conditions that stand for none, which are kept with the weights."""
+    others: dict[str, Any] = field(default_factory=dict)
+    """What else its folder had: settings by component, that are written back."""
+
+
+@dataclass(frozen=True)
 class Config:
     """A whole run. `config.json` in the run folder holds it, resolved."""
 
@@ -119,10 +142,14 @@ class Config:
     """Run folder whose averaged weights this one begins with, of the same network and shape."""
     student: Annotated[StudentConfig | None, tyro.conf.Suppress] = None
     """Of a run that `scorefield distill` made."""
+    source: Annotated[SourceConfig | None, tyro.conf.Suppress] = None
+    """Of a run that `scorefield import` made."""
 
     def load_data(self) -> "Data":
         """The data set that the run trains on."""
         read = self._read_data()
+        if self.source and not self.source.classes:
+            read = read.unlabelled()
         if not self.data.flip:
             return read
         PICTURE.check(read.shape, "`data.flip` is")
@@ -130,6 +157,11 @@ class Config:
 
     def _read_data(self) -> "Data":
         d = self.data
+        if self.source and not d.name:
+            raise BadInput(
+                "the run was imported, and does not say on which data it was trained.",
+                "Import it again with `trained-on`.",
+            )
         kind, colon, _ = d.name.partition(":")
         ours = kind in catalogue.datasets
         if (ours and colon) or (not ours and kind in plugins("datasets")):

@@ -16,8 +16,7 @@ from scorefield.store.typed import read_typed
 SCHEMA = 5
 """Version of `config.json`; a higher one was written by a newer Scorefield. 2: the data's edition,
 classes that are present, constant coordinates. 3: the network and the rest are specs.
-4: students. 5: autoencoders,
-and the codecs of runs on latents."""
+4: students. 5: autoencoders, and the codecs of runs on latents; models of other programs."""
 NET = {"name": "auto", "width": 32, "blocks": 2, "multipliers": [1, 2]}
 """The network where a file before schema 3 said nothing else."""
 USUAL = {
@@ -43,10 +42,10 @@ def to_json(config: Config, facts: DataFacts) -> dict[str, Any]:
 
 
 def _written(config: Config) -> dict[str, Any]:
-    """The settings; a run that is no student's and has no codec does not say so."""
-    none = {"student", *(("codec", "latents") if config.codec is None else ())}
-    written = dataclasses.asdict(config)
-    return {k: v for k, v in written.items() if k not in none or (k == "student" and v)}
+    """The settings; of a student, a codec and another source only where there is one."""
+    untold = {"codec": ("codec", "latents"), "student": ("student",), "source": ("source",)}
+    left = {name for key, names in untold.items() if getattr(config, key) is None for name in names}
+    return {k: v for k, v in dataclasses.asdict(config).items() if k not in left}
 
 
 def resumed_json(stored: dict[str, Any], config: Config) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from scorefield.catalogue.spec import bound, build, canonical, parsed
 from scorefield.denoise import Denoiser
 from scorefield.distill import Progressive, Student
 from scorefield.nets.maps import MapEmbedding
+from scorefield.run.config import as_student
 from scorefield.run.open import Run, open_run
 from scorefield.run.settings import Config, SampleConfig, StudentConfig
 from scorefield.run.stored import stored_settings
@@ -92,15 +93,10 @@ def student_task(config: Config) -> Student:
     """
     run, said = teacher_of(config), cast(StudentConfig, config.student)
     kind, module = method_of(said.method), copy.deepcopy(run.denoiser)
-    if not hasattr(module.net, "embedding"):
-        raise BadInput(
-            f"the network {type(module.net).__name__} cannot hear where a map leads.",
-            "Give a teacher with a network of Scorefield.",
-        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
-        module.net = kind.network(module.net)
-        embedding = cast(Any, module.net.embedding)
+        module.net = as_student(module.net, said)
+        embedding = cast(Any, getattr(module.net, "embedding", None))
         if kind.learned != "maps" and module.manner and isinstance(embedding, MapEmbedding):
             torch.nn.init.zeros_(cast(Any, embedding.leave[0]).weight)  # it is not told its end
     steps = -(-config.training.images // config.training.batch)

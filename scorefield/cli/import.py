@@ -1,0 +1,38 @@
+"""`scorefield import FOLDER`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from scorefield.cli.flags import OutPath, Spoken
+from scorefield.cli.frame import Bar, Found, verb
+
+
+class Options(Spoken):
+    """Make a run of another program's model: a folder that diffusers' save_pretrained wrote. Every
+    command takes it like a run that was trained here. Settings and safetensors are read, nothing is
+    executed, and what cannot be honoured is refused by name.
+
+    examples:
+      scorefield import ddpm-cat-256 --out runs/cat       (by default runs/NAME)
+      scorefield sample runs/cat --n 16 --steps 10
+      scorefield import my-digits --trained-on digits --out runs/theirs
+      scorefield compare runs/theirs --solvers arc,ddim
+    """
+
+    source: Annotated[Path, tyro.conf.Positional]
+    """A folder of diffusers."""
+    out: OutPath = None
+    trained_on: str = ""
+    """The data that it was trained on, to be measured against: a set, a folder or an .npz, such as
+    digits or folder:path=photos,size=32."""
+
+
+def work(o: Options, bar: Bar) -> Found:
+    from scorefield.interop.incoming import taken_in
+
+    return taken_in(o.source, o.out or Path("runs") / o.source.resolve().name, o.trained_on)
+
+
+main = verb("import", Options, work)

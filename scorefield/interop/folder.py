@@ -1,0 +1,279 @@
+"""A folder of diffusers, read and judged: settings and safetensors alone, nothing of it is run."""
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput, unknown
+from scorefield.data import Conditions, Scaling
+from scorefield.data.sets import EIGHT_BIT
+from scorefield.nets.guests import GUESTS, shape_of, told_size
+from scorefield.run.config import DataFacts
+from scorefield.run.guest import published
+from scorefield.run.settings import SourceConfig
+from scorefield.store import exists, files, read_json, read_tensors
+
+NETWORKS = ("unet", "transformer")
+IGNORED = ("safety_checker", "feature_extractor", "image_encoder", "tokenizer", "tokenizer_2",
+           "tokenizer_3")  # fmt: skip
+LIBRARIES = ("diffusers", "transformers")
+LARGEST = 1_000_000
+DTYPES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16",
+          torch.float64: "float64"}  # fmt: skip
+
+
+class Foreign(NamedTuple):
+    """What a folder holds: its settings, the facts of what it makes, its weights by part."""
+
+    source: SourceConfig
+    facts: DataFacts
+    weights: dict[str, dict[str, Tensor]]
+    warned: tuple[str, ...] = ()
+
+
+def read_folder(folder: Path) -> Foreign:
+    """Read a pipeline, or a network beside its scheduler, whole.
+
+    Raises BadInput, in one sentence, for a component whose code is not that of diffusers or
+    transformers, settings that cannot be honoured, weights that are pickles, missing, too many, of
+    another shape or not finite.
+    """
+    parts = _components(folder)
+    name = next((name for name in NETWORKS if name in parts), None)
+    if name is None or "scheduler" not in parts:
+        has = ", ".join(parts) or "nothing"
+        raise BadInput(
+            f"{folder} has {has}, and a network and a scheduler are needed.",
+            "Give the folder of a whole pipeline, with model_index.json.",
+        )
+    network = _settings(parts[name], "config.json")
+    scheduler = _settings(parts["scheduler"], "scheduler_config.json", "config.json")
+    published(scheduler)
+    _check_settings(network, parts[name])
+    text = _text(parts) if network.get("_class_name") == "UNet2DConditionModel" else None
+    weights = read_weights(parts[name])
+    dtype = _dtype(weights, parts[name])
+    null, empty, more = _none(network, text, weights)
+    others = {key: _settings(at, "config.json") for key, at in parts.items() if key == "vae"}
+    index = read_json(folder / "model_index.json") if exists(folder / "model_index.json") else {}
+    facts = _facts(network, text, null, scheduler, {**index, **others}, folder.name)
+    source = SourceConfig(
+        network, scheduler, dtype, len(facts.classes), null, text, empty,
+        {"index": index, **others},
+    )  # fmt: skip
+    parted = {"model": weights, "": more}
+    if text:
+        parted["text"] = _plain(read_weights(parts["text_encoder"]))
+    return Foreign(source, facts, parted, tuple(warned(source)))
+
+
+def _components(folder: Path) -> dict[str, Path]:
+    """The folders of the components, by name."""
+    at = folder / "model_index.json"
+    if not exists(at):
+        if not exists(folder / "config.json"):
+            raise BadInput(
+                f"{folder} has neither model_index.json nor config.json.",
+                "Give a folder that diffusers' save_pretrained wrote.",
+            )
+        beside = {"scheduler": folder} if exists(folder / "scheduler_config.json") else {}
+        return {"unet": folder, **beside}
+    found = {}
+    for name, entry in read_json(at).items():
+        if name.startswith("_") or not isinstance(entry, list) or entry == [None, None]:
+            continue
+        if len(entry) != 2 or not all(isinstance(word, str) for word in entry):
+            raise BadInput(f"{at} says {name}: {entry!r}.", "It must be [library, class].")
+        library, _ = entry
+        if name in IGNORED:
+            continue
+        if library not in LIBRARIES:
+            raise BadInput(
+                f"{name} of {folder} is of '{library}', whose code is not run.",
+                f"Only components of {' and '.join(LIBRARIES)} are read.",
+            )
+        if not name.isidentifier():
+            raise BadInput(f"{at} names a component {name!r}.", "Restore the file.")
+        found[name] = folder / name
+    return found
+
+
+def _settings(folder: Path, *names: str) -> dict[str, Any]:
+    for name in names:
+        if exists(folder / name):
+            return read_json(folder / name)
+    raise BadInput(f"{folder} has no {names[0]}.", "Restore the file.")
+
+
+def _check_settings(network: Mapping[str, Any], where: Path) -> None:
+    if (kind := network.get("_class_name")) not in GUESTS:
+        raise unknown("network", str(kind), GUESTS)
+    if "auto_map" in network:
+        raise BadInput(
+            f"{where} brings code of its own (auto_map), which is not run.",
+            "Give a model of a class of diffusers.",
+        )
+    for key, value in network.items():
+        sizes = value if isinstance(value, list) else [value]
+        if any(isinstance(size, int) and not -1 <= size <= LARGEST for size in sizes):
+            raise BadInput(f"{where} has {key} {value!r}.", f"Sizes go up to {LARGEST:,}.")
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The tensors of a component: of one safetensors file or of the shards that an index names."""
+    stem = {"text_encoder": "model"}.get(folder.name, "diffusion_pytorch_model")
+    index = folder / f"{stem}.safetensors.index.json"
+    if exists(index):
+        names = _shards(index)
+    else:
+        found = [at.name for at in files(folder, "*.safetensors")]
+        plain = [name for name in found if name in (f"{stem}.safetensors", "model.safetensors")]
+        names = set(plain[:1] or found[:1])
+        if not names:
+            pickles = [at.name for end in ("bin", "pt", "ckpt") for at in files(folder, f"*.{end}")]
+            has = f"only {pickles[0]}, a pickle, which is not opened" if pickles else "no weights"
+            raise BadInput(
+                f"{folder} has {has}.",
+                "Save it with diffusers' save_pretrained(safe_serialization=True) where you trust "
+                "it.",
+            )
+    tensors: dict[str, Tensor] = {}
+    for name in sorted(names):
+        more = read_tensors(folder / name)
+        if both := sorted(tensors.keys() & more.keys()):
+            raise BadInput(f"two shards of {folder} hold {both[0]}.", "Restore the files.")
+        tensors |= more
+    return tensors
+
+
+def _shards(index: Path) -> set[str]:
+    table = read_json(index).get("weight_map")
+    if not isinstance(table, dict) or not table:
+        raise BadInput(f"{index} has no weight_map.", "Restore the file.")
+    for name in table.values():
+        if not isinstance(name, str) or Path(name).name != name or not name.endswith("tensors"):
+            raise BadInput(
+                f"{index} names the shard {name!r}.", "Shards are .safetensors files beside it."
+            )
+    return set(table.values())
+
+
+def _dtype(weights: Mapping[str, Tensor], where: Path) -> str:
+    counts = Counter(tensor.dtype for tensor in weights.values() if tensor.is_floating_point())
+    common = counts.most_common(1)[0][0] if counts else torch.float32
+    if common not in DTYPES:
+        raise BadInput(f"the weights of {where} are {common}.", f"Use one of {[*DTYPES.values()]}.")
+    return DTYPES[common]
+
+
+def _plain(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names as transformers has had them since 5; buffers that older ones kept are left out."""
+    renamed = {name.removeprefix("text_model."): tensor for name, tensor in weights.items()}
+    return {name: tensor for name, tensor in renamed.items() if "position_ids" not in name}
+
+
+def fitted(
+    wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], where: str
+) -> dict[str, Tensor]:
+    """The weights that a network wants; one that is another's twin may be left out.
+
+    Raises BadInput that names what is missing, too many, of another shape, or not finite.
+    """
+    twins: dict[int, str] = {}
+    for name, tensor in wanted.items():
+        if name in found and tensor.numel():
+            twins.setdefault(tensor.data_ptr(), name)
+    whole = dict(found)
+    for name, tensor in wanted.items():
+        if name not in whole and tensor.data_ptr() in twins:
+            whole[name] = found[twins[tensor.data_ptr()]]
+    for names, has in (
+        (wanted.keys() - whole.keys(), "lacks the weights"),
+        (whole.keys() - wanted.keys(), "has weights that its network has not:"),
+        ({k for k in wanted.keys() & whole.keys() if wanted[k].shape != whole[k].shape},
+         "has weights of another shape:"),
+        ({k for k, v in whole.items() if v.is_floating_point() and not v.isfinite().all()},
+         "has weights that are not finite:"),
+    ):  # fmt: skip
+        if names:
+            some = ", ".join(sorted(names)[:3]) + ", ..." * (len(names) > 3)
+            raise BadInput(f"{where} {has} {some}.", "Restore the files, or save them again.")
+    return {name: whole[name] for name in wanted}
+
+
+def _text(parts: Mapping[str, Path]) -> dict[str, Any] | None:
+    """The settings of the text encoder, if there is one."""
+    if "text_encoder" not in parts:
+        return None
+    return _settings(parts["text_encoder"], "config.json")
+
+
+def _none(
+    network: Mapping[str, Any], text: Mapping[str, Any] | None, weights: Mapping[str, Tensor]
+) -> tuple[int | None, dict[str, list[int]], dict[str, Tensor]]:
+    """What stands for no condition: a class, or the ids of the empty prompt."""
+    if network.get("_class_name") == "DiTTransformer2DModel":
+        classes = network.get("num_embeds_ada_norm") or 1000
+        table = weights.get("transformer_blocks.0.norm1.emb.class_embedder.embedding_table.weight")
+        return (classes if table is not None and len(table) > classes else None), {}, {}
+    if text is None:
+        return network.get("_null_class"), {}, {}
+    length = text.get("max_position_embeddings", 77)
+    begin, end = text.get("bos_token_id", 0), text.get("eos_token_id", 1)
+    most = text.get("vocab_size", 0) - 1
+    ids = torch.tensor([min(begin, most), *[min(end, most)] * (length - 1)])
+    return None, {"tokens": [length]}, {"null_tokens": ids}
+
+
+def _facts(
+    network: Mapping[str, Any], text: Mapping[str, Any] | None, null: int | None,
+    scheduler: Mapping[str, Any], others: Mapping[str, Any], name: str,
+) -> DataFacts:  # fmt: skip
+    """What it makes: pictures in [-1, 1], or latents in the units of their decoder."""
+    kind = network["_class_name"]
+    sizes = {key: told_size(kind, network, key) for key in ("label", "tokens", "vector")}
+    shape, count = shape_of(network, kind), sizes["label"] or 0
+    count -= null is not None and kind == "UNet2DModel"
+    vae, said = others.get("vae"), others.get("id2label")
+    names = said if isinstance(said, dict) and len(said) == count else {}
+    classes = tuple(str(names.get(str(k), k)) for k in range(count))
+    scaling, deviation = EIGHT_BIT, scheduler.get("sigma_data", 0.5)
+    if vae is not None or shape[0] not in (1, 3):
+        scale = (vae or {}).get("scaling_factor") or 1.0
+        scaling = Scaling(((vae or {}).get("shift_factor") or 0.0,), (1 / scale,))
+        deviation = scheduler.get("sigma_data", 1.0)
+    conditions = Conditions(vector=sizes["vector"], tokens=sizes["tokens"])
+    if text:
+        length = text.get("max_position_embeddings", 77)
+        conditions = Conditions(vocabulary=text.get("vocab_size"), length=length)
+    return DataFacts(name, shape, classes, scaling, float(deviation), conditions)
+
+
+CLIPPED = ("clip_sample", "clip_denoised", "thresholding")
+
+
+def warned(source: SourceConfig) -> list[str]:
+    """What their sampler does besides, that is asked for here by name."""
+    scheduler, found = source.scheduler, []
+    name = scheduler.get("_class_name", "")
+    usual = {"clip_sample": name in ("DDPMScheduler", "DDIMScheduler"),
+             "clip_denoised": name == "CMStochasticIterativeScheduler"}  # fmt: skip
+    for key in CLIPPED:
+        if scheduler.get(key, usual.get(key, False)):
+            guide = "threshold" if key == "thresholding" else "clip"
+            found.append(
+                f"{key} is true: their sampler changes x0, ours does with `guide` cfg:1+{guide}"
+            )
+    if "vae" in source.others:
+        found.append("the run makes latents: the decoder (vae) stays in the folder")
+    return found
+
+
+def say_warned(foreign: Foreign) -> None:
+    for line in foreign.warned:
+        warnings.warn(line, stacklevel=3)

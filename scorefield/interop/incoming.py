@@ -1,0 +1,108 @@
+"""Other people's models in: a folder of diffusers as a denoiser, or as a run folder."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from scorefield.base import BadInput
+from scorefield.base.finding import Figure, Findings
+from scorefield.interop.folder import Foreign, fitted, read_folder, say_warned
+from scorefield.interop.plans import their_plan
+from scorefield.run.config import DataFacts, build_denoiser
+from scorefield.run.settings import Config, DataConfig, ObjectiveConfig, SampleConfig
+from scorefield.run.stored import to_json
+from scorefield.store import Folder
+
+
+def load_foreign(folder: str | Path) -> Any:
+    """The denoiser of another program's folder, for `generate` and everything else: `sample_of`
+    sees a `scorefield.denoise.Denoiser` with its schedule, shape, scaling and classes.
+
+    Raises BadInput for what cannot be honoured, as `scorefield import` does.
+    """
+    foreign = read_folder(Path(folder))
+    say_warned(foreign)
+    return _opened(configured(foreign), foreign)
+
+
+def _opened(config: Config, foreign: Foreign) -> Any:
+    denoiser = build_denoiser(config, foreign.facts)
+    wanted, given = denoiser.state_dict(), {}
+    for part, weights in foreign.weights.items():
+        head = f"net.{part}{'.' * bool(part)}"
+        own = {k.removeprefix(head): v for k, v in wanted.items() if k.startswith(head)}
+        if not part:
+            own = {name: own[name] for name in weights}
+        fit = fitted(own, weights, f"the {part or 'null'} of {foreign.facts.name}")
+        given |= {f"{head}{name}": tensor for name, tensor in fit.items()}
+    denoiser.load_state_dict(given)
+    return denoiser.eval().requires_grad_(False)
+
+
+def configured(foreign: Foreign, trained_on: str = "") -> Config:
+    """The settings of a run of it: its own source, our default of sampling."""
+    scheduler = foreign.source.scheduler
+    view = {"v_prediction": "v", "sample": "x0"}.get(scheduler.get("prediction_type", ""), "eps")
+    steps, grid, solver = SampleConfig.steps, SampleConfig.grid, SampleConfig.solver
+    return Config(
+        data=DataConfig(trained_on),
+        net=str(foreign.source.network["_class_name"]),
+        objective=ObjectiveConfig(schedule="imported", view=view),
+        sample=SampleConfig(solver, steps, grid),
+        source=foreign.source,
+    )
+
+
+def taken_in(folder: Path, out: Path, trained_on: str = "") -> Findings:
+    """A run folder of another program's, and how it is sampled as there.
+
+    `trained_on` names the data, as `data.name` does; they must have its shape and classes.
+    """
+    place = Folder(out)
+    place.check_new()
+    if place.has_config:
+        raise BadInput(f"{out} already holds a run.", "Give another `out`.", "out")
+    foreign = read_folder(folder)
+    say_warned(foreign)
+    config = configured(foreign, trained_on)
+    facts = facts_with(foreign.facts, config) if trained_on else foreign.facts
+    denoiser = _opened(config, foreign._replace(facts=facts))
+    place.keep_config(to_json(config, facts))
+    place.commit({"ema": denoiser.state_dict()}, 0, place.meaning())
+    count = sum(tensor.numel() for tensor in denoiser.state_dict().values())
+    plan = their_plan(foreign.source.scheduler)
+    shape = "x".join(map(str, facts.shape))
+    record = {
+        "out": str(out),
+        "network": config.net,
+        "scheduler": foreign.source.scheduler["_class_name"],
+        "dtype": foreign.source.dtype,
+        "shape": list(facts.shape),
+        "classes": len(facts.classes),
+        "plan": plan,
+        "warnings": list(foreign.warned),
+    }
+    how = f"{config.net}, {shape}, {foreign.source.dtype}; as sampled there: {plan or 'not ours'}"
+    items = (Figure("parameters", float(count), key="parameters"),)
+    next_ = f"next: scorefield sample {out} `n` 16"
+    return Findings("import", str(out), how, items, record, next=next_)
+
+
+def facts_with(facts: DataFacts, config: Config) -> DataFacts:
+    """The facts with what the data say of themselves: deviation, names of classes, units."""
+    own = DataFacts.of(config.load_data())
+    same = (own.shape, len(own.classes)), (facts.shape, len(facts.classes))
+    if same[0] != same[1]:
+        raise BadInput(
+            f"the data have shape {own.shape} and {len(own.classes)} classes, the model "
+            f"{facts.shape} and {len(facts.classes)}.",
+            "Name the data that it was trained on.",
+            "trained-on",
+        )
+    return own
+
+
+def dtype_of(config: Config) -> torch.dtype:
+    """Of the weights of an imported run."""
+    return getattr(torch, config.source.dtype) if config.source else torch.float32

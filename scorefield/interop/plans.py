@@ -1,0 +1,65 @@
+"""What a published scheduler does, as a plan of ours: the same solver on the same levels."""
+
+from collections.abc import Mapping
+from typing import Any
+
+SOLVERS = {
+    "DDIMScheduler": "ddim",
+    "DDPMScheduler": "ddpm",
+    "EulerDiscreteScheduler": "ddim",
+    "EulerAncestralDiscreteScheduler": "ddim:1",
+    "FlowMatchEulerDiscreteScheduler": "ddim",
+    "EDMEulerScheduler": "ddim",
+    "CMStochasticIterativeScheduler": "jump:fresh=1",
+}
+"""Euler's step in sigma/alpha is that of DDIM."""
+VARIANCES = {"fixed_small": "0", "fixed_small_log": "0", "fixed_large": "1",
+             "fixed_large_log": "1", "learned_range": "learned"}  # fmt: skip
+
+
+def their_plan(scheduler: Mapping[str, Any]) -> str | None:
+    """`solver@grid` of their sampler, to which a count of steps is added; None of one that is none
+    of ours.
+
+    >>> their_plan({"_class_name": "DDIMScheduler", "timestep_spacing": "trailing"})
+    'ddim@timesteps:trailing'
+    """
+    name = str(scheduler.get("_class_name"))
+    solver = SOLVERS.get(name)
+    if solver is None:
+        return None
+    if name == "DDPMScheduler":
+        variance = VARIANCES.get(scheduler.get("variance_type", "fixed_small"))
+        if variance is None:
+            return None
+        solver = "ddpm" if variance == "0" else f"ddpm:{variance}"
+    return f"{solver}@{_grid(name, scheduler)}"
+
+
+def _grid(name: str, scheduler: Mapping[str, Any]) -> str:
+    if name == "FlowMatchEulerDiscreteScheduler":
+        return _shifted(scheduler)
+    for key, grid in (("use_karras_sigmas", "karras"), ("use_exponential_sigmas", "exponential")):
+        if scheduler.get(key):
+            return grid
+    if name in ("EDMEulerScheduler", "CMStochasticIterativeScheduler"):
+        kind, rho = scheduler.get("sigma_schedule", "karras"), scheduler.get("rho", 7.0)
+        return "exponential" if kind == "exponential" else f"karras:rho={rho:g}"
+    euler = name.startswith("Euler")
+    spacing = scheduler.get("timestep_spacing", "linspace" if euler else "leading")
+    offset = scheduler.get("steps_offset", 0)
+    said = [{"leading": "strided"}.get(spacing, spacing)]
+    if offset and spacing == "leading":
+        said.append(f"offset={offset}")
+    if name == "DDIMScheduler" and not scheduler.get("set_alpha_to_one", True):
+        said.append("clean=no")
+    return f"timesteps:{','.join(said)}"
+
+
+def _shifted(scheduler: Mapping[str, Any]) -> str:
+    """Their shift acts on its own least sigma too, once when it is made and once on each grid."""
+    shift, count = scheduler.get("shift", 1.0), scheduler.get("num_train_timesteps", 1000)
+    if scheduler.get("use_dynamic_shifting"):
+        return f"shifted:shift=1,last={1 / count:.9g}"
+    last = shift / count / (1 + (shift - 1) / count)
+    return f"shifted:shift={shift:g},last={last:.9g}"

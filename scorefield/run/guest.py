@@ -1,0 +1,136 @@
+"""The denoiser of a run that another program trained: by the settings of that program."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import nn
+
+from scorefield.base import BadInput, unknown
+from scorefield.denoise import Manner, Timed, convention_of
+from scorefield.denoise.timed import Boundary, Chain, Convention, Karras, Straight
+from scorefield.nets.guests import Guest, library
+from scorefield.process import EDM, Flow, Schedule, published_chain
+from scorefield.run.settings import SourceConfig
+
+CHAINS = (
+    "DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "LMSDiscreteScheduler",
+    "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "HeunDiscreteScheduler",
+    "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler", "DEISMultistepScheduler", "UniPCMultistepScheduler",
+    "DDIMInverseScheduler", "DDPMParallelScheduler", "DDIMParallelScheduler",
+    "DPMSolverSDEScheduler", "SASolverScheduler", "IPNDMScheduler",
+)  # fmt: skip
+FLOWS = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
+EDMS = ("EDMEulerScheduler", "EDMDPMSolverMultistepScheduler")
+CONSISTENCY = "CMStochasticIterativeScheduler"
+VIEWS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
+ENDS = "jump:fresh=1@angle:sigma_data=0.5/1"
+"""How a consistency model is sampled: from noise at once."""
+
+
+class Published(NamedTuple):
+    """What a scheduler's settings say: the process, how the network is told it, what it says."""
+
+    schedule: Schedule
+    convention: Convention
+    view: str
+    manner: Manner | None = None
+
+
+def published(scheduler: Mapping[str, Any]) -> Published:
+    """Read a scheduler's settings as diffusers writes them. Raises BadInput, by name, for a class
+    or a setting that means something that cannot be honoured."""
+    name = scheduler.get("_class_name")
+    said = scheduler.get("prediction_type", "epsilon")
+    if name in FLOWS or scheduler.get("use_flow_sigmas") or said == "flow_prediction":
+        _only(scheduler, "invert_sigmas", False)
+        _only(scheduler, "num_train_timesteps", 1000)
+        return Published(Flow(), Straight(), "flow")
+    if name in EDMS:
+        if said not in ("epsilon", "v_prediction"):
+            raise unknown("prediction_type", str(said), ("epsilon", "v_prediction"))
+        sign = 1 if said == "epsilon" else -1
+        return Published(_edm(scheduler), Karras(_size(scheduler, "sigma_data", 0.5), sign), "edm")
+    if name == CONSISTENCY:
+        schedule = _edm(scheduler)
+        convention = Boundary(_size(scheduler, "sigma_data", 0.5), schedule.sigma_min)
+        return Published(schedule, convention, "edm", Manner(ENDS, learned="ends"))
+    if name not in CHAINS:
+        raise unknown("scheduler", str(name), (*CHAINS, *FLOWS, *EDMS, CONSISTENCY))
+    _only(scheduler, "timestep_type", "discrete")
+    if said not in VIEWS:
+        raise unknown("prediction_type", str(said), VIEWS)
+    chain = published_chain(scheduler)
+    if said == "epsilon" and float(chain.abar[-1]) == 0:
+        raise BadInput(
+            "the scheduler predicts epsilon and has a terminal SNR of 0, where epsilon says "
+            "nothing about x0.",
+            "Set rescale_betas_zero_snr false, if it was trained so.",
+        )
+    return Published(chain, Chain(chain, VIEWS[said]), VIEWS[said])
+
+
+def _only(scheduler: Mapping[str, Any], key: str, value: Any) -> None:
+    if scheduler.get(key, value) != value:
+        raise BadInput(
+            f"the scheduler has {key} {scheduler[key]!r}, which cannot be honoured here.",
+            f"Only {value!r} can.",
+        )
+
+
+def _size(scheduler: Mapping[str, Any], key: str, usual: float) -> float:
+    value = scheduler.get(key, usual)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
+        raise BadInput(f"the scheduler has {key} {value!r}.", "It must be a positive number.")
+    return float(value)
+
+
+def _edm(scheduler: Mapping[str, Any]) -> EDM:
+    return EDM(_size(scheduler, "sigma_min", 0.002), _size(scheduler, "sigma_max", 80.0))
+
+
+def encoder(settings: Mapping[str, Any]) -> nn.Module:
+    """A text encoder of transformers, by its settings: CLIPTextModel or T5EncoderModel."""
+    known = ("CLIPTextModel", "T5EncoderModel")
+    (kind,) = settings.get("architectures") or ["none"]
+    if kind not in known:
+        raise unknown("text encoder", str(kind), known)
+    transformers = library("transformers")
+    config = {"CLIPTextModel": "CLIPTextConfig", "T5EncoderModel": "T5Config"}[kind]
+    try:
+        made = getattr(transformers, kind)(getattr(transformers, config)(**settings))
+    except Exception as error:  # whatever it says of settings that do not go together
+        raise BadInput(
+            f"{kind} cannot be built of its settings: {str(error).strip()[:200]}.",
+            "Restore its config.json.",
+        ) from error
+    return made.eval()
+
+
+def guest_of(source: SourceConfig) -> nn.Module:
+    """The network that a run's source describes, with fresh weights of their own dtype."""
+    text = encoder(source.text) if source.text else None
+    kind = source.network.get("_class_name", "none")
+    net = Guest(kind, source.network, source.null, text, source.empty)
+    nn.Module.to(net.model, dtype=getattr(torch, source.dtype))  # theirs warns in any case
+    return net
+
+
+def guest_denoiser(source: SourceConfig, sigma_data: float, **about: Any) -> Timed:
+    """The denoiser of a source. `about` is what a Denoiser says of itself."""
+    said = published(source.scheduler)
+    net = guest_of(source)
+    variance = bool(getattr(net, "doubled", False))
+    denoiser = Timed(
+        net, said.convention, sigma_data, said.view, schedule=said.schedule,
+        **{**about, "variance": variance},
+    )  # fmt: skip
+    denoiser.manner = said.manner
+    return denoiser
+
+
+def timed(net: Any, schedule: Schedule, view: str, sigma_data: float, **about: Any) -> Timed:
+    """A network that is told a timestep, as a denoiser on a schedule that it has one of."""
+    convention = convention_of(schedule, view, sigma_data)
+    return Timed(cast(Any, net), convention, sigma_data, view, schedule=schedule, **about)
