@@ -9,10 +9,9 @@ found with hindsight. DDIM is ours, on the better of the default's grid and of `
     python -m benchmarks.default --peer azula=.../python --peer diffusers=.../python
     SCOREFIELD_PEERS="azula=.../python" make bench-solvers
 
-In pieces, of which the last prints the table of all:
+A run that was ended goes on where it was, and with no peer ours are measured anew:
 
-    python -m benchmarks.default --seed 3000 --mixtures 10 --keep found.json
-    python -m benchmarks.default --seed 3010 --mixtures 10 --keep found.json
+    python -m benchmarks.default --keep found.json --peer ...
 """
 
 import argparse
@@ -40,6 +39,8 @@ from scorefield.use.plan import build_grid
 MIXTURES, POINTS = 20, 256
 Pair = tuple[float, float]
 """Root mean square and median over the points."""
+Found = dict[tuple[str, int], dict[str, Pair]]
+"""(mixture, calls) -> ours, DDIM's and every peer's pair."""
 Plan = tuple[str, str]
 DEFAULT: Plan = (SampleConfig().solver, SampleConfig().grid)
 DDIM: tuple[Plan, ...] = (("ddim", SampleConfig().grid), ("ddim", "vp-root"))
@@ -151,23 +152,24 @@ def ours(name: str, z: torch.Tensor, end: torch.Tensor, calls: int, plan: Plan) 
     return float(apart.square().mean().sqrt()), float(apart.median())
 
 
-def measured(names: Sequence[str], points: int, budgets: tuple[int, ...], peers: list[str]):
-    """(mixture, calls) -> ours, DDIM's and every peer's pair; and a line about each package."""
-    found: dict[tuple[str, int], dict[str, Pair]] = {}
-    about, jobs = [], []
-    for name in tqdm(names, unit="mixture"):
-        z, end, own = cases(name, points)
-        jobs += own
-        for calls in budgets:
-            found[name, calls] = {
-                " on ".join(plan): ours(name, z, end, calls, plan) for plan in (DEFAULT, *DDIM)
-            }
+def measured(
+    name: str, points: int, budgets: tuple[int, ...], peers: list[str]
+) -> tuple[Found, list[str]]:
+    """What is found on a mixture; and a line about each package."""
+    z, end, own = cases(name, points)
+    found: Found = {
+        (name, calls): {
+            " on ".join(plan): ours(name, z, end, calls, plan) for plan in (DEFAULT, *DDIM)
+        }
+        for calls in budgets
+    }
+    about = []
     chosen = tuple(
         f"{p} {q} {s}" for p, of in SETTINGS.items() for q, own in of.items() for s in own
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "job.npz"
-        Job(jobs, 1, budgets, ("grid25", "vp"), (), 1, chosen).save(path)
+        Job(own, 1, budgets, ("grid25", "vp"), (), 1, chosen).save(path)
         named = {name: python for name, python in interpreters(peers).items() if name in SETTINGS}
 
         def of(package: str) -> tuple[dict[str, str], list]:
@@ -185,7 +187,7 @@ def measured(names: Sequence[str], points: int, budgets: tuple[int, ...], peers:
     return found, about
 
 
-def line(found: dict[tuple[str, int], dict[str, Pair]], calls: int) -> dict[str, float]:
+def line(found: Found, calls: int) -> dict[str, float]:
     """A row of the table: the best peer's error over ours, over the mixtures."""
     tables = [dict(table) for (_, at), table in found.items() if at == calls]
     default, *ddim = (
@@ -202,10 +204,15 @@ def line(found: dict[tuple[str, int], dict[str, Pair]], calls: int) -> dict[str,
     }  # fmt: skip
 
 
-def kept(path: Path) -> dict[tuple[str, int], dict[str, Pair]]:
+def kept(path: Path | None) -> Found:
     """What `--keep` wrote, or nothing."""
-    rows = json.loads(path.read_text()) if path.exists() else []
+    rows = json.loads(path.read_text()) if path and path.exists() else []
     return {(name, calls): table for name, calls, table in rows}
+
+
+def complete(found: Found, name: str, budgets: Sequence[int]) -> bool:
+    """Whether peers have been measured on a mixture."""
+    return all(len(found.get((name, calls), {})) > len((DEFAULT, *DDIM)) for calls in budgets)
 
 
 def main() -> None:
@@ -223,20 +230,21 @@ def main() -> None:
         (2, 64, (5, 10)) if options.quick else (options.mixtures, POINTS, BUDGETS)
     )
     names = [f"random-{options.seed + k}-{options.scale:g}" for k in range(many)]
-    found, about = measured(names, points, budgets, options.peer)
-    if options.keep:
-        found = kept(options.keep) | found
-        text = json.dumps([[*key, table] for key, table in found.items()])
-        options.keep.write_text(text)
-    many = len({name for name, _ in found})
-    peers = len(found[names[0], budgets[0]]) > len((DEFAULT, *DDIM))
-    rows = [line(found, calls) for calls in budgets] if peers else []
+    found, about = kept(options.keep), []
+    for name in tqdm(names, unit="mixture"):
+        if options.peer and complete(found, name, budgets):
+            continue
+        more, about = measured(name, points, budgets, options.peer)
+        found |= {key: found.get(key, {}) | table for key, table in more.items()}
+        if options.keep:
+            text = json.dumps([[*key, table] for key, table in found.items()])
+            options.keep.write_text(text)
+    whole = all(complete(found, name, budgets) for name in names)
+    rows = [line(found, calls) for calls in budgets] if whole else []
     if options.json:
         print(json.dumps({"about": about, "settings": SETTINGS, "rows": rows}))
         return
-    print(
-        f"{SampleConfig().solver} on {SampleConfig().grid}, {many} mixtures, {points} starts each"
-    )
+    print(f"{' on '.join(DEFAULT)}, {many} mixtures, {points} starts each")
     print("\n".join(about))
     for package, of in SETTINGS.items():
         print(*(f"{package} {process}: {'; '.join(own)}" for process, own in of.items()), sep="\n")
