@@ -4,10 +4,14 @@ On each of 20 random mixtures (benchmarks/problems.py) 256 starts in pure noise;
 the exact flow where its own process does, at sigma/alpha 152, 80 or 999, and is scored where it
 ends, ours in clean data. At each count of calls, which the denoiser counts, a mixture and a measure
 (root mean square and median over the points) the peers have the best of all settings listed below,
-found with hindsight. "Never worse than DDIM": ours on the same grid.
+found with hindsight. DDIM is ours, on the better of the default's grid and of `vp-root`.
 
     python -m benchmarks.default --peer azula=.../python --peer diffusers=.../python
     SCOREFIELD_PEERS="azula=.../python" make bench-solvers
+
+A run that was ended goes on where it was, and with no peer ours are measured anew:
+
+    python -m benchmarks.default --keep found.json --peer ...
 """
 
 import argparse
@@ -35,6 +39,11 @@ from scorefield.use.plan import build_grid
 MIXTURES, POINTS = 20, 256
 Pair = tuple[float, float]
 """Root mean square and median over the points."""
+Found = dict[tuple[str, int], dict[str, Pair]]
+"""(mixture, calls) -> ours, DDIM's and every peer's pair."""
+Plan = tuple[str, str]
+DEFAULT: Plan = (SampleConfig().solver, SampleConfig().grid)
+DDIM: tuple[Plan, ...] = (("ddim", SampleConfig().grid), ("ddim", "vp-root"))
 VE = ("vAB order=2", "vAB order=3", "vAB order=4", "zEAB order=2", "zEAB order=3", "zEAB order=4",
       "REAB order=1", "REAB order=2", "xEAB order=4")  # fmt: skip
 RECTIFIED = ("vAB order=2", "vAB order=3", "vAB order=4", "zAB order=3", "zAB order=4",
@@ -132,32 +141,35 @@ def denoiser(mixture: Mixture) -> Denoise:
     return denoise
 
 
-def ours(name: str, z: torch.Tensor, end: torch.Tensor, calls: int, solver: str) -> Pair:
-    """The command's solver and levels on the recipes' schedule, which begins in pure noise."""
-    levels, method = build_grid(SampleConfig().grid, Cosine(), calls, build_solver(solver))
-    x = sample(method, denoiser(problem(name)), z * levels.sigma[0], levels, Zero())
+def ours(name: str, z: torch.Tensor, end: torch.Tensor, calls: int, plan: Plan) -> Pair:
+    """A solver on a grid as the command runs it: the recipes' schedule, which begins in pure noise,
+    in units of the deviation of the data."""
+    (solver, grid), mixture = plan, problem(name)
+    unit = mixture.deviation
+    levels, method = build_grid(grid, Cosine(), calls, build_solver(solver, unit), 1.0, unit)
+    x = sample(method, denoiser(mixture), z * levels.sigma[0], levels, Zero())
     apart = (x - end).square().mean(1).sqrt()
     return float(apart.square().mean().sqrt()), float(apart.median())
 
 
-def measured(names: Sequence[str], points: int, budgets: tuple[int, ...], peers: list[str]):
-    """(mixture, calls) -> ours, DDIM's and every peer's pair; and a line about each package."""
-    found: dict[tuple[str, int], dict[str, Pair]] = {}
-    about, jobs = [], []
-    for name in tqdm(names, unit="mixture"):
-        z, end, own = cases(name, points)
-        jobs += own
-        for calls in budgets:
-            found[name, calls] = {
-                solver: ours(name, z, end, calls, solver)
-                for solver in (SampleConfig().solver, "ddim")
-            }
+def measured(
+    name: str, points: int, budgets: tuple[int, ...], peers: list[str]
+) -> tuple[Found, list[str]]:
+    """What is found on a mixture; and a line about each package."""
+    z, end, own = cases(name, points)
+    found: Found = {
+        (name, calls): {
+            " on ".join(plan): ours(name, z, end, calls, plan) for plan in (DEFAULT, *DDIM)
+        }
+        for calls in budgets
+    }
+    about = []
     chosen = tuple(
         f"{p} {q} {s}" for p, of in SETTINGS.items() for q, own in of.items() for s in own
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "job.npz"
-        Job(jobs, 1, budgets, ("grid25", "vp"), (), 1, chosen).save(path)
+        Job(own, 1, budgets, ("grid25", "vp"), (), 1, chosen).save(path)
         named = {name: python for name, python in interpreters(peers).items() if name in SETTINGS}
 
         def of(package: str) -> tuple[dict[str, str], list]:
@@ -175,10 +187,12 @@ def measured(names: Sequence[str], points: int, budgets: tuple[int, ...], peers:
     return found, about
 
 
-def line(found: dict[tuple[str, int], dict[str, Pair]], calls: int) -> dict[str, float]:
+def line(found: Found, calls: int) -> dict[str, float]:
     """A row of the table: the best peer's error over ours, over the mixtures."""
     tables = [dict(table) for (_, at), table in found.items() if at == calls]
-    default, ddim = (np.array([t.pop(s) for t in tables]) for s in (SampleConfig().solver, "ddim"))
+    default, *ddim = (
+        np.array([t.pop(" on ".join(plan)) for t in tables]) for plan in (DEFAULT, *DDIM)
+    )
     best = np.array([[min(pair[i] for pair in t.values()) for i in (0, 1)] for t in tables])
     rms, median = (best / default).T
     return {
@@ -186,8 +200,19 @@ def line(found: dict[tuple[str, int], dict[str, Pair]], calls: int) -> dict[str,
         "mean_median": float(np.exp(np.log(median).mean())),
         "mean_rms": float(np.exp(np.log(rms).mean())),
         "worst_median": float(median.min()), "worst_rms": float(rms.min()),
-        "worse_than_ddim": int((default > ddim).any(1).sum()),
+        "worse_than_ddim": int((default > np.minimum(*ddim)).any(1).sum()),
     }  # fmt: skip
+
+
+def kept(path: Path | None) -> Found:
+    """What `--keep` wrote, or nothing."""
+    rows = json.loads(path.read_text()) if path and path.exists() else []
+    return {(name, calls): table for name, calls, table in rows}
+
+
+def complete(found: Found, name: str, budgets: Sequence[int]) -> bool:
+    """Whether peers have been measured on a mixture."""
+    return all(len(found.get((name, calls), {})) > len((DEFAULT, *DDIM)) for calls in budgets)
 
 
 def main() -> None:
@@ -195,20 +220,31 @@ def main() -> None:
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON")
     parser.add_argument("--seed", type=int, default=0, help="of the first mixture")
     parser.add_argument("--scale", type=float, default=1.0, help="of the data")
+    parser.add_argument("--mixtures", type=int, default=MIXTURES, help="how many")
+    parser.add_argument("--keep", type=Path, help="file of what is found, and was found before")
     parser.add_argument("--quick", action="store_true", help="two mixtures, two counts")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    many, points, budgets = (2, 64, (5, 10)) if options.quick else (MIXTURES, POINTS, BUDGETS)
+    many, points, budgets = (
+        (2, 64, (5, 10)) if options.quick else (options.mixtures, POINTS, BUDGETS)
+    )
     names = [f"random-{options.seed + k}-{options.scale:g}" for k in range(many)]
-    found, about = measured(names, points, budgets, options.peer)
-    rows = [line(found, calls) for calls in budgets] if len(found[names[0], budgets[0]]) > 2 else []
+    found, about = kept(options.keep), []
+    for name in tqdm(names, unit="mixture"):
+        if options.peer and complete(found, name, budgets):
+            continue
+        more, about = measured(name, points, budgets, options.peer)
+        found |= {key: found.get(key, {}) | table for key, table in more.items()}
+        if options.keep:
+            text = json.dumps([[*key, table] for key, table in found.items()])
+            options.keep.write_text(text)
+    whole = all(complete(found, name, budgets) for name in names)
+    rows = [line(found, calls) for calls in budgets] if whole else []
     if options.json:
         print(json.dumps({"about": about, "settings": SETTINGS, "rows": rows}))
         return
-    print(
-        f"{SampleConfig().solver} on {SampleConfig().grid}, {many} mixtures, {points} starts each"
-    )
+    print(f"{' on '.join(DEFAULT)}, {many} mixtures, {points} starts each")
     print("\n".join(about))
     for package, of in SETTINGS.items():
         print(*(f"{package} {process}: {'; '.join(own)}" for process, own in of.items()), sep="\n")

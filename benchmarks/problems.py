@@ -49,6 +49,12 @@ class Mixture:
     def log_weights(self) -> np.ndarray:
         return np.zeros(len(self.means)) if self.weights is None else np.log(self.weights)
 
+    @property
+    def deviation(self) -> float:
+        """About 0, over all coordinates."""
+        weights = np.exp(self.log_weights)
+        return math.sqrt(weights @ (self.means**2 + self.variances).mean(1) / weights.sum())
+
     def sample(self, n: int, seed: int) -> Tensor:
         """Draws of a mixture of equal weights."""
         rng = np.random.default_rng(seed)

@@ -31,6 +31,9 @@ from scorefield.base.errors import BadInput
 from scorefield.base.level import Level
 
 GAMMA = np.uint64(0x9E3779B97F4A7C15)
+CHUNK = 2**14
+"""Words that are made at a time: the passes over them then stay in the processor's cache, and in
+memory that the allocator has at hand."""
 
 
 class Noise(Protocol):
@@ -108,7 +111,7 @@ class Seeded:
         """
         first = levels.at(0) if levels.sigma.ndim else levels
         x = torch.empty(len(self.seeds), *shape, dtype=dtype, device=device)
-        return self(x, Level.of(0.0, 1.0), first) * first.like(x).sigma
+        return self(x, Level.of(0.0, 1.0), first).mul_(first.like(x).sigma)
 
     def _keys(self, here: Level, there: Level) -> np.ndarray:
         interval = (_bits(here) << np.uint64(32)) | _bits(there)
@@ -143,9 +146,17 @@ def words(keys: np.ndarray, count: int) -> np.ndarray:
 
 def normals(keys: np.ndarray, count: int, double: bool = False) -> np.ndarray:
     """`(B, count)` standard normals, in float64 or float32 from the same bits (eq. 2)."""
-    dtype = np.float64 if double else np.float32
     half = (count + 1) // 2
-    bits = words(keys, half).view(np.int32)
+    z = np.empty((len(keys), 2 * half), np.float64 if double else np.float32)
+    rows = max(1, CHUNK // max(1, half))
+    for k in range(0, len(keys), rows):
+        _box_muller(words(keys[k : k + rows], half).view(np.int32), z[k : k + rows])
+    return z[:, :count]
+
+
+def _box_muller(bits: np.ndarray, z: np.ndarray) -> None:
+    """Normals from as many integers, into z."""
+    dtype, half = z.dtype.type, z.shape[1] // 2
     u = bits[:, :half].astype(dtype)
     np.abs(u, out=u)
     u *= dtype(2.0**-31)
@@ -155,9 +166,7 @@ def normals(keys: np.ndarray, count: int, double: bool = False) -> np.ndarray:
     np.sqrt(np.maximum(radius, 0, out=radius), out=radius)
     phi = bits[:, half:].astype(dtype)
     phi *= dtype(math.pi * 2.0**-31)
-    z = np.empty((len(keys), 2 * half), dtype)
     np.cos(phi, out=z[:, :half])
     np.sin(phi, out=z[:, half:])
     z[:, :half] *= radius
     z[:, half:] *= radius
-    return z[:, :count]

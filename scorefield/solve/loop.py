@@ -56,9 +56,10 @@ class Solver(Protocol):
 
 class Plain:
     """What a method is unless it says otherwise: of first order, one call, no chance, no memory; a
-    step to clean data is D, and not `carries` D on from its past."""
+    step to clean data is D, and not `carries` D on from its past; one step is no less than the
+    `fewest`, below which DDIM is better with as many calls."""
 
-    order = evals = 1
+    order = evals = fewest = 1
     stochastic = adaptive = carries = False
 
     def init(self, x: Tensor) -> Any:
@@ -74,6 +75,7 @@ class Around:
     stochastic: Any = property(lambda self: self.solver.stochastic)
     adaptive: Any = property(lambda self: self.solver.adaptive)
     carries: Any = property(lambda self: self.solver.carries)
+    fewest: Any = property(lambda self: self.solver.fewest)
 
     def init(self, x: Tensor) -> Any:
         return self.solver.init(x)

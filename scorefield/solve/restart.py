@@ -26,8 +26,8 @@ class Restart(Around):
     history belongs to the path before the restart. Every step is an interval of its own: the
     paper's one long interval is a window crossed in one step. A step to clean data is not repeated.
 
-    Use it with 50 calls or more, for the accuracy of Heun's method with fresh noise; with 10 its
-    steps are too long.
+    Use it with 50 calls or more, for the accuracy of Heun's method with fresh noise; in less than 6
+    steps, 21 calls, samples of DDIM with as many calls are nearer to the data.
     """
 
     solver: Solver = field(default_factory=Heun)
@@ -35,6 +35,7 @@ class Restart(Around):
     low: float = 0.0
     high: float = math.inf
     stochastic = True
+    fewest = 6
 
     def __post_init__(self) -> None:
         if self.solver.stochastic:

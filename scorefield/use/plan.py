@@ -192,8 +192,16 @@ def build_grid(
     """The levels of a grid from t = start on, and the solver as it walks them: with the lengths of
     its steps that were fitted, if they were.
 
-    Raises BadInput for unknown names, and for another count, solver or start than was fitted.
+    Raises BadInput for unknown names, fewer steps than suit the solver, and for another count,
+    solver or start than was fitted.
     """
+    fewest = getattr(solver, "fewest", 1)
+    if steps < fewest:
+        raise BadInput(
+            f"`steps` is {steps}, and in less than {fewest} steps {solver!r} is worse than "
+            "DDIM with as many calls.",
+            "Give more steps, or the solver ddim.",
+        )
     if not isinstance(grid, FittedGrid):
         return _levels(grid, schedule, steps, start, sigma_data), solver
     if start != 1:
