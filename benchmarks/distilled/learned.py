@@ -31,18 +31,16 @@ class Entry(NamedTuple):
     training: Mapping[str, Any] = {}
 
 
-FAST, SLOW = {"lr": 2e-3}, {"lr": 1e-3}
+FAST = {"lr": 2e-3, "optimizer": "muon", "matrix_lr": 0.01}
 ENTRIES: Mapping[str, Entry] = {
     "knowledge": Entry("knowledge", True, (1,), training=FAST),
     "consistency": Entry("consistency", True, (1, 2), False, training=FAST),
     "meanflow-taught": Entry("meanflow", True, (1, 2, 4), options={"same": 0.1}, training=FAST),
-    "consistency-training": Entry("consistency-training", False, (1, 2), False, training=SLOW),
-    "progressive": Entry(
-        "progressive", True, (1,), training={"decay": "constant", "lr": 1e-3, "ema": 0.995}
-    ),
-    "meanflow": Entry("meanflow", False, (1, 2, 4), training=SLOW),
-    "trigflow": Entry("trigflow", False, (1, 2), False, training=SLOW),
-    "shortcut": Entry("shortcut", False, (1, 2, 4), training=SLOW),
+    "consistency-training": Entry("consistency-training", False, (1, 2), False, training=FAST),
+    "progressive": Entry("progressive", True, (1,), training={**FAST, "ema": 0.99}),
+    "meanflow": Entry("meanflow", False, (1, 2, 4), training=FAST),
+    "trigflow": Entry("trigflow", False, (1, 2), False, training=FAST),
+    "shortcut": Entry("shortcut", False, (1, 2, 4), training=FAST),
     "operator": Entry("operator", True, (1, 2, 4), training=FAST),
     "dmd": Entry("dmd", True, (1,), False, training={"lr": 5e-4}),
 }

@@ -15,13 +15,11 @@ import torch
 
 from benchmarks.distilled import ring
 from scorefield.base import Level, Seeded
-from scorefield.data import Data, Scaling, Split
-from scorefield.distill import LearnedSampler, Steps, distil, task_of
-from scorefield.distill.gan import LATENT
+from scorefield.distill import distil, task_of
 from scorefield.nets import MLP
 from scorefield.process import grids
-from scorefield.solve import DDIM, DDPM, Arc, Genie, Solver, sample
-from scorefield.train import Training, learn
+from scorefield.solve import DDIM, Arc, Genie, Solver, sample
+from scorefield.use.plan import plan_of
 
 Row = dict[str, float]
 BATCH = {"genie": 256, "denoising-gan": 1024, "learned-sampler": 256}
@@ -48,29 +46,22 @@ def floors(calls: int) -> Iterator[tuple[str, Row]]:
 
 def student(method: str, images: int, calls: int, watch: Callable[[], None]) -> Any:
     """A student of the exact teacher, or of data."""
-    x0 = ring.DATA.sample(2**18, 0)
+    options = {} if method == "genie" else {"calls": calls}
+    settings: dict[str, Any] = {"net": MLP((2,), width=64, blocks=3), "ema": 0.999}
     if method == "learned-sampler":
-        torch.manual_seed(0)
-        steps, data = Steps(ring.SCHEDULE, calls, (2,)), x0.float()
-        given = Data("ring", Split(data, {}), Split(data[:1], {}), (), Scaling((0.0,), (1.0,)))
-        how = Training(images=images, batch=256, lr=1e-2, warmup=images // 20, ema=0.99)
-        task = LearnedSampler(steps, ring.DATA.denoise, steps=images // 256)
-        return learn(task, given, how, watch=lambda _: watch())
-    options = {"calls": calls} if method == "denoising-gan" else {}
+        options["particles"] = 8
+        settings = {"lr": 1e-2, "warmup": images // 20, "ema": 0.99}
     return distil(
-        partial(task_of(method), **options), ring.DATA if method == "genie" else None,
-        shape=(2,), schedule=ring.SCHEDULE, data=x0, net=MLP((2,), width=64, blocks=3),
-        images=images, batch=BATCH[method], ema=0.999, watch=lambda *_: watch(),
+        partial(task_of(method), **options), None if method == "denoising-gan" else ring.DATA,
+        shape=(2,), schedule=ring.SCHEDULE, data=ring.DATA.sample(2**18, 0), images=images,
+        batch=BATCH[method], watch=lambda *_: watch(), **settings,
     )  # fmt: skip
 
 
-def walk(method: str, made: Any, calls: int) -> Row:
-    """How a student is sampled: as its class's plan says."""
-    if method == "learned-sampler":
-        with torch.no_grad():
-            return judged(made.solver, ring.DATA.denoise, made.levels)
-    levels = grids.uniform_angle(ring.SCHEDULE, calls, sigma_data=made.sigma_data)
-    return judged(Genie() if method == "genie" else DDPM(latent=LATENT), made, levels)
+def walk(made: Any, calls: int) -> Row:
+    """How a student is sampled: as its class's plan says, GENIE in any number of steps."""
+    plan = plan_of(made, False, steps=calls)
+    return judged(plan.solver, made, plan.levels)
 
 
 def timed(method: str, seconds: float, calls: int) -> tuple[Any, float]:
@@ -94,7 +85,7 @@ def rows(method: str, seconds: float) -> Iterator[tuple[str, Row]]:
         yield from floors(calls)
         if method == "learned-sampler" and calls != CALLS[method][0]:
             made, spent = timed(method, seconds, calls)
-        yield method, {**walk(method, made, calls), "seconds": spent}
+        yield method, {**walk(made, calls), "seconds": spent}
 
 
 def main() -> None:

@@ -196,6 +196,13 @@ def bound(kind: str, spec: str | Spec, **given: Any) -> tuple[str, dict[str, Any
     return spec.name, read
 
 
+def with_defaults(kind: str, spec: str) -> dict[str, Any]:
+    """What the spec says of an entry, and the defaults of the rest."""
+    name, read = bound(kind, spec)
+    usual = {key: p.default for key, p in parameters(kind, name).items()}
+    return {key: v for key, v in usual.items() if v is not inspect.Parameter.empty} | read
+
+
 def canonical(kind: str, spec: str) -> str:
     """The spec in one form: options by name in their order, defaults left out.
 

@@ -15,5 +15,6 @@ students = Entries(
         "dmd": "distill.matching:Matching",
         "genie": "distill.genie:GenieHead",
         "denoising-gan": "distill.gan:DenoisingGAN",
+        "learned-sampler": "distill.sampler:LearnedSampler",
     }
 )

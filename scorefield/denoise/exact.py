@@ -8,7 +8,8 @@ For data `x0 ~ sum_k w_k N(m_k, C_k)` and `x = alpha x0 + sigma eps`,
 in the eigenbasis of C_k, so that any level, and a level per sample, costs two small products.
 A data set of N points is the limit `C_k = 0`, `w_k = 1/N`. The arithmetic is float64 whatever x
 is: at small sigma, differences of large exponents are all that matters. Each has `denoise` (a
-`Denoise`), `log_prob` and `sample`; conditions are ignored. x is `(B, ...)`, D numbers a sample.
+`Denoise`), `log_prob` and `sample`; conditions are ignored, but by a `DataSet` that has some. x is
+`(B, ...)`, D numbers a sample.
 """
 
 import math
@@ -147,12 +148,16 @@ class DataSet:
 
         D(x) = sum_i softmax_i(-||x - alpha x0_i||^2 / (2 sigma^2)) x0_i
 
+    With the points' own `cond`, D(x, cond) is over the points that have a row's condition, all of
+    it, or over all points for a row that is null.
+
     >>> data = DataSet(torch.tensor([[-1.0], [1.0]]))
     >>> data.denoise(torch.tensor([[0.4]]), Level.of(1.0, 1.0))  # tanh(x / sigma^2)
     tensor([[0.3799]])
     """
 
     x0: Tensor
+    cond: Cond | None = None
 
     def __post_init__(self) -> None:
         if self.x0.ndim < 2 or not len(self.x0):
@@ -163,15 +168,19 @@ class DataSet:
         points = self.x0.flatten(1).to(x.device, torch.float64)
         wide = _rows(x, points.shape[1]).double()
         alpha, sigma = (_leaf(v, wide) for v in level)
-        square = ((points**2).sum(1) * alpha - 2 * wide @ points.T) * alpha
-        nearest = square.amin(1, keepdim=True)
         twice = (2 * sigma**2).clamp(min=TINY)
-        top = -(nearest + (wide**2).sum(1, keepdim=True)) / twice
-        return (nearest - square) / twice, top, sigma
+        heights = torch.cat([points, (points**2).sum(1, keepdim=True)], 1)
+        logits = torch.cat([2 * alpha * wide, -(alpha**2).expand(len(wide), 1)], 1) / twice
+        logits = logits @ heights.T
+        nearest = logits.amax(1, keepdim=True)
+        return logits - nearest, nearest - (wide**2).sum(1, keepdim=True) / twice, sigma
 
     def denoise(self, x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
         """`D(x) = E[x0 | x]`; the nearest point as sigma falls to 0."""
-        weights = self._logits(x, level)[0].softmax(1)
+        logits = self._logits(x, level)[0]
+        if self.cond and cond:
+            logits = logits.masked_fill(~alike(cond, self.cond), -math.inf)
+        weights = logits.to(torch.promote_types(x.dtype, torch.float32)).softmax(1)
         return (weights @ self.x0.flatten(1).to(weights)).view_as(x).to(x)
 
     def log_prob(self, x: Tensor, level: Level | None = None) -> Tensor:
@@ -185,6 +194,17 @@ class DataSet:
     def sample(self, n: int, seed: int | None = None) -> Tensor:
         """`(n, ...)` points drawn with replacement."""
         return self.x0[torch.randint(len(self.x0), (n,), generator=_generator(seed))]
+
+
+def alike(cond: Cond, other: Cond) -> Tensor:
+    """Whether each row of `cond` is null or is, in all it says, that of `other`: `(B, N)`."""
+    null = cond.get("null", torch.zeros((), dtype=torch.bool))
+    same = [
+        (leaf.flatten(1)[:, None] == other[key].flatten(1)).all(2)
+        if leaf.ndim > 1 else leaf[:, None] == other[key]
+        for key, leaf in cond.items() if key != "null"
+    ]  # fmt: skip
+    return torch.stack(same).all(0) | null.reshape(-1, 1)
 
 
 def _generator(seed: int | None) -> torch.Generator:

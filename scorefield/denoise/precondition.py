@@ -99,12 +99,18 @@ class Manner(NamedTuple):
     scale of guidance as the condition "guidance", up to `guidance`, that was distilled in.
 
     `learned` says what else it can: nothing, made for that "plan" alone; from every level the
-    "ends" of the flow, in any number of the plan's steps; or, of "maps" between any two levels,
-    D = E[x0 | x] too, for every solver."""
+    "ends" of the flow, in any number of the plan's steps; of "maps" between any two levels,
+    D = E[x0 | x] too, for every solver; or "mean", that D alone, in which the plan's steps are few
+    by what else it has: `Denoiser.slope`, or `Denoiser.sampler` and its teacher's guidance."""
 
     plan: str
     guidance: float = 1.0
-    learned: Literal["plan", "ends", "maps"] = "maps"
+    learned: Literal["plan", "ends", "maps", "mean"] = "maps"
+
+    @property
+    def has_mean(self) -> bool:
+        """Whether D = E[x0 | x], which every solver can walk by."""
+        return self.learned in ("maps", "mean")
 
 
 class Denoiser(nn.Module):
@@ -135,6 +141,8 @@ class Denoiser(nn.Module):
     """A row with `cond["null"]` is one without condition."""
     manner: Manner | None = None
     codec: Codec | None = None
+    sampler: nn.Module | None
+    """Of a learned sampler, whose `solver` and `levels` take the place of the plan's."""
 
     def __init__(
         self,
@@ -149,6 +157,7 @@ class Denoiser(nn.Module):
         classes: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
+        self.register_module("sampler", None)
         if view not in views:
             raise unknown("view", view, views)
         if not sigma_data > 0:

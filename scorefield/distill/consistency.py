@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from torch import Tensor
 from scorefield.base import Cond, Zero
 from scorefield.distill.student import SMALLEST, Student, StudentDraws, lognormal
 from scorefield.objective import Batch, Loss
-from scorefield.solve import Heun
+from scorefield.solve import DDIM, Heun, Solver
 
 TURN = 0.15
 """cos(a) at the top, of what a gap is a part."""
@@ -32,6 +33,7 @@ class Consistency(Student):
     wide: float = 0.5
     narrow: float = 0.15
     plan, learned = "jump:fresh=1/2", "ends"
+    step: ClassVar[Solver] = Heun()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -50,39 +52,37 @@ class Consistency(Student):
         here, heard = self.level(angle), self.told(cond, scale)
         x = self.noisy(batch.x0, chance.eps, angle)
         with torch.no_grad():
-            end = self.lower(x, angle, lower, batch.x0, chance.eps, cond, scale)
+            end = self.lower(x, angle, lower, batch, cond, scale)
             goal = (self.target or self.module)(end, self.level(lower), heard)
         error = (self.module(x, here, heard) - goal).square().flatten(1).mean(1)
         return Loss(error / (angle.sin() * (angle - lower)).to(error), here.logsnr, {})
 
     def lower(
-        self, x: Tensor, angle: Tensor, lower: Tensor, x0: Tensor, eps: Tensor, cond: Cond | None,
+        self, x: Tensor, angle: Tensor, lower: Tensor, batch: Batch, cond: Cond | None,
         scale: Tensor,
     ) -> Tensor:  # fmt: skip
         """x' of x."""
-        here, there, heun = self.level(angle), self.level(lower), Heun()
-        teach = partial(self.teach, scale=scale)
-        return heun.step(teach, heun.init(x), here, there, Zero(), cond)[0].x
+        here, there = self.level(angle), self.level(lower)
+        mean = partial(self.mean, scale=scale, batch=batch)
+        return self.step.step(mean, self.step.init(x), here, there, Zero(), cond)[0].x
 
 
 @dataclass(eq=False)
 class ConsistencyTraining(Consistency):
     """Consistency from data alone, easily tuned (Geng et al. 2025, "Consistency models made easy").
 
-        L = |D(x, a) - sg(D(x', a'))|^2 / (sin(a) (a - a')),   x' of the same x0 and eps
+        L = |D(x, a) - sg(D(x', a'))|^2 / (sin(a) (a - a')),   x' one step of DDIM
 
-    At a gap that stays the fixed point is that of distillation by Euler's steps, whose variance is
-    too small (.13 for .25 at 10 levels): so the gap falls to 1/64.
+    by what the batch knows of E[x0 | x] (`mean`), which is x0 there: then x' is of the same x0 and
+    eps. At a gap that stays the fixed point is that of distillation by Euler's steps, whose
+    variance is too small (.13 for .25 at 10 levels): so the gap falls to 1/64.
     """
 
     wide: float = 0.25
     narrow: float = 2.0**-6
     taught = False
-    limit = 4.0
+    limit, step = 4.0, DDIM()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.target = None
-
-    def lower(self, x, angle, lower, x0, eps, cond, scale):
-        return self.noisy(x0, eps, lower)

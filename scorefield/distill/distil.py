@@ -18,10 +18,10 @@ from scorefield.distill.genie import GenieHead
 from scorefield.distill.knowledge import FlowOperator, Knowledge
 from scorefield.distill.matching import Matching
 from scorefield.distill.progressive import Progressive
+from scorefield.distill.sampler import LearnedSampler, Network
 from scorefield.distill.student import Student
 from scorefield.distill.trigflow import TrigFlow
 from scorefield.nets import MLP
-from scorefield.nets.maps import as_map
 from scorefield.process import Schedule
 from scorefield.train import Training, learn
 
@@ -37,6 +37,7 @@ METHODS: Mapping[str, type[Student]] = {
     "dmd": Matching,
     "genie": GenieHead,
     "denoising-gan": DenoisingGAN,
+    "learned-sampler": LearnedSampler,
 }
 DRAWN = 2**18
 """Examples drawn from an exact teacher, where a method needs data and none are given."""
@@ -74,10 +75,13 @@ def distil(
     if data is None and hasattr(exact, "sample"):
         data = exact.sample(DRAWN, settings.seed)
     data = as_data(data) if isinstance(data, Tensor) else data
+    denoise = cast(Denoise | None, getattr(teacher, "denoise", teacher))
     with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global state
         torch.default_generator.manual_seed(settings.seed)
-        module = student_of(teacher, shape, schedule, data, net, network_of(method))
-    denoise = cast(Denoise | None, getattr(teacher, "denoise", teacher))
+        module = student_of(
+            teacher if isinstance(teacher, Denoiser) else denoise, shape, schedule, data, net,
+            student_class(method),
+        )  # fmt: skip
     steps = -(-settings.images // settings.batch)
     task = task_of(method)(module, denoise, guidance=guidance, steps=steps)
     if task.shown and data is None:
@@ -97,10 +101,10 @@ def task_of(method: _Method) -> Callable[..., Student]:
     return METHODS[method]
 
 
-def network_of(method: _Method) -> Callable[[Any], Any]:
-    """How a method's network is made of one of ours."""
+def student_class(method: _Method) -> type[Student]:
+    """The class of what makes a task."""
     factory = task_of(method)
-    return getattr(getattr(factory, "func", factory), "network", as_map)
+    return cast(type[Student], getattr(factory, "func", factory))
 
 
 def student_of(
@@ -109,7 +113,7 @@ def student_of(
     schedule: Schedule | None = None,
     data: Data | None = None,
     net: nn.Module | None = None,
-    made: Callable[[Any], Any] = as_map,
+    kind: type[Student] = Student,
 ) -> Denoiser:
     """A student that has learned nothing yet, but what its teacher's network knows."""
     if isinstance(teacher, Denoiser):
@@ -130,9 +134,11 @@ def student_of(
     else:
         x0, _ = data.batch(data.train, torch.arange(min(len(data.train), 4096)))
         about = "edm", float(x0.std()), data.scaling, data.classes
-        if net is None and Kind.of(shape) is VECTOR:
+        if issubclass(kind, LearnedSampler):
+            net, about = Network(teacher, about[1]), ("x0", *about[1:])
+        elif net is None and Kind.of(shape) is VECTOR:
             net = fresh(shape, len(data.classes))
-    if not hasattr(net, "embedding"):
+    if not hasattr(net, "embedding") and not issubclass(kind, LearnedSampler):
         raise BadInput(
             f"{type(net).__name__} cannot hear where a map leads."
             if net
@@ -141,7 +147,7 @@ def student_of(
         )
     view, spread, scaling, classes = about
     return Denoiser(
-        made(net), view, spread, schedule=schedule, shape=tuple(shape), scaling=scaling,
+        kind.network(net), view, spread, schedule=schedule, shape=tuple(shape), scaling=scaling,
         classes=classes,
     )  # fmt: skip
 

@@ -34,6 +34,7 @@ class MeanFlow(Student):
     """
 
     same: float = 0.5
+    own: bool = True
     taught, learned = None, "maps"
     limit = 4.0
 
@@ -49,10 +50,9 @@ class MeanFlow(Student):
         alpha, sigma = level.like(batch.x0)
         x = alpha * batch.x0 + sigma * chance.eps
         with torch.no_grad():
-            if self.teacher is not None:
-                v = w = (x - self.teach(x, level, cond, scale)) / sigma
-            else:
-                v, w = chance.eps - batch.x0, self.u(x, t, t, heard)
+            v = w = (x - self.mean(x, level, cond, scale, batch)) / sigma
+            if self.teacher is None and self.own:
+                w = self.u(x, t, t, heard)
         slope = along(lambda x, t: self.u(x, t, r, heard), x, t, w, t, self.straight(self.top))
         error = self.u(x, t, r, heard) + like(t - r, x) * slope - v
         return Loss(error.square().flatten(1).mean(1), level.logsnr, {})
@@ -99,7 +99,7 @@ class Shortcut(Student):
         lower = torch.where(long, angle - length, angle)
         lower = torch.where(lower > SMALLEST, lower, 0.0)
         x, here = self.noisy(batch.x0, chance.eps, angle), self.level(angle)
-        goal = batch.x0 if self.teacher is None else self.teach(x, here, cond, scale)
+        goal = self.mean(x, here, cond, scale, batch)
         if long.any():
             some = {name: leaf[long] for name, leaf in heard.items()}
             goal = goal.index_put((long,), self.halved(x[long], angle[long], lower[long], some))

@@ -26,7 +26,7 @@ class GenieHead(Student):
     teacher is learned too, with the same weight.
     """
 
-    plan = "genie/10"
+    plan, learned = "genie/10", "mean"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -23,13 +23,14 @@ class Progressive(Student):
     D* is what leads in one step of DDIM from x, a = top j/n, to where two steps of half the length
     by the teacher end. The first stage has `first` / 2 steps and the given teacher; a later one
     the student of the stage before, in trailing weights. A stage inherits the error of the first,
-    which therefore has half of the run; the others share the rest.
+    which therefore has half of the run; the others share the rest. In each the learning rate rises
+    and falls anew.
     """
 
     first: int = 64
     last: int = 1
     past: Denoiser = field(init=False)
-    plan, decay = "ddim/{last}", 0.995
+    plan = "ddim/{last}"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,12 +46,19 @@ class Progressive(Student):
         """How many halvings there are."""
         return (self.first // self.last).bit_length() - 1
 
+    @property
+    def part(self) -> tuple[float, float]:
+        """Each stage is a training by itself: the first in half of the run, if it is not all."""
+        if self.stages == 1:
+            return 0.0, 1.0
+        length = 0.5 / (self.stages - 1)
+        first = 0.5 + length * (self.stage - 1) if self.stage else 0.0
+        return first, 0.5 + length * self.stage
+
     def after(self, step: int) -> None:
         super().after(step)
-        late = max(0.0, 2 * self.done - 1)
-        stage = min(self.stages - 1, int(self.done >= 0.5) + int(late * (self.stages - 1)))
-        if self.stages > 1 and stage > self.stage:
-            self.stage = stage
+        if self.done >= self.part[1] and self.stage < self.stages - 1:
+            self.stage += 1
             self.past.load_state_dict(self.target.state_dict())  # type: ignore[union-attr]
 
     def memory(self) -> dict[str, Tensor]:

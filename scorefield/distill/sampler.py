@@ -1,5 +1,6 @@
 """Learned samplers: the levels and the coefficients of a few steps around a frozen teacher."""
 
+import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from scorefield.base import CLEAN, BadInput, Cond, Denoise, Level, Noise, Zero, join, like
+from scorefield.denoise import Denoiser
 from scorefield.distill.student import Student, StudentDraws
 from scorefield.objective import Batch, Loss
 from scorefield.process import Schedule, grids
@@ -68,13 +70,12 @@ class Steps(nn.Module):
     its steps have, in logarithm, and its coefficients. It begins as DPM-Solver++ 2M on
     `vp_root`."""
 
-    def __init__(
-        self, schedule: Schedule, calls: int, shape: tuple[int, ...], classes: tuple[str, ...] = ()
-    ) -> None:
+    top: Tensor
+
+    def __init__(self, schedule: Schedule, calls: int) -> None:
         super().__init__()
         if calls < 1:
             raise BadInput(f"calls is {calls}.", "Give at least 1.")
-        self.schedule, self.shape, self.classes, self.sigma_data = schedule, shape, classes, 1.0
         levels = grids.vp_root(schedule, calls)
         angles = torch.atan2(levels.sigma, levels.alpha)
         self.register_buffer("top", angles[0])
@@ -89,12 +90,25 @@ class Steps(nn.Module):
     def levels(self) -> Level:
         """Those of the unit circle: a level is known up to a scale of x."""
         shares = self.shares.double().softmax(0).cumsum(0)[:-1]
-        angles = cast(Tensor, self.top) * torch.cat([shares.new_ones(1), 1 - shares])
+        angles = self.top * torch.cat([shares.new_ones(1), 1 - shares])
         return join([Level(angles.cos(), angles.sin()), Level(*(v.to(angles) for v in CLEAN))])
 
     @property
     def solver(self) -> LinearMultistep:
         return LinearMultistep(self.levels, self.coefficients.tril(-1))
+
+
+class Network(nn.Module):
+    """Any teacher as a network: what it says of x in unit variance at log(sigma/alpha)."""
+
+    def __init__(self, teacher: Denoise, spread: float) -> None:
+        super().__init__()
+        self.teacher, self.spread = teacher, spread
+
+    def forward(self, x: Tensor, noise: Tensor, cond: Cond | None = None) -> Tensor:
+        ratio = noise.double().exp()
+        alpha = torch.hypot(ratio, torch.full_like(ratio, self.spread)).reciprocal()
+        return self.teacher(x, Level(alpha, ratio * alpha), cond)
 
 
 @dataclass(eq=False)
@@ -106,11 +120,32 @@ class LearnedSampler(Student):
 
         L = mean_m |x_m - x0| - sum_{m != m'} |x_m - x_m'| / (2 M (M - 1)),   x_m of M noises
 
-    whose mean is half the squared energy distance, and a constant of the data's.
+    whose mean is half the squared energy distance, and a constant of the data's. What learns is
+    the student's `sampler` (`Steps`) of `calls` steps; its network is the teacher's, and is guided
+    like it. An image costs M `calls` passes through the network there and back.
     """
 
-    module: Any
-    particles: int = 8
+    calls: int = 5
+    particles: int = 2
+    plan, learned = "dpmpp2m@vp-root/{calls}", "mean"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.particles < 2:
+            raise BadInput(f"particles is {self.particles}.", "Give at least 2.")
+        self.equip(self.module.requires_grad_(False), calls=self.calls)
+
+    @classmethod
+    def plan_of(cls, spread: float, **options: Any) -> str:
+        return cls.plan.format(**options)
+
+    @classmethod
+    def network(cls, net: Any) -> Any:
+        return copy.deepcopy(net)
+
+    @classmethod
+    def equip(cls, module: Denoiser, **options: Any) -> None:
+        module.sampler = Steps(cast(Schedule, module.schedule), options["calls"])
 
     def draw(self, shape: tuple[int, ...], rng: torch.Generator) -> StudentDraws:
         z = torch.randn(shape[0], self.particles, *shape[1:], generator=rng, device=rng.device)
@@ -120,7 +155,7 @@ class LearnedSampler(Student):
         cond, scale = self.asked(batch, chance)
         z, M = cast(Tensor, chance.z), self.particles
         many = {k: v.repeat_interleave(M, 0) for k, v in cond.items()} if cond else None
-        solver = self.module.solver
+        solver = cast(Steps, self.module.sampler).solver
         levels = solver.levels
         start = like(levels.sigma[0], z) * z.flatten(0, 1)
         teach = self.guided(many, scale.repeat_interleave(M, 0))

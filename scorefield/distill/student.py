@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, like
-from scorefield.denoise import Denoiser, Manner
+from scorefield.denoise import DataSet, Denoiser, Manner
 from scorefield.denoise.precondition import NOISE_RANGE
 from scorefield.guide import cfg
 from scorefield.nets.maps import MapEmbedding, as_map
@@ -73,7 +73,7 @@ class Student(Task[Denoiser]):
     """Of what its network hears of the noise (`MapEmbedding`)."""
     plan: ClassVar[str] = "jump/1"
     """How its student is sampled unless it is said; {option} stands for the value of an option."""
-    learned: ClassVar[Literal["plan", "ends", "maps"]] = "plan"
+    learned: ClassVar[Literal["plan", "ends", "maps", "mean"]] = "plan"
     """What its student can do (`Manner`)."""
 
     def __post_init__(self) -> None:
@@ -104,6 +104,10 @@ class Student(Task[Denoiser]):
     def network(cls, net: Any) -> Any:
         """The network of a student that begins as a copy of one of ours."""
         return as_map(net)
+
+    @classmethod
+    def equip(cls, module: Denoiser, **options: Any) -> None:
+        """Give a student what it has besides a network, by the options of its method."""
 
     def trailing(self) -> Denoiser:
         """A copy of the student, to be its `target`."""
@@ -158,6 +162,25 @@ class Student(Task[Denoiser]):
         heard = dict(cond or {})
         return {**heard, "guidance": scale.float()} if self.guidance > 1 else heard
 
+    @property
+    def pooled(self) -> bool:
+        return self.shown and self.teacher is None
+
+    @torch.no_grad()
+    def mean(
+        self, x: Tensor, level: Level, cond: Cond | None, scale: Tensor, batch: Batch
+    ) -> Tensor:
+        """What is known of D = E[x0 | x]: the teacher's, or without one E[x0 | x, the batch], x
+        being made of one of the batch ("stable targets", Xu et al. 2023, eq. 7).
+
+        To regress on that is to regress on x0, whose mean it is, with less scatter: before x is
+        seen it may be made of any of them alike, and so the mean given x alone is D itself.
+        """
+        if self.teacher is not None:
+            return self.teach(x, level, cond, scale)
+        pool = batch.pool or batch
+        return DataSet(pool.x0, pool.cond).denoise(x, level, cond)
+
     @torch.no_grad()
     def teach(self, x: Tensor, level: Level, cond: Cond | None, scale: Tensor) -> Tensor:
         """The teacher's D, guided."""
@@ -172,14 +195,6 @@ class Student(Task[Denoiser]):
         """x at an angle (eq. 1)."""
         level = self.level(angle)
         return like(level.alpha, x0) * x0 + like(level.sigma, x0) * eps.to(x0)
-
-    def motion(
-        self, x: Tensor, x0: Tensor, eps: Tensor, angle: Tensor, cond: Cond | None, scale: Tensor
-    ) -> Tensor:
-        """dx/da by the teacher, or without one that of the pair: `cos(a) s eps - sin(a) x0`."""
-        if self.teacher is not None:
-            return self.velocity(x, self.teach(x, self.level(angle), cond, scale), angle)
-        return like(self.spread * angle.cos(), x) * eps.to(x) - like(angle.sin(), x) * x0
 
     def velocity(self, x: Tensor, denoised: Tensor, angle: Tensor) -> Tensor:
         """dx/da (eq. 2)."""

@@ -55,8 +55,8 @@ class TrigFlow(Student):
         cond, scale = self.asked(batch, chance)
         angle = lognormal(chance.u[:, 0], self.top)
         x, heard = self.noisy(batch.x0, chance.eps, angle), self.told(cond, scale)
-        velocity = self.motion(x, batch.x0, chance.eps, angle, cond, scale)
         here = self.level(angle)
+        velocity = self.velocity(x, self.mean(x, here, cond, scale, batch), angle)
 
         def student(x: Tensor, angle: Tensor) -> Tensor:
             return self.module(x, self.level(angle), heard)

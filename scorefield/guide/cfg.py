@@ -35,7 +35,8 @@ def cfg(scale: float | Tensor, null: Cond | None = None) -> Guide:
     strength = checked(scale)
 
     def guide(denoise: Denoise) -> Denoise:
-        if manner := getattr(denoise, "manner", None):
+        manner: Manner | None = getattr(denoise, "manner", None)
+        if manner and getattr(denoise, "sampler", None) is None:
             return _hearing(denoise, manner, strength)
         if strength.ndim == 0 and float(strength) == 1:
             return denoise

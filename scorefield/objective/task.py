@@ -16,10 +16,12 @@ C = TypeVar("C")
 
 
 class Batch(NamedTuple):
-    """Examples of a step: `x0 (B, ...)` and their conditions, batch-first."""
+    """Examples of a step: `x0 (B, ...)` and their conditions, batch-first; and those that all
+    processes have together, for a task that is `pooled`."""
 
     x0: Tensor
     cond: dict[str, Tensor] | None
+    pool: "Batch | None" = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Task(ABC, Generic[M]):
 
     module: M
     buckets: Buckets = LOGSNR
+    pooled: bool = False
+    """Whether a row's loss needs the examples of the whole batch, `Batch.pool`."""
 
     @abstractmethod
     def draw(self, shape: tuple[int, ...], rng: torch.Generator) -> Any:
@@ -86,6 +90,12 @@ class Task(ABC, Generic[M]):
     def observe(self, chance: Any, per_sample: Tensor) -> Tensor:
         """Learn a whole batch's chance and first losses `(B,)`; return those that are logged."""
         return per_sample
+
+    @property
+    def part(self) -> tuple[float, float]:
+        """The part of the run that is a training by itself, over which the learning rate rises and
+        falls and weights are averaged: all of it, or a stage."""
+        return 0.0, 1.0
 
     def after(self, step: int) -> None:
         """What follows a step, the count of those done: a target's average, a growing schedule."""

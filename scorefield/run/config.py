@@ -8,7 +8,7 @@ import torch
 
 from scorefield import catalogue
 from scorefield.base import BadInput, Level, unknown
-from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed
+from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed, with_defaults
 from scorefield.data import Conditions, Data, Scaling
 from scorefield.data.kind import KINDS, Kind
 from scorefield.denoise import Denoiser, Manner, Precision, views
@@ -182,6 +182,8 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
         if config.student:
             denoiser.net = as_student(denoiser.net, config.student)
             denoiser.manner = manner(config)
+            spec = config.student.method
+            find("students", parsed(spec).name).equip(denoiser, **with_defaults("students", spec))
     denoiser.precision = quicker(config.training.precision)
     return denoiser
 

@@ -9,8 +9,8 @@ import torch
 
 from scorefield.base import BadInput
 from scorefield.catalogue.plans import plan
-from scorefield.catalogue.signatures import find, parameters
-from scorefield.catalogue.spec import bound, build, canonical, parsed
+from scorefield.catalogue.signatures import find
+from scorefield.catalogue.spec import build, canonical, parsed, with_defaults
 from scorefield.denoise import Denoiser
 from scorefield.distill import Progressive, Student
 from scorefield.nets.maps import MapEmbedding
@@ -47,9 +47,8 @@ def student(
     folder = Folder(Path(teacher))
     folder.check_run()
     config, facts = stored_settings(folder)
-    kind, (name, said) = method_of(method), bound("students", method)
-    options = {key: p.default for key, p in parameters("students", name).items()}
-    own = plan(kind.plan_of(facts.sigma_data, **options | said))
+    kind = method_of(method)
+    own = plan(kind.plan_of(facts.sigma_data, **with_defaults("students", method)))
     usual = config.sample.guidance if facts.classes or facts.conditions.keys else 1.0
     scale = (usual if kind.taught is not False else 1.0) if guidance is None else guidance
     return replace(
@@ -112,7 +111,7 @@ def check_teacher(task: Student, teacher: Denoiser) -> None:
     """Raise BadInput for a teacher whose D is no posterior mean, but where the method takes its
     steps: progressive distillation goes on from that of another student."""
     own = teacher.manner
-    if task.teacher is None or own is None or own.learned == "maps":
+    if task.teacher is None or own is None or own.has_mean:
         return
     steps = plan(own.plan).steps
     if not isinstance(task, Progressive) or own.learned != "plan":

@@ -89,16 +89,21 @@ class Training:
         """
         return self.ema_lengths or (SNAPSHOT_LENGTHS if self.snapshot_every else ())
 
-    def rate(self, images: int) -> float:
-        """The learning rate of the step that ends at this count of images.
+    def rate(self, images: int, part: tuple[float, float] = (0.0, 1.0)) -> float:
+        """The learning rate of the step that ends at this count of images, in a part of the run
+        over which it rises and falls.
 
         >>> Training(images=100, warmup=10, lr=1.0).rate(5)
         0.5
+        >>> Training(images=100, warmup=10, lr=1.0).rate(55, part=(0.5, 1.0))
+        0.5
         """
-        warmup = min(self.warmup, self.images / 4)
-        rise = min(1.0, images / warmup) if warmup else 1.0
+        first, last = (self.images * v for v in part)
+        seen, total = images - first, last - first
+        warmup = min(self.warmup, total / 4)
+        rise = min(1.0, seen / warmup) if warmup else 1.0
         if self.decay == "constant":
             return self.lr * rise
-        share = min(1.0, max(0.0, (images - warmup) / (self.images - warmup)))
+        share = min(1.0, max(0.0, (seen - warmup) / (total - warmup)))
         left = 1 - share if self.decay == "linear" else (1 + math.cos(math.pi * share)) / 2
         return self.lr * rise * left

@@ -50,8 +50,8 @@ class Lot(NamedTuple):
 
     def first(self, n: int) -> tuple[Batch, Any]:
         """Its first n rows, with chance."""
-        x0, cond = self.batch
-        some = Batch(x0[:n], cond and {key: value[:n] for key, value in cond.items()})
+        x0, cond, pool = self.batch
+        some = Batch(x0[:n], cond and {key: value[:n] for key, value in cond.items()}, pool)
         return some, rows_of_chance(rows_of_chance(self.chance, self.mine), slice(n))
 
 
@@ -104,23 +104,27 @@ def draw_batch(
     """Examples and chance of a step: every process draws all, and takes every P-th sample."""
     rank, processes = accelerator.process_index, accelerator.num_processes
     device, mine = accelerator.device, slice(rank, None, processes)
+    rows = slice(None) if task.pooled else mine
     if isinstance(data, Data) and split:
         index = order(len(split), training.seed, step * training.batch, training.batch)
         noise = None
         if split.std is not None:
             rng = torch.Generator().manual_seed(seed_of(training.seed, step, POSTERIORS))
-            noise = torch.randn(training.batch, *data.shape, generator=rng)[mine]
-        x0, cond = data.batch(split, index[mine], noise)
+            noise = torch.randn(training.batch, *data.shape, generator=rng)[rows]
+        x0, cond = data.batch(split, index[rows], noise)
     else:
-        x0, cond = torch.zeros(training.batch // processes, *data), {}  # type: ignore[misc] a shape
+        x0, cond = torch.zeros(training.batch, *data)[rows], {}  # type: ignore[misc] a shape
     if isinstance(data, Data) and data.flip:
         coins = torch.Generator().manual_seed(seed_of(training.seed, step, FLIPS))
-        heads = torch.rand(training.batch, generator=coins)[mine] < 0.5
+        heads = torch.rand(training.batch, generator=coins)[rows] < 0.5
         x0, cond = flipped(x0, heads), {k: flipped(v, heads) if k == "image" else v
                                         for k, v in cond.items()}  # fmt: skip
     rng = torch.Generator(device).manual_seed(seed_of(training.seed, step))
     chance = task.draw((training.batch, *x0.shape[1:]), rng)
     batch = Batch(x0.to(device), {key: value.to(device) for key, value in cond.items()} or None)
+    if task.pooled:
+        cond = batch.cond and {key: value[mine] for key, value in batch.cond.items()}
+        batch = Batch(batch.x0[mine], cond, pool=batch)
     return Lot(batch, chance, mine, seed_of(training.seed, step, rank))
 
 

@@ -1,5 +1,6 @@
 """The training loop."""
 
+import math
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import asdict, replace
@@ -165,7 +166,8 @@ def _steps(
     try:
         while state.images_seen < training.images and not stopped:
             step, seen = state.images_seen // training.batch, state.images_seen + training.batch
-            rate, losses, late = training.rate(seen), dict[str, float](), False
+            rate = training.rate(seen, task.part)
+            losses, late = dict[str, float](), False
             for learner, i in takes:
                 _alone(learner, learners)
                 k = step * learner.turn.times + i
@@ -181,8 +183,9 @@ def _steps(
                 losses["loss" if first_turn else f"loss_{learner.turn.name}"] = told.loss
             for learner in learners[:-1]:
                 learner.hold(False)
+            begun = math.ceil(task.part[0] * training.images / training.batch)
             for average in state.averages.values():
-                average.take(weights, buffers, step)
+                average.take(weights, buffers, max(0, step - begun))
             task.after(step + 1)
             state = state._replace(images_seen=seen)
             meter.add(seen, losses, rate, first.norm, bare, first.at)

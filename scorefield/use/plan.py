@@ -1,9 +1,11 @@
 """From what a user says, by names and numbers, to a plan and to those whom it is for."""
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
+import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Guide, Level, Seeded
@@ -88,41 +90,58 @@ def plan_of(
     Raises BadInput for unknown names, a denoiser without a schedule or shape, and what a student
     was not made for.
     """
-    schedule, manner = schedule_of(denoiser), getattr(denoiser, "manner", None)
+    schedule_of(denoiser)
+    manner = getattr(denoiser, "manner", None)
     usual = plan(manner.plan) if manner else DEFAULT
     own = grid if isinstance(grid, FittedGrid) else usual
     on = grid or grid_for(solver, usual.grid or DEFAULT.grid)
     unit = unit_of(on, getattr(denoiser, "sigma_data", 1.0))
     method = build_solver(solver or own.solver, unit)
     steps = own.steps or DEFAULT.steps if steps is None else steps
-    levels, method = build_grid(on, schedule, steps, method, start, unit)
-    if manner:
-        check_manner(manner, method, steps, on, start)
+    levels, method = levels_of(denoiser, on, steps, method, start)
     outer = build_guide(guide, shape=tuple(denoiser.shape)) if guide else None
     return Plan(method, levels, guided(guidance, conditional, outer))
 
 
+def levels_of(
+    denoiser: Denoiser, grid: str | FittedGrid, steps: int, solver: Solver, start: float = 1.0
+) -> tuple[Level, Solver]:
+    """`build_grid` on the denoiser's schedule; for a learned sampler's own plan what it has learned
+    instead.
+
+    Raises BadInput for another solver than a student was made for, or another plan if it was
+    made for that alone.
+    """
+    unit = unit_of(grid, getattr(denoiser, "sigma_data", 1.0))
+    levels, walker = build_grid(grid, schedule_of(denoiser), steps, solver, start, unit)
+    manner, sampler = (getattr(denoiser, name, None) for name in ("manner", "sampler"))
+    if manner and check_manner(manner, walker, steps, grid, start) and sampler:
+        with torch.no_grad():
+            own = copy.deepcopy(sampler).cpu()
+            return own.levels, own.solver
+    return levels, walker
+
+
 def check_manner(
     manner: Manner, solver: Solver, steps: int, grid: str | FittedGrid, start: float = 1.0
-) -> None:
-    """Raise BadInput for another solver than a student was made for, or another plan if it was
-    made for that alone."""
+) -> bool:
+    """Whether a student's own plan is asked for; or BadInput for one that it was not made for."""
     own = plan(manner.plan)
     ends = solver == build_solver(own.solver)
-    if manner.learned == "maps" or (manner.learned == "ends" and ends):
-        return
+    whole = ends and (steps, grid, start) == (own.steps, own.grid, 1.0)
+    if whole or manner.has_mean or (manner.learned == "ends" and ends):
+        return whole
     if manner.learned == "ends":
         raise BadInput(
             f"the student leads to the flow's end, by the solver {own.solver}, and the solver is "
             f"{solver!r}.",
             "Leave the solver out.",
         )
-    if not ends or (steps, grid, start) != (own.steps, own.grid, 1.0):
-        raise BadInput(
-            f"the student was made for {manner.plan} from pure noise, and for nothing else; asked "
-            f"for are {steps} steps of {solver!r} on {grid} from t = {start:g}.",
-            "Leave them out, or distill one for that.",
-        )
+    raise BadInput(
+        f"the student was made for {manner.plan} from pure noise, and for nothing else; asked "
+        f"for are {steps} steps of {solver!r} on {grid} from t = {start:g}.",
+        "Leave them out, or distill one for that.",
+    )
 
 
 def schedule_of(denoiser: Denoiser) -> Schedule:

@@ -78,7 +78,7 @@ class Request:
     def mean(self) -> Denoiser:
         """The same, as E[x0 | x]. BadInput of a student whose D is where it leads."""
         manner = self.opened.denoiser.manner
-        if manner and manner.learned != "maps":
+        if manner and not manner.has_mean:
             raise BadInput(
                 f"{self.path} is a student that only makes samples, by {manner.plan}: it has no "
                 "flow and no posterior mean.",

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 from pathlib import Path
 
@@ -174,6 +175,25 @@ def test_other_students_are_sampled_as_they_were_made(cli, trained, tmp_path, me
     assert cli("sample", tmp_path / "run", "--n", 2).code == 0
 
 
+def test_a_learned_sampler_is_its_teacher_with_steps_of_its_own(cli, trained, tmp_path):
+    out, plan = tmp_path / "run", {"steps": 2, "solver": "dpmpp2m", "grid": "vp-root"}
+    words = ["--method", "learned-sampler:calls=2", "--images", 256, "--lr", ".05", "--out", out]
+    assert cli("distill", trained, *words).code == 0
+    assert read_json(out / "config.json")["config"]["sample"] == {**plan, "guidance": 1.3}
+    denoiser, teacher = scorefield.load(out), scorefield.load(trained)
+    asked = {"labels": [3], "guidance": 1.3}
+    own = scorefield.generate(denoiser, 2, **asked)
+    assert not torch.equal(own, scorefield.generate(teacher, 2, **asked, **plan))
+    plan["steps"] = 3
+    usual = scorefield.generate(teacher, 2, **asked, **plan)
+    assert torch.equal(scorefield.generate(denoiser, 2, **asked, **plan), usual)
+    assert cli("sample", out, "--n", 2, "--labels", 3, "--out", tmp_path / "x.npz").code == 0
+    assert np.allclose(np.load(tmp_path / "x.npz")["x"][:1], 8 * (1 + own[:1]), atol=1e-4)
+    assert (
+        cli("encode", out, "--input", "test:0", "--steps", 2, "--out", tmp_path / "z.npz").code == 0
+    )
+
+
 def test_a_teacher_that_has_learned_more_by_now(run, trained, tmp_path):
     config = student(run)
     content = read_json(run / "state.json")
@@ -204,8 +224,26 @@ def test_a_loss_that_is_not_finite_keeps_what_was(refused, consistency, trained,
         patch.setattr(Consistency, "lower", lambda self, x, *_: math.nan * x)
         told = refused("distill", trained, *words)
     assert "at step 3 (image 96)" in told
+    assert "losses are not finite, at logsnr" in told
     assert "The checkpoint at 64 images stays" in told
     assert (run / "ema.safetensors").read_bytes() == kept
+
+
+def test_a_full_disk_keeps_what_was(refused, consistency, trained, tmp_path, monkeypatch):
+    run = shutil.copytree(consistency, tmp_path / "run")
+    kept = {file.name: file.read_bytes() for file in run.glob("*.safetensors")}
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    words = ["--images", 96, "--checkpoint-every", 32]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert "No space left" in refused("distill", trained, "--out", run, *words, "--resume")
+        assert "No space left" in refused("distill", trained, "--out", tmp_path / "new", *words)
+    assert {file.name: file.read_bytes() for file in run.glob("*.safetensors")} == kept
+    assert not (tmp_path / "new" / "model.safetensors").exists()
+    assert main(["distill", str(trained), "--out", str(run), "--resume", *map(str, words)]) == 0
 
 
 def test_every_method_has_one_name():

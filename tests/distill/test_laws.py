@@ -2,7 +2,7 @@
 
 import math
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import jvp
 
 from scorefield.base import Level
-from scorefield.denoise import Denoiser
+from scorefield.denoise import DataSet, Denoiser
 from scorefield.distill import (
     METHODS,
     Consistency,
@@ -124,8 +124,8 @@ def angles(levels: int) -> Tensor:
     return torch.linspace(*ends, levels, dtype=torch.float64).pow(7).atan()  # type: ignore[misc]
 
 
-def lower(task: Consistency, x: Tensor, a: Tensor, b: Tensor, x0: Tensor, eps: Tensor) -> Tensor:
-    return task.lower(x, a[None], b[None], x0, eps, None, ONE)
+def lower(task: Consistency, x: Tensor, a: Tensor, b: Tensor, x0: Tensor) -> Tensor:
+    return task.lower(x, a[None], b[None], Batch(x0, None), None, ONE)
 
 
 def distilled(levels: int) -> float:
@@ -133,17 +133,20 @@ def distilled(levels: int) -> float:
     task, a = made(Consistency, Exact()), angles(levels)
     x = a[0].cos() * torch.ones(1, 1, dtype=torch.float64)
     for here, there in pairwise(a):
-        x = lower(task, x, here, there, x, x)
+        x = lower(task, x, here, there, x)
     return float(x / a[-1].cos()) ** 2 * (80**2 + SPREAD**2)
 
 
 def trained(levels: int) -> float:
     """The same from data: the product of the regressions of x' on x, both linear in (x0, eps)."""
-    task, a, gain = made(ConsistencyTraining, Exact()), angles(levels), 1.0
+    task, a, gain = ConsistencyTraining(Exact()), angles(levels), 1.0  # type: ignore[arg-type]
     one, zero = torch.ones(1, 1).double(), torch.zeros(1, 1).double()
     for here, there in pairwise(a):
         x = here.cos() * SPREAD, here.sin()
-        far = [float(lower(task, one, here, there, *pair)) for pair in ((one, zero), (zero, one))]
+        far = [
+            float(lower(task, here.cos() * x0 + here.sin() * eps, here, there, x0))
+            for x0, eps in ((one, zero), (zero, one))
+        ]
         gain *= float((far[0] * SPREAD * x[0] + far[1] * x[1]) / (x[0] ** 2 + x[1] ** 2))
     return gain**2 * float(a[0].cos() / a[-1].cos()) ** 2 * (80**2 + SPREAD**2)
 
@@ -158,19 +161,46 @@ def check_levels(find, truth: dict[int, float]) -> None:
 
 def test_distillation_ends_where_its_solver_does(monkeypatch):
     check_levels(distilled, HEUN)
-    monkeypatch.setattr("scorefield.distill.consistency.Heun", DDIM)
+    monkeypatch.setattr(Consistency, "step", DDIM())
     check_levels(distilled, EULER)
     fails("", check_levels, distilled, HEUN)
 
 
 def test_training_from_data_ends_where_distillation_by_euler_does(monkeypatch):
     check_levels(trained, EULER | {1280: 0.2489})
-    fresh = ConsistencyTraining.lower  # twin: x' of another noise
-    monkeypatch.setattr(
-        ConsistencyTraining, "lower", lambda self, x, a, b, x0, eps, *rest: fresh(
-            self, x, a, b, x0, -eps, *rest)
-    )  # fmt: skip
+    right = ConsistencyTraining.mean  # twin: of another example
+    monkeypatch.setattr(ConsistencyTraining, "mean", lambda *args, **more: -right(*args, **more))
     fails("", check_levels, trained, EULER)
+
+
+# --- what a batch knows of E[x0 | x] is x0 with less scatter, and no bias ------------------------
+
+
+def check_pool(n: int = 4, batches: int = 4000) -> None:
+    """On N(0, 1/4) in batches of n: the regression of the target on x is that of D."""
+    task, rng = TrigFlow(cast(Any, Exact())), torch.Generator().manual_seed(0)
+    level, found = task.level(0.4), []
+    for x0, eps in torch.randn(batches, 2, n, 1, generator=rng).double().unbind(0):
+        x = SPREAD * x0 * level.alpha + eps * level.sigma
+        batch = Batch(x0[:0], None, pool=Batch(SPREAD * x0, None))
+        found.append(torch.cat([x, SPREAD * x0, task.mean(x, level, None, ONE, batch)], 1))
+    x, x0, told = torch.cat(found).unbind(1)
+    exact = mean(x[:, None], level)[:, 0]
+    gain = float(((told - exact) * x).mean() / (x * x).mean())
+    assert abs(gain) < 0.01, f"{gain:.3f}"
+    assert (told - exact).square().mean() < 0.6 * (x0 - exact).square().mean()
+
+
+def test_what_a_batch_knows_is_not_biased(monkeypatch):
+    check_pool()
+    weights = DataSet._logits  # twin: what x was made of is left out, as if it were known of others
+
+    def others(self, x, level):
+        logits, *rest = weights(self, x, level)
+        return (logits - 1e9 * torch.eye(len(x)), *rest)
+
+    monkeypatch.setattr(DataSet, "_logits", others)
+    fails("", check_pool)
 
 
 # --- distribution matching: the gradient of KL, on inputs of its own -----------------------------

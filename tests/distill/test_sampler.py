@@ -1,22 +1,23 @@
 """Learned samplers: where they begin, and a score that only the data's own law minimises."""
 
 import math
+from functools import partial
 
 import torch
 
+from scorefield import generate
 from scorefield.base import Level, Zero
-from scorefield.data import Data, Scaling, Split
-from scorefield.denoise import Gaussian
-from scorefield.distill import LearnedSampler, Steps, sampler
+from scorefield.denoise import Denoiser, Gaussian
+from scorefield.distill import LearnedSampler, Steps, distil, sampler
+from scorefield.nets import MLP
 from scorefield.process import VP, grids
 from scorefield.solve import DPMSolverPP, sample
 from scorefield.solve.laws import EIGHT
-from scorefield.train import Training, learn
 from tests.refusal import fails, refused
 
 
 def test_it_begins_as_the_second_order_multistep_method():
-    steps, x = Steps(VP(), 6, (2,)), torch.randn(8, 2).double()
+    steps, x = Steps(VP(), 6), torch.randn(8, 2).double()
     levels = grids.vp_root(VP(), 6)
     usual = sample(DPMSolverPP(), EIGHT.denoise, x * levels.sigma[0], levels, Zero())
     with torch.no_grad():
@@ -58,18 +59,29 @@ def test_a_planted_score_of_all_pairs(monkeypatch):
 def test_two_calls_learn_a_gaussian():
     """Two steps give N(0, 1/4) too small a deviation; learned ones the right one."""
     data = Gaussian(torch.zeros(1), 0.25 * torch.eye(1))
-    x0 = data.sample(4096, 0)
-    given = Data("normal", Split(x0, {}), Split(x0[:1], {}), (), Scaling((0.0,), (1.0,)))
 
-    def spread(steps: Steps) -> float:
-        x = torch.randn(4096, 1, generator=torch.Generator().manual_seed(1))
-        with torch.no_grad():
-            return float(sample(steps.solver, data.denoise, x, steps.levels, Zero()).std())
+    def spread(images: int) -> float:
+        student = distil(
+            partial(LearnedSampler, calls=2, particles=8), data, shape=(1,), schedule=VP(),
+            data=data.sample(4096, 0), images=images, batch=128, lr=0.05, warmup=500, ema=0.9,
+        )  # fmt: skip
+        return float(generate(student, 4096).std())
 
-    steps = Steps(VP(), 2, (1,))
-    before = spread(steps)
-    how = Training(images=128 * 60, batch=128, lr=0.05, warmup=500, ema=0.9, compile=False)
-    learn(LearnedSampler(steps, data.denoise, steps=60), given, how)
-    after = spread(steps)
-    assert abs(before - 0.5) > 0.1
-    assert abs(after - 0.5) < 0.03
+    assert abs(spread(1) - 0.5) > 0.1
+    assert abs(spread(128 * 60) - 0.5) < 0.03
+
+
+def test_a_student_has_its_teachers_mean_and_its_own_steps():
+    """Any other plan walks by D; its own by what was learned; guidance is the teacher's."""
+    teacher = Denoiser(MLP((2,), width=8, blocks=1), schedule=VP(), shape=(2,))
+    settings = {"images": 64, "batch": 16, "lr": 0.1}
+    student = distil("learned-sampler", teacher, data=torch.randn(64, 2), **settings)
+    x, level = torch.randn(4, 2), VP()(torch.tensor(0.5))
+    assert torch.equal(student(x, level), teacher(x, level))
+    plan = {"solver": "dpmpp2m", "grid": "vp-root", "steps": 5}
+    assert torch.equal(generate(student, 4), generate(student, 4, **plan))
+    assert not torch.equal(generate(student, 4), generate(teacher, 4, **plan))
+    other = {**plan, "steps": 4}
+    assert torch.equal(generate(student, 4, **other), generate(teacher, 4, **other))
+    refused("particles is 1", distil, partial(LearnedSampler, particles=1), teacher,
+            data=torch.randn(8, 2))  # fmt: skip

@@ -12,8 +12,9 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -22,8 +23,10 @@ from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from scorefield.base import Denoise
 from scorefield.data import Data, Scaling, Split
-from scorefield.denoise import Denoiser
+from scorefield.denoise import Denoiser, Gaussian
+from scorefield.distill import METHODS
 from scorefield.measure import Judge, Judging
 from scorefield.nets import MLP
 from scorefield.nets.classifier import Classifier
@@ -112,12 +115,25 @@ def classification() -> NoisyClassification:
     return NoisyClassification(NoisyClassifier(net, 1.0, {}), Cosine())
 
 
+def student(method: str, teacher: Denoise | None = None, **options: Any) -> Task:
+    """One of few steps, of two classes."""
+    net = METHODS[method].network(MLP((2,), width=8, blocks=1, classes=2))
+    module = Denoiser(net, sigma_data=1.0, schedule=Cosine(), shape=(2,), classes=("l", "r"))
+    return METHODS[method](module, teacher, steps=SETTINGS.images // BATCH, **options)
+
+
+NORMAL = Gaussian(torch.zeros(2), torch.eye(2)).denoise
 TASKS: dict[str, Callable[[], Task]] = {
     "denoising": denoising,
     "classification": classification,
     "judging": lambda: Judging(Judge((2,), 2)),
     "adversarial": Adversarial,
     "trailing": Trailing,
+    "map with a target": partial(student, "shortcut"),
+    "stages": partial(student, "progressive", NORMAL, first=8),
+    "shrinking gap": partial(student, "consistency-training"),
+    "denoising GAN": partial(student, "denoising-gan", calls=2),
+    "fake score": partial(student, "dmd", NORMAL, fakes=2),
 }
 
 
