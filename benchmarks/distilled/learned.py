@@ -12,7 +12,7 @@ from benchmarks.distilled import ring
 from scorefield.base import CLEAN, Seeded, Zero
 from scorefield.base.level import join
 from scorefield.denoise import Denoiser
-from scorefield.distill import distil, task_of
+from scorefield.distill import distil, factory_of
 from scorefield.solve import Jump, sample
 
 TRIAL = 60
@@ -59,7 +59,7 @@ def learned(entry: Entry, seconds: float, seed: int = 0) -> tuple[Denoiser, int,
         clock.clear()
         settings = {"batch": 512, "ema": 0.999, "seed": seed, **entry.training}
         return distil(
-            partial(task_of(entry.method), **entry.options), ring.DATA if entry.taught else None,
+            partial(factory_of(entry.method), **entry.options), ring.DATA if entry.taught else None,
             shape=(2,), schedule=ring.SCHEDULE, data=ring.DATA.sample(2**18, seed),
             images=steps * settings["batch"],
             watch=lambda *_: clock.append(time.process_time()), **settings,

@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.distilled import ring
 from scorefield.base import Level, Seeded
-from scorefield.distill import distil, task_of
+from scorefield.distill import distil, factory_of
 from scorefield.nets import MLP
 from scorefield.process import grids
 from scorefield.solve import DDIM, Arc, Genie, Solver, sample
@@ -52,7 +52,7 @@ def student(method: str, images: int, calls: int, watch: Callable[[], None]) -> 
         options["particles"] = 8
         settings = {"lr": 1e-2, "warmup": images // 20, "ema": 0.99}
     return distil(
-        partial(task_of(method), **options), None if method == "denoising-gan" else ring.DATA,
+        partial(factory_of(method), **options), None if method == "denoising-gan" else ring.DATA,
         shape=(2,), schedule=ring.SCHEDULE, data=ring.DATA.sample(2**18, 0), images=images,
         batch=BATCH[method], watch=lambda *_: watch(), **settings,
     )  # fmt: skip

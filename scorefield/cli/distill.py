@@ -28,9 +28,9 @@ class Options(OnRun):
     consistency (of a teacher), consistency-training (of data alone), trigflow: the end of the flow
     from every level, in any number of steps; meanflow, shortcut: the way between any two levels,
     and the flow itself, for every verb; knowledge, operator: one step from noise;
-    progressive:last=N, dmd:calls=N, denoising-gan:calls=N: N steps from noise; genie: the teacher in
-    steps of second order, any number; learned-sampler:calls=N: the teacher with N steps of its own,
-    which a few thousand images teach (--images 8000 --lr .01).
+    progressive:last=N, dmd:calls=N, denoising-gan:calls=N: N steps from noise; genie: its teacher
+    in steps of second order, any number; learned-sampler:calls=N: the teacher with N steps of its
+    own, which a few thousand images teach (--images 8000 --lr .01).
 
     --guidance is the largest scale that is distilled in, by default that of the run. Samples of the
     student may then ask for any from 1 to there, at one call a step.

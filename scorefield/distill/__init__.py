@@ -1,7 +1,7 @@
 """Floor 4: students that need few calls, each learned as a task of the one trainer."""
 
 from scorefield.distill.consistency import Consistency, ConsistencyTraining
-from scorefield.distill.distil import METHODS, distil, student_of, task_of
+from scorefield.distill.distil import METHODS, distil, factory_of, student_of
 from scorefield.distill.flowmap import MeanFlow, Shortcut
 from scorefield.distill.gan import DenoisingGAN
 from scorefield.distill.genie import GenieHead
@@ -15,5 +15,5 @@ from scorefield.distill.trigflow import TrigFlow
 __all__ = [
     "METHODS", "Consistency", "ConsistencyTraining", "DenoisingGAN", "StudentDraws", "GenieHead",
     "Knowledge", "LearnedSampler", "LinearMultistep", "Matching", "MeanFlow", "FlowOperator",
-    "Progressive", "Shortcut", "Steps", "Student", "TrigFlow", "distil", "student_of", "task_of",
+    "Progressive", "Shortcut", "Steps", "Student", "TrigFlow", "distil", "student_of", "factory_of",
 ]  # fmt: skip

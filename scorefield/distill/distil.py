@@ -18,7 +18,7 @@ from scorefield.distill.genie import GenieHead
 from scorefield.distill.knowledge import FlowOperator, Knowledge
 from scorefield.distill.matching import Matching
 from scorefield.distill.progressive import Progressive
-from scorefield.distill.sampler import LearnedSampler, Network
+from scorefield.distill.sampler import LearnedSampler, TeacherNetwork
 from scorefield.distill.student import Student
 from scorefield.distill.trigflow import TrigFlow
 from scorefield.nets import MLP
@@ -83,7 +83,7 @@ def distil(
             student_class(method),
         )  # fmt: skip
     steps = -(-settings.images // settings.batch)
-    task = task_of(method)(module, denoise, guidance=guidance, steps=steps)
+    task = factory_of(method)(module, denoise, guidance=guidance, steps=steps)
     if task.shown and data is None:
         raise BadInput(f"{type(task).__name__} learns on data, and there are none.", "Give data.")
     return learn(
@@ -92,7 +92,7 @@ def distil(
     )  # fmt: skip
 
 
-def task_of(method: _Method) -> Callable[..., Student]:
+def factory_of(method: _Method) -> Callable[..., Student]:
     """The class of a method by name, or what is one already."""
     if not isinstance(method, str):
         return method
@@ -103,7 +103,7 @@ def task_of(method: _Method) -> Callable[..., Student]:
 
 def student_class(method: _Method) -> type[Student]:
     """The class of what makes a task."""
-    factory = task_of(method)
+    factory = factory_of(method)
     return cast(type[Student], getattr(factory, "func", factory))
 
 
@@ -135,7 +135,7 @@ def student_of(
         x0, _ = data.batch(data.train, torch.arange(min(len(data.train), 4096)))
         about = "edm", float(x0.std()), data.scaling, data.classes
         if issubclass(kind, LearnedSampler):
-            net, about = Network(teacher, about[1]), ("x0", *about[1:])
+            net, about = TeacherNetwork(teacher, about[1]), ("x0", *about[1:])
         elif net is None and Kind.of(shape) is VECTOR:
             net = fresh(shape, len(data.classes))
     if not hasattr(net, "embedding") and not issubclass(kind, LearnedSampler):

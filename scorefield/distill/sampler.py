@@ -98,7 +98,7 @@ class Steps(nn.Module):
         return LinearMultistep(self.levels, self.coefficients.tril(-1))
 
 
-class Network(nn.Module):
+class TeacherNetwork(nn.Module):
     """Any teacher as a network: what it says of x in unit variance at log(sigma/alpha)."""
 
     def __init__(self, teacher: Denoise, spread: float) -> None:

@@ -30,7 +30,7 @@ from scorefield.store import claim_folder, to_csv
 from scorefield.tune import FittedGrid, flow_levels
 from scorefield.use.asked import check_guided, counts, idle, labels_of, warn_absent, warn_guidance
 from scorefield.use.judge import judge_of
-from scorefield.use.plan import asked_of, build_grid, levels_of, schedule_of, unit_of
+from scorefield.use.plan import asked_of, build_grid, walk_of, schedule_of, unit_of
 from scorefield.use.request import Request, versions
 
 SOLVERS = ("ddim", "dpmpp2m", "unipc2", "arc", "sde-dpmpp2m")
@@ -267,7 +267,7 @@ def students_of(run: Run, paths: Sequence[Path]) -> Iterator[Contestant]:
             )
         for count in FEW_STEPS if manner.learned in ("ends", "maps") else (own.steps,):
             solver = build_solver(own.solver)
-            levels, solver = levels_of(other.denoiser, own.grid, count, solver)
+            levels, solver = walk_of(other.denoiser, own.grid, count, solver)
             solver = Jump() if count == 1 and isinstance(solver, Jump) else solver
             name = path.resolve().name
             yield Contestant(name, own.grid, count, solver, levels, other.denoiser.to(device()))

@@ -98,12 +98,12 @@ def plan_of(
     unit = unit_of(on, getattr(denoiser, "sigma_data", 1.0))
     method = build_solver(solver or own.solver, unit)
     steps = own.steps or DEFAULT.steps if steps is None else steps
-    levels, method = levels_of(denoiser, on, steps, method, start)
+    levels, method = walk_of(denoiser, on, steps, method, start)
     outer = build_guide(guide, shape=tuple(denoiser.shape)) if guide else None
     return Plan(method, levels, guided(guidance, conditional, outer))
 
 
-def levels_of(
+def walk_of(
     denoiser: Denoiser, grid: str | FittedGrid, steps: int, solver: Solver, start: float = 1.0
 ) -> tuple[Level, Solver]:
     """`build_grid` on the denoiser's schedule; for a learned sampler's own plan what it has learned
