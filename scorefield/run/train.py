@@ -23,6 +23,7 @@ from scorefield.run.autoencoder import (
     open_autoencoder,
     open_codec,
     task_of,
+    warn_dead,
 )
 from scorefield.run.config import (
     DataFacts,
@@ -139,6 +140,8 @@ def _begin(folder: Folder | None, config: Config, resume: bool) -> Begun:
         facts = dataclasses.replace(facts, codec=said, sigma_data=1.0)
     if not learns_codes(config):
         check_used(config, recipes[name]() if name in recipes else Config(), facts)
+    if facts.codec:
+        warn_dead(facts.codec)
     return Begun(_seen_through(codec, config, data), facts, seen, codec)
 
 
