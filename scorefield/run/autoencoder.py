@@ -115,8 +115,9 @@ def open_autoencoder(path: str | Path) -> Coded:
     return Coded(folder.path, config, facts, module.eval().requires_grad_(False), seen)
 
 
-def begin_codec(config: Config, data: Data) -> tuple[Latents, CodecFacts]:
-    """The codec of a run that begins, its scale found on the whole training split.
+def begin_codec(config: Config, data: Data) -> tuple[Latents, CodecFacts, Data]:
+    """The codec of a run that begins, its scale found on the whole training split, and the data as
+    they are trained on.
 
     Raises BadInput for an autoencoder of other examples, or whose latents have no finite scale.
     """
@@ -131,9 +132,11 @@ def begin_codec(config: Config, data: Data) -> tuple[Latents, CodecFacts]:
     if "image" in data.conditions.keys or data.flip:
         what = "flips" if data.flip else "a picture beside each example"
         raise BadInput(f"`codec` is given, and the data come with {what}.", "Leave one out.")
-    mean, std = spread_of(Latents(coded.module), data, data.train)
+    drawn = config.latents == "sample"
+    seen = in_latents(data, Latents(coded.module), drawn)
+    mean, std = seen.train.x, seen.train.std
     variance = float(mean.double().var(correction=0))
-    variance += float(std.square().double().mean()) * (config.latents == "sample")
+    variance += 0.0 if std is None else float(std.double().square().mean())
     scale = variance**-0.5 if variance > 0 else float("inf")
     if not 0 < scale < float("inf"):
         raise BadInput(
@@ -141,13 +144,19 @@ def begin_codec(config: Config, data: Data) -> tuple[Latents, CodecFacts]:
             "to which no finite scale belongs.",
             "Train the autoencoder anew, with a smaller learning rate or a smaller beta.",
         )
-    dead = float(silent(mean, std).double().mean())
+    dead = float(silent(mean, torch.zeros_like(mean) if std is None else std).double().mean())
     weights = coded.module.state_dict()
     spec = network_of(coded.config, coded.facts.shape)
     learned = canonical("autoencoders", coded.config.objective.kind)
     shape, marked = tuple(coded.module.latent_shape), digest_tensors(weights)
     facts = CodecFacts(canonical("networks", str(spec)), learned, shape, scale, marked, dead)
-    return Latents(coded.module, scale), facts
+    splits = {name: _scaled(getattr(seen, name), scale) for name in ("train", "test")}
+    return Latents(coded.module, scale), facts, replace(seen, **splits)
+
+
+def _scaled(split: Split, scale: float) -> Split:
+    std = None if split.std is None else scale * split.std
+    return Split(scale * split.x, split.cond, std)
 
 
 def warn_dead(codec: CodecFacts) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -172,9 +173,9 @@ def test_latents_without_a_finite_scale_are_refused(home, monkeypatch):
     config = recipe("digits-latent")
     coder = open_autoencoder(home / "coder")
     for value, says in ((0.0, "variance 0"), (float("nan"), "variance nan")):
-        broken = torch.full_like(coder.module.encoder[-1].bias, value)
-        coder.module.encoder[-1].weight.fill_(0)
-        coder.module.encoder[-1].bias.copy_(broken)
+        last: Any = coder.module.encoder[-1]
+        last.weight.fill_(0)
+        last.bias.fill_(value)
         coder.module.regulariser = "none"
         coder.module.latent_shape = (32,)
         monkeypatch.setattr("scorefield.run.autoencoder.open_autoencoder", lambda path: coder)
@@ -184,7 +185,7 @@ def test_latents_without_a_finite_scale_are_refused(home, monkeypatch):
 
 def test_a_posterior_that_collapsed_is_warned_of(home, tmp_path):
     config = recipe("digits-autoencoder")
-    settings = {"images": 640, "batch": 32}
+    settings: dict[str, Any] = {"images": 640, "batch": 32}
     weak = dataclasses.replace(
         config,
         net="mlp-autoencoder:width=16,latent=16",
