@@ -15,7 +15,7 @@ sample RUN --n 3 --out s.npz
 sample RUN --n 2 --out s.gif
 sample RUN --n 2 --out folder
 edit RUN --input test:0 --n 2 --out e.png
-edit RUN --input test:0 --mask MASK --n 2 --out e.npz
+edit RUN --input test:0 --mask MASK --n 2 --steps 6 --out e.npz
 interpolate RUN --from test:0 --to test:1 --between 1 --out i.png
 encode RUN --input ONE --out z.npz
 restore RUN --operator random:.5 --input test:0 --n 2 --steps 3 --out r

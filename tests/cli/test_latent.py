@@ -14,10 +14,14 @@ from scorefield.base import BadInput
 from scorefield.cli import main
 from scorefield.data import load as load_data
 from scorefield.data.codec import Latents
+from scorefield.draw import walk
 from scorefield.run.autoencoder import begin_codec, open_autoencoder
 from scorefield.run.open import load, open_run
 from scorefield.run.recipes import recipe
 from scorefield.run.train import fit_run
+from scorefield.serve.body import SamplesBody
+from scorefield.serve.network import Network
+from scorefield.serve.work import work
 from scorefield.store import read_json, read_tensors, write_json, write_tensors
 from scorefield.use.generate import generate
 
@@ -116,6 +120,7 @@ def test_every_verb_works_on_latents(home, moved, tmp_path, monkeypatch, cli):
 
 REFUSED = """
 anagram RUN --views identity,flip => works on latents, and views are of pictures
+export RUN --to torch => works on latents, and their decoder has no place
 restore RUN --operator random:.5 --input test:0 --method ddrm => whose decoder is not linear
 sample CODER --labels 3 => this model has no classes
 reconstruct RUN --input no.png => there is no such file
@@ -243,8 +248,8 @@ def test_a_mask_of_a_picture_is_one_of_its_latents(home, tmp_path, monkeypatch):
     words = ["--codec", "coder", "--net", "auto:width=8,blocks=1,multipliers=1", "--out", "run"]
     assert main(["train", "digits-latent", *words, *short, "--sample.steps", "2"]) == 0
     np.save("mask.npy", np.triu(np.ones((8, 8))))
-    told = ["--input", "test:0", "--mask", "mask.npy", "--n", "2", "--out", "e.npz"]
-    assert main(["edit", "run", *told]) == 0
+    told = ["--input", "test:0", "--mask", "mask.npy", "--n", "2", "--steps", "6"]
+    assert main(["edit", "run", *told, "--out", "e.npz"]) == 0
     data = load_digits()
     x, kept = np.load("e.npz")["x"], np.tril(np.ones((8, 8), bool), -1)
     np.testing.assert_allclose(x[:, 0, kept], np.tile(data[kept], (2, 1)), atol=1e-4)
@@ -259,3 +264,14 @@ def test_the_json_says_by_what(home, cli):
     code, out, _ = cli("likelihood", home / "run", "--n", 2, "--steps", 4, "--json")
     assert code == 0
     assert json.loads(out)["codec"] == "encoder's bound"
+
+
+def test_the_service_answers_with_pictures(home):
+    network = Network.of("latent", open_run(home / "run"))
+    body = SamplesBody(model="latent", seeds=[3, 4], labels=["1", "2"], format="x")
+    asked = work(network, body)
+    *_, end = walk(asked.job, network.denoise)
+    told = asked.answer(end.job.x)["samples"]
+    x = generate(network.run.denoiser, seeds=[3, 4], labels=[1, 2], steps=3, guidance=1.3)
+    found = torch.tensor([row["x"] for row in told])
+    torch.testing.assert_close(network.run.facts.scaling.encode(found), x, atol=1e-5, rtol=0)
