@@ -6,6 +6,7 @@ autoencoders = Entries(
     {
         "ae": "latent.vae:AE",
         "vae": "latent.vae:VAE",
+        "dae": "latent.dae:DAE",
     }
 )
 decoders = Entries(

@@ -25,6 +25,7 @@ COMMANDS = {
     "train-classifier": "a classifier of a run's noisy samples, to guide samples to a class",
     "likelihood": "how likely held-out data are under a run, in bits a dimension",
     "encode": "examples to the noise that the model's flow makes them of, and back",
+    "reconstruct": "what an autoencoder keeps: input, reconstruction, error",
     "interpolate": "a strip from one picture to another through their noise",
     "report": "a run as one page: samples, measures, curves, noise levels, settings",
     "import": "a run of another program's model, such as a folder of diffusers",

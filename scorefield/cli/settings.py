@@ -50,7 +50,7 @@ class Options(Spoken):
 
 def usage() -> str:
     """What may be trained, a line for each recipe."""
-    rows = (f"  {k:<19}{flagged((v.__doc__ or '').splitlines()[0])}" for k, v in recipes.items())
+    rows = (f"  {k:<26}{flagged((v.__doc__ or '').splitlines()[0])}" for k, v in recipes.items())
     return USAGE.format(recipes="\n".join(rows))
 
 

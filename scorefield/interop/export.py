@@ -16,6 +16,12 @@ ENDINGS = {"diffusers": "", "onnx": ".onnx", "torch": ".pt2"}
 def exported(request: Request, to: str, loop: int | None = None) -> Findings:
     """Write the run for another program; by default beside it."""
     run = request.exact().opened
+    if run.facts.codec:
+        raise BadInput(
+            f"{run.path} works on latents, and their decoder has no place in what is exported.",
+            "Sample it here, or export a run on pictures themselves.",
+            "run",
+        )
     usual = run.path.with_name(f"{run.path.resolve().name}-{to}{ENDINGS[to]}")
     if to == "diffusers":
         idle("loop", loop, "a folder of diffusers has a sampler of theirs")

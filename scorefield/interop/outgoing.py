@@ -10,6 +10,7 @@ from torch import Tensor
 from scorefield import __version__
 from scorefield.base import BadInput
 from scorefield.base.finding import Findings
+from scorefield.data.kind import PICTURE
 from scorefield.denoise import Timed
 from scorefield.interop.card import card
 from scorefield.process import EDM, DiscreteVP, Flow
@@ -103,13 +104,13 @@ def folded(
 
 
 def _component(run: Run) -> dict[str, Any]:
-    channels, *sides = run.facts.shape
-    if len(sides) != 2:
+    if run.facts.kind is not PICTURE:
         raise BadInput(
-            f"the run makes data of shape {tuple(run.facts.shape)}, and pipelines make pictures.",
+            f"the run makes {run.facts.kind.plural}, and pipelines make pictures.",
             "Export it `to` onnx or torch.",
             "to",
         )
+    channels, *sides = run.facts.shape
     settings = {
         "_class_name": COMPONENT[1], "_diffusers_version": "0.42.1", "in_channels": channels,
         "sample_size": sides[0] if sides[0] == sides[1] else sides,

@@ -10,7 +10,7 @@ nearest of `codes` vectors; van den Oord et al. 2017).
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -123,6 +123,10 @@ class Autoencoder(nn.Module):
         _check(z, self.latent_shape, "z")
         read = z if self.codebook is None else z + (self.nearest(z) - z).detach()
         return self.decoder(read.to(self.log_std.dtype)).to(z.dtype)
+
+    def forward(self, x: Tensor, *unused: Any) -> Tensor:
+        """The reconstruction of x, as a network of the contract."""
+        return self.decode(self.encode(x).mode)
 
     def nearest(self, z: Tensor) -> Tensor:
         """The code nearest to each position of z `(B, *latent_shape)`, differentiable in the codes.

@@ -17,6 +17,7 @@ from scorefield.report.html import Page, Section, Shot, fragment
 from scorefield.report.log import RunLog, noise, read_log, training
 from scorefield.report.plane import findings as of_plane
 from scorefield.report.wording import compact, duration, number, setting, worded
+from scorefield.run.autoencoder import build_autoencoder, learns_codes, network_of
 from scorefield.run.config import DataFacts, build_denoiser, network
 from scorefield.run.open import open_run
 from scorefield.run.recipes import recipes
@@ -37,6 +38,7 @@ from scorefield.tune import FittedGrid
 from scorefield.use.classify import findings as of_classifier
 from scorefield.use.classify import open_classifier
 from scorefield.use.plane import plane_of
+from scorefield.use.reconstruct import latent_space
 from scorefield.use.tune import findings as of_grids
 
 PICTURES, ROOM = 24, 2_000_000
@@ -86,15 +88,19 @@ def overview(path: Path, resume: tuple[str, str] = ("", ""), sampled: bool = Fal
     recipe = config.data.name
     log = reader.one("log.jsonl", lambda file: read_log(read_text(file))) or RunLog()
     seen = folder.images_seen() if folder.has_checkpoint else int(max(log.images, default=0))
-    about = describe(build_denoiser(config, facts).net, facts.inner)  # type: ignore[arg-type]
+    about = _size(config, facts)
     usual = recipes[recipe]() if recipe in recipes else Config()
     run = Known(str(path), config, usual, facts, about, seen, folder.has_checkpoint, log)
-    found = [(place, _found(reader, place[2])) for place in PLACES]
+    places = PLACES[:1] if learns_codes(config) else PLACES
+    found = [(place, _found(reader, place[2])) for place in places]
     own = [_film(run, _shots(reader)), *(_section(run, *place) for place in found)]
     own[2:2] = _logged(run)
     if sampled and tuple(facts.shape) == facts.inner == (2,) and run.checkpoint:
         shown = reader.read(path, lambda path: of_plane(plane_of(open_run(path)), str(path)))
         own[1:1] = [Section("plane", "The plane", (shown,))] if shown else []
+    if sampled and learns_codes(config) and run.checkpoint:
+        shown = reader.read(path, latent_space)
+        own[1:1] = [Section("latents", "Latents", (shown,))] if shown else []
     sections = [s for s in own if s] + [_settings(run)]
     total, quoted = config.training.images, shlex.quote(str(path))
     state, next = f"Trained on {seen:,} images", ""
@@ -108,6 +114,12 @@ def overview(path: Path, resume: tuple[str, str] = ("", ""), sampled: bool = Fal
         f"scorefield report {quoted}", tuple(_facts(run, found[0][1])),
         tuple(sections), tuple(reader.left_out),
     )  # fmt: skip
+
+
+def _size(config: Config, facts: DataFacts) -> Summary:
+    if learns_codes(config):
+        return describe(build_autoencoder(config, facts), facts.shape)
+    return describe(build_denoiser(config, facts).net, facts.inner)  # type: ignore[arg-type]
 
 
 def summary(path: Path) -> str:
@@ -163,6 +175,9 @@ def _film(run: Known, shots: tuple[Shot, ...]) -> Section:
         fact = "No pictures of progress yet: training leaves one at each checkpoint."
         return run.missing("samples", "Samples", fact, "sample")
     s, many = run.config.sample, len(shots) > 1
+    if learns_codes(run.config):
+        note = "Held-out examples, each row above what the averaged weights make of it."
+        return Section("samples", "Reconstructions", note=note, film=shots)
     note = "The same seeds at each checkpoint" if many else "Samples at the first checkpoint"
     note += f", drawn with the averaged weights: {s.solver}, {s.steps} steps, "
     note += f"guidance {s.guidance:g}."
@@ -191,7 +206,7 @@ def _logged(run: Known) -> list[Section]:
     )  # fmt: skip
     return [
         Section(key, title, (found,)) if found else Section(key, title, note=note)
-        for key, title, found, note in rows
+        for key, title, found, note in rows[: 1 if learns_codes(run.config) else None]
     ]
 
 
@@ -255,13 +270,18 @@ def spread_evenly(items: Sequence[Any], most: int) -> list[Any]:
 def _headline(run: Known) -> str:
     """The run in one sentence."""
     facts, config = run.facts, run.config
-    net = network(config.net, facts).name
     shape = "×".join(str(n) for n in facts.shape)
     classes = f", {len(facts.classes)} classes" if facts.classes else ""
+    on = f"of {compact(run.size.parameters)} parameters on {facts.name} ({shape}{classes})"
+    if learns_codes(config):
+        return f"A {network_of(config, facts.shape).name} {on}: {config.objective.kind}."
     learned = f" A student of {s.teacher} by {s.method}." if (s := config.student) else ""
+    latents = f", on latents {'×'.join(map(str, facts.inner))} of {config.codec}" * bool(
+        facts.codec
+    )
     return (
-        f"A {net} of {compact(run.size.parameters)} parameters on {facts.name} ({shape}{classes}), "
-        f"{config.objective.view} on the {config.objective.schedule} schedule.{learned}"
+        f"A {network(config.net, facts).name} {on}{latents}, {config.objective.view} on the "
+        f"{config.objective.schedule} schedule.{learned}"
     )
 
 

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from scorefield.base import BadInput
+from scorefield.base import BadInput, Cond
 from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import Spec, bound, build, canonical, options, parsed
-from scorefield.data import Data, Scaling, Split
+from scorefield.data import Conditions, Data, Scaling, Split
 from scorefield.data.codec import BLOCK, Latents
 from scorefield.data.kind import Kind
+from scorefield.denoise import Denoiser
 from scorefield.latent import AE
 from scorefield.likelihood.cells import cell_of
 from scorefield.nets import Autoencoder
@@ -114,11 +115,11 @@ def open_autoencoder(path: str | Path) -> Coded:
     return Coded(folder.path, config, facts, module.eval().requires_grad_(False), seen)
 
 
-def begin_codec(config: Config, data: Data) -> tuple[Latents, CodecFacts]:
-    """The codec of a run that begins, its scale found on the whole training split.
+def begin_codec(config: Config, data: Data) -> tuple[Latents, CodecFacts, Data]:
+    """The codec of a run that begins, its scale found on the whole training split, and the data as
+    they are trained on.
 
-    Raises BadInput for an autoencoder of other examples, or whose latents have no finite scale; one
-    whose latents are partly dead is warned of.
+    Raises BadInput for an autoencoder of other examples, or whose latents have no finite scale.
     """
     coded = open_autoencoder(cast(str, config.codec))
     if coded.facts.shape != data.shape:
@@ -131,9 +132,11 @@ def begin_codec(config: Config, data: Data) -> tuple[Latents, CodecFacts]:
     if "image" in data.conditions.keys or data.flip:
         what = "flips" if data.flip else "a picture beside each example"
         raise BadInput(f"`codec` is given, and the data come with {what}.", "Leave one out.")
-    mean, std = spread_of(Latents(coded.module), data, data.train)
+    drawn = config.latents == "sample"
+    seen = in_latents(data, Latents(coded.module), drawn)
+    mean, std = seen.train.x, seen.train.std
     variance = float(mean.double().var(correction=0))
-    variance += float(std.square().double().mean()) * (config.latents == "sample")
+    variance += 0.0 if std is None else float(std.double().square().mean())
     scale = variance**-0.5 if variance > 0 else float("inf")
     if not 0 < scale < float("inf"):
         raise BadInput(
@@ -141,19 +144,29 @@ def begin_codec(config: Config, data: Data) -> tuple[Latents, CodecFacts]:
             "to which no finite scale belongs.",
             "Train the autoencoder anew, with a smaller learning rate or a smaller beta.",
         )
-    dead = float(silent(mean, std).double().mean())
-    if dead:
-        warnings.warn(
-            f"{dead:.0%} of the numbers of a latent say nothing (under {DEAD:g} nats each): the "
-            "posterior has collapsed there",
-            stacklevel=2,
-        )
+    dead = float(silent(mean, torch.zeros_like(mean) if std is None else std).double().mean())
     weights = coded.module.state_dict()
     spec = network_of(coded.config, coded.facts.shape)
     learned = canonical("autoencoders", coded.config.objective.kind)
     shape, marked = tuple(coded.module.latent_shape), digest_tensors(weights)
     facts = CodecFacts(canonical("networks", str(spec)), learned, shape, scale, marked, dead)
-    return Latents(coded.module, scale), facts
+    splits = {name: _scaled(getattr(seen, name), scale) for name in ("train", "test")}
+    return Latents(coded.module, scale), facts, replace(seen, **splits)
+
+
+def _scaled(split: Split, scale: float) -> Split:
+    std = None if split.std is None else scale * split.std
+    return Split(scale * split.x, split.cond, std)
+
+
+def warn_dead(codec: CodecFacts) -> None:
+    """Say so where the posterior has collapsed."""
+    if codec.dead:
+        warnings.warn(
+            f"{codec.dead:.0%} of the numbers of a latent say nothing (under {DEAD:g} nats each): "
+            "the posterior has collapsed there",
+            stacklevel=2,
+        )
 
 
 def silent(mean: Tensor, std: Tensor) -> Tensor:
@@ -218,6 +231,48 @@ def open_codec(folder: Path, facts: DataFacts) -> Latents | None:
     module = build("networks", said.net, shape=facts.shape)
     load_weights(module, dict(weights), source)
     return Latents(module.eval().requires_grad_(False), said.scale)
+
+
+class StandardNormal(nn.Module):
+    """F = 0: with the edm view and sigma_data 1 the denoiser of N(0, I), exactly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.zero = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor, noise: Tensor, cond: Cond | None = None) -> Tensor:
+        return self.zero * x
+
+
+def as_prior(coded: Coded) -> tuple[Denoiser, DataFacts]:
+    """A variational autoencoder as what it is beside diffusion: a run on latents, without any
+    condition, whose prior is N(0, I). BadInput of one that has no such prior."""
+    name = parsed(coded.config.objective.kind).name
+    if name != "vae":
+        raise BadInput(
+            f"{coded.path} learned {name}, which gives its latents no law: it makes no samples.",
+            f"See what it keeps by scorefield reconstruct {coded.path}, or train a run on its "
+            f"latents with `codec` {coded.path}.",
+            "run",
+        )
+    shape = tuple(coded.module.latent_shape)
+    denoiser = Denoiser(
+        StandardNormal(), "edm", 1.0, schedule=build("schedules", "cosine"), shape=shape
+    )
+    denoiser.codec = Latents(coded.module)
+    weights = digest_tensors(coded.module.state_dict())
+    spec = str(network_of(coded.config, coded.facts.shape))
+    codec = CodecFacts(spec, coded.config.objective.kind, shape, 1.0, weights, 0.0)
+    bare = replace(
+        coded.facts, classes=(), conditions=Conditions(), present=None, sigma_data=1.0, codec=codec
+    )
+    return denoiser, bare
+
+
+def unlabelled(data: Data) -> Data:
+    """The examples alone, as a variational autoencoder knows them."""
+    train, test = (replace(split, cond={}) for split in (data.train, data.test))
+    return replace(data, train=train, test=test, classes=(), conditions=Conditions())
 
 
 def check_source(config: Config, facts: DataFacts) -> None:

@@ -19,7 +19,14 @@ from scorefield.data.conditions import from_lists, read_conditions
 from scorefield.data.readers.arrays import indices, read_npz
 from scorefield.denoise import Denoiser, Precision
 from scorefield.process import Schedule
-from scorefield.run.autoencoder import learns_codes, open_codec
+from scorefield.run.autoencoder import (
+    Coded,
+    as_prior,
+    learns_codes,
+    open_autoencoder,
+    open_codec,
+    unlabelled,
+)
 from scorefield.run.config import DataFacts, build_denoiser
 from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings
@@ -54,6 +61,8 @@ class Run:
         content = Folder(self.path).config()
         meaning = {**content["config"], "training": None, "sample": None, "data": content["data"]}
         read = json.dumps(meaning, sort_keys=True).encode()
+        if self.facts.codec and "codec" not in content["data"]:  # a prior that is not learned
+            read += self.facts.codec.digest.encode()
         weights = to_bytes(self.denoiser.state_dict())
         return f"{self.images_seen:,} images, {short(digest(read + weights))}"
 
@@ -76,12 +85,10 @@ def open_run(
     folder.check_run()
     config, facts = stored_settings(folder)
     if learns_codes(config):
-        raise BadInput(
-            f"{path} is an autoencoder, which makes no samples by diffusion.",
-            f"See what it keeps by scorefield reconstruct {path}, or train on its latents with "
-            f"`codec` {path}.",
-            "run",
-        )
+        coded = open_autoencoder(path)
+        denoiser, facts = as_prior(coded)
+        denoiser.eval().requires_grad_(False)
+        return Run(folder.path, config, facts, denoiser, coded.images_seen)
     (weights,), images_seen = folder.load("ema")
     source = folder.path / "ema.safetensors"
     if average is not None:
@@ -111,10 +118,12 @@ def build_solver(solver: str | Solver, sigma_data: float = 1.0) -> Solver:
     return build("solvers", solver, sigma_data=sigma_data)
 
 
-def data_of(run: Run, split: bool = True) -> Data:
+def data_of(run: Run | Coded, split: bool = True) -> Data:
     """The data that the run was trained on, or BadInput if they are other data by now; with
     `split`, also if other examples are held out, which then measure nothing."""
-    return run.facts.same(run.config.load_data(), split)
+    data = run.config.load_data()
+    bare = learns_codes(run.config) and not run.facts.classes
+    return run.facts.same(unlabelled(data) if bare else data, split)
 
 
 def open_conditions(

@@ -68,6 +68,27 @@ def fashion_mnist() -> Config:
     )
 
 
+def fashion_mnist_autoencoder() -> Config:
+    """A variational autoencoder of Fashion-MNIST: 28x28 pixels as 7x7 places of 4 numbers."""
+    return Config(
+        Training(images=300_000, batch=128, lr=1e-3, warmup=10_000, decay="linear",
+                 checkpoint_every=50_000),
+        DataConfig("fashion-mnist"),
+        "autoencoder:width=16,multipliers=1-2-4,latent=4",
+        ObjectiveConfig("vae:beta=0.3"),
+    )  # fmt: skip
+
+
+def fashion_mnist_latent() -> Config:
+    """Diffusion in the latents of fashion-mnist-autoencoder."""
+    return Config(
+        Training(images=600_000, batch=128, lr=1e-3, checkpoint_every=50_000),
+        DataConfig("fashion-mnist"),
+        "auto:width=48,multipliers=1-2,blocks=2,attention=1,norms=1",
+        codec="runs/fashion-mnist-autoencoder",
+    )
+
+
 def mnist() -> Config:
     """MNIST, 28x28 grey, ten classes."""
     return Config(
@@ -84,6 +105,28 @@ def cifar10() -> Config:
                  compile=True, ema=0.9999, checkpoint_every=1_000_000),
         DataConfig("cifar10"),
         "auto:width=128,multipliers=1-2-2,blocks=3,attention=1,dropout=0.13",
+    )  # fmt: skip
+
+
+def cifar10_autoencoder() -> Config:
+    """A variational autoencoder of CIFAR-10: 32x32 colour as 8x8 places of 4 numbers, for a GPU."""
+    return Config(
+        Training(images=10_000_000, batch=256, lr=5e-4, warmup=100_000, precision="bf16",
+                 decay="linear", checkpoint_every=500_000),
+        DataConfig("cifar10"),
+        "autoencoder:width=64,multipliers=1-2-4,blocks=2,latent=4",
+        ObjectiveConfig("vae:beta=0.1"),
+    )  # fmt: skip
+
+
+def cifar10_latent() -> Config:
+    """Diffusion in the latents of cifar10-autoencoder; sized for a GPU."""
+    return Config(
+        Training(images=50_000_000, batch=512, lr=1e-3, warmup=200_000, precision="bf16",
+                 ema=0.9999, checkpoint_every=1_000_000),
+        DataConfig("cifar10"),
+        "auto:width=128,multipliers=1-2,blocks=3,attention=1,dropout=0.13",
+        codec="runs/cifar10-autoencoder",
     )  # fmt: skip
 
 
@@ -150,8 +193,12 @@ recipes: dict[str, Callable[[], Config]] = {
     "digits-autoencoder": digits_autoencoder,
     "digits-latent": digits_latent,
     "fashion-mnist": fashion_mnist,
+    "fashion-mnist-autoencoder": fashion_mnist_autoencoder,
+    "fashion-mnist-latent": fashion_mnist_latent,
     "mnist": mnist,
     "cifar10": cifar10,
+    "cifar10-autoencoder": cifar10_autoencoder,
+    "cifar10-latent": cifar10_latent,
     "folder": folder,
     "npz": npz,
     "huggingface": huggingface,

@@ -23,6 +23,7 @@ from scorefield.run.autoencoder import (
     open_autoencoder,
     open_codec,
     task_of,
+    warn_dead,
 )
 from scorefield.run.config import (
     DataFacts,
@@ -52,8 +53,9 @@ def fit_run(
     stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = lambda line: None,
     **training: Any,
-) -> Denoiser:
-    """Train what a recipe (by name) or a configuration says; return the averaged denoiser.
+) -> Any:
+    """Train what a recipe (by name) or a configuration says; return the averaged `Denoiser`, or of
+    an autoencoder's recipe the averaged `Autoencoder`.
 
     Further keywords replace settings of `Training`: `fit("digits", images=20_000, lr=1e-3)`.
 
@@ -132,18 +134,17 @@ def _begin(folder: Folder | None, config: Config, resume: bool) -> Begun:
     if before:
         check_source(config, before)
         data = before.same(data)
-        return Begun(_seen_through(codec, config, data), before, seen, codec)
-    facts, name = DataFacts.of(data), config.data.name
+        drawn = config.latents == "sample"
+        return Begun(in_latents(data, codec, drawn) if codec else data, before, seen, codec)
+    facts, name, codec = DataFacts.of(data), config.data.name, None
     if config.codec:
-        codec, said = begin_codec(config, data)
+        codec, said, data = begin_codec(config, data)
         facts = dataclasses.replace(facts, codec=said, sigma_data=1.0)
     if not learns_codes(config):
         check_used(config, recipes[name]() if name in recipes else Config(), facts)
-    return Begun(_seen_through(codec, config, data), facts, seen, codec)
-
-
-def _seen_through(codec: Latents | None, config: Config, data: Data) -> Data:
-    return in_latents(data, codec, config.latents == "sample") if codec else data
+    if facts.codec:
+        warn_dead(facts.codec)
+    return Begun(data, facts, seen, codec)
 
 
 def _task(config: Config, begun: Begun) -> Task[Any]:

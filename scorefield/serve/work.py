@@ -15,6 +15,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Seeded
 from scorefield.catalogue.spec import build
+from scorefield.data.kind import PICTURE
 from scorefield.data.readers.given import input_picture
 from scorefield.data.readers.masks import input_mask
 from scorefield.draw import Asked, Job, Plan
@@ -60,7 +61,7 @@ def work(network: Network, body: Common) -> Work:
 
 
 def _job(network: Network, plan: Plan, asked: Asked, guidance: Any) -> tuple[Job, int]:
-    job = Job.of(plan, asked, tuple(network.run.facts.shape), network.like)
+    job = Job.of(plan, asked, network.run.facts.inner, network.like)
     twice = bool(asked.cond) and guidance not in (None, 1)
     return job, len(asked.seeds) * (1 + twice)
 
@@ -84,7 +85,8 @@ def _samples(network: Network, body: SamplesBody) -> Work:
     form = _form(run, body)
 
     def answer(x: Tensor) -> Answer:
-        return {"how": how, "samples": _shown(run, x, job.asked, form, words)}
+        x0 = run.denoiser.decode(x)
+        return {"how": how, "samples": _shown(run, x0, job.asked, form, words)}
 
     return Work(job, rows, answer)
 
@@ -94,7 +96,7 @@ def _between(network: Network, plan: Plan, asked: Asked, count: int) -> Asked:
     if len(asked.seeds) != 2:
         fact = f"`between` is given with {len(asked.seeds)} seeds."
         raise BadInput(fact, "Give two.", "seeds")
-    first, last = asked.noise(network.run.facts.shape, plan.levels, network.like).split(1)
+    first, last = asked.noise(network.run.facts.inner, plan.levels, network.like).split(1)
     start = slerp(first, last, torch.linspace(0, 1, count + 2)).flatten(0, 1)
     seeds = asked.seeds.repeat_interleave(torch.tensor([count + 1, 1]))
     return asked._replace(seeds=seeds, start=start)
@@ -167,6 +169,7 @@ def _restore(network: Network, body: RestoreBody) -> Work:
            "steps": plan.steps, "guidance": request.guidance}  # fmt: skip
 
     def answer(x: Tensor) -> Answer:
+        x = run.denoiser.decode(x)
         return {
             "how": how,
             "samples": _shown(run, x, job.asked, form),
@@ -179,7 +182,7 @@ def _restore(network: Network, body: RestoreBody) -> Work:
 
 def _form(run: Run, body: Common) -> str:
     """In which form samples are wanted."""
-    drawn = len(run.facts.shape) == 3
+    drawn = run.facts.kind is PICTURE
     if body.format == "png" and not drawn:
         raise BadInput("`format` is png, and the run makes no pictures.", "Give x.", "format")
     return body.format or ("png" if drawn else "x")
@@ -211,7 +214,7 @@ def png(x0: Tensor, words: dict[str, Any] | None = None) -> str:
 
 def shown_now(run: Run, x0: Tensor) -> Answer:
     """Samples on their way, one by one."""
-    x0 = x0.cpu()
-    if len(run.facts.shape) == 3:
+    x0 = run.denoiser.decode(x0.cpu())
+    if run.facts.kind is PICTURE:
         return {"png": [png(one) for one in x0.split(1)]}
     return {"x": run.facts.scaling.decode(x0).tolist()}

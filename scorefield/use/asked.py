@@ -12,6 +12,7 @@ from torch import Tensor
 from scorefield.base import BadInput, unknown
 from scorefield.base.rows import repeat_labels
 from scorefield.data.readers.given import read_examples
+from scorefield.run.autoencoder import Coded
 from scorefield.run.config import DataFacts
 from scorefield.run.open import Run, data_of
 
@@ -138,7 +139,7 @@ def check_guided(guidance: float | None, conditional: bool) -> None:
 
 
 def given_examples(
-    run: Run, text: str | Path, field: str = "input", fit: bool = False
+    run: Run | Coded, text: str | Path, field: str = "input", fit: bool = False
 ) -> tuple[Tensor, Tensor | None]:
     """x0 `(N, *shape)` and classes `(N,)`, if there are any: of a picture (`fit`: of any size), of
     an .npz or .npy, or of `test:INDEX` of the run's held-out data.

@@ -4,7 +4,6 @@ well data that the model never saw are told from its own."""
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast, get_args
@@ -23,6 +22,7 @@ from scorefield.run.open import Run, build_solver, data_of
 from scorefield.store import claim, to_csv
 from scorefield.use.asked import at_least, check_guided, count, given_examples, how_many, label_for
 from scorefield.use.bits import Bits, measure_bits
+from scorefield.use.coded import CodedBits, measure_coded
 from scorefield.use.request import Request, versions
 
 NAMES = {
@@ -71,8 +71,8 @@ def likelihood(request: Request, words: Words, data: str, against: str | None) -
     RUN/likelihood and the .csv `out`, is tried before any work."""
     request = request.exact()
     run, own = request.opened, data_of(request.opened)
-    cell = cell_of(own)
-    how = how_of(cell, request, words)
+    cell, codec = cell_of(own), run.facts.codec
+    how = how_of(None if codec else cell, request, words)
     at_least("n", request.n)
     _claim(request, how.method, against)
     names = [data]
@@ -90,15 +90,28 @@ def likelihood(request: Request, words: Words, data: str, against: str | None) -
     check_guided(how.guidance, any(s.cond is not None for s in sets))
     if bare and not request.unconditional:
         warnings.warn(f"'{bare[0]}' has not the run's conditions: measured without", stacklevel=2)
-    of = partial(measure_bits, request.mean, cell=cell, batch=request.batch, watch=request.watch)
-    found = {s.name: of(s.x0, how, cond=s.cond, seeds=s.index) for s in sets}
+    each = {s.name: _measured(request, how, s, cell) for s in sets}
+    found = {name: bits for name, (bits, _, _) in each.items()}
     one = next(s for s in sets if s.name == data)
-    record, apart = _record(request, how, one, found[data], cell), None
+    record, apart = _record(request, how, one, each[data], cell), None
     if against is not None:
         apart, keys = strangers(str(request.run), record, found), ("mean", "error", "below")
         record["against"] = {s["name"]: {key: s[key] for key in keys} for s in apart.record["sets"]}
-    told = how_measured(how, request.solver, found[data].dims, cell)
+    told = how_measured(how, request.solver, math.prod(run.facts.inner), None if codec else cell)
+    if by := each[data].by:
+        told = f"{told}; on latents: {by}"
     return Likelihoods(findings(str(request.run), told, record), apart, bits_csv(sets, found))
+
+
+def _measured(request: Request, how: How, s: Set, cell: float | None) -> CodedBits:
+    """A set, under the run or under the run of its latents."""
+    facts, given = request.opened.facts, {"cond": s.cond, "seeds": s.index}
+    given |= {"batch": request.batch, "watch": request.watch}
+    if facts.codec:
+        codec, units = facts.codec, facts.scaling
+        return measure_coded(request.mean, s.x0, how, codec, units, cell, **given)
+    bits = measure_bits(request.mean, s.x0, how, cell=cell, **given)
+    return CodedBits(bits, "", bool(cell and (how.dequantise or how.method in ("elbo", "vlb"))))
 
 
 def _claim(request: Request, method: str, against: str | None) -> None:
@@ -201,9 +214,9 @@ def _made(name: str, x0: Tensor, index: Tensor, cell: float | None) -> Tensor:
 
 
 def _record(
-    request: Request, how: How, data: Set, bits: Bits, cell: float | None
+    request: Request, how: How, data: Set, found: CodedBits, cell: float | None
 ) -> dict[str, Any]:
-    levels = cell and (how.dequantise or how.method in ("elbo", "vlb"))
+    bits, by, levels = found
     density = "" if levels else ", of a density in the data's units"
     run, traced = request.opened, how.method in ("flow", "bound")
     said = ("method", "dequantise", "draws", "guidance", "floor")
@@ -216,7 +229,8 @@ def _record(
         "n": len(bits),
         "unit": f"bits a dimension{density}",
         "nats": float(bits.nats.mean()),
-        "trace": how.traces(bits.dims) if traced else None,
+        "trace": how.traces(math.prod(run.facts.inner)) if traced else None,
+        "codec": by or None,
         "conditional": data.cond is not None,
         "cell": cell,
         "begins": begins(run.schedule, cell) if how.dequantise != "uniform" else None,
