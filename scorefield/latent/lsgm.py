@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from scorefield.base import CLEAN, BadInput, Cond, Denoise, Seeded, like
 from scorefield.denoise import Denoiser
 from scorefield.latent.ladder import NORMAL
+from scorefield.latent.layers import InnerLayer
 from scorefield.likelihood.bound import PURE, vlb
 from scorefield.likelihood.decoder import Decoder, gaussian
 from scorefield.likelihood.estimate import Bound, kl_to_noise
@@ -23,9 +24,11 @@ MIXED = ("v", "edm")
 
 
 class LatentModel(nn.Module):
-    """An autoencoder and the denoiser of its latents over `scale`, its prior."""
+    """An autoencoder and its prior, the denoiser of `scale` times its latents."""
 
-    def __init__(self, autoencoder: Autoencoder, prior: Denoiser, scale: float = 1.0) -> None:
+    def __init__(
+        self, autoencoder: Autoencoder | InnerLayer, prior: Denoiser, scale: float = 1.0
+    ) -> None:
         super().__init__()
         if tuple(prior.shape) != autoencoder.latent_shape:
             raise BadInput(
@@ -89,7 +92,7 @@ class PriorTask(Task[LatentModel]):
             z = self.module.autoencoder.encode(batch.x0).sample(chance.eps.to(batch.x0))
         own = Chance(chance.t, chance.noise)
         cond = self.cond(batch, chance)
-        return self.objective.loss(self.module.prior, z / self.module.scale, cond, own)
+        return self.objective.loss(self.module.prior, self.module.scale * z, cond, own)
 
 
 @dataclass(eq=False)
@@ -189,8 +192,8 @@ def joint_bound(
     q = Posterior(*(leaf.repeat_interleave(draws, 0) for leaf in auto.encode(x0)))
     z = q.sample(each(q.mean, CLEAN, NORMAL))
     log_p = decoder(x0.repeat_interleave(draws, 0), auto.decode(z), auto.variance)
-    prior = vlb(model.prior, z / scale, model.schedule, cells=cells, draws=1, noise=each)
-    kl = z[0].numel() * math.log(scale) - prior.log_prob - q.entropy()
+    prior = vlb(model.prior, scale * z, model.schedule, cells=cells, draws=1, noise=each)
+    kl = -z[0].numel() * math.log(scale) - prior.log_prob - q.entropy()
     total, kl, spent = (v.unflatten(0, (-1, draws)) for v in (log_p - kl, kl, -log_p))
     none, edges = torch.zeros_like(total[:, 0]), torch.empty(0)
     stderr = total.std(1) / math.sqrt(draws)

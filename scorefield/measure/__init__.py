@@ -30,6 +30,7 @@ from scorefield.measure.frechet import (
     frechet_gaussian,
     frechet_report,
 )
+from scorefield.measure.information import entropies, information_gap, mutual_information
 from scorefield.measure.judge import Judge, Judging, Report, accuracy_of, check_trainable
 from scorefield.measure.memorise import Memorisation, memorisation
 from scorefield.measure.quality import Distance, Quality, distance, quality, real_quality
@@ -37,7 +38,7 @@ from scorefield.measure.reference import Outcome, Reference, Seen, as_json
 
 __all__ = [
     "Agreement", "Distance", "FrechetReport", "Judge", "Judging", "Memorisation", "PrecisionRecall",
-    "accuracy_of", "check_trainable",
+    "accuracy_of", "check_trainable", "entropies", "information_gap", "mutual_information",
     "Proportion", "Quality", "Outcome", "Reference", "Report", "Seen", "agreement", "distance",
     "frechet", "frechet_floor", "frechet_gaussian", "frechet_report", "memorisation", "as_json",
     "precision_recall", "quality", "real_quality",

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from scorefield.base import BadInput, like
 from scorefield.data import Data
-from scorefield.data.kind import PICTURE, Kind
+from scorefield.data.disturb import disturbed
+from scorefield.data.kind import Kind
 from scorefield.measure.agreement import Proportion, wilson
 from scorefield.nets.init import CONVOLUTIONS
 from scorefield.objective import Batch, Buckets, Loss, Task
@@ -168,7 +169,7 @@ class Judging(Task[Judge]):
         target = F.one_hot(label, K) * (1 - SMOOTHING) + SMOOTHING / K
         (beside,) = chance.shown.nonzero(as_tuple=True)
         target = torch.cat([target, target.new_full((len(beside), K), 1 / K)])
-        shown = torch.cat([_disturbed(x0, chance), _garbage(x0, chance)[beside]])
+        shown = torch.cat([disturbed(x0, chance.move, chance.noise), _garbage(x0, chance)[beside]])
         losses = F.cross_entropy(self.module(shown), target, reduction="none")
         own, other = losses.split([len(x0), len(beside)])
         return Loss(own.index_add(0, beside, other) / (1 + GARBAGE), label, {"own": own.detach()})
@@ -197,19 +198,6 @@ def accuracy_of(judge: Judge, data: Data) -> Proportion:
         x0, cond = data.batch(data.test, index)
         hits += int((judge(x0).argmax(1) == cond["label"]).sum())
     return wilson(hits, len(data.test))
-
-
-def _disturbed(x0: Tensor, chance: Moves) -> Tensor:
-    """Each picture shifted by up to 7.5% of its side, turned by up to 11 degrees, sheared, scaled
-    by up to 12%, and noised by up to 0.1; what is no picture is only noised."""
-    if Kind.of(x0.shape[1:]) is PICTURE:
-        turn, shear, scale, right, down = chance.move.T
-        angle, scale, shear = 0.2 * turn, (0.12 * scale).exp(), 0.12 * shear
-        cos, sin = scale * angle.cos(), scale * angle.sin()
-        rows = [cos, shear - sin, 0.15 * right, sin, cos, 0.15 * down]
-        where = F.affine_grid(torch.stack(rows, 1).view(-1, 2, 3), list(x0.shape), False)
-        x0 = F.grid_sample(x0, where.to(x0), padding_mode="border", align_corners=False)
-    return x0 + chance.noise.to(x0)
 
 
 def _garbage(x0: Tensor, chance: Moves) -> Tensor:

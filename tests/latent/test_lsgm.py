@@ -229,7 +229,7 @@ def test_the_joint_bound_of_an_exact_model_is_the_likelihood():
 
 
 def test_a_scale_changes_the_density_by_its_logarithm_alone():
-    """Latents twice as wide, over 2, under the same prior."""
+    """Latents twice as wide, halved, under the same prior."""
     x, net = examples()[:8], best()
     wide = best()
     with torch.no_grad():
@@ -237,7 +237,7 @@ def test_a_scale_changes_the_density_by_its_logarithm_alone():
         wide.encoder[-1].bias[2:] += 2 * math.log(2)
         wide.decoder[0].weight /= 2
     model = model_of(net)
-    scaled = LatentModel(wide, model.prior, 2.0)
+    scaled = LatentModel(wide, model.prior, 0.5)
     one, two = (joint_bound(m, x, draws=8).log_prob for m in (model, scaled))
     assert torch.allclose(one, two, rtol=0, atol=1e-9)
     unscaled = joint_bound(LatentModel(wide, model.prior), x, draws=8).log_prob

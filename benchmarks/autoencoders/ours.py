@@ -1,0 +1,43 @@
+"""Our VAE, of layers of the same sizes, for as many seconds: writes the same arrays as `pythae`."""
+
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scorefield.data import Data, Scaling, Split
+from scorefield.latent import VAE
+from scorefield.likelihood import Logistic
+from scorefield.nets import MLPAutoencoder
+from scorefield.train import Training, learn
+
+BATCH = 128
+
+
+def trained(train: Tensor, latent: int, images: int, seed: int) -> tuple[Any, float]:
+    """The averaged autoencoder and the seconds of the processor that it took."""
+    torch.manual_seed(seed)
+    net = MLPAutoencoder(train.shape[1:], width=512, depth=1, latent=latent, spread="each")
+    x = 2 * train - 1
+    data = Data("given", Split(x), Split(x[:1]), (), Scaling((0.0,), (1.0,)))
+    training = Training(
+        images=images, batch=BATCH, lr=2e-3, warmup=20 * BATCH, ema=0.999, seed=seed, clip=1e3
+    )
+    began = time.process_time()
+    found = learn(VAE(net, Logistic()), data, training)
+    return found, time.process_time() - began
+
+
+@torch.no_grad()
+def made(net: Any, train: Tensor, test: Tensor, eps: Tensor) -> dict[str, Tensor]:
+    """What `pythae` writes, in [0, 1] as there."""
+    q, own = net.encode(2 * test - 1), net.encode(2 * train - 1)
+    z, one = q.sample(eps), own.sample(torch.randn_like(own.mean))
+    return {
+        "mean": q.mean,
+        "log_var": q.log_var,
+        "decoded": (net.decode(z.flatten(0, 1)).view(*z.shape[:2], -1) + 1) / 2,
+        "train_decoded": (net.decode(one) + 1) / 2,
+        "parameters": torch.tensor(sum(p.numel() for p in net.parameters())),
+    }
