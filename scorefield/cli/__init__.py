@@ -28,6 +28,7 @@ COMMANDS = {
     "interpolate": "a strip from one picture to another through their noise",
     "report": "a run as one page: samples, measures, curves, noise levels, settings",
     "ema": "an average of a run's weights over any length, from its snapshots",
+    "serve": "runs over HTTP, and a studio in the browser",
     "explain": "a method's equation, order, calls, options and paper",
     "check": "the laws of a solver, yours too: order, clean data, batches, pauses, seeds",
     "catalogue": "every solver, schedule, grid, weight, data set ... by name",

@@ -1,6 +1,6 @@
 """Conditions that data come with besides classes: vectors, pictures and sequences of tokens."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,25 @@ def _image(array: np.ndarray, where: str, shape: tuple[int, ...]) -> np.ndarray:
             "others first.",
         )
     return whole_levels(pictures, where)
+
+
+def from_lists(values: Any, where: str) -> np.ndarray:
+    """Numbers or words in lists, as JSON has them, as an array; true is no number."""
+    try:
+        array = np.array(values) if _plain(values) else np.array(None)
+    except ValueError:  # rows of unlike lengths
+        array = np.array(None)
+    if array.dtype.kind not in "iufU":
+        raise BadInput(
+            f"'{where}' holds no rows of numbers.", "Give lists, each as long as others."
+        )
+    return array
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return all(map(_plain, value))
+    return type(value) in (int, float, str)
 
 
 def check_real(array: np.ndarray, where: str) -> None:

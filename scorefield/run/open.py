@@ -1,8 +1,11 @@
 """Open a run: what was trained, and what a name stands for there."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -12,7 +15,7 @@ from scorefield.base import BadInput, unknown
 from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import build, parsed
 from scorefield.data import Data
-from scorefield.data.conditions import read_conditions
+from scorefield.data.conditions import from_lists, read_conditions
 from scorefield.data.readers.arrays import indices, read_npz
 from scorefield.denoise import Denoiser, Precision
 from scorefield.process import Schedule
@@ -21,7 +24,9 @@ from scorefield.run.config import DataFacts, build_denoiser
 from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings
 from scorefield.solve import Solver
-from scorefield.store import Folder, exists, load_weights, read_json, read_tensors
+from scorefield.store import Folder, exists, load_weights, read_json, read_tensors, short
+from scorefield.store.digest import digest
+from scorefield.store.files import to_bytes
 from scorefield.tune import FittedGrid
 
 
@@ -41,6 +46,16 @@ class Run:
     def schedule(self) -> Schedule:
         """The denoiser's, trained with it where it is a learned one."""
         return cast(Schedule, self.denoiser.schedule)
+
+    @cached_property
+    def checkpoint(self) -> str:
+        """Its images, and a digest of its weights and of what of the settings says how to read
+        them, as they were written: by an earlier version too."""
+        content = Folder(self.path).config()
+        meaning = {**content["config"], "training": None, "sample": None, "data": content["data"]}
+        read = json.dumps(meaning, sort_keys=True).encode()
+        weights = to_bytes(self.denoiser.state_dict())
+        return f"{self.images_seen:,} images, {short(digest(read + weights))}"
 
 
 EXACT: Precision = "fp32"
@@ -102,13 +117,21 @@ def data_of(run: Run, split: bool = True) -> Data:
     return run.facts.same(run.config.load_data(), split)
 
 
-def open_conditions(run: Run, path: Path, field: str = "conditions") -> dict[str, Tensor]:
+def open_conditions(
+    run: Run, given: Path | Mapping[str, Any], field: str = "conditions"
+) -> dict[str, Tensor]:
     """The conditions that an .npz file holds, in the model's units, for `generate(cond=...)`:
-    `y` (or `label`), `vector`, `image`, `tokens`, as in the file that the run was trained on.
+    `y` (or `label`), `vector`, `image`, `tokens`, as in the file that the run was trained on. Or
+    of what such a file would hold, arrays or lists.
 
     Raises BadInput for a file that cannot be read or does not fit the run.
     """
-    facts, arrays = run.facts, read_npz(path, field)
+    facts = run.facts
+    path, arrays = Path(field), {}
+    if isinstance(given, Path):
+        path, arrays = given, read_npz(given, field)
+    else:
+        arrays = {key: from_lists(value, key) for key, value in given.items()}
     for key in ("y", "label"):
         if key in arrays and arrays[key].dtype.kind in "US":
             arrays[key] = indices(arrays[key], facts.classes, f"'{key}' in '{path}'")

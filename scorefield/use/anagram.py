@@ -5,7 +5,7 @@ import re
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Cond
+from scorefield.base import BadInput, Cond, Guide
 from scorefield.base.finding import Findings, Strip
 from scorefield.catalogue.spec import build, specs
 from scorefield.data.kind import PICTURE
@@ -23,8 +23,30 @@ def anagrams(request: Request, views: str) -> Findings:
 
     Raises BadInput for views of what is no picture, and for classes of another count.
     """
-    shape, classes = tuple(request.opened.facts.shape), request.opened.facts.classes
-    seeds = request.chosen_seeds(FEW)
+    classes, seeds = request.opened.facts.classes, request.chosen_seeds(FEW)
+    seen, guide = views_guide(request, views, len(seeds))
+    out, settings = request.place(request.path / "samples/anagram.png", ".png"), request.settings
+    settings["guide"] = guide
+    denoiser, batch = request.mean, len(seeds)
+    x0 = generate(denoiser, seeds=seeds, batch=batch, watch=request.watch, **settings)
+    labels = request.classes or [None] * len(seen)
+    whole = [v for v in seen if isinstance(v, View)]
+    rows: list[Tensor] = [v.forward(x0) for v in whole]
+    rows = rows or [x0, *(p.project(x0) for p in seen if isinstance(p, Part))]
+
+    named = [v.name + ("" if k is None else f" as {classes[k]}") for v, k in zip(seen, labels)]
+    heads = ["the whole"] * (not whole) + named
+    captions = tuple(text for head in heads for text in (head, *[""] * (len(seeds) - 1)))
+    record = {"out": str(out), "n": len(seeds), "views": [v.name for v in seen], "labels": labels}
+    how = f"{len(seeds)} pictures; rows: {', '.join(named)}: {out}"
+    sheet = Strip("Views", torch.cat(rows), len(seeds), captions=captions)
+    return Findings("anagram", str(request.run), how, (sheet,), record)
+
+
+def views_guide(request: Request, views: str, n: int) -> tuple[list[View | Part], Guide]:
+    """The views or parts that a text names, and the guide for n samples of which each view shows
+    the class that is asked of it."""
+    shape = tuple(request.opened.facts.shape)
     PICTURE.check(shape, "views are")
     if request.opened.facts.codec:
         raise BadInput(f"{request.run} works on latents, and views are of pictures.",
@@ -36,7 +58,7 @@ def anagrams(request: Request, views: str) -> Findings:
         fact = f"`labels` names {len(labels)} and `views` {len(seen)}."
         raise BadInput(fact, "Give one class for each view.", "labels")
     check_guided(request.guidance, request.labels is not None)
-    each = [None if k is None else torch.full((len(seeds),), k, device=device()) for k in labels]
+    each = [None if k is None else torch.full((n,), k, device=device()) for k in labels]
     conds: list[Cond | None] = [None if label is None else {"label": label} for label in each]
     whole = [v for v in seen if isinstance(v, View)]
     parts = [v for v in seen if isinstance(v, Part)]
@@ -46,16 +68,5 @@ def anagrams(request: Request, views: str) -> Findings:
             "Give views only, or parts that add up, such as low:2,high:2.",
         )
     guide = hybrid(parts, shape, conds) if parts else anagram(whole, shape, conds)
-    out, settings = request.place(request.path / "samples/anagram.png", ".png"), request.settings
-    settings["guide"] = guided(settings["guidance"], request.labels is not None, guide)
-    denoiser, batch = request.mean, len(seeds)
-    x0 = generate(denoiser, seeds=seeds, batch=batch, watch=request.watch, **settings)
-    rows: list[Tensor] = [v.forward(x0) for v in whole] or [x0, *(p.project(x0) for p in parts)]
-
-    named = [v.name + ("" if k is None else f" as {classes[k]}") for v, k in zip(seen, labels)]
-    heads = ["the whole"] * bool(parts) + named
-    captions = tuple(text for head in heads for text in (head, *[""] * (len(seeds) - 1)))
-    record = {"out": str(out), "n": len(seeds), "views": [v.name for v in seen], "labels": labels}
-    how = f"{len(seeds)} pictures; rows: {', '.join(named)}: {out}"
-    sheet = Strip("Views", torch.cat(rows), len(seeds), captions=captions)
-    return Findings("anagram", str(request.run), how, (sheet,), record)
+    scale = request.settings["guidance"]
+    return seen, guided(scale, request.labels is not None, guide)

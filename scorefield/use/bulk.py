@@ -1,7 +1,6 @@
 """Bulk jobs: the shards of a run's samples, made by a team of processes in turn."""
 
 import itertools
-import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from scorefield.base import BadInput, Watch, quiet
 from scorefield.draw import Asked
 from scorefield.draw.shards import Shards
 from scorefield.run.open import Run
-from scorefield.store import Folder, digest_json, short
+from scorefield.store import digest_json, short
 from scorefield.store.digest import digest
 from scorefield.store.files import to_bytes
 from scorefield.train import Team
@@ -43,7 +42,7 @@ def about(
         "grid": name,
         "batch": batch,
         "shape": list(run.facts.shape),
-        "checkpoint": checkpoint(run),
+        "checkpoint": run.checkpoint,
         "version": __version__,
     }
 
@@ -96,14 +95,3 @@ def spans(numbers: Iterable[int]) -> str:
     runs = itertools.groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])
     ends = [(run[0][1], run[-1][1]) for run in (list(group) for _, group in runs)]
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in ends)
-
-
-def checkpoint(run: Run) -> str:
-    """Its images, and a digest of its weights and of what of the settings says how to read them, as
-    they were written: by an earlier version too."""
-    content = Folder(run.path).config()
-    meaning = {**content["config"], "training": None, "sample": None, "data": content["data"]}
-    read = json.dumps(meaning, sort_keys=True).encode()
-    return (
-        f"{run.images_seen:,} images, {short(digest(read + to_bytes(run.denoiser.state_dict())))}"
-    )

@@ -23,6 +23,7 @@ translation"), so that what the condition does not say stays.
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Unpack
 
@@ -36,7 +37,7 @@ from scorefield.catalogue.plans import guide as build_guide
 from scorefield.data.kind import Kind
 from scorefield.data.readers.masks import input_mask
 from scorefield.denoise import Denoiser
-from scorefield.draw import Asked, draw
+from scorefield.draw import Asked, Plan, draw
 from scorefield.guide import carried, chain
 from scorefield.guide.known import known
 from scorefield.solve import DDIM, Restart
@@ -78,14 +79,29 @@ def edit(
     Raises BadInput for a strength outside [0, 1], a mask of another shape or that lets nothing
     change, and for what `generate` refuses.
     """
+    if strength == 0:
+        _checked(denoiser, denoiser.encode(x0), strength, coarser(denoiser, x0, mask))
+        return _rows(x0, len(asked.seeds))
+    plan, asked, finish = edit_walk(denoiser, x0, strength, asked, mask=mask, **settings)
+    return finish(draw(denoiser, plan, asked, denoiser.shape, batch=batch, watch=watch).x)
+
+
+def edit_walk(
+    denoiser: Denoiser,
+    x0: Tensor,
+    strength: float,
+    asked: Asked,
+    *,
+    mask: Tensor | None = None,
+    **settings: Unpack[Settings],
+) -> tuple[Plan, Asked, Callable[[Tensor], Tensor]]:
+    """The plan and the rows that `edit` walks, from a strength above 0, and what makes edits of
+    the samples."""
     data, outside = x0, None if mask is None else ~mask
     x0, mask = denoiser.encode(x0), coarser(denoiser, x0, mask)
-    mask, n = _checked(denoiser, x0, strength, mask), len(asked.seeds)
-    if strength == 0:
-        return _rows(data, n)
-    like, cond = next(denoiser.parameters()), asked.cond
-    x0 = x0.to(like.dtype)
-    given = _rows(x0, n)
+    mask, cond = _checked(denoiser, x0, strength, mask), asked.cond
+    x0 = x0.to(next(denoiser.parameters()).dtype)
+    given = _rows(x0, len(asked.seeds))
     shown = given if strength < 1 else torch.zeros_like(given)
     if mask is not None:
         settings["solver"] = settings.get("solver") or MASKED
@@ -98,10 +114,13 @@ def edit(
     first = plan.levels.at(0).like(given)
     noise = asked.noise(denoiser.shape, plan.levels, given)
     asked = Asked(asked.seeds, cond, first.alpha * shown + noise)
-    x = draw(denoiser, plan, asked, denoiser.shape, batch=batch, watch=watch).x
-    x = x if mask is None else torch.where(mask.cpu(), x, given.cpu())
-    x = denoiser.decode(x)
-    return x if outside is None else torch.where(outside, _rows(data, n).to(x), x)
+
+    def finish(x: Tensor) -> Tensor:
+        x = x if mask is None else torch.where(mask.cpu(), x, given.cpu())
+        x = denoiser.decode(x)
+        return x if outside is None else torch.where(outside, _rows(data, len(x)).to(x), x)
+
+    return plan, asked, finish
 
 
 def reencode(

@@ -1,5 +1,6 @@
 """What is asked of a run: in words, and what the words come to there."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,20 +22,21 @@ from scorefield.use.plan import settings_of
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of the run at `run`, by the names of the flags; None is left to the run.
+    """What is asked of the run at `run`, by the names of the flags; None is left to the run. A run
+    may be open already, and `conditions` be the arrays of such a file.
 
     For whom: `n`, `seeds`, and `labels` in turn, `conditions` or `unconditional`; or one `label`
     for all. How: `steps`, `solver`, `grid`, `guidance`, `guide`,
     `precision`. Where to: `out`, `columns`.
     """
 
-    run: Path | None
+    run: Path | Run | None
     average: float | None = None
     n: int | None = None
     seeds: str | None = None
     labels: str | None = None
     label: str | None = None
-    conditions: Path | None = None
+    conditions: Path | Mapping[str, Any] | None = None
     unconditional: bool = False
     steps: str | int | None = None
     solver: str | None = None
@@ -55,10 +57,12 @@ class Request:
     def path(self) -> Path:
         if self.run is None:
             raise BadInput("`run` is missing.", "Give it, or one of its pictures as `like`.", "run")
-        return self.run
+        return self.run.path if isinstance(self.run, Run) else self.run
 
     @cached_property
     def opened(self) -> Run:
+        if isinstance(self.run, Run):
+            return self.run
         return open_run(self.path, self.average, self.precision)
 
     @cached_property
@@ -103,7 +107,7 @@ class Request:
 
     @cached_property
     def cond(self) -> dict[str, Tensor] | None:
-        """The conditions that the file holds."""
+        """The conditions that are given."""
         return None if self.conditions is None else open_conditions(self.opened, self.conditions)
 
     def chosen_seeds(self, default: int = 100) -> list[int]:

@@ -59,37 +59,13 @@ def restore_run(request: Request, of: Observation, method: str = "dps") -> Findi
     and a sheet, each part of which is a picture too. `FILES` can be written to `out`, by default
     RUN/restore, or it is refused before any work."""
     run, out = request.opened, request.out or request.path / "restore"
-    seeds, steps, scale = request.chosen_seeds(FEW), count(request.steps) or STEPS, request.guidance
-    name, options = bound("inverse", method)
-    named = name if name in METHODS else find("inverse", name)
     a = build("operators", of.operator, shape=tuple(run.facts.shape))
-    seen: Operator = a
-    if run.facts.codec:
-        if name not in DIFFERENTIATING:
-            raise BadInput(
-                f"the run works on latents, whose decoder is not linear, and `method` is {method}.",
-                f"Use {' or '.join(DIFFERENTIATING)}, which differentiate through it.",
-                "method",
-            )
-        seen = Nonlinear(lambda z: a(run.denoiser.decode(z)), run.facts.inner)
+    seeds = request.chosen_seeds(FEW)
     truth, y = _truth_and_y(of, run, a, seeds[0])
-    label = request.classes
-    if label is not None and len(label) != 1:
-        raise BadInput(f"`labels` names {len(label)} classes.", "Give that of the picture.")
-    check_guided(scale, label is not None)
-    walker = None if request.solver is None else build_solver(request.solver)
-    if walker is None and name in RENEWED:
-        walker = Renewed()
-    own = run.config.sample.grid
-    own = GRID if own == SampleConfig().grid else own
-    levels = build_levels(request.grid or own, run.schedule, steps)
+    plan, asked = restore_walk(request, a, y, of.noise, method)
     claim_folder(out, *FILES, "restore.npz", "restore.json")
-
-    denoiser, y_there = request.mean, y.to(device())
-    walker, guide = restorer(named, seen, y_there, of.noise, len(seeds), solver=walker, **options)
-    asked = asked_of(denoiser, seeds=seeds, labels=label)
-    guide = guided(1.0 if scale is None else scale, bool(asked.cond), guide)
-    restored = restore_rows(denoiser, Plan(walker, levels, guide), asked, y_there, request.watch)
+    denoiser, steps, label = request.mean, plan.steps, request.classes
+    restored = restore_rows(denoiser, plan, asked, y.to(device()), request.watch)
     restored = restored._replace(x=denoiser.decode(restored.x))
     x, seconds, sizes, bad = restored.x, restored.seconds, restored.sizes, failed(restored.x)
     if bad:
@@ -117,6 +93,39 @@ def restore_run(request: Request, of: Observation, method: str = "dps") -> Findi
     )
     items = (*figures(restored, a(x) - y, of.noise, truth), _strip(truth, parts, len(x)))
     return Findings("restore", str(request.run), how, items, record, arrays, parts)
+
+
+def restore_walk(
+    request: Request, a: Operator, y: Tensor, noise: float, method: str
+) -> tuple[Plan, Asked]:
+    """How y is restored, and the rows: of the seeds and the class of the request."""
+    run, seeds, scale = request.opened, request.chosen_seeds(FEW), request.guidance
+    name, options = bound("inverse", method)
+    named = name if name in METHODS else find("inverse", name)
+    seen: Operator = a
+    if run.facts.codec:
+        if name not in DIFFERENTIATING:
+            raise BadInput(
+                f"the run works on latents, whose decoder is not linear, and `method` is {method}.",
+                f"Use {' or '.join(DIFFERENTIATING)}, which differentiate through it.",
+                "method",
+            )
+        seen = Nonlinear(lambda z: a(run.denoiser.decode(z)), run.facts.inner)
+    label = request.classes
+    if label is not None and len(label) != 1:
+        raise BadInput(f"`labels` names {len(label)} classes.", "Give that of the picture.")
+    check_guided(scale, label is not None)
+    walker = None if request.solver is None else build_solver(request.solver)
+    if walker is None and name in RENEWED:
+        walker = Renewed()
+    own = run.config.sample.grid
+    own = GRID if own == SampleConfig().grid else own
+    levels = build_levels(request.grid or own, run.schedule, count(request.steps) or STEPS)
+    y = y.to(device())
+    walker, guide = restorer(named, seen, y, noise, len(seeds), solver=walker, **options)
+    asked = asked_of(request.mean, seeds=seeds, labels=label)
+    guide = guided(1.0 if scale is None else scale, bool(asked.cond), guide)
+    return Plan(walker, levels, guide), asked
 
 
 def _truth_and_y(of: Observation, run: Run, a: Operator, seed: int) -> tuple[Tensor | None, Tensor]:

@@ -17,12 +17,13 @@ from scorefield.base.finding import Findings
 from scorefield.catalogue.plans import guide as build_guide
 from scorefield.data.kind import VECTOR, Kind
 from scorefield.data.sets import Scaling
+from scorefield.draw import Asked, Plan
 from scorefield.draw.shards import Shards
 from scorefield.store import alone, claim, sweep_torn
 from scorefield.train import Team
 from scorefield.use.again import Like, again, check_like, tag_of
 from scorefield.use.asked import check_guided, how_many, idle, warn_depth, warn_guidance
-from scorefield.use.bulk import about, checkpoint, fill
+from scorefield.use.bulk import about, fill
 from scorefield.use.classify import NoisyClassifier, open_classifier
 from scorefield.use.film import check_film, film
 from scorefield.use.plan import asked_of, plan_of
@@ -134,23 +135,16 @@ def _read(request: Request, like: Like | None, held: ExitStack | None) -> _Job:
     """Read the words and the run, and refuse what cannot be done; hold the place of the result."""
     run, cond, single = request.opened, request.cond, like and like.index
     if like:
-        check_like(like, {"checkpoint": checkpoint(run)})  # first: what is wrong then is clear
+        check_like(like, {"checkpoint": run.checkpoint})  # first: what is wrong then is clear
     usual = run.facts.kind.shown[1] if _is_film(request) else 100
     seeds = request.chosen_seeds(len(next(iter(cond.values()))) if cond else usual)
-    n, labels, settings = len(seeds), _labels(request), request.settings
+    n, labels = len(seeds), labels_wanted(request)
     out = _place(request, seeds, 1 if single is not None else len(seeds))
     if held:
         held.enter_context(alone(out.parent, out.name))
-    if not request.classifies:
-        check_guided(request.guidance, bool(labels or cond))
-    noisy = guide = told = None
-    if request.guide != "cfg":
-        noisy, guide, told = _guide(request, labels is not None or "label" in (cond or {}))
-        settings["guidance"] = 1.0
-    asked = asked_of(run.denoiser, seeds=seeds, labels=labels, cond=cond)
-    if held and labels and guide is None:
+    asked, plan, settings, noisy, told = settle(request, seeds, labels)
+    if held and labels and told is None:
         warn_guidance(settings["grid"], settings["guidance"])
-    plan = plan_of(run.denoiser, bool(asked.cond), guide=guide, **settings)
     job = about(run, asked, settings, request.batch, labels, told)
     check_like(like, job)
     said = tag_of(request, job, bool(asked.cond))
@@ -164,6 +158,31 @@ def _read(request: Request, like: Like | None, held: ExitStack | None) -> _Job:
     made = Samples((), asked.seeds, label, scaling, request.columns or own, run.facts.classes, said,
                    single)  # fmt: skip
     return _Job(request, shards, noisy, out, made)
+
+
+class Settled(NamedTuple):
+    """What a request comes to: rows and plan, the settings of this, the classifier that guides if
+    one does, and its guide in words if it is not classifier-free guidance."""
+
+    asked: Asked
+    plan: Plan
+    settings: dict[str, Any]
+    classifier: NoisyClassifier | None
+    told: str | None
+
+
+def settle(request: Request, seeds: list[int], labels: list[int] | None) -> Settled:
+    """Rows of these seeds and `labels_wanted`, and their plan; or BadInput, before any work."""
+    run, cond, settings = request.opened, request.cond, request.settings
+    if not request.classifies:
+        check_guided(request.guidance, bool(labels or cond))
+    noisy = guide = told = None
+    if request.guide != "cfg":
+        noisy, guide, told = _guide(request, labels is not None or "label" in (cond or {}))
+        settings["guidance"] = 1.0
+    asked = asked_of(run.denoiser, seeds=seeds, labels=labels, cond=cond)
+    plan = plan_of(run.denoiser, bool(asked.cond), guide=guide, **settings)
+    return Settled(asked, plan, settings, noisy, told)
 
 
 def _is_film(request: Request) -> bool:
@@ -215,7 +234,7 @@ def _guide(request: Request, classes: bool) -> tuple[NoisyClassifier | None, Gui
     return noisy, lambda denoise: guide(lambda x, level, cond: denoise(x, level, None)), told
 
 
-def _labels(request: Request) -> list[int] | None:
+def labels_wanted(request: Request) -> list[int] | None:
     """The classes that are asked for apart from the conditions, by default all that the data
     have."""
     facts, cond = request.opened.facts, request.cond

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 FLOORS = (
     "base / store process nets data / denoise / solve guide inverse smc likelihood objective"
     " / draw train distill latent density measure tune / catalogue run / use / report interop"
-    " / cli serve __main__"
+    " / serve / cli __main__"
 )
 FLOOR = {n: floor for floor, names in enumerate(FLOORS.split("/")) for n in names.split()}
 SIBLINGS = {

@@ -98,14 +98,14 @@ def shaped(array: np.ndarray, shape: Sequence[int], where: str) -> Tensor:
 
 
 def input_picture(
-    path: Path,
+    source: Path | bytes,
     shape: Sequence[int],
     field: str = "input",
     fit: bool = True,
     scaling: Scaling = EIGHT_BIT,
 ) -> Tensor:
-    """A picture file as x0 `(1, C, H, W)` in [-1, 1]. With `fit` a square model has the file's
-    middle square resized; else, and for other shapes, the file must be of the model's size.
+    """A picture file, or its content, as x0 `(1, C, H, W)` in [-1, 1]. With `fit` a square model
+    has its middle square resized; else, and for other shapes, it must be of the model's size.
 
     Levels of more than 8 bits are those of the run's data, by their `scaling`, if those have more
     too; else 0 to the white of the file's own bits goes onto [-1, 1] (`full_scale`), as 0..255 do.
@@ -115,11 +115,12 @@ def input_picture(
             f"the model makes samples of shape {tuple(shape)}.",
             f"`{field}` takes a picture where a model makes grey or colour ones; give an .npz.",
         )
-    (channels, height, width), where = shape, f"`{field}` {path}"
-    if not path.is_file():
+    channels, height, width = shape
+    where = f"`{field}` {source}" if isinstance(source, Path) else f"`{field}`"
+    if isinstance(source, Path) and not source.is_file():
         raise BadInput(f"{where}: there is no such file.", "Give a picture.", field)
     try:
-        found = read_picture(path, height if fit and height == width else None, channels)
+        found = read_picture(source, height if fit and height == width else None, channels)
     except Exception as error:  # whatever the picture library raises of a damaged file
         fact = f"{where} cannot be read as a picture ({reason_of(error)})."
         raise BadInput(fact, "Give a whole one.", field) from error

@@ -21,19 +21,19 @@ from scorefield.data.readers.pictures import open_picture, reason_of, turn_of
 PAINT = "Paint it in black (kept) and white (may change)."
 
 
-def input_mask(path: Path, shape: Sequence[int]) -> Tensor:
+def input_mask(source: Path | bytes, shape: Sequence[int]) -> Tensor:
     """A mask of the places of examples of `shape`, `(H, W)` of pictures, True where they may
-    change: of a picture file, whose middle square is resized to a square model's size, or an .npy
-    or .npz of just that size."""
+    change: of a picture file or its content, whose middle square is resized to a square model's
+    size, or an .npy or .npz of just that size."""
     places = Kind.of(shape).places(shape)
-    where = f"`mask` {path}"
-    if not path.is_file():
+    where = f"`mask` {source}" if isinstance(source, Path) else "`mask`"
+    if isinstance(source, Path) and not source.is_file():
         raise BadInput(f"{where}: there is no such file.", "Give a picture, an .npy or .npz.")
-    if path.suffix.lower() in (".npy", ".npz"):
-        mask = marked(_array(path, where, len(places)), where)
+    if isinstance(source, Path) and source.suffix.lower() in (".npy", ".npz"):
+        mask = marked(_array(source, where, len(places)), where)
     else:
         PICTURE.check(shape, f"{where} is a picture, a mask")
-        mask = _picture(path, where, places[0] if places[0] == places[1] else None)
+        mask = _picture(source, where, places[0] if places[0] == places[1] else None)
     if mask.shape != places:
         sizes = (" x ".join(map(str, size[::-1])) for size in (mask.shape, places))
         raise BadInput(
@@ -84,12 +84,12 @@ def painted(levels: np.ndarray, seen: np.ndarray, where: str) -> np.ndarray:
     )
 
 
-def _picture(path: Path, where: str, size: int | None) -> np.ndarray:
+def _picture(source: Path | bytes, where: str, size: int | None) -> np.ndarray:
     from PIL import Image, ImageOps
 
     try:
-        with open_picture(path) as opened:
-            levels, opaque = _levels(opened, path)
+        with open_picture(source) as opened:
+            levels, opaque = _levels(opened, source)
             turn = turn_of(opened)
     except Exception as error:  # whatever the picture library raises of a damaged file
         raise BadInput(
@@ -104,11 +104,11 @@ def _picture(path: Path, where: str, size: int | None) -> np.ndarray:
     return np.asarray(picture) > 127
 
 
-def _levels(opened, path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _levels(opened, source: Path | bytes) -> tuple[np.ndarray, np.ndarray]:
     """Grey levels `(H, W)`, and how opaque they are, 0..1."""
     raw = raw_mode(opened)
     if opened.mode.startswith("I") or raw in LOW_BYTES:
-        levels, clear = read_deep(opened, raw, lambda: open_picture(path))
+        levels, clear = read_deep(opened, raw, lambda: open_picture(source))
         levels = levels if levels.ndim == 2 else levels.mean(-1)
         return levels, np.ones_like(levels) if clear is None else 1 - clear
     if opened.mode == "F":

@@ -1,0 +1,262 @@
+"""The routes: native ones, those of OpenAI's images, and what is seen of the server."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+import scorefield
+from scorefield.base import BadInput, unknown
+from scorefield.serve.batcher import ENDS, Busy, Late, Ticket
+from scorefield.serve.body import ImagesBody
+from scorefield.serve.guard import fault
+from scorefield.serve.service import BODIES, Service
+from scorefield.serve.work import shown_now
+
+Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
+Prefer = Annotated[str | None, Header(max_length=100)]
+LOOK = 0.25
+"""Seconds between two looks whether a client is still there."""
+
+
+def routes(service: Service, grace: Callable[[], None] = lambda: None) -> FastAPI:
+    """The application."""
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        yield
+        await asyncio.to_thread(service.stop)
+
+    app = FastAPI(
+        title="Scorefield", version=scorefield.__version__, docs_url=None, redoc_url=None,
+        lifespan=life,
+    )  # fmt: skip
+    app.add_exception_handler(RequestValidationError, _invalid)
+    for kind in (BadInput, Busy, Late, HTTPException, Exception):
+        app.add_exception_handler(kind, _failed)
+    for verb, body in BODIES.items():
+        _add(app, service, verb, body)
+    _add_requests(app, service)
+    _add_images(app, service)
+    _add_views(app, service)
+    return app
+
+
+def _add(app: FastAPI, service: Service, verb: str, kind: Any) -> None:
+    """POST of a verb: its answer, or with `Prefer: respond-async` its number at once; and the same
+    as a stream of events."""
+
+    def ticket(body: kind, key: Key = None) -> Ticket | bytes:  # type: ignore[valid-type]
+        return service.accept(verb, body, key)
+
+    async def ask(
+        request: Request,
+        taken: Annotated[Ticket | bytes, Depends(ticket)],
+        key: Key = None,
+        prefer: Prefer = None,
+    ) -> Response:
+        if isinstance(taken, Ticket) and prefer == "respond-async":
+            return JSONResponse(_status(service, taken), 202)
+        return await _answered(service, taken, request, stays=key is not None)
+
+    async def stream(
+        taken: Annotated[Ticket | bytes, Depends(ticket)], key: Key = None
+    ) -> AsyncIterator[ServerSentEvent]:
+        async for event in _events(service, taken, stays=key is not None):
+            yield event
+
+    responses: Any = {422: {"description": "What is asked cannot be done: fact and remedy."}}
+    words = kind.__doc__
+    app.post(f"/v1/{verb}", summary=words, responses=responses, response_model=None)(ask)
+    app.post(f"/v1/{verb}/events", summary=f"{words} As a stream.", responses=responses,
+             response_class=EventSourceResponse)(stream)  # fmt: skip
+
+
+async def _answered(
+    service: Service, taken: Ticket | bytes, request: Request, stays: bool
+) -> Response:
+    """The answer when it is there. A client that leaves takes its request along, unless this is one
+    that `stays`."""
+    if isinstance(taken, bytes):
+        return Response(taken, media_type="application/json")
+    ended, loop = asyncio.Event(), asyncio.get_running_loop()
+    taken.listeners.append(lambda kind, what: kind in ENDS and loop.call_soon_threadsafe(ended.set))
+    while taken.state not in ENDS:
+        try:
+            await asyncio.wait_for(ended.wait(), LOOK)
+        except TimeoutError:
+            if not stays and await request.is_disconnected():
+                service.batcher.cancel(taken)
+    if taken.state == "done":
+        return Response(taken.outcome, media_type="application/json")
+    return _failed(request, taken.outcome)
+
+
+async def _events(
+    service: Service, taken: Ticket | bytes, stays: bool
+) -> AsyncIterator[ServerSentEvent]:
+    """`queued`, `step` after each, with pictures of D where they are wanted, and one of `done`,
+    `failed` and `cancelled`."""
+    if isinstance(taken, bytes):
+        yield ServerSentEvent(event="done", data=json.loads(taken))
+        return
+    queue, loop = asyncio.Queue[tuple[str, Any]](), asyncio.get_running_loop()
+
+    def hear(kind: str, what: Any) -> None:
+        loop.call_soon_threadsafe(queue.put_nowait, (kind, what))
+
+    taken.listeners.append(hear)
+    every, steps = taken.told["previews"], taken.job.plan.steps
+    try:
+        yield ServerSentEvent(event="queued", data=_status(service, taken))
+        if taken.state in ENDS and queue.empty():
+            hear(taken.state, taken.outcome)
+        while True:
+            kind, what = await queue.get()
+            if kind == "step":
+                data: Any = {"step": what[0], "of": steps}
+                if every and what[1] is not None and (what[0] % every == 0 or what[0] == steps):
+                    data |= await asyncio.to_thread(shown_now, taken.network.run, what[1])
+            elif kind == "done":
+                data = json.loads(what)
+            else:
+                data = json.loads(bytes(_failed(None, what).body))
+            yield ServerSentEvent(event=kind, data=data)
+            if kind in ENDS:
+                return
+    finally:
+        taken.listeners.remove(hear)
+        if not stays:
+            service.batcher.cancel(taken)
+
+
+def _add_requests(app: FastAPI, service: Service) -> None:
+    def ticket(number: str) -> Ticket:
+        if number not in service.tickets:
+            raise HTTPException(404, "there is no such request, or its answer is kept no more.")
+        return service.tickets[number]
+
+    @app.get("/v1/requests", summary="What waits and what is under way, by turn.")
+    async def waiting() -> list[dict[str, Any]]:
+        ranked = sorted([*service.batcher.waiting], key=lambda t: t.rank)
+        return [_status(service, each) for each in ranked]
+
+    @app.get("/v1/requests/{number}", summary="How far a request is, or its answer.")
+    async def look(number: str) -> Response:
+        if answer := service.shelf.get(number):
+            return Response(answer, media_type="application/json")
+        return JSONResponse(_status(service, ticket(number)), 202)
+
+    @app.delete("/v1/requests/{number}", summary="Stop a request at its next step.")
+    async def stop(number: str) -> dict[str, str]:
+        found = ticket(number)
+        service.batcher.cancel(found)
+        return {"id": found.id, "state": found.state}
+
+    @app.get("/v1/requests/{number}/events", response_class=EventSourceResponse,
+             summary="The events of a request from now on.")  # fmt: skip
+    async def stream(taken: Annotated[Ticket, Depends(ticket)]) -> AsyncIterator[ServerSentEvent]:
+        async for event in _events(service, taken, stays=True):
+            yield event
+
+    @app.get("/v1/requests/{number}/{index}.png", summary="A picture of an answer.")
+    async def shown(number: str, index: int) -> Response:
+        samples = json.loads(service.shelf.get(number) or b"{}").get("samples", [])
+        if not 0 <= index < len(samples) or "png" not in samples[index]:
+            raise HTTPException(404, "there is no such picture, or it is kept no more.")
+        return Response(base64.b64decode(samples[index]["png"]), media_type="image/png")
+
+
+def _add_images(app: FastAPI, service: Service) -> None:
+    def ticket(body: ImagesBody, key: Key = None) -> Ticket | bytes:
+        network = service.network(body.model)
+        return service.accept("samples", body.samples(network.run), key)
+
+    @app.post("/v1/images/generations", response_model=None,
+              summary="As clients of OpenAI ask for pictures.")  # fmt: skip
+    async def images(
+        body: ImagesBody, request: Request, taken: Annotated[Ticket | bytes, Depends(ticket)],
+        key: Key = None,
+    ) -> Response:  # fmt: skip
+        response = await _answered(service, taken, request, stays=key is not None)
+        if response.status_code != 200:
+            return response
+        answer, place = json.loads(bytes(response.body)), str(request.base_url)
+        data = [{"b64_json": sample["png"]} for sample in answer["samples"]]
+        if body.response_format == "url":
+            where = f"{place}v1/requests/{answer['id']}"
+            data = [{"url": f"{where}/{i}.png"} for i in range(len(data))]
+        return JSONResponse({"created": answer["created"], "data": data})
+
+
+def _add_views(app: FastAPI, service: Service) -> None:
+    @app.get("/health", summary="Whether the server is there.")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/metrics", summary="Counts for Prometheus.")
+    async def metrics() -> Response:
+        return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/v1/models", summary="The runs that are served.")
+    async def models() -> dict[str, Any]:
+        data = []
+        for name, network in service.networks.items():
+            run = network.run
+            data.append({
+                "id": name, "object": "model", "created": service.began, "owned_by": "scorefield",
+                "shape": list(run.facts.shape), "classes": list(run.facts.classes),
+                "conditions": run.facts.conditions.sizes, "precision": run.denoiser.precision,
+                "settings": vars(run.config.sample), "images_seen": run.images_seen,
+                "rows": network.limit, "seconds": network.costs,
+            })  # fmt: skip
+        return {"object": "list", "data": data}
+
+
+def _status(service: Service, ticket: Ticket) -> dict[str, Any]:
+    plan = ticket.job.plan
+    return {
+        "id": ticket.id, "model": ticket.network.name, "verb": ticket.told["verb"],
+        "state": ticket.state, "step": ticket.job.k, "of": plan.steps,
+        "samples": len(ticket.job.asked.seeds), "before": service.batcher.position(ticket),
+    }  # fmt: skip
+
+
+async def _invalid(request: Request, error: Any) -> Response:
+    """A field that is not as it must be: the fact, and what it must be."""
+    first, path = error.errors()[0], request.url.path
+    kind = ImagesBody if "images" in path else BODIES.get(path.split("/")[2])
+    if first["type"] == "extra_forbidden" and kind:
+        return _failed(request, unknown("field", str(first["loc"][-1]), kind.model_fields))
+    where = ".".join(str(part) for part in first["loc"] if part not in ("body", "header"))
+    given = first.get("input")
+    told = f" {json.dumps(given)[:80]}" if isinstance(given, str | int | float | bool) else ""
+    fact = f"`{where}`{told}: {first['msg']}." if where else f"the body: {first['msg']}."
+    more = len(error.errors()) - 1
+    remedy = " See /openapi.json." if not more else f" {more} more faults. See /openapi.json."
+    return JSONResponse(fault(fact + remedy, param=where or None), 422)
+
+
+def _failed(request: Request | None, error: Any) -> Response:
+    """Any end but an answer, as JSON."""
+    if isinstance(error, BadInput):
+        return JSONResponse(fault(str(error), param=error.field), 422)
+    if isinstance(error, Busy):
+        more = {"retry-after": str(error.seconds)}
+        return JSONResponse(fault(str(error), "rate_limit_error"), 429, more)
+    if isinstance(error, HTTPException):
+        return JSONResponse(fault(error.detail), error.status_code)
+    if isinstance(error, Late):
+        return JSONResponse(fault(str(error), "timeout_error"), 504)
+    if error is None:
+        return JSONResponse(fault("the request was stopped.", "cancelled"), 410)
+    return JSONResponse(fault("this is a bug of the server's; its log says more.", "bug"), 500)

@@ -1,0 +1,35 @@
+"""A run in service, and what a call of so many of its rows costs."""
+
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from scorefield.denoise.buckets import costs, with_own_rows
+from scorefield.run.open import Run, device
+
+GAIN = 0.9
+"""A row is as cheap as it gets if the cheapest one costs more than so much of it."""
+
+
+class Network(NamedTuple):
+    """The run of this name, with a denoiser whose rows are their own."""
+
+    name: str
+    run: Run
+    denoise: Any
+    like: Tensor
+    costs: dict[int, float]
+
+    @classmethod
+    def of(cls, name: str, run: Run) -> "Network":
+        """On the device, and measured."""
+        denoiser, shape = run.denoiser.to(device()), tuple(run.facts.shape)
+        like = next(denoiser.parameters())
+        denoise = with_own_rows(denoiser, shape, like)
+        return cls(name, run, denoise, like, costs(denoise, shape, like))
+
+    @property
+    def limit(self) -> int:
+        """Rows of a call, beyond which a row gets no cheaper."""
+        each = {rows: seconds / rows for rows, seconds in self.costs.items()}
+        return next(rows for rows in each if GAIN * each[rows] <= min(each.values()))

@@ -1,0 +1,191 @@
+"""Requests from their words to their answers; the routes only carry them."""
+
+import json
+import logging
+import math
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from pydantic import ValidationError
+from torch import Tensor
+
+from scorefield.base import BadInput, unknown
+from scorefield.run.open import open_run
+from scorefield.serve.batcher import ENDS, Batcher, Busy, Ticket
+from scorefield.serve.body import Common, EditBody, RestoreBody, SamplesBody
+from scorefield.serve.network import Network
+from scorefield.serve.shelf import Shelf
+from scorefield.serve.work import work
+from scorefield.store import digest_json
+
+BODIES: dict[str, type[Common]] = {
+    "samples": SamplesBody, "edit": EditBody, "restore": RestoreBody
+}  # fmt: skip
+PAUSE = 5.0
+"""Seconds between two writings of the states of what is under way."""
+log = logging.getLogger("scorefield.serve")
+
+
+class Metrics:
+    """What is counted."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        own = {"registry": self.registry, "namespace": "scorefield"}
+        labels = ("model", "verb", "outcome")
+        self.requests = Counter("requests", "Requests by their end.", labels, **own)
+        self.seconds = Histogram("request_seconds", "From arrival to end.", ("model",), **own)
+        self.waves = Counter("waves", "Calls of networks for all whose turn it was.", **own)
+        self.rows = Counter("rows", "Rows of those calls.", **own)
+        self.jobs = Histogram("wave_jobs", "Requests in a wave.", buckets=(1, 2, 4, 8, 16, 32, 64),
+                              **own)  # fmt: skip
+        self.waiting = Gauge("waiting", "Requests that are not done.", **own)
+
+    def wave(self, jobs: int, rows: int, seconds: float) -> None:
+        self.waves.inc()
+        self.rows.inc(rows)
+        self.jobs.observe(jobs)
+
+
+class Service:
+    """Runs by the names of their folders, a batcher and a shelf."""
+
+    def __init__(
+        self, runs: Mapping[str, Path], folder: Path | None = None, together: bool = True
+    ) -> None:
+        self.networks = {name: Network.of(name, open_run(path)) for name, path in runs.items()}
+        self.shelf, self.metrics, self.tickets = Shelf(folder), Metrics(), dict[str, Ticket]()
+        self.batcher = Batcher(self._finish, together=together)
+        self.batcher.watch = self.metrics.wave
+        self.metrics.waiting.set_function(lambda: len(self.batcher.waiting))
+        self.keys: dict[str, tuple[str, str]] = {}
+        self.accepting = threading.Lock()
+        self.began = int(time.time())
+
+    @cached_property
+    def finisher(self) -> ThreadPoolExecutor:
+        """Makes answers, so that waves need not wait for pictures."""
+        return ThreadPoolExecutor(1, "answers")
+
+    def start(self) -> None:
+        """Take in what an earlier server left, and begin."""
+        for number, told in self.shelf.left():
+            try:
+                body = BODIES[told["verb"]].model_validate(told["body"])
+                self._enter(told["verb"], body, told["key"], number)
+            except (BadInput, KeyError, ValidationError) as error:
+                log.warning("%s of an earlier server is left out: %s", number, error)
+                self.shelf.forget(number)
+        self.threads = [
+            threading.Thread(target=each, daemon=True) for each in (self.batcher.run, self._pauses)
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End with the wave; what is not done is kept where there is a folder."""
+        self.batcher.stop()
+        for thread in self.threads:
+            thread.join()
+        self.finisher.shutdown()
+        for ticket in [*self.batcher.waiting]:
+            self.shelf.pause(ticket.id, ticket.job)
+
+    def _pauses(self) -> None:
+        """Write the states of what is under way, now and then."""
+        while self.shelf.folder and not self.batcher.stopped:
+            with self.batcher.changed:
+                self.batcher.changed.wait_for(lambda: self.batcher.stopped, timeout=PAUSE)
+            for ticket in [*self.batcher.waiting]:
+                if ticket.state not in ENDS:
+                    self.shelf.pause(ticket.id, ticket.job)
+
+    def network(self, name: str | None) -> Network:
+        if name is None:
+            return next(iter(self.networks.values()))
+        if name not in self.networks:
+            raise unknown("model", name, self.networks)
+        return self.networks[name]
+
+    def accept(self, verb: str, body: Common, key: str | None = None) -> Ticket | bytes:
+        """A ticket for what is asked, or that or the answer of the same key.
+
+        Raises BadInput for what cannot be done or another request under the key, and Busy.
+        """
+        with self.accepting:
+            if key is None or key not in self.keys:
+                return self._enter(verb, body, key)
+            mark, number = self.keys[key]
+            if mark != _mark(verb, body):
+                fact = "the idempotency key was that of another request."
+                raise BadInput(fact, "Give each request a key of its own.")
+            answer = self.shelf.get(number)
+            if answer is not None:
+                return answer
+            known = self.tickets.get(number)
+            return known if known else self._enter(verb, body, key)
+
+    def _enter(self, verb: str, body: Common, key: str | None, number: str | None = None) -> Ticket:
+        network = self.network(body.model)
+        ticket = Ticket(network, work(network, body), body.priority)
+        ticket.until = time.monotonic() + (body.deadline or math.inf)
+        if number:
+            ticket.id, ticket.job = number, self.shelf.resumed(number, ticket.job)
+        ticket.told = {"verb": verb, "previews": body.previews}
+        ticket.listeners.append(lambda kind, what: kind in ENDS and self._ended(ticket))
+        said = {"verb": verb, "body": body.model_dump(exclude_defaults=True), "key": key}
+        if key is not None:
+            self.keys[key] = (_mark(verb, body), ticket.id)
+        self.tickets[ticket.id] = ticket
+        self.shelf.ask(ticket.id, said)
+        try:
+            self.batcher.submit(ticket)
+        except Busy:
+            self.shelf.forget(ticket.id)
+            self._drop(ticket)
+            raise
+        return ticket
+
+    def _finish(self, ticket: Ticket, x0: Tensor) -> None:
+        self.finisher.submit(self._answer, ticket, x0)
+
+    def _answer(self, ticket: Ticket, x0: Tensor) -> None:
+        try:
+            now = time.time()
+            answer = {
+                "id": ticket.id,
+                "model": ticket.network.name,
+                "created": int(now),
+                "seconds": round(now - ticket.arrived, 4),
+                "warnings": [*ticket.work.said],
+                **ticket.work.answer(x0),
+            }
+            content = json.dumps(answer, allow_nan=False).encode()
+            self.shelf.put(ticket.id, content)
+            self.batcher.end(ticket, "done", content)
+        except Exception as error:
+            self.batcher.end(ticket, "failed", error)
+
+    def _ended(self, ticket: Ticket) -> None:
+        verb, model = ticket.told["verb"], ticket.network.name
+        self.metrics.requests.labels(model, verb, ticket.state).inc()
+        self.metrics.seconds.labels(model).observe(time.time() - ticket.arrived)
+        if ticket.state != "done":
+            self.shelf.forget(ticket.id)
+        if ticket.state == "failed" and not isinstance(ticket.outcome, BadInput):
+            log.error("%s failed: %r", ticket.id, ticket.outcome)
+        self._drop(ticket)
+
+    def _drop(self, ticket: Ticket) -> None:
+        self.tickets.pop(ticket.id, None)
+        if ticket.state != "done":
+            self.keys = {k: v for k, v in self.keys.items() if v[1] != ticket.id}
+
+
+def _mark(verb: str, body: Common) -> str:
+    return digest_json({"verb": verb, "body": body.model_dump()})

@@ -1,0 +1,116 @@
+"""Answers for as long as they are kept, and what outlives the process: requests, states, answers.
+
+Of each request three files may lie in the folder, by its number: what was asked, the state of its
+walk, and its answer. A server that starts there has the answers and goes on with the rest, to the
+same bits: a state is a value, and a walk whose state is lost begins anew.
+"""
+
+import json
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput
+from scorefield.draw import Job
+from scorefield.store import (
+    files,
+    read_bytes,
+    read_json,
+    read_tensors,
+    sweep,
+    write_bytes,
+    write_json,
+    write_tensors,
+)
+
+
+class Kept(NamedTuple):
+    """An answer as JSON, and when it came."""
+
+    answer: bytes
+    since: float
+
+
+class Shelf:
+    """Answers, each kept for `seconds`, the oldest dropped beyond so many bytes; in a folder too if
+    there is one."""
+
+    def __init__(self, folder: Path | None, seconds: float = 600, most: int = 64 << 20) -> None:
+        self.folder, self.seconds, self.most = folder, seconds, most
+        self.kept: OrderedDict[str, Kept] = OrderedDict()
+        self.lock = threading.Lock()
+
+    def ask(self, number: str, told: dict[str, Any]) -> None:
+        """Keep what was asked."""
+        if self.folder:
+            write_json(self.folder / f"{number}.request.json", told)
+
+    def pause(self, number: str, job: Job) -> None:
+        """Keep how far a walk has come, if its state is made of tensors."""
+        leaves = job.state._asdict()
+        if self.folder and job.k and all(isinstance(v, Tensor) for v in leaves.values()):
+            leaves["_k"] = torch.tensor(job.k)
+            write_tensors(self.folder / f"{number}.state.safetensors", leaves)
+
+    def put(self, number: str, answer: bytes) -> None:
+        """Keep an answer, and with it nothing else of its request."""
+        if self.folder:
+            write_bytes(self.folder / f"{number}.answer.json", answer)
+        self.forget(number, "request.json", "state.safetensors")
+        with self.lock:
+            self.kept[number] = Kept(answer, time.time())
+        self.tidy()
+
+    def get(self, number: str) -> bytes | None:
+        self.tidy()
+        found = self.kept.get(number)
+        return found and found.answer
+
+    def tidy(self) -> None:
+        """Drop what is too old or too much."""
+        with self.lock:
+            size = sum(len(kept.answer) for kept in self.kept.values())
+            for number, (answer, since) in [*self.kept.items()]:
+                if since + self.seconds > time.time() and size <= self.most:
+                    break
+                size -= len(answer)
+                del self.kept[number]
+                self.forget(number, "answer.json")
+
+    def forget(self, number: str, *names: str) -> None:
+        """Take files of a request away, by default all."""
+        for name in names or ("request.json", "state.safetensors", "answer.json"):
+            if self.folder:
+                sweep(self.folder, f"{number}.{name}")
+
+    def left(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Take in the answers that lie in the folder; and the requests without one. What cannot be
+        read is left out."""
+        for path in files(self.folder, "*.answer.json") if self.folder else ():
+            answer = read_bytes(path)
+            since = json.loads(answer)["created"]
+            self.kept[path.name.partition(".")[0]] = Kept(answer, since)
+        self.kept = OrderedDict(sorted(self.kept.items(), key=lambda item: item[1].since))
+        self.tidy()
+        for path in files(self.folder, "*.request.json") if self.folder else ():
+            number = path.name.partition(".")[0]
+            if number not in self.kept:
+                yield number, read_json(path)
+
+    def resumed(self, number: str, job: Job) -> Job:
+        """The job as far as it had come."""
+        if not self.folder:
+            return job
+        try:
+            leaves = read_tensors(self.folder / f"{number}.state.safetensors")
+            k, state = int(leaves.pop("_k")), type(job.state)(**leaves)
+        except (BadInput, KeyError, TypeError):
+            return job
+        return replace(job, state=state, k=k)

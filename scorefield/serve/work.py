@@ -1,0 +1,217 @@
+"""What a request comes to: a job, and the answer that is made of its samples.
+
+Nothing is decided here: settings, classes, guides, edits and restorations are those of the command
+line, by the same functions.
+"""
+
+import base64
+import threading
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput, Seeded
+from scorefield.catalogue.spec import build
+from scorefield.data.readers.given import input_picture
+from scorefield.data.readers.masks import input_mask
+from scorefield.draw import Asked, Job, Plan
+from scorefield.guide import View
+from scorefield.inverse import measure
+from scorefield.likelihood import slerp
+from scorefield.report.picture import picture
+from scorefield.run.open import Run
+from scorefield.serve.body import Common, EditBody, RestoreBody, SamplesBody, picture_bytes
+from scorefield.serve.network import Network
+from scorefield.store import tagged, to_png
+from scorefield.use.again import tag_of
+from scorefield.use.anagram import views_guide
+from scorefield.use.asked import check_guided, idle
+from scorefield.use.bulk import about
+from scorefield.use.edit import MASKED, edit_walk
+from scorefield.use.plan import asked_of, plan_of
+from scorefield.use.restore import MEASURING, psnr, restore_walk
+from scorefield.use.sample import labels_wanted, settle
+
+Answer = dict[str, Any]
+_one_at_a_time = threading.Lock()
+"""What is warned of is caught for the whole process."""
+
+
+class Work(NamedTuple):
+    """A job, the rows of its calls, what makes an answer of its x at the end, and warnings."""
+
+    job: Job
+    rows: int
+    answer: Callable[[Tensor], Answer]
+    said: tuple[str, ...] = ()
+
+
+def work(network: Network, body: Common) -> Work:
+    """What is asked of a run, prepared; or BadInput."""
+    make = {SamplesBody: _samples, EditBody: _edit, RestoreBody: _restore}[type(body)]
+    with _one_at_a_time, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        found = make(network, body)
+    said = (str(w.message) for w in caught if issubclass(w.category, UserWarning))
+    return found._replace(said=tuple(dict.fromkeys(said)))
+
+
+def _job(network: Network, plan: Plan, asked: Asked, guidance: Any) -> tuple[Job, int]:
+    job = Job.of(plan, asked, tuple(network.run.facts.shape), network.like)
+    twice = bool(asked.cond) and guidance not in (None, 1)
+    return job, len(asked.seeds) * (1 + twice)
+
+
+def _samples(network: Network, body: SamplesBody) -> Work:
+    run = network.run
+    if body.views is not None:
+        return _anagram(network, body, body.views)
+    request = body.request(
+        run, conditions=body.conditions, unconditional=body.unconditional, guide=body.guide
+    )
+    seeds, labels = request.chosen_seeds(), labels_wanted(request)
+    asked, plan, settings, _, told = settle(request, seeds, labels)
+    words = tag_of(request, about(run, asked, settings, request.batch, labels, told),
+                   bool(asked.cond))  # fmt: skip
+    if body.between is not None:
+        asked = _between(network, plan, asked, body.between)
+    job, rows = _job(network, plan, asked, settings["guidance"] if told is None else 2)
+    words["run"] = network.name  # where it lies is nobody's business
+    how = {**words["order"], "guide": told or "cfg"}
+    form = _form(run, body)
+
+    def answer(x: Tensor) -> Answer:
+        return {"how": how, "samples": _shown(run, x, job.asked, form, words)}
+
+    return Work(job, rows, answer)
+
+
+def _between(network: Network, plan: Plan, asked: Asked, count: int) -> Asked:
+    """So many samples between those of two seeds, whose noises they begin on the arc between."""
+    if len(asked.seeds) != 2:
+        fact = f"`between` is given with {len(asked.seeds)} seeds."
+        raise BadInput(fact, "Give two.", "seeds")
+    first, last = asked.noise(network.run.facts.shape, plan.levels, network.like).split(1)
+    start = slerp(first, last, torch.linspace(0, 1, count + 2)).flatten(0, 1)
+    seeds = asked.seeds.repeat_interleave(torch.tensor([count + 1, 1]))
+    return asked._replace(seeds=seeds, start=start)
+
+
+def _anagram(network: Network, body: SamplesBody, views: str) -> Work:
+    """Pictures that show one class or another as one looks at them."""
+    run = network.run
+    for field in ("between", "conditions"):
+        idle(field, getattr(body, field), "the samples are an anagram")
+    idle("unconditional", body.unconditional, "the samples are an anagram", False)
+    idle("guide", body.guide, "the samples are an anagram", "cfg")
+    request, form = body.request(run), _form(run, body)
+    seen, guide = views_guide(request, views, n := body.n or len(body.seeds or [0]))
+    settings = {**request.settings, "guidance": 1.0, "guide": guide}
+    request.mean  # noqa: B018 of a student that has none it is refused
+    plan = plan_of(run.denoiser, False, **settings)
+    seeds = Seeded(request.chosen_seeds()).seeds[:n]
+    job, _ = _job(network, plan, Asked(seeds), None)
+    how = {**request.settings, "views": [view.name for view in seen]}
+
+    def answer(x: Tensor) -> Answer:
+        shown = [v.forward(x) if isinstance(v, View) else v.project(x) for v in seen]
+        return {
+            "how": how,
+            "samples": _shown(run, x, job.asked, form),
+            "views": [[png(one) for one in each.split(1)] for each in shown],
+        }
+
+    return Work(job, 2 * n * len(seen), answer)
+
+
+def _edit(network: Network, body: EditBody) -> Work:
+    run, denoiser = network.run, network.run.denoiser
+    shape, form = tuple(run.facts.shape), _form(run, body)
+    request = body.request(run)
+    strength = body.strength or (0.6 if body.mask is None else 1.0)
+    x0 = input_picture(picture_bytes(body.image, "image"), shape, "image", True, run.facts.scaling)
+    mask = None
+    if body.mask is not None:
+        mask = input_mask(picture_bytes(body.mask, "mask"), shape)
+        if not mask.any():
+            raise BadInput("`mask` is black everywhere.", "Make it white where it may change.")
+    labels, settings = request.classes, request.settings
+    check_guided(request.guidance, bool(labels))
+    if not isinstance(settings["grid"], str):
+        raise BadInput("`grid` is a fitted one, which begins at pure noise.", "Name another.")
+    if mask is not None and not denoiser.manner:
+        settings["solver"] = request.solver
+    asked = asked_of(denoiser, seeds=request.chosen_seeds(), labels=labels)
+    plan, asked, finish = edit_walk(denoiser, x0, strength, asked, mask=mask, **settings)
+    job, rows = _job(network, plan, asked, settings["guidance"])
+    how = {**settings, "solver": settings["solver"] or repr(MASKED), "strength": strength}
+
+    def answer(x: Tensor) -> Answer:
+        return {"how": how, "samples": _shown(run, finish(x), job.asked, form)}
+
+    return Work(job, rows, answer)
+
+
+def _restore(network: Network, body: RestoreBody) -> Work:
+    run, shape, form = network.run, tuple(network.run.facts.shape), _form(network.run, body)
+    request = body.request(run)
+    a = build("operators", body.operator, shape=shape)
+    x0 = input_picture(picture_bytes(body.image, "image"), shape, "image", True, run.facts.scaling)
+    y = measure(a, x0, body.noise, Seeded([request.chosen_seeds()[0] + MEASURING]))
+    plan, asked = restore_walk(request, a, y, body.noise, body.method)
+    job, rows = _job(network, plan, asked, request.guidance)
+    how = {"operator": body.operator, "noise": body.noise, "method": body.method,
+           "steps": plan.steps, "guidance": request.guidance}  # fmt: skip
+
+    def answer(x: Tensor) -> Answer:
+        return {
+            "how": how,
+            "samples": _shown(run, x, job.asked, form),
+            "measurement": png(a.picture(y, body.noise)),
+            "psnr": round(psnr(x, x0), 2),
+        }
+
+    return Work(job, rows, answer)
+
+
+def _form(run: Run, body: Common) -> str:
+    """In which form samples are wanted."""
+    drawn = len(run.facts.shape) == 3
+    if body.format == "png" and not drawn:
+        raise BadInput("`format` is png, and the run makes no pictures.", "Give x.", "format")
+    return body.format or ("png" if drawn else "x")
+
+
+def _shown(
+    run: Run, x0: Tensor, asked: Asked, form: str, words: dict[str, Any] | None = None
+) -> list[Answer]:
+    """Each sample with its seed and class; a picture carries how it was made."""
+    label = (asked.cond or {}).get("label")
+    rows = []
+    for i, (seed, one) in enumerate(zip(asked.seeds.tolist(), x0.split(1))):
+        row: Answer = {"seed": seed}
+        if label is not None:
+            row["label"] = str(run.facts.classes[int(label[i])])
+        if form == "x":
+            row["x"] = run.facts.scaling.decode(one)[0].tolist()
+        else:
+            row["png"] = png(one, None if words is None else {**words, "index": i})
+        rows.append(row)
+    return rows
+
+
+def png(x0: Tensor, words: dict[str, Any] | None = None) -> str:
+    """Pictures as one file, in base64."""
+    image = picture(x0, magnify=False)
+    return base64.b64encode(to_png(tagged(image, words) if words else image)).decode()
+
+
+def shown_now(run: Run, x0: Tensor) -> Answer:
+    """Samples on their way, one by one."""
+    x0 = x0.cpu()
+    if len(run.facts.shape) == 3:
+        return {"png": [png(one) for one in x0.split(1)]}
+    return {"x": run.facts.scaling.decode(x0).tolist()}
