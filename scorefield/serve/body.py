@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from scorefield.base import BadInput, unknown
+from scorefield.data.kind import PICTURE
 from scorefield.data.readers.pictures import open_picture
 from scorefield.run.open import Run
 from scorefield.use.request import Request
@@ -159,7 +160,8 @@ class ImagesBody(Body):
     def samples(self, run: Run) -> SamplesBody:
         """The same in our words."""
         shape = run.facts.shape
-        own = "auto" if len(shape) != 3 else f"{shape[2]}x{shape[1]}"
+        PICTURE.check(shape, "images are")
+        own = f"{shape[2]}x{shape[1]}"
         if self.size not in (None, "auto", own):
             fact = f"`size` is {self.size}, and the run makes {own}."
             raise BadInput(fact, "Give auto, or leave it out.", "size")

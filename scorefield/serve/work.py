@@ -15,6 +15,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Seeded
 from scorefield.catalogue.spec import build
+from scorefield.data.kind import PICTURE
 from scorefield.data.readers.given import input_picture
 from scorefield.data.readers.masks import input_mask
 from scorefield.draw import Asked, Job, Plan
@@ -179,9 +180,9 @@ def _restore(network: Network, body: RestoreBody) -> Work:
 
 def _form(run: Run, body: Common) -> str:
     """In which form samples are wanted."""
-    drawn = len(run.facts.shape) == 3
-    if body.format == "png" and not drawn:
-        raise BadInput("`format` is png, and the run makes no pictures.", "Give x.", "format")
+    drawn = run.facts.kind is PICTURE
+    if body.format == "png":
+        PICTURE.check(run.facts.shape, "`format` png is")
     return body.format or ("png" if drawn else "x")
 
 
@@ -212,6 +213,6 @@ def png(x0: Tensor, words: dict[str, Any] | None = None) -> str:
 def shown_now(run: Run, x0: Tensor) -> Answer:
     """Samples on their way, one by one."""
     x0 = x0.cpu()
-    if len(run.facts.shape) == 3:
+    if run.facts.kind is PICTURE:
         return {"png": [png(one) for one in x0.split(1)]}
     return {"x": run.facts.scaling.decode(x0).tolist()}
