@@ -61,7 +61,7 @@ def work(network: Network, body: Common) -> Work:
 
 
 def _job(network: Network, plan: Plan, asked: Asked, guidance: Any) -> tuple[Job, int]:
-    job = Job.of(plan, asked, tuple(network.run.facts.shape), network.like)
+    job = Job.of(plan, asked, network.run.denoiser.shape, network.like)
     twice = bool(asked.cond) and guidance not in (None, 1)
     return job, len(asked.seeds) * (1 + twice)
 
@@ -85,7 +85,7 @@ def _samples(network: Network, body: SamplesBody) -> Work:
     form = _form(run, body)
 
     def answer(x: Tensor) -> Answer:
-        return {"how": how, "samples": _shown(run, x, job.asked, form, words)}
+        return {"how": how, "samples": _shown(run, run.denoiser.decode(x), job.asked, form, words)}
 
     return Work(job, rows, answer)
 
@@ -95,7 +95,7 @@ def _between(network: Network, plan: Plan, asked: Asked, count: int) -> Asked:
     if len(asked.seeds) != 2:
         fact = f"`between` is given with {len(asked.seeds)} seeds."
         raise BadInput(fact, "Give two.", "seeds")
-    first, last = asked.noise(network.run.facts.shape, plan.levels, network.like).split(1)
+    first, last = asked.noise(network.run.denoiser.shape, plan.levels, network.like).split(1)
     start = slerp(first, last, torch.linspace(0, 1, count + 2)).flatten(0, 1)
     seeds = asked.seeds.repeat_interleave(torch.tensor([count + 1, 1]))
     return asked._replace(seeds=seeds, start=start)
@@ -170,7 +170,7 @@ def _restore(network: Network, body: RestoreBody) -> Work:
     def answer(x: Tensor) -> Answer:
         return {
             "how": how,
-            "samples": _shown(run, x, job.asked, form),
+            "samples": _shown(run, x := run.denoiser.decode(x), job.asked, form),
             "measurement": png(a.picture(y, body.noise)),
             "psnr": round(psnr(x, x0), 2),
         }
@@ -212,7 +212,7 @@ def png(x0: Tensor, words: dict[str, Any] | None = None) -> str:
 
 def shown_now(run: Run, x0: Tensor) -> Answer:
     """Samples on their way, one by one."""
-    x0 = x0.cpu()
+    x0 = run.denoiser.decode(x0.cpu())
     if run.facts.kind is PICTURE:
         return {"png": [png(one) for one in x0.split(1)]}
     return {"x": run.facts.scaling.decode(x0).tolist()}
