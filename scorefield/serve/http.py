@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 import scorefield
 from scorefield.base import BadInput, unknown
@@ -41,7 +42,7 @@ def routes(service: Service, grace: Callable[[], None] = lambda: None) -> FastAP
         lifespan=life,
     )  # fmt: skip
     app.add_exception_handler(RequestValidationError, _invalid)
-    for kind in (BadInput, Busy, Late, HTTPException, Exception):
+    for kind in (BadInput, Busy, Late, StarletteHTTPException, Exception):
         app.add_exception_handler(kind, _failed)
     for verb, body in BODIES.items():
         _add(app, service, verb, body)
@@ -68,10 +69,14 @@ def _add(app: FastAPI, service: Service, verb: str, kind: Any) -> None:
             return JSONResponse(_status(service, taken), 202)
         return await _answered(service, taken, request, stays=key is not None)
 
+    async def heard(body: kind, key: Key = None) -> tuple[Ticket | bytes, _Ear]:  # type: ignore[valid-type]
+        ear = _Ear()
+        return await asyncio.to_thread(service.accept, verb, body, key, ear), ear
+
     async def stream(
-        taken: Annotated[Ticket | bytes, Depends(ticket)], key: Key = None
+        taken: Annotated[tuple[Ticket | bytes, _Ear], Depends(heard)], key: Key = None
     ) -> AsyncIterator[ServerSentEvent]:
-        async for event in _events(service, taken, stays=key is not None):
+        async for event in _events(service, *taken, stays=key is not None):
             yield event
 
     responses: Any = {422: {"description": "What is asked cannot be done: fact and remedy."}}
@@ -101,27 +106,33 @@ async def _answered(
     return _failed(request, taken.outcome)
 
 
+class _Ear:
+    """Listens to a ticket, from its thread, for a coroutine."""
+
+    def __init__(self) -> None:
+        self.queue, self.loop = asyncio.Queue[tuple[str, Any]](), asyncio.get_running_loop()
+
+    def __call__(self, kind: str, what: Any) -> None:
+        self.loop.call_soon_threadsafe(self.queue.put_nowait, (kind, what))
+
+
 async def _events(
-    service: Service, taken: Ticket | bytes, stays: bool
+    service: Service, taken: Ticket | bytes, ear: _Ear, stays: bool
 ) -> AsyncIterator[ServerSentEvent]:
     """`queued`, `step` after each, with pictures of D where they are wanted, and one of `done`,
     `failed` and `cancelled`."""
     if isinstance(taken, bytes):
         yield ServerSentEvent(event="done", data=json.loads(taken))
         return
-    queue, loop = asyncio.Queue[tuple[str, Any]](), asyncio.get_running_loop()
-
-    def hear(kind: str, what: Any) -> None:
-        loop.call_soon_threadsafe(queue.put_nowait, (kind, what))
-
-    taken.listeners.append(hear)
+    if ear not in taken.listeners:
+        taken.listeners.append(ear)
+        if taken.state in ENDS:
+            ear(taken.state, taken.outcome)
     every, steps = taken.told["previews"], taken.job.plan.steps
     try:
         yield ServerSentEvent(event="queued", data=_status(service, taken))
-        if taken.state in ENDS and queue.empty():
-            hear(taken.state, taken.outcome)
         while True:
-            kind, what = await queue.get()
+            kind, what = await ear.queue.get()
             if kind == "step":
                 data: Any = {"step": what[0], "of": steps}
                 if every and what[1] is not None and (what[0] % every == 0 or what[0] == steps):
@@ -134,7 +145,7 @@ async def _events(
             if kind in ENDS:
                 return
     finally:
-        taken.listeners.remove(hear)
+        taken.listeners.remove(ear)
         if not stays:
             service.batcher.cancel(taken)
 
@@ -165,7 +176,7 @@ def _add_requests(app: FastAPI, service: Service) -> None:
     @app.get("/v1/requests/{number}/events", response_class=EventSourceResponse,
              summary="The events of a request from now on.")  # fmt: skip
     async def stream(taken: Annotated[Ticket, Depends(ticket)]) -> AsyncIterator[ServerSentEvent]:
-        async for event in _events(service, taken, stays=True):
+        async for event in _events(service, taken, _Ear(), stays=True):
             yield event
 
     @app.get("/v1/requests/{number}/{index}.png", summary="A picture of an answer.")
@@ -253,7 +264,7 @@ def _failed(request: Request | None, error: Any) -> Response:
     if isinstance(error, Busy):
         more = {"retry-after": str(error.seconds)}
         return JSONResponse(fault(str(error), "rate_limit_error"), 429, more)
-    if isinstance(error, HTTPException):
+    if isinstance(error, StarletteHTTPException):
         return JSONResponse(fault(error.detail), error.status_code)
     if isinstance(error, Late):
         return JSONResponse(fault(str(error), "timeout_error"), 504)
