@@ -5,17 +5,22 @@ import base64
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 import scorefield
 from scorefield.base import BadInput, unknown
+from scorefield.catalogue.describe import first_lines
+from scorefield.report.html import html
+from scorefield.report.overview import overview
 from scorefield.serve.batcher import ENDS, Busy, Late, Ticket
 from scorefield.serve.body import ImagesBody
 from scorefield.serve.guard import fault
@@ -24,6 +29,9 @@ from scorefield.serve.work import shown_now
 
 Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
 Prefer = Annotated[str | None, Header(max_length=100)]
+PAGE = Path(__file__).parent / "page"
+ALONE = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+"""A report has all it needs in itself."""
 LOOK = 0.25
 """Seconds between two looks whether a client is still there."""
 
@@ -231,6 +239,22 @@ def _add_views(app: FastAPI, service: Service) -> None:
                 "rows": network.limit, "seconds": network.costs,
             })  # fmt: skip
         return {"object": "list", "data": data}
+
+    @app.get("/v1/catalogue", summary="Names of solvers, grids and the rest, with what they are.")
+    def entries() -> dict[str, dict[str, str]]:
+        kinds = ("solvers", "grids", "guides", "operators", "inverse", "views")
+        return {kind: first_lines(kind) for kind in kinds}
+
+    @app.get("/v1/models/{name}/report", summary="The report of a run.")
+    def report(name: str) -> Response:
+        content = html(overview(service.network(name).run.path))
+        return HTMLResponse(content, headers={"content-security-policy": ALONE})
+
+    @app.get("/", include_in_schema=False)
+    async def studio() -> Response:
+        return FileResponse(PAGE / "index.html")
+
+    app.mount("/page", StaticFiles(directory=PAGE))
 
 
 def _status(service: Service, ticket: Ticket) -> dict[str, Any]:
