@@ -22,9 +22,7 @@ def main(given: str, out: str) -> None:
     torch.manual_seed(int(asked["seed"]))
     train, test = (torch.from_numpy(asked[name]) for name in ("train", "test"))
     size, latent = train.shape[1], int(asked["latent"])
-    config = VAEConfig(
-        input_dim=(size,), latent_dim=latent, reconstruction_loss=str(asked["loss"])
-    )
+    config = VAEConfig(input_dim=(size,), latent_dim=latent, reconstruction_loss=str(asked["loss"]))
     model = VAE(config)
     seconds, steps = float(asked["seconds"]), 0
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)

@@ -186,7 +186,8 @@ class Batcher:
                 self.end(ticket, "failed", event.failure or _endless())
                 continue
             if event.job.k > before:
-                ticket.tell("step", (event.job.k, event.info and event.info.denoised))
+                seen = event.job.x if event.job.done else event.info and event.info.denoised
+                ticket.tell("step", (event.job.k, seen))
             if event.job.done:
                 self._done(ticket)
         seconds, rows = time.perf_counter() - began, sum(t.work.rows for t in turn)

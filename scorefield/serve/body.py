@@ -160,7 +160,8 @@ class ImagesBody(Body):
     def samples(self, run: Run) -> SamplesBody:
         """The same in our words."""
         shape = run.facts.shape
-        own = "auto" if run.facts.kind is not PICTURE else f"{shape[2]}x{shape[1]}"
+        PICTURE.check(shape, "images are")
+        own = f"{shape[2]}x{shape[1]}"
         if self.size not in (None, "auto", own):
             fact = f"`size` is {self.size}, and the run makes {own}."
             raise BadInput(fact, "Give auto, or leave it out.", "size")

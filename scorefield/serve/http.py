@@ -5,16 +5,22 @@ import base64
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 import scorefield
 from scorefield.base import BadInput, unknown
+from scorefield.catalogue.describe import first_lines
+from scorefield.report.html import html
+from scorefield.report.overview import overview
 from scorefield.serve.batcher import ENDS, Busy, Late, Ticket
 from scorefield.serve.body import ImagesBody
 from scorefield.serve.guard import fault
@@ -23,6 +29,9 @@ from scorefield.serve.work import shown_now
 
 Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
 Prefer = Annotated[str | None, Header(max_length=100)]
+PAGE = Path(__file__).parent / "page"
+ALONE = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+"""A report has all it needs in itself."""
 LOOK = 0.25
 """Seconds between two looks whether a client is still there."""
 
@@ -41,7 +50,7 @@ def routes(service: Service, grace: Callable[[], None] = lambda: None) -> FastAP
         lifespan=life,
     )  # fmt: skip
     app.add_exception_handler(RequestValidationError, _invalid)
-    for kind in (BadInput, Busy, Late, HTTPException, Exception):
+    for kind in (BadInput, Busy, Late, StarletteHTTPException, Exception):
         app.add_exception_handler(kind, _failed)
     for verb, body in BODIES.items():
         _add(app, service, verb, body)
@@ -68,10 +77,14 @@ def _add(app: FastAPI, service: Service, verb: str, kind: Any) -> None:
             return JSONResponse(_status(service, taken), 202)
         return await _answered(service, taken, request, stays=key is not None)
 
+    async def heard(body: kind, key: Key = None) -> tuple[Ticket | bytes, _Ear]:  # type: ignore[valid-type]
+        ear = _Ear()
+        return await asyncio.to_thread(service.accept, verb, body, key, ear), ear
+
     async def stream(
-        taken: Annotated[Ticket | bytes, Depends(ticket)], key: Key = None
+        taken: Annotated[tuple[Ticket | bytes, _Ear], Depends(heard)], key: Key = None
     ) -> AsyncIterator[ServerSentEvent]:
-        async for event in _events(service, taken, stays=key is not None):
+        async for event in _events(service, *taken, stays=key is not None):
             yield event
 
     responses: Any = {422: {"description": "What is asked cannot be done: fact and remedy."}}
@@ -101,27 +114,33 @@ async def _answered(
     return _failed(request, taken.outcome)
 
 
+class _Ear:
+    """Listens to a ticket, from its thread, for a coroutine."""
+
+    def __init__(self) -> None:
+        self.queue, self.loop = asyncio.Queue[tuple[str, Any]](), asyncio.get_running_loop()
+
+    def __call__(self, kind: str, what: Any) -> None:
+        self.loop.call_soon_threadsafe(self.queue.put_nowait, (kind, what))
+
+
 async def _events(
-    service: Service, taken: Ticket | bytes, stays: bool
+    service: Service, taken: Ticket | bytes, ear: _Ear, stays: bool
 ) -> AsyncIterator[ServerSentEvent]:
     """`queued`, `step` after each, with pictures of D where they are wanted, and one of `done`,
     `failed` and `cancelled`."""
     if isinstance(taken, bytes):
         yield ServerSentEvent(event="done", data=json.loads(taken))
         return
-    queue, loop = asyncio.Queue[tuple[str, Any]](), asyncio.get_running_loop()
-
-    def hear(kind: str, what: Any) -> None:
-        loop.call_soon_threadsafe(queue.put_nowait, (kind, what))
-
-    taken.listeners.append(hear)
+    if ear not in taken.listeners:
+        taken.listeners.append(ear)
+        if taken.state in ENDS:
+            ear(taken.state, taken.outcome)
     every, steps = taken.told["previews"], taken.job.plan.steps
     try:
         yield ServerSentEvent(event="queued", data=_status(service, taken))
-        if taken.state in ENDS and queue.empty():
-            hear(taken.state, taken.outcome)
         while True:
-            kind, what = await queue.get()
+            kind, what = await ear.queue.get()
             if kind == "step":
                 data: Any = {"step": what[0], "of": steps}
                 if every and what[1] is not None and (what[0] % every == 0 or what[0] == steps):
@@ -134,7 +153,7 @@ async def _events(
             if kind in ENDS:
                 return
     finally:
-        taken.listeners.remove(hear)
+        taken.listeners.remove(ear)
         if not stays:
             service.batcher.cancel(taken)
 
@@ -165,7 +184,7 @@ def _add_requests(app: FastAPI, service: Service) -> None:
     @app.get("/v1/requests/{number}/events", response_class=EventSourceResponse,
              summary="The events of a request from now on.")  # fmt: skip
     async def stream(taken: Annotated[Ticket, Depends(ticket)]) -> AsyncIterator[ServerSentEvent]:
-        async for event in _events(service, taken, stays=True):
+        async for event in _events(service, taken, _Ear(), stays=True):
             yield event
 
     @app.get("/v1/requests/{number}/{index}.png", summary="A picture of an answer.")
@@ -221,6 +240,22 @@ def _add_views(app: FastAPI, service: Service) -> None:
             })  # fmt: skip
         return {"object": "list", "data": data}
 
+    @app.get("/v1/catalogue", summary="Names of solvers, grids and the rest, with what they are.")
+    def entries() -> dict[str, dict[str, str]]:
+        kinds = ("solvers", "grids", "guides", "operators", "inverse", "views")
+        return {kind: first_lines(kind) for kind in kinds}
+
+    @app.get("/v1/models/{name}/report", summary="The report of a run.")
+    def report(name: str) -> Response:
+        content = html(overview(service.network(name).run.path))
+        return HTMLResponse(content, headers={"content-security-policy": ALONE})
+
+    @app.get("/", include_in_schema=False)
+    async def studio() -> Response:
+        return FileResponse(PAGE / "index.html")
+
+    app.mount("/page", StaticFiles(directory=PAGE))
+
 
 def _status(service: Service, ticket: Ticket) -> dict[str, Any]:
     plan = ticket.job.plan
@@ -253,7 +288,7 @@ def _failed(request: Request | None, error: Any) -> Response:
     if isinstance(error, Busy):
         more = {"retry-after": str(error.seconds)}
         return JSONResponse(fault(str(error), "rate_limit_error"), 429, more)
-    if isinstance(error, HTTPException):
+    if isinstance(error, StarletteHTTPException):
         return JSONResponse(fault(error.detail), error.status_code)
     if isinstance(error, Late):
         return JSONResponse(fault(str(error), "timeout_error"), 504)

@@ -23,7 +23,7 @@ class Network(NamedTuple):
     @classmethod
     def of(cls, name: str, run: Run) -> "Network":
         """On the device, and measured."""
-        denoiser, shape = run.denoiser.to(device()), run.facts.inner
+        denoiser, shape = run.denoiser.to(device()), tuple(run.denoiser.shape)
         like = next(denoiser.parameters())
         denoise = with_own_rows(denoiser, shape, like)
         return cls(name, run, denoise, like, costs(denoise, shape, like))

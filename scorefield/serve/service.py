@@ -16,7 +16,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput, unknown
 from scorefield.run.open import open_run
-from scorefield.serve.batcher import ENDS, Batcher, Busy, Ticket
+from scorefield.serve.batcher import ENDS, Batcher, Busy, Listener, Ticket
 from scorefield.serve.body import Common, EditBody, RestoreBody, SamplesBody
 from scorefield.serve.network import Network
 from scorefield.serve.shelf import Shelf
@@ -74,18 +74,21 @@ class Service:
 
     def start(self) -> None:
         """Take in what an earlier server left, and begin."""
-        for number, told in self.shelf.left():
-            try:
-                body = BODIES[told["verb"]].model_validate(told["body"])
-                self._enter(told["verb"], body, told["key"], number)
-            except (BadInput, KeyError, ValidationError) as error:
-                log.warning("%s of an earlier server is left out: %s", number, error)
-                self.shelf.forget(number)
+        self._left()
         self.threads = [
             threading.Thread(target=each, daemon=True) for each in (self.batcher.run, self._pauses)
         ]
         for thread in self.threads:
             thread.start()
+
+    def _left(self) -> None:
+        for number, told in self.shelf.left():
+            try:
+                body = BODIES[told["verb"]].model_validate(told["body"])
+                self._enter(told["verb"], body, told["key"], number=number)
+            except (BadInput, KeyError, ValidationError) as error:
+                log.warning("%s of an earlier server is left out: %s", number, error)
+                self.shelf.forget(number)
 
     def stop(self) -> None:
         """End with the wave; what is not done is kept where there is a folder."""
@@ -112,14 +115,17 @@ class Service:
             raise unknown("model", name, self.networks)
         return self.networks[name]
 
-    def accept(self, verb: str, body: Common, key: str | None = None) -> Ticket | bytes:
-        """A ticket for what is asked, or that or the answer of the same key.
+    def accept(
+        self, verb: str, body: Common, key: str | None = None, listener: Listener | None = None
+    ) -> Ticket | bytes:
+        """A ticket for what is asked, of which the listener hears all; or that or the answer of the
+        same key.
 
         Raises BadInput for what cannot be done or another request under the key, and Busy.
         """
         with self.accepting:
             if key is None or key not in self.keys:
-                return self._enter(verb, body, key)
+                return self._enter(verb, body, key, listener)
             mark, number = self.keys[key]
             if mark != _mark(verb, body):
                 fact = "the idempotency key was that of another request."
@@ -128,9 +134,12 @@ class Service:
             if answer is not None:
                 return answer
             known = self.tickets.get(number)
-            return known if known else self._enter(verb, body, key)
+            return known or self._enter(verb, body, key, listener)
 
-    def _enter(self, verb: str, body: Common, key: str | None, number: str | None = None) -> Ticket:
+    def _enter(
+        self, verb: str, body: Common, key: str | None, listener: Listener | None = None,
+        number: str | None = None,
+    ) -> Ticket:  # fmt: skip
         network = self.network(body.model)
         ticket = Ticket(network, work(network, body), body.priority)
         ticket.until = time.monotonic() + (body.deadline or math.inf)
@@ -138,6 +147,7 @@ class Service:
             ticket.id, ticket.job = number, self.shelf.resumed(number, ticket.job)
         ticket.told = {"verb": verb, "previews": body.previews}
         ticket.listeners.append(lambda kind, what: kind in ENDS and self._ended(ticket))
+        ticket.listeners += [listener] if listener else []
         said = {"verb": verb, "body": body.model_dump(exclude_defaults=True), "key": key}
         if key is not None:
             self.keys[key] = (_mark(verb, body), ticket.id)

@@ -56,8 +56,9 @@ class Shelf:
         """Keep how far a walk has come, if its state is made of tensors."""
         leaves = job.state._asdict()
         if self.folder and job.k and all(isinstance(v, Tensor) for v in leaves.values()):
-            leaves["_k"] = torch.tensor(job.k)
-            write_tensors(self.folder / f"{number}.state.safetensors", leaves)
+            own = {name: torch.cat([leaf]) for name, leaf in leaves.items()}  # in memory of its own
+            own["_k"] = torch.tensor(job.k)
+            write_tensors(self.folder / f"{number}.state.safetensors", own)
 
     def put(self, number: str, answer: bytes) -> None:
         """Keep an answer, and with it nothing else of its request."""
@@ -102,7 +103,10 @@ class Shelf:
         for path in files(self.folder, "*.request.json") if self.folder else ():
             number = path.name.partition(".")[0]
             if number not in self.kept:
-                yield number, read_json(path)
+                try:
+                    yield number, read_json(path)
+                except BadInput as error:
+                    yield number, {"damaged": str(error)}
 
     def resumed(self, number: str, job: Job) -> Job:
         """The job as far as it had come."""

@@ -61,7 +61,7 @@ def work(network: Network, body: Common) -> Work:
 
 
 def _job(network: Network, plan: Plan, asked: Asked, guidance: Any) -> tuple[Job, int]:
-    job = Job.of(plan, asked, network.run.facts.inner, network.like)
+    job = Job.of(plan, asked, network.run.denoiser.shape, network.like)
     twice = bool(asked.cond) and guidance not in (None, 1)
     return job, len(asked.seeds) * (1 + twice)
 
@@ -85,8 +85,7 @@ def _samples(network: Network, body: SamplesBody) -> Work:
     form = _form(run, body)
 
     def answer(x: Tensor) -> Answer:
-        x0 = run.denoiser.decode(x)
-        return {"how": how, "samples": _shown(run, x0, job.asked, form, words)}
+        return {"how": how, "samples": _shown(run, run.denoiser.decode(x), job.asked, form, words)}
 
     return Work(job, rows, answer)
 
@@ -96,7 +95,7 @@ def _between(network: Network, plan: Plan, asked: Asked, count: int) -> Asked:
     if len(asked.seeds) != 2:
         fact = f"`between` is given with {len(asked.seeds)} seeds."
         raise BadInput(fact, "Give two.", "seeds")
-    first, last = asked.noise(network.run.facts.inner, plan.levels, network.like).split(1)
+    first, last = asked.noise(network.run.denoiser.shape, plan.levels, network.like).split(1)
     start = slerp(first, last, torch.linspace(0, 1, count + 2)).flatten(0, 1)
     seeds = asked.seeds.repeat_interleave(torch.tensor([count + 1, 1]))
     return asked._replace(seeds=seeds, start=start)
@@ -169,10 +168,9 @@ def _restore(network: Network, body: RestoreBody) -> Work:
            "steps": plan.steps, "guidance": request.guidance}  # fmt: skip
 
     def answer(x: Tensor) -> Answer:
-        x = run.denoiser.decode(x)
         return {
             "how": how,
-            "samples": _shown(run, x, job.asked, form),
+            "samples": _shown(run, x := run.denoiser.decode(x), job.asked, form),
             "measurement": png(a.picture(y, body.noise)),
             "psnr": round(psnr(x, x0), 2),
         }
@@ -183,8 +181,8 @@ def _restore(network: Network, body: RestoreBody) -> Work:
 def _form(run: Run, body: Common) -> str:
     """In which form samples are wanted."""
     drawn = run.facts.kind is PICTURE
-    if body.format == "png" and not drawn:
-        raise BadInput("`format` is png, and the run makes no pictures.", "Give x.", "format")
+    if body.format == "png":
+        PICTURE.check(run.facts.shape, "`format` png is")
     return body.format or ("png" if drawn else "x")
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from scorefield.base import BadInput
 from scorefield.store import read_tag
+from scorefield.use.plan import grid_for
 from scorefield.use.request import Request
 
 WORDS: dict[str, Any] = {
@@ -34,7 +35,7 @@ def tag_of(request: Request, job: Mapping[str, Any], conditional: bool) -> dict[
     """What a picture carries: the request, with what it left to the run said, and the job."""
     said = {name: getattr(request, name) for name in WORDS}
     said |= {name: job[name] for name in DECIDED}
-    said["grid"] = request.grid or request.opened.config.sample.grid
+    said["grid"] = request.grid or grid_for(request.solver, request.opened.config.sample.grid)
     if request.guide == "cfg":
         said["guidance"] = job["guidance"] if conditional else None
     return {"run": str(request.run), "order": said, "job": dict(job)}

@@ -97,11 +97,11 @@ def edit_walk(
 ) -> tuple[Plan, Asked, Callable[[Tensor], Tensor]]:
     """The plan and the rows that `edit` walks, from a strength above 0, and what makes edits of
     the samples."""
-    data, outside, n = x0, None if mask is None else ~mask, len(asked.seeds)
+    data, outside = x0, None if mask is None else ~mask
     x0, mask = denoiser.encode(x0), coarser(denoiser, x0, mask)
     mask, cond = _checked(denoiser, x0, strength, mask), asked.cond
     x0 = x0.to(next(denoiser.parameters()).dtype)
-    given = _rows(x0, n)
+    given = _rows(x0, len(asked.seeds))
     shown = given if strength < 1 else torch.zeros_like(given)
     if mask is not None:
         settings["solver"] = settings.get("solver") or MASKED
@@ -118,7 +118,7 @@ def edit_walk(
     def finish(x: Tensor) -> Tensor:
         x = x if mask is None else torch.where(mask.cpu(), x, given.cpu())
         x = denoiser.decode(x)
-        return x if outside is None else torch.where(outside, _rows(data, n).to(x), x)
+        return x if outside is None else torch.where(outside, _rows(data, len(x)).to(x), x)
 
     return plan, asked, finish
 

@@ -102,6 +102,15 @@ def restore_walk(
     run, seeds, scale = request.opened, request.chosen_seeds(FEW), request.guidance
     name, options = bound("inverse", method)
     named = name if name in METHODS else find("inverse", name)
+    seen: Operator = a
+    if run.facts.codec:
+        if name not in DIFFERENTIATING:
+            raise BadInput(
+                f"the run works on latents, whose decoder is not linear, and `method` is {method}.",
+                f"Use {' or '.join(DIFFERENTIATING)}, which differentiate through it.",
+                "method",
+            )
+        seen = Nonlinear(lambda z: a(run.denoiser.decode(z)), run.facts.inner)
     label = request.classes
     if label is not None and len(label) != 1:
         raise BadInput(f"`labels` names {len(label)} classes.", "Give that of the picture.")
@@ -113,15 +122,6 @@ def restore_walk(
     own = GRID if own == SampleConfig().grid else own
     levels = build_levels(request.grid or own, run.schedule, count(request.steps) or STEPS)
     y = y.to(device())
-    seen = a
-    if run.facts.codec:
-        if name not in DIFFERENTIATING:
-            raise BadInput(
-                f"the run works on latents, whose decoder is not linear, and `method` is {method}.",
-                f"Use {' or '.join(DIFFERENTIATING)}, which differentiate through it.",
-                "method",
-            )
-        seen = Nonlinear(lambda z: a(run.denoiser.decode(z)), run.facts.inner)
     walker, guide = restorer(named, seen, y, noise, len(seeds), solver=walker, **options)
     asked = asked_of(request.mean, seeds=seeds, labels=label)
     guide = guided(1.0 if scale is None else scale, bool(asked.cond), guide)

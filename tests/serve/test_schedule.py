@@ -185,6 +185,15 @@ def _forgets(job: Job, *more: Any) -> Any:
 def test_a_planted_slip_of_the_walk(monkeypatch, slip):
     of = network()
     some = [wish._replace(wave=wish.wave // 8) for wish in wishes(20, seed=4, steps=12)]
+    alone = {id(wish): wish.alone(of) for wish in some}
+    monkeypatch.setattr(Wish, "alone", lambda wish, of: alone[id(wish)])
+    last.clear()
+    monkeypatch.setattr(jobs, "_step", slip)
+    fails("not as alone", check_company, some, of)
+
+
+def test_a_planted_global_generator(monkeypatch):
+    of = network()
     monkeypatch.setattr(Seeded, "__call__", lambda self, x, here, there: torch.randn_like(x))
     fails("not as alone", check_company, wishes(10, seed=5, steps=8), of)
 

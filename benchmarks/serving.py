@@ -1,0 +1,188 @@
+"""The service beside itself without batching: throughput, latency, overhead.
+
+    python -m benchmarks.serving burst RUN --n 1 --out docs/benchmarks/serving/burst.json
+    python -m benchmarks.serving load RUN --load .8 --requests 60
+    python -m benchmarks.serving overhead RUN
+
+Each starts `scorefield serve` twice, with batching on and off, and asks it over HTTP from threads.
+Seconds are of the server's processor time (user and system, its threads together) and of the clock.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+
+SOLVERS = ("arc", "dpmpp2m", "heun", "ddim", "ddim:eta=1")
+
+
+class Server(NamedTuple):
+    url: str
+    pid: int
+
+    def seconds(self) -> float:
+        """Processor time so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def served(run: Path, batching: str) -> Iterator[Server]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [sys.executable, "-m", "scorefield", "serve", str(run), "--port", str(port)]
+    process = subprocess.Popen([*words, "--batching", batching], stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                httpx.get(f"{url}/health")
+                break
+            assert process.poll() is None, "the server has ended"
+            time.sleep(0.1)
+        httpx.post(f"{url}/v1/samples", json={"n": 1, "steps": 2}, timeout=60)  # warm
+        yield Server(url, process.pid)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def mixed(count: int, n: int, steps: tuple[int, int], seed: int = 0) -> list[dict[str, Any]]:
+    """Requests of five solvers, three scales, and steps at random."""
+    chance = random.Random(seed)
+    return [
+        {
+            "solver": chance.choice(SOLVERS), "steps": chance.randint(*steps),
+            "guidance": chance.choice([1.0, 1.5, 3.0]), "n": n, "seed": 100 * i,
+            "label": chance.randrange(10),
+        }
+        for i in range(count)
+    ]  # fmt: skip
+
+
+def asked(url: str, requests: list[dict[str, Any]], at: list[float]) -> list[float]:
+    """Seconds from the moment that each is sent to its answer; each is sent at its own moment."""
+    began, found = time.monotonic(), [0.0] * len(requests)
+
+    def ask(i: int) -> None:
+        time.sleep(max(0.0, began + at[i] - time.monotonic()))
+        sent = time.monotonic()
+        httpx.post(f"{url}/v1/samples", json=requests[i], timeout=1200).raise_for_status()
+        found[i] = time.monotonic() - sent
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(len(requests))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def quantile(values: list[float], q: float) -> float:
+    return sorted(values)[min(int(q * len(values)), len(values) - 1)]
+
+
+def told(server: Server, requests: list[dict[str, Any]], at: list[float]) -> dict[str, float]:
+    cpu, wall = server.seconds(), time.monotonic()
+    latency = asked(server.url, requests, at)
+    return {
+        "cpu": server.seconds() - cpu, "wall": time.monotonic() - wall,
+        "mean": statistics.mean(latency), "p50": quantile(latency, 0.5),
+        "p99": quantile(latency, 0.99), "latency": latency,
+    }  # type: ignore[return-value] # fmt: skip
+
+
+def burst(o: argparse.Namespace) -> dict[str, Any]:
+    """So many requests at once."""
+    requests, found = mixed(o.requests, o.n, (10, 30)), {}
+    for batching in ("off", "on"):
+        with served(o.run, batching) as server:
+            found[batching] = [told(server, requests, [0.0] * len(requests)) for _ in range(3)]
+    best = {k: min(v, key=lambda one: one["cpu"]) for k, v in found.items()}
+    ratio = {key: best["off"][key] / best["on"][key] for key in ("cpu", "wall", "mean", "p99")}
+    return {"requests": o.requests, "n": o.n, **found, "ratio": ratio}
+
+
+def load(o: argparse.Namespace) -> dict[str, Any]:
+    """Requests that come at random, at a share of what one after another can be done."""
+    requests, chance, found = mixed(o.requests, o.n, (5, 20)), random.Random(1), {}
+    with served(o.run, "off") as server:
+        solo = [asked(server.url, [each], [0.0])[0] for each in requests]
+        gap = statistics.mean(solo) / o.load
+        at = [0.0]
+        for _ in requests[1:]:
+            at.append(at[-1] + chance.expovariate(1 / gap))
+        found["off"] = told(server, requests, at)
+    with served(o.run, "on") as server:
+        found["on"] = told(server, requests, at)
+    for each in found.values():
+        stretch = [one / alone for one, alone in zip(each["latency"], solo)]
+        each |= {"within 3x": sum(s <= 3 for s in stretch) / len(stretch)}
+    ratio = {key: found["on"][key] / found["off"][key] for key in ("cpu", "mean", "p99")}
+    return {"load": o.load, "requests": o.requests, "solo": solo, **found, "ratio": ratio}
+
+
+def overhead(o: argparse.Namespace) -> dict[str, Any]:
+    """A request of one step, beside the same step in this process and an endpoint of the framework
+    that does nothing."""
+    import torch
+
+    from scorefield.run.open import open_run
+    from scorefield.use.generate import generate
+
+    torch.set_num_threads(1)
+    denoiser, said = open_run(o.run).denoiser, {"solver": "ddim", "steps": 1, "label": 3, "n": 1}
+
+    def best(call: Any) -> float:
+        times = []
+        for _ in range(300):
+            began = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - began)
+        return 1000 * statistics.median(times)
+
+    here = best(lambda: generate(denoiser, 1, labels=[3], solver="ddim", steps=1, guidance=1.3))
+    with served(o.run, "on") as server, httpx.Client(base_url=server.url) as client:
+        whole = best(lambda: client.post("/v1/samples", json=said).raise_for_status())
+        bare = best(lambda: client.get("/health").raise_for_status())
+    return {"ms": {"here": here, "bare endpoint": bare, "request": whole,
+                   "overhead": whole - here - bare}}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["burst", "load", "overhead"])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--n", type=int, default=1)
+    parser.add_argument("--requests", type=int, default=32)
+    parser.add_argument("--load", type=float, default=0.8)
+    parser.add_argument("--out", type=Path)
+    o = parser.parse_args()
+    found = {"burst": burst, "load": load, "overhead": overhead}[o.what](o)
+    if o.out:
+        o.out.parent.mkdir(parents=True, exist_ok=True)
+        o.out.write_text(json.dumps(found, indent=1))
+    print(
+        json.dumps({k: v for k, v in found.items() if k in ("ratio", "ms", "load", "n")}, indent=1)
+    )
+    for name in ("off", "on"):
+        rows = found.get(name, [])
+        for row in rows if isinstance(rows, list) else [rows]:
+            print(name, {k: round(v, 3) for k, v in row.items() if k != "latency"})
+
+
+if __name__ == "__main__":
+    main()

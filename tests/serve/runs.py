@@ -1,0 +1,88 @@
+"""Runs of every kind, of random weights: what is served, not how well it was learned."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from scorefield.run.config import DataFacts, build_denoiser
+from scorefield.run.settings import Config, DataConfig, ObjectiveConfig, SampleConfig
+from scorefield.run.stored import stored_settings, to_json
+from scorefield.run.student import student
+from scorefield.store import Folder
+from scorefield.train import Training
+
+TINY = "auto:width=8,multipliers=1,blocks=1"
+SHORT = SampleConfig(steps=3)
+
+
+def untrained(path: Path, config: Config, facts: DataFacts | None = None) -> Path:
+    """A run folder as training would leave it, but of random weights."""
+    facts = facts or DataFacts.of(config.load_data())
+    denoiser = build_denoiser(config, facts)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        for weight in denoiser.net.parameters():
+            torch.nn.init.normal_(weight, std=0.08)
+    folder = Folder(path)
+    folder.keep_config(to_json(config, facts))
+    weights = denoiser.state_dict()
+    folder.commit({"model": weights, "ema": weights, "optimizer": {}}, 1, folder.meaning())
+    return path
+
+
+def digits(path: Path) -> Path:
+    return untrained(path, Config(data=DataConfig("digits"), net=TINY, sample=SHORT))
+
+
+def of_arrays(path: Path, **arrays: np.ndarray) -> Path:
+    """A run on an .npz of these arrays."""
+    file = path.with_suffix(".npz")
+    np.savez(file, **arrays)  # type: ignore[arg-type]
+    return untrained(path, Config(data=DataConfig("npz", str(file)), net=TINY, sample=SHORT))
+
+
+def of_objective(path: Path, kind: str) -> Path:
+    o = {
+        "hybrid": ObjectiveConfig(kind, "ddpm"),
+        "variational": ObjectiveConfig(kind, "learned", times="antithetic"),
+    }.get(kind, ObjectiveConfig(kind))
+    return untrained(path, Config(data=DataConfig("digits"), net=TINY, objective=o, sample=SHORT))
+
+
+def of_student(path: Path, method: str) -> Path:
+    teacher = digits(path.parent / "teacher")
+    config = student(teacher, method, training=Training())
+    return untrained(path, config, stored_settings(Folder(teacher))[1])
+
+
+def shaped(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(40, *shape)).astype(np.float32)
+
+
+KINDS: dict[str, Callable[[Path], Path]] = {
+    "picture": digits,
+    "vector": lambda path: of_arrays(path, x=shaped(3)),
+    "series": lambda path: of_arrays(path, x=shaped(2, 16)),
+    "volume": lambda path: of_arrays(path, x=shaped(1, 8, 8, 8)),
+}
+CONDITIONS: dict[str, Callable[[Path], Path]] = {
+    "label": lambda path: of_arrays(path, x=shaped(3), y=np.arange(40) % 4),
+    "vector": lambda path: of_arrays(path, x=shaped(3), vector=shaped(5)),
+    "image": lambda path: of_arrays(path, x=shaped(1, 8, 8), image=shaped(2, 8, 8)),
+    "tokens": lambda path: of_arrays(path, x=shaped(1, 8, 8), tokens=np.arange(120).reshape(40, 3)),
+}
+ROWS = {
+    "label": {"label": [1, 3]}, "vector": {"vector": shaped(5)[:2].tolist()},
+    "image": {"image": shaped(2, 8, 8)[:2].tolist()}, "tokens": {"tokens": [[1, 2, 3], [4, 5, 6]]},
+}  # fmt: skip
+"""Two rows of each condition, as a request says them."""
+
+
+def untrained_autoencoder(path: Path, config: Config) -> Path:
+    folder = Folder(path)
+    folder.keep_config(to_json(config, DataFacts.of(config.load_data())))
+    nothing = {"weight": torch.zeros(1)}
+    folder.commit({"model": nothing, "ema": nothing, "optimizer": {}}, 1, folder.meaning())
+    return path
