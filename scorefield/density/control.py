@@ -1,6 +1,6 @@
-"""What is learned: the mean and variance of x0 that steer a path, and the drift of an annealed one.
+"""What is learned: the mean and variance of x0 that steer a path, the drift of an annealed one.
 
-With the prior N(0, I), D0 and C0 of x0 given x alone, and g the gradient of log rho / N(0, I) at D0,
+With D0 and C0 those of the prior N(0, I), and g the gradient of log rho / N(0, I) at D0,
 
     D = D0 + c gate(r) C0 g + sqrt(C0) m,     C = C0 exp(v),     gate(r) = 1 / (1 + (r / width)^2),
 
@@ -22,7 +22,7 @@ from scorefield.density.path import of_normal
 from scorefield.nets.init import zero
 
 CLIP = 200.0
-"""Of a gradient, softly: those of a double well reach 60 inside its reach, and a clip of 20 binds."""
+"""Of a gradient, softly: a double well's reach 60 where its mass is, so that a clip of 20 binds."""
 
 
 class Shared(nn.Module):
@@ -39,7 +39,8 @@ class Shared(nn.Module):
         self.noise = nn.Linear(features, width, bias=False)
         self.which = nn.Parameter(torch.zeros(dim, width))
         self.summary = nn.Sequential(
-            nn.Linear(inputs * dim + features, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(),
+            nn.Linear(inputs * dim + features, width), nn.SiLU(),
+            nn.Linear(width, width), nn.SiLU(),
             nn.Linear(width, known), nn.Tanh(),
         ) if dim > 1 else None  # fmt: skip
         self.told = nn.Linear(known, width, bias=False) if dim > 1 else None
@@ -87,7 +88,9 @@ class Control(nn.Module):
 class Drift(nn.Module):
     """u of `Annealed` paths, with their temperatures and step lengths, which are learned too."""
 
-    def __init__(self, dim: int, steps: int, finest: float, width: int = 64, layers: int = 2) -> None:
+    def __init__(
+        self, dim: int, steps: int, finest: float, width: int = 64, layers: int = 2
+    ) -> None:
         super().__init__()
         self.net = Shared(dim, 2, 1, width, layers)
         self.rise = nn.Parameter(torch.zeros(steps))

@@ -17,7 +17,7 @@ from scorefield.density.target import Modes, Target
 LOG2PI = math.log(2 * math.pi)
 
 
-def nearest(centres: Tensor, shares: Tensor) -> Modes:
+def nearest_modes(centres: Tensor, shares: Tensor) -> Modes:
     """Modes by the nearest of `centres (K, d)`."""
 
     def which(x: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ def mixture(means: Tensor, std: float, name: str) -> Target:
 
     scale = (means.var(0, correction=0) + std**2).sqrt()
     shares = torch.full((count,), 1 / count, dtype=torch.float64)
-    modes = nearest(means, shares)
+    modes = nearest_modes(means, shares)
     return Target(log_prob, dim, 0.0, draw, means.mean(0), scale, std, modes, name)
 
 

@@ -61,7 +61,5 @@ class Learning(Task[nn.Module]):
         """log w of paths made of normals z."""
         through = self.kind == "kl"
         with torch.set_grad_enabled(through):
-            walk = self.route.walk(
-                self.module, self.target, lambda k, x: z[k], z[0], graph=through
-            )
+            walk = self.route.walk(self.module, self.target, lambda k, x: z[k], z[0], graph=through)
         return walk.log_weight if through else self.route.weigh(self.module, self.target, walk)

@@ -16,8 +16,9 @@ from scorefield.base import BadInput
 
 LogProb = Callable[[Tensor], Tensor]
 """`log rho(x)`: `(n, d)` to `(n,)`, differentiable, each row by itself."""
-PROBES, OUTER = 64, 1e4
-"""Points at which a target is looked at, and how many scales out its tail is."""
+PROBES, OUTER, EMPTY = 64, 1e4, 1e9
+"""Points at which a target is looked at, how many scales out its tail is, and the -log rho where
+there is nothing whatever its rounding says."""
 
 
 class Modes(NamedTuple):
@@ -152,8 +153,8 @@ def check_target(target: Target, seed: int = 0) -> list[str]:
         )
     if not inside.all():
         said.append(
-            f"log_prob is -inf at {PROBES - int(inside.sum())} of {PROBES} points: no gradient leads "
-            "back from there, so the weights alone see that border."
+            f"log_prob is -inf at {PROBES - int(inside.sum())} of {PROBES} points: no gradient "
+            "leads back from there, so the weights alone see that border."
         )
     u, value = u[inside], value[inside]
     if not torch.allclose(over(u[:1]).double(), value[:1], rtol=1e-4, atol=1e-4):
@@ -199,7 +200,7 @@ def _check_integral(over: Target, rng: torch.Generator) -> None:
     near, far = (
         over(s * rays).detach().double() + power * math.log(s) for s in (OUTER / 10, OUTER)
     )
-    grows = far.isfinite() & (far >= near)
+    grows = far.isfinite() & (far >= near) & (far > -EMPTY)
     if (n := int(grows.sum())) > len(rays) // 20 or bool(grows[-1]):
         raise BadInput(
             f"the target's weight grows outwards along {n} of {len(rays)} directions: it has no "
