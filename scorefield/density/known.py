@@ -39,7 +39,7 @@ def normal(dim: int = 2, mean: float = 0.0, std: float = 1.0) -> Target:
     return Target(log_prob, dim, 0.0, draw, 0.0, cover, std, name="normal")
 
 
-def mixture(means: Tensor, std: float, name: str) -> Target:
+def gaussians(means: Tensor, std: float, name: str) -> Target:
     """Equal Gaussians N(m_k, std^2 I), covered by a normal law of their own mean and deviation."""
     means = means.double()
     count, dim = means.shape
@@ -66,12 +66,12 @@ def _lattice(*places: float) -> Tensor:
 def gmm_9() -> Target:
     """Nine Gaussians of variance .3 on {-5, 0, 5}^2 (Zhang and Chen 2022, "Path integral
     sampler")."""
-    return mixture(_lattice(-5.0, 0.0, 5.0), math.sqrt(0.3), "gmm-9")
+    return gaussians(_lattice(-5.0, 0.0, 5.0), math.sqrt(0.3), "gmm-9")
 
 
 def gmm_25() -> Target:
     """Twenty-five Gaussians of variance .3 on {-10, -5, 0, 5, 10}^2."""
-    return mixture(_lattice(-10.0, -5.0, 0.0, 5.0, 10.0), math.sqrt(0.3), "gmm-25")
+    return gaussians(_lattice(-10.0, -5.0, 0.0, 5.0, 10.0), math.sqrt(0.3), "gmm-25")
 
 
 def gmm_40(seed: int = 0, std: float = 1.3132616875182228, dim: int = 2) -> Target:
@@ -81,7 +81,7 @@ def gmm_40(seed: int = 0, std: float = 1.3132616875182228, dim: int = 2) -> Targ
     50 dimensions, whose means other generators drew: those are like them, not the same."""
     rng = torch.Generator().manual_seed(seed)
     means = (torch.rand(40, dim, generator=rng) - 0.5) * 80
-    return mixture(means, std, f"gmm-40 (seed {seed}, std {std:.3g}, dim {dim})")
+    return gaussians(means, std, f"gmm-40 (seed {seed}, std {std:.3g}, dim {dim})")
 
 
 def funnel(dim: int = 10) -> Target:

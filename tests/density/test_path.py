@@ -12,8 +12,8 @@ from scorefield.density.learned import Learning, PathDraws
 from scorefield.density.path import (
     Annealed,
     Noised,
-    Route,
     Paths,
+    Route,
     bridged,
     even,
     linear,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from scorefield.catalogue.targets import targets
-from scorefield.density.known import double_well, lennard_jones, mixture
+from scorefield.density.known import double_well, gaussians, lennard_jones
 from scorefield.density.target import Target, check_target
 from tests.refusal import fails, refused
 
@@ -138,4 +138,4 @@ def test_settings_that_cannot_be_are_refused():
     refused("scale", Target, log_gauss, 1, scale=-1.0)
     refused("wells", double_well, 3, 4)
     refused("no exact samples", Target(log_gauss, 1).exact, 1, torch.Generator())
-    assert mixture(torch.zeros(1, 1), 2.0, "one").log_z == 0
+    assert gaussians(torch.zeros(1, 1), 2.0, "one").log_z == 0
