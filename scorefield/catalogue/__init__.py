@@ -12,13 +12,16 @@ from scorefield.catalogue.measures import measures
 from scorefield.catalogue.networks import networks
 from scorefield.catalogue.objectives import objectives, times, weights
 from scorefield.catalogue.operators import operators
+from scorefield.catalogue.paths import paths
 from scorefield.catalogue.schedules import schedules
 from scorefield.catalogue.solvers import solvers
 from scorefield.catalogue.students import students
+from scorefield.catalogue.targets import targets
 from scorefield.catalogue.views import of_pictures as views
 from scorefield.data import datasets
 
 __all__ = [
     "autoencoders", "datasets", "decoders", "grids", "guides", "inverse", "measures", "networks",
-    "objectives", "operators", "schedules", "solvers", "students", "times", "views", "weights",
+    "objectives", "operators", "paths", "schedules", "solvers", "students", "targets", "times",
+    "views", "weights",
 ]  # fmt: skip

@@ -33,6 +33,7 @@ GIVEN = {
     ),
     "objectives": ("schedule", "times", "weight", "dropout"),
     "operators": ("shape",),
+    "paths": ("steps",),
     "students": ("module", "teacher", "guidance", "dropout", "steps"),
     "views": ("shape",),
     "weights": ("schedule",),

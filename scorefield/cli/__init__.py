@@ -19,6 +19,7 @@ COMMANDS = {
     "eval": "measure a run's samples against held-out data",
     "compare": "solvers side by side on a run: quality against calls, and strips",
     "fit-grid": "fit levels and step lengths to a run, a solver and a count of steps",
+    "density": "sample from a density known up to a constant, and find the constant",
     "edit": "edit a picture: variations, masked, or decoded as another class",
     "restore": "pictures from what was measured of them: hidden, blurred, projected",
     "anagram": "pictures that show one class or another as one looks at them",

@@ -87,21 +87,38 @@ class Population(Plain):
 
         The uniform of a group is that of its first particle's seed, on the step's way back.
         """
-        groups = log_weight.unflatten(0, (-1, self.particles))
-        shares = groups.softmax(1)
-        log_evidence = groups.logsumexp(1, keepdim=True) - math.log(self.particles)
-        ess = shares.square().sum(1, keepdim=True).reciprocal()
         z = noise(torch.zeros(len(log_weight), 1, dtype=torch.float64), there, here)
-        u = torch.special.ndtr(z.view(groups.shape)[:, :1]).to(groups)
-        own = torch.arange(self.particles, device=u.device)
-        parents = torch.searchsorted(shares.cumsum(1), (own + u) / self.particles)
-        clean = (there.sigma == 0).to(u.device).expand(len(log_weight)).view_as(groups)[:, :1]
-        resample = (ess < self.threshold * self.particles) | clean
-        who = torch.where(resample, parents.clamp(max=self.particles - 1), own)
-        first = self.particles * torch.arange(len(groups), device=u.device)[:, None]
-        weight = torch.where(resample, log_evidence, groups)
-        log_evidence, ess = (v.expand_as(groups).flatten() for v in (log_evidence, ess))
-        return (who + first).flatten(), weight.flatten(), log_evidence, ess
+        u = torch.special.ndtr(z.view(-1, self.particles)[:, :1])
+        clean = (there.sigma == 0).to(u.device).expand(len(log_weight))
+        always = clean.view(-1, self.particles)[:, :1]
+        return resampled(log_weight, self.particles, u, self.threshold, always)
+
+
+def resampled(
+    log_weight: Tensor, particles: int, u: Tensor, threshold: float, always: Tensor | bool = False
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(who, log_weight, log_evidence, ess), `(B,)` each, of groups of `particles` by systematic
+    resampling: those whose ESS is below `threshold * particles`, and those of `always` (groups, 1).
+
+    `u` (groups, 1) is uniform. A resampled group's weights are all its mean.
+
+    >>> who, *_ = resampled(torch.tensor([0.0, -9.0, -9.0, -9.0]), 4, torch.full((1, 1), 0.5), 0.5)
+    >>> who
+    tensor([0, 0, 0, 0])
+    """
+    groups = log_weight.unflatten(0, (-1, particles))
+    shares = groups.softmax(1)
+    log_evidence = groups.logsumexp(1, keepdim=True) - math.log(particles)
+    ess = shares.square().sum(1, keepdim=True).reciprocal()
+    u = u.to(groups)
+    own = torch.arange(particles, device=u.device)
+    parents = torch.searchsorted(shares.cumsum(1), (own + u) / particles)
+    resample = (ess < threshold * particles) | always
+    who = torch.where(resample, parents.clamp(max=particles - 1), own)
+    first = particles * torch.arange(len(groups), device=u.device)[:, None]
+    weight = torch.where(resample, log_evidence, groups)
+    log_evidence, ess = (v.expand_as(groups).flatten() for v in (log_evidence, ess))
+    return (who + first).flatten(), weight.flatten(), log_evidence, ess
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,15 @@
+"""Ways to a density known up to a constant: learned paths, and populations that learn nothing."""
+
+from scorefield.base.entries import Entries, site
+
+paths = Entries(
+    {
+        "dds": "density.methods:DDS",
+        "dis": "density.methods:DIS",
+        "pis": "density.methods:PIS",
+        "cmcd": "density.methods:CMCD",
+        "smc": site("smc.annealed:Annealing", adaptive=0.9),
+        "ais": site("smc.annealed:Annealing", threshold=0.0),
+        "tempering": "smc.tempering:Tempering",
+    }
+)

@@ -1,0 +1,209 @@
+"""A density that is known up to a constant, `rho = Z p`, and what can be asked of it.
+
+A target is looked at before anything is learned: a log density that is wrong in shape, at odds with
+its own gradient, or without an integral makes every later figure a lie.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput
+
+LogProb = Callable[[Tensor], Tensor]
+"""`log rho(x)`: `(n, d)` to `(n,)`, differentiable, each row by itself."""
+PROBES, OUTER, EMPTY = 64, 1e4, 1e9
+"""Points at which a target is looked at, how many scales out its tail is, and the -log rho where
+there is nothing whatever its rounding says."""
+
+
+class Modes(NamedTuple):
+    """How samples are sorted into modes: `which(x) -> (n, R)` integers, in R independent ways, and
+    the true `shares (K,)` of the modes, the same for each way."""
+
+    which: Callable[[Tensor], Tensor]
+    shares: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """`rho(x)` on R^dim by its logarithm.
+
+    `centre` and `scale`, numbers or `(dim,)`, say where its mass lies: a normal law of that mean
+    and deviation is to cover it (None: a reference run finds them). `width` is the finest length
+    that it has, by default `scale`. `log_z` is the true `log Z`, where known, `draw(n, generator)`
+    makes exact samples and `modes` sorts samples.
+
+    >>> bell = Target(lambda x: -x.square().sum(1) / 2, dim=2)
+    >>> bell(torch.zeros(3, 2))
+    tensor([0., 0., 0.])
+    """
+
+    log_prob: LogProb
+    dim: int
+    log_z: float | None = None
+    draw: Callable[[int, torch.Generator], Tensor] | None = None
+    centre: Tensor | float = 0.0
+    scale: Tensor | float | None = None
+    width: float | None = None
+    modes: Modes | None = None
+    name: str = "target"
+
+    def __post_init__(self) -> None:
+        if self.dim < 1:
+            raise BadInput(f"the target's dim is {self.dim}.", "Give at least 1.")
+        for key in ("scale", "width"):
+            value = getattr(self, key)
+            if value is not None and not (torch.as_tensor(value) > 0).all():
+                raise BadInput(f"the target's {key} is {value}.", "Give lengths above 0.")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """`log rho(x)`, `(n,)`; -inf where there is no density."""
+        value = self.log_prob(x)
+        if not isinstance(value, Tensor) or value.shape != x.shape[:1]:
+            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise BadInput(
+                f"log_prob of x {tuple(x.shape)} gave {shape}.",
+                f"Return one number a row: ({len(x)},).",
+            )
+        return value
+
+    def standard(self) -> "Target":
+        """The same over u, x = centre + scale u: there a standard normal law covers it, and
+
+            log rho_u(u) = log rho(centre + scale u) + sum_i log scale_i                    (eq. 1)
+
+        has the same integral."""
+        centre, scale = self.place()
+        jacobian = float(scale.log().sum())
+        finest = min(self.width or math.inf, float(scale.min()))
+        modes = self.modes
+
+        def log_prob(u: Tensor) -> Tensor:
+            return self(centre.to(u) + scale.to(u) * u) + jacobian
+
+        def draw(n: int, rng: torch.Generator) -> Tensor:
+            return (self.exact(n, rng) - centre) / scale
+
+        def which(u: Tensor) -> Tensor:
+            assert modes is not None
+            return modes.which(centre.to(u) + scale.to(u) * u)
+
+        return replace(
+            self,
+            log_prob=log_prob,
+            draw=self.draw and draw,
+            centre=0.0,
+            scale=1.0,
+            width=finest / float(scale.log().mean().exp()),
+            modes=modes and Modes(which, modes.shares),
+        )
+
+    def place(self) -> tuple[Tensor, Tensor]:
+        """centre and scale, `(dim,)` each, in float64."""
+        own = (self.centre, 1.0 if self.scale is None else self.scale)
+        centre, scale = (torch.as_tensor(v, dtype=torch.float64).expand(self.dim) for v in own)
+        return centre, scale
+
+    def exact(self, n: int, rng: torch.Generator) -> Tensor:
+        """n exact samples, `(n, dim)` float64, or BadInput."""
+        if self.draw is None:
+            raise BadInput(f"no exact samples of {self.name} are known.", "Leave them out.")
+        return self.draw(n, rng)
+
+    def gradient(self, x: Tensor, graph: bool = False) -> Tensor:
+        """`grad log rho` at x, `(n, dim)`, 0 where there is no density; `graph`: to be
+        differentiated itself, also in x."""
+        with torch.enable_grad():
+            x = x if graph and x.requires_grad else x.detach().requires_grad_()
+            value = self(x)
+            if not value.requires_grad:
+                raise BadInput(
+                    "log_prob has no gradient: what it returns does not depend on x by torch.",
+                    "Compute it with torch operations, without detach, numpy or no_grad.",
+                )
+            (slope,) = torch.autograd.grad(value.sum(), x, create_graph=graph)
+        return torch.where(slope.isfinite(), slope, 0.0)
+
+
+def check_target(target: Target, seed: int = 0) -> list[str]:
+    """What a person should know of a target, in sentences; BadInput for what cannot be sampled.
+
+    At points of its covering law: the shape, rows that do not know each other, numbers or -inf, a
+    gradient that agrees with central differences, float32 beside float64; and far out, an integral.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    u = torch.randn(PROBES, target.dim, generator=rng, dtype=torch.float64)
+    over, said = target.standard(), list[str]()
+    value = over(u).detach().double()
+    if lost := int((value.isnan() | (value == math.inf)).sum()):
+        raise BadInput(
+            f"log_prob is NaN or infinite at {lost} of {PROBES} points around the centre.",
+            "Return a finite number, or -inf where there is no density.",
+        )
+    inside = value.isfinite()
+    if not inside.any():
+        raise BadInput(
+            f"log_prob is -inf at all of {PROBES} points around the centre.",
+            "Give the target's `centre` and `scale`: where its mass lies.",
+        )
+    if not inside.all():
+        said.append(
+            f"log_prob is -inf at {PROBES - int(inside.sum())} of {PROBES} points: no gradient "
+            "leads back from there, so the weights alone see that border."
+        )
+    u, value = u[inside], value[inside]
+    if not torch.allclose(over(u[:1]).double(), value[:1], rtol=1e-4, atol=1e-4):
+        raise BadInput(
+            "log_prob of a row changes with the rows beside it.", "Compute each row by itself."
+        )
+    _check_gradient(over, u[:8], rng)
+    off = float(((over(u.float()).double() - value).abs() / (1 + 1e-3 * value.abs())).max())
+    if not off <= 0.05:
+        said.append(f"log_prob in float32 is off by {off:.2g} from float64: figures may be too.")
+    _check_integral(over, rng)
+    return said
+
+
+def _check_gradient(over: Target, u: Tensor, rng: torch.Generator) -> None:
+    """Along random directions v: `v.grad` against `(f(u + h v) - f(u - h v)) / 2h`."""
+    slope = over.gradient(u)
+    v = torch.randn(u.shape, generator=rng, dtype=u.dtype)
+    v = v / v.norm(dim=1, keepdim=True)
+    h = 1e-5 * min(1.0, over.width or 1.0)
+    steps = (over(u + h * v) - over(u - h * v)).detach().double() / (2 * h)
+    along, known = (slope * v).sum(1), steps.isfinite()
+    wrong = known & ((steps - along).abs() > 1e-2 * (1 + steps.abs()))
+    if 2 * wrong.sum() > known.sum():
+        i = int(wrong.nonzero()[0])
+        raise BadInput(
+            f"the gradient of log_prob is {float(along[i]):.4g} where differences give "
+            f"{float(steps[i]):.4g}.",
+            "Mend it: rounding to float32 inside, detach, or a step function would do this.",
+        )
+
+
+def _check_integral(over: Target, rng: torch.Generator) -> None:
+    """Out along a ray, the weight `rho(s v) s^k` of its points must fall: k = d along a random
+    direction, 1 along an axis and along (1, ..., 1)."""
+    d = over.dim
+    v = torch.randn(16, d, generator=rng, dtype=torch.float64)
+    v = v / v.norm(dim=1, keepdim=True)
+    axes = torch.eye(d, dtype=torch.float64)[: min(d, 256)]
+    ones = torch.full((1, d), d**-0.5, dtype=torch.float64)
+    rays = torch.cat([v, axes, -axes, ones])
+    power = torch.tensor([float(d)] * 16 + [1.0] * (len(rays) - 16), dtype=torch.float64)
+    near, far = (
+        over(s * rays).detach().double() + power * math.log(s) for s in (OUTER / 10, OUTER)
+    )
+    grows = far.isfinite() & (far >= near) & (far > -EMPTY)
+    if (n := int(grows.sum())) > len(rays) // 20 or bool(grows[-1]):
+        raise BadInput(
+            f"the target's weight grows outwards along {n} of {len(rays)} directions: it has no "
+            "finite integral.",
+            "Add a prior, or take out what it does not depend on, such as a common translation.",
+        )
