@@ -19,11 +19,17 @@ class Options(Spoken):
       scorefield sample runs/cat --n 16 --steps 10
       scorefield import my-digits --trained-on digits --out runs/theirs
       scorefield compare runs/theirs --solvers arc,ddim
+      scorefield import denoiser.onnx --levels .002,80 --out runs/graph
+
+    An ONNX graph says D of x and sigma (and alpha, label, null, or one vector). --levels are the
+    least and the most sigma/alpha that it knows. It has no derivatives.
     """
 
     source: Annotated[Path, tyro.conf.Positional]
-    """A folder of diffusers."""
+    """A folder of diffusers, or an .onnx file."""
     out: OutPath = None
+    levels: str | None = None
+    """Of an ONNX graph: the least and the most sigma/alpha that it knows (default: .002,80)."""
     trained_on: str = ""
     """The data that it was trained on, to be measured against: a set, a folder or an .npz, such as
     digits or folder:path=photos,size=32."""
@@ -32,7 +38,8 @@ class Options(Spoken):
 def work(o: Options, bar: Bar) -> Found:
     from scorefield.interop.incoming import taken_in
 
-    return taken_in(o.source, o.out or Path("runs") / o.source.resolve().name, o.trained_on)
+    out = o.out or Path("runs") / o.source.resolve().stem
+    return taken_in(o.source, out, o.trained_on, o.levels)
 
 
 main = verb("import", Options, work)

@@ -41,7 +41,7 @@ network here). Batches of samples of at most SMALL numbers, and long ones of any
 
 def noise_number(level: Level, x: Tensor) -> Tensor:
     """How a network is told a level: log(sigma/alpha) `(B,)`, clamped to +-NOISE_RANGE."""
-    return level.ratio.log().clamp(-NOISE_RANGE, NOISE_RANGE).to(x).expand(len(x))
+    return level.ratio.log().clamp(-NOISE_RANGE, NOISE_RANGE).to(x).expand(x.shape[0])
 
 
 class Parameterisation(Protocol):
@@ -201,7 +201,8 @@ class Denoiser(nn.Module):
         c_skip, c_out, c_in = self.coefficients(level)
         noise = self.told(x, level)
         given, rest = like(c_in, x) * x, None
-        call = self.net if torch.is_grad_enabled() else self._in_buckets
+        plain = torch.is_grad_enabled() or torch.compiler.is_exporting()
+        call = self.net if plain else self._in_buckets
         half = self.precision == "bf16"  # else as around this: training has a context of its own
         with torch.autocast(x.device.type, torch.bfloat16) if half else nullcontext():
             out = call(given, noise, cond)

@@ -7,6 +7,7 @@ chain's step of `r`, counted from 1 (a real number between steps):
     chain        1 / sqrt(a^2 + b^2)      k - 1             eps, v or x0 (Ho et al. 2020)
     flow         1 / (a + b)              1000 b / (a + b)  eps - x0 (Liu et al. 2023)
     karras       1 / sqrt(s^2 a^2 + b^2)  log(r) / 4        edm's residual (Karras et al. 2022)
+    direct       1 / a                    log r             x0, D itself
     consistency  1 / sqrt(s^2 a^2 + b^2)  250 log r         the same, but D = x/a at r = r_min:
 
         c_skip = s^2 / (a ((r - r_min)^2 + s^2)),   c_out = s (r - r_min) / sqrt(r^2 + s^2)
@@ -110,6 +111,17 @@ class Boundary:
         c_skip = width**2 / (level.alpha * (past**2 + width**2))
         c_out = width * past / (level.ratio**2 + width**2).sqrt()
         return c_skip, c_out, 1 / (width**2 * level.alpha**2 + level.sigma**2).sqrt()
+
+
+@dataclass(frozen=True)
+class Direct:
+    """A program that says D itself: told log(sigma/alpha), it sees x / alpha."""
+
+    def told(self, level: Level) -> Tensor:
+        return level.ratio.log()
+
+    def coefficients(self, level: Level) -> Triple:
+        return torch.zeros_like(level.alpha), torch.ones_like(level.alpha), 1 / level.alpha
 
 
 def convention_of(schedule: Schedule, view: str, unit: float) -> Convention:

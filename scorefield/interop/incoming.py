@@ -8,6 +8,7 @@ import torch
 from scorefield.base import BadInput
 from scorefield.base.finding import Figure, Findings
 from scorefield.interop.folder import Foreign, fitted, read_folder, say_warned
+from scorefield.interop.graph import read_graph
 from scorefield.interop.plans import their_plan
 from scorefield.run.config import DataFacts, build_denoiser
 from scorefield.run.settings import Config, DataConfig, ObjectiveConfig, SampleConfig
@@ -15,15 +16,24 @@ from scorefield.run.stored import to_json
 from scorefield.store import Folder
 
 
-def load_foreign(folder: str | Path) -> Any:
-    """The denoiser of another program's folder, for `generate` and everything else: `sample_of`
-    sees a `scorefield.denoise.Denoiser` with its schedule, shape, scaling and classes.
+def load_foreign(source: str | Path, levels: str | None = None) -> Any:
+    """The denoiser of another program's folder or file, with its schedule, shape, scaling and
+    classes, for `generate` and everything else. `levels` are those that a graph knows: ".002,80".
 
     Raises BadInput for what cannot be honoured, as `scorefield import` does.
     """
-    foreign = read_folder(Path(folder))
+    foreign = read_foreign(Path(source), levels)
     say_warned(foreign)
     return _opened(configured(foreign), foreign)
+
+
+def read_foreign(source: Path, levels: str | None = None) -> Foreign:
+    """A folder of diffusers, an ONNX graph, or a checkpoint of EDM, by its name."""
+    if source.suffix == ".onnx":
+        return read_graph(source, levels)
+    if levels is not None:
+        raise BadInput(f"`levels` {levels} is of an ONNX graph.", "Leave it out.", "levels")
+    return read_folder(source)
 
 
 def _opened(config: Config, foreign: Foreign) -> Any:
@@ -54,7 +64,7 @@ def configured(foreign: Foreign, trained_on: str = "") -> Config:
     )
 
 
-def taken_in(folder: Path, out: Path, trained_on: str = "") -> Findings:
+def taken_in(source: Path, out: Path, trained_on: str = "", levels: str | None = None) -> Findings:
     """A run folder of another program's, and how it is sampled as there.
 
     `trained_on` names the data, as `data.name` does; they must have its shape and classes.
@@ -63,14 +73,14 @@ def taken_in(folder: Path, out: Path, trained_on: str = "") -> Findings:
     place.check_new()
     if place.has_config:
         raise BadInput(f"{out} already holds a run.", "Give another `out`.", "out")
-    foreign = read_folder(folder)
+    foreign = read_foreign(source, levels)
     say_warned(foreign)
     config = configured(foreign, trained_on)
     facts = facts_with(foreign.facts, config) if trained_on else foreign.facts
     denoiser = _opened(config, foreign._replace(facts=facts))
     place.keep_config(to_json(config, facts))
     place.commit({"ema": denoiser.state_dict()}, 0, place.meaning())
-    count = sum(tensor.numel() for tensor in denoiser.state_dict().values())
+    count = sum(tensor.numel() for tensor in denoiser.parameters())
     plan = their_plan(foreign.source.scheduler)
     shape = "x".join(map(str, facts.shape))
     record = {

@@ -173,4 +173,5 @@ def _use(pipeline: str, scheduler: str) -> str:
 
 def about(run: Run) -> dict[str, str]:
     """What an exported file says of itself."""
-    return {"scorefield": __version__, "images_seen": str(run.images_seen)}
+    said = {"scorefield": __version__, "images_seen": str(run.images_seen)}
+    return said | {"classes": str(len(run.facts.classes))} if run.facts.classes else said

@@ -99,7 +99,7 @@ class CondEmbedding(nn.Module):
 
     def forward(self, emb: Tensor, cond: Mapping[str, Tensor] | None) -> Tensor:
         if cond is not None:
-            self._check(cond, len(emb))
+            self._check(cond, emb.shape[0])
         if self.null_embedding is None:
             return emb
         if cond is None or self._missing(cond):  # checked: then every sample is null
@@ -178,7 +178,7 @@ def with_image(x: Tensor, cond: Mapping[str, Tensor] | None, channels: int | Non
         return x
     image = None if cond is None else cond.get("image")
     if cond is None or image is None:
-        image = x.new_zeros(len(x), channels, *x.shape[2:])
+        image = x.new_zeros(x.shape[0], channels, *x.shape[2:])
     elif "null" in cond:
         null = cond["null"]
         image = image.masked_fill(null.view(-1, *[1] * (image.ndim - 1)), 0)

@@ -30,7 +30,7 @@ class LatentEmbedding(nn.Module):
 
     def forward(self, noise: Tensor, cond: Cond | None) -> Tensor:
         rest = {key: leaf for key, leaf in (cond or {}).items() if key != "latent"}
-        z = (cond or {}).get("latent", noise.new_zeros(len(noise), self.latent))
+        z = (cond or {}).get("latent", noise.new_zeros(noise.shape[0], self.latent))
         if z.shape != (len(noise), self.latent):
             raise BadInput(
                 f"condition 'latent' has shape {tuple(z.shape)}, not {(len(noise), self.latent)}.",

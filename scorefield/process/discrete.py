@@ -114,7 +114,10 @@ class DiscreteVP:
     def inverse(self, logsnr: Tensor) -> Tensor:
         logsnr = time(logsnr)
         nodes = self._variance.log() - self._abar.log()  # -logsnr rises along the chain
-        below = torch.searchsorted(nodes, -logsnr, right=True) - 1
+        if torch.compiler.is_exporting():  # no graph format knows a search
+            below = (nodes <= -logsnr[..., None]).sum(-1) - 1
+        else:
+            below = torch.searchsorted(nodes, -logsnr, right=True) - 1
         below = below.clamp(0, self.steps - 1)
         # the smaller of abar and 1 - abar still has its digits
         part, whole = torch.where(

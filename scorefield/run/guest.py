@@ -8,7 +8,8 @@ from torch import nn
 
 from scorefield.base import BadInput, unknown
 from scorefield.denoise import Manner, Timed, convention_of
-from scorefield.denoise.timed import Boundary, Chain, Convention, Karras, Straight
+from scorefield.denoise.timed import Boundary, Chain, Convention, Direct, Karras, Straight
+from scorefield.nets.graph import Graph
 from scorefield.nets.guests import Guest, library
 from scorefield.process import EDM, Flow, Schedule, published_chain
 from scorefield.run.settings import SourceConfig
@@ -24,6 +25,8 @@ CHAINS = (
 FLOWS = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
 EDMS = ("EDMEulerScheduler", "EDMDPMSolverMultistepScheduler")
 CONSISTENCY = "CMStochasticIterativeScheduler"
+DIRECT = "Direct"
+"""Of what says D itself."""
 VIEWS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
 ENDS = "jump:fresh=1@angle:sigma_data=0.5/1"
 """How a consistency model is sampled: from noise at once."""
@@ -47,6 +50,8 @@ def published(scheduler: Mapping[str, Any]) -> Published:
         _only(scheduler, "invert_sigmas", False)
         _only(scheduler, "num_train_timesteps", 1000)
         return Published(Flow(), Straight(), "flow")
+    if name == DIRECT:
+        return Published(_edm(scheduler), Direct(), "x0")
     if name in EDMS:
         if said not in ("epsilon", "v_prediction"):
             raise unknown("prediction_type", str(said), ("epsilon", "v_prediction"))
@@ -110,6 +115,9 @@ def encoder(settings: Mapping[str, Any]) -> nn.Module:
 
 def guest_of(source: SourceConfig) -> nn.Module:
     """The network that a run's source describes, with fresh weights of their own dtype."""
+    if source.network.get("_class_name") == "Graph":
+        own = {k: v for k, v in source.network.items() if k != "_class_name"}
+        return Graph(**{**own, "shape": tuple(own["shape"])})
     text = encoder(source.text) if source.text else None
     kind = source.network.get("_class_name", "none")
     net = Guest(kind, source.network, source.null, text, source.empty)

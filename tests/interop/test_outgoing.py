@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
 import torch
 
 from scorefield.base import Zero
@@ -11,33 +10,10 @@ from scorefield.catalogue.spec import build
 from scorefield.interop.export import exported
 from scorefield.interop.incoming import taken_in
 from scorefield.run.open import open_run
-from scorefield.run.recipes import recipe
-from scorefield.run.settings import ObjectiveConfig
-from scorefield.run.train import fit_run
 from scorefield.solve import trajectory
 from scorefield.use.request import Request
 from tests.interop.foreign import keep, network, scheduler, theirs
 from tests.refusal import refused
-
-NETS = {
-    "vp": ("unet2d:width=8,multipliers=1-2,blocks=1,groups=4,head_dim=4", "ddpm", "v"),
-    "flow": ("dit2d:heads=2,head_dim=8,depth=1", "flow", "flow"),
-    "edm": ("unet2d:width=8,multipliers=1-2,blocks=1,groups=4,head_dim=4", "edm", "edm"),
-    "ours": ("unet:width=8,multipliers=1-2,blocks=1", "flow", "edm"),
-}
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> dict[str, Path]:
-    """Runs of a moment's training."""
-    folder = tmp_path_factory.mktemp("runs")
-    config = recipe("digits")
-    for name, (net, schedule, view) in NETS.items():
-        objective = ObjectiveConfig(schedule=schedule, view=view)
-        own = config.__class__(training=config.training, data=config.data, net=net,
-                               objective=objective)  # fmt: skip
-        fit_run(own, folder / name, images=256, batch=64)
-    return {name: folder / name for name in NETS}
 
 
 def sent(path: Path, out: Path, **said) -> dict:

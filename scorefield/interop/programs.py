@@ -1,0 +1,219 @@
+"""Our models out as programs: D, or a whole sampler, in one ONNX file or one of torch."""
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scorefield.base import BadInput, Level
+from scorefield.base.finding import Figure, Findings
+from scorefield.denoise import Denoiser
+from scorefield.draw import Plan
+from scorefield.interop.outgoing import about, check_whole
+from scorefield.interop.unrolled import unrolled
+from scorefield.nets.guests import library
+from scorefield.run.open import Run
+from scorefield.store import read_bytes, write_bytes
+from scorefield.store.files import beside
+from scorefield.use.plan import plan_of, settings_of
+
+OPSET = 23
+"""Below it a query of attention whose keys are all masked gets the mean of all values, so that what
+a sample was not to be told leaks into it."""
+BATCHES = (1, 3, 8)
+CLOSE = 2e-6
+"""Of the largest number, between the runtime and torch."""
+
+
+class Program(nn.Module):
+    """D(x, alpha, sigma, conditions), levels `(B,)`; `order` names the conditions."""
+
+    def __init__(self, denoiser: Denoiser, order: tuple[str, ...]) -> None:
+        super().__init__()
+        self.denoiser, self.order = denoiser, order
+
+    def forward(self, x: Tensor, alpha: Tensor, sigma: Tensor, *cond: Tensor) -> Tensor:
+        level = Level(alpha.double(), sigma.double())
+        return self.denoiser(x, level, dict(zip(self.order, cond)) or None)
+
+
+class Walk(nn.Module):
+    """A sampler: noise `(B, *shape)`, draws `(Z, B, *shape)` if it has any, conditions -> x0."""
+
+    def __init__(
+        self, denoiser: Denoiser, plan: Plan, scale: float, order: tuple[str, ...]
+    ) -> None:
+        super().__init__()
+        self.denoiser, self.order, self.scale = denoiser, order, scale
+        self.walk, self.top = unrolled(plan), float(plan.levels.sigma[0])
+
+    def forward(self, noise: Tensor, *rest: Tensor) -> Tensor:
+        draws, *cond = rest if self.walk.draws else (noise[None], *rest)
+        told = dict(zip(self.order, cond))
+        basis = [self.top * noise]
+        for call in self.walk.calls:
+            x = self._sum(call.x, basis, draws)
+            level = Level(*(x.new_full((x.shape[0],), v, dtype=torch.float64) for v in call.level))
+            more = {k: noise.new_full((x.shape[0],), v) for k, v in call.told.items()}
+            basis.append(self._guided(x, level, {**told, **more}))
+        return self._sum(self.walk.end, basis, draws)
+
+    def _sum(self, weights: tuple[float, ...], basis: list[Tensor], draws: Tensor) -> Tensor:
+        """Eq. 1 of `unrolled`."""
+        calls = len(self.walk.calls)
+        parts = [w * b for w, b in zip(weights, basis) if w]
+        parts += [w * draws[i] for i, w in enumerate(weights[1 + calls :]) if w]
+        return sum(parts[1:], parts[0])
+
+    def _guided(self, x: Tensor, level: Level, told: dict[str, Tensor]) -> Tensor:
+        manner = self.denoiser.manner
+        if manner and self.order:
+            told = {**told, "guidance": x.new_full((x.shape[0],), self.scale)}
+        if manner or self.scale == 1 or "null" not in told:
+            return self.denoiser(x, level, told or None)
+        both = {
+            k: torch.cat([v, v if k != "null" else torch.ones_like(v)]) for k, v in told.items()
+        }
+        twice = Level(*(torch.cat([v, v]) for v in level))
+        with_cond, without = self.denoiser(torch.cat([x, x]), twice, both).chunk(2)
+        return without + self.scale * (with_cond - without)
+
+
+def _program(run: Run, loop: int | None) -> tuple[nn.Module, list[str], list[Tensor]]:
+    """What is exported, the names of its inputs, and an example of each."""
+    denoiser, facts = run.denoiser.eval(), run.facts
+    denoiser.to(torch.float32)  # the runtime has no convolution of 16 or 64 bits on processors
+    cond = _conditions(run)
+    order = tuple(cond)
+    x = torch.randn(3, *facts.shape)
+    if loop is None:
+        check_whole(run)
+        alpha, sigma = (v.float() for v in run.schedule(torch.tensor([0.3, 0.6, 0.8])))
+        names = ["x", "alpha", "sigma", *order]
+        return Program(denoiser, order).eval(), names, [x, alpha, sigma, *cond.values()]
+    settings = settings_of(run, loop)
+    plan = plan_of(denoiser, bool(order), **settings)
+    scale = settings["guidance"] if "null" in order or denoiser.manner else 1.0
+    walk = Walk(denoiser, plan, scale, order)
+    draws = [torch.randn(walk.walk.draws, *x.shape)] if walk.walk.draws else []
+    names = ["noise", *["draws"] * len(draws), *order]
+    return walk.eval(), names, [x, *draws, *cond.values()]
+
+
+def _conditions(run: Run) -> dict[str, Tensor]:
+    """An example of each condition, of three samples; the last has none, if that may be."""
+    said, found = run.facts.conditions, {}
+    if run.facts.classes:
+        found["label"] = torch.arange(3) % len(run.facts.classes)
+    for key in said.keys:
+        if key == "vector":
+            found[key] = torch.randn(3, said.vector or 1)
+        elif key == "image":
+            found[key] = torch.randn(3, said.image or 1, *run.facts.shape[1:])
+        elif said.vocabulary:
+            found[key] = torch.randint(said.vocabulary, (3, said.length or 1))
+        else:
+            found[key] = torch.randn(3, 8, said.tokens or 1)
+    if found and run.denoiser.reads_null:
+        found["null"] = torch.tensor([False, False, True])
+    return found
+
+
+def _batched(names: list[str], args: list[Tensor]) -> list[dict[int, Any]]:
+    """Which axis of each input is the batch."""
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    return [{1 if name == "draws" else 0: batch} for name in names]
+
+
+def to_onnx(run: Run, out: Path, loop: int | None = None) -> Findings:
+    """One ONNX file of float32, any batch, checked by onnxruntime at batches 1, 3 and 8.
+
+    Raises BadInput where the runtime says other numbers than torch by more than CLOSE of the
+    largest, or the network cannot be traced.
+    """
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        library(name)
+    program, names, args = _program(run, loop)
+    output = ["denoised" if loop is None else "x0"]
+    with beside(out) as temporary, torch.no_grad():
+        made = _traced(lambda: torch.onnx.export(
+            program, tuple(args), input_names=names, output_names=output, opset_version=OPSET,
+            dynamo=True, dynamic_shapes=_varying(program, names, args), verbose=False,
+        ))  # fmt: skip
+        made.model.metadata_props.update(about(run))
+        made.save(str(temporary), external_data=False)
+        content = read_bytes(temporary)
+    apart = checked(content, program, names, args)
+    write_bytes(out, content)
+    record = {"out": str(out), "to": "onnx", "inputs": names, "opset": OPSET, "apart": apart,
+              "batches": list(BATCHES), "bytes": len(content)}  # fmt: skip
+    how = f"{out}: {', '.join(names)} -> {output[0]}, opset {OPSET}, any batch"
+    words = "of the largest number, by onnxruntime at batches 1, 3, 8"
+    items = (Figure("apart", apart, best="low", words=words),)
+    return Findings("export", str(run.path), how, items, record)
+
+
+def _varying(program: nn.Module, names: list[str], args: list[Tensor]) -> Any:
+    """Batch axes by the arguments of `forward`: those behind * are one."""
+    shapes = _batched(names, args)
+    own = 3 if isinstance(program, Program) else 1
+    return (*shapes[:own], tuple(shapes[own:]))
+
+
+def _traced(export: Any) -> Any:
+    """What `export` makes, without the words of those who make it."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return export()
+    except BadInput:
+        raise
+    except Exception as error:  # whatever the tracer says
+        first = next((line for line in str(error).splitlines() if line.strip()), repr(error))
+        raise BadInput(f"the network cannot be traced: {first[:200]}.", "Report it.") from error
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def checked(content: bytes, program: nn.Module, names: list[str], args: list[Tensor]) -> float:
+    """The largest difference of the runtime from torch, as a part of the largest number."""
+    session, worst = session_of(content), 0.0
+    for batch in BATCHES:
+        rows = [arg.index_select(1 if name == "draws" else 0, torch.arange(batch) % 3)
+                for name, arg in zip(names, args)]  # fmt: skip
+        with torch.no_grad():
+            wanted = program(*rows)
+        got = torch.from_numpy(session.run(None, {n: r.numpy() for n, r in zip(names, rows)})[0])
+        worst = max(worst, float((got - wanted).abs().max() / wanted.abs().max().clamp(min=1)))
+    if not worst <= CLOSE:
+        raise BadInput(
+            f"onnxruntime differs from torch by {worst:.1e} of the largest number.", "Report it."
+        )
+    return worst
+
+
+def session_of(content: bytes) -> Any:
+    """A session of the runtime on one thread, whose numbers depend on nothing else."""
+    ort = library("onnxruntime")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def to_torch(run: Run, out: Path, loop: int | None = None) -> Findings:
+    """The same program by torch.export, as a .pt2 archive."""
+    program, names, args = _program(run, loop)
+    with torch.no_grad():
+        made = _traced(lambda: torch.export.export(
+            program, tuple(args), dynamic_shapes=_varying(program, names, args), strict=False
+        ))  # fmt: skip
+        with beside(out) as temporary:
+            torch.export.save(made, str(temporary))
+            content = read_bytes(temporary)
+    write_bytes(out, content)
+    record = {"out": str(out), "to": "torch", "inputs": names, "bytes": len(content)}
+    return Findings("export", str(run.path), f"{out}: {', '.join(names)}, any batch", (), record)
