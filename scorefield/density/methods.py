@@ -102,7 +102,7 @@ class CMCD(Learned):
         return Annealed(steps)
 
 
-METHODS = {
+METHODS: dict[str, type[Learned] | type[Annealing] | type[Tempering]] = {
     "dds": DDS, "dis": DIS, "pis": PIS, "cmcd": CMCD, "smc": Annealing, "tempering": Tempering,
 }  # fmt: skip
 """By name, with their defaults."""
