@@ -1,5 +1,5 @@
 """Digits in two network calls beside their teacher's twenty: the recipe trained, distilled, and
-both judged by `scorefield eval`, same judge and seeds. Processor time, all of it under five minutes."""
+both judged by `scorefield eval`, same judge and seeds. Processor time; all in under 5 minutes."""
 
 import json
 import resource
@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-METHOD, IMAGES, PICTURES = "progressive:first=32,last=2", 46_000, 1000
+METHOD, IMAGES, PICTURES = "progressive:first=32,last=2", 23_000, 1000
 
 
 def spent(*words: str) -> tuple[float, str]:
