@@ -31,18 +31,19 @@ class Entry(NamedTuple):
     training: Mapping[str, Any] = {}
 
 
-FAST = {"lr": 2e-3, "optimizer": "muon", "matrix_lr": 0.01}
+FAST = {"lr": 2e-3}
+MUON = {**FAST, "optimizer": "muon", "matrix_lr": 0.01}
 ENTRIES: Mapping[str, Entry] = {
     "knowledge": Entry("knowledge", True, (1,), training=FAST),
     "consistency": Entry("consistency", True, (1, 2), False, training=FAST),
-    "meanflow-taught": Entry("meanflow", True, (1, 2, 4), options={"same": 0.1}, training=FAST),
-    "consistency-training": Entry("consistency-training", False, (1, 2), False, training=FAST),
-    "progressive": Entry("progressive", True, (1,), training={**FAST, "ema": 0.99}),
-    "meanflow": Entry("meanflow", False, (1, 2, 4), training=FAST),
-    "trigflow": Entry("trigflow", False, (1, 2), False, training=FAST),
-    "shortcut": Entry("shortcut", False, (1, 2, 4), training=FAST),
-    "operator": Entry("operator", True, (1, 2, 4), training=FAST),
-    "dmd": Entry("dmd", True, (1,), False, training={"lr": 5e-4}),
+    "meanflow-taught": Entry("meanflow", True, (1, 2, 4), options={"same": 0.1}, training=MUON),
+    "consistency-training": Entry("consistency-training", False, (1, 2), False, training=MUON),
+    "progressive": Entry("progressive", True, (1,), training={**MUON, "ema": 0.99}),
+    "meanflow": Entry("meanflow", False, (1, 2, 4), training=MUON),
+    "trigflow": Entry("trigflow", False, (1, 2), False, training=MUON),
+    "shortcut": Entry("shortcut", False, (1, 2, 4), training=MUON),
+    "operator": Entry("operator", True, (1, 2, 4), training=MUON),
+    "dmd": Entry("dmd", True, (1,), False, training={"lr": 5e-4, "ema": 0.99}),
 }
 """By name, those of one method apart by whether it is taught."""
 

@@ -1,17 +1,10 @@
-"""Students that keep a solver's steps, judged on the ring by law: GENIE, DDGAN, learned samplers.
+"""Students that keep a solver's steps, judged on the ring by law: GENIE, DDGAN, learned samplers;
+and the same number of steps of the exact denoiser by DDIM, Arc and GENIE."""
 
-    python -m benchmarks.distilled.stepped genie|denoising-gan|learned-sampler [SECONDS]
-
-beside the same number of steps of the exact denoiser by DDIM, Arc and GENIE.
-"""
-
-import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
-
-import torch
 
 from benchmarks.distilled import ring
 from scorefield.base import Level, Seeded
@@ -37,11 +30,13 @@ def judged(solver: Solver, denoise: Any, levels: Level, seed: int = 0) -> Row:
     return row if solver.stochastic else {**row, "rms": ring.rms(y, ring.truth(seed=seed))}
 
 
-def floors(calls: int) -> Iterator[tuple[str, Row]]:
-    """Of the exact denoiser, on the default grid."""
-    levels = grids.vp_root(ring.SCHEDULE, calls)
-    for solver in (DDIM(), Arc(), Genie()):
-        yield type(solver).__name__, judged(solver, ring.DATA.denoise, levels)
+def floors() -> Iterator[tuple[str, Row]]:
+    """Of the exact denoiser, on `vp_root`."""
+    for calls in (5, 10):
+        levels = grids.vp_root(ring.SCHEDULE, calls)
+        for solver in (DDIM(), Arc(), Genie()):
+            row = judged(solver, ring.DATA.denoise, levels)
+            yield f"exact, {type(solver).__name__}", row
 
 
 def student(method: str, images: int, calls: int, watch: Callable[[], None]) -> Any:
@@ -64,8 +59,9 @@ def walk(made: Any, calls: int) -> Row:
     return judged(plan.solver, made, plan.levels)
 
 
-def timed(method: str, seconds: float, calls: int) -> tuple[Any, float]:
-    """The student after about so many processor seconds, and what they were."""
+def timed(method: str, seconds: float, calls: int) -> tuple[Any, int, float]:
+    """The student after about so many processor seconds, its steps of training and what they
+    took."""
     clock: list[float] = []
 
     def tick() -> None:
@@ -73,27 +69,17 @@ def timed(method: str, seconds: float, calls: int) -> tuple[Any, float]:
 
     student(method, BATCH[method] * TRIAL, calls, tick)
     pace = (clock[-1] - clock[TRIAL // 2]) / (TRIAL - 1 - TRIAL // 2)
-    began = time.process_time()
-    made = student(method, BATCH[method] * max(TRIAL, int(seconds / pace)), calls, tick)
-    return made, time.process_time() - began
+    began, steps = time.process_time(), max(TRIAL, int(seconds / pace))
+    made = student(method, BATCH[method] * steps, calls, tick)
+    return made, steps, time.process_time() - began
 
 
-def rows(method: str, seconds: float) -> Iterator[tuple[str, Row]]:
-    """Each student beside the floors; one of GENIE is asked for any number of calls."""
-    made, spent = timed(method, seconds, CALLS[method][0])
-    for calls in CALLS[method]:
-        yield from floors(calls)
-        if method == "learned-sampler" and calls != CALLS[method][0]:
-            made, spent = timed(method, seconds, calls)
-        yield method, {**walk(made, calls), "seconds": spent}
-
-
-def main() -> None:
-    torch.set_num_threads(1)
-    method, seconds = sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 180.0
-    for name, row in rows(method, seconds):
-        print(name, {key: float(f"{value:.4g}") for key, value in row.items()}, flush=True)
-
-
-if __name__ == "__main__":
-    main()
+def found(method: str, seconds: float) -> tuple[list[Row], int, float]:
+    """The law of each number of calls, the steps of training and their seconds, those of the last
+    where each number has a student of its own; GENIE's is asked for any."""
+    rows, several = list[Row](), CALLS[method]
+    for calls in several:
+        if method != "genie" or calls == several[0]:
+            made, steps, spent = timed(method, seconds, calls)
+        rows.append(walk(made, calls))
+    return rows, steps, spent
