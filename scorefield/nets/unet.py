@@ -160,7 +160,7 @@ class UNet(nn.Module):
         emb = F.silu(self.embedding(noise, cond))
         context = None if self.tokens is None else self.tokens(cond, x.shape[0])
         seen = with_image(x.to(self.stem.weight.dtype), cond, self.image)
-        h = self.stem(folded(seen, self.fold))
+        h = self.stem(space_to_depth(seen, self.fold))
         if unpack_dual(h).tangent is None:  # torch has no group norm of both in that format
             h = channels_last(h)
         skips: list[Tensor] = []
@@ -174,7 +174,7 @@ class UNet(nn.Module):
             for block in self.decoders[level].children():
                 h = self._run(block, h, emb, context, skips.pop())
             h = doubled(self.ups[level - 1](h), like=skips[-1]) if level > 0 else h
-        out = unfolded(self.out(F.silu(self.last_norm(h))), self.fold)
+        out = depth_to_space(self.out(F.silu(self.last_norm(h))), self.fold)
         return out.to(x.dtype, memory_format=torch.contiguous_format)
 
     def _run(self, block: nn.Module, *inputs: Tensor | None) -> Tensor:
@@ -323,10 +323,10 @@ def doubled(x: Tensor, like: Tensor) -> Tensor:
     return pixels.movedim(-1, 1)[:, :, *map(slice, like.shape[2:])]
 
 
-def folded(x: Tensor, fold: int) -> Tensor:
+def space_to_depth(x: Tensor, fold: int) -> Tensor:
     """(B, C, *sizes) -> (B, C fold^n, *sizes / fold): blocks of a side `fold` as channels.
 
-    >>> folded(torch.arange(4.0).view(1, 1, 4), 2)
+    >>> space_to_depth(torch.arange(4.0).view(1, 1, 4), 2)
     tensor([[[0., 2.],
              [1., 3.]]])
     """
@@ -339,8 +339,8 @@ def folded(x: Tensor, fold: int) -> Tensor:
     return x.flatten(1, 1 + n)
 
 
-def unfolded(x: Tensor, fold: int) -> Tensor:
-    """The inverse of `folded`."""
+def depth_to_space(x: Tensor, fold: int) -> Tensor:
+    """The inverse of `space_to_depth`."""
     if x.ndim == 4:
         return F.pixel_shuffle(x, fold)
     n = x.ndim - 2

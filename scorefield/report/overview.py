@@ -17,7 +17,7 @@ from scorefield.report.html import Page, Section, Shot, fragment
 from scorefield.report.log import RunLog, noise, read_log, training
 from scorefield.report.plane import findings as of_plane
 from scorefield.report.wording import compact, duration, number, setting, worded
-from scorefield.run.autoencoder import build_autoencoder, learns_codes, network_of
+from scorefield.run.autoencoder import build_autoencoder, coder_network, learns_codes
 from scorefield.run.config import DataFacts, build_denoiser, network
 from scorefield.run.open import open_run
 from scorefield.run.recipes import recipes
@@ -274,7 +274,7 @@ def _headline(run: Known) -> str:
     classes = f", {len(facts.classes)} classes" if facts.classes else ""
     on = f"of {compact(run.size.parameters)} parameters on {facts.name} ({shape}{classes})"
     if learns_codes(config):
-        return f"A {network_of(config, facts.shape).name} {on}: {config.objective.kind}."
+        return f"A {coder_network(config, facts.shape).name} {on}: {config.objective.kind}."
     learned = f" A student of {s.teacher} by {s.method}." if (s := config.student) else ""
     latents = f", on latents {'×'.join(map(str, facts.inner))} of {config.codec}" * bool(
         facts.codec

@@ -44,7 +44,7 @@ class Coded(NamedTuple):
 
     def task(self, data: Data) -> AE:
         """What it learned, with its law of x given a latent."""
-        return task_of(self.config, data, self.module)
+        return autoencoder_task(self.config, data, self.module)
 
 
 def learns_codes(config: Config) -> bool:
@@ -66,7 +66,7 @@ def check_autoencoder(config: Config) -> None:
             raise BadInput(f"`{field}` is not of an autoencoder's training.", "Leave it out.")
 
 
-def network_of(config: Config, shape: tuple[int, ...]) -> Spec:
+def coder_network(config: Config, shape: tuple[int, ...]) -> Spec:
     """The autoencoder's network; of auto the one that fits, with those options that it has."""
     spec = parsed(config.net)
     if spec.name != "auto":
@@ -80,10 +80,10 @@ def build_autoencoder(config: Config, facts: DataFacts) -> Autoencoder:
     """A fresh one; its weights come from the run's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
-        return build("networks", network_of(config, facts.shape), shape=facts.shape)
+        return build("networks", coder_network(config, facts.shape), shape=facts.shape)
 
 
-def task_of(config: Config, data: Data, module: Autoencoder) -> AE:
+def autoencoder_task(config: Config, data: Data, module: Autoencoder) -> AE:
     """What an autoencoder learns; a decoder of levels has those of the data."""
     cell, kind = cell_of(data), parsed(config.objective.kind)
     levels = {} if cell is None else {"width": cell, "low": -1.0, "high": 1.0}
@@ -146,7 +146,7 @@ def begin_codec(config: Config, data: Data) -> tuple[Latents, CodecFacts, Data]:
         )
     dead = float(silent(mean, torch.zeros_like(mean) if std is None else std).double().mean())
     weights = coded.module.state_dict()
-    spec = network_of(coded.config, coded.facts.shape)
+    spec = coder_network(coded.config, coded.facts.shape)
     learned = canonical("autoencoders", coded.config.objective.kind)
     shape, marked = tuple(coded.module.latent_shape), digest_tensors(weights)
     facts = CodecFacts(canonical("networks", str(spec)), learned, shape, scale, marked, dead)
@@ -261,7 +261,7 @@ def as_prior(coded: Coded) -> tuple[Denoiser, DataFacts]:
     )
     denoiser.codec = Latents(coded.module)
     weights = digest_tensors(coded.module.state_dict())
-    spec = str(network_of(coded.config, coded.facts.shape))
+    spec = str(coder_network(coded.config, coded.facts.shape))
     codec = CodecFacts(spec, coded.config.objective.kind, shape, 1.0, weights, 0.0)
     bare = replace(
         coded.facts, classes=(), conditions=Conditions(), present=None, sigma_data=1.0, codec=codec

@@ -13,6 +13,7 @@ from scorefield.data.remark import remarks
 from scorefield.denoise import Denoiser
 from scorefield.process import Schedule
 from scorefield.run.autoencoder import (
+    autoencoder_task,
     begin_codec,
     build_autoencoder,
     check_autoencoder,
@@ -22,7 +23,6 @@ from scorefield.run.autoencoder import (
     learns_codes,
     open_autoencoder,
     open_codec,
-    task_of,
     warn_dead,
 )
 from scorefield.run.config import (
@@ -153,7 +153,7 @@ def _task(config: Config, begun: Begun) -> Task[Any]:
         return student_task(config)
     if learns_codes(config):
         assert isinstance(data, Data)
-        return task_of(config, data, build_autoencoder(config, facts))
+        return autoencoder_task(config, data, build_autoencoder(config, facts))
     denoiser = _denoiser(config, facts, seen)
     denoiser.codec = codec
     objective = build_objective(config, facts, cast(Schedule, denoiser.schedule))

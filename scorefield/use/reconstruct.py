@@ -36,7 +36,7 @@ WALKED, PLACES, REACH = 6, 9, 3.0
 def reconstruct(request: Request, text: str | None) -> Findings:
     """What the autoencoder at `run`, or the one that a run on latents has a copy of, makes of
     examples, by default the first held-out ones: each above its reconstruction and the error."""
-    own, codec = opened(request.path)
+    own, codec = coder_of(request.path)
     stem = "held-out" if text is None else Path(text).stem.replace(":", "-")
     out = request.place(request.path / f"samples/reconstruct-{stem}.png", ".png", ".npz")
     data = data_of(own, split=False) if text is None else None
@@ -59,7 +59,7 @@ def reconstruct(request: Request, text: str | None) -> Findings:
     return Findings("reconstruct", str(request.run), how, tuple(items), record, arrays)
 
 
-def opened(path: Path) -> tuple[Run | Coded, Latents]:
+def coder_of(path: Path) -> tuple[Run | Coded, Latents]:
     """The run, and its autoencoder or the copy that it has of one."""
     folder = Folder(path)
     folder.check_run()

@@ -8,7 +8,7 @@ import torch
 from scorefield.nets import UNet
 from scorefield.nets.classifier import Classifier
 from scorefield.nets.dit import DiT, joined, patches, positions
-from scorefield.nets.unet import doubled, folded, unfolded
+from scorefield.nets.unet import depth_to_space, doubled, space_to_depth
 from tests.refusal import fails, refused
 
 UNETS = [{}, {"norm": "rms", "norms": 1, "attention": ()}, {"norm": "layer", "classes": 3}]
@@ -63,9 +63,9 @@ def test_twin_the_edge_of_a_kernel_fails():
 @pytest.mark.parametrize("sizes", [(8,), (4, 6), (2, 4, 6)])
 def test_folds_undo_and_keep_blocks_together(sizes):
     x = torch.randn(2, 3, *sizes)
-    small = folded(x, 2)
+    small = space_to_depth(x, 2)
     assert small.shape == (2, 3 * 2 ** len(sizes), *(s // 2 for s in sizes))
-    assert torch.equal(unfolded(small, 2), x)
+    assert torch.equal(depth_to_space(small, 2), x)
     corner = x[(slice(None), slice(None), *[slice(0, None, 2)] * len(sizes))]
     assert torch.equal(small[:, :: 2 ** len(sizes)], corner)
     net = moved(UNet((3, *sizes), width=16, multipliers=(1,), blocks=1, fold=2))
