@@ -65,13 +65,14 @@ def main() -> None:
     parser.add_argument("--data", default="digits")
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     train, test = pixels(asked.data)
     eps = torch.randn(DRAWS, len(test), LATENT, generator=torch.Generator().manual_seed(0))
     _, pilot = trained(train, LATENT, PILOT * BATCH, 0)
     images = int(asked.seconds / pilot * PILOT) * BATCH
-    for seed in range(asked.seeds):
+    for seed in range(asked.first, asked.first + asked.seeds):
         net, seconds = trained(train, LATENT, images, seed)
         found = made(net, train, test, eps)
         row = {"seed": seed, "seconds": seconds, "steps": images // BATCH}

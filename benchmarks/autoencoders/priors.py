@@ -107,13 +107,14 @@ def main() -> None:
     parser.add_argument("--data", default="digits")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--width", type=int, default=48)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     x, test = (2 * part - 1 for part in pixels(asked.data))
     test, seconds = test[:MOST], asked.seconds
     first = partial(vae, asked.width, x.shape[1])
-    for seed in range(asked.seeds):
+    for seed in range(asked.first, asked.first + asked.seeds):
         half, most = (timed(first, x, seconds * part, 2e-3, seed) for part in (0.5, 0.75))
         stages = []
         for name, net, rest in (("half", half, 0.5), ("three quarters", most, 0.25)):
