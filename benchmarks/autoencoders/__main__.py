@@ -23,28 +23,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.autoencoders.ours import BATCH, made, trained
-from scorefield.catalogue import datasets
+from benchmarks.autoencoders.ours import BATCH, made, pixels, trained
 from scorefield.likelihood import Logistic, bits_per_dim
 from scorefield.nets import Posterior
 
 DRAWS, LATENT = 16, 16
-PILOT = 200
-"""Steps by which our speed is found."""
-
-
-def pixels(name: str) -> tuple[Tensor, Tensor]:
-    """Training and test examples on 256 levels in [0, 1], as rows."""
-    data = datasets[name]()
-    parts = (data.batch(s, torch.arange(len(s)))[0].flatten(1) for s in (data.train, data.test))
-    train, test = (((x + 1) * 127.5).round() / 255 for x in parts)
-    return train, test
+PILOT, FITTED = 200, 4000
+"""Steps by which our speed is found, and training examples that deviations are fitted to."""
 
 
 def fitted(train: Tensor, decoded: Tensor) -> Tensor:
     """The deviation of each pixel that makes the training examples likeliest: the best of 200 in
     geometric steps, each pixel by itself."""
-    x, mean, best = 2 * train - 1, 2 * decoded - 1, torch.full(train.shape[1:], -np.inf)
+    x, mean = (2 * part[:FITTED] - 1 for part in (train, decoded))
+    best = torch.full(train.shape[1:], -np.inf)
     chosen = torch.ones(train.shape[1:])
     for std in torch.logspace(-5, 1, 200, base=10).tolist():
         rows = Logistic()(x.T.reshape(-1, 1), mean.T.reshape(-1, 1), torch.tensor(std**2))
@@ -73,13 +65,14 @@ def main() -> None:
     parser.add_argument("--data", default="digits")
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     train, test = pixels(asked.data)
     eps = torch.randn(DRAWS, len(test), LATENT, generator=torch.Generator().manual_seed(0))
     _, pilot = trained(train, LATENT, PILOT * BATCH, 0)
     images = int(asked.seconds / pilot * PILOT) * BATCH
-    for seed in range(asked.seeds):
+    for seed in range(asked.first, asked.first + asked.seeds):
         net, seconds = trained(train, LATENT, images, seed)
         found = made(net, train, test, eps)
         row = {"seed": seed, "seconds": seconds, "steps": images // BATCH}

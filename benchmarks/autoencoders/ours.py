@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scorefield.catalogue import datasets
 from scorefield.data import Data, Scaling, Split
 from scorefield.latent import VAE
 from scorefield.likelihood import Logistic
@@ -15,17 +16,28 @@ from scorefield.train import Training, learn
 BATCH = 128
 
 
+def pixels(name: str) -> tuple[Tensor, Tensor]:
+    """Training and test examples on 256 levels in [0, 1], as rows."""
+    data = datasets[name]()
+    parts = (data.batch(s, torch.arange(len(s)))[0].flatten(1) for s in (data.train, data.test))
+    train, test = (((x + 1) * 127.5).round() / 255 for x in parts)
+    return train, test
+
+
+def as_given(x: Tensor) -> Data:
+    """Rows in [-1, 1] as a data set."""
+    return Data("given", Split(x), Split(x[:1]), (), Scaling((0.0,), (1.0,)))
+
+
 def trained(train: Tensor, latent: int, images: int, seed: int) -> tuple[Any, float]:
     """The averaged autoencoder and the seconds of the processor that it took."""
     torch.manual_seed(seed)
     net = MLPAutoencoder(train.shape[1:], width=512, depth=1, latent=latent, spread="each")
-    x = 2 * train - 1
-    data = Data("given", Split(x), Split(x[:1]), (), Scaling((0.0,), (1.0,)))
     training = Training(
         images=images, batch=BATCH, lr=2e-3, warmup=20 * BATCH, ema=0.999, seed=seed, clip=1e3
     )
     began = time.process_time()
-    found = learn(VAE(net, Logistic()), data, training)
+    found = learn(VAE(net, Logistic()), as_given(2 * train - 1), training)
     return found, time.process_time() - began
 
 

@@ -23,9 +23,13 @@ class Corruption(NamedTuple):
 
 @dataclass(eq=False)
 class DAE(AE):
-    """The denoising autoencoder (Vincent et al. 2010): `-log N(x; r(x + sigma eps), s^2)` in nats,
+    """The denoising autoencoder (Vincent et al. 2010, "Stacked denoising autoencoders").
 
-        r(y) = decode(encode(y).mode),   sigma one of `sigmas`, equally often
+    In nats per sample,
+
+        -log N(x; r(x + sigma eps), s^2),   r(y) = decode(encode(y).mode)
+
+    with sigma one of `sigmas`, equally often.
 
     r becomes E[x | y], so that at one sigma it gives the score of the *corrupted* data (Vincent
     2011; Alain and Bengio 2014; eq. 5), and s^2 the mean of Var[x | y]:

@@ -98,7 +98,7 @@ class PriorTask(Task[LatentModel]):
 @dataclass(eq=False)
 class LSGM(PriorTask):
     """The bound of autoencoder and prior in nats per sample (Vahdat, Kreis and Kautz 2021, eqs. 4
-    and 8; here eqs. 7 and 8):
+    and 8; here eqs. 8 and 9):
 
         -E_q log p(x | z) - H(q(z | x)) + CE(q(z | x) || p(z))
 
@@ -137,7 +137,7 @@ def cross_entropy(
     denoise: Denoise, z: Tensor, schedule: Schedule, u: Tensor, noise: Tensor,
     cond: Cond | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """An estimate of `-log p(z)` `(B,)` in nats whose mean over z ~ q is CE(q || p) (eq. 7), and
+    """An estimate of `-log p(z)` `(B,)` in nats whose mean over z ~ q is CE(q || p) (eq. 8), and
     the logsnr `(B,)` that it was made at:
 
         (lam_0 - lam_1) / 2 |noise - eps_hat(z_t)|^2 + D/2 log(2 pi e sigma_0^2) + KL(q(z_1|z) || p)
@@ -203,7 +203,7 @@ def joint_bound(
 def mismatch(spread: float, alpha: Tensor) -> Tensor:
     """`KL(N(0, alpha^2 s^2 + 1 - alpha^2) || N(0, 1))` in nats a dimension: what a variance-
     preserving process that ends at alpha has left of latents of deviation s, which sampling from
-    N(0, 1) takes for nothing (eq. 9).
+    N(0, 1) takes for nothing (eq. 7).
 
         (alpha^2 (s^2 - 1) - log1p(alpha^2 (s^2 - 1))) / 2
 

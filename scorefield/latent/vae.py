@@ -25,7 +25,9 @@ class LatentDraws(NamedTuple):
 
 @dataclass(eq=False)
 class AE(Task[Autoencoder]):
-    """The plain autoencoder: `-log N(x; decode(mode), s^2)` in nats per sample, s learned (eq. 1).
+    """The plain autoencoder: least squares, as a density.
+
+        -log N(x; decode(mode), s^2)    in nats per sample, s learned (eq. 1)
 
     Its minimum over the weights is that of the squared error, whatever s: with linear ways the
     principal subspace (Baldi and Hornik 1989). With a `judge`, any module with
@@ -83,7 +85,9 @@ class AE(Task[Autoencoder]):
 
 @dataclass(eq=False)
 class VAE(AE):
-    """The variational autoencoder (Kingma and Welling 2014), nats per sample:
+    """The variational autoencoder (Kingma and Welling 2014, "Auto-encoding variational Bayes").
+
+    In nats per sample,
 
         -E_q log p(x | z) + beta KL(q(z | x) || N(0, I))     the mean of L = `draws` draws (eq. 3)
         -log 1/L sum_l p(x | z_l) p(z_l) / q(z_l | x)        `weighted` (Burda et al. 2016; eq. 4)
