@@ -138,7 +138,7 @@ def upload(page: Page, base64: str, accept: str) -> None:
 
 
 def test_a_picture_is_edited_inside_a_mask(browser, live):
-    page = Page(browser, live.url, "/#tab=edit&n=2&steps=3", 390)
+    page = Page(browser, live.url, "/#tab=edit&n=2&steps=6", 390)
     upload(page, picture(), "image/*")
     page.until("document.querySelector('canvas')")
     page.press("Upper half")
