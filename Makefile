@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: quickstart test check lint quick bench-step bench-solvers bench-train bench-recipes bench-restore bench-wait bench-distill bench-latent docs clean
+.PHONY: quickstart test check lint quick bench-step bench-solvers bench-train bench-recipes bench-restore bench-wait bench-distill bench-latent bench-serve docs clean
 .DELETE_ON_ERROR:
 
 quickstart: .venv/installed
@@ -39,6 +39,10 @@ bench-solvers: .venv/installed
 # peers as above: azula diffusers smalldiffusion lucidrains
 bench-train: .venv/installed
 	$(BIN)/python -m benchmarks.train --compile
+
+# make bench-serve ARGS="burst runs/digits --n 4"
+bench-serve: .venv/developer
+	$(BIN)/python -m benchmarks.serving $(ARGS)
 
 # ours beside a peer: make bench-recipes ARGS="fashion-mnist --path DIR --minutes 25 --peer .../python"
 bench-recipes: .venv/installed

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from scorefield.denoise.buckets import costs, with_own_rows
@@ -24,7 +25,7 @@ class Network(NamedTuple):
     def of(cls, name: str, run: Run) -> "Network":
         """On the device, and measured."""
         denoiser, shape = run.denoiser.to(device()), tuple(run.denoiser.shape)
-        like = next(denoiser.parameters())
+        like = next(denoiser.parameters(), torch.empty(0))
         denoise = with_own_rows(denoiser, shape, like)
         return cls(name, run, denoise, like, costs(denoise, shape, like))
 

@@ -26,7 +26,7 @@ from scorefield.store import digest_json
 BODIES: dict[str, type[Common]] = {
     "samples": SamplesBody, "edit": EditBody, "restore": RestoreBody
 }  # fmt: skip
-PAUSE = 5.0
+PAUSE = 1.0
 """Seconds between two writings of the states of what is under way."""
 log = logging.getLogger("scorefield.serve")
 

@@ -77,15 +77,15 @@ def _samples(network: Network, body: SamplesBody) -> Work:
     asked, plan, settings, _, told = settle(request, seeds, labels)
     words = tag_of(request, about(run, asked, settings, request.batch, labels, told),
                    bool(asked.cond))  # fmt: skip
+    own: dict[str, Any] | None = {**words, "run": network.name}  # not where that lies
     if body.between is not None:
-        asked = _between(network, plan, asked, body.between)
+        asked, own = _between(network, plan, asked, body.between), None
     job, rows = _job(network, plan, asked, settings["guidance"] if told is None else 2)
-    words["run"] = network.name  # where it lies is nobody's business
     how = {**words["order"], "guide": told or "cfg"}
     form = _form(run, body)
 
     def answer(x: Tensor) -> Answer:
-        return {"how": how, "samples": _shown(run, run.denoiser.decode(x), job.asked, form, words)}
+        return {"how": how, "samples": _shown(run, run.denoiser.decode(x), job.asked, form, own)}
 
     return Work(job, rows, answer)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from scorefield.run.autoencoder import build_autoencoder
 from scorefield.run.config import DataFacts, build_denoiser
 from scorefield.run.settings import Config, DataConfig, ObjectiveConfig, SampleConfig
 from scorefield.run.stored import stored_settings, to_json
@@ -80,9 +81,12 @@ ROWS = {
 """Two rows of each condition, as a request says them."""
 
 
-def untrained_autoencoder(path: Path, config: Config) -> Path:
-    folder = Folder(path)
-    folder.keep_config(to_json(config, DataFacts.of(config.load_data())))
-    nothing = {"weight": torch.zeros(1)}
-    folder.commit({"model": nothing, "ema": nothing, "optimizer": {}}, 1, folder.meaning())
+def of_autoencoder(path: Path, kind: str) -> Path:
+    """An autoencoder, whose samples are those of its prior."""
+    net = "mlp-autoencoder:width=8,latent=4"
+    config = Config(data=DataConfig("digits"), net=net, objective=ObjectiveConfig(kind))
+    facts = DataFacts.of(config.load_data())
+    folder, weights = Folder(path), build_autoencoder(config, facts).state_dict()
+    folder.keep_config(to_json(config, facts))
+    folder.commit({"model": weights, "ema": weights, "optimizer": {}}, 1, folder.meaning())
     return path

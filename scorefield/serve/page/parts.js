@@ -1,5 +1,5 @@
 // What is shown: tiles, one sample large with its way from noise, strips, points and lines, a mask.
-import {html, useEffect, useRef, useState} from '/page/vendor/htm-preact.js';
+import {html, useLayoutEffect, useRef, useState} from '/page/vendor/htm-preact.js';
 
 const source = (png) => `data:image/png;base64,${png}`;
 const COLOURS = ['#1f77b4', '#d62728', '#2ca02c', '#9467bd', '#ff7f0e', '#17becf', '#8c564b', '#e377c2'];
@@ -13,16 +13,16 @@ const shownAt = (strip, at) => {
 const nameOf = (strip, i) => {
   const sample = strip.answer?.samples[i];
   const seed = sample?.seed ?? strip.ask.seeds?.[0] ?? (strip.ask.seed ?? 0) + i;
-  return `seed ${seed}${sample?.label != null ? `, ${sample.label}` : ''}`;
+  return `seed ${seed}${sample?.label != null ? ` · ${sample.label}` : ''}`;
 };
 
-export function Tile({png, name, on, press}) {
+function Tile({png, name, on, press}) {
   return html`<button type="button" class="tile" aria-pressed=${on} aria-label=${name} onClick=${press}>
     ${png ? html`<img src=${source(png)} alt="" />` : html`<span class="blank"></span>`}<small>${name}</small></button>`;
 }
 
 // Points as a scatter of their first two numbers, series as lines.
-export function Plot({rows, lines}) {
+function Plot({rows, lines}) {
   if (rows.length === 0) return null;
   const path = (row) => row[0].map((y, x) => [x, y]);
   const places = lines ? rows.map(path) : [rows.map((r) => [r[0], r[1] ?? 0])];
@@ -56,13 +56,12 @@ const told = (how) => `${how.solver}, ${how.steps} steps, ${how.grid}, guidance 
 // One sample: its way from noise step by step, beside that of B if there are two; how it was made.
 export function Detail({strips, chosen, model, link, edit}) {
   const [at, setAt] = useState(null), [cut, setCut] = useState(50), strip = strips[chosen.k], over = useRef(null);
-  useEffect(() => setAt(null), [chosen.k, chosen.i]);
-  useEffect(() => { if (over.current) over.current.style.clipPath = `inset(0 0 0 ${cut}%)`; }, [cut, strips.length, chosen]);
+  useLayoutEffect(() => { if (over.current) over.current.style.clipPath = `inset(0 0 0 ${cut}%)`; }, [cut, strips.length, chosen]);
   const frames = strip.frames.length, step = at ?? frames - 1;
   const png = shownAt(strip, at)[chosen.i], end = strip.answer?.samples[chosen.i], name = nameOf(strip, chosen.i);
   const other = strips.length > 1 ? shownAt(strips[1 - chosen.k], at == null ? null : Math.round(
     at / Math.max(frames - 1, 1) * (strips[1 - chosen.k].frames.length - 1)))[chosen.i] : null;
-  const rows = Object.entries(strip.answer?.how ?? {}).filter(([, v]) => v != null && v !== false && !Array.isArray(v));
+  const rows = Object.entries(strip.answer?.how ?? {}).filter(([k, v]) => v != null && v !== false && !Array.isArray(v) && k !== 'batch');
   return html`<div class="detail"><div>
       <div class="over">${png && html`<img src=${source(png)} alt=${`${name}, step ${step + 1} of ${frames}`} />`}
         ${other && html`<img ref=${over} src=${source(other)} alt="the same seed by the other settings" />`}</div>
@@ -84,7 +83,7 @@ export function Draw({image, size, mask}) {
     ink.fillStyle = '#000'; ink.fillRect(0, 0, size, size);
     mask(null);
   };
-  useEffect(clear, [image]);
+  useLayoutEffect(clear, [image]);
   const paint = (e) => {
     if (!down.current) return;
     const box = canvas.current.getBoundingClientRect(), ink = canvas.current.getContext('2d');

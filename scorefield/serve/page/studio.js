@@ -1,7 +1,7 @@
 // The studio: a form of settings on the left, what they make on the right. No build step.
 import {html, render, useEffect, useRef, useState} from '/page/vendor/htm-preact.js';
 import {base64, events, get, settingsOf, stop} from '/page/service.js';
-import {Plot, Tile, Detail, Strip, Draw} from '/page/parts.js';
+import {Detail, Draw, Strip} from '/page/parts.js';
 
 const TABS = {samples: 'Samples', compare: 'Compare', edit: 'Edit', restore: 'Restore',
   between: 'Between', anagram: 'Anagram', queue: 'Queue', runs: 'Runs'};
@@ -215,7 +215,7 @@ function Studio({books}) {
       <section aria-label="What was made">
         <p class=${bad ? 'status bad' : 'status'} role="status">${told}</p>
         ${busy && html`<progress value=${share} aria-label="how far it is"></progress>`}
-        ${chosen && html`<${Detail} ...${{strips, chosen, model, edit}} link=${toAddress({...said, go: 1})} />`}
+        ${chosen && html`<${Detail} key=${`${chosen.k} ${chosen.i}`} ...${{strips, chosen, model, edit}} link=${toAddress({...said, go: 1})} />`}
         <div class="strips">${strips.map((strip, k) => html`<${Strip} key=${k} ...${{strip, chosen, model}}
           name=${strips.length > 1 ? 'AB'[k] : ''} choose=${(i) => setChosen({k, i})} />`)}</div>
       </section>`}</main>`;
