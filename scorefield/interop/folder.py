@@ -199,6 +199,9 @@ def fitted(
          "has weights of another shape:"),
         ({k for k, v in whole.items() if v.is_floating_point() and not v.isfinite().all()},
          "has weights that are not finite:"),
+        ({k for k in wanted.keys() & whole.keys()
+          if wanted[k].is_floating_point() != whole[k].is_floating_point()},
+         "has weights of another type:"),
     ):  # fmt: skip
         if names:
             some = ", ".join(sorted(names)[:3]) + ", ..." * (len(names) > 3)
