@@ -31,6 +31,7 @@ COMMANDS = {
     "report": "a run as one page: samples, measures, curves, noise levels, settings",
     "import": "a run of another program's model, such as a folder of diffusers",
     "export": "a run for another program: diffusers, ONNX, torch",
+    "push": "a run, with a model card, to a hub",
     "ema": "an average of a run's weights over any length, from its snapshots",
     "serve": "runs over HTTP, and a studio in the browser",
     "explain": "a method's equation, order, calls, options and paper",

@@ -19,14 +19,18 @@ class Options(Spoken):
       scorefield sample runs/cat --n 16 --steps 10
       scorefield import my-digits --trained-on digits --out runs/theirs
       scorefield compare runs/theirs --solvers arc,ddim
+      scorefield import hub:owner/name --out runs/pulled
       scorefield import denoiser.onnx --levels .002,80 --out runs/graph
 
     An ONNX graph says D of x and sigma (and alpha, label, null, or one vector). --levels are the
     least and the most sigma/alpha that it knows. It has no derivatives.
+
+    A .pt of guided-diffusion (ADM) is read without running what it names; its flags stand beside it
+    in NAME.json, such as {"image_size": 64}.
     """
 
     source: Annotated[Path, tyro.conf.Positional]
-    """A folder of diffusers, or an .onnx file."""
+    """A folder of diffusers, an .onnx file, a .pt of guided-diffusion, or hub:OWNER/NAME."""
     out: OutPath = None
     levels: str | None = None
     """Of an ONNX graph: the least and the most sigma/alpha that it knows (default: .002,80)."""

@@ -39,12 +39,8 @@ A diffusion model of {shape} data{classes}, {count:,} parameters. {origin}
 
 {use}
 
-With Scorefield {__version__}, any solver, guide, likelihood and restoration:
-
-```
-scorefield import FOLDER --out runs/{run.path.resolve().name}
-scorefield sample runs/{run.path.resolve().name} --n 16
-```
+With Scorefield {__version__}, any solver, guide, likelihood and restoration: `scorefield import`
+this folder makes a run of it, which every command takes.
 
 ## Data
 

@@ -61,7 +61,7 @@ def read_folder(folder: Path) -> Foreign:
     null, empty, more = _none(network, text, weights)
     others = {key: _settings(at, "config.json") for key, at in parts.items() if key == "vae"}
     index = read_json(folder / "model_index.json") if exists(folder / "model_index.json") else {}
-    facts = _facts(network, text, null, scheduler, {**index, **others}, folder.name)
+    facts = facts_of(network, text, null, scheduler, {**index, **others}, folder.name)
     source = SourceConfig(
         network, scheduler, dtype, len(facts.classes), null, text, empty,
         {"index": index, **others},
@@ -199,6 +199,9 @@ def fitted(
          "has weights of another shape:"),
         ({k for k, v in whole.items() if v.is_floating_point() and not v.isfinite().all()},
          "has weights that are not finite:"),
+        ({k for k in wanted.keys() & whole.keys()
+          if wanted[k].is_floating_point() != whole[k].is_floating_point()},
+         "has weights of another type:"),
     ):  # fmt: skip
         if names:
             some = ", ".join(sorted(names)[:3]) + ", ..." * (len(names) > 3)
@@ -230,7 +233,7 @@ def _none(
     return None, {"tokens": [length]}, {"null_tokens": ids}
 
 
-def _facts(
+def facts_of(
     network: Mapping[str, Any], text: Mapping[str, Any] | None, null: int | None,
     scheduler: Mapping[str, Any], others: Mapping[str, Any], name: str,
 ) -> DataFacts:  # fmt: skip

@@ -7,8 +7,10 @@ import torch
 
 from scorefield.base import BadInput
 from scorefield.base.finding import Figure, Findings
+from scorefield.interop.adm import read_adm
 from scorefield.interop.folder import Foreign, fitted, read_folder, say_warned
 from scorefield.interop.graph import read_graph
+from scorefield.interop.hub import HEAD, copied, is_run, pull
 from scorefield.interop.plans import their_plan
 from scorefield.run.config import DataFacts, build_denoiser
 from scorefield.run.settings import Config, DataConfig, ObjectiveConfig, SampleConfig
@@ -22,7 +24,8 @@ def load_foreign(source: str | Path, levels: str | None = None) -> Any:
 
     Raises BadInput for what cannot be honoured, as `scorefield import` does.
     """
-    foreign = read_foreign(Path(source), levels)
+    path = pull(source) if isinstance(source, str) and source.startswith(HEAD) else Path(source)
+    foreign = read_foreign(path, levels)
     say_warned(foreign)
     return _opened(configured(foreign), foreign)
 
@@ -33,6 +36,8 @@ def read_foreign(source: Path, levels: str | None = None) -> Foreign:
         return read_graph(source, levels)
     if levels is not None:
         raise BadInput(f"`levels` {levels} is of an ONNX graph.", "Leave it out.", "levels")
+    if source.suffix in (".pt", ".pth", ".pkl", ".ckpt"):
+        return read_adm(source)
     return read_folder(source)
 
 
@@ -69,6 +74,10 @@ def taken_in(source: Path, out: Path, trained_on: str = "", levels: str | None =
 
     `trained_on` names the data, as `data.name` does; they must have its shape and classes.
     """
+    if str(source).startswith(HEAD):
+        source = pull(str(source))
+        if is_run(source):
+            return copied(source, out)
     place = Folder(out)
     place.check_new()
     if place.has_config:

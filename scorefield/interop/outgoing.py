@@ -83,12 +83,12 @@ def _native(run: Run, fold: int | None) -> dict[str, Any]:
         index["text_encoder"] = ["transformers", kind]
     weights = _copies(net.model.state_dict())
     if fold is not None:
-        settings, weights = folded(settings, weights, fold)
+        settings, weights = told_by_bias(settings, weights, fold)
     return {"network": (name, settings, weights, scheduler), "index": index, "others": others,
             "use": _use(said["_class_name"], scheduler["_class_name"])}  # fmt: skip
 
 
-def folded(
+def told_by_bias(
     settings: dict[str, Any], weights: dict[str, Tensor], label: int
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """A UNet2DModel without classes that is told one: its embedding is added to a bias.
@@ -171,7 +171,7 @@ def _use(pipeline: str, scheduler: str) -> str:
     return f"`diffusers.{pipeline}.from_pretrained(folder)`{more}."
 
 
-def about(run: Run) -> dict[str, str]:
+def origin_of(run: Run) -> dict[str, str]:
     """What an exported file says of itself."""
     said = {"scorefield": __version__, "images_seen": str(run.images_seen)}
     return said | {"classes": str(len(run.facts.classes))} if run.facts.classes else said

@@ -1,5 +1,6 @@
 """Our models out as programs: D, or a whole sampler, in one ONNX file or one of torch."""
 
+import io
 import logging
 import warnings
 from pathlib import Path
@@ -7,17 +8,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import save as pack
 
 from scorefield.base import BadInput, Level
 from scorefield.base.finding import Figure, Findings
 from scorefield.denoise import Denoiser
 from scorefield.draw import Plan
-from scorefield.interop.outgoing import about, check_whole
+from scorefield.interop.outgoing import check_whole, origin_of
 from scorefield.interop.unrolled import unrolled
 from scorefield.nets.guests import library
 from scorefield.run.open import Run
-from scorefield.store import read_bytes, write_bytes
-from scorefield.store.files import beside
+from scorefield.store import write_bytes
 from scorefield.use.plan import plan_of, settings_of
 
 OPSET = 23
@@ -40,7 +41,7 @@ class Program(nn.Module):
         return self.denoiser(x, level, dict(zip(self.order, cond)) or None)
 
 
-class Walk(nn.Module):
+class SamplerProgram(nn.Module):
     """A sampler: noise `(B, *shape)`, draws `(Z, B, *shape)` if it has any, conditions -> x0."""
 
     def __init__(
@@ -97,7 +98,7 @@ def _program(run: Run, loop: int | None) -> tuple[nn.Module, list[str], list[Ten
     settings = settings_of(run, loop)
     plan = plan_of(denoiser, bool(order), **settings)
     scale = settings["guidance"] if "null" in order or denoiser.manner else 1.0
-    walk = Walk(denoiser, plan, scale, order)
+    walk = SamplerProgram(denoiser, plan, scale, order)
     draws = [torch.randn(walk.walk.draws, *x.shape)] if walk.walk.draws else []
     names = ["noise", *["draws"] * len(draws), *order]
     return walk.eval(), names, [x, *draws, *cond.values()]
@@ -129,7 +130,7 @@ def _batched(names: list[str], args: list[Tensor]) -> list[dict[int, Any]]:
 
 
 def to_onnx(run: Run, out: Path, loop: int | None = None) -> Findings:
-    """One ONNX file of float32, any batch, checked by onnxruntime at batches 1, 3 and 8.
+    """One ONNX file of float32, any batch, agreed by onnxruntime at batches 1, 3 and 8.
 
     Raises BadInput where the runtime says other numbers than torch by more than CLOSE of the
     largest, or the network cannot be traced.
@@ -138,15 +139,14 @@ def to_onnx(run: Run, out: Path, loop: int | None = None) -> Findings:
         library(name)
     program, names, args = _program(run, loop)
     output = ["denoised" if loop is None else "x0"]
-    with beside(out) as temporary, torch.no_grad():
+    with torch.no_grad():
         made = _traced(lambda: torch.onnx.export(
             program, tuple(args), input_names=names, output_names=output, opset_version=OPSET,
             dynamo=True, dynamic_shapes=_varying(program, names, args), verbose=False,
         ))  # fmt: skip
-        made.model.metadata_props.update(about(run))
-        made.save(str(temporary), external_data=False)
-        content = read_bytes(temporary)
-    apart = checked(content, program, names, args)
+        made.model.metadata_props.update(origin_of(run))
+    content = made.model_proto.SerializeToString()  # weights and all: one file
+    apart = agreed(content, program, names, args)
     write_bytes(out, content)
     record = {"out": str(out), "to": "onnx", "inputs": names, "opset": OPSET, "apart": apart,
               "batches": list(BATCHES), "bytes": len(content)}  # fmt: skip
@@ -179,7 +179,7 @@ def _traced(export: Any) -> Any:
         logging.disable(logging.NOTSET)
 
 
-def checked(content: bytes, program: nn.Module, names: list[str], args: list[Tensor]) -> float:
+def agreed(content: bytes, program: nn.Module, names: list[str], args: list[Tensor]) -> float:
     """The largest difference of the runtime from torch, as a part of the largest number."""
     session, worst = session_of(content), 0.0
     for batch in BATCHES:
@@ -211,9 +211,9 @@ def to_torch(run: Run, out: Path, loop: int | None = None) -> Findings:
         made = _traced(lambda: torch.export.export(
             program, tuple(args), dynamic_shapes=_varying(program, names, args), strict=False
         ))  # fmt: skip
-        with beside(out) as temporary:
-            torch.export.save(made, str(temporary))
-            content = read_bytes(temporary)
+    packed = io.BytesIO()
+    pack(made, packed)
+    content = packed.getvalue()
     write_bytes(out, content)
     record = {"out": str(out), "to": "torch", "inputs": names, "bytes": len(content)}
     return Findings("export", str(run.path), f"{out}: {', '.join(names)}, any batch", (), record)

@@ -53,20 +53,6 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-@contextlib.contextmanager
-def beside(path: Path) -> Iterator[Path]:
-    """A name beside `path` for what a library writes by itself; the file is taken away."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield temporary
-    except OSError as error:
-        raise unwritable(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
 def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 

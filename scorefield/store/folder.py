@@ -63,6 +63,7 @@ ENTRIES = (
     Entry("restore/restore.npz", "restore", "its arrays"),
     Entry("restore/NAME.png", "restore", "its pictures"),
     Entry("interpolate/A-B.safetensors", "interpolate", "latents that a direction was made of"),
+    Entry("README.md", "push", "the model card, as the hub has it"),
     Entry("report.html", "report", "the page, self-contained"),
 )
 """All that commands write into a run folder unless they are given another place."""

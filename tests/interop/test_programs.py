@@ -14,7 +14,7 @@ from scorefield.catalogue.spec import build
 from scorefield.draw import Asked, Plan, draw
 from scorefield.interop.export import exported
 from scorefield.interop.incoming import taken_in
-from scorefield.interop.programs import checked, session_of
+from scorefield.interop.programs import agreed, session_of
 from scorefield.interop.unrolled import unrolled
 from scorefield.process import VP, grids
 from scorefield.run.open import open_run
@@ -84,7 +84,7 @@ def test_a_planted_program_that_says_something_else(graph, runs):
     args = [torch.randn(3, 1, 8, 8), torch.ones(3), torch.ones(3), torch.arange(3),
             torch.zeros(3, dtype=torch.bool)]  # fmt: skip
     names = ["x", "alpha", "sigma", "label", "null"]
-    refused("differs from torch", checked, graph.read_bytes(), Other(), names, args)
+    refused("differs from torch", agreed, graph.read_bytes(), Other(), names, args)
 
 
 def test_a_graph_comes_back(graph, runs, tmp_path):
