@@ -19,7 +19,7 @@ FINEST = 0.25
 
 
 @dataclass(frozen=True)
-class Learned(ABC):
+class LearnedPath(ABC):
     """Paths with a learned control. `loss`: lv, tb or kl (`Learning`); `width` and `layers` of the
     network of a coordinate."""
 
@@ -52,7 +52,7 @@ class Learned(ABC):
 
 
 @dataclass(frozen=True)
-class DDS(Learned):
+class DDS(LearnedPath):
     """Denoising diffusion sampler (Vargas, Grathwohl and Doucet 2023): the stationary process's
     exact kernels, levels even in log(sigma / alpha) from `largest` to `smallest`, by default a
     quarter of the target's width, and clean data; a start from the prior.
@@ -73,7 +73,7 @@ class DDS(Learned):
 
 
 @dataclass(frozen=True)
-class DIS(Learned):
+class DIS(LearnedPath):
     """Time-reversed diffusion sampler (Berner, Richter and Ullrich 2022): levels of the VP process,
     beta from `first` to `last`, at even times."""
 
@@ -85,7 +85,7 @@ class DIS(Learned):
 
 
 @dataclass(frozen=True)
-class PIS(Learned):
+class PIS(LearnedPath):
     """Path integral sampler (Zhang and Chen 2022): from a point, by a Brownian bridge at even
     times; the target's covering law is its end without control."""
 
@@ -94,7 +94,7 @@ class PIS(Learned):
 
 
 @dataclass(frozen=True)
-class CMCD(Learned):
+class CMCD(LearnedPath):
     """Controlled Monte Carlo diffusions (Vargas et al. 2024): annealed Langevin steps with a drift,
     temperatures and step lengths that are learned."""
 
@@ -106,4 +106,4 @@ METHODS = {
     "dds": DDS, "dis": DIS, "pis": PIS, "cmcd": CMCD, "smc": Annealing, "tempering": Tempering,
 }  # fmt: skip
 """By name, with their defaults."""
-Method = Learned | Annealing | Tempering
+Approach = LearnedPath | Annealing | Tempering

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 
-LogProb = Callable[[Tensor], Tensor]
+LogRho = Callable[[Tensor], Tensor]
 """`log rho(x)`: `(n, d)` to `(n,)`, differentiable, each row by itself."""
 PROBES, OUTER, EMPTY = 64, 1e4, 1e9
 """Points at which a target is looked at, how many scales out its tail is, and the -log rho where
@@ -39,11 +39,11 @@ class Target:
     makes exact samples and `modes` sorts samples.
 
     >>> bell = Target(lambda x: -x.square().sum(1) / 2, dim=2)
-    >>> bell(torch.zeros(3, 2))
-    tensor([0., 0., 0.])
+    >>> bell(torch.ones(3, 2))
+    tensor([-1., -1., -1.])
     """
 
-    log_prob: LogProb
+    log_prob: LogRho
     dim: int
     log_z: float | None = None
     draw: Callable[[int, torch.Generator], Tensor] | None = None
