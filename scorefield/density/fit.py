@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from scorefield.base import BadInput, Level, Seeded, Watch, quiet, unknown
 from scorefield.density.learned import Learning
-from scorefield.density.methods import METHODS, LearnedPath, Approach
+from scorefield.density.methods import METHODS, Approach, LearnedPath
 from scorefield.density.path import Draw, Paths
 from scorefield.density.target import Target, check_target
+from scorefield.density.tilted import TiltedModel
 from scorefield.smc.annealed import Annealing, Reached
 from scorefield.store import alone, exists, read_json, write_json
 from scorefield.train import Progress, Training, finish
@@ -121,7 +122,7 @@ class FittedDensity:
     def upper(self) -> Estimate | None:
         """Mean and error of log w over paths that q draws back from exact samples: the upper bound,
         which sees modes that are missed. None where no exact samples are known."""
-        if self.task is None or self.target.draw is None:
+        if self.task is None or self.target.draw is None or self._tilted:
             return None
         rng = torch.Generator().manual_seed(self.seed + 1)
         x = self.task.target.exact(self.n, rng).float()
@@ -142,6 +143,10 @@ class FittedDensity:
         if self.task is None:
             raise BadInput("a population has no paths to draw.", "Draw its samples.")
         return self.task
+
+    @property
+    def _tilted(self) -> bool:
+        return self.task is not None and isinstance(self.task.route, TiltedModel)
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """n samples `(n, dim)`: path i is the same whatever n is; of a population, n of it by their
@@ -210,11 +215,14 @@ def fit_density(
     if not 0 < seconds < math.inf or n < 2:
         raise BadInput(f"seconds is {seconds:g} and n {n}.", "Give more than 0, and 2 or more.")
     began, counted = time.monotonic(), Tally(target)
-    said = check_target(target, seed)
+    prior = way.prior if isinstance(way, LearnedPath) else None
+    if prior is not None:
+        target = replace(target, centre=0.0, scale=1.0)  # the model's own units
+    said = check_target(target, seed, whole=prior is None)
     rng = torch.Generator().manual_seed(seed)
     target = replace(target, log_prob=counted)
     reference = None
-    if target.scale is None or isinstance(way, LearnedPath):
+    if prior is None and (target.scale is None or isinstance(way, LearnedPath)):
         reference = populated(Annealing(adaptive=0.9, particles=500, moves=2), target, rng, watch)
     if target.scale is None and reference is not None:
         target, reference = placed(target, reference)

@@ -6,11 +6,12 @@ A learned one makes, for a standard target and a count of steps, the task that t
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from scorefield.base import BadInput
+from scorefield.base import BadInput, Denoise
 from scorefield.density.control import Control, Drift
 from scorefield.density.learned import Learning, LossName
 from scorefield.density.path import Annealed, Noised, Route, bridged, even, linear
 from scorefield.density.target import Target
+from scorefield.density.tilted import TiltedModel
 from scorefield.smc.annealed import Annealing
 from scorefield.smc.tempering import Tempering
 
@@ -21,11 +22,13 @@ FINEST = 0.25
 @dataclass(frozen=True)
 class LearnedPath(ABC):
     """Paths with a learned control. `loss`: lv, tb or kl (`Learning`); `width` and `layers` of the
-    network of a coordinate."""
+    network of a coordinate. With a `prior`, a denoiser of data (B, d), the target is a likelihood,
+    and what is sampled is the posterior under that model (`TiltedModel`)."""
 
     loss: LossName = "lv"
     width: int = 64
     layers: int = 2
+    prior: Denoise | None = None
 
     def __post_init__(self) -> None:
         if self.loss not in ("lv", "tb", "kl"):
@@ -39,6 +42,12 @@ class LearnedPath(ABC):
         if steps < 2:
             raise BadInput(f"steps is {steps}.", "Give at least 2.", "steps")
         route = self.route(target, steps)
+        if self.prior is not None:
+            if not isinstance(route, Noised) or route.point:
+                raise BadInput(
+                    f"{type(self).__name__} does not start as a model's chain.", "Use DDS or DIS."
+                )
+            route = TiltedModel(route.levels, denoise=self.prior)
         finest = target.width or 1.0
         if isinstance(route, Annealed):
             module = Drift(target.dim, steps, finest, self.width, self.layers)

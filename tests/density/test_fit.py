@@ -89,7 +89,7 @@ def test_every_path_learns_by_every_loss(method, kind):
     assert before.abs().max() == 0
 
 
-def blind(x, here, slope):
+def blind(x, here):
     """A control that knows one of two modes, the one at 3."""
     alpha, sigma = here.like(x)
     mean, variance = 3.0 / 2.55, (0.5 / 2.55) ** 2
@@ -109,8 +109,8 @@ def test_a_mode_that_is_missed_is_told():
     at = dataclasses.replace(target, centre=-0.5).standard()
 
     class Blind(torch.nn.Module):
-        def forward(self, x, here, slope):
-            return blind(x, here, slope)
+        def forward(self, x, here, *rest):
+            return blind(x, here)
 
     task = dataclasses.replace(whole.task, module=Blind(), target=at, route=Noised(even(24)))
     narrow = dataclasses.replace(whole, task=task, n=2000)
