@@ -45,10 +45,10 @@ class Options(flags.Spoken):
 
 def work(o: Options, bar: Bar) -> Found:
     from scorefield.report.plane import findings
-    from scorefield.use.density import Asked, density
+    from scorefield.use.density import DensityAsked, density
 
     given = {field.name: getattr(o, field.name) for field in fields(o) if field.name != "json"}
-    found, plane = density(Asked(**given, watch=bar, say=note))
+    found, plane = density(DensityAsked(**given, watch=bar, say=note))
     if plane is not None:
         strip = replace(findings(plane, "").items[0], file="density.png")
         found = replace(found, items=(*found.items, strip))

@@ -1,6 +1,6 @@
 """What is learned: the mean and variance of x0 that steer a path, the drift of an annealed one.
 
-With D0 and C0 those of the prior N(0, I), and g the gradient of log rho / N(0, I) at D0,
+With `base` = (D0, C0), those of the prior N(0, I), and g the gradient of log rho / N(0, I) at D0,
 
     D = D0 + c gate(r) C0 g + sqrt(C0) m,     C = C0 exp(v),     gate(r) = 1 / (1 + (r / width)^2),
 
@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from scorefield.base import Level, like
-from scorefield.density.path import of_normal
 from scorefield.nets.init import zero
 
 CLIP = 200.0
@@ -70,8 +69,10 @@ class Control(nn.Module):
         self.log_width = nn.Parameter(torch.tensor(math.log(finest)))
         self.log_z = nn.Parameter(torch.zeros(()))
 
-    def forward(self, x: Tensor, here: Level, slope: Tensor) -> tuple[Tensor, Tensor]:
-        denoised, variance = of_normal(x, here)
+    def forward(
+        self, x: Tensor, here: Level, slope: Tensor, base: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        denoised, variance = base
         alpha, sigma = here.like(x)
         spread, slope = variance.sqrt(), softened(slope)
         ratio = like(here.ratio.clamp(max=1e4), x)

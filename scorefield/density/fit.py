@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from scorefield.base import BadInput, Level, Seeded, Watch, quiet, unknown
 from scorefield.density.learned import Learning
-from scorefield.density.methods import METHODS, Learned, Method
+from scorefield.density.methods import METHODS, Approach, LearnedPath
 from scorefield.density.path import Draw, Paths
 from scorefield.density.target import Target, check_target
+from scorefield.density.tilted import TiltedModel
 from scorefield.smc.annealed import Annealing, Reached
 from scorefield.store import alone, exists, read_json, write_json
 from scorefield.train import Progress, Training, finish
@@ -60,7 +61,7 @@ def estimate(log_weight: Tensor) -> Estimate:
     return Estimate(float(total) - math.log(n), error, float(w.mean()), spread, ess, n)
 
 
-class Drawn(NamedTuple):
+class Weighted(NamedTuple):
     """Samples in the target's own units `(n, dim)` and their log weights `(n,)`."""
 
     x: Tensor
@@ -75,7 +76,7 @@ class FittedDensity:
     """
 
     target: Target
-    method: Method
+    method: Approach
     n: int
     seed: int
     calls: int
@@ -87,7 +88,7 @@ class FittedDensity:
     reference: Reached | None = None
 
     @cached_property
-    def drawn(self) -> Drawn:
+    def drawn(self) -> Weighted:
         """The n paths that the figures are of, of seeds from `n seed` on."""
         return self.draw(range(self.seed * self.n, (self.seed + 1) * self.n))
 
@@ -121,7 +122,7 @@ class FittedDensity:
     def upper(self) -> Estimate | None:
         """Mean and error of log w over paths that q draws back from exact samples: the upper bound,
         which sees modes that are missed. None where no exact samples are known."""
-        if self.task is None or self.target.draw is None:
+        if self.task is None or self.target.draw is None or self._tilted:
             return None
         rng = torch.Generator().manual_seed(self.seed + 1)
         x = self.task.target.exact(self.n, rng).float()
@@ -143,6 +144,10 @@ class FittedDensity:
             raise BadInput("a population has no paths to draw.", "Draw its samples.")
         return self.task
 
+    @property
+    def _tilted(self) -> bool:
+        return self.task is not None and isinstance(self.task.route, TiltedModel)
+
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """n samples `(n, dim)`: path i is the same whatever n is; of a population, n of it by their
         weights. They are those of the path's end, not weighted."""
@@ -154,13 +159,13 @@ class FittedDensity:
             return self._own(self.reached.x[who])
         return self.draw(range(seed, seed + n)).x
 
-    def draw(self, seeds: Sequence[int]) -> Drawn:
+    def draw(self, seeds: Sequence[int]) -> Weighted:
         """Samples of these seeds with their weights."""
         if self.reached is not None:
-            return Drawn(self._own(self.reached.x), self.reached.log_weight)
+            return Weighted(self._own(self.reached.x), self.reached.log_weight)
         parts = [self._some(seeds[i : i + AT_ONCE]) for i in range(0, len(seeds), AT_ONCE)]
         x, log_weight = map(torch.cat, zip(*parts))
-        return Drawn(self._own(x), log_weight)
+        return Weighted(self._own(x), log_weight)
 
     @torch.no_grad()
     def _some(self, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -192,7 +197,7 @@ def between(reached: Reached) -> Estimate:
 
 def fit_density(
     target: Target,
-    method: Method | str = "dds",
+    method: Approach | str = "dds",
     steps: int = 64,
     seconds: float = 180.0,
     seed: int = 0,
@@ -206,36 +211,43 @@ def fit_density(
     With a `folder` the training's checkpoints lie there, and the same call goes on from what a kill
     left. Raises BadInput for a target that cannot be sampled (`check_target`).
     """
-    if isinstance(method, str):
-        if method not in METHODS:
-            raise unknown("method", method, METHODS)
-        method = METHODS[method]()
+    way = approach_of(method) if isinstance(method, str) else method
     if not 0 < seconds < math.inf or n < 2:
         raise BadInput(f"seconds is {seconds:g} and n {n}.", "Give more than 0, and 2 or more.")
-    began, counted = time.monotonic(), Counted(target)
-    said = check_target(target, seed)
+    began, counted = time.monotonic(), Tally(target)
+    prior = way.prior if isinstance(way, LearnedPath) else None
+    if prior is not None:
+        target = replace(target, centre=0.0, scale=1.0)  # the model's own units
+    said = check_target(target, seed, whole=prior is None)
     rng = torch.Generator().manual_seed(seed)
     target = replace(target, log_prob=counted)
     reference = None
-    if target.scale is None or isinstance(method, Learned):
+    if prior is None and (target.scale is None or isinstance(way, LearnedPath)):
         reference = populated(Annealing(adaptive=0.9, particles=500, moves=2), target, rng, watch)
     if target.scale is None and reference is not None:
-        target = placed(target, reference)
-    if not isinstance(method, Learned):
-        own = replace(method, steps=steps) if isinstance(method, Annealing) else method
+        target, reference = placed(target, reference)
+    if not isinstance(way, LearnedPath):
+        own = replace(way, steps=steps) if isinstance(way, Annealing) else way
         reached = populated(own, target, rng, watch)
         spent = time.monotonic() - began
-        return FittedDensity(target, method, n, seed, counted.calls, spent, tuple(said),
+        return FittedDensity(target, way, n, seed, counted.calls, spent, tuple(said),
                              reached=reached)  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        task = method.task(target.standard(), steps)
+        task = way.task(target.standard(), steps)
     left = seconds - (time.monotonic() - began)
-    average, losses = trained(task, left, seed, folder, watch)
+    average, losses = learned_in(task, left, seed, folder, watch)
     task = replace(task, module=average.cpu().eval())
     spent = time.monotonic() - began
-    return FittedDensity(target, method, n, seed, counted.calls, spent, tuple(said),
+    return FittedDensity(target, way, n, seed, counted.calls, spent, tuple(said),
                          tuple(losses), task, None, reference)  # fmt: skip
+
+
+def approach_of(name: str) -> Approach:
+    """A method with its defaults."""
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    return METHODS[name]()
 
 
 def populated(method: Any, target: Target, rng: torch.Generator, watch: Watch = quiet) -> Reached:
@@ -243,16 +255,17 @@ def populated(method: Any, target: Target, rng: torch.Generator, watch: Watch = 
     return method(target.standard(), target.dim, GROUPS, rng, watch)
 
 
-def placed(target: Target, reached: Reached) -> Target:
-    """The target with the centre and scale that a population found."""
-    x, share = reached.x, reached.log_weight.softmax(0)[:, None]
+def placed(target: Target, reached: Reached) -> tuple[Target, Reached]:
+    """The target with the centre and scale that a population found, and the population in these."""
+    centre, scale = target.place()
+    x, share = centre + scale * reached.x, reached.log_weight.softmax(0)[:, None]
     middle = (share * x).sum(0)
     spread = (share * (x - middle).square()).sum(0).sqrt().clamp(min=1e-6)
-    centre, scale = target.place()
-    return replace(target, centre=centre + scale * middle, scale=scale * spread)
+    found = replace(target, centre=middle, scale=spread)
+    return found, reached._replace(x=(x - middle) / spread)
 
 
-class Counted:
+class Tally:
     """A target's log density that counts the points it is asked of."""
 
     def __init__(self, target: Target) -> None:
@@ -263,7 +276,7 @@ class Counted:
         return self.log_prob(x)
 
 
-def trained(
+def learned_in(
     task: Learning, seconds: float, seed: int, folder: Path | None, watch: Watch
 ) -> tuple[nn.Module, list[tuple[int, float]]]:
     """The averaged control after a training as long as `seconds` allow, and the losses by step.
@@ -273,7 +286,7 @@ def trained(
     """
     deadline, losses = time.monotonic() + seconds, list[tuple[int, float]]()
     kept = None if folder is None else folder / "length.json"
-    images = read_json(kept)["images"] if kept and exists(kept) else planned(task, seconds, seed)
+    images = read_json(kept)["images"] if kept and exists(kept) else rows_for(task, seconds, seed)
     training = Training(
         images=images, batch=ROWS, lr=RATE, warmup=min(20 * ROWS, images // 4), ema=0.99,
         checkpoint_every=max(images // 4, ROWS), seed=seed, compile=False,
@@ -300,7 +313,7 @@ def trained(
     return average, losses
 
 
-def planned(task: Learning, seconds: float, seed: int) -> int:
+def rows_for(task: Learning, seconds: float, seed: int) -> int:
     """Rows that can be learned from in so many seconds."""
     from scorefield.objective import Batch
 

@@ -6,11 +6,12 @@ A learned one makes, for a standard target and a count of steps, the task that t
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from scorefield.base import BadInput
+from scorefield.base import BadInput, Denoise
 from scorefield.density.control import Control, Drift
 from scorefield.density.learned import Learning, LossName
 from scorefield.density.path import Annealed, Noised, Route, bridged, even, linear
 from scorefield.density.target import Target
+from scorefield.density.tilted import TiltedModel
 from scorefield.smc.annealed import Annealing
 from scorefield.smc.tempering import Tempering
 
@@ -19,13 +20,15 @@ FINEST = 0.25
 
 
 @dataclass(frozen=True)
-class Learned(ABC):
+class LearnedPath(ABC):
     """Paths with a learned control. `loss`: lv, tb or kl (`Learning`); `width` and `layers` of the
-    network of a coordinate."""
+    network of a coordinate. With a `prior`, a denoiser of data (B, d), the target is a likelihood,
+    and what is sampled is the posterior under that model (`TiltedModel`)."""
 
     loss: LossName = "lv"
     width: int = 64
     layers: int = 2
+    prior: Denoise | None = None
 
     def __post_init__(self) -> None:
         if self.loss not in ("lv", "tb", "kl"):
@@ -39,6 +42,12 @@ class Learned(ABC):
         if steps < 2:
             raise BadInput(f"steps is {steps}.", "Give at least 2.", "steps")
         route = self.route(target, steps)
+        if self.prior is not None:
+            if not isinstance(route, Noised) or route.point:
+                raise BadInput(
+                    f"{type(self).__name__} does not start as a model's chain.", "Use DDS or DIS."
+                )
+            route = TiltedModel(route.levels, denoise=self.prior)
         finest = target.width or 1.0
         if isinstance(route, Annealed):
             module = Drift(target.dim, steps, finest, self.width, self.layers)
@@ -52,7 +61,7 @@ class Learned(ABC):
 
 
 @dataclass(frozen=True)
-class DDS(Learned):
+class DDS(LearnedPath):
     """Denoising diffusion sampler (Vargas, Grathwohl and Doucet 2023): the stationary process's
     exact kernels, levels even in log(sigma / alpha) from `largest` to `smallest`, by default a
     quarter of the target's width, and clean data; a start from the prior.
@@ -73,7 +82,7 @@ class DDS(Learned):
 
 
 @dataclass(frozen=True)
-class DIS(Learned):
+class DIS(LearnedPath):
     """Time-reversed diffusion sampler (Berner, Richter and Ullrich 2022): levels of the VP process,
     beta from `first` to `last`, at even times."""
 
@@ -85,7 +94,7 @@ class DIS(Learned):
 
 
 @dataclass(frozen=True)
-class PIS(Learned):
+class PIS(LearnedPath):
     """Path integral sampler (Zhang and Chen 2022): from a point, by a Brownian bridge at even
     times; the target's covering law is its end without control."""
 
@@ -94,7 +103,7 @@ class PIS(Learned):
 
 
 @dataclass(frozen=True)
-class CMCD(Learned):
+class CMCD(LearnedPath):
     """Controlled Monte Carlo diffusions (Vargas et al. 2024): annealed Langevin steps with a drift,
     temperatures and step lengths that are learned."""
 
@@ -106,4 +115,4 @@ METHODS: dict[str, type[Learned] | type[Annealing] | type[Tempering]] = {
     "dds": DDS, "dis": DIS, "pis": PIS, "cmcd": CMCD, "smc": Annealing, "tempering": Tempering,
 }  # fmt: skip
 """By name, with their defaults."""
-Method = Learned | Annealing | Tempering
+Approach = LearnedPath | Annealing | Tempering

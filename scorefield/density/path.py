@@ -40,7 +40,7 @@ LOG2PI = math.log(2 * math.pi)
 
 
 class Paths(NamedTuple):
-    """Paths: `x (N+1, B, d)`; `slope (N+1, B, d)`, the target's gradient that belongs to each;
+    """Paths: `x (N+1, B, d)`; `slope (N+1, B, ...)`, the target's gradient that belongs to each;
     `log_weight (B,)` in float64."""
 
     x: Tensor
@@ -87,9 +87,11 @@ class Route(ABC):
     def back(self, control: Any, x: Tensor, k: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of q(x_k | x_k+1 = x), with the slope at k + 1."""
 
-    def log_back(self, control: Any, x: Tensor, k: Tensor, there: Tensor, slope: Tensor) -> Tensor:
-        """`log q(x_k = x | x_k+1 = there)`, `(B,)` float64, with the slope at `there`."""
-        return log_normal(x, *self.back(control, there, k, slope))
+    def log_back(
+        self, control: Any, k: Tensor, x: Tensor, there: Tensor, slopes: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """`log q(x_k = x | x_k+1 = there)`, `(B,)` float64, with the slopes at both."""
+        return log_normal(x, *self.back(control, there, k, slopes[1]))
 
     def walk(
         self, control: Any, target: Target, draw: Draw, x: Tensor, graph: bool = False
@@ -102,10 +104,10 @@ class Route(ABC):
         for step in range(self.steps):
             mean, variance = self.forth(control, x, k, slope)
             there = mean + variance.sqrt() * draw(step + 1, x)
-            slope = self.slope(target, there, k + 1, graph)
-            total = total + self.log_back(control, x, k, there, slope)
+            both = slope, self.slope(target, there, k + 1, graph)
+            total = total + self.log_back(control, k, x, there, both)
             total = total - log_normal(there, mean, variance)
-            x, k = there, k + 1
+            x, k, slope = there, k + 1, both[1]
             xs.append(x)
             slopes.append(slope)
         return Paths(torch.stack(xs), torch.stack(slopes), total + target(x).double())
@@ -116,7 +118,7 @@ class Route(ABC):
         k = torch.arange(self.steps, device=walk.x.device).repeat_interleave(count)
         x, slope = (v[:-1].flatten(0, 1) for v in walk[:2])
         there, slope_there = (v[1:].flatten(0, 1) for v in walk[:2])
-        ratio = self.log_back(control, x, k, there, slope_there)
+        ratio = self.log_back(control, k, x, there, (slope, slope_there))
         ratio = ratio - log_normal(there, *self.forth(control, x, k, slope))
         total = ratio.unflatten(0, (self.steps, count)).sum(0) - self.log_start(walk.x[0])
         return total + target(walk.x[-1]).double()
@@ -192,8 +194,13 @@ class Noised(Route):
 
     def forth(self, control: Any, x: Tensor, k: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
         here = self.level(k)
-        keep, gain, spread = posterior(here, self.level(k + 1))
-        denoised, variance = control(x, here, slope)
+        return self.kernel(x, k, *control(x, here, slope, of_normal(x, here)))
+
+    def kernel(
+        self, x: Tensor, k: Tensor, denoised: Tensor, variance: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Eq. 4."""
+        keep, gain, spread = posterior(self.level(k), self.level(k + 1))
         wide = like(spread, x).square() + like(gain, x).square() * variance
         return affine(x, keep, denoised, gain), wide
 
@@ -203,9 +210,11 @@ class Noised(Route):
         variance = here.sigma**2 - (shrink * there.sigma) ** 2
         return like(shrink, x) * x, like(variance, x).expand(x.shape)
 
-    def log_back(self, control: Any, x: Tensor, k: Tensor, there: Tensor, slope: Tensor) -> Tensor:
+    def log_back(
+        self, control: Any, k: Tensor, x: Tensor, there: Tensor, slopes: tuple[Tensor, Tensor]
+    ) -> Tensor:
         """None of a start from a point, on which p_0 and q agree."""
-        found = super().log_back(control, x, k, there, slope)
+        found = super().log_back(control, k, x, there, slopes)
         return torch.where(k == 0, 0.0, found) if self.point else found
 
 

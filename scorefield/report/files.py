@@ -13,6 +13,7 @@ from scorefield.report.picture import frames, picture, picture_of
 from scorefield.store import (
     Pieces,
     alone,
+    from_png,
     tagged,
     write_findings,
     write_gif,
@@ -49,7 +50,9 @@ def keep_folder(found: Findings, out: Path) -> Findings:
 def _drawn(found: Findings) -> Iterator[tuple[str, Image]]:
     """The strips that have samples, by the names of their files."""
     for item in found.items:
-        if isinstance(item, Strip) and (image := picture_of(item)):
+        if isinstance(item, Strip) and item.png and item.x0 is None:
+            yield item.file, from_png(item.png)
+        elif isinstance(item, Strip) and (image := picture_of(item)):
             yield item.file, image
 
 

@@ -16,7 +16,7 @@ from scorefield.base.finding import Figure, Findings, Line, Series, Table
 from scorefield.catalogue.spec import build, canonical
 from scorefield.density import FittedDensity, Target
 from scorefield.density.fit import Estimate, between, fit_density
-from scorefield.measure.distance import energy_distance, sliced_w2
+from scorefield.measure.apart import energy_distance, sliced_w2
 from scorefield.store import Folder, claim, claim_folder, exists, write_npz
 from scorefield.use.asked import at_least, count
 from scorefield.use.plane import Plane
@@ -30,7 +30,7 @@ OFF = 0.1
 
 
 @dataclass(frozen=True)
-class Asked:
+class DensityAsked:
     """What is asked: a `target` (a name with options, FILE.py:FUNCTION, or the folder of an earlier
     fit), and how and how long to fit a path to it."""
 
@@ -51,26 +51,26 @@ class Asked:
         at_least("dim", self.dim)
 
 
-def density(asked: Asked) -> tuple[Findings, Plane | None]:
+def density(asked: DensityAsked) -> tuple[Findings, Plane | None]:
     """Fit and measure, or draw from the folder of an earlier fit; findings and, from two
     coordinates on, what a picture shows of the first two."""
     if exists(Path(asked.target) / "config.json"):
-        return again(asked), None
+        return drawn_again(asked), None
     settings = {
         "target": asked.target, "dim": asked.dim, "scale": asked.scale,
         "method": canonical("paths", asked.method), "steps": count(asked.steps) or 64,
         "seconds": asked.seconds, "seed": asked.seed, "n": asked.n or 10_000,
     }  # fmt: skip
-    target = named(asked, asked.say)
+    target = target_of(asked, asked.say)
     out = asked.out
     folder = None if out is None or out.suffix in (".npz", ".png") else out
     if folder is not None:
         claim_folder(folder, "config.json", "density.json")
-        keep(folder, settings)
+        keep_settings(folder, settings)
     elif out is not None:
         claim(out)
     fitted = fitted_by(settings, target, folder, asked.watch)
-    return findings(fitted, settings, out), plane(fitted)
+    return findings(fitted, settings, out), first_two(fitted)
 
 
 def fitted_by(
@@ -82,7 +82,7 @@ def fitted_by(
     return fit_density(target, method, **rest, folder=out, watch=watch)
 
 
-def keep(out: Path, settings: dict[str, Any]) -> None:
+def keep_settings(out: Path, settings: dict[str, Any]) -> None:
     """Keep the settings of a fit in its folder; another's is refused."""
     folder, content = Folder(out), {"config": {"density": settings}, "data": settings["target"]}
     if folder.has_config and folder.config() != content:
@@ -90,7 +90,7 @@ def keep(out: Path, settings: dict[str, Any]) -> None:
     folder.keep_config(content)
 
 
-def again(asked: Asked) -> Findings:
+def drawn_again(asked: DensityAsked) -> Findings:
     """More samples of an earlier fit: the same paths for the same seeds."""
     folder = Path(asked.target)
     config = Folder(folder).config().get("config")
@@ -102,7 +102,7 @@ def again(asked: Asked) -> Findings:
         raise BadInput(f"`out` {out} is no .npz.", "Samples of a density are arrays.", "out")
     claim(out)
     of = replace(asked, target=settings["target"], dim=settings["dim"], scale=settings["scale"])
-    fitted = fitted_by(settings, named(of, asked.say), folder, asked.watch)
+    fitted = fitted_by(settings, target_of(of, asked.say), folder, asked.watch)
     n = asked.n or settings["n"]
     drawn = fitted.draw(range(asked.seed, asked.seed + n))
     write_npz({"x": drawn.x, "log_weight": drawn.log_weight}, out)
@@ -110,7 +110,7 @@ def again(asked: Asked) -> Findings:
     return Findings("density", str(folder), how, (), {"out": str(out), "n": len(drawn.x)})
 
 
-def named(asked: Asked, say: Callable[[str], object]) -> Target:
+def target_of(asked: DensityAsked, say: Callable[[str], object]) -> Target:
     """The target that a name, with options, or a user's file means."""
     file, colon, function = asked.target.partition(".py:")
     if not colon:
@@ -166,7 +166,7 @@ def findings(fitted: FittedDensity, settings: dict[str, Any], out: Path | None) 
     )  # fmt: skip
     x = fitted.drawn.x
     items += distances(fitted, x)
-    items.append(beside(fitted))
+    items.append(estimates(fitted))
     if fitted.losses:
         steps, values = zip(*fitted.losses)
         every = max(1, len(steps) // 200)
@@ -204,7 +204,7 @@ def missed(fitted: FittedDensity) -> list[str]:
     return []
 
 
-def beside(fitted: FittedDensity) -> Table:
+def estimates(fitted: FittedDensity) -> Table:
     """The estimates of log Z in a row each."""
     rows: list[tuple[Any, ...]] = []
 
@@ -263,7 +263,7 @@ def pictured(fitted: FittedDensity, x: Tensor) -> list[Series]:
     return items
 
 
-def plane(fitted: FittedDensity) -> Plane | None:
+def first_two(fitted: FittedDensity) -> Plane | None:
     """The first two coordinates of samples, beside exact ones or a population's."""
     if fitted.target.dim < 2:
         return None

@@ -18,12 +18,12 @@ def bell() -> Target:
     return Target(BELL, 1, 0.0, exact, 0.0, 1.0)
 
 
-def off(x: Tensor, here: Level, slope: Tensor) -> tuple[Tensor, Tensor]:
+def off(x: Tensor, here: Level, *rest: object) -> tuple[Tensor, Tensor]:
     """No control: that which makes N(0, I)."""
     return of_normal(x, here)
 
 
-def exact(x: Tensor, here: Level, slope: Tensor) -> tuple[Tensor, Tensor]:
+def exact(x: Tensor, here: Level, *rest: object) -> tuple[Tensor, Tensor]:
     """The mean and variance of x0 given x for N(.7, .25)."""
     alpha, sigma = here.like(x)
     total = alpha**2 * STD**2 + sigma**2
@@ -31,9 +31,9 @@ def exact(x: Tensor, here: Level, slope: Tensor) -> tuple[Tensor, Tensor]:
     return denoised, (STD**2 * sigma**2 / total).expand(x.shape)
 
 
-def chain(x: Tensor, here: Level, slope: Tensor) -> tuple[Tensor, Tensor]:
+def chain(x: Tensor, here: Level, *rest: object) -> tuple[Tensor, Tensor]:
     """The exact mean, with the variance of N(0, I): a step's is then that of DDPM's betas."""
-    return exact(x, here, slope)[0], of_normal(x, here)[1]
+    return exact(x, here)[0], of_normal(x, here)[1]
 
 
 def draws(seed: int) -> Draw:

@@ -209,7 +209,7 @@ class Wide(nn.Module):
         self.v = nn.Parameter(torch.tensor(v, dtype=torch.float64))
         self.log_z = nn.Parameter(torch.zeros(()))
 
-    def forward(self, x, here, slope):
+    def forward(self, x, here, *rest):
         return of_normal(x, here)[0], self.v.exp().expand(x.shape)
 
 
