@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--before", type=Path, help="a checkout of the build before")
     parser.add_argument("--peer", help="an interpreter that has the peers")
     parser.add_argument("--path", type=Path, help="the folder with the files of Fashion-MNIST")
+    parser.add_argument("--short", action="store_true", help="an eighth of the samples")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(1)

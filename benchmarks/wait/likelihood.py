@@ -26,16 +26,17 @@ def rows(options: Namespace) -> Iterator[Row]:
     if not (RUN / "state.json").exists():
         build(ROOT, *CLI, "train", "digits", "--out", str(RUN))
     builds = {"now": ROOT, **({"before": options.before} if options.before else {})}
+    n = N // 8 if options.short else N
     for method, words in METHODS.items():
         seconds: dict[str, list[float]] = {name: [] for name in builds}
         records: dict[str, dict[str, Any]] = {}
         for _ in range(options.repeats):
             for name, root in builds.items():
                 least = _measure(root, method, 1, 1)  # what start-up and one example take
-                seconds[name].append(_measure(root, method, N, DRAWS) - least)
+                seconds[name].append(_measure(root, method, n, DRAWS) - least)
                 records[name] = json.loads((RUN / "likelihood" / f"{method}.json").read_text())
         errors = {name: record["chance"] for name, record in records.items()}
-        what = f"{words}: {N} digits, {DRAWS} draws"
+        what = f"{words}: {n} digits, {DRAWS} draws"
         same = {name: [s * (errors[name] / errors["now"]) ** 2 for s in seconds[name]]
                 for name in builds}  # fmt: skip
         yield Row(what, "s", seconds)

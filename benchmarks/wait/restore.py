@@ -82,7 +82,7 @@ def rows(options: Namespace) -> Iterator[Row]:
                 commands["before"] = lambda a=args: told(RESTORED + SECONDS, options.before, *a)
             found = in_turn(commands, options.repeats, lambda command: command())
             yield Row(f"restore by {method}, 8 digits", "processor s", found, "network >= .91")
-        for n in (256, 4096, 65536):
+        for n in (256, 4096) if options.short else (256, 4096, 65536):
             for code, unit in ((PARTICLES, "us a particle and step"), (MEGABYTES, "MB beside")):
                 commands = {"now": lambda n=n, c=code: told(RESTORED + c, ROOT, "twisted", n, 1)}
                 if options.before and n < 65536:  # of which 4,096 take 2.3 GB there

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -51,7 +52,7 @@ class Measurement:
             )
         return self.y.to(denoised) - self.operator(denoised)
 
-    @property
+    @cached_property
     def noise(self) -> Tensor:
         """The variance of the noise, a float64 leaf."""
         return checked(self.noise_std, "noise_std") ** 2

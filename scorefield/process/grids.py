@@ -190,16 +190,16 @@ def vp_closing(
     """`t^(1/2)` falls in equal steps as in `vp_root`, from and to levels that close in on noise and
     on clean data as the count n grows: the grid of the default solver.
 
-        alpha/sigma = .4 .88^n   at the first,      sigma/alpha = .8 n^(-3/2)   at the last
+        alpha/sigma = .3 .88^n   at the first,      sigma/alpha = .8 n^(-3/2)   at the last
 
-    for data of deviation 1; for others sigma/alpha is in units of `sigma_data`. From 12 steps on
-    levels are spread from alpha/sigma = .1, less what that has too much (see DEEP). Below the
+    for data of deviation 1; for others sigma/alpha is in units of `sigma_data`. From 11 steps on
+    levels are spread from alpha/sigma = .08, less what that has too much (see DEEP). Below the
     schedule's floor the last one comes from about 22 steps on, down to a tenth of its t: `Arc`
     carries D on from there (docs/arc.md). The level at `start` itself is always the first.
 
     >>> from scorefield.process import Flow
     >>> [round(float(r), 3) for r in vp_closing(Flow(), 5).ratio]
-    [inf, 1.605, 0.697, 0.282, 0.072, 0.0]
+    [inf, 1.847, 0.757, 0.298, 0.072, 0.0]
     """
     _check(steps, start, stop, sigma_data)
     clock, count = VP(), steps if stop is None else steps + 1
@@ -207,8 +207,8 @@ def vp_closing(
     if stop is None:
         ends = schedule(torch.tensor([start, schedule.floor / 10], dtype=torch.float64))
     begun, last = (sigma_data * ends.alpha / ends.sigma).tolist()
-    first = max(begun, 0.4 * 0.88**steps)
-    spread = max(first, 0.1)
+    first = max(begun, 0.3 * 0.88**steps)
+    spread = max(first, 0.08)
     top, bottom = clock.inverse(2 * torch.tensor([spread, last], dtype=torch.float64).log()).sqrt()
     if stop is None:  # a short way ends in one of its own steps at most
         near = clock.inverse(torch.tensor(2 * math.log(steps**1.5 / 0.8), dtype=torch.float64))
