@@ -5,6 +5,7 @@ A learned one makes, for a standard target and a count of steps, the task that t
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 from scorefield.base import BadInput, Denoise
 from scorefield.density.control import Control, Drift
@@ -111,7 +112,7 @@ class CMCD(LearnedPath):
         return Annealed(steps)
 
 
-METHODS: dict[str, type[Learned] | type[Annealing] | type[Tempering]] = {
+METHODS: dict[str, type[Any]] = {
     "dds": DDS, "dis": DIS, "pis": PIS, "cmcd": CMCD, "smc": Annealing, "tempering": Tempering,
 }  # fmt: skip
 """By name, with their defaults."""

@@ -120,7 +120,8 @@ def _read_zip(content: bytes) -> Any:
 def _read_older(stream: io.BytesIO) -> Any:
     """Of torch.save before zip: a version, the system, the object, the keys, the bytes."""
     storages: dict[str, Storage] = {}
-    _machine(stream, {}), _machine(stream, {})
+    for _ in range(2):
+        _machine(stream, {})
     made = _machine(stream, storages)
     for key in _machine(stream, {}):
         (count,) = struct.unpack("<q", stream.read(8))
@@ -153,9 +154,9 @@ def _machine(stream: io.BytesIO, storages: dict[str, Storage]) -> Any:
         elif name in STEPS:
             STEPS[name](stack)
         elif name in ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"):
-            memo[len(memo) if arg is None else arg] = stack[-1]
+            memo[len(memo) if arg is None else int(arg)] = stack[-1]
         elif name in ("GET", "BINGET", "LONG_BINGET"):
-            stack.append(memo[arg])
+            stack.append(memo[int(arg or 0)])
         elif name == "GLOBAL":
             stack.append(_named(*str(arg).split(" ", 1)))
         elif name == "BINPERSID":
@@ -319,9 +320,10 @@ def _resolved(made: Any) -> Any:
         if id(thing) in done or not isinstance(thing, dict | list):
             continue
         done.add(id(thing))
-        for key, value in list(thing.items() if isinstance(thing, dict) else enumerate(thing)):
-            thing[key] = _tensor(value) if isinstance(value, Strided) else value
-            waiting.append(thing[key])
+        own: Any = thing
+        for key, value in list(own.items() if isinstance(own, dict) else enumerate(own)):
+            own[key] = _tensor(value) if isinstance(value, Strided) else value
+            waiting.append(own[key])
     return made
 
 
@@ -335,7 +337,7 @@ def _tensor(at: Strided) -> Tensor:
     (content,) = storage.data[:1]
     if len(content) != storage.count * storage.dtype.itemsize:
         raise ValueError("a storage is cut short")
-    if math.prod(size) and last >= storage.count:
+    if math.prod(size) > storage.count or (math.prod(size) and last >= storage.count):
         raise ValueError("a tensor lies outside its storage")
     if not math.prod(size):
         return torch.empty(size, dtype=storage.dtype)
