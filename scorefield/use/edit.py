@@ -97,7 +97,7 @@ def edit_walk(
 ) -> tuple[Plan, Asked, Callable[[Tensor], Tensor]]:
     """The plan and the rows that `edit` walks, from a strength above 0, and what makes edits of
     the samples."""
-    data, outside = x0, None if mask is None else ~mask
+    data, outside = x0, None if mask is None else mask.logical_not()
     x0, mask = denoiser.encode(x0), coarser(denoiser, x0, mask)
     mask, cond = _checked(denoiser, x0, strength, mask), asked.cond
     x0 = x0.to(next(denoiser.parameters()).dtype)
