@@ -1,9 +1,10 @@
 """pythae's VAE, of its own layers, for a number of seconds of the processor: writes what it makes.
 
 Run with the interpreter that has it: `python -m benchmarks.autoencoders.pythae IN.npz OUT.npz`.
-IN has `train (N, D)` and `test` in [0, 1], `latent`, `seconds`, `loss` ("mse" or "bce"), `seed` and
-`eps (L, n, latent)`. OUT has `mean` and `log_var` of the test examples' latents, `decoded` means of
-the draws that eps makes of them, `(L, n, D)`, and `train_decoded (N, D)`, of one draw each.
+IN has `train (N, D)` and `test` in [0, 1], `latent`, `seconds`, `loss` ("mse" or "bce"), `beta`,
+`seed` and `eps (L, n, latent)`. OUT has `mean` and `log_var` of the test examples' latents,
+`decoded` means of the draws that eps makes of them, `(L, n, D)`, and `train_decoded (N, D)`, of one
+draw each.
 """
 
 import sys
@@ -11,7 +12,7 @@ import time
 
 import numpy as np
 import torch
-from pythae.models import VAE, VAEConfig  # type: ignore[import-not-found]
+from pythae.models import BetaVAE, BetaVAEConfig  # type: ignore[import-not-found]
 
 BATCH, RATE = 128, 1e-3
 
@@ -22,8 +23,11 @@ def main(given: str, out: str) -> None:
     torch.manual_seed(int(asked["seed"]))
     train, test = (torch.from_numpy(asked[name]) for name in ("train", "test"))
     size, latent = train.shape[1], int(asked["latent"])
-    config = VAEConfig(input_dim=(size,), latent_dim=latent, reconstruction_loss=str(asked["loss"]))
-    model = VAE(config)
+    config = BetaVAEConfig(
+        input_dim=(size,), latent_dim=latent, reconstruction_loss=str(asked["loss"]),
+        beta=float(asked["beta"]),
+    )  # fmt: skip
+    model = BetaVAE(config)  # with beta 1 its VAE
     seconds, steps = float(asked["seconds"]), 0
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     began = time.process_time()
