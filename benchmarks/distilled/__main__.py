@@ -47,7 +47,7 @@ def page() -> str:
     lines = [
         "# Few-step models on the ring",
         "",
-        "Made by `make bench-distill`: processor seconds of a core, 4,096 held-out starts, seed 0.",
+        "Made by `make bench-distill`: processor seconds of one core, 4,096 held-out starts.",
         "RMS and off, the share of points farther than 1/2, are from the exact flow map; nll,",
         "energy distance squared, chi-square over the modes and far, farther than 1.2 from",
         "every centre, are of the samples as a set. What each is: docs/few-step.md.",

@@ -28,13 +28,12 @@ class MeanFlow(Student):
         u(x, r, t) = (x - x_r) / (t - r) = (x - D(x, t, r)) / t
         L = |u + (t - r) sg(du/dt) - v|^2,   du/dt = (w . d/dx + d/dt) u,   w = u(x, t, t)
 
-    v is the teacher's velocity, which is w too then, or that of the one pair, eps - x0. r = t in a
-    part `same` of the draws: plain flow matching, where w comes from. The weight is plain: an
-    adaptive one moves the fixed point where the velocity is a pair's and the dimensions are few.
+    v is the teacher's velocity, which is w too then, or that by what the batch knows (`mean`).
+    r = t in a part `same` of the draws: plain flow matching, where w comes from. The weight is
+    plain: an adaptive one moves the fixed point where v scatters and the dimensions are few.
     """
 
     same: float = 0.5
-    own: bool = True
     taught, learned = None, "maps"
     limit = 4.0
 
@@ -51,7 +50,7 @@ class MeanFlow(Student):
         x = alpha * batch.x0 + sigma * chance.eps
         with torch.no_grad():
             v = w = (x - self.mean(x, level, cond, scale, batch)) / sigma
-            if self.teacher is None and self.own:
+            if self.teacher is None:
                 w = self.u(x, t, t, heard)
         slope = along(lambda x, t: self.u(x, t, r, heard), x, t, w, t, self.straight(self.top))
         error = self.u(x, t, r, heard) + like(t - r, x) * slope - v

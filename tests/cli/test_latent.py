@@ -275,3 +275,15 @@ def test_the_service_answers_with_pictures(home):
     x = generate(network.run.denoiser, seeds=[3, 4], labels=[1, 2], steps=3, guidance=1.3)
     found = torch.tensor([row["x"] for row in told])
     torch.testing.assert_close(network.run.facts.scaling.encode(found), x, atol=1e-5, rtol=0)
+
+
+def test_a_student_of_latents_and_its_student(home, tmp_path):
+    """Progressive distillation goes on from its own student, in latents as in pixels."""
+    run = home / "run"
+    for first, last in ((4, 2), (2, 1)):
+        out, method = tmp_path / str(last), f"progressive:first={first},last={last}"
+        words = ["--method", method, "--images", "64", "--out", str(out)]
+        assert main(["distill", str(run), *words]) == 0
+        assert main(["sample", str(out), "--n", "2", "--out", str(out / "x.npz")]) == 0
+        assert np.load(out / "x.npz")["x"].shape == (2, 1, 8, 8)
+        run = out
