@@ -85,7 +85,8 @@ def measured(run: Run, data: Data, judge: Any, training: float) -> Figures:
         x = samples(run, range(k * N, (k + 1) * N), labels)
         seconds.append(time.process_time() - began)
         found.append(quality(x, reference).frechet)
-    size = sum(p.numel() for p in run.denoiser.net.parameters())  # type: ignore[union-attr]
+    weights = run.denoiser.net.parameters() if run.facts.classes else ()  # type: ignore[union-attr]
+    size = sum(p.numel() for p in weights)
     return Figures(found, real_quality(reference).frechet, seconds, training, size)
 
 
