@@ -135,7 +135,7 @@ def _machine(stream: io.BytesIO, storages: dict[str, Storage]) -> Any:
     """Run one pickle of the stream on a stack of inert values."""
     stack: list[Any] = []
     marks: list[list[Any]] = []
-    memo: dict[int, Any] = {}
+    memo: dict[Any, Any] = {}
     for count, (op, arg, _) in enumerate(pickletools.genops(stream)):
         if count > LONGEST:
             raise ValueError("it is too long")
@@ -314,7 +314,7 @@ def _resolved(made: Any) -> Any:
         return _tensor(made)
     done, waiting = set[int](), [made]
     while waiting:
-        thing = waiting.pop()
+        thing: Any = waiting.pop()
         thing = thing.state if isinstance(thing, Inert) else thing
         if id(thing) in done or not isinstance(thing, dict | list):
             continue
