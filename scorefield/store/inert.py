@@ -120,7 +120,8 @@ def _read_zip(content: bytes) -> Any:
 def _read_older(stream: io.BytesIO) -> Any:
     """Of torch.save before zip: a version, the system, the object, the keys, the bytes."""
     storages: dict[str, Storage] = {}
-    _machine(stream, {}), _machine(stream, {})
+    for _ in ("version", "system"):
+        _machine(stream, {})
     made = _machine(stream, storages)
     for key in _machine(stream, {}):
         (count,) = struct.unpack("<q", stream.read(8))
