@@ -10,10 +10,10 @@ the end of the exact flow, of a mixture the median of the points.
 
 import argparse
 from collections.abc import Iterator
+from importlib import import_module
 from itertools import product
 from typing import Any
 
-import diffusers
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from scorefield.process import DiscreteVP, grids
 from scorefield.solve import sample
 from scorefield.solve.rk import RK
 
+diffusers: Any = import_module("diffusers")
 CHAIN = DiscreteVP()
 NODES = CHAIN(torch.arange(1, 1001) / 1000).ratio.log()
 POINTS = 64

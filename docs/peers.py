@@ -10,9 +10,12 @@ factor s / sqrt(a^2 s^2 + b^2).
 import itertools
 import math
 import warnings
+from importlib import import_module
+from typing import Any
 
-import diffusers  # type: ignore[import-not-found]
 import torch
+
+diffusers: Any = import_module("diffusers")
 
 warnings.simplefilter("ignore")
 S = 0.5

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # diffusers 0.42.1: `from_pretrained` opens a folder from which a tensor is missing without an error (a line in the
-# log), and what it fills in differs from load to load: two loads of one folder are two networks.
+# log) and leaves in it whatever memory lay there: numbers of 1e38, others at every load.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

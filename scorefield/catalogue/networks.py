@@ -11,6 +11,7 @@ networks = Entries(
         "autoencoder": "nets.autoencoder:ConvAutoencoder",
         "mlp-autoencoder": "nets.autoencoder:MLPAutoencoder",
         "unet2d": "nets.guests:unet2d",
+        "kl": "nets.kl:KL",
         "dit2d": "nets.guests:dit2d",
     }
 )

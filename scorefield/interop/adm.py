@@ -61,7 +61,7 @@ def read_adm(file: Path) -> Foreign:
     published(scheduler)
     facts = facts_of(settings, None, None, scheduler, {}, file.stem)
     source = SourceConfig(settings, scheduler, classes=len(facts.classes))
-    return Foreign(source, facts, {"model": weights}, tuple(warned(source)))
+    return Foreign(source, facts, {"model": weights}, warned=tuple(warned(source)))
 
 
 def _flags(file: Path) -> dict[str, Any]:

@@ -16,7 +16,9 @@ ENDINGS = {"diffusers": "", "onnx": ".onnx", "torch": ".pt2"}
 def exported(request: Request, to: str, loop: int | None = None) -> Findings:
     """Write the run for another program; by default beside it."""
     run = request.exact().opened
-    if run.facts.codec:
+    source = run.config.source
+    theirs = to == "diffusers" and source and "vae" in source.others
+    if run.facts.codec and not theirs:
         raise BadInput(
             f"{run.path} works on latents, and their decoder has no place in what is exported.",
             "Sample it here, or export a run on pictures themselves.",

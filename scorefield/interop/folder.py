@@ -3,6 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,13 +11,15 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, unknown
+from scorefield.catalogue.spec import build
 from scorefield.data import Conditions, Scaling
 from scorefield.data.sets import EIGHT_BIT
 from scorefield.nets.guests import GUESTS, shape_of, told_size
-from scorefield.run.config import DataFacts
+from scorefield.nets.kl import spec_of
+from scorefield.run.config import CodecFacts, DataFacts
 from scorefield.run.guest import published
 from scorefield.run.settings import SourceConfig
-from scorefield.store import exists, files, read_json, read_tensors
+from scorefield.store import digest_tensors, exists, files, read_json, read_tensors
 
 NETWORKS = ("unet", "transformer")
 IGNORED = ("safety_checker", "feature_extractor", "image_encoder", "tokenizer", "tokenizer_2",
@@ -33,6 +36,8 @@ class Foreign(NamedTuple):
     source: SourceConfig
     facts: DataFacts
     weights: dict[str, dict[str, Tensor]]
+    codec: dict[str, Tensor] | None = None
+    """The decoder's weights; `facts.codec` says what it is."""
     warned: tuple[str, ...] = ()
 
 
@@ -69,7 +74,33 @@ def read_folder(folder: Path) -> Foreign:
     parted = {"model": weights, "": more}
     if text:
         parted["text"] = _plain(read_weights(parts["text_encoder"]))
-    return Foreign(source, facts, parted, tuple(warned(source)))
+    codec = None
+    if "vae" in parts:
+        codec, facts = _codec(parts["vae"], others["vae"], facts)
+    return Foreign(source, facts, parted, codec, tuple(warned(source)))
+
+
+def _codec(
+    folder: Path, settings: Mapping[str, Any], facts: DataFacts
+) -> tuple[dict[str, Tensor], DataFacts]:
+    """The weights of an AutoencoderKL, and the facts of the pictures that it makes of latents."""
+    if (kind := settings.get("_class_name")) != "AutoencoderKL":
+        raise unknown("vae", str(kind), ("AutoencoderKL",))
+    spec, widths = spec_of(settings), settings.get("block_out_channels", (64,))
+    fold = 2 ** (len(widths) - 1)
+    shape = (settings.get("in_channels", 3), *(fold * size for size in facts.shape[1:]))
+    if settings.get("latent_channels", 4) != facts.shape[0]:
+        raise BadInput(
+            f"the vae has {settings.get('latent_channels', 4)} channels of latents and the network "
+            f"{facts.shape[0]}.",
+            "Restore the files.",
+        )
+    module = build("networks", spec, shape=shape)
+    weights = fitted(module.vae.state_dict(), read_weights(folder), str(folder))
+    named = {f"vae.{name}": tensor.float() for name, tensor in weights.items()}
+    scale = float(settings.get("scaling_factor") or 1.0)
+    said = CodecFacts(spec, "imported", facts.shape, scale, digest_tensors(named), 0.0)
+    return named, replace(facts, shape=shape, scaling=EIGHT_BIT, codec=said)
 
 
 def _components(folder: Path) -> dict[str, Path]:
@@ -247,8 +278,7 @@ def facts_of(
     classes = tuple(str(names.get(str(k), k)) for k in range(count))
     scaling, deviation = EIGHT_BIT, scheduler.get("sigma_data", 0.5)
     if vae is not None or shape[0] not in (1, 3):
-        scale = (vae or {}).get("scaling_factor") or 1.0
-        scaling = Scaling(((vae or {}).get("shift_factor") or 0.0,), (1 / scale,))
+        scaling = Scaling((0.0,), (1.0,))
         deviation = scheduler.get("sigma_data", 1.0)
     conditions = Conditions(vector=sizes["vector"], tokens=sizes["tokens"])
     if text:
@@ -272,8 +302,6 @@ def warned(source: SourceConfig) -> list[str]:
             found.append(
                 f"{key} is true: their sampler changes x0, ours does with `guide` cfg:1+{guide}"
             )
-    if "vae" in source.others:
-        found.append("the run makes latents: the decoder (vae) stays in the folder")
     return found
 
 

@@ -1,5 +1,6 @@
 """Other people's models in: a folder of diffusers as a denoiser, or as a run folder."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,14 @@ import torch
 
 from scorefield.base import BadInput
 from scorefield.base.finding import Figure, Findings
+from scorefield.catalogue.spec import build
+from scorefield.data.codec import Latents
 from scorefield.interop.adm import read_adm
 from scorefield.interop.folder import Foreign, fitted, read_folder, say_warned
 from scorefield.interop.graph import read_graph
 from scorefield.interop.hub import HEAD, copied, is_run, pull
 from scorefield.interop.plans import their_plan
+from scorefield.run.autoencoder import keep_codec
 from scorefield.run.config import DataFacts, build_denoiser
 from scorefield.run.settings import Config, DataConfig, ObjectiveConfig, SampleConfig
 from scorefield.run.stored import to_json
@@ -52,7 +56,18 @@ def _opened(config: Config, foreign: Foreign) -> Any:
         fit = fitted(own, weights, f"the {part or 'null'} of {foreign.facts.name}")
         given |= {f"{head}{name}": tensor for name, tensor in fit.items()}
     denoiser.load_state_dict(given)
+    denoiser.codec = codec_of(foreign)
     return denoiser.eval().requires_grad_(False)
+
+
+def codec_of(foreign: Foreign) -> Latents | None:
+    """The decoder of a latent model, as the codec of its run."""
+    said, weights = foreign.facts.codec, foreign.codec
+    if said is None or weights is None:
+        return None
+    module = build("networks", said.net, shape=foreign.facts.shape)
+    module.load_state_dict(weights)
+    return Latents(module.eval().requires_grad_(False), said.scale)
 
 
 def configured(foreign: Foreign, trained_on: str = "") -> Config:
@@ -88,6 +103,8 @@ def taken_in(source: Path, out: Path, trained_on: str = "", levels: str | None =
     facts = facts_with(foreign.facts, config) if trained_on else foreign.facts
     denoiser = _opened(config, foreign._replace(facts=facts))
     place.keep_config(to_json(config, facts))
+    if denoiser.codec:
+        keep_codec(out, denoiser.codec)
     place.commit({"ema": denoiser.state_dict()}, 0, place.meaning())
     count = sum(tensor.numel() for tensor in denoiser.parameters())
     plan = their_plan(foreign.source.scheduler)
@@ -119,7 +136,7 @@ def facts_with(facts: DataFacts, config: Config) -> DataFacts:
             "Name the data that it was trained on.",
             "trained-on",
         )
-    return own
+    return replace(own, codec=facts.codec, sigma_data=1.0) if facts.codec else own
 
 
 def dtype_of(config: Config) -> torch.dtype:

@@ -47,8 +47,9 @@ def to_diffusers(run: Run, out: Path, fold: int | None = None) -> Findings:
     name, settings, weights, scheduler = parts["network"]
     index = parts["index"]
     for part, content, tensors in parts["others"]:
+        file = "diffusion_pytorch_model" if part == "vae" else "model"
         write_json(out / part / "config.json", content, seal=False)
-        write_tensors(out / part / "model.safetensors", tensors)
+        write_tensors(out / part / f"{file}.safetensors", tensors)
     write_tensors(out / name / "diffusion_pytorch_model.safetensors", weights)
     write_json(out / name / "config.json", settings, seal=False)
     write_json(out / "scheduler" / "scheduler_config.json", scheduler, seal=False)
@@ -81,6 +82,10 @@ def _native(run: Run, fold: int | None) -> dict[str, Any]:
         kind = source.text["architectures"][0] if source.text else ""
         others.append(("text_encoder", source.text, _copies(net.text.state_dict())))
         index["text_encoder"] = ["transformers", kind]
+    codec: Any = run.denoiser.codec
+    if codec and source and "vae" in source.others:
+        others.append(("vae", source.others["vae"], _copies(codec.module.vae.state_dict())))
+        index["vae"] = ["diffusers", "AutoencoderKL"]
     weights = _copies(net.model.state_dict())
     if fold is not None:
         settings, weights = told_by_bias(settings, weights, fold)

@@ -48,7 +48,7 @@ def _grid(name: str, scheduler: Mapping[str, Any]) -> str:
     euler = name.startswith("Euler")
     spacing = scheduler.get("timestep_spacing", "linspace" if euler else "leading")
     offset = scheduler.get("steps_offset", 0)
-    said = ["strided" if spacing == "leading" else spacing]
+    said = ["strided" if spacing == "leading" else str(spacing)]
     if offset and spacing == "leading":
         said.append(f"offset={offset}")
     if name == "DDIMScheduler" and not scheduler.get("set_alpha_to_one", True):

@@ -120,7 +120,7 @@ def _read_zip(content: bytes) -> Any:
 def _read_older(stream: io.BytesIO) -> Any:
     """Of torch.save before zip: a version, the system, the object, the keys, the bytes."""
     storages: dict[str, Storage] = {}
-    for _ in range(2):
+    for _ in ("version", "system"):
         _machine(stream, {})
     made = _machine(stream, storages)
     for key in _machine(stream, {}):
@@ -136,7 +136,7 @@ def _machine(stream: io.BytesIO, storages: dict[str, Storage]) -> Any:
     """Run one pickle of the stream on a stack of inert values."""
     stack: list[Any] = []
     marks: list[list[Any]] = []
-    memo: dict[int, Any] = {}
+    memo: dict[Any, Any] = {}
     for count, (op, arg, _) in enumerate(pickletools.genops(stream)):
         if count > LONGEST:
             raise ValueError("it is too long")
@@ -315,7 +315,7 @@ def _resolved(made: Any) -> Any:
         return _tensor(made)
     done, waiting = set[int](), [made]
     while waiting:
-        thing = waiting.pop()
+        thing: Any = waiting.pop()
         thing = thing.state if isinstance(thing, Inert) else thing
         if id(thing) in done or not isinstance(thing, dict | list):
             continue

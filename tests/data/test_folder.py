@@ -1,3 +1,4 @@
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -228,3 +229,29 @@ def test_what_was_found_is_told(tmp_path: Path):
     assert "1 of more than 8 bits" in told
     assert "white 65535" in deep
     assert not list(remarks(load("digits")))
+
+
+@pytest.mark.parametrize("labels, classes", [([2, 0, 2, 0], ("0", "1", "2")), (None, ())])
+def test_labels_of_a_table_beside_the_pictures(labels, classes, tmp_path):
+    """As EDM's and StyleGAN's tools write them: folders are then no classes."""
+    names = [f"00000/img{k}.png" for k in range(4)]
+    (tmp_path / "00000").mkdir()
+    for k, name in enumerate(names):
+        Image.new("L", (4, 4), 50 * k).save(tmp_path / name)
+    rows = labels and [[name, label] for name, label in zip(names, labels)]
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": rows}))
+    data = read(tmp_path)
+    assert data.classes == classes
+    for split in (data.train, data.test):
+        own = [int(x.max()) // 50 for x in split.x]
+        assert split.cond.get("label", torch.zeros(0)).tolist() == [
+            labels[k] for k in own if labels
+        ]
+
+
+@pytest.mark.parametrize("rows", [[["a.png", 0]], [[1, 2]], "all", [["00000/img0.png", "cat"]]])
+def test_a_table_that_does_not_fit(rows, tmp_path):
+    for k in range(2):
+        Image.new("L", (4, 4), k).save(tmp_path / f"{k}.png")
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": rows}))
+    refused("dataset.json", read, tmp_path)

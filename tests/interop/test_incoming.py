@@ -14,10 +14,12 @@ from scorefield.base import Level, Zero
 from scorefield.catalogue.plans import plan
 from scorefield.catalogue.spec import build
 from scorefield.guide import cfg
+from scorefield.interop.export import exported
 from scorefield.interop.incoming import taken_in
 from scorefield.interop.plans import their_plan
 from scorefield.run.open import open_run
 from scorefield.solve import trajectory
+from scorefield.use.request import Request
 from tests.interop.foreign import keep, network, scheduler
 from tests.interop.foreign import theirs as theirs_of
 from tests.refusal import refused
@@ -115,8 +117,7 @@ def test_learned_variance_and_classes(tmp_path):
     diffusers = theirs_of()
     net, theirs = network("DiTTransformer2DModel"), scheduler("DDIM")
     vae = diffusers.AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, latent_channels=4)
-    with pytest.warns(UserWarning, match="latents"):
-        denoiser = interop.load(keep(tmp_path, net, theirs, vae=vae))
+    denoiser = interop.load(keep(tmp_path, net, theirs, vae=vae))
     assert denoiser.classes == tuple(map(str, range(10)))
     x, label = torch.randn(3, 4, 8, 8), torch.tensor([1, 5, 9])
     level = denoiser.schedule(torch.tensor(0.5))
@@ -139,8 +140,7 @@ def test_text_of_clip(tmp_path):
     net = network("UNet2DConditionModel")
     theirs = scheduler("DDIM", **SD, steps_offset=1, set_alpha_to_one=False)
     vae = diffusers.AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, latent_channels=4)
-    with pytest.warns(UserWarning, match="latents"):
-        denoiser = interop.load(keep(tmp_path, net, theirs, text_encoder=text, vae=vae))
+    denoiser = interop.load(keep(tmp_path, net, theirs, text_encoder=text, vae=vae))
     ids = torch.tensor([[58, 3, 7, 59, 59, 59, 59, 59]])
     empty = torch.tensor([[58, *[59] * 7]])
     pipe = diffusers.StableDiffusionPipeline(
@@ -158,6 +158,35 @@ def test_text_of_clip(tmp_path):
                        {"tokens": ids})  # fmt: skip
     mine = [state.x for state, _ in steps][-1]
     assert (mine - latents).abs().max() < 1e-5 * latents.abs().max()
+
+
+@torch.no_grad()
+def test_the_decoder_is_the_codec(tmp_path):
+    """A run on latents makes pictures: theirs of the same latents."""
+    diffusers = theirs_of()
+    sizes = {"block_out_channels": (8, 16), "norm_num_groups": 4, "latent_channels": 4,
+             "down_block_types": ("DownEncoderBlock2D",) * 2, "scaling_factor": 0.5,
+             "up_block_types": ("UpDecoderBlock2D",) * 2, "shift_factor": 0.1}  # fmt: skip
+    vae, net = diffusers.AutoencoderKL(**sizes), network("DiTTransformer2DModel")
+    taken_in(keep(tmp_path / "a", net, scheduler("DDIM"), vae=vae), tmp_path / "run")
+    run = open_run(tmp_path / "run")
+    assert (run.facts.shape, run.facts.inner) == ((3, 16, 16), (4, 8, 8))
+    z = torch.randn(2, 4, 8, 8)
+    codec = run.denoiser.codec
+    assert codec
+    assert torch.allclose(codec.decode(z), vae.decode(z / 0.5 + 0.1).sample, atol=1e-5)
+    x = torch.rand(2, 3, 16, 16)
+    mean = vae.encode(x).latent_dist.mean
+    assert torch.allclose(codec.encode(x), 0.5 * (mean - 0.1), atol=1e-5)
+    exported(Request(tmp_path / "run", out=tmp_path / "b"), "diffusers")
+    taken_in(tmp_path / "b", tmp_path / "again")
+    again = open_run(tmp_path / "again").denoiser.codec
+    assert again
+    assert torch.equal(again.decode(z), codec.decode(z))
+    broken = tmp_path / "a/vae/config.json"
+    said = json.loads(broken.read_text())
+    broken.write_text(json.dumps({**said, "act_fn": "gelu"}))
+    refused("the vae has act_fn", taken_in, tmp_path / "a", tmp_path / "other")
 
 
 @pytest.mark.parametrize("kind", ["SD3Transformer2DModel", "FluxTransformer2DModel"])

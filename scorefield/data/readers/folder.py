@@ -1,5 +1,6 @@
 """A folder of pictures."""
 
+import json
 import os
 from pathlib import Path
 
@@ -9,18 +10,23 @@ from scorefield.base import BadInput
 from scorefield.data.readers.pictures import stack_pictures, suffixes
 from scorefield.data.sets import Data, Scaling, split_files
 
+TABLE, MOST = "dataset.json", 100_000
+"""The labels that EDM's and StyleGAN's tools write beside pictures, and the most classes of it."""
+
 
 def folder(path: str, size: int | None = None, channels: int | None = None) -> Data:
     """The pictures under the folder `path`, (1 or 3, H, W): uint8, or int32 if some have more bits.
 
     The class of a picture is the name of its sub-folder (the first, if nested); a folder without
-    sub-folders is unlabelled. Sub-folders `train` and `test` (or `val`) are the two splits, each
-    with its own class folders; otherwise a tenth is held out, the same one every time. Files
-    whose name starts with a dot or does not end like a picture's are ignored. How a file becomes
-    pixels, and what `size` and `channels` do: `pictures.read_picture`.
+    sub-folders is unlabelled. A `dataset.json` (of EDM's and StyleGAN's tools: {"labels": [[name,
+    3], ...]}, or null) says the classes instead, 0 to the largest. Sub-folders `train` and `test`
+    (or `val`) are the two splits, each with its own class folders; otherwise a tenth is held out,
+    the same one every time. Files whose name starts with a dot or does not end like a picture's
+    are ignored. How a file becomes pixels, and what `size` and `channels` do:
+    `pictures.read_picture`.
 
     Errors: no such folder; nothing readable in it; fewer than 2 pictures; sizes differ and `size`
-    is None; some pictures are in a sub-folder and some are not.
+    is None; some pictures are in a sub-folder and some are not; dataset.json lacks a picture.
     """
     root = Path(path)
     if not root.is_dir():
@@ -33,11 +39,40 @@ def folder(path: str, size: int | None = None, channels: int | None = None) -> D
     stack = stack_pictures(zip(names, files), len(files), size, channels, f"'{path}'")
     x, kept, full, done = stack
 
+    if (root / TABLE).is_file():
+        label, classes = _table(root / TABLE, [names[i] for i in kept])
+        train, test = split_files(x, label, kept, len(train_files), test_root is None)
+        return Data("folder", train, test, classes, Scaling.range(0, full), done=done)
     roots = [train_root] * len(train_files) + [test_root or root] * len(test_files)
     tops = [_class_name(file, top) for file, top in zip(files, roots)]
     label, classes = _classes([tops[i] for i in kept], [names[i] for i in kept])
     train, test = split_files(x, label, kept, len(train_files), test_root is None)
     return Data("folder", train, test, classes, Scaling.range(0, full), done=done)
+
+
+def _table(file: Path, names: list[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """The class index of each picture by a table of [name, index], and the classes by number."""
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInput(f"{file} cannot be read as JSON: {error}.", "Restore the file.") from error
+    rows = content.get("labels", ...) if isinstance(content, dict) else ...
+    if rows is None:
+        return None, ()
+    whole = isinstance(rows, list) and all(
+        isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) for row in rows
+    )
+    if not whole or any(type(k) is not int or not 0 <= k < MOST for _, k in rows):
+        raise BadInput(
+            f"the labels of {file} are no list of [name, index].",
+            f"Write them as dataset_tool does, with indices from 0 to {MOST - 1}, or null.",
+        )
+    known = dict(rows)
+    if missing := next((name for name in names if name not in known), None):
+        raise BadInput(f"{file} has no label of {missing}.", "Add it, or take the file away.")
+    return np.array([known[name] for name in names]), tuple(
+        str(k) for k in range(1 + max(known[name] for name in names))
+    )
 
 
 def _split_folders(root: Path) -> tuple[Path, Path | None]:
