@@ -37,7 +37,7 @@ def test_a_density_of_ones_own(cli, mine):
 
 
 def test_one_coordinate_is_shown_over_its_density(cli):
-    code, out, _ = cli("density", "quartic", "--method", "tempering:rounds=20,ladder=6", "--json")
+    code, out, _ = cli("density", "quartic", "--method", "tempering:rounds=40,ladder=6", "--json")
     assert code == 0
     (shown,) = [item for item in json.loads(out)["items"] if item["name"] == "Density"]
     assert [line["name"] for line in shown["lines"]] == ["samples", "density"]
