@@ -23,7 +23,7 @@ from scorefield.store import alone, exists, read_json, write_json
 from scorefield.train import Progress, Training, finish
 from scorefield.train import fit as train_steps
 
-ROWS, RATE = 4, 2e-3
+ROWS, RATE = 4, 6e-3
 """Rows of TOGETHER paths a step, and the largest learning rate."""
 GROUPS = 4
 """Populations of a reference, whose spread is its error."""
@@ -91,6 +91,11 @@ class FittedDensity:
     def drawn(self) -> Weighted:
         """The n paths that the figures are of, of seeds from `n seed` on."""
         return self.draw(range(self.seed * self.n, (self.seed + 1) * self.n))
+
+    @cached_property
+    def samples(self) -> Tensor:
+        """n samples as they come, `(n, dim)`: ends of the paths, or of a population by weight."""
+        return self.drawn.x if self.reached is None else self.sample(self.n, self.seed)
 
     @property
     def found(self) -> Estimate:

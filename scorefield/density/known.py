@@ -161,7 +161,7 @@ def double_well(dim: int = 5, wells: int = 5, separation: float = 4.0) -> Target
 
 def many_well(dim: int = 32) -> Target:
     """`sum over pairs of -x^4 + 6 x^2 + x/2 - y^2/2` (Noe et al. 2019; Midgley et al. 2023):
-    2^(dim/2) modes, the right one of each pair with .92 of its mass. log Z of 32 is 164.695675."""
+    2^(dim/2) modes, the right one of each pair with .844 of its mass. log Z of 32 is 164.695675."""
     if dim < 2 or dim % 2:
         raise BadInput(f"many wells of dim {dim} are no pairs.", "Give an even number.")
 

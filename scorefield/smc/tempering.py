@@ -20,11 +20,14 @@ class Tempering:
     The first half of `rounds` is thrown away. log Z is the sum over neighbours of the logarithm of
     the mean of exp((c - b) L(x_b)), from b = 0, of which draws are exact (stepping stones: Xie et
     al. 2011). `particles` chains a temperature; samples are those at b = 1 in the last rounds.
+
+    Runs that agree may all have been stopped before the chains forgot their start: on many-well-32
+    200 rounds are .9 nats short with an error of .03, 800 are right. Double the rounds to see.
     """
 
     ladder: int = 12
     particles: int = 64
-    rounds: int = 200
+    rounds: int = 400
     leaps: int = 5
     length: float = 0.2
 

@@ -164,7 +164,7 @@ def findings(fitted: FittedDensity, settings: dict[str, Any], out: Path | None) 
         Figure("effective samples", found.ess, unit="%", best="high", key="ess",
                words=f"of {found.n:,}: (sum w)^2 / sum w^2")
     )  # fmt: skip
-    x = fitted.drawn.x
+    x = fitted.samples
     items += distances(fitted, x)
     items.append(estimates(fitted))
     if fitted.losses:
@@ -182,7 +182,7 @@ def findings(fitted: FittedDensity, settings: dict[str, Any], out: Path | None) 
         "elapsed": fitted.seconds, "out": None if out is None else str(out),
         "stderr": found.stderr if math.isfinite(found.stderr) else None,
     }  # fmt: skip
-    arrays = {"x": x, "log_weight": fitted.drawn.log_weight}
+    arrays = {"x": fitted.drawn.x, "log_weight": fitted.drawn.log_weight}
     more = "" if out is None or out.suffix else f"more: scorefield density {out} `n` 10000"
     return Findings("density", target.name, how, tuple(items), record, arrays, next=more)
 
@@ -267,7 +267,7 @@ def first_two(fitted: FittedDensity) -> Plane | None:
     """The first two coordinates of samples, beside exact ones or a population's."""
     if fitted.target.dim < 2:
         return None
-    x = fitted.drawn.x[:SHOWN, :2]
+    x = fitted.samples[:SHOWN, :2]
     reached = fitted.reference or fitted.reached
     if fitted.target.draw is not None:
         other = fitted.target.exact(SHOWN, torch.Generator().manual_seed(fitted.seed + 3))
