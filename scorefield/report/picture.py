@@ -51,8 +51,8 @@ def picture(
     Raises BadInput for samples that are not finite or of another shape.
     """
     x0 = x0.detach().cpu()
-    kind = Kind.of(x0.shape[1:])
-    if not x0.numel() or (kind.bounded and x0.shape[1] > 4):
+    kind = Kind.of(x0.shape[1:]) if 2 <= x0.ndim <= 5 else None
+    if kind is None or not x0.numel() or (kind.bounded and x0.shape[1] > 4):
         raise BadInput(
             f"samples of shape {tuple(x0.shape)} cannot be drawn.",
             "Give at least one, pictures of up to 4 channels.",
