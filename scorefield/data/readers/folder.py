@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,13 +57,10 @@ def _table(file: Path, names: list[str]) -> tuple[np.ndarray | None, tuple[str, 
         content = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{file} cannot be read as JSON: {error}.", "Restore the file.") from error
-    rows = content.get("labels", ...) if isinstance(content, dict) else ...
+    rows: Any = content.get("labels", ...) if isinstance(content, dict) else ...
     if rows is None:
         return None, ()
-    whole = isinstance(rows, list) and all(
-        isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) for row in rows
-    )
-    if not whole or any(type(k) is not int or not 0 <= k < MOST for _, k in rows):
+    if not isinstance(rows, list) or not all(_is_row(row) for row in rows):
         raise BadInput(
             f"the labels of {file} are no list of [name, index].",
             f"Write them as dataset_tool does, with indices from 0 to {MOST - 1}, or null.",
@@ -73,6 +71,12 @@ def _table(file: Path, names: list[str]) -> tuple[np.ndarray | None, tuple[str, 
     return np.array([known[name] for name in names]), tuple(
         str(k) for k in range(1 + max(known[name] for name in names))
     )
+
+
+def _is_row(row: Any) -> bool:
+    """Whether it is [name, index]."""
+    pair = isinstance(row, list) and len(row) == 2 and isinstance(row[0], str)
+    return pair and type(row[1]) is int and 0 <= row[1] < MOST
 
 
 def _split_folders(root: Path) -> tuple[Path, Path | None]:
