@@ -42,7 +42,7 @@ ENTRIES: Mapping[str, Entry] = {
     "meanflow": Entry("meanflow", False, (1, 2, 4), training=MUON),
     "trigflow": Entry("trigflow", False, (1, 2), False, training=MUON),
     "shortcut": Entry("shortcut", False, (1, 2, 4), training=MUON),
-    "operator": Entry("operator", True, (1, 2, 4), training=MUON),
+    "operator": Entry("operator", True, (1,), training=MUON),
     "dmd": Entry("dmd", True, (1,), False, training={"lr": 5e-4, "ema": 0.99}),
 }
 """By name, those of one method apart by whether it is taught."""

@@ -37,15 +37,13 @@ class DenoisingGAN(Student):
     steps that are even in the angle.
 
         x0' = G(x_t, z, t),   x_s' ~ q(x_s | x_t, x0')
-        L_G = softplus(C(x_s, x_t, t) - C(x_s', x_t, t))
-        L_C = softplus(C(x_s', x_t, t) - C(x_s, x_t, t)) + r1/2 (|dC/dx_s|^2 + |dC/dx_s'|^2)
+        L_G = softplus(-C(x_s', x_t, t))
+        L_C = softplus(-C(x_s, x_t, t)) + softplus(C(x_s', x_t, t)) + r1/2 |dC/dx_s|^2
 
     Over a long step q(x_s | x_t) has several modes, which no Gaussian step has: the latent z
     chooses among them. What is judged is x_s', which has the posterior's noise, not x0': the laws
-    of two noisy things overlap, and the critic cannot always win. It compares what was made with
-    what is true of the same x_t, so that no mode can be left out unpunished (Huang et al. 2024,
-    "The GAN is dead; long live the GAN", eqs. 2 to 5). Both learn without momentum; the larger the
-    batch, the truer the shares of the modes.
+    of two noisy things overlap, and the critic cannot always win. Both learn without momentum;
+    the larger the batch, the truer the shares of the modes.
     """
 
     calls: int = 4
@@ -112,11 +110,9 @@ class DenoisingGAN(Student):
 
     def loss(self, batch: Batch, chance: Game) -> Loss:
         cond = kept(batch.cond, chance.drop)
-        x_s, x_t = self.true(batch, chance)
+        x_t = self.true(batch, chance)[1]
         fake = self.score(self.made(x_t, chance, cond), x_t, chance, cond)
-        with torch.no_grad():
-            real = self.score(x_s, x_t, chance, cond)
-        return Loss(F.softplus(real - fake), self.step(chance)[0].logsnr, {})
+        return Loss(F.softplus(-fake), self.step(chance)[0].logsnr, {})
 
     def judging(self, batch: Batch, chance: Game) -> Loss:
         """The loss of the critic."""
@@ -124,9 +120,11 @@ class DenoisingGAN(Student):
         x_s, x_t = self.true(batch, chance)
         with torch.no_grad():
             made = self.made(x_t, chance, cond)
+        x_s.requires_grad_()
+        fake = self.score(made, x_t, chance, cond)
         with sdpa_kernel(SDPBackend.MATH):  # the only attention that is differentiable twice
-            real, fake = (self.score(x.requires_grad_(), x_t, chance, cond) for x in (x_s, made))
-        rises = torch.autograd.grad((real + fake).sum(), (x_s, made), create_graph=True)
-        steep = torch.cat(rises, 1).square().flatten(1).sum(1)
-        error = F.softplus(fake - real) + self.r1 / 2 * steep
+            real = self.score(x_s, x_t, chance, cond)
+        (rise,) = torch.autograd.grad(real.sum(), x_s, create_graph=True)
+        penalty = self.r1 / 2 * rise.square().flatten(1).sum(1)
+        error = F.softplus(-real) + F.softplus(fake) + penalty
         return Loss(error, self.step(chance)[0].logsnr, {})

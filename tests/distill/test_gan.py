@@ -128,7 +128,7 @@ def test_planted_games(monkeypatch):
 
 
 def test_the_game_at_its_start():
-    """A critic of zeros gives even odds and no penalty; one that rises pays r1/2 of its slopes."""
+    """A critic of zeros gives even odds and no penalty; one that rises pays r1/2 of its slope."""
     torch.manual_seed(0)
     task = game(None)
     task.module = Denoiser(with_latent(MLP((1,), width=8, blocks=1), LATENT), "x0", 1.0)
@@ -138,10 +138,10 @@ def test_the_game_at_its_start():
     )
     half = torch.tensor(0.5).log()
     assert torch.allclose(task.loss(batch, chance).per_sample, -half)
-    assert torch.allclose(task.judging(batch, chance).per_sample, -half)
+    assert torch.allclose(task.judging(batch, chance).per_sample, -2 * half)
     task.score = lambda x_s, x_t, chance, cond: 3 * x_s[:, 0] - 3 * x_s[:, 0].detach()
-    paid = task.judging(batch, chance).per_sample + half
-    assert torch.allclose(paid, torch.full((6,), task.r1 / 2 * 18))
+    paid = task.judging(batch, chance).per_sample + 2 * half
+    assert torch.allclose(paid, torch.full((6,), task.r1 / 2 * 9))
 
 
 def test_a_generator_asks_for_its_latent():
