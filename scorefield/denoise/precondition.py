@@ -35,8 +35,9 @@ NOISE_RANGE = 10.0
 """The network's noise input `log(sigma/alpha)` is clamped here, so that it is finite everywhere."""
 BUCKET, SMALL = 8, 1024
 """Kernels round by the size of their batch, but a row of a batch of whole BUCKETs comes out the
-same to the bit whatever the others are, and however many buckets there are (measured on every
-network here). Batches of samples of at most SMALL numbers, and long ones of any, are filled up."""
+same to the bit whatever the others are, and however many buckets there are from two on (measured on
+every network here; one alone has kernels of its own on some processors). Batches of samples of at
+most SMALL numbers, and long ones of any, are filled up."""
 
 
 def noise_number(level: Level, x: Tensor) -> Tensor:
@@ -257,9 +258,7 @@ class Denoiser(nn.Module):
 
     def _in_buckets(self, x: Tensor, noise: Tensor, cond: Cond | None) -> Tensor:
         """The network's output on a batch filled up with its last row."""
-        more = -len(x) % BUCKET
-        if x.ndim == 2 and len(x) <= BUCKET:
-            more = 2 * BUCKET - len(x)  # a product of one bucket alone has a kernel of its own
+        more = max(2 * BUCKET - len(x), -len(x) % BUCKET)
         if not more or (x[0].numel() > SMALL and len(x) < 8 * BUCKET):
             return self.net(x, noise, cond)
         rows = torch.arange(len(x) + more, device=x.device).clamp(max=len(x) - 1)

@@ -31,7 +31,7 @@ ENTRIES = [(kind, name) for kind in KINDS for name in getattr(catalogue, kind)]
 OBJECTS = {
     "autoguide": ("weak",), "anagram": ("conds",), "carried": ("build",), "cfg": ("null",),
     "classifier": ("log_prob",), "hybrid": ("conds",), "mixture": ("log_prob",),
-    "product": ("null",),
+    "product": ("null",), **dict.fromkeys(("dds", "dis", "pis", "cmcd"), ("prior",)),
 }  # fmt: skip
 """Options that no text says: networks, conditions and functions."""
 every_entry = pytest.mark.parametrize("kind, name", ENTRIES)

@@ -252,6 +252,9 @@ class Known(nn.Module):
     def forward(self, x: Tensor, level: Level, cond: Any = None) -> Tensor:
         return self.exact.denoise(x, level, cond)
 
+    def decode(self, x0: Tensor) -> Tensor:
+        return x0
+
     def flow(self, x: Tensor, start: Level, floor: Level) -> Tensor:
         """The flow of N(m, diag c^2) moves each coordinate with its own deviation
         s = sqrt(alpha^2 c^2 + sigma^2); from the floor on, the last step is D."""

@@ -173,7 +173,7 @@ def test_another_checkpoint_is_refused(job, run):
     weight = next(run.denoiser.parameters())
     weight += 1e-6
     try:
-        refused(" checkpoint 128 images", job)
+        refused(" checkpoint 128 images", job, run=dataclasses.replace(run))
     finally:
         weight -= 1e-6
 
