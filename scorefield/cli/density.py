@@ -50,7 +50,8 @@ def work(o: Options, bar: Bar) -> Found:
     given = {field.name: getattr(o, field.name) for field in fields(o) if field.name != "json"}
     found, plane = density(DensityAsked(**given, watch=bar, say=note))
     if plane is not None:
-        strip = replace(findings(plane, "").items[0], file="density.png")
+        drawn = findings(plane, "", "exact, or a population").items[0]
+        strip = replace(drawn, file="density.png")
         found = replace(found, items=(*found.items, strip))
     return filed(found) if o.out and found.items else found
 

@@ -4,11 +4,13 @@ With `base` = (D0, C0), those of the prior N(0, I), and g the gradient of log rh
 
     D = D0 + c gate(r) C0 g + sqrt(C0) m,     C = C0 exp(v),     gate(r) = 1 / (1 + (r / width)^2),
 
-m, v, c outputs of a network that are 0, 0 and 1 at the start. With little noise D is then Tweedie's
-formula to first order; with much, where the target's gradient at one point says nothing of its
-mean, the gate shuts. One network of a coordinate serves all coordinates: it hears its own x, D0 and
-sqrt(C0) g, the noise, which coordinate it is, and a summary of the whole sample. A target that
-factorises has an optimal control of this kind; others hear of their neighbours by the summary.
+m, v, c outputs of a network that are 0, 0 and 1 at the start. All are held within bounds, and the
+pull within 4 units of the prior: one path of thousands that flies off is all of the lower bound.
+With little noise D is then Tweedie's formula to first order; with much, where the target's gradient
+at one point says nothing of its mean, the gate shuts. One network of a coordinate serves all
+coordinates: it hears its own x, D0 and sqrt(C0) g, the noise, which coordinate it is, and a summary
+of the whole sample. A target that factorises has an optimal control of this kind; others hear of
+their neighbours by the summary.
 """
 
 import math
@@ -82,8 +84,9 @@ class Control(nn.Module):
         seen = torch.stack([scaled, denoised, push.asinh(), (gate * push).asinh()], 2)
         noise = ratio.flatten().log().expand(len(x))
         mean, log_share, more = self.net(seen, noise).unbind(2)
-        moved = denoised + (1 + more) * gate * variance * slope + spread * mean
-        return moved, variance * (8 * torch.tanh(log_share / 8)).exp()
+        pull = bounded((1 + bounded(more, 4)) * gate * variance * slope, 4)
+        share = torch.where(log_share > 0, bounded(log_share, 2), bounded(log_share)).exp()
+        return denoised + pull + spread * bounded(mean, 4), variance * share
 
 
 class Drift(nn.Module):
@@ -110,6 +113,11 @@ class Drift(nn.Module):
     def forward(self, x: Tensor, temper: Tensor, slope: Tensor) -> Tensor:
         seen = torch.stack([x, softened(slope).asinh()], 2)
         return self.net(seen, 4 * temper.flatten().expand(len(x)))[..., 0]
+
+
+def bounded(output: Tensor, most: float = 8.0) -> Tensor:
+    """An output of a network, held within +-most: where no path was seen it may say anything."""
+    return most * torch.tanh(output / most)
 
 
 def softened(slope: Tensor) -> Tensor:

@@ -30,6 +30,8 @@ GROUPS = 4
 AT_ONCE = 2000
 """Paths that are drawn together."""
 WARM = 3
+clock = time.monotonic
+"""What `seconds` are counted by."""
 
 
 class Estimate(NamedTuple):
@@ -219,7 +221,7 @@ def fit_density(
     way = approach_of(method) if isinstance(method, str) else method
     if not 0 < seconds < math.inf or n < 2:
         raise BadInput(f"seconds is {seconds:g} and n {n}.", "Give more than 0, and 2 or more.")
-    began, counted = time.monotonic(), Tally(target)
+    began, counted = clock(), Tally(target)
     prior = way.prior if isinstance(way, LearnedPath) else None
     if prior is not None:
         target = replace(target, centre=0.0, scale=1.0)  # the model's own units
@@ -234,16 +236,16 @@ def fit_density(
     if not isinstance(way, LearnedPath):
         own = replace(way, steps=steps) if isinstance(way, Annealing) else way
         reached = populated(own, target, rng, watch)
-        spent = time.monotonic() - began
+        spent = clock() - began
         return FittedDensity(target, way, n, seed, counted.calls, spent, tuple(said),
                              reached=reached)  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         task = way.task(target.standard(), steps)
-    left = seconds - (time.monotonic() - began)
+    left = seconds - (clock() - began)
     average, losses = learned_in(task, left, seed, folder, watch)
     task = replace(task, module=average.cpu().eval())
-    spent = time.monotonic() - began
+    spent = clock() - began
     return FittedDensity(target, way, n, seed, counted.calls, spent, tuple(said),
                          tuple(losses), task, None, reference)  # fmt: skip
 
@@ -289,7 +291,7 @@ def learned_in(
     How many steps those are is judged by the first few; if it was too many, training stops at the
     time. A folder keeps the count, so that what goes on there ends where it would have ended.
     """
-    deadline, losses = time.monotonic() + seconds, list[tuple[int, float]]()
+    deadline, losses = clock() + seconds, list[tuple[int, float]]()
     kept = None if folder is None else folder / "length.json"
     images = read_json(kept)["images"] if kept and exists(kept) else rows_for(task, seconds, seed)
     training = Training(
@@ -305,7 +307,7 @@ def learned_in(
         nonlocal late
         losses.append((progress.images // ROWS, progress.loss))
         watch(progress.images // ROWS, images // ROWS, "step")
-        late = time.monotonic() > deadline
+        late = clock() > deadline
 
     with contextlib.ExitStack() as held:
         if kept and folder is not None:
@@ -326,9 +328,9 @@ def rows_for(task: Learning, seconds: float, seed: int) -> int:
     blank = Batch(torch.zeros(ROWS, task.target.dim), None)
     for turn in range(WARM + 1):
         if turn == 1:
-            began = time.monotonic()
+            began = clock()
         loss = task.loss(blank, task.draw((ROWS, task.target.dim), rng))
         loss.per_sample.mean().backward()
         task.module.zero_grad()
-    each = (time.monotonic() - began) / WARM * 1.1
+    each = (clock() - began) / WARM * 1.1
     return ROWS * max(20, int(seconds / each))

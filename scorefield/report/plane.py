@@ -17,9 +17,9 @@ FAINT, LONGEST = 0.5, 0.85
 """Ink of the densities below arrows, and the longest arrow in spaces between them."""
 
 
-def findings(found: Plane, run: str) -> Findings:
-    """Both pictures, with what they show."""
-    densities = [("data", found.data), ("samples", found.samples)]
+def findings(found: Plane, run: str, left: str = "data") -> Findings:
+    """Both pictures, with what they show; `left` is what the data are called."""
+    densities = [(left, found.data), ("samples", found.samples)]
     most = max(float(_density(x, found).max()) for _, x in densities)
     shown = _sheet([(name, _density(x, found) / most, None) for name, x in densities], found)
     words = "the darker the more; one scale for both, the ink its square root"

@@ -98,13 +98,12 @@ def blind(x, here):
     return denoised, (variance * sigma**2 / total).expand(x.shape)
 
 
-def test_a_mode_that_is_missed_is_told():
+def test_a_mode_that_is_missed_is_told(fitted):
     """One of two modes: the weights are even and log Z is off by log 2; the population and the
     upper bound see it."""
     target = gaussians(torch.tensor([[-2.5], [2.5]]), 0.5, "two")
     target = dataclasses.replace(target, centre=0.5, scale=2.55, draw=target.draw)
     whole = fit_density(target, PLAIN, 4, 1.0, n=300)
-    assert not [line for line in missed(whole) if "modes" in line] or whole.ess < 0.5
     assert whole.task is not None
     at = dataclasses.replace(target, centre=-0.5).standard()
 
@@ -113,6 +112,7 @@ def test_a_mode_that_is_missed_is_told():
             return blind(x, here)
 
     task = dataclasses.replace(whole.task, module=Blind(), target=at, route=Noised(even(24)))
+    assert missed(fitted) == []
     narrow = dataclasses.replace(whole, task=task, n=2000)
     assert narrow.ess > 0.8
     assert abs(narrow.log_z + math.log(2)) < 0.1
