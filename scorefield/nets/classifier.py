@@ -24,6 +24,7 @@ class Classifier(nn.Module):
     level until a side has 4 to 7 places, then the mean over them. Vectors (D,): the blocks of an
     `MLP`. The last layer starts at zero, all classes alike.
 
+    >>> import torch
     >>> net = Classifier((1, 8, 8), 10, width=16)
     >>> net(torch.randn(2, 1, 8, 8), torch.zeros(2)).shape
     torch.Size([2, 10])

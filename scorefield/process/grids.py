@@ -304,15 +304,16 @@ def shifted(
     _check(steps, start, stop)
     if not (shift > 0 and 0 <= last < 1):
         raise BadInput(f"shift is {shift:g} and last {last:g}.", "Use shift > 0, 0 <= last < 1.")
-    u = schedule(torch.tensor([start, stop or 0.0], dtype=torch.float64))
-    top, bottom = (u.sigma / (u.alpha + u.sigma)).tolist()
+    ends = schedule(torch.tensor([start, stop or 0.0], dtype=torch.float64))
+    u = ends.sigma / (ends.alpha + ends.sigma)
+    top, bottom = (u / (shift - (shift - 1) * u)).tolist()  # before they are moved
     inner = last > 0 and stop is None
-    even = torch.linspace(0, 1, steps if inner else steps + 1, dtype=torch.float64)
+    even = torch.linspace(0, 1, steps if inner else steps + 1, dtype=torch.float64)[1:]
     even = top + even * ((last if inner else bottom) - top)
+    even = even if inner else even[:-1]
     time = shift * even / (1 + (shift - 1) * even)
-    noisy = time[time > 0]
-    levels = schedule(schedule.inverse(2 * ((1 - noisy) / noisy).log()))
-    return levels if len(noisy) == steps + 1 else join([levels, CLEAN])
+    between = schedule(schedule.inverse(2 * ((1 - time) / time).log()))
+    return join([ends.at(slice(0, 1)), between, CLEAN if inner else ends.at(slice(1, 2))])
 
 
 def _spread(

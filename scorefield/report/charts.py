@@ -188,11 +188,10 @@ def chart(series: Series, height: int = 280) -> Chart:
         "main" if line.shade is not None else f"c{i % COLOURS}" for i, line in enumerate(lines)
     ]
     named = [(line, role) for line, role in zip(lines, roles) if line.name]
-    labels = [(m.value, m.name, "mark") for m in marks if m.name]
+    labels = [(m.value, _shortened(m.name), "mark") for m in marks if m.name]
     for line, role in named:
         if shown := [v for v in line.y if y.shows(v)]:
-            name = line.name if len(line.name) <= NAME else f"{line.name[: NAME - 1]}…"
-            label = name if len(named) > 1 else number(shown[-1])
+            label = _shortened(line.name) if len(named) > 1 else number(shown[-1])
             labels.append((shown[-1], label, role))
     tall = height - MARGIN
     places = apart([tall * (1 - y.place(value)) for value, *_ in labels], tall)
@@ -208,6 +207,10 @@ def chart(series: Series, height: int = 280) -> Chart:
     told = f"{series.name} against {series.x}: {', '.join(line.name for line, _ in named)}"
     right = 16 + 8 * max((len(label) for _, label, _ in labels), default=0)
     return Chart(series.name, about, told, tuple(parts), height, right)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= NAME else f"{name[: NAME - 1]}…"
 
 
 def _axes(series: Series, few: bool) -> tuple[Axis, Axis]:

@@ -215,7 +215,7 @@ def build_grid(
     solver or start than was fitted.
     """
     fewest = getattr(solver, "fewest", 1)
-    if steps < fewest:
+    if 0 < steps < fewest:
         raise BadInput(
             f"`steps` is {steps}, and in less than {fewest} steps {solver!r} is worse than "
             "DDIM with as many calls.",

@@ -30,7 +30,7 @@ def test_commands_flags_and_names_are_completed(completed):
     assert completed("scorefield tr") == ["train", "train-classifier"]
     assert completed("scorefield sample runs/digits --gui") == ["--guidance", "--guide"]
     assert completed("scorefield restore runs/digits --operator bl") == ["blur"]
-    assert completed("scorefield train fa") == ["fashion-mnist"]
+    assert completed("scorefield train swi") == ["swiss-roll"]
     assert completed("scorefield explain solver dpmpp2") == ["dpmpp2m", "dpmpp2s"]
     assert completed("scorefield sample runs/dig") == []  # files: the shell's own
     for command, flags in FLAGS.items():

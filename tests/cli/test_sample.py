@@ -183,7 +183,7 @@ def test_every_solver_and_grid_by_name(cli, trained, tmp_path):
     from scorefield import catalogue
 
     for solver in set(catalogue.solvers) - {"jump"}:  # of students
-        code, _, err = cli("sample", trained, "--n", 2, "--steps", 4, "--solver", solver,
+        code, _, err = cli("sample", trained, "--n", 2, "--steps", 6, "--solver", solver,
                            "--out", tmp_path / f"{solver}.png")  # fmt: skip
         assert code == 0, (solver, err)
     for grid in set(catalogue.grids) - {"timesteps"}:

@@ -372,7 +372,7 @@ def test_a_function_that_is_not_linear_is_refused():
         ("motion:0,1", COLOUR, "0 pixels long"),
         ("grey", (1, 8, 8), "grey of 3 channels meets a picture of 1"),
         ("radon:0", COLOUR, "0 angles"), ("fourier:0", COLOUR, "acceleration 0"),
-        ("project:0", COLOUR, "0 projections"), ("blur:1", VECTOR, "is no picture"),
+        ("project:0", COLOUR, "0 projections"), ("blur:1", VECTOR, "are vectors"),
     ],
 )  # fmt: skip
 def test_what_is_refused(text, shape, words):

@@ -129,7 +129,7 @@ def test_bad_input():
     refused("bare has 0 classes", train_judge, bare)
     refused("epochs is 0", train_judge, data, epochs=0)
     refused(r"judge judges \(B, \*\(2,\)\)", Judge((2,), 3), torch.zeros(4, 3))
-    refused(r"shape is \(8, 8\)", Judge, (8, 8), 3)
+    refused("are of no kind", Judge, (1, 2, 2, 2, 2), 3)
 
 
 @pytest.mark.slow
