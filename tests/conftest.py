@@ -3,8 +3,20 @@ Ctrl-C as a terminal has it: a shell gives its background jobs one that they mus
 
 import signal
 
+import pytest
 import torch
+
+from tests.report import chromium
 
 torch.set_num_threads(1)
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    program = chromium.find()
+    if program is None:
+        pytest.skip("no Chromium found: put one on the path, or name it in $SCOREFIELD_BROWSER")
+    with chromium.started(program, tmp_path_factory.mktemp("profile")) as running:
+        yield running

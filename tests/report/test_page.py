@@ -325,15 +325,6 @@ def test_the_map_tells_its_figures():
     assert "log SNR −2 to 0, 1 to 2 images seen: 1" in drawn
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    program = chromium.find()
-    if program is None:
-        pytest.skip("no Chromium found: put one on the path, or name it in $SCOREFIELD_BROWSER")
-    with chromium.started(program, tmp_path_factory.mktemp("profile")) as running:
-        yield running
-
-
 def opened(browser, folder: Path, page: str, width: int = 1280, scheme: str = "light"):
     file, tab = folder / "report.html", browser.tab()
     file.write_text(page)

@@ -10,19 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.report import chromium
 from tests.serve.test_http import picture, pixels
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    program = chromium.find()
-    if program is None:
-        pytest.skip("no Chromium found: put one on the path, or name it in $SCOREFIELD_BROWSER")
-    with chromium.started(program, tmp_path_factory.mktemp("profile")) as running:
-        yield running
 
 
 class Page:
