@@ -224,7 +224,9 @@ def test_a_run_begins_with_the_weights_of_another(cli, refused, trained, tmp_pat
     assert (
         "unet:width=8,multipliers=1,blocks=1 with view edm on 1x8x8, 10 classes, and this" in said
     )
-    assert "no config.json" in refused("train", "digits", "--init", tmp_path, "--out", tmp_path / "new")
+    assert "no config.json" in refused(
+        "train", "digits", "--init", tmp_path, "--out", tmp_path / "new"
+    )
 
 
 @pytest.mark.slow
