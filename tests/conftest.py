@@ -13,6 +13,16 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+SLOW = {"interop", "serve", "density", "latent"}
+"""Folders of tests that import peers, start servers or learn."""
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.parent.name in SLOW:
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     program = chromium.find()

@@ -199,6 +199,8 @@ class Batcher:
     def _done(self, ticket: Ticket) -> None:
         x0 = ticket.job.x.cpu()
         with self.changed:
+            if ticket.state in ENDS:  # cancelled since the wave began
+                return
             self.waiting.remove(ticket)
         bad = (~x0.flatten(1).isfinite().all(1)).nonzero()
         if len(bad):
