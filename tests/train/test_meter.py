@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ CPU = torch.device("cpu")
 def clock(monkeypatch):
     """One second between two looks."""
     times = iter(range(10_000))
-    monkeypatch.setattr(meter.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr(meter, "time", SimpleNamespace(monotonic=lambda: next(times)))
 
 
 def add(m: Meter, images: int, losses, logsnr, norm: float = 1.0) -> None:

@@ -297,7 +297,7 @@ def test_resume_of_a_finished_run_does_nothing(data, plain):
 
 def test_the_log_rises_over_a_resume(data, tmp_path, monkeypatch):
     clock = iter(range(10_000))
-    monkeypatch.setattr(meter.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(meter, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     steps = fit(task(), data, SETTINGS, tmp_path)
     for _ in range(7):  # past the checkpoints at 96 and 192
         step = next(steps)
