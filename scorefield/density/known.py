@@ -13,8 +13,7 @@ from torch.nn.functional import logsigmoid
 from scorefield.base import BadInput
 from scorefield.data.readers.arrays import read_npz
 from scorefield.density.target import Modes, Target
-
-LOG2PI = math.log(2 * math.pi)
+from scorefield.smc.annealed import LOG2PI
 
 
 def nearest_modes(centres: Tensor, shares: Tensor) -> Modes:

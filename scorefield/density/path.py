@@ -32,11 +32,11 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Level, join, like
 from scorefield.density.target import Target
+from scorefield.smc.annealed import LOG2PI
 from scorefield.solve.transfer import affine, posterior
 
 Draw = Callable[[int, Tensor], Tensor]
 """The standard normal of step k, shaped like x: `draw(k, x)`."""
-LOG2PI = math.log(2 * math.pi)
 
 
 class Paths(NamedTuple):

@@ -4,8 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from scorefield.base import BadInput
 from scorefield.base.finding import Figure, Findings
 from scorefield.catalogue.spec import build
@@ -137,8 +135,3 @@ def facts_with(facts: DataFacts, config: Config) -> DataFacts:
             "trained-on",
         )
     return replace(own, codec=facts.codec, sigma_data=1.0) if facts.codec else own
-
-
-def dtype_of(config: Config) -> torch.dtype:
-    """Of the weights of an imported run."""
-    return getattr(torch, config.source.dtype) if config.source else torch.float32

@@ -21,7 +21,6 @@ from scorefield.store.digest import digest_tensors, short
 
 PREDICTION = {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}
 COMPONENT = ("scorefield.interop.component", "ScorefieldModel")
-FORMATS = ("diffusers", "onnx", "torch")
 
 
 def check_whole(run: Run) -> None:

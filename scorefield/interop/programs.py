@@ -123,7 +123,7 @@ def _conditions(run: Run) -> dict[str, Tensor]:
     return found
 
 
-def _batched(names: list[str], args: list[Tensor]) -> list[dict[int, Any]]:
+def _batched(names: list[str]) -> list[dict[int, Any]]:
     """Which axis of each input is the batch."""
     batch = torch.export.Dim("batch", min=1, max=4096)
     return [{1 if name == "draws" else 0: batch} for name in names]
@@ -158,7 +158,7 @@ def to_onnx(run: Run, out: Path, loop: int | None = None) -> Findings:
 
 def _varying(program: nn.Module, names: list[str], args: list[Tensor]) -> Any:
     """Batch axes by the arguments of `forward`: those behind * are one."""
-    shapes = _batched(names, args)
+    shapes = _batched(names)
     own = 3 if isinstance(program, Program) else 1
     return (*shapes[:own], tuple(shapes[own:]))
 

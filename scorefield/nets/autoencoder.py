@@ -204,9 +204,7 @@ class ConvAutoencoder(Autoencoder):
 class Residual(nn.Module):
     """`h + conv0(silu(norm(conv(silu(norm(h))))))`, conv0 zero at the start."""
 
-    def __init__(
-        self, conv: type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d], channels: int
-    ) -> None:
+    def __init__(self, conv: Conv, channels: int) -> None:
         super().__init__()
         self.branch = nn.Sequential(
             channel_norm("group", channels), nn.SiLU(),

@@ -18,7 +18,7 @@ from scorefield.data.kind import Kind
 from scorefield.denoise import Denoiser
 from scorefield.latent import AE
 from scorefield.likelihood.cells import cell_of
-from scorefield.nets import Autoencoder
+from scorefield.nets import Autoencoder, Posterior
 from scorefield.run.config import CodecFacts, DataFacts
 from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings
@@ -180,8 +180,7 @@ def silent(mean: Tensor, std: Tensor) -> Tensor:
 
 def rate_of(mean: Tensor, std: Tensor) -> Tensor:
     """Nats that each number of the latents `(N, ...)` says, on average: KL(q || N(0, 1))."""
-    mean, std = mean.double(), std.double()
-    return ((mean.square() + std.square() - 1) / 2 - std.log()).mean(0)
+    return Posterior(mean.double(), 2 * std.double().log()).kl().mean(0)
 
 
 @torch.no_grad()
@@ -269,7 +268,7 @@ def as_prior(coded: Coded) -> tuple[Denoiser, DataFacts]:
     return denoiser, bare
 
 
-def unlabelled(data: Data) -> Data:
+def without_conditions(data: Data) -> Data:
     """The examples alone, as a variational autoencoder knows them."""
     train, test = (replace(split, cond={}) for split in (data.train, data.test))
     return replace(data, train=train, test=test, classes=(), conditions=Conditions())

@@ -25,7 +25,7 @@ from scorefield.run.autoencoder import (
     learns_codes,
     open_autoencoder,
     open_codec,
-    unlabelled,
+    without_conditions,
 )
 from scorefield.run.config import DataFacts, build_denoiser
 from scorefield.run.settings import Config
@@ -123,7 +123,7 @@ def data_of(run: Run | Coded, split: bool = True) -> Data:
     `split`, also if other examples are held out, which then measure nothing."""
     data = run.config.load_data()
     bare = learns_codes(run.config) and not run.facts.classes
-    return run.facts.same(unlabelled(data) if bare else data, split)
+    return run.facts.same(without_conditions(data) if bare else data, split)
 
 
 def open_conditions(

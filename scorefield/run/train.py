@@ -78,7 +78,7 @@ def fit_run(
         data, facts, seen, codec = begun
         if seen >= config.training.images and folder:
             if learns_codes(config):
-                return cast(Any, open_autoencoder(folder.path).module)
+                return open_autoencoder(folder.path).module
             return open_run(folder.path).denoiser
         for line in remarks(data) if team.is_main and isinstance(data, Data) else ():
             say(line)

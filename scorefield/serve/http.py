@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,7 +36,7 @@ LOOK = 0.25
 """Seconds between two looks whether a client is still there."""
 
 
-def routes(service: Service, grace: Callable[[], None] = lambda: None) -> FastAPI:
+def routes(service: Service) -> FastAPI:
     """The application."""
 
     @asynccontextmanager

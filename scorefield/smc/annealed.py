@@ -58,6 +58,11 @@ class Spot(NamedTuple):
         return (1 - b) * log_standard(self.x) + b * self.log_rho, b * self.slope - (1 - b) * self.x
 
 
+def log_gain(at: Spot) -> Tensor:
+    """`log rho - log N(x; 0, I)`, `(B,)` float64: the slope of log pi_b in b."""
+    return at.log_rho.double() - log_standard(at.x).double()
+
+
 def spot(log_rho: LogDensity, x: Tensor) -> Spot:
     """Look at the density at x; where it is none, its gradient counts as 0."""
     with torch.enable_grad():
@@ -133,7 +138,7 @@ class Annealing:
         least, tempers = torch.full((groups,), 1.0, dtype=torch.float64), [0.0]
         leaps = self.leaps if self.move == "hmc" else 1
         while b < 1:
-            gain = at.log_rho.double() - log_standard(at.x).double()
+            gain = log_gain(at)
             there = self._next(b, gain, log_weight, len(tempers))
             log_weight = log_weight + (there - b) * gain
             u = torch.rand(groups, 1, generator=rng, dtype=torch.float64)

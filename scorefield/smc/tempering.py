@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Watch, quiet
-from scorefield.smc.annealed import LogDensity, Reached, Spot, leap, log_standard, spot
+from scorefield.smc.annealed import LogDensity, Reached, Spot, leap, log_gain, spot
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Tempering:
                 calls += self.leaps * chains
             self._swap(at, tempers, turn % 2, rng)
             if turn >= self.rounds // 2:
-                gains.append(torch.stack([gain(s) for s in at]))
+                gains.append(torch.stack([log_gain(s) for s in at]))
                 kept.append(at[-1].x)
             watch(turn + 1, self.rounds, "step")
         gap = tempers.diff()[:, None]
@@ -73,7 +73,7 @@ class Tempering:
         """Pairs (first, first + 1), (first + 2, ...), but never the exact draws."""
         for k in range(first + 1, len(at) - 1, 2):
             low, high = at[k], at[k + 1]
-            chance = (tempers[k + 1] - tempers[k]) * (gain(low) - gain(high))
+            chance = (tempers[k + 1] - tempers[k]) * (log_gain(low) - log_gain(high))
             u = torch.rand(len(low.x), generator=rng, dtype=torch.float64)
             swap = u.log() < chance
             pairs = [
@@ -82,8 +82,3 @@ class Tempering:
                 for s in [swap.view(-1, *[1] * (a.ndim - 1))]
             ]
             at[k], at[k + 1] = Spot(*(a for a, _ in pairs)), Spot(*(b for _, b in pairs))
-
-
-def gain(at: Spot) -> Tensor:
-    """`log rho - log N(0, I)`, `(B,)` float64."""
-    return at.log_rho.double() - log_standard(at.x).double()

@@ -39,5 +39,6 @@ def live(tmp_path_factory) -> Iterator[Live]:
     url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     with httpx.Client(base_url=url, timeout=30) as client:
         yield Live(service, client, url)
-    server.should_exit = True  # that it stops is a test of the process
-    thread.join(10)
+    server.should_exit = True
+    thread.join(30)
+    assert not thread.is_alive(), "the server does not stop"
