@@ -15,6 +15,7 @@ from scorefield.catalogue.operators import operators
 from scorefield.catalogue.paths import paths
 from scorefield.catalogue.schedules import schedules
 from scorefield.catalogue.solvers import solvers
+from scorefield.catalogue.spaces import matchings, spaces, walks
 from scorefield.catalogue.students import students
 from scorefield.catalogue.targets import targets
 from scorefield.catalogue.views import of_pictures as views
@@ -22,6 +23,6 @@ from scorefield.data import datasets
 
 __all__ = [
     "autoencoders", "datasets", "decoders", "grids", "guides", "inverse", "measures", "networks",
-    "objectives", "operators", "paths", "schedules", "solvers", "students", "targets", "times",
-    "views", "weights",
+    "matchings", "objectives", "operators", "paths", "schedules", "solvers", "spaces", "students", "targets", "times",
+    "views", "walks", "weights",
 ]  # fmt: skip

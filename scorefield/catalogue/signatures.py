@@ -36,6 +36,7 @@ KINDS = {
     "grids": "grid",
     "guides": "guide",
     "inverse": "inverse",
+    "matchings": "matching",
     "measures": "measure",
     "networks": "network",
     "objectives": "objective",
@@ -43,10 +44,12 @@ KINDS = {
     "paths": "path",
     "schedules": "schedule",
     "solvers": "solver",
+    "spaces": "space",
     "students": "student",
     "targets": "target",
     "times": "times",
     "views": "view",
+    "walks": "walk",
     "weights": "weight",
 }
 """The kinds of the catalogue, and one entry of each."""

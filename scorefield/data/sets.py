@@ -156,6 +156,11 @@ class Data:
     edition: int = 1
     flip: bool = False
     done: tuple[str, ...] = ()
+    space: str = ""
+    """Where examples lie, if not in R^n: `letters`, or the spec of a manifold (`catalogue.spaces`),
+    whose points are kept as they are."""
+    alphabet: tuple[str, ...] = ()
+    """The letters that numbers of letters stand for."""
 
     def __repr__(self) -> str:
         """One line: its name, shape, classes and how many examples are held out."""
@@ -207,7 +212,7 @@ class Data:
     @property
     def kind(self) -> Kind:
         """What an example is."""
-        return Kind.of(self.shape)
+        return Kind.of(self.shape, self.space)
 
     @cached_property
     def present(self) -> tuple[int, ...]:

@@ -12,7 +12,6 @@ from torch import Tensor
 from scorefield.base import Cond, Level, like
 from scorefield.objective.loss import Chance, Criterion, Loss, kept, shared
 from scorefield.objective.times import Times, Uniform
-from scorefield.objective.weight import Weight, snr
 from scorefield.process import Schedule
 from scorefield.spaces import Discrete, Manifold
 
@@ -29,7 +28,6 @@ class KernelScore(Criterion):
 
     schedule: Schedule
     times: Times = Uniform()
-    weight: Weight = snr
     dropout: float = 0.0
 
     def pair(self, space: Manifold, x0: Tensor, level: Level, eps: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,7 +67,6 @@ class DiscreteBound(Criterion):
 
     schedule: Schedule
     times: Times = Uniform()
-    weight: Weight = snr
     dropout: float = 0.0
 
     def draw(self, shape: tuple[int, ...], rng: torch.Generator) -> Chance:

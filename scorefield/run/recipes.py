@@ -157,6 +157,32 @@ def huggingface() -> Config:
     )
 
 
+def points() -> Config:
+    """Points of a sphere, torus or SO(3), such as places on the globe. Give `data.path`.
+
+    A .csv of lat and lon, GeoJSON, or an .npz: `data.kind` sphere, torus or rotations.
+    """
+    return Config(
+        Training(images=2_000_000, batch=2048, lr=2e-3, decay="linear", checkpoint_every=500_000),
+        DataConfig("points"),
+        "mlp:width=128,blocks=3",
+        ObjectiveConfig("kernel-score", "ve:0.02,3.0", view="x0"),
+        SampleConfig(solver="geodesic-walk", grid="uniform-t", steps=100),
+    )
+
+
+def letters() -> Config:
+    """Lines of a text file, by masked diffusion. Give `data.path`."""
+    return Config(
+        Training(images=400_000, batch=128, lr=2e-3, warmup=10_000, decay="linear",
+                 checkpoint_every=100_000),
+        DataConfig("letters"),
+        "letters:width=128,depth=4",
+        ObjectiveConfig("absorbing", "flow", view="x0", times="antithetic"),
+        SampleConfig(solver="state-walk", grid="uniform-t", steps=64),
+    )  # fmt: skip
+
+
 def _toy(name: str) -> Config:
     return Config(
         Training(images=2_000_000, batch=2048, lr=2e-3, checkpoint_every=500_000),
@@ -202,6 +228,8 @@ recipes: dict[str, Callable[[], Config]] = {
     "folder": folder,
     "npz": npz,
     "huggingface": huggingface,
+    "points": points,
+    "letters": letters,
     "swiss-roll": swiss_roll,
     "moons": moons,
     "8-gaussians": eight_gaussians,

@@ -25,11 +25,13 @@ class DataConfig:
     path: str | None = None
     """Where it is, for sets that are not embedded."""
     size: int | None = None
-    """Pixels of a side to shrink and crop pictures to."""
+    """Pixels of a side to shrink and crop pictures to; letters of a piece of text."""
     channels: int | None = None
     """1 for grey or 3 for colour, where the set leaves a choice."""
-    kind: Literal["picture", "series", "volume"] | None = None
+    kind: Literal["picture", "series", "volume", "sphere", "torus", "rotations"] | None = None
     """What examples of an .npz or .npy are, where their axes could be of several kinds."""
+    alphabet: str | None = None
+    """The letters of a text, where they are not to be those found in it."""
     flip: bool = False
     """Flip training pictures left to right, half of them at random. The model is not told which, so
     it makes both: not for what has a left and a right, such as text."""
@@ -42,7 +44,9 @@ class ObjectiveConfig:
     kind: str = "regression"
     """regression; sliced (from noisy data alone); hybrid (learns the reverse variance too, on
     schedule ddpm); variational (trains the schedule, on schedule learned). Of an autoencoder: ae,
-    vae, ... (scorefield catalogue autoencoders), which read nothing else of this group."""
+    vae, ... (scorefield catalogue autoencoders), which read nothing else of this group. Of points of
+    a manifold: kernel-score (on schedule ve), geodesic (on flow). Of letters: absorbing,
+    multinomial."""
     schedule: str = "cosine"
     """The forward process (scorefield catalogue schedules)."""
     cleanest: float | None = None
@@ -167,10 +171,12 @@ class Config:
         if (ours and colon) or (not ours and kind in plugins("datasets")):
             spec = parsed(d.name)
             said = {"path": d.path, "size": d.size, "channels": d.channels, "kind": d.kind}
+            said["alphabet"] = d.alphabet
             said = {key: str(value) for key, value in said.items() if value is not None}
             spec = spec._replace(options={**spec.options, **said})
             return build("datasets", spec, seed=self.training.seed)
-        own = {name: getattr(d, name) for name in ("path", "size", "channels", "kind")}
+        names = "path", "size", "channels", "kind", "alphabet"
+        own = {name: getattr(d, name) for name in names}
         return data.load(d.name, **own, seed=self.training.seed)
 
 
