@@ -9,12 +9,14 @@ from PIL.Image import Image
 from torch import Tensor
 
 from scorefield.base.finding import Findings, Strip
+from scorefield.data.text import spelled
 from scorefield.report.picture import frames, picture, picture_of
 from scorefield.store import (
     Pieces,
     alone,
     from_png,
     tagged,
+    write_bytes,
     write_findings,
     write_gif,
     write_npz,
@@ -57,7 +59,7 @@ def _drawn(found: Findings) -> Iterator[tuple[str, Image]]:
 
 
 def keep_samples(made: Samples, out: Path) -> None:
-    """An .npz has them in the data's units, a .png on one sheet, a .gif on their way, a folder each
+    """An .npz has them in the data's units, a .txt in letters, a .png on one sheet, a .gif on their way, a folder each
     by its seed and class. A .png says how it was made."""
     scaling, label, pieces = made.scaling, made.label, made.pieces
     if made.single is not None:
@@ -68,6 +70,9 @@ def keep_samples(made: Samples, out: Path) -> None:
         x = (scaling.decode(x0) if scaling else x0 for x0 in pieces)
         arrays = {"x": Pieces(len(made.seeds), x), "seed": made.seeds}
         write_npz(arrays if label is None else {**arrays, "y": label}, out)
+    elif out.suffix == ".txt":
+        texts = (text for x0 in pieces for text in spelled(x0, made.alphabet))
+        write_bytes(out, "".join(f"{text}\n" for text in texts).encode())
     elif out.suffix == ".gif":
         write_gif(frames(pieces, made.columns, label), out)
     elif out.suffix == ".png":

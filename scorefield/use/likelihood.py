@@ -72,6 +72,8 @@ def likelihood(request: Request, words: Words, data: str, against: str | None) -
     request = request.exact()
     run, own = request.opened, data_of(request.opened)
     cell, codec = cell_of(own), run.facts.codec
+    if run.facts.space == "letters" and words.method == "flow":
+        words = words._replace(method="vlb")  # letters have no flow
     how = how_of(None if codec else cell, request, words)
     at_least("n", request.n)
     _claim(request, how.method, against)

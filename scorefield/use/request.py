@@ -46,6 +46,7 @@ class Request:
     precision: Precision | None = None
     batch: int = 256
     columns: int | None = None
+    fill: str | None = None
     out: Path | None = None
     watch: Watch = quiet
 

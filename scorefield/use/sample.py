@@ -17,8 +17,11 @@ from scorefield.base.finding import Findings
 from scorefield.catalogue.plans import guide as build_guide
 from scorefield.data.kind import VECTOR, Kind
 from scorefield.data.sets import Scaling
+from scorefield.data.text import filling
 from scorefield.draw import Asked, Plan
 from scorefield.draw.shards import Shards
+from scorefield.guide import chain
+from scorefield.guide.filled import filled
 from scorefield.store import alone, claim, sweep_torn
 from scorefield.train import Team
 from scorefield.use.again import Like, again, check_like, tag_of
@@ -43,6 +46,7 @@ class Samples(NamedTuple):
     names: Sequence[str]
     words: dict[str, Any]
     single: int | None = None
+    alphabet: tuple[str, ...] = ()
 
 
 class _Job(NamedTuple):
@@ -156,7 +160,7 @@ def _read(request: Request, like: Like | None, held: ExitStack | None) -> _Job:
     own = len(labels) if labels and 1 < len(labels) <= min(n, 20) else None
     label, scaling = (asked.rows(0, len(shards)).cond or {}).get("label"), run.facts.scaling
     made = Samples((), asked.seeds, label, scaling, request.columns or own, run.facts.classes, said,
-                   single)  # fmt: skip
+                   single, run.facts.alphabet)  # fmt: skip
     return _Job(request, shards, noisy, out, made)
 
 
@@ -182,7 +186,19 @@ def settle(request: Request, seeds: list[int], labels: list[int] | None) -> Sett
         settings["guidance"] = 1.0
     asked = asked_of(run.denoiser, seeds=seeds, labels=labels, cond=cond)
     plan = plan_of(run.denoiser, bool(asked.cond), guide=guide, **settings)
+    if request.fill is not None:
+        plan, told = _filled(request, plan), f"fill {request.fill}"
     return Settled(asked, plan, settings, noisy, told)
+
+
+def _filled(request: Request, plan: Plan) -> Plan:
+    """The plan of texts that have the letters that are asked for."""
+    denoiser, facts = request.opened.denoiser, request.opened.facts
+    pattern = request.fill or ""
+    if facts.space != "letters":
+        raise BadInput(f"`fill` {pattern} is of letters.", "Leave it out.", "fill")
+    letters, known = filling(pattern, facts.alphabet, facts.shape[0])
+    return plan._replace(guide=chain(filled(denoiser.space, letters, known), plan.guide))
 
 
 def _is_film(request: Request) -> bool:
@@ -198,6 +214,13 @@ def _place(request: Request, seeds: list[int], shown: int) -> Path:
         request.out or request.path / "samples" / f"{shown}-seeds.png",
         request.opened.facts.shape,
     )
+    facts = request.opened.facts
+    if facts.space == "letters":
+        out = request.out or request.path / "samples" / f"{shown}-seeds.txt"
+        if out.suffix not in (".txt", ".npz"):
+            raise BadInput(f"`out` is {out}.", "Letters go into a .txt or an .npz.", "out")
+        claim(out)
+        return out
     if out.suffix not in (".png", ".npz", ".gif", "") or out.name in ("", ".."):
         remedy = "Use .png, .npz, .gif, or a folder for single pictures."
         raise BadInput(f"`out` is {out}.", remedy, "out")
