@@ -10,6 +10,7 @@ from torch import Tensor
 
 from scorefield.base.finding import Findings, Strip
 from scorefield.data.text import spelled
+from scorefield.report.globe import globes
 from scorefield.report.picture import frames, picture, picture_of
 from scorefield.store import (
     Pieces,
@@ -77,7 +78,10 @@ def keep_samples(made: Samples, out: Path) -> None:
         write_gif(frames(pieces, made.columns, label), out)
     elif out.suffix == ".png":
         x0 = torch.cat(list(pieces))
-        sheet = picture(x0, made.columns, label, magnify=made.single is None)
+        if made.space == "sphere:2":
+            sheet = globes([("samples", x0)])
+        else:
+            sheet = picture(x0, made.columns, label, magnify=made.single is None)
         write_png(tagged(sheet, made.words), out)
     else:
         names = file_names(made.seeds, label, made.names)

@@ -10,11 +10,13 @@ from scorefield.base import BadInput
 from scorefield.base.rows import repeat_labels
 from scorefield.data.codec import Latents
 from scorefield.nets import Autoencoder
+from scorefield.data.text import spelled
+from scorefield.report.globe import globes
 from scorefield.report.picture import picture
 from scorefield.run.autoencoder import learns_codes
 from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings
-from scorefield.store import Folder, write_png
+from scorefield.store import Folder, write_bytes, write_png
 from scorefield.train import Progress
 from scorefield.use.generate import generate
 
@@ -53,9 +55,9 @@ def draw_stage(step: Progress, config: Config, out: Path) -> None:
         write_png(picture(_pairs(step.average, config), COLUMNS), file)
         return
     denoiser, sample = step.average, config.sample
+    facts = stored_settings(Folder(out))[1]
     about = getattr(denoiser.net, "config", {})
     more = any(about.get(key) for key in ("vector", "image", "tokens", "vocabulary"))
-    facts = stored_settings(Folder(out))[1]
     labels = None if more else facts.drawn or None
     kinds = len(labels or ())
     columns = COLUMNS // kinds * kinds if 0 < kinds <= COLUMNS else COLUMNS
@@ -69,6 +71,13 @@ def draw_stage(step: Progress, config: Config, out: Path) -> None:
         guidance=sample.guidance,
         labels=labels,
     )
+    if facts.space == "letters":
+        write_bytes(file.with_suffix(".txt"), "\n".join(spelled(x0, facts.alphabet)).encode())
+        return
+    if facts.space == "sphere:2":
+        data = config.load_data()
+        write_png(globes([("data", data.train.x[:n]), ("samples", x0)]), file)
+        return
     many = None if labels is None else repeat_labels(labels, n, len(denoiser.classes))
     write_png(picture(x0, columns, many), file)
 

@@ -25,7 +25,7 @@ class Request:
     """What is asked of the run at `run`, by the names of the flags; None is left to the run. A run
     may be open already, and `conditions` be the arrays of such a file.
 
-    For whom: `n`, `seeds`, and `labels` in turn, `conditions` or `unconditional`; or one `label`
+    `spaces`: whether it may be a run that is not on R^n. For whom: `n`, `seeds`, and `labels` in turn, `conditions` or `unconditional`; or one `label`
     for all. How: `steps`, `solver`, `grid`, `guidance`, `guide`,
     `precision`. Where to: `out`, `columns`.
     """
@@ -49,6 +49,7 @@ class Request:
     fill: str | None = None
     out: Path | None = None
     watch: Watch = quiet
+    spaces: bool = False
 
     def __post_init__(self) -> None:
         at_least("batch", self.batch)
@@ -64,7 +65,7 @@ class Request:
     def opened(self) -> Run:
         if isinstance(self.run, Run):
             return self.run
-        return open_run(self.path, self.average, self.precision)
+        return open_run(self.path, self.average, self.precision, self.spaces)
 
     @cached_property
     def denoiser(self) -> Denoiser:

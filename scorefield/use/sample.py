@@ -4,6 +4,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,6 +48,7 @@ class Samples(NamedTuple):
     words: dict[str, Any]
     single: int | None = None
     alphabet: tuple[str, ...] = ()
+    space: str = ""
 
 
 class _Job(NamedTuple):
@@ -70,6 +72,7 @@ def sampled(
     Returns the exit code in a process that has nothing to tell. Raises BadInput for what cannot be
     done, before any work is, and KeyboardInterrupt with what is there.
     """
+    request = replace(request, spaces=True)
     request, then = again(request, like) if like else (request, None)
     team = Team()
     try:
@@ -160,7 +163,7 @@ def _read(request: Request, like: Like | None, held: ExitStack | None) -> _Job:
     own = len(labels) if labels and 1 < len(labels) <= min(n, 20) else None
     label, scaling = (asked.rows(0, len(shards)).cond or {}).get("label"), run.facts.scaling
     made = Samples((), asked.seeds, label, scaling, request.columns or own, run.facts.classes, said,
-                   single, run.facts.alphabet)  # fmt: skip
+                   single, run.facts.alphabet, run.facts.space)  # fmt: skip
     return _Job(request, shards, noisy, out, made)
 
 
