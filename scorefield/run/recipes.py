@@ -166,8 +166,8 @@ def points() -> Config:
         Training(images=2_000_000, batch=2048, lr=2e-3, decay="linear", checkpoint_every=500_000),
         DataConfig("points"),
         "mlp:width=128,blocks=3",
-        ObjectiveConfig("kernel-score", "ve:0.02,3.0", view="x0"),
-        SampleConfig(solver="geodesic-walk", grid="uniform-t", steps=100),
+        ObjectiveConfig("kernel-score", "ve:0.02,4.0", view="x0"),
+        SampleConfig(solver="geodesic-walk", grid="karras:rho=3", steps=100),
     )
 
 

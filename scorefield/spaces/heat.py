@@ -94,13 +94,14 @@ def _by_harmonics(angle: Tensor, t: Tensor, n: int) -> tuple[Tensor, Tensor]:
     m, x = (n - 1) / 2, angle.cos()
     last, now = torch.zeros_like(x), torch.ones_like(x)
     d_last, d_now = torch.zeros_like(x), torch.zeros_like(x)
-    total, rise = now.clone(), d_now.clone()
-    for k in range(1, math.ceil(math.sqrt(90 / float(t.min()))) + 5 * n):
+    total, rise = torch.ones_like(x), torch.zeros_like(x)
+    for k in range(1, math.ceil(math.sqrt(76 / float(t.min()))) + 2 * n):
         a, b = 2 * (k + m - 1) / k, (k + 2 * m - 2) / k
         new, d_new = a * x * now - b * last, a * (now + x * d_now) - b * d_last
         last, now, d_last, d_now = now, new, d_now, d_new
-        weight = (k + m) / m * (-k * (k + n - 1) * t / 2).exp()
-        total, rise = total + weight * now, rise + weight * d_now
+        weight = (k + m) / m * (-k * (k + n - 1) / 2 * t).exp()
+        total.addcmul_(weight, now)
+        rise.addcmul_(weight, d_now)
     total = total.clamp(min=1e-300)
     return total.log() - log_area(n), -angle.sin() * rise / total
 
