@@ -76,7 +76,8 @@ def edm_settings(kind: str, said: Mapping[str, Any]) -> EdmSettings:
         usual = getattr(EdmSettings, key, 0)
         if isinstance(value, list):
             whole[key] = value = tuple(value)
-        each = value if isinstance(usual, tuple) and isinstance(value, tuple) else (value,)
+        both = isinstance(usual, tuple) and isinstance(value, tuple)
+        each: tuple[Any, ...] = value if both else (value,)
         choices = CHOICES.get(key)
         right = value in choices if choices else all(
             type(v) in ((int, float) if isinstance(usual, float) else (int,)) and v >= 0
