@@ -22,7 +22,7 @@ from scorefield.catalogue.views import of_pictures as views
 from scorefield.data import datasets
 
 __all__ = [
-    "autoencoders", "datasets", "decoders", "grids", "guides", "inverse", "measures", "networks",
-    "matchings", "objectives", "operators", "paths", "schedules", "solvers", "spaces", "students", "targets", "times",
-    "views", "walks", "weights",
+    "autoencoders", "datasets", "decoders", "grids", "guides", "inverse", "matchings", "measures",
+    "networks", "objectives", "operators", "paths", "schedules", "solvers", "spaces", "students",
+    "targets", "times", "views", "walks", "weights",
 ]  # fmt: skip

@@ -21,7 +21,7 @@ class Options(flags.Averaged):
       elbo   the bound of the chain of reverse steps
       vlb    the same for infinitely many steps
       bound  the bound of stochastic control, which has no decoder
-  Of letters vlb, and elbo of 64 steps; of points of a sphere or torus flow.
+    Letters have vlb, and elbo of 64 steps; points of a sphere or torus have flow.
 
     Data with levels (pictures of 8 bits, the digits' 17 levels) are dequantised for flow and bound;
     elbo and vlb have a decoder that gives each level its probability. At most 500 examples of a set

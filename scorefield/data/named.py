@@ -42,8 +42,8 @@ def load_data(
     """The data set of that name (a key of `datasets`), or the folder of pictures or .npz file at
     that path.
 
-    `path`, `size`, `channels`, `kind` and `alphabet` mean what the set's own function says; one that it does
-    not take is an error. `seed` draws the toys; every other set, and its held-out split, is the
+    `path`, `size`, `channels`, `kind` and `alphabet` mean what the set's own function says; one
+    that it does not take is an error. `seed` draws the toys; every other set, and its held-out split, is the
     same for any seed.
 
     >>> data = load_data("digits")
@@ -57,14 +57,8 @@ def load_data(
         if path is not None:
             raise unknown("data set", name, datasets)
         name, path = kind_of(name, datasets), name
-    given = {
-        key: value
-        for key, value in (
-            ("path", path), ("size", size), ("channels", channels), ("kind", kind),
-            ("alphabet", alphabet),
-        )  # fmt: skip
-        if value is not None
-    }
+    said = {"path": path, "size": size, "channels": channels, "kind": kind, "alphabet": alphabet}
+    given = {key: value for key, value in said.items() if value is not None}
     takes = inspect.signature(datasets[name]).parameters
     for key, value in given.items():
         if key not in takes:

@@ -56,8 +56,7 @@ def numbers_of(
         if strange is not None:
             some = "".join(alphabet) if all(len(a) < 2 for a in alphabet) else ", ".join(alphabet)
             raise BadInput(
-                f"{where} has the letter {strange!r}, which is not in the alphabet "
-                f"'{some[:80]}'.",
+                f"{where} has the letter {strange!r}, which is not in the alphabet '{some[:80]}'.",
                 "Leave it out, or train with an alphabet that has it.",
             )
         if len(text) > length or (len(text) < length and END not in number):

@@ -1,6 +1,6 @@
 """Likelihoods of letters, by bounds, and of points of spheres and tori, by their flow.
 
-    letters   -log p(x0) <= E int_0^1 rate d alpha               (vlb: cells of alpha, one draw each)
+    letters   -log p(x0) <= E int_0^1 rate d alpha               (vlb: a draw in each cell)
               -log p(x0) <= sum_steps KL(q(x_s | x_t, x0) || p(x_s | x_t))        (elbo: T steps)
     points    log p(x0) = log p(x_T) - int div u d log sigma,   dx/d log sigma = -u        (eq. 1)
 
@@ -10,6 +10,7 @@ schedule's cleanest level; its divergence is the trace of the Jacobian of u(P(x)
 point, which is the manifold's own.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -30,7 +31,10 @@ def letters_vlb(
     """The bound in continuous time (B,), nats: one draw in each of `cells` even cells of alpha."""
     total = torch.zeros(len(x0), dtype=torch.float64)
     for k in range(cells):
-        low, high = Level.of(k / cells, 1 - k / cells), Level.of((k + 1) / cells, 1 - (k + 1) / cells)
+        low, high = (
+            Level.of(k / cells, 1 - k / cells),
+            Level.of((k + 1) / cells, 1 - (k + 1) / cells),
+        )
         u = uniforms(noise, torch.empty(len(x0), x0.shape[1] + 1), low, high)
         alpha = ((k + u[:, 0]) / cells).clamp(1e-9, 1 - 1e-9)
         level = Level(alpha, 1 - alpha)
@@ -47,7 +51,7 @@ def letters_elbo(
     """The bound of a chain of so many even steps (B,), nats; pure noise has no term."""
     total, true = torch.zeros(len(x0), dtype=torch.float64), space.known(x0).double()
     alpha = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
-    for a, b in zip(alpha, alpha[1:]):
+    for a, b in pairwise(alpha):
         here, there = Level(a, 1 - a), Level(b, 1 - b)
         x = space.corrupt(x0, here, uniforms(noise, x0, here, there).to(x0.device))
         log_p = log_softmax(denoise(x, here, cond).double(), -1)

@@ -22,7 +22,8 @@ class LetterNet(nn.Module):
     Wout starts at zero, so that all letters are alike then. Positions are learned beside waves.
     width: a multiple of 4 and of `heads`. classes, vector: sizes of the conditions.
 
-    >>> LetterNet((5,), letters=3, width=8, depth=1, heads=2)(torch.zeros(2, 5), torch.zeros(2)).shape
+    >>> net = LetterNet((5,), letters=3, width=8, depth=1, heads=2)
+    >>> net(torch.zeros(2, 5), torch.zeros(2)).shape
     torch.Size([2, 5, 3])
     """
 

@@ -60,8 +60,8 @@ def _drawn(found: Findings) -> Iterator[tuple[str, Image]]:
 
 
 def keep_samples(made: Samples, out: Path) -> None:
-    """An .npz has them in the data's units, a .txt in letters, a .png on one sheet, a .gif on their way, a folder each
-    by its seed and class. A .png says how it was made."""
+    """An .npz has them in the data's units, a .txt in letters, a .png on one sheet, a .gif on their
+    way, a folder each by its seed and class. A .png says how it was made."""
     scaling, label, pieces = made.scaling, made.label, made.pieces
     if made.single is not None:
         one = slice(made.single, made.single + 1)

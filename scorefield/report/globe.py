@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from PIL import ImageDraw
@@ -27,7 +28,9 @@ def globes(rows: Sequence[tuple[str, Tensor]]) -> Image:
         for j, view in enumerate(VIEWS):
             middle = OVER * (GAP + RADIUS + j * wide), OVER * (HEAD + RADIUS + k * high)
             _globe(draw, middle, x.double().numpy(), *view)
-        draw.text((OVER * GAP, OVER * (k * high + HEAD / 2)), name, INK, font(14 * OVER, BOLD), "lm")
+        draw.text(
+            (OVER * GAP, OVER * (k * high + HEAD / 2)), name, INK, font(14 * OVER, BOLD), "lm"
+        )
     return sheet.reduce(OVER)
 
 
@@ -54,7 +57,7 @@ def _globe(draw: ImageDraw.ImageDraw, middle: tuple, x: np.ndarray, lon: float, 
               for m in np.radians(np.arange(0, 180, 30))]  # fmt: skip
     for line in lines:
         p = seen(line, lon, lat)
-        for a, b in zip(p, p[1:]):
+        for a, b in pairwise(p):
             if a[2] > 0 and b[2] > 0:
                 draw.line((cx + radius * a[0], cy - radius * a[1],
                            cx + radius * b[0], cy - radius * b[1]), FAINT, OVER)  # fmt: skip

@@ -9,8 +9,8 @@ from torch import Tensor
 from scorefield.base import BadInput
 from scorefield.base.rows import repeat_labels
 from scorefield.data.codec import Latents
-from scorefield.nets import Autoencoder
 from scorefield.data.text import spelled
+from scorefield.nets import Autoencoder
 from scorefield.report.globe import globes
 from scorefield.report.picture import picture
 from scorefield.run.autoencoder import learns_codes

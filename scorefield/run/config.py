@@ -223,7 +223,9 @@ def space_of(config: Config, facts: DataFacts) -> Any:
     kind = parsed(config.objective.kind).name
     letters, noises = facts.space == "letters", ("absorbing", "multinomial")
     if (kind in catalogue.matchings) != bool(facts.space) or letters != (kind in noises):
-        usual = noises if letters else ("kernel-score", "geodesic") if facts.space else ("regression",)
+        usual = (
+            noises if letters else ("kernel-score", "geodesic") if facts.space else ("regression",)
+        )
         raise BadInput(
             f"`objective.kind` is {kind}, and the data are {facts.kind.plural}.",
             f"Use {' or '.join(usual)}.",

@@ -88,7 +88,8 @@ class Absorbing(Discrete):
     with equality, down to the entropy, for exact conditionals p. What is seen is certain. Lou et
     al. 2024; Sahoo et al. 2024 (arXiv:2406.07524), eq. 11; Shi et al. 2024.
 
-    >>> Absorbing(2).corrupt(torch.tensor([[0.0, 1.0]]), Level.of(0.5, 0.5), torch.tensor([[.4, .6]]))
+    >>> u = torch.tensor([[0.4, 0.6]])
+    >>> Absorbing(2).corrupt(torch.tensor([[0.0, 1.0]]), Level.of(0.5, 0.5), u)
     tensor([[0., 2.]])
     """
 

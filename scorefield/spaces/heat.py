@@ -147,8 +147,8 @@ def rotation_kernel(angle: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
                                           / (2 * short[..., None])).exp()  # fmt: skip
     images, slope = (part * away).sum(-1), (part * (1 - away.square() / short[..., None])).sum(-1)
     log_f = images.log() - w.square() / (2 * short) + short / 8 + (2 * math.pi / short**3).log() / 2
-    l = torch.arange(0.0, 12.0, dtype=torch.float64)
-    fade, phase = (2 * l + 1) * (-l * (l + 1) * long[..., None] / 2).exp(), (l + 0.5) * w[..., None]
-    total, turn = (fade * phase.sin()).sum(-1), (fade * (l + 0.5) * phase.cos()).sum(-1)
+    k = torch.arange(0.0, 12.0, dtype=torch.float64)
+    fade, phase = (2 * k + 1) * (-k * (k + 1) * long[..., None] / 2).exp(), (k + 0.5) * w[..., None]
+    total, turn = (fade * phase.sin()).sum(-1), (fade * (k + 0.5) * phase.cos()).sum(-1)
     log_p = torch.where(t < SWITCH, log_f, total.log()) - half.sin().log()
     return log_p, torch.where(t < SWITCH, slope / images, turn / total) - 0.5 / half.tan()

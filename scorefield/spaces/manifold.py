@@ -65,7 +65,7 @@ class Manifold(ABC):
 
     @abstractmethod
     def diffuse(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
-        """A draw of the heat kernel from x0 at t (B,), exact, made of normal numbers eps like x0."""
+        """A draw of the heat kernel from x0 at t (B,), made of normal numbers eps like x0."""
 
     def noise(self, x: Tensor, eps: Tensor) -> Tensor:
         """A tangent vector that is N(0, I) in an orthonormal frame, of normal numbers eps."""
@@ -89,7 +89,8 @@ class Manifold(ABC):
         """Points as they are, put exactly onto the manifold; BadInput for one that is not on it."""
         if x.ndim != 2 or x.shape[1] != self.ambient:
             raise BadInput(
-                f"{where} has shape {tuple(x.shape)}.", f"Give points (N, {self.ambient}) of {self}."
+                f"{where} has shape {tuple(x.shape)}.",
+                f"Give points (N, {self.ambient}) of {self}.",
             )
         nearest = self.project(x.double())
         off = (x - nearest).norm(dim=1)
@@ -234,7 +235,8 @@ class Rotations(Manifold):
     (A uniform axis and angle is not: E angle is pi/2 + 2/pi = 2.207, not pi/2.)
 
     >>> eye = torch.eye(3).flatten()[None]
-    >>> quarter = Rotations().exp(eye, Rotations.hat(torch.tensor([[0, 0, math.pi / 2]])).flatten(1))
+    >>> w = torch.tensor([[0, 0, math.pi / 2]])
+    >>> quarter = Rotations().exp(eye, Rotations.hat(w).flatten(1))
     >>> quarter.round(decimals=4).abs().view(3, 3)
     tensor([[0., 1., 0.],
             [1., 0., 0.],

@@ -116,7 +116,9 @@ def _measured(request: Request, how: How, s: Set, cell: float | None) -> CodedBi
         codec, units = facts.codec, facts.scaling
         return measure_coded(request.mean, s.x0, how, codec, units, cell, **given)
     bits = measure_bits(request.mean, s.x0, how, cell=cell, **given)
-    levels = facts.space == "letters" or (cell and (how.dequantise or how.method in ("elbo", "vlb")))
+    levels = facts.space == "letters" or (
+        cell and (how.dequantise or how.method in ("elbo", "vlb"))
+    )
     return CodedBits(bits, "", bool(levels))
 
 

@@ -124,14 +124,16 @@ def plan_on(
     usual = "state-walk" if letters else "geodesic-flow"
     name = solver if isinstance(solver, str) else usual
     if isinstance(grid, FittedGrid):
-        raise BadInput("the grid is a fitted one.", "Grids of letters and manifolds are not fitted.")
+        raise BadInput(
+            "the grid is a fitted one.", "Grids of letters and manifolds are not fitted."
+        )
     fits = (name.partition(":")[0] == "state-walk") == letters
     if isinstance(solver, str) and not fits:
         known = "state-walk" if letters else "geodesic-flow or geodesic-walk"
         raise BadInput(f"the solver {name} does not walk {space}.", f"Use {known}.", "solver")
     method = build("walks", name, space=space) if solver is None or fits else solver
     if isinstance(method, GeodesicWalk) and isinstance(denoiser.schedule, Flow):
-        raise BadInput("geodesic-walk follows a heat kernel's score, and the run learned geodesics.",
+        raise BadInput("geodesic-walk follows heat kernels, and the run learned geodesics.",
                        "Use geodesic-flow.", "solver")  # fmt: skip
     levels = _levels(grid or "uniform-t", schedule_of(denoiser), steps or 64, 1.0, 1.0)
     return Plan(method, levels, guided(guidance, conditional))

@@ -25,8 +25,8 @@ class Request:
     """What is asked of the run at `run`, by the names of the flags; None is left to the run. A run
     may be open already, and `conditions` be the arrays of such a file.
 
-    `spaces`: whether it may be a run that is not on R^n. For whom: `n`, `seeds`, and `labels` in turn, `conditions` or `unconditional`; or one `label`
-    for all. How: `steps`, `solver`, `grid`, `guidance`, `guide`,
+    `spaces`: whether it may be a run that is not on R^n. For whom: `n`, `seeds`, and `labels` in
+    turn, `conditions` or `unconditional`; or one `label` for all. How: `steps`, `solver`, `grid`, `guidance`, `guide`,
     `precision`. Where to: `out`, `columns`.
     """
 

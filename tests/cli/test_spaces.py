@@ -13,7 +13,15 @@ WORDS = [a + b + c for a in "abc" for b in "abc" for c in "abd"]
 def texts(cli, tmp_path):
     """A run on texts of three letters."""
     (tmp_path / "words.txt").write_text("\n".join(WORDS))
-    words = ["letters", "--data.path", tmp_path / "words.txt", "--net.depth", "1", "--net.heads", "2"]
+    words = [
+        "letters",
+        "--data.path",
+        tmp_path / "words.txt",
+        "--net.depth",
+        "1",
+        "--net.heads",
+        "2",
+    ]
     code, _, err = cli("train", *words, *SHORT, "--out", tmp_path / "run")
     assert code == 0, err
     return tmp_path / "run"

@@ -100,7 +100,9 @@ def test_a_geodesic_walk_is_brownian_and_a_retraction_is_not_yet():
 
 def mixture(space, k=3):
     centres = space.start(normal(k, space, 5))
-    return KernelMixture(space, centres, torch.tensor([0.1, 0.4, 0.2]), torch.tensor([0.5, 0.3, 0.2]))
+    return KernelMixture(
+        space, centres, torch.tensor([0.1, 0.4, 0.2]), torch.tensor([0.5, 0.3, 0.2])
+    )
 
 
 @pytest.mark.parametrize("space", SPACES, ids=str)
@@ -153,21 +155,20 @@ def test_the_regressions_are_least_for_the_exact_pull():
     s = Torus(2)
     x0 = s.start(normal(2000, s)).float()[:1].expand(2000, 4)
     near = KernelMixture(s, x0[:1].to(D), torch.zeros(1))
-    rng = torch.Generator().manual_seed(0)
-    for objective, pull in (
-        (KernelScore(VE(0.02, 2.5)), near.pull),
-        (GeodesicMatching(Flow()), lambda x, level, cond: s.log(x, x0)),
-    ):
-        chance = objective.draw(tuple(x0.shape), rng)
 
-        def told(share, pull=pull):
-            def denoise(x, level, cond=None):
-                return share * pull(x, level, cond)
+    def told(objective, pull, share):
+        def denoise(x, level, cond=None):
+            return share * pull(x, level, cond)
 
-            vars(denoise)["space"] = s
-            return float(objective.loss(denoise, x0, None, chance).per_sample.mean())
+        vars(denoise)["space"] = s
+        chance = objective.draw(tuple(x0.shape), torch.Generator().manual_seed(0))
+        return float(objective.loss(denoise, x0, None, chance).per_sample.mean())
 
-        assert told(1.0) < 1e-5 < told(0.9)
+    def geodesic(x, level, cond):
+        return s.log(x, x0)
+
+    for pair in ((KernelScore(VE(0.02, 2.5)), near.pull), (GeodesicMatching(Flow()), geodesic)):
+        assert told(*pair, 1.0) < 1e-5 < told(*pair, 0.9)
 
 
 @pytest.mark.parametrize("space", SPACES, ids=str)
@@ -182,5 +183,7 @@ def test_points_off_the_manifold_are_refused(space):
 def test_a_flow_by_geodesics_ends_at_its_point():
     s, x0 = Sphere(2), torch.tensor([[0.0, 0.6, 0.8]])
     plan = Plan(GeodesicFlow(space=s), grids.uniform_t(Flow(), 3))
-    found = draw(lambda x, level, cond: s.log(x, x0.expand_as(x)), plan, Asked(torch.arange(5)), (3,))
+    found = draw(
+        lambda x, level, cond: s.log(x, x0.expand_as(x)), plan, Asked(torch.arange(5)), (3,)
+    )
     torch.testing.assert_close(found.x, x0.expand(5, 3), atol=1e-5, rtol=0)

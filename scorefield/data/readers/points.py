@@ -47,7 +47,9 @@ def read_points(path: Path, kind: str) -> tuple[Manifold, np.ndarray]:
     where, x = f"x in '{path}'", torch.from_numpy(finite(found, f"x in '{path}'")).double()
     if kind == "torus":
         angles = x.flatten(1)
-        return Torus(angles.shape[1]), torch.stack([angles.cos(), angles.sin()], 2).flatten(1).numpy()
+        return Torus(angles.shape[1]), torch.stack([angles.cos(), angles.sin()], 2).flatten(
+            1
+        ).numpy()
     if kind == "rotations":
         if x.shape[1:] == (4,):
             x = rotation_of(Sphere(3).check(x, where))
