@@ -43,8 +43,8 @@ def load_data(
     that path.
 
     `path`, `size`, `channels`, `kind` and `alphabet` mean what the set's own function says; one
-    that it does not take is an error. `seed` draws the toys; every other set, and its held-out split, is the
-    same for any seed.
+    that it does not take is an error. `seed` draws the toys; every other set, and its held-out
+    split, is the same for any seed.
 
     >>> data = load_data("digits")
     >>> data.shape, len(data.train), len(data.test)

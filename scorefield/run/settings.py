@@ -44,8 +44,8 @@ class ObjectiveConfig:
     kind: str = "regression"
     """regression; sliced (from noisy data alone); hybrid (learns the reverse variance too, on
     schedule ddpm); variational (trains the schedule, on schedule learned). Of an autoencoder: ae,
-    vae, ... (scorefield catalogue autoencoders), which read nothing else of this group. Of points of a
-    manifold: kernel-score (on schedule ve), geodesic (on flow). Of letters: absorbing,
+    vae, ... (scorefield catalogue autoencoders), which read nothing else of this group. Of points
+    of a manifold: kernel-score (on schedule ve), geodesic (on flow). Of letters: absorbing,
     multinomial."""
     schedule: str = "cosine"
     """The forward process (scorefield catalogue schedules)."""

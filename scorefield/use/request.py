@@ -26,8 +26,8 @@ class Request:
     may be open already, and `conditions` be the arrays of such a file.
 
     `spaces`: whether it may be a run that is not on R^n. For whom: `n`, `seeds`, and `labels` in
-    turn, `conditions` or `unconditional`; or one `label` for all. How: `steps`, `solver`, `grid`, `guidance`, `guide`,
-    `precision`. Where to: `out`, `columns`.
+    turn, `conditions` or `unconditional`; or one `label` for all. How: `steps`, `solver`, `grid`,
+    `guidance`, `guide`, `precision`. Where to: `out`, `columns`.
     """
 
     run: Path | Run | None
