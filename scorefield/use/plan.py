@@ -12,7 +12,8 @@ from scorefield.base import BadInput, Cond, Guide, Level, Seeded
 from scorefield.base.rows import repeat_labels
 from scorefield.catalogue.plans import guide as build_guide
 from scorefield.catalogue.plans import plan
-from scorefield.catalogue.spec import build
+from scorefield.catalogue.signatures import names
+from scorefield.catalogue.spec import build, parsed
 from scorefield.denoise import Denoiser, Manner
 from scorefield.draw import Asked, Plan, guided
 from scorefield.process import Flow, Schedule
@@ -127,11 +128,13 @@ def plan_on(
         raise BadInput(
             "the grid is a fitted one.", "Grids of letters and manifolds are not fitted."
         )
-    fits = (name.partition(":")[0] == "state-walk") == letters
-    if isinstance(solver, str) and not fits:
+    if (name.partition(":")[0] == "state-walk") != letters or parsed(name).name not in names(
+        "walks"
+    ):
         known = "state-walk" if letters else "geodesic-flow or geodesic-walk"
         raise BadInput(f"the solver {name} does not walk {space}.", f"Use {known}.", "solver")
-    method = build("walks", name, space=space) if solver is None or fits else solver
+    given = None if isinstance(solver, str) else solver
+    method = given or build("walks", name, space=space)
     if isinstance(method, GeodesicWalk) and isinstance(denoiser.schedule, Flow):
         raise BadInput("geodesic-walk follows heat kernels, and the run learned geodesics.",
                        "Use geodesic-flow.", "solver")  # fmt: skip

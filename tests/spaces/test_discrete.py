@@ -32,7 +32,7 @@ def exact(x, level=None, cond=None):
     """log p(x0 | x) of the chain, where letters are hidden."""
     fits = ((x.double()[:, None] == TEXTS) | (x.double()[:, None] == 3)).all(-1) * LAW
     share = fits / fits.sum(1, keepdim=True)
-    return torch.stack([share @ (k == TEXTS).to(D) for k in range(3)], -1).log().clamp(min=NEVER)
+    return torch.stack([share @ TEXTS.eq(k).to(D) for k in range(3)], -1).log().clamp(min=NEVER)
 
 
 def over_hidden(alpha, cost):
