@@ -176,6 +176,8 @@ def set_of(
 ) -> Set:
     """The set of that name, its examples on the levels of the run's data if those have levels."""
     if name in ("train", "test", *MADE):
+        if data.space and name in MADE and not (data.alphabet and name == "shuffled"):
+            raise BadInput(f"{name} is of data in R^n, not of {data.kind.plural}.", "Name a file.")
         split = data.train if name == "train" else data.test
         index = _spread(len(split), n)
         x0, cond = data.batch(split, index)
