@@ -21,10 +21,8 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 
-HALVING, WARMING = 0.5, 3
-"""Of eps from the largest cost down, and rounds at each eps on the way."""
-CHECKED = 10
-"""Rounds between two looks at the marginals."""
+HALVING, AT_ONCE = 0.5, 10
+"""Of eps from the largest cost down; and rounds as plain scalings after each in logarithms."""
 
 
 class TransportPlan(NamedTuple):
@@ -56,9 +54,10 @@ def sinkhorn(cost: Tensor, eps: float, tolerance: float = 1e-3, rounds: int = 50
         f_i = -eps log mean_j exp((g_j - c_ij) / eps),  and g alike, in turn
 
     eps falls from the largest cost by halves, each potential beginning where the last ended
-    (Kosowsky and Yuille 1994), until the marginals are off by at most `tolerance` in sum. What is
-    left of it is in the plan, with a warning if it is more: a plan that did not converge looks like
-    one that did. Cuturi 2013; in the log domain Schmitzer 2019.
+    (Kosowsky and Yuille 1994), until the marginals are off by at most `tolerance` in sum; most
+    rounds are plain scalings that the potentials take in (Schmitzer 2019). What is left of the
+    error is in the plan, with a warning if it is more: a plan that did not converge looks like one
+    that did. Cuturi 2013.
 
     >>> plan = sinkhorn(half_squares(torch.zeros(2, 1), torch.zeros(2, 1)), 1.0)
     >>> plan.log_plan.exp().tolist()
@@ -67,22 +66,22 @@ def sinkhorn(cost: Tensor, eps: float, tolerance: float = 1e-3, rounds: int = 50
     if not 0 < eps < math.inf:
         raise BadInput(f"eps of the entropic plan is {eps}.", "Give a number above 0; eps = sig^2.")
     n, m = cost.shape
+    rows, columns = math.log(n), math.log(m)
     f, g = cost.new_zeros(n), cost.new_zeros(m)
     now, done, error = max(float(cost.max()), eps), 0, math.inf
-    while done < rounds:
+    log_plan = cost
+    while error > tolerance and done < rounds:
         now = max(now * HALVING, eps)
-        for _ in range(WARMING if now > eps else CHECKED):
-            f = -now * ((g - cost) / now).logsumexp(1) + now * math.log(m)
-            g = -now * ((f[:, None] - cost) / now).logsumexp(0) + now * math.log(n)
-            done += 1
+        f = -now * ((g - cost) / now).logsumexp(1) + now * columns
+        g = -now * ((f[:, None] - cost) / now).logsumexp(0) + now * rows
+        plan = ((f[:, None] + g - cost) / now - rows - columns).exp()
+        u, v = _scaled(plan, AT_ONCE)
+        f, g, done = f + now * u.log(), g + now * v.log(), done + 1 + AT_ONCE
         if now > eps:
             continue
-        log_plan = (f[:, None] + g - cost) / eps - math.log(n * m)
+        log_plan = (f[:, None] + g - cost) / eps - rows - columns
         plan = log_plan.exp()
         error = float((plan.sum(1) - 1 / n).abs().sum() + (plan.sum(0) - 1 / m).abs().sum())
-        if error <= tolerance:
-            break
-    log_plan = (f[:, None] + g - cost) / eps - math.log(n * m)
     if error > tolerance:
         warnings.warn(
             f"the entropic plan's marginals are off by {error:.3g} after {done} rounds at eps "
@@ -90,6 +89,19 @@ def sinkhorn(cost: Tensor, eps: float, tolerance: float = 1e-3, rounds: int = 50
             stacklevel=2,
         )
     return TransportPlan(log_plan, error, done)
+
+
+def _scaled(plan: Tensor, rounds: int) -> tuple[Tensor, Tensor]:
+    """Scalings of rows and columns towards even marginals; 1 where the plan has no number left for
+    a row or column, which another round in logarithms must find."""
+    n, m = plan.shape
+    u, v = plan.new_ones(n), plan.new_ones(m)
+    for _ in range(rounds):
+        u = 1 / (n * (plan @ v))
+        v = 1 / (m * (u @ plan))
+    if bool(u.isfinite().all() & v.isfinite().all() & (u > 0).all() & (v > 0).all()):
+        return u, v
+    return torch.ones_like(u), torch.ones_like(v)
 
 
 def assignment(cost: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -11,8 +12,8 @@ from scorefield.base import BadInput, Level, unknown
 from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed, with_defaults
 from scorefield.data import Conditions, Data, Scaling
 from scorefield.data.kind import KINDS, Kind
-from scorefield.denoise import Denoiser, Manner, Precision, views
-from scorefield.objective import Criterion
+from scorefield.denoise import Denoiser, Manner, Precision, Timed, views
+from scorefield.objective import Bridged, Criterion
 from scorefield.process import Schedule
 from scorefield.run.guest import guest_denoiser, timed
 from scorefield.run.settings import Config, ObjectiveConfig, StudentConfig
@@ -197,10 +198,12 @@ def _denoiser(config: Config, facts: DataFacts, about: dict[str, Any]) -> Denois
         shape=facts.inner,
         classes=len(facts.classes) or None,
         out_channels=2 * facts.inner[0] if variance else None,
-        **_sizes(facts.conditions, spec.name),
+        **_sizes(seen_by(config, facts.conditions), spec.name),
     )
     given = {"schedule": build_schedule(config.objective), "variance": variance, **about}
     make = timed if getattr(net, "timed", False) else Denoiser
+    if parsed(config.objective.kind).name == "bridge":
+        make = partial(Timed, convention=_bridged(config.objective).convention)
     return make(net, view=config.objective.view, sigma_data=facts.sigma_data, **given)
 
 
@@ -242,6 +245,17 @@ def manner(config: Config) -> Manner:
     return Manner(plan, student.guidance, learned)
 
 
+def _bridged(o: ObjectiveConfig) -> Bridged:
+    return build("objectives", o.kind, schedule=build_schedule(o))
+
+
+def seen_by(config: Config, said: Conditions) -> Conditions:
+    """The conditions that the network reads: all, but of a bridge that is not `told` its x1."""
+    if parsed(config.objective.kind).name != "bridge" or _bridged(config.objective).told:
+        return said
+    return replace(said, image=None, image_scaling=None)
+
+
 def _sizes(said: Conditions, name: str) -> dict[str, int]:
     """Those sizes of the data's conditions that a network is built with."""
     unread = [key for key in said.keys if key != "vector"]
@@ -263,6 +277,7 @@ def build_objective(config: Config, facts: DataFacts, schedule: Schedule) -> Cri
     o = config.objective
     weight = build("weights", o.weight, schedule=schedule, sigma_data=facts.sigma_data)
     given = {"schedule": schedule, "times": build("times", o.law), "weight": weight}
+    given["coupling"] = build("couplings", o.coupling)
     return build("objectives", o.kind, **given, dropout=o.dropout)
 
 
@@ -271,7 +286,8 @@ def check(config: Config) -> None:
     o, sample = config.objective, config.sample
     if o.view not in views:
         raise unknown("view", o.view, views)
-    for kind, text in (("objectives", o.kind), ("weights", o.weight), ("times", o.law)):
+    for kind, text in (("objectives", o.kind), ("weights", o.weight), ("times", o.law),
+                       ("couplings", o.coupling)):  # fmt: skip
         bound(kind, text)
     build("solvers", sample.solver)
     if config.source:
@@ -319,6 +335,18 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
                 f"{o.schedule}.",
                 "Add `objective.schedule` ddpm.",
             )
+    if kind == "bridge" and on != "flow":
+        raise BadInput(
+            f"`objective.kind` {o.kind} with `objective.schedule` {o.schedule}: a bridge runs on "
+            "flow.",
+            "Add `objective.schedule` flow.",
+        )
+    if parsed(o.coupling).name != "independent" and kind not in ("bridge", "regression"):
+        raise BadInput(
+            f"`objective.coupling` {o.coupling} does nothing: it is of regression and bridge, and "
+            f"`objective.kind` is {o.kind}.",
+            "Leave it out.",
+        )
     if kind == "sliced" and training.compile:
         raise BadInput(
             "the sliced objective differentiates twice, which compiled networks cannot.",

@@ -30,6 +30,9 @@ class DataConfig:
     """1 for grey or 3 for colour, where the set leaves a choice."""
     kind: Literal["picture", "series", "volume"] | None = None
     """What examples of an .npz or .npy are, where their axes could be of several kinds."""
+    corruption: str | None = None
+    """What each picture is paired with, as the condition image: blur:2, pool:2, jpeg:10, grey, ...
+    (scorefield catalogue operators). Classes are left out."""
     flip: bool = False
     """Flip training pictures left to right, half of them at random. The model is not told which, so
     it makes both: not for what has a left and a right, such as text."""
@@ -41,8 +44,9 @@ class ObjectiveConfig:
 
     kind: str = "regression"
     """regression; sliced (from noisy data alone); hybrid (learns the reverse variance too, on
-    schedule ddpm); variational (trains the schedule, on schedule learned). Of an autoencoder: ae,
-    vae, ... (scorefield catalogue autoencoders), which read nothing else of this group."""
+    schedule ddpm); variational (trains the schedule, on schedule learned); bridge, residual (from
+    pairs, see data.corruption; the first on schedule flow). Of an autoencoder: ae, vae, ...
+    (scorefield catalogue autoencoders), which read nothing else of this group."""
     schedule: str = "cosine"
     """The forward process (scorefield catalogue schedules)."""
     cleanest: float | None = None
@@ -54,6 +58,8 @@ class ObjectiveConfig:
     times: str = "auto"
     """Which noise levels are trained how often (scorefield catalogue times); auto is covering, but
     antithetic for variational, and lognormal where pure noise says nothing: eps, score, sliced."""
+    coupling: str = "independent"
+    """Which noise of a batch meets which example (scorefield catalogue couplings)."""
     dropout: float = 0.1
     """Share of samples that learn without their condition (for guidance)."""
 
@@ -150,6 +156,10 @@ class Config:
         read = self._read_data()
         if self.source and not self.source.classes:
             read = read.unlabelled()
+        if self.data.corruption is not None:
+            from scorefield.run.pairs import paired
+
+            read = paired(read.unlabelled(), self.data.corruption)
         if not self.data.flip:
             return read
         PICTURE.check(read.shape, "`data.flip` is")
