@@ -69,13 +69,16 @@ class Request:
     @cached_property
     def denoiser(self) -> Denoiser:
         """The run's, on the device: work begins. BadInput of a run that begins in a picture."""
+        self._check_begins()
+        return self.opened.denoiser.to(device())
+
+    def _check_begins(self) -> None:
         if is_paired(self.opened.config, self.opened.facts):
             raise BadInput(
                 f"{self.path} was trained on pairs, and begins in one end of them.",
                 f"Use scorefield restore {self.path}.",
                 "run",
             )
-        return self.opened.denoiser.to(device())
 
     def exact(self) -> "Request":
         """The same in the arithmetic for what walks the flow both ways."""
@@ -102,6 +105,7 @@ class Request:
     @property
     def settings(self) -> dict[str, Any]:
         """Those of `plan_of`."""
+        self._check_begins()
         return settings_of(self.opened, self.steps, self.solver, self.grid, self.guidance)
 
     @cached_property
