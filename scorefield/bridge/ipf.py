@@ -120,6 +120,10 @@ def affine_bridge(
     return there, back
 
 
+HALF = Training(images=200_000)
+"""Of one half of a round."""
+
+
 class Walker(nn.Module):
     """A walk whose drift, over the unit of time, is a network: `m_k(x) = x + F(x, told) / steps`,
     or, of `means`, the network's output itself. It is told log(t / (1-t)), t at the middle of the
@@ -243,7 +247,7 @@ class SchroedingerBridge:
 
 def fit_schroedinger(
     x0: Draws, x1: Draws, net: Callable[[], nn.Module], spread: float = 1.0, *,
-    steps: int = 20, rounds: int = 6, training: Training = Training(images=200_000, batch=256),
+    steps: int = 20, rounds: int = 6, training: Training = HALF,
     matching: Matching = "drift",
 ) -> SchroedingerBridge:  # fmt: skip
     """A bridge by `rounds` of two halves, each a training (`HalfBridge`) that begins where the

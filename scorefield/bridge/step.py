@@ -19,10 +19,11 @@ class BridgeStep(Plain):
 
         x_s = (1 - s/t) D + (s/t) x_t + spread sqrt(s (t - s) / t) z
 
-    on the levels of the schedule `flow`, t and s their sigma / (alpha + sigma): I2SB's posterior (Liu et al. 2023, eq. 11), its clock t =
-    s_t^2 / (s_t^2 + sb_t^2). With `spread` = 0 it is the first-order step of the flow, `DDIM`, which
-    is InDI's (Delbracio and Milanfar 2023, eq. 8) and I2SB's for beta -> 0. The spread is the one
-    that D was trained by: a D of noise walked without it ends too narrow (variance .692 of 1).
+    on the levels of the schedule `flow`, t and s their sigma / (alpha + sigma): I2SB's posterior
+    (Liu et al. 2023, eq. 11), its clock t = s_t^2 / (s_t^2 + sb_t^2). With `spread` = 0 it is the
+    first-order step of the flow, `DDIM`, which is InDI's (Delbracio and Milanfar 2023, eq. 8) and
+    I2SB's for beta -> 0. The spread is the one that D was trained by: a D of noise walked without
+    it ends too narrow (variance .692 of 1).
 
     A step to t = 0 is D. D must be E[x0 | x_t] of the bridge (`Bridged`, learn = mean).
 

@@ -16,5 +16,6 @@ from scorefield.distill.trigflow import TrigFlow
 __all__ = [
     "METHODS", "Consistency", "ConsistencyTraining", "DenoisingGAN", "StudentDraws", "GenieHead",
     "Knowledge", "LearnedSampler", "LinearMultistep", "Matching", "MeanFlow", "FlowOperator",
-    "Progressive", "Reflow", "Shortcut", "Steps", "Student", "TrigFlow", "distil", "student_of", "factory_of",
+    "Progressive", "Reflow", "Shortcut", "Steps", "Student", "TrigFlow", "distil", "student_of",
+    "factory_of",
 ]  # fmt: skip

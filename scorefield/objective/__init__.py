@@ -8,10 +8,11 @@ estimate's own units w = 1 is the x0 error and w = snr = alpha^2/sigma^2 the eps
 plus a constant, `E Var(eps | x)`: for N(0, 1) data at sigma = alpha = 1 its minimum is 1/2, not 0.
 
 `Bridged` leads from data to data, by one of the couplings, `Residual` from noise around a pair,
-`Degraded` from what a deterministic degradation left. Three more share its chance, laws of t and conditions: `Sliced` needs noisy data only, `Hybrid`
-teaches the reverse variance too, `Variational` trains the schedule. A `Task` is what a trainer
-trains: a module with its loss, such as a denoiser under one of these. The theory, with the
-equation numbers of this package: docs/training.md.
+`Degraded` from what a deterministic degradation left. Three more share its chance, laws of t and
+conditions: `Sliced` needs noisy data only, `Hybrid` teaches the reverse variance too, `Variational`
+trains the schedule. A `Task` is what a trainer trains: a module with its loss, such as a denoiser
+under one of these. The theory, with the equation numbers of this package: docs/training.md and
+docs/bridges.md.
 """
 
 from scorefield.objective.adaptive import Adaptive

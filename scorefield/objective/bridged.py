@@ -35,17 +35,17 @@ class Bridged(Criterion):
         mean   y = x0                               D = E[x0 | x_t]: the drift (D - x_t)/t to x0
         flow   y = x0 + sig/2 sqrt(t/(1-t)) z       D = x_t - t v, v the flow of the marginals
 
-    Both are the same at sig = 0. Walk the mean by `BridgeStep` of the same `spread`, the flow by any
-    deterministic solver. x1 is the condition "image" of given pairs, which the network sees if it is
-    `told`; else a row of `ends` or, without any, noise, as the `coupling` has it. `jitter` is the
-    deviation of noise on x1, which the sampler's start must have too (InDI's eps, for an x1 that
-    leaves x0 open). What is told keeps pairs; what is not told keeps the marginal only (I2SB; Liu et
-    al. 2023; for eq. 1, sec. 3).
+    Both are the same at sig = 0. Walk the mean by `BridgeStep` of the same `spread`, the flow by
+    any deterministic solver. x1 is the condition "image" of given pairs, which the network sees if
+    it is `told`; else a row of `ends` or, without any, noise, as the `coupling` has it. `jitter` is
+    the deviation of noise on x1, which the sampler's start must have too (InDI's eps, for an x1
+    that leaves x0 open). What is told keeps pairs; what is not told keeps the marginal only. (I2SB:
+    Liu et al. 2023, "Image-to-image Schroedinger bridge".)
 
     `start(x1, z)` is what a sampler begins in.
     """
 
-    schedule: Schedule = Flow()  # noqa: RUF009
+    schedule: Schedule = Flow()
     times: Times = Uniform()
     dropout: float = 0.0
     spread: float = 0.0
@@ -128,9 +128,9 @@ class Residual(Objective):
         x = (x0 - mu) / unit,     mu = cond["image"]
 
     With a variance-preserving schedule this is IR-SDE (Luo et al. 2023), dx = theta (mu - x) dt +
-    sigma dW with sigma^2 / theta = 2 unit^2: alpha = e^-tb and sigma = unit sqrt(1 - alpha^2) around
-    mu, and every solver of the catalogue walks it, from noise. Its "optimal reverse path" (eq. 9
-    there) is the posterior's mean and no sampler: `DDPM` without chance.
+    sigma dW with sigma^2 / theta = 2 unit^2: alpha = e^-tb and sigma = unit sqrt(1 - alpha^2)
+    around mu, and every solver of the catalogue walks it, from noise. Its "optimal reverse path"
+    (eq. 9 there) is the posterior's mean and no sampler: `DDPM` without chance.
     """
 
     unit: float = 1.0
@@ -160,7 +160,7 @@ class Degraded(Criterion):
     diffusion", eq. 2): restore what a deterministic degradation left. Walk by `ColdStep`."""
 
     degrade: Degradation
-    schedule: Schedule = Flow()  # noqa: RUF009
+    schedule: Schedule = Flow()
     times: Times = Uniform()
     dropout: float = 0.0
 
@@ -181,5 +181,3 @@ def degraded(degrade: Degradation, x0: Tensor, s: Tensor) -> Tensor:
             "Give a function (x0, s) -> x of x0's shape that draws no chance; draw it beforehand.",
         )
     return x
-
-

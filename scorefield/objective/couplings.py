@@ -47,7 +47,9 @@ def half_squares(x: Tensor, y: Tensor) -> Tensor:
     return squares.clamp(min=0) / 2
 
 
-def sinkhorn(cost: Tensor, eps: float, tolerance: float = 1e-3, rounds: int = 5000) -> TransportPlan:
+def sinkhorn(
+    cost: Tensor, eps: float, tolerance: float = 1e-3, rounds: int = 5000
+) -> TransportPlan:
     """The entropic plan of a cost `(n, m)` between even weights (eq. 1), in the log domain.
 
         log P_ij = (f_i + g_j - c_ij) / eps - log(n m)

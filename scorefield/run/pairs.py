@@ -1,5 +1,4 @@
-"""Runs that were trained on pairs: their data, and how a picture is led from one end to the other.
-"""
+"""Runs that were trained on pairs: their data, and how a picture is led to the other end."""
 
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
@@ -14,6 +13,7 @@ from scorefield.data import Conditions, Data, Scaling, Split
 from scorefield.data.kind import PICTURE
 from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, Plan, draw
+from scorefield.inverse import measure
 from scorefield.inverse.operators import Operator
 from scorefield.objective import Bridged, Residual
 from scorefield.process import Schedule
@@ -22,9 +22,13 @@ from scorefield.run.open import build_solver, device
 from scorefield.run.settings import Config
 from scorefield.solve import DDIM
 
+HELD_OUT = 2**30
+"""Of the seeds of the noise of pairs: those of held-out ones begin here."""
 
-def paired(read: Data, corruption: str) -> Data:
-    """Data whose condition image is what an operator measured of each picture, in its shape."""
+
+def paired(read: Data, corruption: str, noise: float = 0.0) -> Data:
+    """Data whose condition image is what an operator measured of each picture, in its shape, with
+    noise of that deviation, the same each time."""
     if read.conditions.keys:
         raise BadInput(
             f"'{read.name}' comes with {', '.join(read.conditions.keys)} already.",
@@ -33,18 +37,23 @@ def paired(read: Data, corruption: str) -> Data:
     PICTURE.check(read.shape, "`data.corruption` is")
     operator = build("operators", corruption, shape=read.shape)
 
-    def beside(split: Split) -> Split:
-        parts = [lifted(operator, read.scaling.encode(x)) for x in split.x.split(1024)]
+    def beside(split: Split, first: int) -> Split:
+        parts = []
+        for i, x in enumerate(split.x.split(1024)):
+            x0 = read.scaling.encode(x)
+            seeds = range(first + 1024 * i, first + 1024 * i + len(x0))
+            parts.append(lifted(operator, x0, measure(operator, x0, noise, Seeded(seeds))))
         return replace(split, cond={"image": torch.cat(parts)})
 
     said = Conditions(image=read.shape[0], image_scaling=Scaling((0.0,), (1.0,)))
-    return replace(read, train=beside(read.train), test=beside(read.test), conditions=said)
+    return replace(
+        read, train=beside(read.train, 0), test=beside(read.test, HELD_OUT), conditions=said
+    )
 
 
-def lifted(operator: Operator, x0: Tensor, y: Tensor | None = None) -> Tensor:
-    """What an operator measures of x0, or y that it measured, as a picture of x0's shape: itself,
-    or of what is smaller the picture of the smallest norm."""
-    y = operator(x0) if y is None else y
+def lifted(operator: Operator, x0: Tensor, y: Tensor) -> Tensor:
+    """What an operator measured, as a picture of x0's shape: itself, or of what is smaller the
+    picture of the smallest norm."""
     if y.shape[1:] == x0.shape[1:]:
         return y
     if not hasattr(operator, "pseudoinverse"):
@@ -72,7 +81,11 @@ def check_paired(config: Config, facts: DataFacts) -> None:
             f"`objective.kind` {o.kind} is of pairs, and the data have one side only.",
             "Give `data.corruption`, or a file with x and image.",
         )
-    if kind == "bridge" and alone and build("objectives", o.kind, schedule=build_schedule(o)).spread:
+    if (
+        kind == "bridge"
+        and alone
+        and build("objectives", o.kind, schedule=build_schedule(o)).spread
+    ):
         raise BadInput(
             f"`objective.kind` {o.kind} has a spread, and the data have one side only.",
             "Give `data.corruption`, a file with x and image, or bridge with spread=0, from noise.",

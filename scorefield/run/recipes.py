@@ -97,7 +97,7 @@ def restore_pairs() -> Config:
     return Config(
         Training(images=46_000, batch=128, lr=3e-3, optimizer="muon", warmup=3_000, decay="linear",
                  checkpoint_every=20_000),
-        DataConfig("digits", corruption="blur:2"),
+        DataConfig("digits", corruption="blur:2", noise=0.05),
         "auto:width=24,multipliers=1-2,blocks=2",
         ObjectiveConfig("bridge:spread=0.5", "flow", times="uniform", dropout=0.0),
         SampleConfig(steps=10),

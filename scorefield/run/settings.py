@@ -33,6 +33,8 @@ class DataConfig:
     corruption: str | None = None
     """What each picture is paired with, as the condition image: blur:2, pool:2, jpeg:10, grey, ...
     (scorefield catalogue operators). Classes are left out."""
+    noise: float = 0.0
+    """Deviation of the noise on what a corruption measured, drawn once for each picture."""
     flip: bool = False
     """Flip training pictures left to right, half of them at random. The model is not told which, so
     it makes both: not for what has a left and a right, such as text."""
@@ -159,7 +161,7 @@ class Config:
         if self.data.corruption is not None:
             from scorefield.run.pairs import paired
 
-            read = paired(read.unlabelled(), self.data.corruption)
+            read = paired(read.unlabelled(), self.data.corruption, self.data.noise)
         if not self.data.flip:
             return read
         PICTURE.check(read.shape, "`data.flip` is")

@@ -148,10 +148,10 @@ def _paired_way(
             f"Give `operator` {own}, or train another.",
             "operator",
         )
-    if of.noise:
+    if own is not None and of.noise != (known := run.config.data.noise):
         raise BadInput(
-            f"`noise` is {of.noise:g}, and {run.path} was trained on pairs without any.",
-            "Give `noise` 0.",
+            f"`noise` is {of.noise:g}, and {run.path} was trained on pairs with {known:g}.",
+            f"Give `noise` {known:g}, or train another.",
             "noise",
         )
     many = count(steps) or run.config.sample.steps

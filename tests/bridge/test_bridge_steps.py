@@ -74,7 +74,7 @@ def test_i2sb_untold_loses_the_pairs():
 
 def test_i2sb_told_keeps_them():
     """Told x1, E[x0 | x_t, x1] leads to Cov(x0, x1) = 1: x1 enters as an input that stays."""
-    c, spread = 1.0, HALF
+    spread = HALF
     x1 = torch.randn(10_000, 1, generator=torch.Generator().manual_seed(0)).double() * 2**0.5
 
     def told(x, level, cond):
@@ -96,7 +96,9 @@ def test_the_switch_of_ot_ode_at_sampling_alone_is_too_narrow():
     assert cov == pytest.approx(2**0.5, abs=1e-3)
 
 
-@pytest.mark.parametrize("steps, var", [(1, 0.5), (2, 0.72), (4, 0.851), (10, 0.938), (100, 0.9936)])
+@pytest.mark.parametrize(
+    "steps, var", [(1, 0.5), (2, 0.72), (4, 0.851), (10, 0.938), (100, 0.9936)]
+)
 def test_indi_is_ddim_on_pairs(steps, var):
     for solver in (DDIM(), BridgeStep()):
         found = moments(solver, bridge_mean(1.0, 0.0), flow_levels(steps), 2.0)[0]

@@ -152,7 +152,7 @@ def gaussian_drift(t):
 
 
 def best_slope(matching):
-    """Of the walk back at its middle step, least loss over a; the walk there is the bridge's own."""
+    """Of the walk back at its middle step, by the loss; the walk there is the bridge's own."""
     steps = 101
 
     def there(x, k):

@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FLOORS = (
     "base / store process nets data / denoise / solve guide inverse smc likelihood objective"
-    " / draw train distill latent density bridge measure tune / catalogue run / use / report interop"
-    " / serve / cli __main__"
+    " / draw train distill latent density bridge measure tune / catalogue run / use"
+    " / report interop / serve / cli __main__"
 )
 FLOOR = {n: floor for floor, names in enumerate(FLOORS.split("/")) for n in names.split()}
 SIBLINGS = {

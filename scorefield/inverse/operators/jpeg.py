@@ -20,8 +20,8 @@ LUMINANCE = (
 
 
 def jpeg(shape: tuple[int, ...], quality: float = 10.0) -> Nonlinear:
-    """What is left of pictures `(B, C, H, W)` in [-1, 1] after JPEG at a quality from 1 to 100, each
-    channel as a grey picture: each 8 x 8 block's cosine waves rounded to multiples of Q,
+    """What is left of pictures `(B, C, H, W)` in [-1, 1] after JPEG at a quality from 1 to 100,
+    each channel as a grey picture: each 8 x 8 block's cosine waves rounded to multiples of Q,
 
         Q = T s,    s = 50 / quality below 50, else 2 - quality / 50;    at least 1 of 255 levels
 
