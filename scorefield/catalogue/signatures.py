@@ -31,6 +31,7 @@ ALIASES = {name: named(f"scorefield:{name}") for name in ("Guide", "Times", "Wei
 
 KINDS = {
     "autoencoders": "autoencoder",
+    "couplings": "coupling",
     "datasets": "dataset",
     "decoders": "decoder",
     "grids": "grid",

@@ -10,10 +10,13 @@ from scorefield.base import BadInput
 from scorefield.base.rows import repeat_labels
 from scorefield.data.codec import Latents
 from scorefield.data.text import spelled
+from scorefield.denoise import Denoiser
 from scorefield.nets import Autoencoder
 from scorefield.report.globe import globes
 from scorefield.report.picture import picture
 from scorefield.run.autoencoder import learns_codes
+from scorefield.run.config import DataFacts
+from scorefield.run.pairs import is_paired, lead
 from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings
 from scorefield.store import Folder, write_bytes, write_png
@@ -58,6 +61,10 @@ def draw_stage(step: Progress, config: Config, out: Path) -> None:
     facts = stored_settings(Folder(out))[1]
     about = getattr(denoiser.net, "config", {})
     more = any(about.get(key) for key in ("vector", "image", "tokens", "vocabulary"))
+    if is_paired(config, facts):
+        y, x = _led(denoiser, config, facts)
+        write_png(picture(_above(y, x), COLUMNS), file)
+        return
     labels = None if more else facts.drawn or None
     kinds = len(labels or ())
     columns = COLUMNS // kinds * kinds if 0 < kinds <= COLUMNS else COLUMNS
@@ -88,5 +95,18 @@ def _pairs(module: Autoencoder, config: Config) -> Tensor:
     n = min(len(data.test), data.kind.shown[0] // 2) // COLUMNS * COLUMNS or len(data.test)
     x0 = data.batch(data.test, torch.arange(n))[0]
     codec = Latents(module.cpu())
-    both = torch.stack([x0, codec.decode(codec.encode(x0)).detach()])
-    return both.unflatten(1, (-1, min(n, COLUMNS))).transpose(0, 1).flatten(0, 2)
+    return _above(x0, codec.decode(codec.encode(x0)).detach())
+
+
+def _led(denoiser: Denoiser, config: Config, facts: DataFacts) -> tuple[Tensor, Tensor]:
+    """The far ends of held-out pairs, and what is made of them."""
+    data = facts.same(config.load_data())
+    n = min(len(data.test), 3 * COLUMNS) // COLUMNS * COLUMNS or len(data.test)
+    y = data.batch(data.test, torch.arange(n))[1]["image"]
+    return y, lead(denoiser, config, facts, y, list(range(n))).x
+
+
+def _above(x: Tensor, made: Tensor) -> Tensor:
+    """Rows of one, each above the row of the other."""
+    both = torch.stack([x, made])
+    return both.unflatten(1, (-1, min(len(x), COLUMNS))).transpose(0, 1).flatten(0, 2)

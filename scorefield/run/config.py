@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -11,8 +12,8 @@ from scorefield.base import BadInput, Level, unknown
 from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed, with_defaults
 from scorefield.data import Conditions, Data, Scaling
 from scorefield.data.kind import KINDS, LETTERS, Kind
-from scorefield.denoise import Denoiser, Manner, Precision, Spaced, views
-from scorefield.objective import Criterion
+from scorefield.denoise import Denoiser, Manner, Precision, Spaced, Timed, views
+from scorefield.objective import Bridged, Criterion
 from scorefield.process import Schedule
 from scorefield.run.guest import guest_denoiser, timed
 from scorefield.run.settings import Config, ObjectiveConfig, StudentConfig
@@ -208,12 +209,14 @@ def _denoiser(config: Config, facts: DataFacts, about: dict[str, Any]) -> Denois
         letters=len(facts.alphabet),
         classes=len(facts.classes) or None,
         out_channels=2 * facts.inner[0] if variance else None,
-        **_sizes(facts.conditions, spec.name),
+        **_sizes(seen_by(config, facts.conditions), spec.name),
     )
     given = {"schedule": build_schedule(config.objective), "variance": variance, **about}
     if facts.space:
         return Spaced(net, space_of(config, facts), facts.alphabet, **given)
     make = timed if getattr(net, "timed", False) else Denoiser
+    if parsed(config.objective.kind).name == "bridge":
+        make = partial(Timed, convention=_bridged(config.objective).convention)
     return make(net, view=config.objective.view, sigma_data=facts.sigma_data, **given)
 
 
@@ -272,6 +275,17 @@ def manner(config: Config) -> Manner:
     return Manner(plan, student.guidance, learned)
 
 
+def _bridged(o: ObjectiveConfig) -> Bridged:
+    return build("objectives", o.kind, schedule=build_schedule(o))
+
+
+def seen_by(config: Config, said: Conditions) -> Conditions:
+    """The conditions that the network reads: all, but of a bridge that is not `told` its x1."""
+    if parsed(config.objective.kind).name != "bridge" or _bridged(config.objective).told:
+        return said
+    return replace(said, image=None, image_scaling=None)
+
+
 def _sizes(said: Conditions, name: str) -> dict[str, int]:
     """Those sizes of the data's conditions that a network is built with."""
     unread = [key for key in said.keys if key != "vector"]
@@ -293,7 +307,9 @@ def build_objective(config: Config, facts: DataFacts, schedule: Schedule) -> Cri
     o = config.objective
     weight = build("weights", o.weight, schedule=schedule, sigma_data=facts.sigma_data)
     given = {"schedule": schedule, "times": build("times", o.law), "weight": weight}
-    return build(what_learns(o), o.kind, **given, dropout=o.dropout)
+    if (kind := what_learns(o)) == "objectives":
+        given["coupling"] = build("couplings", o.coupling)
+    return build(kind, o.kind, **given, dropout=o.dropout)
 
 
 def what_learns(o: ObjectiveConfig) -> str:
@@ -306,7 +322,8 @@ def check(config: Config) -> None:
     o, sample = config.objective, config.sample
     if o.view not in views:
         raise unknown("view", o.view, views)
-    for kind, text in ((what_learns(o), o.kind), ("weights", o.weight), ("times", o.law)):
+    for kind, text in ((what_learns(o), o.kind), ("weights", o.weight), ("times", o.law),
+                       ("couplings", o.coupling)):  # fmt: skip
         bound(kind, text)
     if what_learns(o) == "matchings":
         bound("walks", sample.solver)
@@ -368,6 +385,18 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
                 f"{o.schedule}.",
                 "Add `objective.schedule` ddpm.",
             )
+    if kind == "bridge" and on != "flow":
+        raise BadInput(
+            f"`objective.kind` {o.kind} with `objective.schedule` {o.schedule}: a bridge runs on "
+            "flow.",
+            "Add `objective.schedule` flow.",
+        )
+    if parsed(o.coupling).name != "independent" and kind not in ("bridge", "regression"):
+        raise BadInput(
+            f"`objective.coupling` {o.coupling} does nothing: it is of regression and bridge, and "
+            f"`objective.kind` is {o.kind}.",
+            "Leave it out.",
+        )
     if kind == "sliced" and training.compile:
         raise BadInput(
             "the sliced objective differentiates twice, which compiled networks cannot.",

@@ -89,6 +89,21 @@ def fashion_mnist_latent() -> Config:
     )
 
 
+def restore_pairs() -> Config:
+    """To restore what a corruption leaves, learned from pairs. Give `data.corruption` blur:2, ...
+
+    I2SB, told what it begins in; of the digits unless `data.name` and `data.path` say others.
+    """
+    return Config(
+        Training(images=46_000, batch=128, lr=3e-3, optimizer="muon", warmup=3_000, decay="linear",
+                 checkpoint_every=20_000),
+        DataConfig("digits", corruption="blur:2", noise=0.05),
+        "auto:width=24,multipliers=1-2,blocks=2",
+        ObjectiveConfig("bridge:spread=0.5", "flow", times="uniform", dropout=0.0),
+        SampleConfig(steps=10),
+    )  # fmt: skip
+
+
 def mnist() -> Config:
     """MNIST, 28x28 grey, ten classes."""
     return Config(
@@ -221,6 +236,7 @@ recipes: dict[str, Callable[[], Config]] = {
     "fashion-mnist": fashion_mnist,
     "fashion-mnist-autoencoder": fashion_mnist_autoencoder,
     "fashion-mnist-latent": fashion_mnist_latent,
+    "restore-pairs": restore_pairs,
     "mnist": mnist,
     "cifar10": cifar10,
     "cifar10-autoencoder": cifar10_autoencoder,

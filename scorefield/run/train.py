@@ -34,6 +34,7 @@ from scorefield.run.config import (
     network,
 )
 from scorefield.run.open import open_run
+from scorefield.run.pairs import check_paired
 from scorefield.run.recipes import recipe, recipes
 from scorefield.run.settings import Config
 from scorefield.run.stored import check_folder, resumed_json, stored_settings, to_json
@@ -154,6 +155,7 @@ def _task(config: Config, begun: Begun) -> Task[Any]:
     if learns_codes(config):
         assert isinstance(data, Data)
         return autoencoder_task(config, data, build_autoencoder(config, facts))
+    check_paired(config, facts)
     denoiser = _denoiser(config, facts, seen)
     denoiser.codec = codec
     objective = build_objective(config, facts, cast(Schedule, denoiser.schedule))

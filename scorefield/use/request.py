@@ -15,6 +15,7 @@ from scorefield.catalogue.plans import guide_specs
 from scorefield.catalogue.spec import parsed
 from scorefield.denoise import Denoiser, Precision
 from scorefield.run.open import EXACT, Run, device, open_conditions, open_run
+from scorefield.run.pairs import is_paired
 from scorefield.store import claim
 from scorefield.use.asked import at_least, labels_of, numbers, warn_absent
 from scorefield.use.plan import settings_of
@@ -69,8 +70,17 @@ class Request:
 
     @cached_property
     def denoiser(self) -> Denoiser:
-        """The run's, on the device: work begins."""
+        """The run's, on the device: work begins. BadInput of a run that begins in a picture."""
+        self._check_begins()
         return self.opened.denoiser.to(device())
+
+    def _check_begins(self) -> None:
+        if is_paired(self.opened.config, self.opened.facts):
+            raise BadInput(
+                f"{self.path} was trained on pairs, and begins in one end of them.",
+                f"Use scorefield restore {self.path}.",
+                "run",
+            )
 
     def exact(self) -> "Request":
         """The same in the arithmetic for what walks the flow both ways."""
@@ -97,6 +107,7 @@ class Request:
     @property
     def settings(self) -> dict[str, Any]:
         """Those of `plan_of`."""
+        self._check_begins()
         return settings_of(self.opened, self.steps, self.solver, self.grid, self.guidance)
 
     @cached_property
