@@ -48,7 +48,6 @@ class ObjectiveConfig:
 
     kind: str = "regression"
     """regression; sliced (from noisy data alone); hybrid (learns the reverse variance too, on
-    """regression; sliced (from noisy data alone); hybrid (learns the reverse variance too, on
     schedule ddpm); variational (trains the schedule, on schedule learned); bridge, residual (from
     pairs, see data.corruption; the first on schedule flow). Of an autoencoder: ae, vae, ...
     (scorefield catalogue autoencoders), which read nothing else of this group. Of points of a
