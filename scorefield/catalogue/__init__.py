@@ -17,11 +17,12 @@ from scorefield.catalogue.schedules import schedules
 from scorefield.catalogue.solvers import solvers
 from scorefield.catalogue.students import students
 from scorefield.catalogue.targets import targets
+from scorefield.catalogue.texts import texts
 from scorefield.catalogue.views import of_pictures as views
 from scorefield.data import datasets
 
 __all__ = [
     "autoencoders", "datasets", "decoders", "grids", "guides", "inverse", "measures", "networks",
-    "objectives", "operators", "paths", "schedules", "solvers", "students", "targets", "times",
-    "views", "weights",
+    "objectives", "operators", "paths", "schedules", "solvers", "students", "targets", "texts",
+    "times", "views", "weights",
 ]  # fmt: skip

@@ -45,6 +45,7 @@ KINDS = {
     "solvers": "solver",
     "students": "student",
     "targets": "target",
+    "texts": "text",
     "times": "times",
     "views": "view",
     "weights": "weight",

@@ -72,7 +72,8 @@ def keep_samples(made: Samples, out: Path) -> None:
         write_gif(frames(pieces, made.columns, label), out)
     elif out.suffix == ".png":
         x0 = torch.cat(list(pieces))
-        sheet = picture(x0, made.columns, label, magnify=made.single is None)
+        texts = [made.captions[i % len(made.captions)] for i in range(len(x0) * bool(made.captions))]
+        sheet = picture(x0, made.columns, label, made.single is None, texts)
         write_png(tagged(sheet, made.words), out)
     else:
         names = file_names(made.seeds, label, made.names)

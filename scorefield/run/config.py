@@ -11,6 +11,7 @@ from scorefield.base import BadInput, Level, unknown
 from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed, with_defaults
 from scorefield.data import Conditions, Data, Scaling
 from scorefield.data.kind import KINDS, Kind
+from scorefield.data.text import TextFacts
 from scorefield.denoise import Denoiser, Manner, Precision, views
 from scorefield.objective import Criterion
 from scorefield.process import Schedule
@@ -56,6 +57,8 @@ class DataFacts:
     """The classes that have a training example; None in runs of versions that did not say."""
     codec: CodecFacts | None = None
     """Of a run on latents; `sigma_data` is then theirs."""
+    text: TextFacts | None = None
+    """Of a run whose captions are told."""
 
     @property
     def inner(self) -> tuple[int, ...]:
@@ -103,6 +106,12 @@ class DataFacts:
                 f"with {_told(self.conditions)}.",
                 remedy,
             )
+        if now.text != self.text:
+            raise BadInput(
+                "the data's captions are told otherwise than those that the run was trained on: "
+                f"{now.text and now.text.encoder} of {now.text and now.text.digest or 'words'}.",
+                remedy,
+            )
         if split and now.edition != self.edition:
             raise BadInput(
                 f"the run was trained on edition {self.edition} of '{self.name}', and edition "
@@ -138,7 +147,8 @@ class DataFacts:
                 "Give data that vary.",
             )
         own = (data.name, data.shape, data.classes, data.scaling)
-        return cls(*own, sigma_data, data.conditions, data.edition, data.present or None)
+        present = data.present or None
+        return cls(*own, sigma_data, data.conditions, data.edition, present, text=data.text)
 
 
 def _told(conditions: Conditions) -> str:

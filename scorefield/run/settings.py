@@ -1,6 +1,7 @@
 """The settings of a run, typed; help and recipes need no more."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
@@ -30,6 +31,9 @@ class DataConfig:
     """1 for grey or 3 for colour, where the set leaves a choice."""
     kind: Literal["picture", "series", "volume"] | None = None
     """What examples of an .npz or .npy are, where their axes could be of several kinds."""
+    text: str | None = None
+    """What reads the captions, where there are any (scorefield catalogue texts): words, or with
+    `pip install 'scorefield[text]'` minilm."""
     flip: bool = False
     """Flip training pictures left to right, half of them at random. The model is not told which, so
     it makes both: not for what has a left and a right, such as text."""
@@ -145,9 +149,14 @@ class Config:
     source: Annotated[SourceConfig | None, tyro.conf.Suppress] = None
     """Of a run that `scorefield import` made."""
 
-    def load_data(self) -> "Data":
-        """The data set that the run trains on."""
+    def load_data(self, folder: Path | None = None) -> "Data":
+        """The data set that the run trains on; what its captions are told as is kept in the
+        `folder`."""
         read = self._read_data()
+        if self.data.text:
+            from scorefield.run.words import tell
+
+            read = tell(read, self.data.text, folder)
         if self.source and not self.source.classes:
             read = read.unlabelled()
         if not self.data.flip:

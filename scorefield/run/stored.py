@@ -37,7 +37,11 @@ def to_json(config: Config, facts: DataFacts) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "config": _written(config),
-        "data": {k: v for k, v in dataclasses.asdict(facts).items() if (k, v) != ("codec", None)},
+        "data": {
+            k: v
+            for k, v in dataclasses.asdict(facts).items()
+            if v is not None or k not in ("codec", "text")
+        },
     }
 
 

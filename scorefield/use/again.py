@@ -14,9 +14,11 @@ from scorefield.use.request import Request
 WORDS: dict[str, Any] = {
     "average": float | None, "seeds": str, "labels": str | None, "unconditional": bool,
     "steps": int, "solver": str, "grid": str, "guidance": float | int | None, "guide": str,
-    "batch": int, "columns": int | None, "precision": str,
+    "batch": int, "columns": int | None, "precision": str, "prompt": list, "negative": str | None,
 }  # fmt: skip
 """What a picture carries of a request."""
+EARLIER = {"precision": "fp32", "prompt": [], "negative": None}
+"""What pictures of versions say that knew no other."""
 DECIDED = ("seeds", "labels", "steps", "solver", "batch", "precision")
 """What is in the job as it was decided."""
 DECIDING = {"checkpoint": "weights", "conditions": "conditions", "grid": "grid", "guide": "guide"}
@@ -34,7 +36,7 @@ class Like(NamedTuple):
 def tag_of(request: Request, job: Mapping[str, Any], conditional: bool) -> dict[str, Any]:
     """What a picture carries: the request, with what it left to the run said, and the job."""
     said = {name: getattr(request, name) for name in WORDS}
-    said |= {name: job[name] for name in DECIDED}
+    said |= {name: job[name] for name in DECIDED} | {"prompt": request.texts}
     said["grid"] = request.grid or grid_for(request.solver, request.opened.config.sample.grid)
     if request.guide == "cfg":
         said["guidance"] = job["guidance"] if conditional else None
@@ -48,7 +50,7 @@ def again(request: Request, picture: Path) -> tuple[Request, Like]:
     """
     told = read_tag(picture)
     try:
-        said = {"precision": "fp32", **told["order"]}  # earlier versions knew no other
+        said = {**EARLIER, **told["order"]}
         job, index = told["job"], told.get("index")
         whole = all(isinstance(said[name], kind) for name, kind in WORDS.items())
         if not whole or not isinstance(index, int | None):

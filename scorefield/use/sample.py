@@ -19,6 +19,7 @@ from scorefield.data.kind import VECTOR, Kind
 from scorefield.data.sets import Scaling
 from scorefield.draw import Asked, Plan
 from scorefield.draw.shards import Shards
+from scorefield.guide.prompts import composed, prompts
 from scorefield.store import alone, claim, sweep_torn
 from scorefield.train import Team
 from scorefield.use.again import Like, again, check_like, tag_of
@@ -42,6 +43,7 @@ class Samples(NamedTuple):
     columns: int | None
     names: Sequence[str]
     words: dict[str, Any]
+    captions: Sequence[str] = ()
     single: int | None = None
 
 
@@ -153,10 +155,11 @@ def _read(request: Request, like: Like | None, held: ExitStack | None) -> _Job:
         asked = asked.rows(at * request.batch, min((at + 1) * request.batch, n))
     parts = out.with_name(f"{out.name}.parts")
     shards = Shards(parts, run.denoiser, plan, asked, request.batch, job)
-    own = len(labels) if labels and 1 < len(labels) <= min(n, 20) else None
+    turns = len(request.texts) or len(labels or ())
+    own = turns if 1 < turns <= min(n, 20) else None
     label, scaling = (asked.rows(0, len(shards)).cond or {}).get("label"), run.facts.scaling
     made = Samples((), asked.seeds, label, scaling, request.columns or own, run.facts.classes, said,
-                   single)  # fmt: skip
+                   request.texts, single)  # fmt: skip
     return _Job(request, shards, noisy, out, made)
 
 
@@ -177,7 +180,16 @@ def settle(request: Request, seeds: list[int], labels: list[int] | None) -> Sett
     if not request.classifies:
         check_guided(request.guidance, bool(labels or cond))
     noisy = guide = told = None
-    if request.guide != "cfg":
+    if composed(cond) and "prompts" not in request.guide:
+        if request.guide != "cfg":
+            raise BadInput(
+                f"`guide` is {request.guide}, which does not read what is added to a prompt.",
+                "Name the guide prompts in it, as in prompts:3+interval:.3,2.",
+                "guide",
+            )
+        guide, told = prompts(settings["guidance"]), f"prompts at {settings['guidance']:g}"
+        settings["guidance"] = 1.0
+    elif request.guide != "cfg":
         noisy, guide, told = _guide(request, labels is not None or "label" in (cond or {}))
         settings["guidance"] = 1.0
     asked = asked_of(run.denoiser, seeds=seeds, labels=labels, cond=cond)
