@@ -147,10 +147,10 @@ def emoji() -> Config:
     The styles are classes, so that a prompt may ask for one. On two cores about 45 minutes.
     """
     return Config(
-        Training(images=240_000, batch=64, lr=1e-3, warmup=10_000, decay="linear", ema=0.999,
+        Training(images=200_000, batch=64, lr=2e-3, optimizer="muon", warmup=5_000, decay="linear",
                  checkpoint_every=20_000),
         DataConfig("folder", size=32, channels=3, text="minilm"),
-        "auto:width=48,multipliers=1-2-3,blocks=2,fold=2,attention=1-2",
+        "auto:width=48,multipliers=1-2-4,blocks=1,norms=1,fold=2,attention=1-2",
         sample=SampleConfig(steps=20, guidance=3.0),
     )  # fmt: skip
 
