@@ -31,6 +31,9 @@ class Options(Rows, Sampling, Averaged):
       scorefield sample runs/emoji --prompt "a red apple" --prompt "cat AND red:.5" --guidance 3
           --negative "person" --labels google --n 8
 
+    made larger by a run that learned super-resolution (--data.low), shown them with some noise
+      scorefield sample runs/emoji --prompt "a red apple" --cascade runs/emoji-64 --augment .1
+
     a classifier of noisy samples as the guide (made by scorefield train-classifier); with
     --unconditional only the classifier is told the classes:
       scorefield sample runs/digits --unconditional --guide classifier --guidance 2 --labels 0-9
@@ -59,6 +62,10 @@ class Options(Rows, Sampling, Averaged):
     """A file of such texts, one a line."""
     negative: str | None = None
     """What not to show: guidance leads away from it."""
+    cascade: Path | None = None
+    """A run that makes the samples larger."""
+    augment: float | None = None
+    """How far what it is shown is noised: 0 not at all, 1 beyond sight (default: .1)."""
     unconditional: NoCond = False
     guide: str = "cfg"
     """Classifier-free guidance, or classifier. With options: cfg:2+interval:.3,2 (scorefield

@@ -151,7 +151,7 @@ class Data:
 
     `cond["caption"]` (N,) indexes `captions`, each text once. They are told as tokens where a text
     encoder, of which `text` says what must be known, has `told` what they are (`text.spoken`), and
-    else not at all.
+    else not at all. With `low` each picture comes beside itself at so many pixels a side (`lower`).
     """
 
     name: str
@@ -166,6 +166,7 @@ class Data:
     captions: tuple[str, ...] = ()
     told: "Told | None" = None
     text: "TextFacts | None" = None
+    low: int = 0
 
     def __repr__(self) -> str:
         """One line: its name, shape, classes and how many examples are held out."""
@@ -255,6 +256,10 @@ class Data:
         if said is not None and self.told:
             said = said.to(self.told.mask.device)
             cond |= {k: v.index_select(0, said) for k, v in self.told._asdict().items()}
+        if self.low:
+            from scorefield.data.lower import beside
+
+            cond |= beside(x0, self.low)
         return x0, self.conditions.encode(cond)
 
     def pixels(self, x0: Tensor) -> Tensor:

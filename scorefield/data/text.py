@@ -182,5 +182,3 @@ def prompted(encode: TextEncoder, texts: Sequence[str], less: str | None = None)
         cond |= {f"less.{key}": leaf.expand(len(asked), *leaf.shape[1:]).contiguous()
                  for key, leaf in told.items()}  # fmt: skip
     return cond
-
-

@@ -12,7 +12,6 @@ from scorefield.nets.attention import cross_attention
 from scorefield.nets.contract import check_indices, check_sizes
 from scorefield.nets.init import preserve_variance, zero
 
-
 PLACES = 32
 """Masked sequences are filled up to a multiple of so many: the products of one length round alike,
 so that up to there the length that a sequence comes with changes no bit."""

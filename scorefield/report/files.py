@@ -72,7 +72,8 @@ def keep_samples(made: Samples, out: Path) -> None:
         write_gif(frames(pieces, made.columns, label), out)
     elif out.suffix == ".png":
         x0 = torch.cat(list(pieces))
-        texts = [made.captions[i % len(made.captions)] for i in range(len(x0) * bool(made.captions))]
+        turns = len(made.captions)
+        texts = [made.captions[i % turns] for i in range(len(x0))] if turns else ()
         sheet = picture(x0, made.columns, label, made.single is None, texts)
         write_png(tagged(sheet, made.words), out)
     else:

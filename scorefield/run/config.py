@@ -109,7 +109,7 @@ class DataFacts:
         if now.text != self.text:
             raise BadInput(
                 "the data's captions are told otherwise than those that the run was trained on: "
-                f"{now.text and now.text.encoder} of {now.text and now.text.digest or 'words'}.",
+                f"{now.text and now.text.encoder} of {(now.text and now.text.digest) or 'words'}.",
                 remedy,
             )
         if split and now.edition != self.edition:

@@ -21,7 +21,7 @@ def digits() -> Config:
 def digits_text() -> Config:
     """Digits by words: "a seven", "a thin three"; a vector for each word, two or three minutes."""
     return Config(
-        Training(images=150_000, batch=128, lr=3e-3, optimizer="muon", warmup=3_000, decay="linear",
+        Training(images=100_000, batch=128, lr=3e-3, optimizer="muon", warmup=3_000, decay="linear",
                  checkpoint_every=50_000),
         DataConfig("captioned-digits", text="words"),
         "auto:width=24,multipliers=1-2,blocks=2",
@@ -155,6 +155,17 @@ def emoji() -> Config:
     )  # fmt: skip
 
 
+def emoji_64() -> Config:
+    """Emoji from 32x32 to 64x64, for `cascade`. Give `data.path`. About 20 minutes."""
+    return Config(
+        Training(images=80_000, batch=32, lr=2e-3, optimizer="muon", warmup=3_000, decay="linear",
+                 checkpoint_every=10_000),
+        DataConfig("folder", size=64, channels=3, low=32),
+        "auto:width=32,multipliers=1-2,blocks=1,norms=1,fold=2,attention=()",
+        sample=SampleConfig(steps=10),
+    )  # fmt: skip
+
+
 def folder() -> Config:
     """Your own pictures: a folder, class = sub-folder. Give `data.path` and `data.size`."""
     return Config(
@@ -226,6 +237,7 @@ recipes: dict[str, Callable[[], Config]] = {
     "cifar10-autoencoder": cifar10_autoencoder,
     "cifar10-latent": cifar10_latent,
     "emoji": emoji,
+    "emoji-64": emoji_64,
     "folder": folder,
     "npz": npz,
     "huggingface": huggingface,

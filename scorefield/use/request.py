@@ -28,8 +28,9 @@ class Request:
     may be open already, and `conditions` be the arrays of such a file.
 
     For whom: `n`, `seeds`, and `labels` in turn, `conditions` or `unconditional`; or one `label`
-    for all; or texts, each a `prompt` or a line of the file `prompts`, in turn too. How: `steps`, `solver`, `grid`, `guidance`, `guide`,
-    `precision`. Where to: `out`, `columns`.
+    for all; or texts, each a `prompt` or a line of the file `prompts`, in turn too. Made larger by
+    a run `cascade`, shown them noised by `augment`. How: `steps`, `solver`, `grid`, `guidance`,
+    `guide`, `precision`. Where to: `out`, `columns`.
     """
 
     run: Path | Run | None
@@ -42,6 +43,8 @@ class Request:
     prompt: Sequence[str] = ()
     prompts: Path | None = None
     negative: str | None = None
+    cascade: Path | None = None
+    augment: float | None = None
     unconditional: bool = False
     steps: str | int | None = None
     solver: str | None = None
@@ -115,8 +118,13 @@ class Request:
         """The conditions that are given."""
         if not self.texts:
             idle("negative", self.negative, "there is no `prompt`")
-            return None if self.conditions is None else open_conditions(self.opened, self.conditions)
-        for field, value in (("conditions", self.conditions), ("unconditional", self.unconditional)):
+            return (
+                None if self.conditions is None else open_conditions(self.opened, self.conditions)
+            )
+        for field, value in (
+            ("conditions", self.conditions),
+            ("unconditional", self.unconditional),
+        ):
             if value:
                 raise BadInput(f"`prompt` and `{field}` exclude each other.", "Give one.", "prompt")
         run = self.opened

@@ -25,6 +25,7 @@ from scorefield.train import Team
 from scorefield.use.again import Like, again, check_like, tag_of
 from scorefield.use.asked import check_guided, how_many, idle, warn_depth, warn_guidance
 from scorefield.use.bulk import about, fill
+from scorefield.use.cascade import Cascade, open_cascade
 from scorefield.use.classify import NoisyClassifier, open_classifier
 from scorefield.use.film import check_film, film
 from scorefield.use.plan import asked_of, plan_of
@@ -53,6 +54,15 @@ class _Job(NamedTuple):
     classifier: NoisyClassifier | None
     out: Path
     made: Samples
+    cascade: Cascade | None
+
+    def larger(self, pieces: Iterable[Tensor]) -> Iterable[Tensor]:
+        """Pieces as the data are, and of a cascade as its second stage makes them."""
+        denoiser, shards = self.request.opened.denoiser, self.shards
+        for k, piece in enumerate(pieces):
+            x0 = denoiser.decode(piece)
+            asked = shards.asked.rows(*shards.span(k)) if self.cascade else None
+            yield self.cascade(x0, asked) if self.cascade and asked else x0
 
 
 def sampled(
@@ -109,7 +119,7 @@ def _done(
         if not team.is_main:
             return 0
         sweep_torn(out)
-        keep(job.made._replace(pieces=map(run.denoiser.decode, pieces)), out)
+        keep(job.made._replace(pieces=job.larger(pieces)), out)
     except KeyboardInterrupt as stop:
         if shards.count == 1:
             raise
@@ -148,6 +158,12 @@ def _read(request: Request, like: Like | None, held: ExitStack | None) -> _Job:
     if held and labels and told is None:
         warn_guidance(settings["grid"], settings["guidance"])
     job = about(run, asked, settings, request.batch, labels, told)
+    second = None
+    if request.cascade:
+        second = open_cascade(request.cascade, run, request.augment)
+        job["cascade"] = second.about
+    else:
+        idle("augment", request.augment, "there is no `cascade`")
     check_like(like, job)
     said = tag_of(request, job, bool(asked.cond))
     if single is not None:  # with its batch, which decides its last bits
@@ -157,10 +173,11 @@ def _read(request: Request, like: Like | None, held: ExitStack | None) -> _Job:
     shards = Shards(parts, run.denoiser, plan, asked, request.batch, job)
     turns = len(request.texts) or len(labels or ())
     own = turns if 1 < turns <= min(n, 20) else None
-    label, scaling = (asked.rows(0, len(shards)).cond or {}).get("label"), run.facts.scaling
+    label = (asked.rows(0, len(shards)).cond or {}).get("label")
+    scaling = (second.run if second else run).facts.scaling
     made = Samples((), asked.seeds, label, scaling, request.columns or own, run.facts.classes, said,
                    request.texts, single)  # fmt: skip
-    return _Job(request, shards, noisy, out, made)
+    return _Job(request, shards, noisy, out, made, second)
 
 
 class Settled(NamedTuple):
@@ -216,6 +233,7 @@ def _place(request: Request, seeds: list[int], shown: int) -> Path:
     if not out.suffix and Kind.of(shape) is VECTOR:
         raise BadInput(f"`out` is the folder {out}, for single pictures.", NO_PICTURES, "out")
     if _is_film(request):
+        idle("cascade", request.cascade, "a film shows the way of one model")
         check_film(len(seeds), shape)
     claim(out if out.suffix else out / f"{seeds[0]:06d}.png")
     if len(seeds) > request.batch and not _is_film(request):

@@ -52,9 +52,7 @@ def captions_of(root: Path, names: Sequence[str]) -> Captions | None:
 def _each(rows: Callable[[str], dict[str, str]], file: Path, names: Sequence[str]) -> list[str]:
     said = rows(read_bytes(file).decode("utf-8-sig", errors="replace"))
     if not said:
-        raise BadInput(
-            f"{file} holds no captions.", f"Give it columns {NAMES[0]} and {TEXTS[0]}."
-        )
+        raise BadInput(f"{file} holds no captions.", f"Give it columns {NAMES[0]} and {TEXTS[0]}.")
     if stray := sorted(said.keys() - set(names)):
         raise BadInput(
             f"{file} has {len(stray)} captions without a picture, the first of '{stray[0]}'.",
