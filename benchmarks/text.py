@@ -1,10 +1,12 @@
 """Do samples show what they were asked for in words? A run on emoji, by a judge of its own.
 
     python -m benchmarks.text RUN [--cascade RUN64] [--guidance 3] [--images 60000]
+    python -m benchmarks.text RUN-OF-digits-text
 
 The judge learns Twitter's art of all concepts, those too that the run has not seen. Google's art of
 the same concepts, which it has not seen, is the ceiling; the run is asked for Google's style. Seen
-and held-out concepts stand apart, 100 of each, drawn with one seed.
+and held-out concepts stand apart, 100 of each, drawn with one seed. Of digits by words the judge is
+that of the digits.
 """
 
 import argparse
@@ -18,12 +20,15 @@ from torch import Tensor
 
 from scorefield.data import Data, Split
 from scorefield.data.lower import downward, upward
+from scorefield.data.named import load_data
+from scorefield.data.readers.digits import INK
 from scorefield.draw import draw
 from scorefield.measure import frechet
 from scorefield.measure.retrieval import HUES, Matching, TwoTower, colour_of, normalised, retrieved
 from scorefield.run.open import Run, data_of, open_run
 from scorefield.train import Training, learn
 from scorefield.use.cascade import open_cascade
+from scorefield.use.judge import judge_of
 from scorefield.use.plan import asked_of
 from scorefield.use.request import Request
 from scorefield.use.sample import settle
@@ -112,6 +117,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     run = open_run(given.run)
+    if run.facts.name == "captioned-digits":
+        print(json.dumps(digits_by_words(run, given.guidance), indent=1))
+        return
     data = data_of(run)
     judge = judge_of_words(data, given.images)
     found: dict[str, Any] = {"images": run.images_seen, "guidance": given.guidance}
@@ -125,6 +133,26 @@ def main() -> None:
     print(json.dumps(found, indent=1))
     if given.out:
         given.out.write_text(json.dumps(found, indent=1))
+
+
+@torch.no_grad()
+def digits_by_words(run: Run, scale: float | None, n: int = 1020) -> dict[str, Any]:
+    """How often the digit is the one that was asked for, of all 30 prompts in turn; and the mean
+    ink of what was to be thin, neither, or bold, over that of real ones."""
+    data = load_data("captioned-digits")
+    prompts = list(data.captions)
+    judge, accuracy = judge_of(run.path, load_data("digits"))
+    request = Request(run, prompt=prompts, guidance=scale)
+    asked, plan, *_ = settle(request, list(range(n)), None)
+    x = draw(request.denoiser, plan, asked, run.denoiser.shape).x
+    row = torch.arange(n) % len(prompts)
+    hits = judge(x).argmax(1) == row // len(INK)
+    ink = [float((x[row % len(INK) == k].mean() + 1) / 2) for k in range(len(INK))]
+    of = data.train.cond["caption"] % len(INK)
+    real = [float(data.train.x[of == k].float().mean() / 16) for k in range(len(INK))]
+    share = float(hits.float().mean())
+    return {"obeyed": share, "stderr": (share * (1 - share) / n) ** 0.5, "judge": accuracy,
+            "ink": dict(zip(INK, ink)), "real ink": dict(zip(INK, real)), "n": n}  # fmt: skip
 
 
 @torch.no_grad()

@@ -15,7 +15,6 @@ from scorefield.catalogue.plans import guide_specs
 from scorefield.catalogue.spec import parsed
 from scorefield.denoise import Denoiser, Precision
 from scorefield.run.open import EXACT, Run, device, open_conditions, open_run
-from scorefield.run.words import told_prompts
 from scorefield.store import claim
 from scorefield.store.files import read_text
 from scorefield.use.asked import at_least, idle, labels_of, numbers, warn_absent
@@ -127,8 +126,7 @@ class Request:
         ):
             if value:
                 raise BadInput(f"`prompt` and `{field}` exclude each other.", "Give one.", "prompt")
-        run = self.opened
-        return told_prompts(run.facts.text, run.path, self.texts, self.negative)
+        return self.opened.told(self.texts, self.negative)
 
     @cached_property
     def texts(self) -> list[str]:

@@ -147,7 +147,8 @@ def runs(tmp_path_factory):
             "training": Training(images=1280, batch=128, ema=0.9, lr=1e-2)}  # fmt: skip
     low = dataclasses.replace(own.data, low=4)
     fit_run(dataclasses.replace(own, data=low, **tiny), folder / "high")
-    name = dataclasses.replace(own.data, name="npz", path=str(folder / "small.npz"))
+    small = {"name": "npz", "path": str(folder / "small.npz"), "channels": 1}
+    name = dataclasses.replace(own.data, **small)
     fit_run(dataclasses.replace(own, data=name, **tiny), folder / "base")
     return folder
 
