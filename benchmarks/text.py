@@ -24,7 +24,14 @@ from scorefield.data.named import load_data
 from scorefield.data.readers.digits import INK
 from scorefield.draw import draw
 from scorefield.measure import frechet
-from scorefield.measure.retrieval import HUES, Matching, TwoTower, colour_of, normalised, retrieved
+from scorefield.measure.retrieval import (
+    HUES,
+    CaptionMatching,
+    TwoTower,
+    colour_of,
+    normalised,
+    retrieved,
+)
 from scorefield.run.open import Run, data_of, open_run
 from scorefield.train import Training, learn
 from scorefield.use.cascade import open_cascade
@@ -54,7 +61,7 @@ def judge_of_words(data: Data, images: int) -> TwoTower:
         judge = TwoTower(data.shape, data.told.tokens.shape[2])
     training = Training(images=images, batch=128, lr=2e-3, warmup=images // 10, decay="linear",
                         weight_decay=0.05, ema=0.0)  # fmt: skip
-    return learn(Matching(judge), replace(data, train=both), training).eval()
+    return learn(CaptionMatching(judge), replace(data, train=both), training).eval()
 
 
 def generated(run: Run, prompts: list[str], guidance: float | None) -> Tensor:

@@ -4,7 +4,7 @@ from scorefield.base.entries import Entries
 
 texts = Entries(
     {
-        "words": "data.text:words",
+        "words": "data.text:word_table",
         "minilm": "data.readers.frozen:minilm",
         "transformer": "data.readers.frozen:transformer",
     }

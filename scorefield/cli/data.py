@@ -26,7 +26,7 @@ class Options(Spoken):
 
 
 def work(o: Options, bar: Bar) -> Found:
-    from scorefield.data.readers.emoji import get_emoji
+    from scorefield.use.emoji import get_emoji
 
     return get_emoji(o.out or Path("data") / o.name, o.packages, bar)
 

@@ -56,7 +56,7 @@ def augmented(y: Tensor, s: Tensor, e: Tensor) -> dict[str, Tensor]:
     return {"image": like(alpha, y) * y + like(s, y) * e, "vector": told}
 
 
-def beside(x0: Tensor, low: int) -> dict[str, Tensor]:
+def with_itself_lower(x0: Tensor, low: int) -> dict[str, Tensor]:
     """The conditions of examples x0 at `low` pixels a side, without noise."""
     factor = x0.shape[-1] // low
     y = upward(downward(x0, factor), factor)

@@ -15,7 +15,7 @@ from scorefield.data.codec import Scaling
 from scorefield.data.kind import PICTURE, Kind
 
 if TYPE_CHECKING:
-    from scorefield.data.text import TextFacts, Told
+    from scorefield.data.text import TextFacts, TextTokens
 
 EIGHT_BIT = Scaling.range(0, 255)
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -164,7 +164,7 @@ class Data:
     flip: bool = False
     done: tuple[str, ...] = ()
     captions: tuple[str, ...] = ()
-    told: "Told | None" = None
+    told: "TextTokens | None" = None
     text: "TextFacts | None" = None
     low: int = 0
 
@@ -257,9 +257,9 @@ class Data:
             said = said.to(self.told.mask.device)
             cond |= {k: v.index_select(0, said) for k, v in self.told._asdict().items()}
         if self.low:
-            from scorefield.data.lower import beside
+            from scorefield.data.lower import with_itself_lower
 
-            cond |= beside(x0, self.low)
+            cond |= with_itself_lower(x0, self.low)
         return x0, self.conditions.encode(cond)
 
     def pixels(self, x0: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ FEW = 8
 WEIGHT = re.compile(r"(.*):\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*", re.DOTALL)
 
 
-class Told(NamedTuple):
+class TextTokens(NamedTuple):
     """K texts as networks read them: `tokens` (K, L) ids or (K, L, d) features, and which of the
     places hold one, `mask` (K, L)."""
 
@@ -58,7 +58,7 @@ class TextEncoder(Protocol):
 
     facts: TextFacts
 
-    def __call__(self, texts: Sequence[str]) -> Told: ...
+    def __call__(self, texts: Sequence[str]) -> TextTokens: ...
 
 
 def words_in(text: str) -> list[str]:
@@ -84,7 +84,7 @@ class WordTable:
 
     facts: TextFacts
 
-    def __call__(self, texts: Sequence[str]) -> Told:
+    def __call__(self, texts: Sequence[str]) -> TextTokens:
         known = {word: 1 + k for k, word in enumerate(self.facts.words)}
         rows, length = [words_in(text) for text in texts], self.facts.length
         if strange := sorted({word for row in rows for word in row} - known.keys()):
@@ -97,7 +97,7 @@ class WordTable:
         return laid_out([torch.tensor([known.get(w, 0) for w in r]).long() for r in rows], length)
 
 
-def words(length: int | None = None, *, captions: Sequence[str] = ()) -> WordTable:
+def word_table(length: int | None = None, *, captions: Sequence[str] = ()) -> WordTable:
     """The words of the captions as ids: a table of vectors that is learned with the network.
 
     length: tokens that every text is filled up to, the longest caption's by default, at least 16.
@@ -120,16 +120,16 @@ def warn_cut(count: int, length: int, kept: str) -> None:
         )
 
 
-def laid_out(rows: Sequence[Tensor], length: int) -> Told:
+def laid_out(rows: Sequence[Tensor], length: int) -> TextTokens:
     """Sequences (n, ...), cut or filled up with zeros to one length."""
     whole = rows[0].new_zeros(len(rows), length, *rows[0].shape[1:])
     counts = torch.tensor([min(len(row), length) for row in rows])
     for k, row in enumerate(rows):
         whole[k, : counts[k]] = row[:length]
-    return Told(whole, torch.arange(length) < counts[:, None])
+    return TextTokens(whole, torch.arange(length) < counts[:, None])
 
 
-def spoken(data: Data, facts: TextFacts, told: Told) -> Data:
+def spoken(data: Data, facts: TextFacts, told: TextTokens) -> Data:
     """Data whose captions are told as tokens: `told` has a row for each of `data.captions`."""
     own = data.conditions
     if own.tokens or own.vocabulary:
@@ -140,6 +140,14 @@ def spoken(data: Data, facts: TextFacts, told: Told) -> Data:
     few = seen[torch.linspace(0, len(seen) - 1, min(FEW, len(seen))).long()].tolist()
     facts = replace(facts, shown=tuple(data.captions[k] for k in few))
     return replace(data, conditions=replace(own, **facts.sizes), told=told, text=facts)
+
+
+def untold(data: Data) -> Data:
+    """The same, whose captions are not told."""
+    if data.text is None:
+        return data
+    own = replace(data.conditions, tokens=None, vocabulary=None, length=None)
+    return replace(data, conditions=own, told=None, text=None)
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class Moved(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Matching(Task[TwoTower]):
+class CaptionMatching(Task[TwoTower]):
     """Cross entropy of a picture's own caption among those of the batch, and of a caption's."""
 
     module: TwoTower
@@ -108,7 +108,7 @@ def retrieved(seen: Tensor, said: Tensor, own: Tensor) -> Retrieved:
 def normalised(found: float, floor: float, ceiling: float) -> float:
     """Eq. 2.
 
-    >>> normalised(0.3, 0.1, 0.5)
+    >>> normalised(3, 1, 5)
     0.5
     """
     return (found - floor) / (ceiling - floor)

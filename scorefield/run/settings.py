@@ -157,9 +157,9 @@ class Config:
         `folder`."""
         read = self._read_data()
         if self.data.text:
-            from scorefield.run.words import tell
+            from scorefield.run.words import told_data
 
-            read = tell(read, self.data.text, folder)
+            read = told_data(read, self.data.text, folder)
         if self.data.low is not None:
             from scorefield.data.lower import lowered
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from scorefield.base import BadInput
 from scorefield.catalogue.spec import build
 from scorefield.data import Data
-from scorefield.data.text import TextEncoder, TextFacts, Told, WordTable, prompted, spoken
+from scorefield.data.text import TextEncoder, TextFacts, TextTokens, WordTable, prompted, spoken
 from scorefield.store import exists, read_tensors, write_tensors
 from scorefield.store.digest import digest_json
 
@@ -27,7 +27,7 @@ def encoder_of(facts: TextFacts) -> TextEncoder:
     return found
 
 
-def tell(data: Data, spec: str, folder: Path | None = None) -> Data:
+def told_data(data: Data, spec: str, folder: Path | None = None) -> Data:
     """Data whose captions are told as the tokens of a text encoder."""
     if not data.captions:
         raise BadInput(
@@ -36,23 +36,23 @@ def tell(data: Data, spec: str, folder: Path | None = None) -> Data:
             "captions.csv.",
         )
     encoder = build("texts", spec, captions=data.captions)
-    return spoken(data, encoder.facts, Kept(encoder, folder)(data.captions))
+    return spoken(data, encoder.facts, KeptTexts(encoder, folder)(data.captions))
 
 
-class Kept:
+class KeptTexts:
     """A text encoder that keeps what it made, in a folder's `text/`, by the digest of the encoder
     and the texts. Tables of words are looked up as quickly, and not kept."""
 
     def __init__(self, encoder: TextEncoder, folder: Path | None) -> None:
         self.encoder, self.folder, self.facts = encoder, folder, encoder.facts
 
-    def __call__(self, texts: Sequence[str]) -> Told:
+    def __call__(self, texts: Sequence[str]) -> TextTokens:
         if self.folder is None or self.facts.words:
             return self.encoder(texts)
         key = digest_json([self.facts.digest, self.facts.length, list(texts)])[:16]
         file = self.folder / "text" / f"{key}.safetensors"
         if exists(file):
-            return Told(**read_tensors(file))
+            return TextTokens(**read_tensors(file))
         told = self.encoder(texts)
         write_tensors(file, told._asdict())
         return told
@@ -68,4 +68,4 @@ def told_prompts(
             "Leave it out, or train with `data.text` on data with captions.",
             "prompt",
         )
-    return dict(prompted(Kept(encoder_of(facts), folder), texts, less))
+    return dict(prompted(KeptTexts(encoder_of(facts), folder), texts, less))

@@ -13,7 +13,7 @@ from scorefield.data.named import load_data
 from scorefield.data.readers import frozen
 from scorefield.data.text import TextFacts, WordTable, prompt_of, prompted
 from scorefield.objective.loss import kept
-from scorefield.run.words import Kept, encoder_of, tell
+from scorefield.run.words import KeptTexts, encoder_of, told_data
 from tests.refusal import refused
 
 TEXTS = ["a red apple", "a green book", "a cat", "the sea"] * 10
@@ -95,7 +95,7 @@ def test_a_missing_text_beside_a_picture_and_columns_without_a_name_are_refused(
 
 def test_captions_are_told_as_tokens_and_a_vocabulary_is_kept(folder):
     captioned(folder)
-    data = tell(load_data(str(folder)), "words")
+    data = told_data(load_data(str(folder)), "words")
     assert data.text
     assert " ".join(data.text.words) == "a apple book cat green red sea the"
     assert data.conditions.sizes == {"vocabulary": 9, "length": 16}
@@ -105,7 +105,7 @@ def test_captions_are_told_as_tokens_and_a_vocabulary_is_kept(folder):
     own = [1 + data.text.words.index(word) for word in data.captions[k].split()]
     assert cond["tokens"][0, cond["mask"][0]].tolist() == own
     assert encoder_of(data.text)(["A Red APPLE"]).tokens[0, :3].tolist() == [1, 6, 2]
-    refused("has no captions", tell, load_data("digits"), "words")
+    refused("has no captions", told_data, load_data("digits"), "words")
 
 
 def test_words_that_are_not_known_and_texts_that_are_cut_are_said():
@@ -161,13 +161,13 @@ class Counting:
 
 def test_what_is_kept_is_what_would_be_made_and_of_that_encoder_alone(tmp_path):
     live, texts = Counting(), ["ab", "c"]
-    fresh, again = Kept(live, tmp_path)(texts), Kept(live, tmp_path)(texts)
+    fresh, again = KeptTexts(live, tmp_path)(texts), KeptTexts(live, tmp_path)(texts)
     assert live.calls == 1
     assert all(torch.equal(a, b) for a, b in zip(fresh, again))
     other = Counting("another")
-    Kept(other, tmp_path)(texts)
+    KeptTexts(other, tmp_path)(texts)
     assert other.calls == 1
-    Kept(live, tmp_path)(["ab"])
+    KeptTexts(live, tmp_path)(["ab"])
     assert live.calls == 2
 
 

