@@ -48,6 +48,7 @@ KINDS = {
     "spaces": "space",
     "students": "student",
     "targets": "target",
+    "texts": "text",
     "times": "times",
     "views": "view",
     "walks": "walk",

@@ -12,6 +12,7 @@ from scorefield.base import BadInput, Level, unknown
 from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed, with_defaults
 from scorefield.data import Conditions, Data, Scaling
 from scorefield.data.kind import KINDS, LETTERS, Kind
+from scorefield.data.text import TextFacts
 from scorefield.denoise import Denoiser, Manner, Precision, Spaced, Timed, views
 from scorefield.objective import Bridged, Criterion
 from scorefield.process import Schedule
@@ -60,6 +61,8 @@ class DataFacts:
     space: str = ""
     alphabet: tuple[str, ...] = ()
     """Of data that are not in R^n, as `Data` has them."""
+    text: TextFacts | None = None
+    """Of a run whose captions are told."""
 
     @property
     def inner(self) -> tuple[int, ...]:
@@ -113,6 +116,12 @@ class DataFacts:
                 f"with {_told(self.conditions)}.",
                 remedy,
             )
+        if now.text != self.text:
+            raise BadInput(
+                "the data's captions are told otherwise than those that the run was trained on: "
+                f"{now.text and now.text.encoder} of {(now.text and now.text.digest) or 'words'}.",
+                remedy,
+            )
         if split and now.edition != self.edition:
             raise BadInput(
                 f"the run was trained on edition {self.edition} of '{self.name}', and edition "
@@ -149,7 +158,7 @@ class DataFacts:
             )
         own = (data.name, data.shape, data.classes, data.scaling)
         more = data.conditions, data.edition, data.present or None, None
-        return cls(*own, sigma_data, *more, data.space, data.alphabet)
+        return cls(*own, sigma_data, *more, data.space, data.alphabet, data.text)
 
 
 def _told(conditions: Conditions) -> str:

@@ -1,6 +1,7 @@
 """The settings of a run, typed; help and recipes need no more."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
@@ -37,6 +38,12 @@ class DataConfig:
     (scorefield catalogue operators). Classes are left out."""
     noise: float = 0.0
     """Deviation of the noise on what a corruption measured, drawn once for each picture."""
+    low: int | None = None
+    """Learn super-resolution: from pictures of this side, noised by any amount, to those of the
+    data."""
+    text: str | None = None
+    """What reads the captions, where there are any (scorefield catalogue texts): words, or with
+    `pip install 'scorefield[text]'` minilm."""
     flip: bool = False
     """Flip training pictures left to right, half of them at random. The model is not told which, so
     it makes both: not for what has a left and a right, such as text."""
@@ -157,9 +164,18 @@ class Config:
     source: Annotated[SourceConfig | None, tyro.conf.Suppress] = None
     """Of a run that `scorefield import` made."""
 
-    def load_data(self) -> "Data":
-        """The data set that the run trains on."""
+    def load_data(self, folder: Path | None = None) -> "Data":
+        """The data set that the run trains on; what its captions are told as is kept in the
+        `folder`."""
         read = self._read_data()
+        if self.data.text:
+            from scorefield.run.words import told_data
+
+            read = told_data(read, self.data.text, folder)
+        if self.data.low is not None:
+            from scorefield.data.lower import lowered
+
+            read = lowered(read, self.data.low)
         if self.source and not self.source.classes:
             read = read.unlabelled()
         if self.data.corruption is not None:

@@ -131,7 +131,7 @@ def _begin(folder: Folder | None, config: Config, resume: bool) -> Begun:
     codec = open_codec(source.path, before) if source and before else None
     if config.student and before and not method_of(config.student.method).shown:
         return Begun(before.inner, before, seen, codec)
-    data = config.load_data()
+    data = config.load_data(folder and folder.path)
     if before:
         check_source(config, before)
         data = before.same(data)
