@@ -31,6 +31,7 @@ ALIASES = {name: named(f"scorefield:{name}") for name in ("Guide", "Times", "Wei
 
 KINDS = {
     "autoencoders": "autoencoder",
+    "couplings": "coupling",
     "datasets": "dataset",
     "decoders": "decoder",
     "grids": "grid",
@@ -47,6 +48,7 @@ KINDS = {
     "spaces": "space",
     "students": "student",
     "targets": "target",
+    "texts": "text",
     "times": "times",
     "views": "view",
     "walks": "walk",

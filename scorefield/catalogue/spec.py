@@ -37,6 +37,7 @@ GIVEN = {
     "paths": ("steps",),
     "spaces": ("letters",),
     "students": ("module", "teacher", "guidance", "dropout", "steps"),
+    "texts": ("captions",),
     "views": ("shape",),
     "walks": ("space",),
     "weights": ("schedule",),

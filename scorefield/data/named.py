@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 datasets = Entries(
     {
         "digits": "data.readers.digits:digits",
+        "captioned-digits": "data.readers.digits:captioned_digits",
         "swiss-roll": "data.toys:swiss_roll",
         "moons": "data.toys:moons",
         "8-gaussians": "data.toys:eight_gaussians",

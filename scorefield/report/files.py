@@ -9,7 +9,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from scorefield.base.finding import Findings, Strip
-from scorefield.data.text import spelled
+from scorefield.data.letters import spelled
 from scorefield.report.globe import globes
 from scorefield.report.picture import frames, picture, picture_of
 from scorefield.store import (
@@ -78,10 +78,12 @@ def keep_samples(made: Samples, out: Path) -> None:
         write_gif(frames(pieces, made.columns, label), out)
     elif out.suffix == ".png":
         x0 = torch.cat(list(pieces))
+        turns = len(made.captions)
+        texts = [made.captions[i % turns] for i in range(len(x0))] if turns else ()
         if made.space == "sphere:2":
             sheet = globes([("samples", x0)])
         else:
-            sheet = picture(x0, made.columns, label, magnify=made.single is None)
+            sheet = picture(x0, made.columns, label, made.single is None, texts)
         write_png(tagged(sheet, made.words), out)
     else:
         names = file_names(made.seeds, label, made.names)

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -11,8 +12,9 @@ from scorefield.base import BadInput, Level, unknown
 from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed, with_defaults
 from scorefield.data import Conditions, Data, Scaling
 from scorefield.data.kind import KINDS, LETTERS, Kind
-from scorefield.denoise import Denoiser, Manner, Precision, Spaced, views
-from scorefield.objective import Criterion
+from scorefield.data.text import TextFacts
+from scorefield.denoise import Denoiser, Manner, Precision, Spaced, Timed, views
+from scorefield.objective import Bridged, Criterion
 from scorefield.process import Schedule
 from scorefield.run.guest import guest_denoiser, timed
 from scorefield.run.settings import Config, ObjectiveConfig, StudentConfig
@@ -59,6 +61,8 @@ class DataFacts:
     space: str = ""
     alphabet: tuple[str, ...] = ()
     """Of data that are not in R^n, as `Data` has them."""
+    text: TextFacts | None = None
+    """Of a run whose captions are told."""
 
     @property
     def inner(self) -> tuple[int, ...]:
@@ -112,6 +116,12 @@ class DataFacts:
                 f"with {_told(self.conditions)}.",
                 remedy,
             )
+        if now.text != self.text:
+            raise BadInput(
+                "the data's captions are told otherwise than those that the run was trained on: "
+                f"{now.text and now.text.encoder} of {(now.text and now.text.digest) or 'words'}.",
+                remedy,
+            )
         if split and now.edition != self.edition:
             raise BadInput(
                 f"the run was trained on edition {self.edition} of '{self.name}', and edition "
@@ -148,7 +158,7 @@ class DataFacts:
             )
         own = (data.name, data.shape, data.classes, data.scaling)
         more = data.conditions, data.edition, data.present or None, None
-        return cls(*own, sigma_data, *more, data.space, data.alphabet)
+        return cls(*own, sigma_data, *more, data.space, data.alphabet, data.text)
 
 
 def _told(conditions: Conditions) -> str:
@@ -208,12 +218,14 @@ def _denoiser(config: Config, facts: DataFacts, about: dict[str, Any]) -> Denois
         letters=len(facts.alphabet),
         classes=len(facts.classes) or None,
         out_channels=2 * facts.inner[0] if variance else None,
-        **_sizes(facts.conditions, spec.name),
+        **_sizes(seen_by(config, facts.conditions), spec.name),
     )
     given = {"schedule": build_schedule(config.objective), "variance": variance, **about}
     if facts.space:
         return Spaced(net, space_of(config, facts), facts.alphabet, **given)
     make = timed if getattr(net, "timed", False) else Denoiser
+    if parsed(config.objective.kind).name == "bridge":
+        make = partial(Timed, convention=_bridged(config.objective).convention)
     return make(net, view=config.objective.view, sigma_data=facts.sigma_data, **given)
 
 
@@ -272,6 +284,17 @@ def manner(config: Config) -> Manner:
     return Manner(plan, student.guidance, learned)
 
 
+def _bridged(o: ObjectiveConfig) -> Bridged:
+    return build("objectives", o.kind, schedule=build_schedule(o))
+
+
+def seen_by(config: Config, said: Conditions) -> Conditions:
+    """The conditions that the network reads: all, but of a bridge that is not `told` its x1."""
+    if parsed(config.objective.kind).name != "bridge" or _bridged(config.objective).told:
+        return said
+    return replace(said, image=None, image_scaling=None)
+
+
 def _sizes(said: Conditions, name: str) -> dict[str, int]:
     """Those sizes of the data's conditions that a network is built with."""
     unread = [key for key in said.keys if key != "vector"]
@@ -293,7 +316,9 @@ def build_objective(config: Config, facts: DataFacts, schedule: Schedule) -> Cri
     o = config.objective
     weight = build("weights", o.weight, schedule=schedule, sigma_data=facts.sigma_data)
     given = {"schedule": schedule, "times": build("times", o.law), "weight": weight}
-    return build(what_learns(o), o.kind, **given, dropout=o.dropout)
+    if (kind := what_learns(o)) == "objectives":
+        given["coupling"] = build("couplings", o.coupling)
+    return build(kind, o.kind, **given, dropout=o.dropout)
 
 
 def what_learns(o: ObjectiveConfig) -> str:
@@ -306,7 +331,8 @@ def check(config: Config) -> None:
     o, sample = config.objective, config.sample
     if o.view not in views:
         raise unknown("view", o.view, views)
-    for kind, text in ((what_learns(o), o.kind), ("weights", o.weight), ("times", o.law)):
+    for kind, text in ((what_learns(o), o.kind), ("weights", o.weight), ("times", o.law),
+                       ("couplings", o.coupling)):  # fmt: skip
         bound(kind, text)
     if what_learns(o) == "matchings":
         bound("walks", sample.solver)
@@ -368,6 +394,18 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
                 f"{o.schedule}.",
                 "Add `objective.schedule` ddpm.",
             )
+    if kind == "bridge" and on != "flow":
+        raise BadInput(
+            f"`objective.kind` {o.kind} with `objective.schedule` {o.schedule}: a bridge runs on "
+            "flow.",
+            "Add `objective.schedule` flow.",
+        )
+    if parsed(o.coupling).name != "independent" and kind not in ("bridge", "regression"):
+        raise BadInput(
+            f"`objective.coupling` {o.coupling} does nothing: it is of regression and bridge, and "
+            f"`objective.kind` is {o.kind}.",
+            "Leave it out.",
+        )
     if kind == "sliced" and training.compile:
         raise BadInput(
             "the sliced objective differentiates twice, which compiled networks cannot.",

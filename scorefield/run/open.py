@@ -1,7 +1,7 @@
 """Open a run: what was trained, and what a name stands for there."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,7 @@ from scorefield.run.autoencoder import (
 from scorefield.run.config import DataFacts, build_denoiser
 from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings
+from scorefield.run.words import told_prompts
 from scorefield.solve import Solver
 from scorefield.store import Folder, exists, load_weights, read_json, read_tensors, short
 from scorefield.store.digest import digest
@@ -53,6 +54,10 @@ class Run:
     def schedule(self) -> Schedule:
         """The denoiser's, trained with it where it is a learned one."""
         return cast(Schedule, self.denoiser.schedule)
+
+    def told(self, texts: Sequence[str], less: str | None = None) -> dict[str, Tensor]:
+        """Prompts, and what none of them shall show, as conditions for `generate(cond=...)`."""
+        return told_prompts(self.facts.text, self.path, texts, less)
 
     @cached_property
     def checkpoint(self) -> str:
@@ -128,7 +133,7 @@ def build_solver(solver: str | Solver, sigma_data: float = 1.0) -> Solver:
 def data_of(run: Run | Coded, split: bool = True) -> Data:
     """The data that the run was trained on, or BadInput if they are other data by now; with
     `split`, also if other examples are held out, which then measure nothing."""
-    data = run.config.load_data()
+    data = run.config.load_data(run.path)
     bare = learns_codes(run.config) and not run.facts.classes
     return run.facts.same(without_conditions(data) if bare else data, split)
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from scorefield.base import BadInput
+from scorefield.data.letters import letter_data
 from scorefield.data.sets import Data
-from scorefield.data.text import letter_data
 
 
 def letters(path: str, size: int | None = None, alphabet: str | None = None) -> Data:
