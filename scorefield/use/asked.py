@@ -11,10 +11,10 @@ from torch import Tensor
 
 from scorefield.base import BadInput, unknown
 from scorefield.base.rows import repeat_labels
+from scorefield.data.letters import numbers_of
 from scorefield.data.readers.arrays import read_arrays
 from scorefield.data.readers.given import read_examples
 from scorefield.data.readers.letters import read_lines
-from scorefield.data.spelling import numbers_of
 from scorefield.run.autoencoder import Coded
 from scorefield.run.config import DataFacts
 from scorefield.run.open import Run, data_of
