@@ -49,9 +49,7 @@ def main() -> None:
     measured = measure(operator, truth, said.noise, Seeded(range(2**31, 2**31 + len(truth))))
     y = measured.repeat_interleave(said.n, 0)
     seeds = list(range(len(y)))
-    print(
-        f"{said.operator}, {said.pictures} pictures, {said.n} samples, noise {said.noise:g}, {STEPS} steps"
-    )
+    print(f"{said.operator}, {said.pictures} pictures, {said.n} samples each, noise {said.noise:g}")
     print(f"{'by':<44} {'energy':>7} {'mean dB':>7} {'one dB':>7}")
     levels = build_levels("vp-root", prior.schedule, STEPS)
     x1 = lifted(operator, truth, measured).repeat_interleave(said.n, 0)

@@ -31,7 +31,7 @@ GIVEN = {
         *("shape", "classes", "vector", "image", "tokens", "vocabulary", "length"),
         "out_channels",
     ),
-    "objectives": ("schedule", "times", "weight", "dropout"),
+    "objectives": ("schedule", "times", "weight", "dropout", "coupling"),
     "operators": ("shape",),
     "paths": ("steps",),
     "students": ("module", "teacher", "guidance", "dropout", "steps"),

@@ -106,16 +106,16 @@ def restore_run(
     return Findings("restore", str(request.run), how, tuple(items), record, arrays, parts)
 
 
-Way = Callable[[], tuple["Restored", int]]
+Restoring = Callable[[], tuple["Restored", int]]
 """Restores, and says in how many steps."""
 
 
 def _ways(
     request: Request, of: Observation, a: Operator, y: Tensor, methods: Sequence[str],
     beside: Sequence[Path],
-) -> list[tuple[str, Way]]:  # fmt: skip
+) -> list[tuple[str, Restoring]]:  # fmt: skip
     """Everything that is asked to restore y, by name, checked before any work."""
-    run, seeds, found = request.opened, request.chosen_seeds(FEW), list[tuple[str, Way]]()
+    run, seeds, found = request.opened, request.chosen_seeds(FEW), list[tuple[str, Restoring]]()
     if is_paired(run.config, run.facts):
         found.append(_paired_way(run, of, a, y, seeds, request.steps))
     else:
@@ -136,7 +136,7 @@ def _by_prior(
 
 def _paired_way(
     run: Run, of: Observation, a: Operator, y: Tensor, seeds: list[int], steps: Any
-) -> tuple[str, Way]:
+) -> tuple[str, Restoring]:
     """The restoration by a run that was trained on pairs. BadInput of one that was trained on
     others."""
     own = run.config.data.corruption
