@@ -15,8 +15,8 @@ import torch
 
 from scorefield.base import BadInput, Seeded
 from scorefield.catalogue.spec import build
+from scorefield.distill.sampler import energy_score
 from scorefield.inverse import measure, restore
-from scorefield.measure.apart import energy_score
 from scorefield.run.config import build_levels
 from scorefield.run.open import data_of, open_run
 from scorefield.run.pairs import lead, lifted
@@ -28,7 +28,7 @@ STEPS = 10
 
 def row(name: str, x: torch.Tensor, truth: torch.Tensor) -> None:
     each = x.unflatten(0, (len(truth), -1)).cpu()
-    score = sum(energy_score(a, b[None]) for a, b in zip(each, truth)) / len(truth)
+    score = float(energy_score(each, truth).mean())
     mean, single = psnr(each.mean(1), truth), psnr(each[:, 0], truth)
     print(f"{name:<44} {score:7.3f} {mean:7.2f} {single:7.2f}", flush=True)
 
