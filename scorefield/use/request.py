@@ -119,6 +119,7 @@ class Request:
     @cached_property
     def cond(self) -> dict[str, Tensor] | None:
         """The conditions that are given."""
+        self._check_begins()
         return None if self.conditions is None else open_conditions(self.opened, self.conditions)
 
     def chosen_seeds(self, default: int = 100) -> list[int]:
