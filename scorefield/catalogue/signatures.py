@@ -37,6 +37,7 @@ KINDS = {
     "grids": "grid",
     "guides": "guide",
     "inverse": "inverse",
+    "matchings": "matching",
     "measures": "measure",
     "networks": "network",
     "objectives": "objective",
@@ -44,10 +45,13 @@ KINDS = {
     "paths": "path",
     "schedules": "schedule",
     "solvers": "solver",
+    "spaces": "space",
     "students": "student",
     "targets": "target",
+    "texts": "text",
     "times": "times",
     "views": "view",
+    "walks": "walk",
     "weights": "weight",
 }
 """The kinds of the catalogue, and one entry of each."""

@@ -9,15 +9,18 @@ from torch import Tensor
 from scorefield.base import BadInput
 from scorefield.base.rows import repeat_labels
 from scorefield.data.codec import Latents
+from scorefield.data.letters import spelled
 from scorefield.denoise import Denoiser
 from scorefield.nets import Autoencoder
+from scorefield.report.globe import globes
 from scorefield.report.picture import picture
 from scorefield.run.autoencoder import learns_codes
 from scorefield.run.config import DataFacts
 from scorefield.run.pairs import is_paired, lead
 from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings
-from scorefield.store import Folder, write_png
+from scorefield.run.words import told_prompts
+from scorefield.store import Folder, write_bytes, write_png
 from scorefield.train import Progress
 from scorefield.use.generate import generate
 
@@ -49,16 +52,16 @@ class Stages:
 
 def draw_stage(step: Progress, config: Config, out: Path) -> None:
     """Samples of the averaged denoiser, as the run samples; a column is one class where columns
-    are as many as classes, or some times as many. Of an autoencoder held-out examples, each above
-    what it makes of it."""
+    are as many as classes, or some times as many; or it is one of some captions. Of an autoencoder
+    held-out examples, each above what it makes of it."""
     file = out / "samples" / f"{step.images:09d}.png"
     if learns_codes(config):
         write_png(picture(_pairs(step.average, config), COLUMNS), file)
         return
     denoiser, sample = step.average, config.sample
+    facts = stored_settings(Folder(out))[1]
     about = getattr(denoiser.net, "config", {})
     more = any(about.get(key) for key in ("vector", "image", "tokens", "vocabulary"))
-    facts = stored_settings(Folder(out))[1]
     if is_paired(config, facts):
         y, x = _led(denoiser, config, facts)
         write_png(picture(_above(y, x), COLUMNS), file)
@@ -66,6 +69,11 @@ def draw_stage(step: Progress, config: Config, out: Path) -> None:
     labels = None if more else facts.drawn or None
     kinds = len(labels or ())
     columns = COLUMNS // kinds * kinds if 0 < kinds <= COLUMNS else COLUMNS
+    cond, texts = None, facts.text.shown if facts.text else ()
+    if texts and facts.conditions.keys == ["tokens"]:
+        cond, columns = told_prompts(facts.text, out, texts, None), len(texts)
+        if facts.classes:
+            cond["label"] = torch.full((columns,), facts.drawn[0])
     n = facts.kind.shown[0] // COLUMNS * columns if facts.kind.spatial else facts.kind.shown[0]
     x0 = generate(
         denoiser,
@@ -75,9 +83,18 @@ def draw_stage(step: Progress, config: Config, out: Path) -> None:
         grid=sample.grid,
         guidance=sample.guidance,
         labels=labels,
+        cond=cond,
     )
+    if facts.space == "letters":
+        write_bytes(file.with_suffix(".txt"), "\n".join(spelled(x0, facts.alphabet)).encode())
+        return
+    if facts.space == "sphere:2":
+        data = config.load_data()
+        write_png(globes([("data", data.train.x[:n]), ("samples", x0)]), file)
+        return
     many = None if labels is None else repeat_labels(labels, n, len(denoiser.classes))
-    write_png(picture(x0, columns, many), file)
+    below = [""] * (n - columns) + list(texts) if cond else ()
+    write_png(picture(x0, columns, many, captions=below), file)
 
 
 def _pairs(module: Autoencoder, config: Config) -> Tensor:
