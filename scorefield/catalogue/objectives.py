@@ -10,7 +10,7 @@ objectives = Entries(
         "hybrid": "objective.hybrid:Hybrid",
         "variational": "objective.variational:Variational",
         "bridge": "objective.bridged:Bridged",
-        "residual": "objective.bridged:Residual",
+        "residual": "objective.bridged:PairResidual",
     }
 )
 couplings = Entries(

@@ -32,7 +32,7 @@ GIVEN = {
         *("shape", "letters", "classes", "vector", "image", "tokens", "vocabulary", "length"),
         "out_channels",
     ),
-    "objectives": ("schedule", "times", "weight", "dropout"),
+    "objectives": ("schedule", "times", "weight", "dropout", "coupling"),
     "operators": ("shape",),
     "paths": ("steps",),
     "spaces": ("letters",),
