@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 import torch
 
-from scorefield.base import Cond, Denoise, Level, Noise, like, quotient
+from scorefield.base import Block, Cond, Denoise, Level, Noise, like, quotient
 from scorefield.solve.loop import Info, Plain, State
+from scorefield.solve.sscs import reverse_pairs
 from scorefield.solve.transfer import affine, posterior
 
 
@@ -34,6 +35,7 @@ class EulerMaruyama(Plain):
     """
 
     stochastic = True
+    pairs = True
     eta = 1.0
 
     def step(
@@ -47,6 +49,8 @@ class EulerMaruyama(Plain):
     ) -> tuple[State, Info]:
         (x,) = state
         denoised = denoise(x, here, cond)
+        if isinstance(here, Block) and isinstance(there, Block):
+            return State(reverse_pairs(x, denoised, here, there, noise)), Info(denoised)
         n, n_next = ((v.alpha**2 + v.sigma**2).sqrt() for v in (here, there))
         beta = (1 - quotient(here.alpha / n, there.alpha / n_next) ** 2).clamp(min=0)
         last = (there.sigma == 0) & (here.sigma > 0)

@@ -1,0 +1,203 @@
+"""Levels of a pair (position, velocity): coefficients that are 2x2 matrices.
+
+Given data x0 a pair `z = (x, v)` is Gaussian at every time of a linear process,
+
+    z = A x0 + R eps,   eps ~ N(0, I_2),   R R^T = S,                                    (eq. 1)
+
+for each number of a sample by itself. So all that z says of x0 is one number,
+
+    seen = alpha xi,   xi = A^T S^-1 z / (A^T S^-1 A) = x0 + r n,   r^2 = 1 / (A^T S^-1 A),   (eq. 2)
+
+with `n ~ N(0, 1)`: what is seen is `alpha x0 + sigma n`, sigma/alpha = r, as in any other process,
+and `E[x0 | z] = D(seen, alpha, sigma)` whatever the data are. A denoiser is never told of pairs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from scorefield.base.level import Level
+
+
+class Pairing(Protocol):
+    """A linear process of pairs over a time b, 0 on clean data, leaves `(...)`."""
+
+    def mean(self, b: Tensor) -> Tensor:
+        """A `(..., 2)` of eq. 1."""
+        ...
+
+    def covariance(self, b: Tensor) -> Tensor:
+        """S `(..., 2, 2)`."""
+        ...
+
+    def root(self, b: Tensor) -> Tensor:
+        """R `(..., 2, 2)`, which the flow of a point mass keeps: `z - A x0 = R eps`, eps fixed."""
+        ...
+
+    def transition(self, h: Tensor) -> Tensor:
+        """Psi `(..., 2, 2)`: z at b + h is `Psi z` on average."""
+        ...
+
+    def spread(self, h: Tensor) -> Tensor:
+        """Covariance `(..., 2, 2)` of the noise that comes in from b to b + h."""
+        ...
+
+    @property
+    def push(self) -> float:
+        """g^2 of the velocity, the only part that noise enters: `dv = ... + sqrt(push) dW`."""
+        ...
+
+    @property
+    def drift(self) -> Tensor:
+        """F `(2, 2)`: `dz = F z db + ...`."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Pairwise:
+    """A matrix `(2, k)` or `(B, 2, k)` that acts on the second axis of `(B, k, ...)`; of k = 1 that
+    axis is left out: `gain(D)` is a pair for each number of D.
+
+    >>> Pairwise(torch.tensor([[1.0, 2.0], [0.0, 1.0]]))(torch.tensor([[[1.0], [3.0]]])).flatten()
+    tensor([7., 3.])
+    """
+
+    matrix: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        m = self.matrix.to(x)
+        x = x.unsqueeze(1) if m.shape[-1] == 1 else x
+        return torch.einsum("...ij,bj...->bi..." if m.ndim == 2 else "bij,bj...->bi...", m, x)
+
+
+class Block(Level):
+    """A level of pairs at time b of a `Pairing`; its alpha and sigma are those of what is seen.
+
+    To all but the solvers that walk pairs it is a level like any other. Those have `pairs`, and
+    solve for z `(B, 2, ...)`.
+    """
+
+    time: Tensor
+    pairing: Pairing
+
+    def __new__(cls, time: Tensor, pairing: Pairing) -> "Block":
+        (a0, a1), (xx, xv, vv) = _parts(pairing, time)
+        toward = vv * a0 - xv * a1, xx * a1 - xv * a0  # det S S^-1 A
+        size = a0 * toward[0] + a1 * toward[1]
+        r2 = (xx * vv - xv * xv).clamp(min=0) / size
+        alpha = (1 + r2).rsqrt()
+        self = super().__new__(cls, alpha, r2.sqrt() * alpha)
+        self.time, self.pairing = time, pairing
+        return self
+
+    def at(self, index: int | slice | Tensor) -> "Block":
+        return Block(self.time[index], self.pairing)
+
+    def expand(self, batch: int) -> "Block":
+        return Block(self.time.expand(batch), self.pairing)
+
+    def joined(self, levels: Sequence[Level]) -> "Block":
+        """`join`, of levels of this process and clean data."""
+        times = [torch.atleast_1d(getattr(v, "time", torch.zeros_like(v.sigma))) for v in levels]
+        return Block(torch.cat(times), self.pairing)
+
+    def between(self, there: "Block", share: float) -> "Block":
+        """The level at that share of the time from here to there."""
+        return Block(torch.lerp(self.time, there.time, share), self.pairing)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.pairing.mean(self.time)
+
+    @property
+    def covariance(self) -> Tensor:
+        return self.pairing.covariance(self.time)
+
+    @property
+    def precise(self) -> Tensor:
+        """`S^-1` `(..., 2, 2)`; infinite on clean data."""
+        return inverse(self.covariance)
+
+    @property
+    def toward(self) -> Tensor:
+        """`(S^-1 A)_v`: how much of x0 the score of v shows."""
+        (a0, a1), (xx, xv, vv) = _parts(self.pairing, self.time)
+        return (xx * a1 - xv * a0) / (xx * vv - xv * xv)
+
+    def seen(self, z: Tensor) -> tuple[Tensor, Level]:
+        """What z says of x0 (eq. 2), like x0, and its level."""
+        (a0, a1), (xx, xv, vv) = _parts(self.pairing, self.time)
+        toward = torch.stack([vv * a0 - xv * a1, xx * a1 - xv * a0], -1)
+        size = a0 * toward[..., 0] + a1 * toward[..., 1]
+        row = (toward * (self.alpha / size)[..., None]).unsqueeze(-2)
+        return Pairwise(row)(z).squeeze(1), Level(*self)
+
+    def lift(self, x: Tensor, z: Tensor) -> Tensor:
+        """A pair that is seen as x; z `(B, ...)` is a normal for what x does not say.
+
+            z = A xi + c z,   c c^T = S - r^2 A A^T  (of rank 1)
+        """
+        a, s = self.mean, self.covariance
+        rest = s - (self.ratio**2)[..., None, None] * a[..., :, None] * a[..., None, :]
+        c1 = rest[..., 1, 1].clamp(min=0).sqrt()
+        c0 = rest[..., 0, 0].clamp(min=0).sqrt() * torch.where(rest[..., 0, 1] < 0, -1.0, 1.0)
+        along = Pairwise((a / self.alpha[..., None]).unsqueeze(-1))
+        return along(x) + Pairwise(torch.stack([c0, c1], -1).unsqueeze(-1))(z)
+
+    def transfer(self, there: "Block") -> tuple[Pairwise, Pairwise]:
+        """(keep, gain) of the flow with D held: `A_there D + R_there R_here^-1 (z - A_here D)`."""
+        back = inverse(self.pairing.root(self.time))
+        still = (self.time == there.time)[..., None, None]
+        keep = torch.where(still, torch.eye(2).to(back), there.pairing.root(there.time) @ back)
+        return Pairwise(keep), self._gain(there, keep)
+
+    def posterior(self, there: "Block") -> tuple[Pairwise, Pairwise, Pairwise]:
+        """(keep, gain, spread) of `q(z_there | z_here, x0 = D)`."""
+        h = self.time - there.time
+        psi, noise, s = self.pairing.transition(h), self.pairing.spread(h), there.covariance
+        keep = s @ psi.mT @ self.precise
+        left = torch.eye(2).to(keep) - keep @ psi
+        wide = left @ s @ left.mT + keep @ noise @ keep.mT
+        return Pairwise(keep), self._gain(there, keep), Pairwise(lower(wide))
+
+    def slope(self, z: Tensor, denoised: Tensor) -> Tensor:
+        """The score of v, `-(S^-1 (z - A D))_v`, like D: all that a sampler needs of it."""
+        away = z - Pairwise(self.mean.unsqueeze(-1))(denoised)
+        return -Pairwise(self.precise[..., 1:, :])(away).squeeze(1)
+
+    def _gain(self, there: "Block", keep: Tensor) -> Pairwise:
+        return Pairwise(there.mean.unsqueeze(-1) - keep @ self.mean.unsqueeze(-1))
+
+
+def _parts(pairing: Pairing, b: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    s = pairing.covariance(b)
+    return pairing.mean(b).unbind(-1), (s[..., 0, 0], s[..., 0, 1], s[..., 1, 1])
+
+
+def inverse(m: Tensor) -> Tensor:
+    """Of 2x2 matrices, in closed form.
+
+    >>> inverse(torch.tensor([[2.0, 1.0], [1.0, 1.0]]))
+    tensor([[ 1., -1.],
+            [-1.,  2.]])
+    """
+    (a, b), (c, d) = (row.unbind(-1) for row in m.unbind(-2))
+    return matrix(d, -b, -c, a) / (a * d - b * c)[..., None, None]
+
+
+def lower(m: Tensor) -> Tensor:
+    """Cholesky's root of 2x2 covariances, singular ones too: x first, v last."""
+    xx = m[..., 0, 0].clamp(min=0).sqrt()
+    xv = torch.where(xx > 0, m[..., 0, 1] / torch.where(xx > 0, xx, 1.0), 0.0)
+    vv = (m[..., 1, 1] - xv * xv).clamp(min=0).sqrt()
+    return matrix(xx, torch.zeros_like(xx), xv, vv)
+
+
+def matrix(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+    """`[[a, b], [c, d]]` `(..., 2, 2)`."""
+    return torch.stack([torch.stack([a, b], -1), torch.stack([c, d], -1)], -2)
+
+
