@@ -29,7 +29,6 @@ solvers = Entries(
         "rk4": "solve.rk:RK",
         "mu": "solve.reverse:MuDDIM",
         "euler-maruyama": "solve.sde:EulerMaruyama",
-        "sscs": "solve.sscs:SSCS",
         "stochastic-heun": "solve.sde:StochasticHeun",
         "sde-dpmpp2m": "solve.sdepp:SDEDPMSolverPP",
         "sa": "solve.sa:SASolver",

@@ -30,6 +30,8 @@ def _rule(points: int) -> tuple[Tensor, Tensor]:
 
 
 FEW, MANY = _rule(8), _rule(64)
+CHEBYSHEV = math.pi * (torch.arange(96, dtype=torch.float64) + 0.5) / 96
+"""Angles of Chebyshev's points."""
 
 
 @dataclass(frozen=True)
@@ -104,20 +106,38 @@ class Damped:
         The first row of `dL/db` and that of `(F + ...) L` differ by the turn alone. L or a
         symmetric root itself does not follow the flow: steps are then off by more than z.
         """
-        if not b.ndim and not b.requires_grad:
-            return _root(self, float(b)).to(b)
-        points, shares = (v.to(b) for v in MANY)  # in sqrt(b), of which the slope is smooth
-        s = self.covariance(b[..., None] * points**2)
-        xx, xv, vv = s[..., 0, 0], s[..., 0, 1], s[..., 1, 1]
-        rate = (xx * vv - xv * xv).clamp(min=0).sqrt() / (self.mass * xx)
-        turn = -torch.where(b > 0, (rate * points * shares).sum(-1) * 2 * b, 0.0)
+        turn = self._turn(b)
         cos, sin = turn.cos(), turn.sin()
         return lower(self.covariance(b)) @ matrix(cos, -sin, sin, cos)
 
+    def _turn(self, b: Tensor) -> Tensor:
+        """a, by Chebyshev's polynomials in the clock `log(1 + sqrt(b Gamma/(gamma M)))`."""
+        most = 2.0 ** math.ceil(math.log2(max(float(b.max()) if b.numel() else 1.0, 1.0)))
+        k = torch.arange(len(CHEBYSHEV), dtype=torch.float64, device=b.device)
+        place = 2 * self._clock(b) / float(self._clock(torch.tensor(most).double())) - 1
+        basis = (place.clamp(-1, 1).acos()[..., None] * k).cos()
+        return (basis * _turns(self, most).to(b.device)).sum(-1)
 
-@lru_cache(maxsize=4096)
-def _root(pairing: Damped, b: float) -> Tensor:
-    return pairing.root(torch.tensor([b], dtype=torch.float64))[0]
+    def _clock(self, b: Tensor) -> Tensor:
+        return (b * self.friction / (self.gamma * self.mass)).sqrt().log1p()
+
+
+@lru_cache(maxsize=64)
+def _turns(pairing: Damped, most: float) -> Tensor:
+    """Coefficients of the angle for b up to `most`; each value is an integral over sqrt(b), of
+    which the slope is smooth."""
+    end = float(pairing._clock(torch.tensor(most).double()))
+    scale = pairing.gamma * pairing.mass / pairing.friction
+    b = scale * torch.expm1((CHEBYSHEV.cos() + 1) / 2 * end) ** 2
+    points, shares = MANY
+    s = pairing.covariance(b[:, None] * points**2)
+    xx, xv, vv = s[..., 0, 0], s[..., 0, 1], s[..., 1, 1]
+    rate = (xx * vv - xv * xv).clamp(min=0).sqrt() / (pairing.mass * xx)
+    angle = -(rate * points * shares).sum(-1) * 2 * b
+    k = torch.arange(len(CHEBYSHEV), dtype=torch.float64)
+    found = 2 / len(k) * (torch.outer(k, CHEBYSHEV).cos() @ angle)
+    found[0] /= 2
+    return found
 
 
 @dataclass(frozen=True)

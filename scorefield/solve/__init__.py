@@ -40,14 +40,13 @@ from scorefield.solve.rk import RK
 from scorefield.solve.sa import SASolver
 from scorefield.solve.sde import EulerMaruyama, StochasticHeun
 from scorefield.solve.sdepp import SDEDPMSolverPP
-from scorefield.solve.sscs import SSCS
 from scorefield.solve.unipc import UniPC
 
 __all__ = [
     "Arc", "BogackiShampine", "DDIM", "DDPM", "DEIS", "DPMSolver", "DPMSolverPP", "DormandPrince",
     "DPMSolverPP2S", "DPMSolverPP3M", "EulerMaruyama", "ExpArc", "Genie", "GottaGoFast",
     "GradientEstimation", "Heun", "IPNDM", "Info", "Jump", "LMS", "MuDDIM", "PNDM", "Parallel",
-    "PredictorCorrector", "RK", "Restart", "SASolver", "SDEDPMSolverPP", "SSCS", "Solver", "State",
+    "PredictorCorrector", "RK", "Restart", "SASolver", "SDEDPMSolverPP", "Solver", "State",
     "StochasticHeun", "UniPC", "annealed_langevin", "encode", "jumped", "langevin", "parallel",
     "sample", "flow_slope", "start_order", "trajectory",
 ]  # fmt: skip
