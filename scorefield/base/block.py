@@ -82,22 +82,34 @@ class Block(Level):
 
     time: Tensor
     pairing: Pairing
+    mean: Tensor
+    """A `(..., 2)`."""
+    covariance: Tensor
+    """S `(..., 2, 2)`."""
 
-    def __new__(cls, time: Tensor, pairing: Pairing) -> "Block":
-        (a0, a1), (xx, xv, vv) = _parts(pairing, time)
-        toward = vv * a0 - xv * a1, xx * a1 - xv * a0  # det S S^-1 A
-        size = a0 * toward[0] + a1 * toward[1]
-        r2 = (xx * vv - xv * xv).clamp(min=0) / size
+    def __new__(
+        cls,
+        time: Tensor,
+        pairing: Pairing,
+        mean: Tensor | None = None,
+        covariance: Tensor | None = None,
+    ) -> "Block":
+        mean = pairing.mean(time) if mean is None else mean
+        covariance = pairing.covariance(time) if covariance is None else covariance
+        toward, det = _toward(mean, covariance)
+        r2 = det.clamp(min=0) / (mean * toward).sum(-1)
         alpha = (1 + r2).rsqrt()
         self = super().__new__(cls, alpha, r2.sqrt() * alpha)
-        self.time, self.pairing = time, pairing
+        self.time, self.pairing, self.mean, self.covariance = time, pairing, mean, covariance
         return self
 
     def at(self, index: int | slice | Tensor) -> "Block":
-        return Block(self.time[index], self.pairing)
+        parts = (self.mean[index], self.covariance[index])
+        return type(self)(self.time[index], self.pairing, *parts)
 
     def expand(self, batch: int) -> "Block":
-        return Block(self.time.expand(batch), self.pairing)
+        parts = (self.mean.expand(batch, 2), self.covariance.expand(batch, 2, 2))
+        return type(self)(self.time.expand(batch), self.pairing, *parts)
 
     def joined(self, levels: Sequence[Level]) -> "Block":
         """`join`, of levels of this process and clean data."""
@@ -109,14 +121,6 @@ class Block(Level):
         return Block(torch.lerp(self.time, there.time, share), self.pairing)
 
     @property
-    def mean(self) -> Tensor:
-        return self.pairing.mean(self.time)
-
-    @property
-    def covariance(self) -> Tensor:
-        return self.pairing.covariance(self.time)
-
-    @property
     def precise(self) -> Tensor:
         """`S^-1` `(..., 2, 2)`; infinite on clean data."""
         return inverse(self.covariance)
@@ -124,14 +128,13 @@ class Block(Level):
     @property
     def toward(self) -> Tensor:
         """`(S^-1 A)_v`: how much of x0 the score of v shows."""
-        (a0, a1), (xx, xv, vv) = _parts(self.pairing, self.time)
-        return (xx * a1 - xv * a0) / (xx * vv - xv * xv)
+        toward, det = _toward(self.mean, self.covariance)
+        return toward[..., 1] / det
 
     def seen(self, z: Tensor) -> tuple[Tensor, Level]:
         """What z says of x0 (eq. 2), like x0, and its level."""
-        (a0, a1), (xx, xv, vv) = _parts(self.pairing, self.time)
-        toward = torch.stack([vv * a0 - xv * a1, xx * a1 - xv * a0], -1)
-        size = a0 * toward[..., 0] + a1 * toward[..., 1]
+        toward, _ = _toward(self.mean, self.covariance)
+        size = (self.mean * toward).sum(-1)
         row = (toward * (self.alpha / size)[..., None]).unsqueeze(-2)
         return Pairwise(row)(z).squeeze(1), Level(*self)
 
@@ -172,9 +175,11 @@ class Block(Level):
         return Pairwise(there.mean.unsqueeze(-1) - keep @ self.mean.unsqueeze(-1))
 
 
-def _parts(pairing: Pairing, b: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    s = pairing.covariance(b)
-    return pairing.mean(b).unbind(-1), (s[..., 0, 0], s[..., 0, 1], s[..., 1, 1])
+def _toward(mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """`det S S^-1 A` and det S, finite on clean data too."""
+    (xx, xv), (_, vv) = (row.unbind(-1) for row in covariance.unbind(-2))
+    a0, a1 = mean.unbind(-1)
+    return torch.stack([vv * a0 - xv * a1, xx * a1 - xv * a0], -1), xx * vv - xv * xv
 
 
 def inverse(m: Tensor) -> Tensor:

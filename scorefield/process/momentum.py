@@ -59,16 +59,16 @@ class Damped:
         rows = [[0.0, 1 / self.mass], [-1.0, -self.friction / self.mass]]
         return torch.tensor(rows, dtype=torch.float64)
 
-    def _waves(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _waves(self, h: Tensor) -> tuple[float, Tensor, Tensor]:
         """(k, c e^(-k h), s e^(-k h))."""
         k = self.friction / (2 * self.mass)
         square = k * k - 1 / self.mass
         fall, d = (-k * h).exp(), math.sqrt(abs(square))
         if d < 1e-6 * k:
-            return torch.as_tensor(k), fall, h * fall
+            return k, fall, h * fall
         if square > 0:
-            return torch.as_tensor(k), (d * h).cosh() * fall, (d * h).sinh() / d * fall
-        return torch.as_tensor(k), (d * h).cos() * fall, (d * h).sin() / d * fall
+            return k, (d * h).cosh() * fall, (d * h).sinh() / d * fall
+        return k, (d * h).cos() * fall, (d * h).sin() / d * fall
 
     def transition(self, h: Tensor) -> Tensor:
         """Psi (eq. 2)."""
@@ -77,7 +77,7 @@ class Damped:
 
     def spread(self, h: Tensor) -> Tensor:
         """N: to full precision at every h >= 0."""
-        psi, full = self.transition(h), torch.tensor([1.0, self.mass]).to(h)
+        psi, full = self.transition(h), torch.tensor([1.0, self.mass], dtype=h.dtype, device=h.device)
         closed = full.diag() - (psi * full) @ psi.mT
         points, shares = (v.to(h) for v in FEW)
         fastest = 2 * self.friction / self.mass + 2 / math.sqrt(self.mass)
@@ -106,6 +106,8 @@ class Damped:
         The first row of `dL/db` and that of `(F + ...) L` differ by the turn alone. L or a
         symmetric root itself does not follow the flow: steps are then off by more than z.
         """
+        if not b.ndim and not b.requires_grad:
+            return _root(self, float(b)).to(b)
         turn = self._turn(b)
         cos, sin = turn.cos(), turn.sin()
         return lower(self.covariance(b)) @ matrix(cos, -sin, sin, cos)
@@ -120,6 +122,12 @@ class Damped:
 
     def _clock(self, b: Tensor) -> Tensor:
         return (b * self.friction / (self.gamma * self.mass)).sqrt().log1p()
+
+
+@lru_cache(maxsize=4096)
+def _root(pairing: Damped, b: float) -> Tensor:
+    """The levels of a grid are met at each of its steps, and by each batch."""
+    return pairing.root(torch.tensor([b], dtype=torch.float64))[0]
 
 
 @lru_cache(maxsize=64)
