@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from scorefield.base.watch import Watch, quiet
 
 __all__ = [
-    "CLEAN", "BadInput", "Block", "Cond", "Denoise", "Guide", "Level", "Noise", "Seeded", "Watch", "Zero",
-    "join", "like", "quiet", "quotient", "ratios", "unknown",
+    "CLEAN", "BadInput", "Block", "Cond", "Denoise", "Guide", "Level", "Noise", "Seeded", "Watch",
+    "Zero", "join", "like", "quiet", "quotient", "ratios", "unknown",
 ]  # fmt: skip
 
 __getattr__ = lazy(__name__)

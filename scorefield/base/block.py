@@ -6,7 +6,7 @@ Given data x0 a pair `z = (x, v)` is Gaussian at every time of a linear process,
 
 for each number of a sample by itself. So all that z says of x0 is one number,
 
-    seen = alpha xi,   xi = A^T S^-1 z / (A^T S^-1 A) = x0 + r n,   r^2 = 1 / (A^T S^-1 A),   (eq. 2)
+    seen = alpha xi,   xi = r^2 A^T S^-1 z = x0 + r n,   r^2 = 1 / (A^T S^-1 A),         (eq. 2)
 
 with `n ~ N(0, 1)`: what is seen is `alpha x0 + sigma n`, sigma/alpha = r, as in any other process,
 and `E[x0 | z] = D(seen, alpha, sigma)` whatever the data are. A denoiser is never told of pairs.
@@ -141,7 +141,7 @@ class Block(Level):
     def lift(self, x: Tensor, z: Tensor) -> Tensor:
         """A pair that is seen as x; z `(B, ...)` is a normal for what x does not say.
 
-            z = A xi + c z,   c c^T = S - r^2 A A^T  (of rank 1)
+        z = A xi + c z,   c c^T = S - r^2 A A^T  (of rank 1)
         """
         a, s = self.mean, self.covariance
         rest = s - (self.ratio**2)[..., None, None] * a[..., :, None] * a[..., None, :]
@@ -204,5 +204,3 @@ def lower(m: Tensor) -> Tensor:
 def matrix(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
     """`[[a, b], [c, d]]` `(..., 2, 2)`."""
     return torch.stack([torch.stack([a, b], -1), torch.stack([c, d], -1)], -2)
-
-

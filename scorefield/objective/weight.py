@@ -209,8 +209,10 @@ class HybridScore:
             )
 
     def __call__(self, level: Level) -> Tensor:
-        pairs = level if isinstance(level, Block) else self.schedule(
-            self.schedule.inverse(level.logsnr)
+        pairs = (
+            level
+            if isinstance(level, Block)
+            else self.schedule(self.schedule.inverse(level.logsnr))
         )
         assert isinstance(pairs, Block)
         return pairs.toward**2 / pairs.precise[..., 1, 1]

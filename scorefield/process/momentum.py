@@ -77,7 +77,10 @@ class Damped:
 
     def spread(self, h: Tensor) -> Tensor:
         """N: to full precision at every h >= 0."""
-        psi, full = self.transition(h), torch.tensor([1.0, self.mass], dtype=h.dtype, device=h.device)
+        psi, full = (
+            self.transition(h),
+            torch.tensor([1.0, self.mass], dtype=h.dtype, device=h.device),
+        )
         closed = full.diag() - (psi * full) @ psi.mT
         points, shares = (v.to(h) for v in FEW)
         fastest = 2 * self.friction / self.mass + 2 / math.sqrt(self.mass)
@@ -98,7 +101,7 @@ class Damped:
         return self.gamma * self.mass * v[..., :, None] * v[..., None, :] + self.spread(b)
 
     def root(self, b: Tensor) -> Tensor:
-        """R with `dR/db = (F + Gamma e_v e_v^T S^-1) R` (Zhang, Tao and Chen 2023, "gDDIM", eq. 17):
+        """R with `dR/db = (F + Gamma e_v e_v^T S^-1) R` (Zhang, Tao and Chen 2023, "gDDIM"):
         Cholesky's L turned by an angle.
 
             R = L [[cos a, -sin a], [sin a, cos a]],   a = -int_0^b sqrt(det S) / (M S_xx) db
@@ -183,7 +186,7 @@ class Momentum:
     def inverse(self, logsnr: Tensor) -> Tensor:
         """t of what is seen, by Newton's method in log t from a table: with eq. 3
 
-            d log(snr)/db = -2 Gamma (S^-1 A)_v^2 / (A^T S^-1 A)
+        d log(snr)/db = -2 Gamma (S^-1 A)_v^2 / (A^T S^-1 A)
         """
         logsnr = time(logsnr)
         places, known = (v.to(logsnr.device) for v in _table(self))

@@ -3,10 +3,10 @@
 With eq. 1 of `base.block`, Psi the process's own transition and R its root, the probability flow is
 solved by either of
 
-    z_there = Psi z + int (push/2) Psi_v (R^-1)_v^T eps db,   Psi_v of (b_there - b), from b (eps form)
-    z_there = R_there [R^-1 z - int (push/2) (R^-1)_v (S^-1 A)_v D db]                         (x0 form)
+    z_there = Psi z + int (push/2) Psi(b_there - b)_v (R^-1)_v^T eps db            (eps form)
+    z_there = R_there [R^-1 z - int (push/2) (R^-1)_v (S^-1 A)_v D db]             (x0 form)
 
-(Zhang, Tao and Chen 2023, "gDDIM", eq. 19), `_v` the column or entry of the velocity. As of one
+(Zhang, Tao and Chen 2023, "gDDIM"), `_v` the column or entry of the velocity. As of one
 level, `w_j (f_j - f_0)` is added for each past value to the step that holds f_0 (transfer), with
 Lagrange's polynomials in the clock of the method: that of what is seen.
 """
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import Block, Cond, Denoise
-from scorefield.base.block import Pairwise, Pairing, inverse
+from scorefield.base.block import Pairing, Pairwise, inverse
 from scorefield.solve.interpolate import lagrange, place, present
 from scorefield.solve.loop import Info
 
@@ -82,5 +82,7 @@ def _integrals(weigh: Any, lam: Tensor, here: Block, there: Block) -> list[Tenso
     nodes = place(weigh.clock, lam, present(lam))[:, : weigh.degree + 1]
     basis = lagrange(nodes, weigh.clock(within.logsnr / 2).expand(len(lam), -1))
     still = (here.time == there.time).reshape(-1, 1, 1)
-    found = torch.einsum("bq,bqij,bqk->kbij", share.expand(len(lam), -1), rate.expand(len(lam), -1, -1, -1), basis)
+    found = torch.einsum(
+        "bq,bqij,bqk->kbij", share.expand(len(lam), -1), rate.expand(len(lam), -1, -1, -1), basis
+    )
     return [torch.where(still, 0.0, weights) for weights in found[1:]]

@@ -24,7 +24,9 @@ from tests.refusal import fails, refused
 PROCESS = Momentum()
 PAIRING = PROCESS.pairing
 ONE = Gaussian(torch.tensor([0.7]).double(), torch.tensor([[0.09]]).double())
-TWO = Mixture(torch.tensor([[-1.0], [0.5]]), torch.tensor([[[0.01]], [[0.2]]]), torch.tensor([1, 3]))
+TWO = Mixture(
+    torch.tensor([[-1.0], [0.5]]), torch.tensor([[[0.01]], [[0.2]]]), torch.tensor([1, 3])
+)
 
 
 def time(*t: float) -> torch.Tensor:
@@ -102,7 +104,8 @@ def test_the_schedule_is_one_of_levels():
     assert torch.allclose(PROCESS.inverse(PROCESS(t).logsnr), t, rtol=1e-11)
     assert (PROCESS(t.sort().values).logsnr.diff() < 0).all()
     levels = join([PROCESS(time(0.5, 0.2)), CLEAN])
-    assert isinstance(levels, Block) and levels.at(-1) == CLEAN
+    assert isinstance(levels, Block)
+    assert levels.at(-1) == CLEAN
     assert torch.equal(levels.at(1).expand(3).covariance[2], PROCESS(time(0.2)).covariance)
     refused("mass is -1", Momentum, mass=-1)
 
@@ -244,7 +247,8 @@ def test_the_flow_ends_on_the_data():
     spread = (end[1:] - end[0]).T
     found = spread @ torch.diag(time(1.0, 0.25)) @ spread.T
     mean, cov = joint(PROCESS(time(1e-3)))
-    assert torch.allclose(end[0], mean, atol=2e-3) and torch.allclose(found, cov, atol=2e-3)
+    assert torch.allclose(end[0], mean, atol=2e-3)
+    assert torch.allclose(found, cov, atol=2e-3)
 
 
 # --- the reverse SDE ------------------------------------------------------------------------------
@@ -303,7 +307,8 @@ def test_samples_of_every_kind(solver):
     """In the shape of the data; alone as in a batch; and of the data's law."""
     plan = Plan(solver, grids.vp_root(PROCESS, 40))
     x = draw(ONE.denoise, plan, Asked(torch.arange(1000)), (1,)).x
-    assert x.shape == (1000, 1) and abs(float(x.mean()) - 0.7) < 0.04
+    assert x.shape == (1000, 1)
+    assert abs(float(x.mean()) - 0.7) < 0.04
     assert 0.22 < float(x.std()) < 0.36
     few = draw(ONE.denoise, plan, Asked(torch.arange(3, 6)), (1,)).x
     assert torch.allclose(few, x[3:6], atol=1e-5)
