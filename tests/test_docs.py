@@ -90,10 +90,11 @@ def test_the_restoration_of_the_page_on_inverse_problems_agrees_with_y():
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", *sorted(p.name for p in (ROOT / "docs").glob("*.md"))]
+    "path",
+    [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))],
+    ids=lambda p: p.name,
 )
-def test_links_lead_somewhere(page):
-    path = ROOT / page if page == "README.md" else ROOT / "docs" / page
+def test_links_lead_somewhere(path):
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
         if "://" not in target:
-            assert (path.parent / target).exists(), f"{page} links to {target}"
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"

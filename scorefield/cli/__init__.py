@@ -37,6 +37,7 @@ COMMANDS = {
     "explain": "a method's equation, order, calls, options and paper",
     "check": "the laws of a solver, yours too: order, clean data, batches, pauses, seeds",
     "catalogue": "every solver, schedule, grid, weight, data set ... by name",
+    "doctor": "versions, devices, threads, extras, and what lacks",
     "completion": "what completes commands, flags and names in a shell",
 }
 
