@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from scorefield.base.source import lazy
 
 if TYPE_CHECKING:
-    from scorefield.base.block import Block
+    from scorefield.base.block import Block, Shown
     from scorefield.base.errors import BadInput, unknown
     from scorefield.base.level import CLEAN, Level, join, like, quotient, ratios
     from scorefield.base.noise import Noise, Seeded, Zero
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scorefield.base.watch import Watch, quiet
 
 __all__ = [
-    "CLEAN", "BadInput", "Block", "Cond", "Denoise", "Guide", "Level", "Noise", "Seeded", "Watch",
+    "CLEAN", "BadInput", "Block", "Cond", "Denoise", "Guide", "Level", "Noise", "Seeded", "Shown", "Watch",
     "Zero", "join", "like", "quiet", "quotient", "ratios", "unknown",
 ]  # fmt: skip
 

@@ -76,8 +76,7 @@ class Pairwise:
 class Block(Level):
     """A level of pairs at time b of a `Pairing`; its alpha and sigma are those of what is seen.
 
-    To all but the solvers that walk pairs it is a level like any other. Those have `pairs`, and
-    solve for z `(B, 2, ...)`.
+    Solvers that have `pairs` solve for z `(B, 2, ...)` on it.
     """
 
     time: Tensor
@@ -110,11 +109,6 @@ class Block(Level):
     def expand(self, batch: int) -> "Block":
         parts = (self.mean.expand(batch, 2), self.covariance.expand(batch, 2, 2))
         return type(self)(self.time.expand(batch), self.pairing, *parts)
-
-    def joined(self, levels: Sequence[Level]) -> "Block":
-        """`join`, of levels of this process and clean data."""
-        times = [torch.atleast_1d(getattr(v, "time", torch.zeros_like(v.sigma))) for v in levels]
-        return Block(torch.cat(times), self.pairing)
 
     def between(self, there: "Block", share: float) -> "Block":
         """The level at that share of the time from here to there."""
@@ -173,6 +167,31 @@ class Block(Level):
 
     def _gain(self, there: "Block", keep: Tensor) -> Pairwise:
         return Pairwise(there.mean.unsqueeze(-1) - keep @ self.mean.unsqueeze(-1))
+
+
+class Shown(Level):
+    """What is seen of `pairs`: a level like any other, of x `(B, ...)` like the data, by which
+    every solver can walk."""
+
+    pairs: Block
+
+    def __new__(cls, pairs: Block) -> "Shown":
+        self = super().__new__(cls, *pairs)
+        self.pairs = pairs
+        return self
+
+    def at(self, index: int | slice | Tensor) -> "Shown":
+        return Shown(self.pairs.at(index))
+
+    def expand(self, batch: int) -> "Shown":
+        return Shown(self.pairs.expand(batch))
+
+    def joined(self, levels: Sequence[Level]) -> "Shown":
+        """`join`, of levels of this process and clean data."""
+        times = [
+            v.pairs.time if isinstance(v, Shown) else torch.zeros_like(v.sigma) for v in levels
+        ]
+        return Shown(Block(torch.cat([torch.atleast_1d(t) for t in times]), self.pairs.pairing))
 
 
 def _toward(mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:

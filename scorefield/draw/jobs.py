@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
 
-from scorefield.base import BadInput, Block, Cond, Denoise, Level, Seeded
+from scorefield.base import BadInput, Block, Cond, Denoise, Level, Seeded, Shown
 from scorefield.draw.plan import Asked, Plan
 from scorefield.solve import Info, trajectory
-from scorefield.solve.loop import check_levels, showing, walked
+from scorefield.solve.loop import check_kind, check_levels, showing
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,9 @@ class Job:
         Raises BadInput for levels that cannot be walked down and seeds that are none.
         """
         asked = asked.rows(0, len(asked.seeds), like.device)
-        plan = plan._replace(levels=walked(plan.solver, plan.levels))
+        if isinstance(plan.levels, Shown) and getattr(plan.solver, "pairs", False):
+            plan = plan._replace(levels=plan.levels.pairs)
+        check_kind(plan.solver, plan.levels)
         x = asked.noise(shape, plan.levels, like) if asked.start is None else asked.start.to(like)
         check_levels(plan.levels, len(x))
         first = plan.levels.at(0)

@@ -8,12 +8,12 @@ are `VLB` and `Likelihood` on a chain that ends there, whose snr still falls in 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Block, Level
+from scorefield.base import BadInput, Level, Shown
 from scorefield.objective.chain import check_chain, kernel, steps_of
 from scorefield.objective.times import EARLIEST
 from scorefield.process import DiscreteVP, Momentum, Schedule, rates
@@ -195,7 +195,7 @@ class HybridScore:
     >>> from scorefield.process import Momentum
     >>> schedule = Momentum()
     >>> level = schedule(torch.tensor(0.2))
-    >>> round(float((level.toward**2 / HybridScore(schedule)(level)).sqrt()), 6)  # l
+    >>> round(float((level.pairs.toward**2 / HybridScore(schedule)(level)).sqrt()), 6)  # l
     2.218348
     """
 
@@ -209,10 +209,7 @@ class HybridScore:
             )
 
     def __call__(self, level: Level) -> Tensor:
-        pairs = (
-            level
-            if isinstance(level, Block)
-            else self.schedule(self.schedule.inverse(level.logsnr))
-        )
-        assert isinstance(pairs, Block)
+        own = isinstance(level, Shown)
+        shown = level if own else self.schedule(self.schedule.inverse(level.logsnr))
+        pairs = cast(Shown, shown).pairs
         return pairs.toward**2 / pairs.precise[..., 1, 1]

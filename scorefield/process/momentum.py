@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Block
+from scorefield.base import BadInput, Block, Shown
 from scorefield.base.block import lower, matrix
 from scorefield.process.schedules import time
 
@@ -153,14 +153,15 @@ def _turns(pairing: Damped, most: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Momentum:
-    """Critically damped Langevin diffusion, `b = beta t`: its levels are `Block`s.
+    """Critically damped Langevin diffusion, `b = beta t`.
 
-    `damping` is Gamma in units of the critical `2 sqrt(mass)`: less swings, more creeps. To a
-    denoiser its level is that of what a pair shows of x0, one number for each of x0; solvers that
-    have `pairs` walk positions and velocities, all others what is seen.
+    `damping` is Gamma in units of the critical `2 sqrt(mass)`: less swings, more creeps. Its levels
+    are of what a pair shows of x0, one number for each of x0, and have the `pairs` themselves.
+    Samples are drawn in positions and velocities by solvers that have `pairs`, and by all others
+    along what is seen.
 
     >>> level = Momentum()(torch.tensor(0.3))
-    >>> [round(float(v), 6) for v in level.covariance.flatten()]
+    >>> [round(float(v), 6) for v in level.pairs.covariance.flatten()]
     [0.859357, 0.04685, 0.04685, 0.234278]
     """
 
@@ -180,8 +181,8 @@ class Momentum:
     def pairing(self) -> Damped:
         return Damped(self.mass, 2 * math.sqrt(self.mass) * self.damping, self.gamma)
 
-    def __call__(self, t: Tensor) -> Block:
-        return Block(self.beta * time(t), self.pairing)
+    def __call__(self, t: Tensor) -> Shown:
+        return Shown(Block(self.beta * time(t), self.pairing))
 
     def inverse(self, logsnr: Tensor) -> Tensor:
         """t of what is seen, by Newton's method in log t from a table: with eq. 3
@@ -195,7 +196,7 @@ class Momentum:
         log_t = torch.lerp(places[k - 1], places[k], share)
         for _ in range(4):
             level = self(log_t.exp())
-            rate = level.time * self.pairing.push * level.toward**2 * level.ratio**2
+            rate = level.pairs.time * self.pairing.push * level.pairs.toward**2 * level.ratio**2
             log_t = log_t + ((level.logsnr - logsnr) / rate).clamp(-1, 1)
         return torch.where(logsnr > known[0], 0.0, log_t.exp().clamp(max=1.0))
 

@@ -93,15 +93,14 @@ def trajectory(
 ) -> Iterator[tuple[Any, Info]]:
     """Yield (state, info) after each step down `levels`, leaves `(steps+1,)` or `(steps+1, B)`.
 
-    `x` is a tensor at `levels.at(0)` (on `Block`s, and if the solver has `pairs`, a pair
-    `(B, 2, ...)`), or a state that an earlier step returned: saving a state
-    and going on with `levels.at(slice(k, None))` is the same as never having stopped. Gradients
+    `x` is a tensor at `levels.at(0)` (on `Block`s a pair `(B, 2, ...)`), or a state that an earlier
+    step returned: saving a state and going on with `levels.at(slice(k, None))` is the same as never having stopped. Gradients
     flow as the caller's mode says.
 
     Raises BadInput if the levels rise in noise, are not finite, or are fewer than two.
     """
     state = solver.init(x) if isinstance(x, Tensor) else x
-    levels = walked(solver, levels)
+    check_kind(solver, levels)
     check_levels(levels, len(state[0]))
     denoise = showing(denoise, levels)
     for k in range(len(levels.sigma) - 1):
@@ -109,18 +108,15 @@ def trajectory(
         yield state, info
 
 
-def walked(solver: Solver, levels: Level) -> Level:
-    """The levels as the solver walks them: of pairs if it has any, or of what is seen of them.
-
-    Raises BadInput for a solver of pairs alone on levels that have none.
-    """
-    if isinstance(levels, Block):
-        return levels if getattr(solver, "pairs", False) else Level(*levels)
-    if getattr(solver, "scalar", True):
-        return levels
+def check_kind(solver: Solver, levels: Level) -> None:
+    """Raise BadInput for a solver of pairs alone on levels that are none, and the reverse."""
+    pairs = isinstance(levels, Block)
+    if getattr(solver, "pairs", False) if pairs else getattr(solver, "scalar", True):
+        return
+    walks = "levels of one number" if pairs else "pairs of position and velocity"
     raise BadInput(
-        f"{solver!r} walks pairs of position and velocity, and the levels have none.",
-        "Use the schedule momentum, or another solver.",
+        f"{solver!r} walks {walks}, and the levels are not such.",
+        "Use `euler-maruyama` or another solver; pairs are of the schedule momentum.",
     )
 
 

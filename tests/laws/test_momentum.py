@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.linalg import expm
 
-from scorefield.base import CLEAN, Block, Level, Seeded, Zero, join
+from scorefield.base import CLEAN, Block, Level, Seeded, Shown, Zero, join
 from scorefield.base.block import inverse, lower
 from scorefield.catalogue.spec import build
 from scorefield.denoise import Gaussian, Mixture
@@ -33,8 +33,12 @@ def time(*t: float) -> torch.Tensor:
     return torch.tensor(t if len(t) > 1 else t[0], dtype=torch.float64)
 
 
+def at_time(*t: float) -> Block:
+    return PROCESS(time(*t)).pairs
+
+
 def root_grid(steps: int, stop: float = 1e-3) -> Block:
-    return PROCESS(torch.linspace(1, stop ** (1 / 3), steps + 1).double() ** 3)
+    return PROCESS(torch.linspace(1, stop ** (1 / 3), steps + 1).double() ** 3).pairs
 
 
 def joint(at: Block, mean: float = 0.7, variance: float = 0.09):
@@ -93,9 +97,9 @@ def test_values_of_the_kernel():
         0.3: (0.859357, 0.046850, 0.234278),
         1.0: (0.999984, 0.000007, 0.249997),
     }.items():
-        s = PROCESS(time(t)).covariance
+        s = at_time(t).covariance
         assert np.allclose((s[0, 0], s[0, 1], s[1, 1]), values, atol=6e-7)
-    l2 = PROCESS(time(1e-2, 1e-3, 1e-4)).precise[:, 1, 1]
+    l2 = at_time(1e-2, 1e-3, 1e-4).precise[:, 1, 1]
     assert np.allclose(l2, (47.8, 397, 3776), rtol=2e-3)
 
 
@@ -104,9 +108,9 @@ def test_the_schedule_is_one_of_levels():
     assert torch.allclose(PROCESS.inverse(PROCESS(t).logsnr), t, rtol=1e-11)
     assert (PROCESS(t.sort().values).logsnr.diff() < 0).all()
     levels = join([PROCESS(time(0.5, 0.2)), CLEAN])
-    assert isinstance(levels, Block)
+    assert isinstance(levels, Shown)
     assert levels.at(-1) == CLEAN
-    assert torch.equal(levels.at(1).expand(3).covariance[2], PROCESS(time(0.2)).covariance)
+    assert torch.equal(levels.at(1).expand(3).pairs.covariance[2], at_time(0.2).covariance)
     refused("mass is -1", Momentum, mass=-1)
 
 
@@ -147,7 +151,7 @@ def test_the_denoiser_of_pairs_is_that_of_what_is_seen():
 
 def test_a_pair_is_lifted_from_what_is_seen():
     for t in (0.01, 0.4, 1.0):
-        at = PROCESS(time(t))
+        at = at_time(t)
         unit = torch.eye(2, dtype=torch.float64)
         lifted = at.lift(unit[:, :1], unit[:, 1:])[..., 0]
         assert torch.allclose(at.seen(lifted[..., None])[0].flatten(), unit[:, 0], atol=1e-12)
@@ -157,7 +161,7 @@ def test_a_pair_is_lifted_from_what_is_seen():
 
 def slope_by_regression(last: int) -> torch.Tensor:
     """Hybrid score matching by least squares on (1, x, v), of the pivot `last`."""
-    at, rng = PROCESS(time(0.2)), torch.Generator().manual_seed(0)
+    at, rng = at_time(0.2), torch.Generator().manual_seed(0)
     x0 = 0.7 + 0.3 * torch.randn(400_000, 1, dtype=torch.float64, generator=rng)
     eps = torch.randn(400_000, 2, dtype=torch.float64, generator=rng)
     root = lower(at.covariance)
@@ -167,7 +171,7 @@ def slope_by_regression(last: int) -> torch.Tensor:
 
 
 def check_regression(last: int) -> None:
-    at, z = PROCESS(time(0.2)), torch.zeros(3, 2, 1, dtype=torch.float64)
+    at, z = at_time(0.2), torch.zeros(3, 2, 1, dtype=torch.float64)
     z[1, 0], z[2, 1] = 1, 1
     rows = at.slope(z, showing(ONE.denoise, at)(z, at)).flatten()
     exact = torch.stack([rows[0], rows[1] - rows[0], rows[2] - rows[0]])
@@ -182,11 +186,14 @@ def test_hybrid_score_matching_learns_the_score_of_v():
 
 def test_weights_of_pairs():
     """That of hybrid matching is the error of eps_v; -(d snr/dt)/2 is Gamma (S^-1 A)_v^2."""
-    at = PROCESS(time(0.02, 0.3, 0.9))
+    level = PROCESS(time(0.02, 0.3, 0.9))
+    at = level.pairs
     apart = torch.linalg.solve(lower(at.covariance), at.mean[..., None])[..., 1, 0]
-    assert torch.allclose(HybridScore(PROCESS)(at), apart**2)
+    assert torch.allclose(HybridScore(PROCESS)(level), apart**2)
     assert torch.allclose(HybridScore(PROCESS)(Level(*at)), apart**2, rtol=1e-6)
-    assert torch.allclose(Likelihood(PROCESS)(at), 4 * PAIRING.friction * at.toward**2, rtol=1e-6)
+    assert torch.allclose(
+        Likelihood(PROCESS)(level), 4 * PAIRING.friction * at.toward**2, rtol=1e-6
+    )
     refused("hybrid-score is of pairs", HybridScore, VP())
 
 
@@ -246,7 +253,7 @@ def test_the_flow_ends_on_the_data():
     end = flow_map(DEIS(2), root_grid(160))
     spread = (end[1:] - end[0]).T
     found = spread @ torch.diag(time(1.0, 0.25)) @ spread.T
-    mean, cov = joint(PROCESS(time(1e-3)))
+    mean, cov = joint(at_time(1e-3))
     assert torch.allclose(end[0], mean, atol=2e-3)
     assert torch.allclose(found, cov, atol=2e-3)
 
@@ -258,7 +265,7 @@ def moments(solver, steps: int) -> float:
     """Greatest error of the mean and of the covariance at t = 1e-3, carried exactly: the step is
     an affine map of z and two draws."""
     mean, cov = torch.zeros(2).double(), torch.diag(time(1.0, 0.25))
-    grid, unit = PROCESS(torch.linspace(1, 1e-3, steps + 1).double()), torch.eye(6).double()
+    grid, unit = PROCESS(torch.linspace(1, 1e-3, steps + 1).double()).pairs, torch.eye(6).double()
     inputs = torch.cat([torch.zeros_like(unit[:1]), unit])
     for k in range(steps):
         draws = iter((inputs[:, 2:4], inputs[:, 4:]))
@@ -267,7 +274,7 @@ def moments(solver, steps: int) -> float:
         push = (out[1:, :, 0] - out[0, :, 0]).T
         mean = push[:, :2] @ mean + out[0, :, 0]
         cov = push[:, :2] @ cov @ push[:, :2].T + push[:, 2:] @ push[:, 2:].T
-    true = joint(PROCESS(time(1e-3)))
+    true = joint(at_time(1e-3))
     return float((mean - true[0]).abs().max() + (cov - true[1]).abs().max())
 
 
@@ -289,7 +296,7 @@ def test_errors_of_the_reverse_process(monkeypatch):
 
 
 def test_ancestral_steps_keep_the_law_of_a_point():
-    here, there = PROCESS(time(0.7)), PROCESS(time(0.3))
+    here, there = at_time(0.7), at_time(0.3)
     keep, gain, spread = (p.matrix for p in here.posterior(there))
     found = keep @ here.covariance @ keep.mT + spread @ spread.mT
     assert torch.allclose(found, there.covariance, atol=1e-13)
@@ -315,7 +322,7 @@ def test_samples_of_every_kind(solver):
 
 
 def test_levels_of_each_sample_and_pauses():
-    grid = grids.vp_root(PROCESS, 6, stop=0.01).time
+    grid = grids.vp_root(PROCESS, 6, stop=0.01).pairs.time
     each = Block(torch.stack([grid, 0.9 * grid], 1), PAIRING)
     z = torch.randn(2, 2, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for solver in WALK[:-1]:
@@ -328,8 +335,9 @@ def test_levels_of_each_sample_and_pauses():
 
 
 def test_a_method_of_pairs_alone_needs_them():
-    refused("have none", draw, ONE.denoise, Plan(EulerMaruyama(True), grids.uniform_t(VP(), 4)),
+    refused("not such", draw, ONE.denoise, Plan(EulerMaruyama(True), grids.uniform_t(VP(), 4)),
             Asked(torch.arange(2)), (1,))  # fmt: skip
+    refused("not such", sample, Arc(), ONE.denoise, torch.ones(1, 2, 1), root_grid(3), Zero())
     assert build("schedules", "momentum:damping=2") == dataclasses.replace(PROCESS, damping=2.0)
 
 
