@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
 
-from scorefield.base import BadInput, Block, Cond, Denoise, Level, Seeded, Shown
+from scorefield.base import BadInput, Cond, Denoise, Level, Pairs, Seeded, Shown
 from scorefield.draw.plan import Asked, Plan
 from scorefield.solve import Info, trajectory
 from scorefield.solve.loop import check_kind, check_levels, showing
@@ -47,7 +47,7 @@ class Job:
         x = asked.noise(shape, plan.levels, like) if asked.start is None else asked.start.to(like)
         check_levels(plan.levels, len(x))
         first = plan.levels.at(0)
-        if isinstance(first, Block):  # the interval upwards: no draw of a step
+        if isinstance(first, Pairs):  # the interval upwards: no draw of a step
             x = first.lift(x, Seeded(asked.seeds)(x, first, Level.of(0.0, 1.0)))
         return cls(plan, asked, plan.solver.init(x))
 
@@ -59,7 +59,7 @@ class Job:
     def x(self) -> Tensor:
         """x where the job is; of a pair what is seen of it."""
         level = self.plan.levels.at(self.k)
-        return level.seen(self.state[0])[0] if isinstance(level, Block) else self.state[0]
+        return level.seen(self.state[0])[0] if isinstance(level, Pairs) else self.state[0]
 
 
 class Event(NamedTuple):

@@ -4,7 +4,7 @@
 
 from x0 and `v0 ~ N(0, gamma M)` to `x ~ N(0, 1)`, `v ~ N(0, M)` (Dockhorn, Vahdat and Kreis 2022,
 "Score-based generative modeling with critically-damped Langevin diffusion"). v0 is marginalised, as
-in hybrid score matching: A and S of a `Block` are those given x0 alone.
+in hybrid score matching: A and S of a `Pairs` are those given x0 alone.
 """
 
 import math
@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Block, Shown
-from scorefield.base.block import lower, matrix
+from scorefield.base import BadInput, Pairs, Shown
+from scorefield.base.pairs import lower, matrix
 from scorefield.process.schedules import time
 
 SHORT = 0.5
@@ -182,7 +182,7 @@ class Momentum:
         return Damped(self.mass, 2 * math.sqrt(self.mass) * self.damping, self.gamma)
 
     def __call__(self, t: Tensor) -> Shown:
-        return Shown(Block(self.beta * time(t), self.pairing))
+        return Shown(Pairs(self.beta * time(t), self.pairing))
 
     def inverse(self, logsnr: Tensor) -> Tensor:
         """t of what is seen, by Newton's method in log t from a table: with eq. 3

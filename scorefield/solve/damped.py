@@ -9,8 +9,8 @@ at rest.
 import torch
 from torch import Tensor
 
-from scorefield.base import Block, Cond, Denoise, Noise
-from scorefield.base.block import Pairwise, lower
+from scorefield.base import Cond, Denoise, Noise, Pairs
+from scorefield.base.pairs import Pairwise, lower
 
 DOWN = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
 """A number as a change of v."""
@@ -22,7 +22,7 @@ Moved = tuple[Tensor, Tensor]
 
 
 def reverse_pairs(
-    denoise: Denoise, z: Tensor, here: Block, there: Block, noise: Noise, cond: Cond | None
+    denoise: Denoise, z: Tensor, here: Pairs, there: Pairs, noise: Noise, cond: Cond | None
 ) -> Moved:
     """Euler-Maruyama: `z - h F z + (0, 2 Gamma h s_v + sqrt(2 Gamma h) z_v)`."""
     denoised, pairing = denoise(z, here, cond), here.pairing
@@ -34,7 +34,7 @@ def reverse_pairs(
 
 
 def split_pairs(
-    denoise: Denoise, z: Tensor, here: Block, there: Block, noise: Noise, cond: Cond | None
+    denoise: Denoise, z: Tensor, here: Pairs, there: Pairs, noise: Noise, cond: Cond | None
 ) -> Moved:
     """SSCS: half a step of the process itself, a push by the score, and half a step again.
 
@@ -55,7 +55,7 @@ def split_pairs(
     return _ended(z, denoised, there), denoised
 
 
-def _ended(z: Tensor, denoised: Tensor, there: Block) -> Tensor:
+def _ended(z: Tensor, denoised: Tensor, there: Pairs) -> Tensor:
     if not (there.sigma == 0).any():
         return z
     clean = (there.sigma == 0).reshape(-1, *(1,) * (z.ndim - 1)).to(z.device)

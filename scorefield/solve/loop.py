@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Block, Cond, Denoise, Level, Noise
+from scorefield.base import BadInput, Cond, Denoise, Level, Noise, Pairs
 
 
 class State(NamedTuple):
@@ -93,9 +93,9 @@ def trajectory(
 ) -> Iterator[tuple[Any, Info]]:
     """Yield (state, info) after each step down `levels`, leaves `(steps+1,)` or `(steps+1, B)`.
 
-    `x` is a tensor at `levels.at(0)` (on `Block`s a pair `(B, 2, ...)`), or a state that an earlier
-    step returned: saving a state and going on with `levels.at(slice(k, None))` is the same as never having stopped. Gradients
-    flow as the caller's mode says.
+    `x` is a tensor at `levels.at(0)`, of `Pairs` `(B, 2, ...)`, or a state that an earlier step
+    returned: saving a state and going on with `levels.at(slice(k, None))` is the same as never
+    having stopped. Gradients flow as the caller's mode says.
 
     Raises BadInput if the levels rise in noise, are not finite, or are fewer than two.
     """
@@ -110,7 +110,7 @@ def trajectory(
 
 def check_kind(solver: Solver, levels: Level) -> None:
     """Raise BadInput for a solver of pairs alone on levels that are none, and the reverse."""
-    pairs = isinstance(levels, Block)
+    pairs = isinstance(levels, Pairs)
     if getattr(solver, "pairs", False) if pairs else getattr(solver, "scalar", True):
         return
     walks = "levels of one number" if pairs else "pairs of position and velocity"
@@ -122,11 +122,11 @@ def check_kind(solver: Solver, levels: Level) -> None:
 
 def showing(denoise: Denoise, levels: Level) -> Denoise:
     """The denoiser as it is asked on the levels: of pairs it is shown what they say of x0."""
-    if not isinstance(levels, Block):
+    if not isinstance(levels, Pairs):
         return denoise
 
     def shown(z: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
-        return denoise(*cast(Block, level).seen(z), cond)
+        return denoise(*cast(Pairs, level).seen(z), cond)
 
     return shown
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from scorefield.base import Block, Cond, Denoise, Level, Noise
+from scorefield.base import Cond, Denoise, Level, Noise, Pairs
 from scorefield.solve.interpolate import (
     Clock,
     Form,
@@ -136,7 +136,7 @@ class Multistep(Plain):
         cond: Cond | None = None,
     ) -> tuple[Any, Info]:
         weigh = self.method()[0]
-        if isinstance(here, Block) and isinstance(there, Block):
+        if isinstance(here, Pairs) and isinstance(there, Pairs):
             return advance_pairs(weigh, denoise, state, here, there, cond)
         return advance(weigh, denoise, state, here, there, cond)
 

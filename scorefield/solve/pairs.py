@@ -1,6 +1,6 @@
 """Multistep methods on pairs: exact integrals of an interpolated eps or D with 2x2 weights.
 
-With eq. 1 of `base.block`, Psi the process's own transition and R its root, the probability flow is
+With eq. 1 of `base.pairs`, Psi the process's own transition and R its root, the probability flow is
 solved by either of
 
     z_there = Psi z + int (push/2) Psi(b_there - b)_v (R^-1)_v^T eps db            (eps form)
@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scorefield.base import Block, Cond, Denoise
-from scorefield.base.block import Pairing, Pairwise, inverse
+from scorefield.base import Cond, Denoise, Pairs
+from scorefield.base.pairs import Pairing, Pairwise, inverse_of
 from scorefield.solve.interpolate import lagrange, place, present
 from scorefield.solve.loop import Info
 
@@ -28,7 +28,7 @@ PLACES, PARTS = torch.from_numpy(_nodes / 2 + 0.5), torch.from_numpy(_shares / 2
 
 
 def advance_pairs(
-    weigh: Any, denoise: Denoise, state: Any, here: Block, there: Block, cond: Cond | None
+    weigh: Any, denoise: Denoise, state: Any, here: Pairs, there: Pairs, cond: Cond | None
 ) -> tuple[Any, Info]:
     """The step of `multistep.advance` on pairs, where `weigh` is an `Interpolated`."""
     z, *past, ages = state
@@ -40,7 +40,7 @@ def advance_pairs(
     lam = torch.cat(((here.logsnr / 2).to(ages).expand(len(ages))[:, None], ages), 1)
     if weigh.form == "eps":
         away = z - Pairwise(here.mean[..., None])(denoised)
-        now = Pairwise(inverse(here.pairing.root(here.time)))(away)
+        now = Pairwise(inverse_of(here.pairing.root(here.time)))(away)
     else:
         now = denoised.unsqueeze(1).expand_as(z)
     for old, weights in zip(past[own : own + count], _weights(weigh, lam, here, there)):
@@ -50,7 +50,7 @@ def advance_pairs(
     return type(state)(moved, *past, lam[:, :-1].contiguous()), Info(denoised)
 
 
-def _weights(weigh: Any, lam: Tensor, here: Block, there: Block) -> list[Tensor]:
+def _weights(weigh: Any, lam: Tensor, here: Pairs, there: Pairs) -> list[Tensor]:
     """`(2, k)` or `(B, 2, k)` of each past value."""
     if here.time.ndim or there.time.ndim or not bool((lam == lam[:1]).all()):
         return _integrals(weigh, lam, here, there)
@@ -62,18 +62,18 @@ def _weights(weigh: Any, lam: Tensor, here: Block, there: Block) -> list[Tensor]
 def _known(
     weigh: Any, lam: tuple[float, ...], times: tuple[float, float], pairing: Pairing
 ) -> list[Tensor]:
-    here, there = (Block(torch.tensor(b, dtype=torch.float64), pairing) for b in times)
+    here, there = (Pairs(torch.tensor(b, dtype=torch.float64), pairing) for b in times)
     found = _integrals(weigh, torch.tensor([lam], dtype=torch.float64), here, there)
     return [weights[0] for weights in found]
 
 
-def _integrals(weigh: Any, lam: Tensor, here: Block, there: Block) -> list[Tensor]:
+def _integrals(weigh: Any, lam: Tensor, here: Pairs, there: Pairs) -> list[Tensor]:
     pairing = here.pairing
     start, end = (v.time.reshape(-1, 1).sqrt() for v in (here, there))
     u = start + (end - start) * PLACES  # of which all is smooth down to clean data
     share = (end - start) * 2 * u * PARTS * pairing.push / 2
-    within, last = Block(u**2, pairing), there.time.reshape(-1, 1)
-    back = inverse(pairing.root(u**2))
+    within, last = Pairs(u**2, pairing), there.time.reshape(-1, 1)
+    back = inverse_of(pairing.root(u**2))
     if weigh.form == "eps":
         psi = pairing.transition(last - u**2)
         rate = psi[..., :, 1:] @ back[..., :, 1:].mT

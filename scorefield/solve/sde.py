@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from scorefield.base import Block, Cond, Denoise, Level, Noise, like, quotient
+from scorefield.base import Cond, Denoise, Level, Noise, Pairs, like, quotient
 from scorefield.solve.damped import reverse_pairs, split_pairs
 from scorefield.solve.loop import Info, Plain, State
 from scorefield.solve.transfer import affine, posterior
@@ -55,7 +55,7 @@ class EulerMaruyama(Plain):
         cond: Cond | None = None,
     ) -> tuple[State, Info]:
         (x,) = state
-        if isinstance(here, Block) and isinstance(there, Block):
+        if isinstance(here, Pairs) and isinstance(there, Pairs):
             walk = split_pairs if self.split else reverse_pairs
             moved, denoised = walk(denoise, x, here, there, noise, cond)
             return State(moved), Info(denoised)

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scorefield.base import Block, Level, like, quotient, ratios
-from scorefield.base.block import Pairwise
+from scorefield.base import Level, Pairs, like, quotient, ratios
+from scorefield.base.pairs import Pairwise
 
 DEEP = 200.0
 """Levels of more noise than this, in sigma/alpha, lie beyond those where published runs begin (157
@@ -25,7 +25,7 @@ def positive(v: Tensor) -> Tensor:
 
 def transfer(here: Level, there: Level) -> tuple[Any, Any]:
     """(keep, gain) of `x_there = keep x + gain D`: the flow if D did not change (eq. 1)."""
-    if isinstance(here, Block) and isinstance(there, Block):
+    if isinstance(here, Pairs) and isinstance(there, Pairs):
         return here.transfer(there)
     keep = quotient(there.sigma, here.sigma)
     return keep, there.alpha - here.alpha * keep
@@ -33,7 +33,7 @@ def transfer(here: Level, there: Level) -> tuple[Any, Any]:
 
 def posterior(here: Level, there: Level) -> tuple[Any, Any, Any]:
     """(keep, gain, spread) of `q(x_there | x_here, x0 = D)` (eq. 2)."""
-    if isinstance(here, Block) and isinstance(there, Block):
+    if isinstance(here, Pairs) and isinstance(there, Pairs):
         return here.posterior(there)
     rho, q = ratios(here, there)
     return q * rho, there.alpha * (1 - q**2), there.sigma * (1 - q**2).clamp(min=0).sqrt()

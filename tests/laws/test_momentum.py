@@ -8,8 +8,8 @@ import pytest
 import torch
 from scipy.linalg import expm
 
-from scorefield.base import CLEAN, Block, Level, Seeded, Shown, Zero, join
-from scorefield.base.block import inverse, lower
+from scorefield.base import CLEAN, Level, Pairs, Seeded, Shown, Zero, join
+from scorefield.base.pairs import inverse_of, lower
 from scorefield.catalogue.spec import build
 from scorefield.denoise import Gaussian, Mixture
 from scorefield.draw import Asked, Plan, draw
@@ -33,15 +33,15 @@ def time(*t: float) -> torch.Tensor:
     return torch.tensor(t if len(t) > 1 else t[0], dtype=torch.float64)
 
 
-def at_time(*t: float) -> Block:
+def at_time(*t: float) -> Pairs:
     return PROCESS(time(*t)).pairs
 
 
-def root_grid(steps: int, stop: float = 1e-3) -> Block:
+def root_grid(steps: int, stop: float = 1e-3) -> Pairs:
     return PROCESS(torch.linspace(1, stop ** (1 / 3), steps + 1).double() ** 3).pairs
 
 
-def joint(at: Block, mean: float = 0.7, variance: float = 0.09):
+def joint(at: Pairs, mean: float = 0.7, variance: float = 0.09):
     """Mean and covariance of z of Gaussian data."""
     return at.mean * mean, at.covariance + variance * torch.outer(at.mean, at.mean)
 
@@ -117,7 +117,7 @@ def test_the_schedule_is_one_of_levels():
 # --- what is seen ---------------------------------------------------------------------------------
 
 
-def exact(z: torch.Tensor, at: Block) -> torch.Tensor:
+def exact(z: torch.Tensor, at: Pairs) -> torch.Tensor:
     """E[x0 | z] of TWO, in the plane of z."""
     logs, means = [], []
     for m, c, w in zip(TWO.means.double().flatten(), TWO.covs.double().flatten(), (1, 3)):
@@ -125,11 +125,11 @@ def exact(z: torch.Tensor, at: Block) -> torch.Tensor:
         away = z[:, :, 0] - mean
         normal = torch.distributions.MultivariateNormal(mean, cov)
         logs.append(normal.log_prob(z[:, :, 0]) + math.log(w))
-        means.append(m + c * away @ inverse(cov) @ at.mean)
+        means.append(m + c * away @ inverse_of(cov) @ at.mean)
     return (torch.stack(logs).softmax(0) * torch.stack(means)).sum(0)
 
 
-def check_seen(kind: type[Block]) -> None:
+def check_seen(kind: type[Pairs]) -> None:
     z = torch.randn(50, 2, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for t in (0.02, 0.2, 0.6):
         at = kind(4 * time(t), PAIRING)
@@ -137,7 +137,7 @@ def check_seen(kind: type[Block]) -> None:
         assert torch.allclose(found.flatten(), exact(z, at), atol=1e-8), "seen"
 
 
-class Position(Block):
+class Position(Pairs):
     """Of a pair only x is shown."""
 
     def seen(self, z):
@@ -145,7 +145,7 @@ class Position(Block):
 
 
 def test_the_denoiser_of_pairs_is_that_of_what_is_seen():
-    check_seen(Block)
+    check_seen(Pairs)
     fails("seen", check_seen, Position)
 
 
@@ -216,7 +216,7 @@ TWINS = {Cholesky: 2.20, Symmetric: 2.46}
 
 def leap(kind: type[Damped]) -> torch.Tensor:
     pairing = kind(0.25, 1.0, 0.04)
-    here, there = (Block(4 * time(t), pairing) for t in (1.0, 0.01))
+    here, there = (Pairs(4 * time(t), pairing) for t in (1.0, 0.01))
     return here.transfer(there)[0].matrix
 
 
@@ -227,7 +227,7 @@ def test_one_step_of_the_flow_of_a_point():
         assert abs(float(error) - off) < 0.01
 
 
-def flow_map(solver, levels: Block) -> torch.Tensor:
+def flow_map(solver, levels: Pairs) -> torch.Tensor:
     z = torch.tensor([[0.0, 0], [1, 0], [0, 1]]).double()[..., None]
     return sample(solver, ONE.denoise, z, levels, Zero())[..., 0]
 
@@ -235,7 +235,7 @@ def flow_map(solver, levels: Block) -> torch.Tensor:
 def check_order(solver, kind: type[Damped] = Damped) -> None:
     grid = root_grid(160, 0.02)
     ends = [
-        flow_map(solver, Block(grid.time[:: 160 // n], kind(0.25, 1.0, 0.04))) for n in (40, 80)
+        flow_map(solver, Pairs(grid.time[:: 160 // n], kind(0.25, 1.0, 0.04))) for n in (40, 80)
     ]
     truth = flow_map(DEIS(3), grid)
     errors = [float((end - truth).abs().max()) for end in ends]
@@ -288,7 +288,7 @@ def test_errors_of_the_reverse_process(monkeypatch):
     split = (EulerMaruyama(split=True), 0.179, 0.0904, 0.0355)
     check_moments(*split)
     with monkeypatch.context() as at:  # the score at the start of the step
-        at.setattr(Block, "between", lambda here, there, share: here)
+        at.setattr(Pairs, "between", lambda here, there, share: here)
         check_moments(split[0], 0.190, 0.101, 0.0473)
         fails("moments", check_moments, *split)
     monkeypatch.setattr(damped, "TURN", time(1.0, 1.0))  # x does not run the other way
@@ -323,12 +323,12 @@ def test_samples_of_every_kind(solver):
 
 def test_levels_of_each_sample_and_pauses():
     grid = grids.vp_root(PROCESS, 6, stop=0.01).pairs.time
-    each = Block(torch.stack([grid, 0.9 * grid], 1), PAIRING)
+    each = Pairs(torch.stack([grid, 0.9 * grid], 1), PAIRING)
     z = torch.randn(2, 2, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for solver in WALK[:-1]:
         given = (solver, TWO.denoise)
         both = sample(*given, z, each, Seeded([0, 1]))
-        alone = sample(*given, z[1:], Block(0.9 * grid, PAIRING), Seeded([1]))
+        alone = sample(*given, z[1:], Pairs(0.9 * grid, PAIRING), Seeded([1]))
         assert torch.allclose(both[1:], alone, atol=1e-9)
         (*_, (state, _)) = trajectory(*given, z, each.at(slice(0, 4)), Seeded([0, 1]))
         assert torch.equal(sample(*given, state, each.at(slice(3, 7)), Seeded([0, 1])), both)

@@ -73,7 +73,7 @@ class Pairwise:
         return torch.einsum("...ij,bj...->bi..." if m.ndim == 2 else "bij,bj...->bi...", m, x)
 
 
-class Block(Level):
+class Pairs(Level):
     """A level of pairs at time b of a `Pairing`; its alpha and sigma are those of what is seen.
 
     Solvers that have `pairs` solve for z `(B, 2, ...)` on it.
@@ -92,7 +92,7 @@ class Block(Level):
         pairing: Pairing,
         mean: Tensor | None = None,
         covariance: Tensor | None = None,
-    ) -> "Block":
+    ) -> "Pairs":
         mean = pairing.mean(time) if mean is None else mean
         covariance = pairing.covariance(time) if covariance is None else covariance
         toward, det = _toward(mean, covariance)
@@ -102,22 +102,22 @@ class Block(Level):
         self.time, self.pairing, self.mean, self.covariance = time, pairing, mean, covariance
         return self
 
-    def at(self, index: int | slice | Tensor) -> "Block":
+    def at(self, index: int | slice | Tensor) -> "Pairs":
         parts = (self.mean[index], self.covariance[index])
         return type(self)(self.time[index], self.pairing, *parts)
 
-    def expand(self, batch: int) -> "Block":
+    def expand(self, batch: int) -> "Pairs":
         parts = (self.mean.expand(batch, 2), self.covariance.expand(batch, 2, 2))
         return type(self)(self.time.expand(batch), self.pairing, *parts)
 
-    def between(self, there: "Block", share: float) -> "Block":
+    def between(self, there: "Pairs", share: float) -> "Pairs":
         """The level at that share of the time from here to there."""
-        return Block(torch.lerp(self.time, there.time, share), self.pairing)
+        return Pairs(torch.lerp(self.time, there.time, share), self.pairing)
 
     @property
     def precise(self) -> Tensor:
         """`S^-1` `(..., 2, 2)`; infinite on clean data."""
-        return inverse(self.covariance)
+        return inverse_of(self.covariance)
 
     @property
     def toward(self) -> Tensor:
@@ -144,14 +144,14 @@ class Block(Level):
         along = Pairwise((a / self.alpha[..., None]).unsqueeze(-1))
         return along(x) + Pairwise(torch.stack([c0, c1], -1).unsqueeze(-1))(z)
 
-    def transfer(self, there: "Block") -> tuple[Pairwise, Pairwise]:
+    def transfer(self, there: "Pairs") -> tuple[Pairwise, Pairwise]:
         """(keep, gain) of the flow with D held: `A_there D + R_there R_here^-1 (z - A_here D)`."""
-        back = inverse(self.pairing.root(self.time))
+        back = inverse_of(self.pairing.root(self.time))
         still = (self.time == there.time)[..., None, None]
         keep = torch.where(still, torch.eye(2).to(back), there.pairing.root(there.time) @ back)
         return Pairwise(keep), self._gain(there, keep)
 
-    def posterior(self, there: "Block") -> tuple[Pairwise, Pairwise, Pairwise]:
+    def posterior(self, there: "Pairs") -> tuple[Pairwise, Pairwise, Pairwise]:
         """(keep, gain, spread) of `q(z_there | z_here, x0 = D)`."""
         h = self.time - there.time
         psi, noise, s = self.pairing.transition(h), self.pairing.spread(h), there.covariance
@@ -165,7 +165,7 @@ class Block(Level):
         away = z - Pairwise(self.mean.unsqueeze(-1))(denoised)
         return -Pairwise(self.precise[..., 1:, :])(away).squeeze(1)
 
-    def _gain(self, there: "Block", keep: Tensor) -> Pairwise:
+    def _gain(self, there: "Pairs", keep: Tensor) -> Pairwise:
         return Pairwise(there.mean.unsqueeze(-1) - keep @ self.mean.unsqueeze(-1))
 
 
@@ -173,9 +173,9 @@ class Shown(Level):
     """What is seen of `pairs`: a level like any other, of x `(B, ...)` like the data, by which
     every solver can walk."""
 
-    pairs: Block
+    pairs: Pairs
 
-    def __new__(cls, pairs: Block) -> "Shown":
+    def __new__(cls, pairs: Pairs) -> "Shown":
         self = super().__new__(cls, *pairs)
         self.pairs = pairs
         return self
@@ -191,7 +191,7 @@ class Shown(Level):
         times = [
             v.pairs.time if isinstance(v, Shown) else torch.zeros_like(v.sigma) for v in levels
         ]
-        return Shown(Block(torch.cat([torch.atleast_1d(t) for t in times]), self.pairs.pairing))
+        return Shown(Pairs(torch.cat([torch.atleast_1d(t) for t in times]), self.pairs.pairing))
 
 
 def _toward(mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
@@ -201,10 +201,10 @@ def _toward(mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack([vv * a0 - xv * a1, xx * a1 - xv * a0], -1), xx * vv - xv * xv
 
 
-def inverse(m: Tensor) -> Tensor:
+def inverse_of(m: Tensor) -> Tensor:
     """Of 2x2 matrices, in closed form.
 
-    >>> inverse(torch.tensor([[2.0, 1.0], [1.0, 1.0]]))
+    >>> inverse_of(torch.tensor([[2.0, 1.0], [1.0, 1.0]]))
     tensor([[ 1., -1.],
             [-1.,  2.]])
     """
