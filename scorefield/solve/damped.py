@@ -17,13 +17,13 @@ DOWN = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
 TURN = torch.tensor([-1.0, 1.0], dtype=torch.float64)
 """In reversed time x runs the other way, and the damping does not."""
 
-Moved = tuple[Tensor, Tensor]
+PairStep = tuple[Tensor, Tensor]
 """z there, and the D that it was made with."""
 
 
 def reverse_pairs(
     denoise: Denoise, z: Tensor, here: Pairs, there: Pairs, noise: Noise, cond: Cond | None
-) -> Moved:
+) -> PairStep:
     """Euler-Maruyama: `z - h F z + (0, 2 Gamma h s_v + sqrt(2 Gamma h) z_v)`."""
     denoised, pairing = denoise(z, here, cond), here.pairing
     h = (here.time - there.time)[..., None, None]
@@ -35,7 +35,7 @@ def reverse_pairs(
 
 def split_pairs(
     denoise: Denoise, z: Tensor, here: Pairs, there: Pairs, noise: Noise, cond: Cond | None
-) -> Moved:
+) -> PairStep:
     """SSCS: half a step of the process itself, a push by the score, and half a step again.
 
         z' = Psi' z + N'^(1/2) z_1          exact, over h/2, x turned
