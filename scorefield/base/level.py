@@ -1,5 +1,6 @@
 """The noise level: the only independent variable that denoisers, guides and solvers see."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -65,6 +66,10 @@ class Level(NamedTuple):
         """One level per sample: leaves `(batch,)`."""
         return Level(self.alpha.expand(batch), self.sigma.expand(batch))
 
+    def joined(self, levels: Sequence["Level"]) -> "Level":
+        """`join` of levels whose kind is this one's."""
+        return join([Level(*level) for level in levels])
+
     @property
     def ratio(self) -> Tensor:
         """`r = sigma / alpha`; 0 on clean data, inf on pure noise."""
@@ -96,5 +101,8 @@ def join(levels: list[Level]) -> Level:
     >>> join([Level.of(1.0, 2.0), Level.of(1.0, 0.0)]).sigma
     tensor([2., 0.], dtype=torch.float64)
     """
+    for level in levels:
+        if type(level) is not Level:
+            return level.joined(levels)
     parts = [Level(torch.atleast_1d(a), torch.atleast_1d(s)) for a, s in levels]
     return Level(torch.cat([p.alpha for p in parts]), torch.cat([p.sigma for p in parts]))

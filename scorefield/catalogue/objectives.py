@@ -28,6 +28,7 @@ weights = Entries(
         "min-snr": "objective.weight:MinSNR",
         "vlb": "objective.weight:VLB",
         "likelihood": "objective.weight:Likelihood",
+        "hybrid-score": "objective.weight:HybridScore",
         "edm": "objective.weight:EDMWeight",
         "sigmoid": "objective.weight:Sigmoid",
         "p2": "objective.weight:P2",

@@ -11,6 +11,7 @@ schedules = Entries(
         "cosine": "process.schedules:Cosine",
         "flow": "process.schedules:Flow",
         "ddpm": "process.discrete:DiscreteVP",
+        "momentum": "process.momentum:Momentum",
         "learned": "process.learned:Learned",
     }
 )

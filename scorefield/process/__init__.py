@@ -30,12 +30,14 @@ from scorefield.process.discrete import (
     zero_terminal_snr,
 )
 from scorefield.process.learned import Learned
+from scorefield.process.momentum import Momentum
 from scorefield.process.published import published_chain
 from scorefield.process.schedules import EDM, VE, VP, Cosine, Flow, Pair, Schedule, SubVP
 from scorefield.process.sde import Rates, flow_drift, rates, reverse_drift
 
 __all__ = [
-    "EDM", "VE", "VP", "Cosine", "DiscreteVP", "Flow", "Learned", "Pair", "Rates", "Schedule",
-    "SubVP", "constant_betas", "cosine_betas", "flow_drift", "grids", "linear_betas",
+    "EDM", "VE", "VP", "Cosine", "DiscreteVP", "Flow", "Learned", "Momentum", "Pair", "Rates",
+    "Schedule", "SubVP", "constant_betas", "cosine_betas", "flow_drift", "grids",
+    "linear_betas",
     "published_chain", "rates", "reverse_drift", "sigmoid_betas", "zero_terminal_snr",
 ]  # fmt: skip

@@ -2,12 +2,12 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Cond, Denoise, Level, Noise
+from scorefield.base import BadInput, Cond, Denoise, Level, Noise, Pairs
 
 
 class State(NamedTuple):
@@ -57,10 +57,12 @@ class Solver(Protocol):
 class Plain:
     """What a method is unless it says otherwise: of first order, one call, no chance, no memory; a
     step to clean data is D, and not `carries` D on from its past; one step is no less than the
-    `fewest`, below which DDIM is better with as many calls."""
+    `fewest`, below which DDIM is better with as many calls. It walks levels that are `scalar`, and
+    no `pairs` of position and velocity."""
 
     order = evals = fewest = 1
-    stochastic = adaptive = carries = False
+    stochastic = adaptive = carries = pairs = False
+    scalar = True
 
     def init(self, x: Tensor) -> Any:
         return State(x)
@@ -91,17 +93,42 @@ def trajectory(
 ) -> Iterator[tuple[Any, Info]]:
     """Yield (state, info) after each step down `levels`, leaves `(steps+1,)` or `(steps+1, B)`.
 
-    `x` is a tensor at `levels.at(0)`, or a state that an earlier step returned: saving a state
-    and going on with `levels.at(slice(k, None))` is the same as never having stopped. Gradients
-    flow as the caller's mode says.
+    `x` is a tensor at `levels.at(0)`, of `Pairs` `(B, 2, ...)`, or a state that an earlier step
+    returned: saving a state and going on with `levels.at(slice(k, None))` is the same as never
+    having stopped. Gradients flow as the caller's mode says.
 
     Raises BadInput if the levels rise in noise, are not finite, or are fewer than two.
     """
     state = solver.init(x) if isinstance(x, Tensor) else x
+    check_kind(solver, levels)
     check_levels(levels, len(state[0]))
+    denoise = showing(denoise, levels)
     for k in range(len(levels.sigma) - 1):
         state, info = solver.step(denoise, state, levels.at(k), levels.at(k + 1), noise, cond)
         yield state, info
+
+
+def check_kind(solver: Solver, levels: Level) -> None:
+    """Raise BadInput for a solver of pairs alone on levels that are none, and the reverse."""
+    pairs = isinstance(levels, Pairs)
+    if getattr(solver, "pairs", False) if pairs else getattr(solver, "scalar", True):
+        return
+    walks = "levels of one number" if pairs else "pairs of position and velocity"
+    raise BadInput(
+        f"{solver!r} walks {walks}, and the levels are not such.",
+        "Use `euler-maruyama` or another solver; pairs are of the schedule momentum.",
+    )
+
+
+def showing(denoise: Denoise, levels: Level) -> Denoise:
+    """The denoiser as it is asked on the levels: of pairs it is shown what they say of x0."""
+    if not isinstance(levels, Pairs):
+        return denoise
+
+    def shown(z: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
+        return denoise(*cast(Pairs, level).seen(z), cond)
+
+    return shown
 
 
 def sample(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from scorefield.base import Cond, Denoise, Level, Noise
+from scorefield.base import Cond, Denoise, Level, Noise, Pairs
 from scorefield.solve.interpolate import (
     Clock,
     Form,
@@ -24,6 +24,7 @@ from scorefield.solve.interpolate import (
     warmed,
 )
 from scorefield.solve.loop import Info, Plain
+from scorefield.solve.pairs import advance_pairs
 from scorefield.solve.transfer import transfer
 
 PAST = [
@@ -115,6 +116,12 @@ class Multistep(Plain):
     def method(self) -> tuple[Weigh, int]:
         raise NotImplementedError
 
+    @property
+    def pairs(self) -> bool:  # type: ignore[override]
+        """Of a polynomial that needs no corrector; orders then hold from noise on."""
+        weigh = self.method()[0]
+        return isinstance(weigh, Interpolated) and weigh.correct == "start"
+
     def init(self, x: Tensor) -> Any:
         weigh, values = self.method()
         return no_past(x, values, len(weigh.forms))
@@ -128,7 +135,10 @@ class Multistep(Plain):
         noise: Noise,
         cond: Cond | None = None,
     ) -> tuple[Any, Info]:
-        return advance(self.method()[0], denoise, state, here, there, cond)
+        weigh = self.method()[0]
+        if isinstance(here, Pairs) and isinstance(there, Pairs):
+            return advance_pairs(weigh, denoise, state, here, there, cond)
+        return advance(weigh, denoise, state, here, there, cond)
 
 
 def advance(
