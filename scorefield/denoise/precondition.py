@@ -41,8 +41,9 @@ most SMALL numbers, and long ones of any, are filled up."""
 
 
 def noise_number(level: Level, x: Tensor) -> Tensor:
-    """How a network is told a level: log(sigma/alpha) `(B,)`, clamped to +-NOISE_RANGE."""
-    return level.ratio.log().clamp(-NOISE_RANGE, NOISE_RANGE).to(x).expand(x.shape[0])
+    """How a network is told a level: log(sigma/alpha) `(B,)`, of one per coordinate that of the means
+    of both, clamped to +-NOISE_RANGE."""
+    return level.overall.ratio.log().clamp(-NOISE_RANGE, NOISE_RANGE).to(x).expand(x.shape[0])
 
 
 class Parameterisation(Protocol):
