@@ -12,5 +12,10 @@ schedules = Entries(
         "flow": "process.schedules:Flow",
         "ddpm": "process.discrete:DiscreteVP",
         "learned": "process.learned:Learned",
+        "blurring": "process.spectral:Blurring",
+        "heat": "process.spectral:Heat",
+        "soft": "process.spectral:Soft",
+        "wavelet": "process.spectral:Wavelet",
+        "varying": "process.spectral:Varying",
     }
 )

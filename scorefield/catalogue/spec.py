@@ -34,6 +34,7 @@ GIVEN = {
     "objectives": ("schedule", "times", "weight", "dropout"),
     "operators": ("shape",),
     "paths": ("steps",),
+    "schedules": ("shape", "deviations"),
     "students": ("module", "teacher", "guidance", "dropout", "steps"),
     "views": ("shape",),
     "weights": ("schedule",),

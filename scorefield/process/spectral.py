@@ -21,30 +21,35 @@ from scorefield.process.schedules import VE, Cosine, Flow, Schedule
 from scorefield.spaces import DCT, Basis, Haar, Identity
 
 
+FAINT = 1e-12
+"""alpha/sigma of a coordinate below which it is pure noise, alpha = 0, to the last digit: of e^-1900
+no clock of a solver makes anything else."""
+
+
 class Timed(Level):
     """A level per coordinate that knows its time t, leaves `(n,)`, on a schedule: between two of
     them the whole process has a middle, which no coordinate's clock alone could say."""
 
     t: Tensor
     course: "Spectral"
-    samples: tuple[int, ...]
+    coords: tuple[int, ...]
 
     @classmethod
-    def of_time(cls, course: "Spectral", t: Tensor, samples: tuple[int, ...]) -> "Timed":
-        """The level at t `(n,)`, or a grid at t `(steps+1, n)`, of samples of that shape."""
-        found = cls(*course.leaves(t, samples))
-        found.t, found.course, found.samples = t, course, samples
+    def of_time(cls, course: "Spectral", t: Tensor, coords: tuple[int, ...]) -> "Timed":
+        """The level at t `(n,)`, or a grid at t `(steps+1, n)`, of coordinates of that shape."""
+        found = cls(*course.leaves(t, coords))
+        found.t, found.course, found.coords = t, course, coords
         return found
 
     def at(self, index: int | slice | Tensor) -> Level:
         found = Timed(self.alpha[index], self.sigma[index])
-        found.t, found.course, found.samples = self.t[index], self.course, self.samples
+        found.t, found.course, found.coords = self.t[index], self.course, self.coords
         return found
 
     def between(self, there: Level, share: float) -> Level | None:
         if not isinstance(there, Timed) or there.course != self.course:
             return None
-        return Timed.of_time(self.course, torch.lerp(self.t, there.t, share), self.samples)
+        return Timed.of_time(self.course, torch.lerp(self.t, there.t, share), self.coords)
 
 
 @dataclass(frozen=True)
@@ -70,43 +75,45 @@ class Spectral(ABC):
         """In whose coordinates x is."""
 
     @abstractmethod
-    def spread(self, t: Tensor, level: Level, samples: tuple[int, ...]) -> Level:
+    def spread(self, t: Tensor, level: Level, coords: tuple[int, ...]) -> Level:
         """alpha and sigma of each coordinate, where t and the clock's level there have the shape
         of t and an axis of 1 for each of a sample's."""
 
-    def leaves(self, t: Tensor, samples: tuple[int, ...]) -> Level:
+    def leaves(self, t: Tensor, coords: tuple[int, ...]) -> Level:
         """`spread` at t of any shape: leaves `(*t.shape, *coordinates)`."""
-        wide = t.reshape(*t.shape, *(1,) * len(samples))
+        wide = t.reshape(*t.shape, *(1,) * len(coords))
         level = self.clock(wide)
-        found = self.spread(wide, level, samples)
-        return Level(*torch.broadcast_tensors(*found))
+        alpha, sigma = torch.broadcast_tensors(*self.spread(wide, level, coords))
+        return Level(torch.where(alpha < FAINT * sigma, 0.0, alpha), sigma)
 
     def __call__(self, t: Tensor) -> Level:
         t = torch.as_tensor(t, dtype=torch.float64)
-        return Timed.of_time(self, t.reshape(-1), self.shape) if self.shape else self.clock(t)
+        if not self.shape:
+            return self.clock(t)
+        return Timed.of_time(self, t.reshape(-1), self.basis.shape(self.shape))
 
     def inverse(self, logsnr: Tensor) -> Tensor:
         return self.clock.inverse(logsnr)
 
-    def lifted(self, level: Level, samples: tuple[int, ...], grid: bool = False) -> Level:
-        """The levels of all coordinates of samples of that shape, where the clock is at `level`:
+    def lifted(self, level: Level, coords: tuple[int, ...], grid: bool = False) -> Level:
+        """The levels of all coordinates of coords of that shape, where the clock is at `level`:
         one, `(n,)` of so many samples, or a grid `(steps+1,)` or `(steps+1, n)`."""
         t = self.clock.inverse(level.logsnr.detach()).clamp(0, 1)
         t = t.reshape(-1) if not grid else t.reshape(len(t), -1)
-        found = Timed.of_time(self, t, samples)
-        clean = (level.sigma == 0).reshape(*t.shape, *(1,) * len(samples))
+        found = Timed.of_time(self, t, coords)
+        clean = (level.sigma == 0).reshape(*t.shape, *(1,) * len(coords))
         if clean.any():  # whatever the schedule keeps at t = 0
             alpha, sigma = (torch.where(clean, end, leaf) for end, leaf in zip((1.0, 0.0), found))
             done = Timed(alpha, sigma)
-            done.t, done.course, done.samples = t, self, samples
+            done.t, done.course, done.coords = t, self, coords
             return done
         return found
 
-    def units(self, samples: tuple[int, ...]) -> Tensor | None:
+    def units(self, coords: tuple[int, ...]) -> Tensor | None:
         """The data's deviation in each coordinate, or None where it is not known."""
         if not self.deviations:
             return None
-        bands = self.basis.bands(samples)
+        bands = self.basis.bands(coords)
         if int(bands.max()) + 1 != len(self.deviations):
             raise BadInput(
                 f"{len(self.deviations)} deviations are given and the basis has "
@@ -146,9 +153,9 @@ class Blurring(Spectral):
     def basis(self) -> Basis:
         return DCT()
 
-    def spread(self, t: Tensor, level: Level, samples: tuple[int, ...]) -> Level:
+    def spread(self, t: Tensor, level: Level, coords: tuple[int, ...]) -> Level:
         blur = self.max * (math.pi / 2 * t).sin() ** 2
-        kept = (-DCT().rates(samples) * blur**2 / 2).exp()
+        kept = (-DCT().rates(coords) * blur**2 / 2).exp()
         return Level(level.alpha * (kept + self.least * (1 - kept)), level.sigma)
 
 
@@ -198,9 +205,9 @@ class Heat(Spectral):
     def basis(self) -> Basis:
         return DCT()
 
-    def spread(self, t: Tensor, level: Level, samples: tuple[int, ...]) -> Level:
+    def spread(self, t: Tensor, level: Level, coords: tuple[int, ...]) -> Level:
         blur = self.least * (self.max / self.least) ** t
-        alpha = (-DCT().rates(samples) * blur**2 / 2).exp()
+        alpha = (-DCT().rates(coords) * blur**2 / 2).exp()
         return Level(alpha, torch.full_like(alpha, self.sigma))
 
 
@@ -227,10 +234,10 @@ class Wavelet(Spectral):
     def basis(self) -> Basis:
         return Haar(self.levels)
 
-    def spread(self, t: Tensor, level: Level, samples: tuple[int, ...]) -> Level:
-        units = None if self.even else self.units(samples)
+    def spread(self, t: Tensor, level: Level, coords: tuple[int, ...]) -> Level:
+        units = None if self.even else self.units(coords)
         if units is None:
-            units = torch.ones_like(self.basis.bands(samples), dtype=torch.float64)
+            units = torch.ones_like(self.basis.bands(coords), dtype=torch.float64)
         return Level(level.alpha, level.sigma * (units / units.flatten()[0]))
 
 
@@ -260,9 +267,9 @@ class Varying(Spectral):
     def basis(self) -> Basis:
         return Haar(self.levels)
 
-    def spread(self, t: Tensor, level: Level, samples: tuple[int, ...]) -> Level:
-        units = self.units(samples)
-        bands = self.basis.bands(samples)
+    def spread(self, t: Tensor, level: Level, coords: tuple[int, ...]) -> Level:
+        units = self.units(coords)
+        bands = self.basis.bands(coords)
         if units is None:
             units = torch.ones_like(bands, dtype=torch.float64)
         cost = dropping_cost((level.alpha * units / level.sigma.clamp(min=1e-300)) ** 2)
@@ -282,7 +289,7 @@ def dropping_cost(snr: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Diagonal(Spectral):
-    """Any corruption that is diagonal in a basis: `spread_by(t, level, samples)` gives alpha and
+    """Any corruption that is diagonal in a basis: `spread_by(t, level, coords)` gives alpha and
     sigma of each coordinate, where t and the clock's level have axes of 1 for a sample's.
 
     Checked once there is a shape: no coordinate may rise in noise as t falls.
@@ -311,20 +318,20 @@ class Diagonal(Spectral):
     def basis(self) -> Basis:
         return self.space
 
-    def spread(self, t: Tensor, level: Level, samples: tuple[int, ...]) -> Level:
-        return self.spread_by(t, level, samples)
+    def spread(self, t: Tensor, level: Level, coords: tuple[int, ...]) -> Level:
+        return self.spread_by(t, level, coords)
 
 
-def grid_of(schedule: Any, levels: Level, samples: tuple[int, ...]) -> Level:
+def grid_of(schedule: Any, levels: Level, coords: tuple[int, ...]) -> Level:
     """A grid of the schedule's clock as one of all coordinates, `(steps+1, 1, *shape)`; of a scalar
     schedule, itself."""
-    return schedule.lifted(levels, samples, True) if isinstance(schedule, Spectral) else levels
+    return schedule.lifted(levels, coords, True) if isinstance(schedule, Spectral) else levels
 
 
-def level_of(schedule: Any, level: Level, samples: tuple[int, ...]) -> Level:
+def level_of(schedule: Any, level: Level, coords: tuple[int, ...]) -> Level:
     """A level of the clock, or one for each sample, as those of all coordinates; of a scalar
     schedule, itself."""
-    return schedule.lifted(level, samples) if isinstance(schedule, Spectral) else level
+    return schedule.lifted(level, coords) if isinstance(schedule, Spectral) else level
 
 
 def basis_of(schedule: Any) -> Basis:

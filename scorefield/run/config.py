@@ -13,8 +13,9 @@ from scorefield.data import Conditions, Data, Scaling
 from scorefield.data.kind import KINDS, Kind
 from scorefield.denoise import Denoiser, Manner, Precision, views
 from scorefield.objective import Criterion
-from scorefield.process import Schedule
+from scorefield.process import Schedule, Spectral, basis_of
 from scorefield.run.guest import guest_denoiser, timed
+from scorefield.spaces import band_deviations
 from scorefield.run.settings import Config, ObjectiveConfig, StudentConfig
 from scorefield.train import Training
 
@@ -56,6 +57,8 @@ class DataFacts:
     """The classes that have a training example; None in runs of versions that did not say."""
     codec: CodecFacts | None = None
     """Of a run on latents; `sigma_data` is then theirs."""
+    deviations: tuple[float, ...] = ()
+    """Of x0 in each band of the schedule's basis, if it has a level for each coordinate."""
 
     @property
     def inner(self) -> tuple[int, ...]:
@@ -146,10 +149,11 @@ def _told(conditions: Conditions) -> str:
     return ", ".join(sizes) or "no conditions"
 
 
-def build_schedule(o: ObjectiveConfig) -> Schedule:
-    """The schedule that an objective names, with its cleanest level."""
+def build_schedule(o: ObjectiveConfig, deviations: tuple[float, ...] = ()) -> Schedule:
+    """The schedule that an objective names, with its cleanest level, or for data of these
+    deviations in the bands of its basis."""
     if o.cleanest is None:
-        return build("schedules", o.schedule)
+        return build("schedules", o.schedule, **({"deviations": deviations} if deviations else {}))
     if parsed(o.schedule).name != "learned":
         raise BadInput(
             f"`objective.cleanest` {o.cleanest:g} is of the schedule learned, and the schedule is "
@@ -157,6 +161,13 @@ def build_schedule(o: ObjectiveConfig) -> Schedule:
             "Leave it out.",
         )
     return build("schedules", o.schedule, gamma_0=-o.cleanest)
+
+
+def measured_bands(schedule: Schedule, x0: torch.Tensor) -> tuple[float, ...]:
+    """The deviations of x0 in the bands of the schedule's basis; none of a scalar schedule."""
+    if not isinstance(schedule, Spectral):
+        return ()
+    return tuple(round(v, 6) or 1e-6 for v in band_deviations(schedule.basis, x0))
 
 
 def network(net: str, facts: DataFacts) -> Spec:
@@ -191,15 +202,17 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
 def _denoiser(config: Config, facts: DataFacts, about: dict[str, Any]) -> Denoiser:
     spec = network(config.net, facts)
     variance = parsed(config.objective.kind).name == "hybrid"
+    schedule = build_schedule(config.objective, facts.deviations)
+    basis = basis_of(schedule)
     net = build(
         "networks",
         spec,
-        shape=facts.inner,
+        shape=basis.shape(facts.inner) if basis.places else facts.inner,
         classes=len(facts.classes) or None,
         out_channels=2 * facts.inner[0] if variance else None,
         **_sizes(facts.conditions, spec.name),
     )
-    given = {"schedule": build_schedule(config.objective), "variance": variance, **about}
+    given = {"schedule": schedule, "variance": variance, **about}
     make = timed if getattr(net, "timed", False) else Denoiser
     return make(net, view=config.objective.view, sigma_data=facts.sigma_data, **given)
 
@@ -285,6 +298,8 @@ def check(config: Config) -> None:
         )
     schedule = build_schedule(o)
     alpha = float(schedule(torch.tensor(1.0)).alpha.detach())
+    if isinstance(schedule, Spectral):
+        alpha = float(schedule.leaves(torch.ones(1).double(), (256, 16, 16)).alpha.min())
     if o.view in ("eps", "score") and alpha < SMALLEST_ALPHA:
         raise BadInput(
             f"view {o.view} with schedule {o.schedule}: alpha is {alpha:.2g} at t=1, where the "
@@ -319,6 +334,12 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
                 f"{o.schedule}.",
                 "Add `objective.schedule` ddpm.",
             )
+    if kind != "regression" and isinstance(schedule, Spectral):
+        raise BadInput(
+            f"`objective.kind` {o.kind} takes one level for all coordinates, and the schedule "
+            f"{o.schedule} has one for each.",
+            "Use `objective.kind` regression, or another schedule.",
+        )
     if kind == "sliced" and training.compile:
         raise BadInput(
             "the sliced objective differentiates twice, which compiled networks cannot.",

@@ -202,7 +202,7 @@ def _to_data(lam: Tensor) -> Tensor:
     share = apart.clamp(0, 1).cummin(1).values
     far = FAR * torch.arange(1, 3, dtype=lam.dtype)
     square = theta.sin() ** 2
-    s = torch.column_stack((square[:, 0], torch.where(older, square[:, 1:], far)))
+    s = torch.column_stack((square[:, 0], torch.where(older & (share > 0), square[:, 1:], far)))
     zero = torch.zeros_like(s[:, :1])
     one, two, three = (pad(lagrange(s[:, :n], zero)[:, 0], (0, 3 - n)) for n in (1, 2, 3))
     return one + share[:, :1] * (two - one) + share[:, 1:] * (three - two)

@@ -15,8 +15,8 @@ class Basis(ABC):
     """An orthonormal basis of samples of `shape (C, ...)` or `(D,)`.
 
     `forward(x)` are the coordinates of x `(B, *shape)`, `(B, *self.shape(shape))`, and `inverse`
-    leads back: an isometry both ways. `bands(shape)`, which broadcasts over a sample's coordinates,
-    says to which band each belongs, 0 the coarsest.
+    leads back: an isometry both ways. `bands(shape)`, of coordinates of that shape, over which it
+    broadcasts, says to which band each belongs, 0 the coarsest.
     """
 
     places = True
@@ -189,7 +189,7 @@ class Haar(Basis):
     def inverse(self, y: Tensor) -> Tensor:
         rows, axes = _steps(self.levels, y.dtype, y.device)[0], y.ndim - 2
         y = y.unflatten(1, (-1, *(len(rows),) * axes))
-        for axis in range(axes):  # the block's axis 2 + axis meets the place's
+        for _ in range(axes):  # the block's first axis goes behind the places
             y = torch.tensordot(y, rows, ([2], [0]))
         y = y.movedim(list(range(-axes, 0)), [3 + 2 * axis for axis in range(axes)])
         for axis in range(axes):
@@ -197,11 +197,10 @@ class Haar(Basis):
         return y
 
     def bands(self, shape: tuple[int, ...]) -> Tensor:
-        self.shape(shape)
         scale, axes = _steps(self.levels, torch.float64, torch.device("cpu"))[1], len(shape) - 1
         each = [scale.reshape(*(-1 if b == a else 1 for b in range(axes))) for a in range(axes)]
         finest = torch.stack(torch.broadcast_tensors(*each)).amax(0).flatten()
-        return finest.repeat(shape[0]).reshape(-1, *(1,) * axes)
+        return finest.repeat(shape[0] // len(finest)).reshape(-1, *(1,) * axes)
 
 
 def band_deviations(basis: Basis, x: Tensor) -> tuple[float, ...]:
@@ -211,6 +210,6 @@ def band_deviations(basis: Basis, x: Tensor) -> tuple[float, ...]:
     (1.414..., 0.0)
     """
     y = basis.forward(x.double())
-    bands = basis.bands(tuple(x.shape[1:])).expand(y.shape[1:])
+    bands = basis.bands(tuple(y.shape[1:])).expand(y.shape[1:])
     some = (y[:, bands == band] for band in range(int(bands.max()) + 1))
     return tuple(float(v.std(correction=0)) for v in some)

@@ -14,7 +14,7 @@ from scorefield.catalogue.plans import guide as build_guide
 from scorefield.catalogue.plans import plan
 from scorefield.denoise import Denoiser, Manner
 from scorefield.draw import Asked, Plan, guided
-from scorefield.process import Schedule
+from scorefield.process import Schedule, grid_of
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, open_grid
 from scorefield.run.settings import SampleConfig
@@ -119,7 +119,7 @@ def walk_of(
         with torch.no_grad():
             own = copy.deepcopy(sampler).cpu()
             return own.levels, own.solver
-    return levels, walker
+    return grid_of(denoiser.schedule, levels, tuple(denoiser.shape)), walker
 
 
 def check_manner(
