@@ -26,6 +26,7 @@ from scorefield.likelihood.elbo import elbo
 from scorefield.likelihood.ends import start_log_prob
 from scorefield.likelihood.estimate import Bound
 from scorefield.likelihood.flow import FlowSchedule, Rough, flow_log_prob, path
+from scorefield.process import basis_of
 from scorefield.solve import RK, Arc, Solver
 
 Method = Literal["flow", "elbo", "vlb", "bound"]
@@ -159,6 +160,7 @@ class Measured:
         trace = how.traces(x0[0].numel())
         if how.method == "flow":
             solver, steps = how.walk(x0[0].numel())
+            x = basis_of(self.schedule).forward(x)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", Rough)  # said once for all batches
                 flow = flow_log_prob(

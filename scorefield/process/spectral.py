@@ -49,7 +49,19 @@ class Timed(Level):
     def between(self, there: Level, share: float) -> Level | None:
         if not isinstance(there, Timed) or there.course != self.course:
             return None
-        return Timed.of_time(self.course, torch.lerp(self.t, there.t, share), self.coords)
+        found = Timed.of_time(self.course, torch.lerp(self.t, there.t, share), self.coords)
+        return found.shaped(self.sigma.shape)
+
+    def shaped(self, shape: tuple[int, ...]) -> "Timed":
+        """The same with leaves of another shape."""
+        found = Timed(self.alpha.reshape(shape), self.sigma.reshape(shape))
+        found.t, found.course, found.coords = self.t, self.course, self.coords
+        return found
+
+    def of_copies(self) -> "Timed":
+        """Of a grid `(steps+1, P, *shape)` for P copies of a whole set `(P, S, *shape)`."""
+        steps, copies, *coords = self.sigma.shape
+        return self.shaped((steps, copies, 1, *coords))
 
 
 @dataclass(frozen=True)
@@ -95,7 +107,7 @@ class Spectral(ABC):
     def inverse(self, logsnr: Tensor) -> Tensor:
         return self.clock.inverse(logsnr)
 
-    def lifted(self, level: Level, coords: tuple[int, ...], grid: bool = False) -> Level:
+    def lifted(self, level: Level, coords: tuple[int, ...], grid: bool = False) -> Timed:
         """The levels of all coordinates of coords of that shape, where the clock is at `level`:
         one, `(n,)` of so many samples, or a grid `(steps+1,)` or `(steps+1, n)`."""
         t = self.clock.inverse(level.logsnr.detach()).clamp(0, 1)
@@ -322,7 +334,7 @@ class Diagonal(Spectral):
         return self.spread_by(t, level, coords)
 
 
-def grid_of(schedule: Any, levels: Level, coords: tuple[int, ...]) -> Level:
+def grid_of(schedule: Any, levels: Level, coords: tuple[int, ...]) -> Any:
     """A grid of the schedule's clock as one of all coordinates, `(steps+1, 1, *shape)`; of a scalar
     schedule, itself."""
     return schedule.lifted(levels, coords, True) if isinstance(schedule, Spectral) else levels

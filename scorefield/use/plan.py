@@ -20,6 +20,7 @@ from scorefield.run.open import Run, build_solver, open_grid
 from scorefield.run.settings import SampleConfig
 from scorefield.solve import Arc, Solver
 from scorefield.tune import FittedGrid
+from scorefield.tune.fitted import Stretched
 from scorefield.use.asked import count
 
 DEFAULT = SampleConfig()
@@ -119,7 +120,10 @@ def walk_of(
         with torch.no_grad():
             own = copy.deepcopy(sampler).cpu()
             return own.levels, own.solver
-    return grid_of(denoiser.schedule, levels, tuple(denoiser.shape)), walker
+    levels = grid_of(denoiser.schedule, levels, tuple(denoiser.shape))
+    if isinstance(walker, Stretched):
+        walker = dataclasses.replace(walker, levels=levels.at(slice(0, -1)))
+    return levels, walker
 
 
 def check_manner(
