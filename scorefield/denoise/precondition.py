@@ -29,7 +29,6 @@ from scorefield.base import BadInput, Cond, Level, like, unknown
 from scorefield.data import Scaling
 from scorefield.data.codec import Codec
 from scorefield.process import Schedule, Spectral, basis_of, level_of
-from scorefield.spaces import Identity
 
 Precision = Literal["fp32", "bf16"]
 NOISE_RANGE = 10.0
@@ -42,8 +41,8 @@ most SMALL numbers, and long ones of any, are filled up."""
 
 
 def noise_number(level: Level, x: Tensor) -> Tensor:
-    """How a network is told a level: log(sigma/alpha) `(B,)`, of one per coordinate that of the means
-    of both, clamped to +-NOISE_RANGE."""
+    """How a network is told a level: log(sigma/alpha) `(B,)`, of one per coordinate that of the
+    means of both, clamped to +-NOISE_RANGE."""
     return level.overall.ratio.log().clamp(-NOISE_RANGE, NOISE_RANGE).to(x).expand(x.shape[0])
 
 

@@ -18,7 +18,7 @@ def ascend(
 
     In u_k = x_k / n_k each coordinate moves by its own angle, and its term of the divergence,
 
-        d log p = - sum_k d theta_k (cos theta_k - n_k J_kk) / sin theta_k,   n = hypot(alpha, sigma)
+        d log p = - sum_k d theta_k (cos theta_k - n_k J_kk) / sin theta_k,  n = hypot(alpha, sigma)
 
     is walked by that angle too: beside each coordinate lies the part of log p that it makes, at the
     same level, and a method that takes numbers one by one walks both. `traced` gives J_kk, or its

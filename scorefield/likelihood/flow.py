@@ -231,7 +231,9 @@ def _by_coordinate(
         latent, gained = ascend(solver, traced, alpha * x, levels, count, given)
         prior = how.prior or start_log_prob
         each = gained + prior(latent, last)[:, None] + alpha.log().sum()
-    return FlowLogProb(each.mean(1), _stderr(each, trace == "exact"), latent, torch.zeros_like(each[:, 0]))
+    return FlowLogProb(
+        each.mean(1), _stderr(each, trace == "exact"), latent, torch.zeros_like(each[:, 0])
+    )
 
 
 def _beyond(schedule: FlowSchedule, last: Level, bare: bool, ends_pure: bool) -> Level | None:

@@ -32,6 +32,7 @@ from scorefield.process.discrete import (
 from scorefield.process.learned import Learned
 from scorefield.process.published import published_chain
 from scorefield.process.schedules import EDM, VE, VP, Cosine, Flow, Pair, Schedule, SubVP
+from scorefield.process.sde import Rates, flow_drift, rates, reverse_drift
 from scorefield.process.spectral import (
     Blurring,
     Diagonal,
@@ -45,7 +46,6 @@ from scorefield.process.spectral import (
     grid_of,
     level_of,
 )
-from scorefield.process.sde import Rates, flow_drift, rates, reverse_drift
 
 __all__ = [
     "EDM", "VE", "VP", "Blurring", "Cosine", "Diagonal", "DiscreteVP", "Flow", "Heat", "Learned",

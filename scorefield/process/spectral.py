@@ -10,7 +10,7 @@ schedule is its clock; with one it gives the levels of all coordinates.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import torch
@@ -20,10 +20,9 @@ from scorefield.base import BadInput, Level
 from scorefield.process.schedules import VE, Cosine, Flow, Schedule
 from scorefield.spaces import DCT, Basis, Haar, Identity
 
-
 FAINT = 1e-12
-"""alpha/sigma of a coordinate below which it is pure noise, alpha = 0, to the last digit: of e^-1900
-no clock of a solver makes anything else."""
+"""alpha/sigma of a coordinate below which it is pure noise, alpha = 0, to the last digit: of
+e^-1900 no clock of a solver makes anything else."""
 
 
 class Timed(Level):
@@ -73,9 +72,13 @@ class Spectral(ABC):
     may be 1; a grid `(steps+1, 1, *shape)`.
     """
 
-    clock: Schedule = field(default_factory=Cosine, kw_only=True)
-    shape: tuple[int, ...] = field(default=(), kw_only=True)
-    deviations: tuple[float, ...] = field(default=(), kw_only=True)
+    _: KW_ONLY
+    clock: Schedule = Cosine()
+    shape: tuple[int, ...] = ()
+    deviations: tuple[float, ...] = ()
+
+    begins_in_data = False
+    """Whether the noisiest level is none that noise alone is at."""
 
     @property
     def floor(self) -> float:
@@ -144,8 +147,8 @@ class Blurring(Spectral):
 
     alpha and sigma the clock's, s the blur's deviation in pixels, lambda_k of the cosine k
     (`spaces.DCT`). Without the floor `least` alpha_k is 0 to the last bit in high frequencies, and
-    alpha_there/alpha_here 0/0 (which the solvers take as 1); clipping e^(-lambda s^2/2) in its place
-    makes frequencies stand still.
+    alpha_there/alpha_here 0/0 (which the solvers take as 1); with e^(-lambda s^2/2) clipped at it
+    in its place frequencies stand still.
 
     >>> level = Blurring(20.0, shape=(32,))(torch.tensor(0.5))
     >>> [round(float(level.alpha[0, k]), 7) for k in (0, 1, 4, 31)]
@@ -182,7 +185,7 @@ class Soft(Blurring):
     """
 
     least: float = 0.0
-    clock: Schedule = field(default_factory=VE, kw_only=True)
+    clock: Schedule = VE()
 
 
 @dataclass(frozen=True)
@@ -204,7 +207,8 @@ class Heat(Spectral):
     max: float = 20.0
     least: float = 0.5
     sigma: float = 0.01
-    clock: Schedule = field(default_factory=Flow, kw_only=True)
+    clock: Schedule = Flow()
+    begins_in_data = True
 
     def __post_init__(self) -> None:
         if not (0 < self.least < self.max < math.inf and 0 < self.sigma < math.inf):
@@ -312,7 +316,7 @@ class Diagonal(Spectral):
     """
 
     spread_by: Callable[[Tensor, Level, tuple[int, ...]], Level]
-    space: Basis = field(default_factory=Identity)
+    space: Basis = Identity()
 
     def __post_init__(self) -> None:
         if not self.shape:

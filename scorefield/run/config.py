@@ -15,8 +15,8 @@ from scorefield.denoise import Denoiser, Manner, Precision, views
 from scorefield.objective import Criterion
 from scorefield.process import Schedule, Spectral, basis_of
 from scorefield.run.guest import guest_denoiser, timed
-from scorefield.spaces import band_deviations
 from scorefield.run.settings import Config, ObjectiveConfig, StudentConfig
+from scorefield.spaces import band_deviations
 from scorefield.train import Training
 
 UNBIASED = ("uniform", "stratified", "antithetic", "adaptive")

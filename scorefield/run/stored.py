@@ -39,7 +39,11 @@ def to_json(config: Config, facts: DataFacts) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "config": _written(config),
-        "data": {k: v for k, v in dataclasses.asdict(facts).items() if v not in (None, ()) or k not in EXTRA_FACTS},
+        "data": {
+            k: v
+            for k, v in dataclasses.asdict(facts).items()
+            if v not in (None, ()) or k not in EXTRA_FACTS
+        },
     }
 
 

@@ -29,7 +29,7 @@ def halfway(here: Level, there: Level) -> tuple[Level, Tensor | float]:
     weight of what has changed there in a midpoint rule.
 
     For one clock it is the middle of that, r = 1/2. Coordinates that have each their own level meet
-    at the middle of the time, where r differs for each of them; with 1/2 for all the order is lost.
+    at the middle of the time, where r differs for each of them.
     """
     middle = here.between(there, 1 / 2)
     if middle is None:

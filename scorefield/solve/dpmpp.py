@@ -34,8 +34,8 @@ class History(NamedTuple):
 
     def pace(self, here: Level, there: Level) -> tuple[Tensor, Tensor]:
         """lam here and the weight `h / (2 h_last)` of `D - D_last`, 0 where h or 1/h_last is
-        infinite; `(B,)`, or for each coordinate. In noise, where steps in `alpha/sigma = e^lam` are EVEN, h is such a
-        step."""
+        infinite; `(B,)`, or for each coordinate. In noise, where steps in `alpha/sigma = e^lam` are
+        EVEN, h is such a step."""
         batch, past = len(self.lam), self.lam
         if here.per_coordinate:
             past = widened(past[:, None], here)[:, 0]

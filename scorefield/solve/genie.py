@@ -17,8 +17,9 @@ def flow_slope(
     """`(D, dD/dlog(sigma/alpha))` along the flow, on which at one alpha `dx = x - alpha D`.
 
     Where coordinates have levels of their own each moves at a `pace` in log(sigma/alpha), and its
-    slope is that of its D over its pace. Else by the denoiser's own `slope`, which a network has learned, or by a second call, in forward
-    mode. It is finite at every level, and 0 in pure noise and on clean data.
+    slope is that of its D over its pace. Else it is the denoiser's own `slope`, which a network has
+    learned, or takes a second call, in forward mode. It is finite at every level, and 0 in pure
+    noise and on clean data.
     """
     own: Any = getattr(denoise, "slope", None)
     if own is not None and pace is None:

@@ -19,6 +19,7 @@ from scorefield.data.kind import VECTOR, Kind
 from scorefield.data.sets import Scaling
 from scorefield.draw import Asked, Plan
 from scorefield.draw.shards import Shards
+from scorefield.run.open import data_of
 from scorefield.store import alone, claim, sweep_torn
 from scorefield.train import Team
 from scorefield.use.again import Like, again, check_like, tag_of
@@ -26,7 +27,7 @@ from scorefield.use.asked import check_guided, how_many, idle, warn_depth, warn_
 from scorefield.use.bulk import about, fill
 from scorefield.use.classify import NoisyClassifier, open_classifier
 from scorefield.use.film import check_film, film
-from scorefield.use.plan import asked_of, plan_of
+from scorefield.use.plan import asked_of, begun_in_data, check_places, plan_of
 from scorefield.use.request import Request
 
 
@@ -181,7 +182,11 @@ def settle(request: Request, seeds: list[int], labels: list[int] | None) -> Sett
         noisy, guide, told = _guide(request, labels is not None or "label" in (cond or {}))
         settings["guidance"] = 1.0
     asked = asked_of(run.denoiser, seeds=seeds, labels=labels, cond=cond)
+    if guide:
+        check_places(request.guide, run.denoiser)
     plan = plan_of(run.denoiser, bool(asked.cond), guide=guide, **settings)
+    if getattr(run.schedule, "begins_in_data", False):
+        asked = begun_in_data(run.denoiser, data_of(run, split=False), plan, asked)
     return Settled(asked, plan, settings, noisy, told)
 
 
