@@ -201,7 +201,7 @@ class Denoiser(nn.Module):
         return x0 if self.codec is None else self.codec.decode(x0)
 
     @property
-    def read_shape(self) -> tuple[int, ...]:
+    def net_shape(self) -> tuple[int, ...]:
         """The shape of what the network reads: places, or coordinates that lie in places."""
         return self.shape
 

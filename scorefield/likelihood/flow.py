@@ -16,7 +16,6 @@ from scorefield.likelihood.coordinates import ascend
 from scorefield.likelihood.ends import End, from_data, start_log_prob, to_noise, to_pure
 from scorefield.likelihood.nodes import climb
 from scorefield.likelihood.trace import Probe, Traced, draw_probes, exact_trace, probed_trace
-from scorefield.process import Spectral, grid_of
 from scorefield.solve import RK, Solver, trajectory
 from scorefield.solve.loop import check_levels
 
@@ -150,7 +149,7 @@ def flow_log_prob(
     tensor([-1.8379])
     """
     how = Walk(**walk)
-    if isinstance(schedule, Spectral):
+    if hasattr(schedule, "lifted"):
         return _by_coordinate(denoise, x, schedule, trace, cond, how)
     solver = how.solver or RK()
     levels = how.levels or path(schedule, 4 if solver.adaptive else 64, how.t)
@@ -203,7 +202,7 @@ def flow_log_prob(
 def _by_coordinate(
     denoise: Denoise,
     x: Tensor,
-    schedule: Spectral,
+    schedule: Any,
     trace: Literal["exact"] | int,
     cond: Cond | None,
     how: Walk,
@@ -217,8 +216,8 @@ def _by_coordinate(
         )
     solver, clock = how.solver or RK(), how.levels or path(schedule, 64)
     _check(solver, clock, len(x), False)
-    levels, coords = grid_of(schedule, clock, tuple(x.shape[1:])), tuple(x.shape[1:])
-    levels = Level(*(v.expand(-1, -1, *coords) for v in levels))
+    coords = tuple(x.shape[1:])
+    levels = Level(*(v.expand(-1, -1, *coords) for v in schedule.lifted(clock, coords, True)))
     first, last = levels.at(-1), levels.at(0)
     given, count, traced = cond, 1, exact_trace(denoise, how.create_graph, each=True)
     if trace != "exact":

@@ -26,7 +26,6 @@ from scorefield.likelihood.elbo import elbo
 from scorefield.likelihood.ends import start_log_prob
 from scorefield.likelihood.estimate import Bound
 from scorefield.likelihood.flow import FlowSchedule, Rough, flow_log_prob, path
-from scorefield.process import basis_of
 from scorefield.solve import RK, Arc, Solver
 
 Method = Literal["flow", "elbo", "vlb", "bound"]
@@ -160,7 +159,8 @@ class Measured:
         trace = how.traces(x0[0].numel())
         if how.method == "flow":
             solver, steps = how.walk(x0[0].numel())
-            x = basis_of(self.schedule).forward(x)
+            basis = getattr(self.schedule, "basis", None)  # of a level for each coordinate
+            x = basis.forward(x) if basis else x
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", Rough)  # said once for all batches
                 flow = flow_log_prob(

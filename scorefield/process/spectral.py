@@ -353,3 +353,21 @@ def level_of(schedule: Any, level: Level, coords: tuple[int, ...]) -> Level:
 def basis_of(schedule: Any) -> Basis:
     """In whose coordinates a schedule's levels are."""
     return schedule.basis if isinstance(schedule, Spectral) else Identity()
+
+
+def forward_places(schedule: Any, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+    """The forward process as it looks: x of samples x0 `(B, *shape)` at times t `(n,)` with one
+    noise eps, like x0, as samples `(n, B, *shape)` again, each over sqrt(alpha^2 + sigma^2) of the
+    clock.
+
+    >>> one = torch.ones(1, 1, 4, 4)
+    >>> forward_places(Blurring(), one, torch.tensor([0.0, 0.5]), 0 * one)[:, 0, 0, 0, 0]
+    tensor([1.0000, 0.7071])
+    """
+    basis, rows = basis_of(schedule), []
+    y, z = basis.forward(x0), basis.forward(eps)
+    for at in t:
+        clock = (schedule.clock if isinstance(schedule, Spectral) else schedule)(at)
+        alpha, sigma = level_of(schedule, clock, tuple(y.shape[1:])).like(y)
+        rows.append(basis.inverse(alpha * y + sigma * z) / float(torch.hypot(*clock)))
+    return torch.stack(rows)

@@ -149,6 +149,8 @@ class DPMSolverPP2S(Plain):
         half_keep, half_gain = transfer(here, middle)
         ahead = denoise(affine(x, half_keep, denoised, half_gain), middle, cond)
         if isinstance(weight, Tensor):
-            ahead = denoised + like(weight, x) * (ahead - denoised)
+            own = torch.where(inner, gain * weight, 0.0)
+            moved = affine(x, keep, denoised, gain - own)
+            return State(moved.addcmul_(like(own, x), ahead)), Info(denoised)
         ahead = torch.where(like(inner, x) > 0, ahead, denoised)
         return State(affine(x, keep, ahead, gain)), Info(denoised)

@@ -7,7 +7,14 @@ import torch
 
 from scorefield import catalogue
 from scorefield.base import Level
-from scorefield.process import DiscreteVP, Learned, Schedule, Spectral, linear_betas, zero_terminal_snr
+from scorefield.process import (
+    DiscreteVP,
+    Learned,
+    Schedule,
+    Spectral,
+    linear_betas,
+    zero_terminal_snr,
+)
 from scorefield.solve import Solver
 from scorefield.solve.laws import formula
 

@@ -1,5 +1,5 @@
-"""Processes with a level per coordinate, on the Gaussian field of spectrum 1/(.02 + lambda), K = 32,
-whose denoiser and flow are known: every number of the published comparisons, with planted twins."""
+"""Processes with a level per coordinate, on the Gaussian field of spectrum 1/(.02 + lambda), K =
+32, whose denoiser and flow are known: the numbers of the comparisons, with planted twins."""
 
 import math
 from dataclasses import dataclass, replace
@@ -63,9 +63,10 @@ class AllOnes:
         return torch.ones_like(x)
 
 
-def variance_ratio(solver, levels: Level, denoise=Gauss(), spread=None) -> Tensor:
+def variance_ratio(solver, levels: Level, denoise=None) -> Tensor:
     """What a one-step solver makes of each coordinate's variance, over what it should be."""
     first, last = levels.at(0), levels.at(-1)
+    denoise = denoise or Gauss()
     v = first.alpha**2 * FIELD + first.sigma**2
     for k in range(len(levels.sigma) - 1):
         pair = levels.at(k), levels.at(k + 1)
@@ -190,7 +191,8 @@ def test_two_stages_meet_at_one_time():
 
 @pytest.mark.parametrize("course, shape", [
     (Heat(), (1, 16)), (Soft(), (1, 16)), (Blurring(least=0.0), (1, 16)),
-    (Varying(2, deviations=(2.0, 0.5, 0.1)), (4, 4)), (Wavelet(2, deviations=(2.0, 0.5, 0.1)), (4, 4)),
+    (Varying(2, deviations=(2.0, 0.5, 0.1)), (4, 4)),
+    (Wavelet(2, deviations=(2.0, 0.5, 0.1)), (4, 4)),
 ])  # fmt: skip
 def test_every_solver_is_finite_where_coordinates_stand_still_or_vanish(course, shape):
     levels = grid_of(course, grids.vp_closing(course, 12), shape)
