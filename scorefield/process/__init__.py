@@ -52,6 +52,6 @@ __all__ = [
     "EDM", "VE", "VP", "Blurring", "Cosine", "Diagonal", "DiscreteVP", "Flow", "Heat", "Learned",
     "Pair", "Rates", "Schedule", "Soft", "Spectral", "SubVP", "Varying", "Wavelet", "basis_of",
     "constant_betas", "cosine_betas", "dropping_cost", "flow_drift", "forward_places", "grid_of",
-    "grids", "level_of", "linear_betas", "published_chain", "rates", "reverse_drift", "sigmoid_betas",
-    "zero_terminal_snr",
+    "grids", "level_of", "linear_betas", "published_chain", "rates", "reverse_drift",
+    "sigmoid_betas", "zero_terminal_snr",
 ]  # fmt: skip
