@@ -10,7 +10,7 @@ from scorefield.likelihood.trace import Traced
 from scorefield.solve import Solver, trajectory
 
 
-def ascend(
+def ascend_by_coordinate(
     solver: Solver, traced: Traced, x: Tensor, levels: Level, count: int, cond: Cond | None
 ) -> tuple[Tensor, Tensor]:
     """x `(B, *shape)` at the noisiest of the levels `(steps+1, 1, *shape)`, and `(B, count)` nats,

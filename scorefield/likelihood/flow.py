@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import CLEAN, BadInput, Cond, Denoise, Level, Noise, Seeded, Zero, like
-from scorefield.likelihood.coordinates import ascend
+from scorefield.likelihood.coordinates import ascend_by_coordinate
 from scorefield.likelihood.ends import End, from_data, start_log_prob, to_noise, to_pure
 from scorefield.likelihood.nodes import climb
 from scorefield.likelihood.trace import Probe, Traced, draw_probes, exact_trace, probed_trace
@@ -227,7 +227,7 @@ def _by_coordinate(
         traced = probed_trace(denoise, how.create_graph, each=True)
     alpha = first.like(x).alpha
     with torch.set_grad_enabled(how.create_graph):
-        latent, gained = ascend(solver, traced, alpha * x, levels, count, given)
+        latent, gained = ascend_by_coordinate(solver, traced, alpha * x, levels, count, given)
         prior = how.prior or start_log_prob
         each = gained + prior(latent, last)[:, None] + alpha.log().sum()
     return FlowLogProb(

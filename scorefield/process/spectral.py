@@ -25,7 +25,7 @@ FAINT = 1e-12
 e^-1900 no clock of a solver makes anything else."""
 
 
-class Timed(Level):
+class OnCourse(Level):
     """A level per coordinate that knows its time t, leaves `(n,)`, on a schedule: between two of
     them the whole process has a middle, which no coordinate's clock alone could say."""
 
@@ -34,30 +34,30 @@ class Timed(Level):
     coords: tuple[int, ...]
 
     @classmethod
-    def of_time(cls, course: "Spectral", t: Tensor, coords: tuple[int, ...]) -> "Timed":
+    def of_time(cls, course: "Spectral", t: Tensor, coords: tuple[int, ...]) -> "OnCourse":
         """The level at t `(n,)`, or a grid at t `(steps+1, n)`, of coordinates of that shape."""
         found = cls(*course.leaves(t, coords))
         found.t, found.course, found.coords = t, course, coords
         return found
 
     def at(self, index: int | slice | Tensor) -> Level:
-        found = Timed(self.alpha[index], self.sigma[index])
+        found = OnCourse(self.alpha[index], self.sigma[index])
         found.t, found.course, found.coords = self.t[index], self.course, self.coords
         return found
 
     def between(self, there: Level, share: float) -> Level | None:
-        if not isinstance(there, Timed) or there.course != self.course:
+        if not isinstance(there, OnCourse) or there.course != self.course:
             return None
-        found = Timed.of_time(self.course, torch.lerp(self.t, there.t, share), self.coords)
+        found = OnCourse.of_time(self.course, torch.lerp(self.t, there.t, share), self.coords)
         return found.shaped(self.sigma.shape)
 
-    def shaped(self, shape: tuple[int, ...]) -> "Timed":
+    def shaped(self, shape: tuple[int, ...]) -> "OnCourse":
         """The same with leaves of another shape."""
-        found = Timed(self.alpha.reshape(shape), self.sigma.reshape(shape))
+        found = OnCourse(self.alpha.reshape(shape), self.sigma.reshape(shape))
         found.t, found.course, found.coords = self.t, self.course, self.coords
         return found
 
-    def of_copies(self) -> "Timed":
+    def of_copies(self) -> "OnCourse":
         """Of a grid `(steps+1, P, *shape)` for P copies of a whole set `(P, S, *shape)`."""
         steps, copies, *coords = self.sigma.shape
         return self.shaped((steps, copies, 1, *coords))
@@ -105,21 +105,21 @@ class Spectral(ABC):
         t = torch.as_tensor(t, dtype=torch.float64)
         if not self.shape:
             return self.clock(t)
-        return Timed.of_time(self, t.reshape(-1), self.basis.shape(self.shape))
+        return OnCourse.of_time(self, t.reshape(-1), self.basis.shape(self.shape))
 
     def inverse(self, logsnr: Tensor) -> Tensor:
         return self.clock.inverse(logsnr)
 
-    def lifted(self, level: Level, coords: tuple[int, ...], grid: bool = False) -> Timed:
+    def lifted(self, level: Level, coords: tuple[int, ...], grid: bool = False) -> OnCourse:
         """The levels of all coordinates of coords of that shape, where the clock is at `level`:
         one, `(n,)` of so many samples, or a grid `(steps+1,)` or `(steps+1, n)`."""
         t = self.clock.inverse(level.logsnr.detach()).clamp(0, 1)
         t = t.reshape(-1) if not grid else t.reshape(len(t), -1)
-        found = Timed.of_time(self, t, coords)
+        found = OnCourse.of_time(self, t, coords)
         clean = (level.sigma == 0).reshape(*t.shape, *(1,) * len(coords))
         if clean.any():  # whatever the schedule keeps at t = 0
             alpha, sigma = (torch.where(clean, end, leaf) for end, leaf in zip((1.0, 0.0), found))
-            done = Timed(alpha, sigma)
+            done = OnCourse(alpha, sigma)
             done.t, done.course, done.coords = t, self, coords
             return done
         return found

@@ -123,7 +123,7 @@ def _by_coordinate(
     shape = (rows, *here.sigma.shape[1:])
     values = torch.stack([leaf.expand(shape).flatten() for leaf in (*here, *there)])
     table = own.movedim(1, -1).expand(*shape, -1).reshape(-1, own.shape[1])
-    weights, lam = (_tables if rows == 1 else _found)(rule, Bits(values), Bits(table), options)
+    weights, lam = (_tables if rows == 1 else _found)(rule, ByBits(values), ByBits(table), options)
     shaped = tuple(
         tuple(w if isinstance(w, float) or not w.ndim else w.reshape(shape) for w in sums)
         for sums in weights
@@ -132,7 +132,7 @@ def _by_coordinate(
     return shaped, left.expand(batch, *left.shape[1:])
 
 
-class Bits:
+class ByBits:
     """Numbers that are known by their bits: two of the same are one key."""
 
     def __init__(self, numbers: Tensor) -> None:
@@ -143,11 +143,11 @@ class Bits:
         return hash(self.key)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Bits) and self.key == other.key
+        return isinstance(other, ByBits) and self.key == other.key
 
 
 def _found(
-    rule: Rule, values: Bits, table: Bits, options: tuple[Any, ...]
+    rule: Rule, values: ByBits, table: ByBits, options: tuple[Any, ...]
 ) -> tuple[Weights, Tensor]:
     alpha, sigma, alpha_there, sigma_there = values.numbers
     here, there, ages = Level(alpha, sigma), Level(alpha_there, sigma_there), table.numbers

@@ -22,7 +22,7 @@ from scorefield.process import (
     grid_of,
     grids,
 )
-from scorefield.process.spectral import Timed
+from scorefield.process.spectral import OnCourse
 from scorefield.solve import DDIM, DDPM, DPMSolverPP2S, parallel, sample
 from scorefield.solve.between import at_share
 from scorefield.solve.loop import State
@@ -55,7 +55,7 @@ class Gauss:
 
 
 def even(course, steps: int, first: float = 1.0, last: float = 0.0) -> Level:
-    return Timed.of_time(course, torch.linspace(first, last, steps + 1).double()[:, None], (K,))
+    return OnCourse.of_time(course, torch.linspace(first, last, steps + 1).double()[:, None], (K,))
 
 
 class AllOnes:
