@@ -35,6 +35,7 @@ GIVEN = {
     "objectives": ("schedule", "times", "weight", "dropout", "coupling"),
     "operators": ("shape",),
     "paths": ("steps",),
+    "schedules": ("shape", "deviations"),
     "spaces": ("letters",),
     "students": ("module", "teacher", "guidance", "dropout", "steps"),
     "texts": ("captions",),
