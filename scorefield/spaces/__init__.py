@@ -1,9 +1,8 @@
-"""Floor 1: where samples live, and in which coordinates: orthonormal bases of R^n; spheres, tori and
-rotations; letters of an alphabet.
+"""Floor 1: where samples live, and in which coordinates.
 
-In a basis `x = U y` with `U^T U = I`: noise N(0, I) is N(0, I) in every one, a sum of squares is the
-same, and a process that is diagonal in a basis is walked there by every solver that works number by
-number.
+Spheres, tori and rotations; letters of an alphabet; and orthonormal bases of R^n, `x = U y` with
+`U^T U = I`: noise N(0, I) is N(0, I) in every one, a sum of squares is the same, and a process that
+is diagonal in a basis is walked there by every solver that works number by number.
 """
 
 from typing import TYPE_CHECKING
