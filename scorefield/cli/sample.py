@@ -71,6 +71,8 @@ class Options(Rows, Sampling, Averaged):
     """Classifier-free guidance, or classifier. With options: cfg:2+interval:.3,2 (scorefield
     catalogue guides), the first nearest the network."""
     out: OutPath = None
+    fill: str | None = None
+    """Of letters: a text with _ where the run is to fill in."""
     columns: int | None = None
     """Columns of the picture (default: one per label, or a square)."""
     batch: BatchSize = 256

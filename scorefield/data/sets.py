@@ -163,6 +163,11 @@ class Data:
     edition: int = 1
     flip: bool = False
     done: tuple[str, ...] = ()
+    space: str = ""
+    """Where examples lie, if not in R^n: `letters`, or the spec of a manifold (`catalogue.spaces`),
+    whose points are kept as they are."""
+    alphabet: tuple[str, ...] = ()
+    """The letters that numbers of letters stand for."""
     captions: tuple[str, ...] = ()
     told: "TextTokens | None" = None
     text: "TextFacts | None" = None
@@ -218,7 +223,7 @@ class Data:
     @property
     def kind(self) -> Kind:
         """What an example is."""
-        return Kind.of(self.shape)
+        return Kind.of(self.shape, self.space)
 
     @cached_property
     def present(self) -> tuple[int, ...]:

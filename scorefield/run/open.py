@@ -78,17 +78,24 @@ bf16 (1% of what it says) are no smooth function of x, and their error there is 
 
 
 def open_run(
-    path: str | Path, average: float | None = None, precision: Precision | None = None
-) -> Run:
+    path: str | Path, average: float | None = None, precision: Precision | None = None,
+    spaces: bool = False,
+) -> Run:  # fmt: skip
     """Read a run folder whole, or raise BadInput that says what is wrong with it.
 
     The weights are those averaged in training, or the `average` of that length which
     `scorefield ema` made. The network computes in the `precision`, by default that of training
-    where it is the `quicker`.
+    where it is the `quicker`. Runs that are not on R^n are for those who know `spaces`.
     """
     folder = Folder(Path(path))
     folder.check_run()
     config, facts = stored_settings(folder)
+    if facts.space and not spaces:
+        raise BadInput(
+            f"{path} is a run on {facts.kind.plural}, whose steps are not those of R^n.",
+            "What there is for it: train, sample, eval, likelihood.",
+            "run",
+        )
     if learns_codes(config):
         coded = open_autoencoder(path)
         denoiser, facts = as_prior(coded)
@@ -115,7 +122,7 @@ def open_run(
 
 def load(path: str | Path) -> Denoiser:
     """The averaged denoiser of a run folder, with its `schedule`, `shape` and `classes`."""
-    return open_run(path).denoiser
+    return open_run(path, spaces=True).denoiser
 
 
 def build_solver(solver: str | Solver, sigma_data: float = 1.0) -> Solver:

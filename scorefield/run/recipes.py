@@ -100,6 +100,21 @@ def fashion_mnist_latent() -> Config:
     )
 
 
+def restore_pairs() -> Config:
+    """To restore what a corruption leaves, learned from pairs. Give `data.corruption` blur:2, ...
+
+    I2SB, told what it begins in; of the digits unless `data.name` and `data.path` say others.
+    """
+    return Config(
+        Training(images=46_000, batch=128, lr=3e-3, optimizer="muon", warmup=3_000, decay="linear",
+                 checkpoint_every=20_000),
+        DataConfig("digits", corruption="blur:2", noise=0.05),
+        "auto:width=24,multipliers=1-2,blocks=2",
+        ObjectiveConfig("bridge:spread=0.5", "flow", times="uniform", dropout=0.0),
+        SampleConfig(steps=10),
+    )  # fmt: skip
+
+
 def mnist() -> Config:
     """MNIST, 28x28 grey, ten classes."""
     return Config(
@@ -193,6 +208,32 @@ def huggingface() -> Config:
     )
 
 
+def points() -> Config:
+    """Points of a sphere, torus or SO(3), such as places on the globe. Give `data.path`.
+
+    A .csv of lat and lon, GeoJSON, or an .npz: `data.kind` sphere, torus or rotations.
+    """
+    return Config(
+        Training(images=2_000_000, batch=2048, lr=2e-3, decay="linear", checkpoint_every=500_000),
+        DataConfig("points"),
+        "mlp:width=128,blocks=3",
+        ObjectiveConfig("kernel-score", "ve:0.02,4.0", view="x0"),
+        SampleConfig(solver="geodesic-walk", grid="karras:rho=3", steps=100),
+    )
+
+
+def letters() -> Config:
+    """Lines of a text file, by masked diffusion. Give `data.path`."""
+    return Config(
+        Training(images=400_000, batch=128, lr=2e-3, warmup=10_000, decay="linear",
+                 checkpoint_every=100_000),
+        DataConfig("letters"),
+        "letters:width=128,depth=4",
+        ObjectiveConfig("absorbing", "flow", view="x0", times="antithetic"),
+        SampleConfig(solver="state-walk", grid="uniform-t", steps=64),
+    )  # fmt: skip
+
+
 def _toy(name: str) -> Config:
     return Config(
         Training(images=2_000_000, batch=2048, lr=2e-3, checkpoint_every=500_000),
@@ -232,6 +273,7 @@ recipes: dict[str, Callable[[], Config]] = {
     "fashion-mnist": fashion_mnist,
     "fashion-mnist-autoencoder": fashion_mnist_autoencoder,
     "fashion-mnist-latent": fashion_mnist_latent,
+    "restore-pairs": restore_pairs,
     "mnist": mnist,
     "cifar10": cifar10,
     "cifar10-autoencoder": cifar10_autoencoder,
@@ -241,6 +283,8 @@ recipes: dict[str, Callable[[], Config]] = {
     "folder": folder,
     "npz": npz,
     "huggingface": huggingface,
+    "points": points,
+    "letters": letters,
     "swiss-roll": swiss_roll,
     "moons": moons,
     "8-gaussians": eight_gaussians,

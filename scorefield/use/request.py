@@ -15,6 +15,7 @@ from scorefield.catalogue.plans import guide_specs
 from scorefield.catalogue.spec import parsed
 from scorefield.denoise import Denoiser, Precision
 from scorefield.run.open import EXACT, Run, device, open_conditions, open_run
+from scorefield.run.pairs import is_paired
 from scorefield.store import claim
 from scorefield.store.files import read_text
 from scorefield.use.asked import at_least, idle, labels_of, numbers, warn_absent
@@ -26,10 +27,11 @@ class Request:
     """What is asked of the run at `run`, by the names of the flags; None is left to the run. A run
     may be open already, and `conditions` be the arrays of such a file.
 
-    For whom: `n`, `seeds`, and `labels` in turn, `conditions` or `unconditional`; or one `label`
-    for all; or texts, each a `prompt` or a line of the file `prompts`, in turn too. Made larger by
-    a run `cascade`, shown them noised by `augment`. How: `steps`, `solver`, `grid`, `guidance`,
-    `guide`, `precision`. Where to: `out`, `columns`.
+    `spaces`: whether it may be a run that is not on R^n. For whom: `n`, `seeds`, and `labels` in
+    turn, `conditions` or `unconditional`; or one `label` for all; or texts, each a `prompt` or a
+    line of the file `prompts`, in turn too. Made larger by a run `cascade`, shown them noised by
+    `augment`. How: `steps`, `solver`, `grid`, `guidance`, `guide`, `precision`. Where to: `out`,
+    `columns`.
     """
 
     run: Path | Run | None
@@ -53,8 +55,10 @@ class Request:
     precision: Precision | None = None
     batch: int = 256
     columns: int | None = None
+    fill: str | None = None
     out: Path | None = None
     watch: Watch = quiet
+    spaces: bool = False
 
     def __post_init__(self) -> None:
         at_least("batch", self.batch)
@@ -70,12 +74,21 @@ class Request:
     def opened(self) -> Run:
         if isinstance(self.run, Run):
             return self.run
-        return open_run(self.path, self.average, self.precision)
+        return open_run(self.path, self.average, self.precision, self.spaces)
 
     @cached_property
     def denoiser(self) -> Denoiser:
-        """The run's, on the device: work begins."""
+        """The run's, on the device: work begins. BadInput of a run that begins in a picture."""
+        self._check_begins()
         return self.opened.denoiser.to(device())
+
+    def _check_begins(self) -> None:
+        if is_paired(self.opened.config, self.opened.facts):
+            raise BadInput(
+                f"{self.path} was trained on pairs, and begins in one end of them.",
+                f"Use scorefield restore {self.path}.",
+                "run",
+            )
 
     def exact(self) -> "Request":
         """The same in the arithmetic for what walks the flow both ways."""
@@ -102,6 +115,7 @@ class Request:
     @property
     def settings(self) -> dict[str, Any]:
         """Those of `plan_of`."""
+        self._check_begins()
         return settings_of(self.opened, self.steps, self.solver, self.grid, self.guidance)
 
     @cached_property

@@ -4,6 +4,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +17,12 @@ from scorefield.base.errors import Elsewhere
 from scorefield.base.finding import Findings
 from scorefield.catalogue.plans import guide as build_guide
 from scorefield.data.kind import VECTOR, Kind
+from scorefield.data.letters import filling
 from scorefield.data.sets import Scaling
 from scorefield.draw import Asked, Plan
 from scorefield.draw.shards import Shards
+from scorefield.guide import chain
+from scorefield.guide.filled import filled
 from scorefield.guide.prompts import composed, prompts
 from scorefield.store import alone, claim, sweep_torn
 from scorefield.train import Team
@@ -46,6 +50,8 @@ class Samples(NamedTuple):
     words: dict[str, Any]
     captions: Sequence[str] = ()
     single: int | None = None
+    alphabet: tuple[str, ...] = ()
+    space: str = ""
 
 
 class _Job(NamedTuple):
@@ -78,6 +84,7 @@ def sampled(
     Returns the exit code in a process that has nothing to tell. Raises BadInput for what cannot be
     done, before any work is, and KeyboardInterrupt with what is there.
     """
+    request = replace(request, spaces=True)
     request, then = again(request, like) if like else (request, None)
     team = Team()
     try:
@@ -176,7 +183,7 @@ def _read(request: Request, like: Like | None, held: ExitStack | None) -> _Job:
     label = (asked.rows(0, len(shards)).cond or {}).get("label")
     scaling = (second.run if second else run).facts.scaling
     made = Samples((), asked.seeds, label, scaling, request.columns or own, run.facts.classes, said,
-                   request.texts, single)  # fmt: skip
+                   request.texts, single, run.facts.alphabet, run.facts.space)  # fmt: skip
     return _Job(request, shards, noisy, out, made, second)
 
 
@@ -211,7 +218,19 @@ def settle(request: Request, seeds: list[int], labels: list[int] | None) -> Sett
         settings["guidance"] = 1.0
     asked = asked_of(run.denoiser, seeds=seeds, labels=labels, cond=cond)
     plan = plan_of(run.denoiser, bool(asked.cond), guide=guide, **settings)
+    if request.fill is not None:
+        plan, told = _filled(request, plan), f"fill {request.fill}"
     return Settled(asked, plan, settings, noisy, told)
+
+
+def _filled(request: Request, plan: Plan) -> Plan:
+    """The plan of texts that have the letters that are asked for."""
+    denoiser, facts = request.opened.denoiser, request.opened.facts
+    pattern = request.fill or ""
+    if facts.space != "letters":
+        raise BadInput(f"`fill` {pattern} is of letters.", "Leave it out.", "fill")
+    letters, known = filling(pattern, facts.alphabet, facts.shape[0])
+    return plan._replace(guide=chain(filled(denoiser.space, letters, known), plan.guide))
 
 
 def _is_film(request: Request) -> bool:
@@ -227,6 +246,13 @@ def _place(request: Request, seeds: list[int], shown: int) -> Path:
         request.out or request.path / "samples" / f"{shown}-seeds.png",
         request.opened.facts.shape,
     )
+    facts = request.opened.facts
+    if facts.space == "letters":
+        out = request.out or request.path / "samples" / f"{shown}-seeds.txt"
+        if out.suffix not in (".txt", ".npz"):
+            raise BadInput(f"`out` is {out}.", "Letters go into a .txt or an .npz.", "out")
+        claim(out)
+        return out
     if out.suffix not in (".png", ".npz", ".gif", "") or out.name in ("", ".."):
         remedy = "Use .png, .npz, .gif, or a folder for single pictures."
         raise BadInput(f"`out` is {out}.", remedy, "out")
