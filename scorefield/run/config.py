@@ -8,6 +8,8 @@ import torch
 
 from scorefield import catalogue
 from scorefield.base import BadInput, Level, unknown
+from scorefield.catalogue.plans import plan
+from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed, with_defaults
 from scorefield.data import Conditions, Data, Scaling
 from scorefield.data.kind import KINDS, Kind
@@ -184,6 +186,8 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
             denoiser.manner = manner(config)
             spec = config.student.method
             find("students", parsed(spec).name).equip(denoiser, **with_defaults("students", spec))
+    if plays(config):
+        denoiser.manner = find("adversaries", parsed(config.objective.kind).name).manner()
     denoiser.precision = quicker(config.training.precision)
     return denoiser
 
@@ -202,6 +206,25 @@ def _denoiser(config: Config, facts: DataFacts, about: dict[str, Any]) -> Denois
     given = {"schedule": build_schedule(config.objective), "variance": variance, **about}
     make = timed if getattr(net, "timed", False) else Denoiser
     return make(net, view=config.objective.view, sigma_data=facts.sigma_data, **given)
+
+
+def plays(config: Config) -> bool:
+    """Whether a run is a generator's, which learns against a critic."""
+    return parsed(config.objective.kind).name in names("adversaries")
+
+
+def check_game(config: Config, steps: str) -> None:
+    """Raise BadInput for settings of a generator that do not fit; `steps` is its plan."""
+    own, s = plan(steps), config.sample
+    if (s.solver, s.steps, s.grid, s.guidance) != (own.solver, own.steps, own.grid, 1.0):
+        raise BadInput(
+            f"`objective.kind` {config.objective.kind} makes samples by {steps} alone, and the "
+            f"settings say {s.solver}@{s.grid}/{s.steps}, guidance {s.guidance:g}.",
+            f"Use `sample.solver` {own.solver}, `sample.grid` {own.grid}, `sample.steps` "
+            f"{own.steps} and `sample.guidance` 1.",
+        )
+    if config.training.compile:
+        raise BadInput("a generator's network is not compiled.", "Leave `compile` out.")
 
 
 def as_student(net: Any, student: StudentConfig) -> Any:
@@ -271,7 +294,10 @@ def check(config: Config) -> None:
     o, sample = config.objective, config.sample
     if o.view not in views:
         raise unknown("view", o.view, views)
-    for kind, text in (("objectives", o.kind), ("weights", o.weight), ("times", o.law)):
+    if game := plays(config):
+        check_game(config, find("adversaries", parsed(o.kind).name).plan)
+    learned = "adversaries" if game else "objectives"
+    for kind, text in ((learned, o.kind), ("weights", o.weight), ("times", o.law)):
         bound(kind, text)
     build("solvers", sample.solver)
     if config.source:
@@ -291,7 +317,8 @@ def check(config: Config) -> None:
             f"{o.view} says nothing about x0.",
             "Use `objective.view` v or edm, or a schedule that keeps some signal, such as vp.",
         )
-    check_objective(o, schedule, config.training)
+    if not game:
+        check_objective(o, schedule, config.training)
     if config.student and config.training.compile:
         raise BadInput("a student's network is not compiled.", "Leave `compile` out.")
     build_levels(sample.grid, schedule, sample.steps)

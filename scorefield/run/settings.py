@@ -42,7 +42,8 @@ class ObjectiveConfig:
     kind: str = "regression"
     """regression; sliced (from noisy data alone); hybrid (learns the reverse variance too, on
     schedule ddpm); variational (trains the schedule, on schedule learned). Of an autoencoder: ae,
-    vae, ... (scorefield catalogue autoencoders), which read nothing else of this group."""
+    vae, ... (scorefield catalogue autoencoders); of a generator and its critic: gan. These read
+    nothing of weights and times."""
     schedule: str = "cosine"
     """The forward process (scorefield catalogue schedules)."""
     cleanest: float | None = None

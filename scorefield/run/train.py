@@ -6,7 +6,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+import torch
+
 from scorefield.base import BadInput, unknown
+from scorefield.catalogue.spec import build
 from scorefield.data import Data
 from scorefield.data.codec import Latents
 from scorefield.data.remark import remarks
@@ -32,6 +35,7 @@ from scorefield.run.config import (
     check,
     check_used,
     network,
+    plays,
 )
 from scorefield.run.open import open_run
 from scorefield.run.recipes import recipe, recipes
@@ -156,8 +160,17 @@ def _task(config: Config, begun: Begun) -> Task[Any]:
         return autoencoder_task(config, data, build_autoencoder(config, facts))
     denoiser = _denoiser(config, facts, seen)
     denoiser.codec = codec
+    if plays(config):
+        return _seeded(config, lambda: build("adversaries", config.objective.kind, module=denoiser))
     objective = build_objective(config, facts, cast(Schedule, denoiser.schedule))
     return Denoising(denoiser, objective)
+
+
+def _seeded(config: Config, make: Callable[[], Task[Any]]) -> Task[Any]:
+    """A task whose own networks come from the run's seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.training.seed + 1)
+        return make()
 
 
 def _denoiser(config: Config, facts: DataFacts, seen: int) -> Denoiser:
