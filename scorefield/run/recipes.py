@@ -35,10 +35,10 @@ def digits_autoencoder() -> Config:
 def digits_gan() -> Config:
     """A generator of the digits and its critic (GAN), beside diffusion: one call makes a sample."""
     return Config(
-        Training(images=150_000, batch=128, lr=1e-3, warmup=3_000, decay="linear", ema=0.998,
+        Training(images=100_000, batch=128, lr=1e-3, warmup=3_000, decay="linear", ema=0.998,
                  checkpoint_every=50_000),
         DataConfig("digits"),
-        "auto:width=24,multipliers=1-2,blocks=1",
+        "auto:width=16,multipliers=1-2,blocks=1,attention=(),norms=1",
         ObjectiveConfig("gan"),
         GENERATED,
     )  # fmt: skip
