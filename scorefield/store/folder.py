@@ -52,6 +52,8 @@ ENTRIES = (
     Entry("compare/compare.json", "compare", "figures of the last comparison"),
     Entry("compare/compare.csv", "compare", "the same, a row for each solver and count of steps"),
     Entry("compare/NAME.png", "compare", "its curves and strips"),
+    Entry("compare/rivals.html", "compare", "the page of several runs, self-contained"),
+    Entry("compare/rivals.json", "compare", "its figures"),
     Entry("grids/NAME.json", "fit-grid", "levels and step lengths that were fitted to this run"),
     Entry("classifier.safetensors", "train-classifier", "a classifier of noisy samples"),
     Entry("classifier.json", "train-classifier", "its shape, accuracy by noise level and digest"),
