@@ -12,6 +12,7 @@ import numpy as np
 
 from scorefield.base.finding import Findings, Heatmap, Line, Mark, Series
 from scorefield.report.charts import smooth
+from scorefield.store import total_seconds
 
 BUCKET = 1.0
 """Half the width of a bucket of logsnr in the log."""

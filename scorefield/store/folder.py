@@ -55,6 +55,7 @@ ENTRIES = (
     Entry("compare/rivals.html", "compare", "the page of several runs, self-contained"),
     Entry("compare/rivals.json", "compare", "its figures"),
     Entry("grids/NAME.json", "fit-grid", "levels and step lengths that were fitted to this run"),
+    Entry("presets/NAME.json", "tune", "a plan that was found for a budget of network calls"),
     Entry("classifier.safetensors", "train-classifier", "a classifier of noisy samples"),
     Entry("classifier.json", "train-classifier", "its shape, accuracy by noise level and digest"),
     Entry("classifier/", "train-classifier", "its training: checkpoint and log, as those of a run"),

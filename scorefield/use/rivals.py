@@ -22,6 +22,7 @@ from scorefield.catalogue.spec import parsed
 from scorefield.data import Data
 from scorefield.draw import Drawn, draw
 from scorefield.measure import Judge, Reference, ranks, within_floor
+from scorefield.run.autoencoder import learns_codes
 from scorefield.run.open import Run, data_of
 from scorefield.store import trained_seconds
 from scorefield.use.evaluate import measures_of
@@ -38,7 +39,8 @@ SHOWN = 20
 class Rival:
     """What a run did, or the `failure` for which there is nothing else.
 
-    `plan`: how it is sampled. `calls`: of the network a sample. `seconds`: a sample. `training`:
+    `plan`: how it is sampled. `calls`: of the network a sample, of a VAE its
+    decoder's. `seconds`: a sample. `training`:
     seconds, its teacher's and its codec's too. `samples`: the first few, of the classes `label`.
     """
 
@@ -113,7 +115,8 @@ class Field:
         return Rival(
             run.path.resolve().name, kind_of(run),
             f"{own['solver']}@{request.grid or config.sample.grid}/{own['steps']}",
-            drawn.calls, drawn.seconds / self.n, run.images_seen, cost_of(run),
+            1.0 if learns_codes(config) else drawn.calls, drawn.seconds / self.n,
+            run.images_seen, cost_of(run),
             {figure.name: figure for figure in found.figures}, drawn.x[:SHOWN].cpu(),
             None if labels is None else labels[:SHOWN],
         )  # fmt: skip
@@ -143,12 +146,8 @@ def cost_of(run: Run) -> float:
     """Seconds of training, as the logs say: with those of a teacher and of a codec, if they are
     still where they were."""
     student, codec = run.config.student, run.config.codec
-    paths = [
-        run.path,
-        *([Path(student.teacher)] if student else []),
-        *([Path(codec)] if codec else []),
-    ]
-    return sum(trained_seconds(path) for path in paths)
+    others = [student.teacher if student else None, codec]
+    return sum(trained_seconds(path) for path in (run.path, *(Path(o) for o in others if o)))
 
 
 def rivals(requests: Sequence[Request], seeds: Sequence[int], watch: Watch = quiet) -> Findings:
@@ -211,8 +210,8 @@ def _findings(found: Sequence[Rival], field: Field) -> Findings:
         _pareto(there, "training", QUALITY, "seconds of training"),
     ]
     strips = (
-        Strip(f"{r.name}: {r.kind}", r.samples, SHOWN // 2, r.label, words=r.plan, file=f"{r.name}.png") for r in there
-    )  # fmt: skip
+        Strip(f"{r.name}: {r.kind}", r.samples, SHOWN // 2, r.label, words=r.plan) for r in there
+    )
     items = (*(c for c in charts if c), *strips, _corners(found, lost), _all_figures(there))
     record = {
         "n": field.n, "seeds": list(field.seeds), "feature_space": space, "versions": versions(),
