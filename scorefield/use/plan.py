@@ -46,9 +46,6 @@ def settings_of(
     """`steps`, `solver`, `grid` and `guidance` for `plan_of`: those given, in words or values, else
     those of a fitted grid, else those that the run was configured with."""
     own = run.config.sample
-    if solver:
-        solver, named, many = plan(solver)
-        grid, steps = grid or named, steps or many
     on = open_grid(run, grid or grid_for(solver, own.grid))
     if isinstance(on, FittedGrid):
         own = dataclasses.replace(

@@ -162,14 +162,16 @@ def rivals(requests: Sequence[Request], seeds: Sequence[int], watch: Watch = qui
         raise next(one for one in opened if isinstance(one, BadInput))
     if len(seeds) < 2:
         raise BadInput("one sample of each is asked for.", "Give `n` or `seeds` of at least 2.")
+    names = [request.path.resolve().name for request in requests]
+    names = [str(r.path) if names.count(own) > 1 else own for r, own in zip(requests, names)]
     field = Field(seeds, watch)
     field.open(runs)
     found: list[Rival] = []
-    for request, run in zip(requests, opened):
+    for name, request, run in zip(names, requests, opened):
         done = run if isinstance(run, BadInput) else _tried(
             lambda run=run, request=request: field.measured(run, request))  # fmt: skip
         failed = isinstance(done, BadInput)
-        found.append(Rival(request.path.resolve().name, failure=str(done)) if failed else done)
+        found.append(Rival(name, failure=str(done)) if failed else replace(done, name=name))
     if all(rival.failure for rival in found):
         raise BadInput(f"no run can be compared: {found[0].failure}", "Give others.")
     return replace(_findings(found, field), run=str(requests[0].path))

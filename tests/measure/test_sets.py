@@ -190,7 +190,8 @@ def test_density_and_coverage_within_their_errors():
                     (found.coverage - 1 + missed) / found.coverage_error))  # fmt: skip
     z = torch.tensor(off)
     assert (z.mean(0).abs() < 4 * z.std(0) / len(z) ** 0.5).all()
-    assert (z.std(0) < 1.6).all() and (z.std(0) > 0.5).all()
+    assert (z.std(0) < 1.6).all()
+    assert (z.std(0) > 0.5).all()
 
 
 def plane(n: int = 400) -> Data:
@@ -227,7 +228,8 @@ def test_real_data_are_within_every_floor_and_wrong_samples_in_none():
     taught = "Classification accuracy score"
     assert real[taught].value == pytest.approx(norm.cdf(2), abs=0.03)
     swapped = figures_of(x, 1 - label)[taught]
-    assert swapped.value < 0.1 and not within_floor(swapped)
+    assert swapped.value < 0.1
+    assert not within_floor(swapped)
 
 
 def test_a_missing_class_is_named():
@@ -235,7 +237,8 @@ def test_a_missing_class_is_named():
     judge = _Sides(plane())
     found = measures_of(x - 5, Reference(plane(), judge, 400))  # type: ignore[arg-type]
     figure = next(f for f in found.figures if f.name == "Class chi-square")
-    assert "No sample is judged to be b" in figure.words and not within_floor(figure)
+    assert "No sample is judged to be b" in figure.words
+    assert not within_floor(figure)
     assert found.record["taught"] is None
 
 
