@@ -46,7 +46,7 @@ def test_one_page_of_all_and_the_rest_where_one_is_bad(cli, judged, others, poin
     kinds = [rows[name]["kind"] for name in (str(judged), "gan", "vae")]
     assert kinds == ["diffusion", "GAN", "VAE"]
     assert rows["gan"]["calls"] == rows["vae"]["calls"] == 1
-    assert "no config.json" in rows["none"]["failure"]
+    assert "does not exist" in rows["none"]["failure"]
     assert "Compare runs on the same data" in rows[str(points)]["failure"]
     page = out.read_text()
     for text in (

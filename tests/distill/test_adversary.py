@@ -51,7 +51,7 @@ def check_losses(kind: type[GAN]) -> None:
 def check_end(r1: float) -> None:
     """Each in turn goes down its loss: theta' = psi, psi' = -theta - r1 psi, to 0 and L_C = 2."""
     task = game(r1)
-    for _ in range(300):
+    for _ in range(150):
         for turn in reversed(task.turns):
             (weight,) = turn.module.parameters()
             (rise,) = torch.autograd.grad(turn.loss(DATA, DEAL).per_sample.mean(), weight)
