@@ -41,7 +41,6 @@ from scorefield.measure.judge import Judge, Judging, Report, accuracy_of, check_
 from scorefield.measure.kernel import Discrepancy, mmd2
 from scorefield.measure.memorise import Memorisation, memorisation
 from scorefield.measure.quality import Distance, Quality, distance, quality, real_quality
-from scorefield.measure.rank import ranks, within_floor
 from scorefield.measure.reference import Outcome, Reference, Seen, as_json
 from scorefield.measure.ridge import ridge_names, two_sample
 
@@ -51,6 +50,6 @@ __all__ = [
     "Proportion", "Quality", "Outcome", "Reference", "Report", "Seen", "agreement", "distance",
     "frechet", "frechet_floor", "frechet_gaussian", "frechet_report", "memorisation", "as_json",
     "precision_recall", "quality", "real_quality", "Discrepancy", "Homogeneity", "class_chi2",
-    "energy_distance", "inception_score", "jackknife", "mmd2", "ranks", "ridge_names", "sliced_w2",
-    "two_sample", "within_floor",
+    "energy_distance", "inception_score", "jackknife", "mmd2", "ridge_names", "sliced_w2",
+    "two_sample",
 ]  # fmt: skip

@@ -17,11 +17,12 @@ from torch import Tensor
 from scorefield import catalogue
 from scorefield.base import BadInput, Watch, quiet
 from scorefield.base.finding import Figure, Findings, Line, Mark, Series, Strip, Table, Value, ends
+from scorefield.base.rank import ranks, within_floor
 from scorefield.base.rows import repeat_labels
 from scorefield.catalogue.spec import parsed
 from scorefield.data import Data
 from scorefield.draw import Drawn, draw
-from scorefield.measure import Judge, Reference, ranks, within_floor
+from scorefield.measure import Judge, Reference
 from scorefield.run.autoencoder import learns_codes
 from scorefield.run.open import Run, data_of
 from scorefield.store import trained_seconds

@@ -10,6 +10,7 @@ from scipy.stats import chi2_contingency, norm
 from torch import Tensor
 
 from scorefield.base.finding import Figure
+from scorefield.base.rank import ranks, within_floor
 from scorefield.data import Data, Scaling, Split
 from scorefield.measure import (
     Discrepancy,
@@ -18,11 +19,9 @@ from scorefield.measure import (
     inception_score,
     mmd2,
     precision_recall,
-    ranks,
     ridge_names,
     sliced_w2,
     two_sample,
-    within_floor,
 )
 from scorefield.measure.agreement import wilson
 from scorefield.use.evaluate import measures_of
