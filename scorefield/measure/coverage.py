@@ -92,10 +92,10 @@ def precision_recall(samples: Tensor, real: Tensor, k: int = 3) -> PrecisionReca
 
 
 QUESTIONS = {
-    "precision": "Samples that lie among real examples: can they be believed?",
-    "recall": "Real examples that lie among samples: is nothing left out?",
-    "density": "Real examples' balls that a sample lies in, of k: an outlier's counts as one.",
-    "coverage": "Real examples whose ball holds a sample: is nothing left out, outliers apart?",
+    "precision": ("real", "Samples that lie among real examples: can they be believed?"),
+    "recall": ("high", "Real examples that lie among samples: is nothing left out?"),
+    "density": ("real", "Real balls that a sample lies in, of k: an outlier's counts as one."),
+    "coverage": ("high", "Real examples whose ball holds a sample: is nothing left out?"),
 }
 
 
@@ -109,8 +109,8 @@ def precision_recall_figures(
     found, floor = (precision_recall(features, test, k) for features in (some, train))
     figures = (
         Figure(key.capitalize(), getattr(found, key), getattr(found, f"{key}_error"),
-               getattr(floor, key), getattr(floor, f"{key}_error"), "%", "real", words)
-        for key, words in QUESTIONS.items()
+               getattr(floor, key), getattr(floor, f"{key}_error"), "%", best, words)
+        for key, (best, words) in QUESTIONS.items()
     )  # fmt: skip
     record = {"precision_recall": as_json(found), "precision_recall_real": as_json(floor)}
     return Outcome(record, tuple(figures))

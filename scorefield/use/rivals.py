@@ -207,8 +207,8 @@ def _findings(found: Sequence[Rival], field: Field) -> Findings:
     )
     lost = " ".join(f"{rival.name}: {rival.failure}" for rival in found if rival.failure)
     charts = [
-        _pareto(there, "seconds", QUALITY, "seconds a sample"),
-        _pareto(there, "seconds", COVERAGE, "seconds a sample"),
+        _pareto(there, "seconds", QUALITY, "ms a sample"),
+        _pareto(there, "seconds", COVERAGE, "ms a sample"),
         _pareto(there, COVERAGE, QUALITY, "coverage"),
         _pareto(there, "training", QUALITY, "seconds of training"),
     ]
@@ -232,7 +232,7 @@ def _as_row(rival: Rival) -> dict[str, Any]:
 
 def _at(rival: Rival, key: str) -> tuple[float, Any] | None:
     if key in ("seconds", "training"):
-        return getattr(rival, key), None
+        return getattr(rival, key) * (1000 if key == "seconds" else 1), None
     figure = rival.figures.get(key)
     return figure and (figure.value, figure.spread)
 

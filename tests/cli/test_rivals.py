@@ -51,7 +51,7 @@ def test_one_page_of_all_and_the_rest_where_one_is_bad(cli, judged, others, poin
     page = out.read_text()
     for text in (
         "The trilemma",
-        "Frechet distance by seconds a sample",
+        "Frechet distance by ms a sample",
         "no config.json",
         "gan: GAN",
     ):
