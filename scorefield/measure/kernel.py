@@ -26,7 +26,7 @@ from scorefield.measure.blocks import blocks
 from scorefield.measure.checks import check_rows, check_same_shape
 from scorefield.measure.reference import Outcome, Reference, Seen, as_json
 
-Kernel = Literal["cubic", "gaussian", "distance"]
+KernelName = Literal["cubic", "gaussian", "distance"]
 BESIDE = 8
 """Blocks that would fit where one is made: a kernel's stay in the processor's cache."""
 SOME = 500
@@ -40,7 +40,7 @@ class Discrepancy(NamedTuple):
     stderr: float
 
 
-def mmd2(a: Tensor, b: Tensor, kernel: Kernel = "cubic") -> Discrepancy:
+def mmd2(a: Tensor, b: Tensor, kernel: KernelName = "cubic") -> Discrepancy:
     """Eq. 1 between features (n, D) and (m, D); D as many numbers as a row has. The Gaussian kernel
     is as wide as the median distance within the first of b. Kernels of distances are in float64;
     cubes have the dtype of the features, whose rounding averages out.
@@ -64,7 +64,7 @@ def mmd2(a: Tensor, b: Tensor, kernel: Kernel = "cubic") -> Discrepancy:
 
 
 def _rows(
-    a: Tensor, b: Tensor, kernel: Kernel, width: float, own: bool = False
+    a: Tensor, b: Tensor, kernel: KernelName, width: float, own: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Means of k(a_i, b_j) over j `(n,)` and over i `(m,)`; within a set, its `own`, over others
     alone, and the first only."""
@@ -79,7 +79,7 @@ def _rows(
     return over / (len(b) - own), under / len(a)
 
 
-def _kernel(a: Tensor, b: Tensor, kernel: Kernel, width: float) -> Tensor:
+def _kernel(a: Tensor, b: Tensor, kernel: KernelName, width: float) -> Tensor:
     if kernel == "cubic":
         k = torch.addmm(a.new_ones(()), a, b.T, alpha=1 / a.shape[1])
         return (k * k).mul_(k)
@@ -87,7 +87,7 @@ def _kernel(a: Tensor, b: Tensor, kernel: Kernel, width: float) -> Tensor:
     return -apart if kernel == "distance" else (-(apart**2) / (2 * width**2)).exp_()
 
 
-def _figure(name: str, key: str, kernel: Kernel, trio: tuple[Seen, Seen, Seen]) -> Outcome:
+def _figure(name: str, key: str, kernel: KernelName, trio: tuple[Seen, Seen, Seen]) -> Outcome:
     some, train, test = (seen.features for seen in trio)
     found, floor = mmd2(some, test, kernel), mmd2(train, test, kernel)
     words = f"Unbiased, between {len(some):,} samples and {len(test):,} held-out examples."
@@ -96,7 +96,7 @@ def _figure(name: str, key: str, kernel: Kernel, trio: tuple[Seen, Seen, Seen]) 
     return Outcome({key: as_json({**record, "n": len(some)})}, (figure,))
 
 
-def kid_figure(samples: Seen, reference: Reference, kernel: Kernel = "cubic") -> Outcome:
+def kid_figure(samples: Seen, reference: Reference, kernel: KernelName = "cubic") -> Outcome:
     """Kernel distance (KID; another kernel: MMD^2) of samples to held-out data beside that of as
     many training examples: are they of one law?"""
     name = "Kernel distance (KID)" if kernel == "cubic" else f"MMD², {kernel} kernel"

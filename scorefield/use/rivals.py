@@ -114,7 +114,7 @@ class Field:
         found = measures_of(drawn.x, self.reference(labels))
         own, config = settings, run.config
         return Rival(
-            run.path.resolve().name, kind_of(run),
+            run.path.resolve().name, way_learned(run),
             f"{own['solver']}@{request.grid or config.sample.grid}/{own['steps']}",
             1.0 if learns_codes(config) else drawn.calls, drawn.seconds / self.n,
             run.images_seen, cost_of(run),
@@ -133,7 +133,7 @@ class Field:
         return drawn._replace(x=x, seconds=drawn.seconds + monotonic() - began)
 
 
-def kind_of(run: Run) -> str:
+def way_learned(run: Run) -> str:
     """What a run is, in a word: the way that it learned."""
     learned = parsed(run.config.objective.kind).name
     if run.config.student:
