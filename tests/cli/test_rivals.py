@@ -52,7 +52,7 @@ def test_one_page_of_all_and_the_rest_where_one_is_bad(cli, judged, others, poin
     for text in (
         "The trilemma",
         "Frechet distance by ms a sample",
-        "no config.json",
+        "does not exist",
         "gan: GAN",
     ):
         assert text in page, text
