@@ -68,7 +68,7 @@ class Field:
         self.judge: Judge | None = None
         self._references: dict[bool, Reference] = {}
 
-    def open(self, runs: Sequence[Run]) -> None:
+    def begin(self, runs: Sequence[Run]) -> None:
         """The data and the judge of the first run with classes, else of the first."""
         self.first = next((run for run in runs if len(run.facts.classes) > 1), runs[0])
         self.data = data_of(self.first)
@@ -166,7 +166,7 @@ def rivals(requests: Sequence[Request], seeds: Sequence[int], watch: Watch = qui
     names = [request.path.resolve().name for request in requests]
     names = [str(r.path) if names.count(own) > 1 else own for r, own in zip(requests, names)]
     field = Field(seeds, watch)
-    field.open(runs)
+    field.begin(runs)
     found: list[Rival] = []
     for name, request, run in zip(names, requests, opened):
         done = run if isinstance(run, BadInput) else _tried(
