@@ -1,5 +1,6 @@
 """`scorefield compare RUN`."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -55,8 +56,10 @@ def work(o: Options, bar: Bar) -> Found:
     if o.page:
         from scorefield.report.rivals import paged
 
-        several = [o.request(bar, run=run, solver=o.solvers) for run in (o.run, *o.students)]
-        return paged(several, bar)
+        runs = o.run, *o.students
+        several = [o.request(bar, run=run, solver=o.solvers) for run in runs]
+        words = " ".join(shlex.quote(str(run)) for run in runs)
+        return paged(several, f"scorefield compare {words} --page", bar)
     from scorefield.report.strips import keep
     from scorefield.use.compare import compare_run
 

@@ -1,6 +1,5 @@
 """Runs beside one another as one page that needs no other file."""
 
-import shlex
 from collections.abc import Sequence
 
 from scorefield.base import Watch
@@ -12,9 +11,9 @@ from scorefield.use.request import Request
 from scorefield.use.rivals import rivals
 
 
-def paged(requests: Sequence[Request], watch: Watch) -> Findings:
+def paged(requests: Sequence[Request], command: str, watch: Watch) -> Findings:
     """The page of these runs, and its figures as JSON beside it; at `out`, or in the first run's
-    folder."""
+    folder. `command`: the one that makes it again."""
     first = requests[0]
     for name in ("steps", "solver", "grid", "guidance", "labels"):
         idle(name, getattr(first, name), "each run is sampled as it says itself")
@@ -23,11 +22,11 @@ def paged(requests: Sequence[Request], watch: Watch) -> Findings:
     seeds = first.chosen_seeds(1000)
     found = rivals(requests, seeds, watch)
     with alone(out.parent, wait=True):
-        write_bytes(out, html(_page(found, [str(r.path) for r in requests])).encode())
+        write_bytes(out, html(_page(found, command)).encode())
         return write_findings(out.with_suffix(".json"), found)
 
 
-def _page(found: Findings, paths: Sequence[str]) -> Page:
+def _page(found: Findings, command: str) -> Page:
     record = found.record
     told = [row for row in record["rivals"] if not row["failure"]]
     lost = tuple(row["failure"] for row in record["rivals"] if row["failure"])
@@ -42,7 +41,6 @@ def _page(found: Findings, paths: Sequence[str]) -> Page:
         ("Samples", f"{record['n']:,}", "of each, the same seeds"),
         ("Quickest", quickest["name"], f"{1000 * quickest['seconds']:.2g} ms a sample"),
     )
-    command = f"scorefield compare {' '.join(map(shlex.quote, paths))} --page"
     return Page(
         "The trilemma", 0, f"{len(told)} runs.", "", lead, command, facts,
         (Section("rivals", "Runs beside one another", (found,)),), lost,

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -12,18 +13,20 @@ from scorefield.catalogue.plans import plan
 from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed, with_defaults
 from scorefield.data import Conditions, Data, Scaling
-from scorefield.data.kind import KINDS, Kind
-from scorefield.denoise import Denoiser, Manner, Precision, views
-from scorefield.objective import Criterion
-from scorefield.process import Schedule
+from scorefield.data.kind import KINDS, LETTERS, Kind
+from scorefield.data.text import TextFacts
+from scorefield.denoise import Denoiser, Manner, Precision, Spaced, Timed, views
+from scorefield.objective import Bridged, Criterion
+from scorefield.process import Schedule, Spectral, basis_of
 from scorefield.run.guest import guest_denoiser, timed
 from scorefield.run.settings import Config, ObjectiveConfig, StudentConfig
+from scorefield.spaces import band_deviations
 from scorefield.train import Training
 
 UNBIASED = ("uniform", "stratified", "antithetic", "adaptive")
 """Laws of times that leave the expectation of a uniform t."""
 
-OWN = {name for kind in KINDS for name in kind.networks}
+OWN = {name for kind in (*KINDS, LETTERS) for name in kind.networks}
 """Networks whose data are known; those of others say it themselves."""
 SMALLEST_ALPHA = 1e-4
 """D = (x - sigma eps)/alpha turns float32's 6e-8 into at most 1e-3 of a unit at this alpha."""
@@ -58,6 +61,13 @@ class DataFacts:
     """The classes that have a training example; None in runs of versions that did not say."""
     codec: CodecFacts | None = None
     """Of a run on latents; `sigma_data` is then theirs."""
+    space: str = ""
+    alphabet: tuple[str, ...] = ()
+    """Of data that are not in R^n, as `Data` has them."""
+    text: TextFacts | None = None
+    """Of a run whose captions are told."""
+    deviations: tuple[float, ...] = ()
+    """Of x0 in each band of the schedule's basis, if it has a level for each coordinate."""
 
     @property
     def inner(self) -> tuple[int, ...]:
@@ -67,7 +77,7 @@ class DataFacts:
     @property
     def kind(self) -> Kind:
         """What an example is."""
-        return Kind.of(self.shape)
+        return Kind.of(self.shape, self.space)
 
     @property
     def drawn(self) -> tuple[int, ...]:
@@ -96,6 +106,12 @@ class DataFacts:
                 f"run was trained on {self.shape} and {len(self.classes)}.",
                 remedy,
             )
+        if (now.space, now.alphabet) != (self.space, self.alphabet):
+            raise BadInput(
+                f"the data are of {now.space or 'R^n'} and {len(now.alphabet)} letters, those that "
+                f"the run was trained on of {self.space or 'R^n'} and {len(self.alphabet)}.",
+                remedy,
+            )
         if now.classes != self.classes:
             new, old = next(pair for pair in zip(now.classes, self.classes) if pair[0] != pair[1])
             raise BadInput(f"the data have a class '{new}' where the run has '{old}'.", remedy)
@@ -103,6 +119,12 @@ class DataFacts:
             raise BadInput(
                 f"the data come with {_told(now.conditions)}, those that the run was trained on "
                 f"with {_told(self.conditions)}.",
+                remedy,
+            )
+        if now.text != self.text:
+            raise BadInput(
+                "the data's captions are told otherwise than those that the run was trained on: "
+                f"{now.text and now.text.encoder} of {(now.text and now.text.digest) or 'words'}.",
                 remedy,
             )
         if split and now.edition != self.edition:
@@ -140,7 +162,8 @@ class DataFacts:
                 "Give data that vary.",
             )
         own = (data.name, data.shape, data.classes, data.scaling)
-        return cls(*own, sigma_data, data.conditions, data.edition, data.present or None)
+        more = data.conditions, data.edition, data.present or None, None
+        return cls(*own, sigma_data, *more, data.space, data.alphabet, data.text)
 
 
 def _told(conditions: Conditions) -> str:
@@ -148,10 +171,11 @@ def _told(conditions: Conditions) -> str:
     return ", ".join(sizes) or "no conditions"
 
 
-def build_schedule(o: ObjectiveConfig) -> Schedule:
-    """The schedule that an objective names, with its cleanest level."""
+def build_schedule(o: ObjectiveConfig, deviations: tuple[float, ...] = ()) -> Schedule:
+    """The schedule that an objective names, with its cleanest level, or for data of these
+    deviations in the bands of its basis."""
     if o.cleanest is None:
-        return build("schedules", o.schedule)
+        return build("schedules", o.schedule, **({"deviations": deviations} if deviations else {}))
     if parsed(o.schedule).name != "learned":
         raise BadInput(
             f"`objective.cleanest` {o.cleanest:g} is of the schedule learned, and the schedule is "
@@ -161,12 +185,19 @@ def build_schedule(o: ObjectiveConfig) -> Schedule:
     return build("schedules", o.schedule, gamma_0=-o.cleanest)
 
 
+def measured_bands(schedule: Schedule, x0: torch.Tensor) -> tuple[float, ...]:
+    """The deviations of x0 in the bands of the schedule's basis; none of a scalar schedule."""
+    if not isinstance(schedule, Spectral):
+        return ()
+    return tuple(round(v, 6) or 1e-6 for v in band_deviations(schedule.basis, x0))
+
+
 def network(net: str, facts: DataFacts) -> Spec:
     """The network's spec; of auto the one that fits the data, with those options that it has."""
     spec = parsed(net)
     if spec.name != "auto":
         return spec
-    name = Kind.of(facts.inner).network
+    name = Kind.of(facts.inner, facts.space).network
     has = {option.name for option in options("networks", name)}
     return Spec(name, (), {key: text for key, text in spec.options.items() if key in has})
 
@@ -186,7 +217,7 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
             denoiser.manner = manner(config)
             spec = config.student.method
             find("students", parsed(spec).name).equip(denoiser, **with_defaults("students", spec))
-    if plays(config):
+    if what_learns(config.objective) == "adversaries":
         denoiser.manner = find("adversaries", parsed(config.objective.kind).name).manner()
     denoiser.precision = quicker(config.training.precision)
     return denoiser
@@ -195,22 +226,24 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
 def _denoiser(config: Config, facts: DataFacts, about: dict[str, Any]) -> Denoiser:
     spec = network(config.net, facts)
     variance = parsed(config.objective.kind).name == "hybrid"
+    schedule = build_schedule(config.objective, facts.deviations)
+    basis = basis_of(schedule)
     net = build(
         "networks",
         spec,
-        shape=facts.inner,
+        shape=basis.shape(facts.inner) if basis.places else facts.inner,
+        letters=len(facts.alphabet),
         classes=len(facts.classes) or None,
         out_channels=2 * facts.inner[0] if variance else None,
-        **_sizes(facts.conditions, spec.name),
+        **_sizes(seen_by(config, facts.conditions), spec.name),
     )
-    given = {"schedule": build_schedule(config.objective), "variance": variance, **about}
+    given = {"schedule": schedule, "variance": variance, **about}
+    if facts.space:
+        return Spaced(net, space_of(config, facts), facts.alphabet, **given)
     make = timed if getattr(net, "timed", False) else Denoiser
+    if parsed(config.objective.kind).name == "bridge":
+        make = partial(Timed, convention=_bridged(config.objective).convention)
     return make(net, view=config.objective.view, sigma_data=facts.sigma_data, **given)
-
-
-def plays(config: Config) -> bool:
-    """Whether a run is a generator's, which learns against a critic."""
-    return parsed(config.objective.kind).name in names("adversaries")
 
 
 def check_game(config: Config, steps: str) -> None:
@@ -225,6 +258,23 @@ def check_game(config: Config, steps: str) -> None:
         )
     if config.training.compile:
         raise BadInput("a generator's network is not compiled.", "Leave `compile` out.")
+
+
+def space_of(config: Config, facts: DataFacts) -> Any:
+    """Where a run's samples live, if not in R^n; of letters its objective says by which noise.
+    Raises BadInput for an objective of another place."""
+    kind = parsed(config.objective.kind).name
+    letters, noises = facts.space == "letters", ("absorbing", "multinomial")
+    if (kind in catalogue.matchings) != bool(facts.space) or letters != (kind in noises):
+        usual = (
+            noises if letters else ("kernel-score", "geodesic") if facts.space else ("regression",)
+        )
+        raise BadInput(
+            f"`objective.kind` is {kind}, and the data are {facts.kind.plural}.",
+            f"Use {' or '.join(usual)}.",
+        )
+    spec = kind if letters else facts.space
+    return build("spaces", spec, letters=len(facts.alphabet))
 
 
 def as_student(net: Any, student: StudentConfig) -> Any:
@@ -265,6 +315,17 @@ def manner(config: Config) -> Manner:
     return Manner(plan, student.guidance, learned)
 
 
+def _bridged(o: ObjectiveConfig) -> Bridged:
+    return build("objectives", o.kind, schedule=build_schedule(o))
+
+
+def seen_by(config: Config, said: Conditions) -> Conditions:
+    """The conditions that the network reads: all, but of a bridge that is not `told` its x1."""
+    if parsed(config.objective.kind).name != "bridge" or _bridged(config.objective).told:
+        return said
+    return replace(said, image=None, image_scaling=None)
+
+
 def _sizes(said: Conditions, name: str) -> dict[str, int]:
     """Those sizes of the data's conditions that a network is built with."""
     unread = [key for key in said.keys if key != "vector"]
@@ -286,7 +347,15 @@ def build_objective(config: Config, facts: DataFacts, schedule: Schedule) -> Cri
     o = config.objective
     weight = build("weights", o.weight, schedule=schedule, sigma_data=facts.sigma_data)
     given = {"schedule": schedule, "times": build("times", o.law), "weight": weight}
-    return build("objectives", o.kind, **given, dropout=o.dropout)
+    if (kind := what_learns(o)) == "objectives":
+        given["coupling"] = build("couplings", o.coupling)
+    return build(kind, o.kind, **given, dropout=o.dropout)
+
+
+def what_learns(o: ObjectiveConfig) -> str:
+    """The kind of the catalogue that the objective is an entry of."""
+    kinds = ("matchings", "adversaries")
+    return next((kind for kind in kinds if parsed(o.kind).name in names(kind)), "objectives")
 
 
 def check(config: Config) -> None:
@@ -294,12 +363,15 @@ def check(config: Config) -> None:
     o, sample = config.objective, config.sample
     if o.view not in views:
         raise unknown("view", o.view, views)
-    if game := plays(config):
+    if what_learns(o) == "adversaries":
         check_game(config, find("adversaries", parsed(o.kind).name).plan)
-    learned = "adversaries" if game else "objectives"
-    for kind, text in ((learned, o.kind), ("weights", o.weight), ("times", o.law)):
+    for kind, text in ((what_learns(o), o.kind), ("weights", o.weight), ("times", o.law),
+                       ("couplings", o.coupling)):  # fmt: skip
         bound(kind, text)
-    build("solvers", sample.solver)
+    if what_learns(o) == "matchings":
+        bound("walks", sample.solver)
+    else:
+        build("solvers", sample.solver)
     if config.source:
         return
     if (name := parsed(config.net).name) != "auto":
@@ -311,13 +383,15 @@ def check(config: Config) -> None:
         )
     schedule = build_schedule(o)
     alpha = float(schedule(torch.tensor(1.0)).alpha.detach())
+    if isinstance(schedule, Spectral):
+        alpha = float(schedule.leaves(torch.ones(1).double(), (256, 16, 16)).alpha.min())
     if o.view in ("eps", "score") and alpha < SMALLEST_ALPHA:
         raise BadInput(
             f"view {o.view} with schedule {o.schedule}: alpha is {alpha:.2g} at t=1, where the "
             f"{o.view} says nothing about x0.",
             "Use `objective.view` v or edm, or a schedule that keeps some signal, such as vp.",
         )
-    if not game:
+    if what_learns(o) != "adversaries":
         check_objective(o, schedule, config.training)
     if config.student and config.training.compile:
         raise BadInput("a student's network is not compiled.", "Leave `compile` out.")
@@ -339,6 +413,17 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
             f"`objective.times` {o.law} does not keep the variational bound's expectation.",
             f"Use one of {', '.join(UNBIASED)}.",
         )
+    if kind in catalogue.matchings and on != ("ve" if kind == "kernel-score" else "flow"):
+        raise BadInput(
+            f"`objective.kind` {kind} on `objective.schedule` {o.schedule}: kernel-score is on ve, "
+            "the others are on flow.",
+            "Leave the schedule to the recipe.",
+        )
+    if kind in ("absorbing", "multinomial") and law not in UNBIASED:
+        raise BadInput(
+            f"`objective.times` {o.law} does not keep the bound's expectation.",
+            f"Use one of {', '.join(UNBIASED)}.",
+        )
     for flag, value in (("kind", kind), ("weight", weight)):
         if value in ("hybrid", "vlb") and on != "ddpm":
             raise BadInput(
@@ -346,6 +431,24 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
                 f"{o.schedule}.",
                 "Add `objective.schedule` ddpm.",
             )
+    if kind == "bridge" and on != "flow":
+        raise BadInput(
+            f"`objective.kind` {o.kind} with `objective.schedule` {o.schedule}: a bridge runs on "
+            "flow.",
+            "Add `objective.schedule` flow.",
+        )
+    if parsed(o.coupling).name != "independent" and kind not in ("bridge", "regression"):
+        raise BadInput(
+            f"`objective.coupling` {o.coupling} does nothing: it is of regression and bridge, and "
+            f"`objective.kind` is {o.kind}.",
+            "Leave it out.",
+        )
+    if kind != "regression" and isinstance(schedule, Spectral):
+        raise BadInput(
+            f"`objective.kind` {o.kind} takes one level for all coordinates, and the schedule "
+            f"{o.schedule} has one for each.",
+            "Use `objective.kind` regression, or another schedule.",
+        )
     if kind == "sliced" and training.compile:
         raise BadInput(
             "the sliced objective differentiates twice, which compiled networks cannot.",
@@ -367,7 +470,7 @@ def check_used(config: Config, usual: Config, facts: DataFacts) -> None:
     """Raise BadInput for a setting that is neither the usual one nor the default, and that what
     was chosen does not read."""
     spec, o = network(config.net, facts), config.objective
-    fits = Kind.of(facts.inner).networks
+    fits = Kind.of(facts.inner, facts.space).networks
     if spec.name not in fits and spec.name in OWN:
         raise BadInput(
             f"`net.name` {spec.name} does not read data of the shape {facts.inner}.",
