@@ -9,7 +9,6 @@ import torch
 
 from scorefield import catalogue
 from scorefield.base import BadInput, Level, unknown
-from scorefield.catalogue.plans import plan
 from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed, with_defaults
 from scorefield.data import Conditions, Data, Scaling
@@ -19,7 +18,7 @@ from scorefield.denoise import Denoiser, Manner, Precision, Spaced, Timed, views
 from scorefield.objective import Bridged, Criterion
 from scorefield.process import Schedule, Spectral, basis_of
 from scorefield.run.guest import guest_denoiser, timed
-from scorefield.run.settings import Config, ObjectiveConfig, StudentConfig
+from scorefield.run.settings import Config, ObjectiveConfig, StudentConfig, check_game
 from scorefield.spaces import band_deviations
 from scorefield.train import Training
 
@@ -244,20 +243,6 @@ def _denoiser(config: Config, facts: DataFacts, about: dict[str, Any]) -> Denois
     if parsed(config.objective.kind).name == "bridge":
         make = partial(Timed, convention=_bridged(config.objective).convention)
     return make(net, view=config.objective.view, sigma_data=facts.sigma_data, **given)
-
-
-def check_game(config: Config, steps: str) -> None:
-    """Raise BadInput for settings of a generator that do not fit; `steps` is its plan."""
-    own, s = plan(steps), config.sample
-    if (s.solver, s.steps, s.grid, s.guidance) != (own.solver, own.steps, own.grid, 1.0):
-        raise BadInput(
-            f"`objective.kind` {config.objective.kind} makes samples by {steps} alone, and the "
-            f"settings say {s.solver}@{s.grid}/{s.steps}, guidance {s.guidance:g}.",
-            f"Use `sample.solver` {own.solver}, `sample.grid` {own.grid}, `sample.steps` "
-            f"{own.steps} and `sample.guidance` 1.",
-        )
-    if config.training.compile:
-        raise BadInput("a generator's network is not compiled.", "Leave `compile` out.")
 
 
 def space_of(config: Config, facts: DataFacts) -> Any:

@@ -8,6 +8,7 @@ import tyro
 
 from scorefield import catalogue, data
 from scorefield.base.errors import BadInput
+from scorefield.catalogue.plans import plan
 from scorefield.catalogue.plugins import plugins
 from scorefield.catalogue.spec import Spec, build, options, parsed
 from scorefield.data.kind import PICTURE
@@ -206,6 +207,20 @@ class Config:
         names = "path", "size", "channels", "kind", "alphabet"
         own = {name: getattr(d, name) for name in names}
         return data.load(d.name, **own, seed=self.training.seed)
+
+
+def check_game(config: Config, steps: str) -> None:
+    """Raise BadInput for settings of a generator that do not fit; `steps` is its plan."""
+    own, s = plan(steps), config.sample
+    if (s.solver, s.steps, s.grid, s.guidance) != (own.solver, own.steps, own.grid, 1.0):
+        raise BadInput(
+            f"`objective.kind` {config.objective.kind} makes samples by {steps} alone, and the "
+            f"settings say {s.solver}@{s.grid}/{s.steps}, guidance {s.guidance:g}.",
+            f"Use `sample.solver` {own.solver}, `sample.grid` {own.grid}, `sample.steps` "
+            f"{own.steps} and `sample.guidance` 1.",
+        )
+    if config.training.compile:
+        raise BadInput("a generator's network is not compiled.", "Leave `compile` out.")
 
 
 def changed(net: str, key: str, text: str) -> str:
