@@ -8,7 +8,6 @@ import tyro
 
 from scorefield import catalogue, data
 from scorefield.base.errors import BadInput
-from scorefield.catalogue.plans import plan
 from scorefield.catalogue.plugins import plugins
 from scorefield.catalogue.spec import Spec, build, options, parsed
 from scorefield.data.kind import PICTURE
@@ -211,6 +210,8 @@ class Config:
 
 def check_game(config: Config, steps: str) -> None:
     """Raise BadInput for settings of a generator that do not fit; `steps` is its plan."""
+    from scorefield.catalogue.plans import plan  # which needs torch
+
     own, s = plan(steps), config.sample
     if (s.solver, s.steps, s.grid, s.guidance) != (own.solver, own.steps, own.grid, 1.0):
         raise BadInput(
