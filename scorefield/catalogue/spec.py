@@ -22,6 +22,7 @@ from scorefield.base.source import Made, Named
 from scorefield.catalogue.signatures import KINDS, by_default, find, parameters
 
 GIVEN = {
+    "adversaries": ("module",),
     "autoencoders": ("module", "judge"),
     "decoders": ("width", "low", "high"),
     "grids": ("schedule", "steps", "start", "stop"),

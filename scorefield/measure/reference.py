@@ -18,7 +18,7 @@ from scorefield.base.finding import Figure
 from scorefield.data import Data, Split
 from scorefield.measure.blocks import blocks
 from scorefield.measure.checks import check_labels, check_rows
-from scorefield.measure.fractions import class_counts, one_class
+from scorefield.measure.fractions import class_counts, one_class, pick
 
 if TYPE_CHECKING:
     from scorefield.measure.judge import Judge
@@ -42,10 +42,13 @@ class Seen(NamedTuple):
 
     def among(self, classes: Tensor) -> "Seen":
         """The examples of these classes."""
-        keep = torch.isin(self.label, classes)
-        there = keep.to(self.x0.device)
+        return self.rows(torch.isin(self.label, classes))
+
+    def rows(self, index: Tensor) -> "Seen":
+        """Some of them."""
+        there = index.to(self.x0.device)
         logits = None if self.logits is None else self.logits[there]
-        return Seen(self.x0[there], self.features[there], logits, self.label[keep])
+        return Seen(self.x0[there], self.features[there], logits, self.label[index])
 
 
 class Reference:
@@ -95,6 +98,16 @@ class Reference:
             )
         x0 = x0.clamp(-1, 1) if self.data.kind.bounded else x0
         return self._seen(x0.to(self.train.x0), self.asked)
+
+    def trio(self, samples: Seen, seed: int = 0) -> tuple[Seen, Seen, Seen]:
+        """As many samples, training and test examples, each set in the same fractions of classes:
+        what sets are compared by that must be of one size."""
+        rng, test = torch.Generator().manual_seed(seed), self.like_test
+        counts = self.counts.minimum(torch.bincount(test.label, minlength=len(self.counts)))
+        some, train, real = (
+            seen.rows(pick(seen.label, counts, rng)) for seen in (samples, self.like_train, test)
+        )
+        return some, train, real
 
     def _of(self, split: Split) -> Seen:
         x0 = whole(self.data, split)

@@ -9,6 +9,7 @@ import torch
 
 from scorefield import catalogue
 from scorefield.base import BadInput, Level, unknown
+from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed, with_defaults
 from scorefield.data import Conditions, Data, Scaling
 from scorefield.data.kind import KINDS, LETTERS, Kind
@@ -17,7 +18,7 @@ from scorefield.denoise import Denoiser, Manner, Precision, Spaced, Timed, views
 from scorefield.objective import Bridged, Criterion
 from scorefield.process import Schedule, Spectral, basis_of
 from scorefield.run.guest import guest_denoiser, timed
-from scorefield.run.settings import Config, ObjectiveConfig, StudentConfig
+from scorefield.run.settings import Config, ObjectiveConfig, StudentConfig, check_game
 from scorefield.spaces import band_deviations
 from scorefield.train import Training
 
@@ -215,6 +216,8 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
             denoiser.manner = manner(config)
             spec = config.student.method
             find("students", parsed(spec).name).equip(denoiser, **with_defaults("students", spec))
+    if what_learns(config.objective) == "adversaries":
+        denoiser.manner = find("adversaries", parsed(config.objective.kind).name).manner()
     denoiser.precision = quicker(config.training.precision)
     return denoiser
 
@@ -336,7 +339,8 @@ def build_objective(config: Config, facts: DataFacts, schedule: Schedule) -> Cri
 
 def what_learns(o: ObjectiveConfig) -> str:
     """The kind of the catalogue that the objective is an entry of."""
-    return "matchings" if parsed(o.kind).name in catalogue.matchings else "objectives"
+    kinds = ("matchings", "adversaries")
+    return next((kind for kind in kinds if parsed(o.kind).name in names(kind)), "objectives")
 
 
 def check(config: Config) -> None:
@@ -344,6 +348,8 @@ def check(config: Config) -> None:
     o, sample = config.objective, config.sample
     if o.view not in views:
         raise unknown("view", o.view, views)
+    if what_learns(o) == "adversaries":
+        check_game(config, find("adversaries", parsed(o.kind).name).plan)
     for kind, text in ((what_learns(o), o.kind), ("weights", o.weight), ("times", o.law),
                        ("couplings", o.coupling)):  # fmt: skip
         bound(kind, text)
@@ -370,7 +376,8 @@ def check(config: Config) -> None:
             f"{o.view} says nothing about x0.",
             "Use `objective.view` v or edm, or a schedule that keeps some signal, such as vp.",
         )
-    check_objective(o, schedule, config.training)
+    if what_learns(o) != "adversaries":
+        check_objective(o, schedule, config.training)
     if config.student and config.training.compile:
         raise BadInput("a student's network is not compiled.", "Leave `compile` out.")
     build_levels(sample.grid, schedule, sample.steps)

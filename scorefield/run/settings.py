@@ -59,7 +59,7 @@ class ObjectiveConfig:
     pairs, see data.corruption; the first on schedule flow). Of an autoencoder: ae, vae, ...
     (scorefield catalogue autoencoders), which read nothing else of this group. Of points of a
     manifold: kernel-score (on schedule ve), geodesic (on flow). Of letters: absorbing,
-    multinomial."""
+    multinomial. Of a generator and its critic: gan."""
     schedule: str = "cosine"
     """The forward process (scorefield catalogue schedules)."""
     cleanest: float | None = None
@@ -206,6 +206,22 @@ class Config:
         names = "path", "size", "channels", "kind", "alphabet"
         own = {name: getattr(d, name) for name in names}
         return data.load(d.name, **own, seed=self.training.seed)
+
+
+def check_game(config: Config, steps: str) -> None:
+    """Raise BadInput for settings of a generator that do not fit; `steps` is its plan."""
+    from scorefield.catalogue.plans import plan  # which needs torch
+
+    own, s = plan(steps), config.sample
+    if (s.solver, s.steps, s.grid, s.guidance) != (own.solver, own.steps, own.grid, 1.0):
+        raise BadInput(
+            f"`objective.kind` {config.objective.kind} makes samples by {steps} alone, and the "
+            f"settings say {s.solver}@{s.grid}/{s.steps}, guidance {s.guidance:g}.",
+            f"Use `sample.solver` {own.solver}, `sample.grid` {own.grid}, `sample.steps` "
+            f"{own.steps} and `sample.guidance` 1.",
+        )
+    if config.training.compile:
+        raise BadInput("a generator's network is not compiled.", "Leave `compile` out.")
 
 
 def changed(net: str, key: str, text: str) -> str:

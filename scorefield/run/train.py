@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 import torch
 
 from scorefield.base import BadInput, unknown
+from scorefield.catalogue.spec import build
 from scorefield.data import Data
 from scorefield.data.codec import Latents
 from scorefield.data.remark import remarks
@@ -36,6 +37,7 @@ from scorefield.run.config import (
     check_used,
     measured_bands,
     network,
+    what_learns,
 )
 from scorefield.run.open import open_run
 from scorefield.run.pairs import check_paired
@@ -165,8 +167,17 @@ def _task(config: Config, begun: Begun) -> Task[Any]:
     check_paired(config, facts)
     denoiser = _denoiser(config, facts, seen)
     denoiser.codec = codec
+    if what_learns(config.objective) == "adversaries":
+        return _seeded(config, lambda: build("adversaries", config.objective.kind, module=denoiser))
     objective = build_objective(config, facts, cast(Schedule, denoiser.schedule))
     return Denoising(denoiser, objective)
+
+
+def _seeded(config: Config, make: Callable[[], Task[Any]]) -> Task[Any]:
+    """A task whose own networks come from the run's seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.training.seed + 1)
+        return make()
 
 
 def _denoiser(config: Config, facts: DataFacts, seen: int) -> Denoiser:
