@@ -121,7 +121,7 @@ def build_solver(solver: str | Solver, sigma_data: float = 1.0) -> Solver:
 def data_of(run: Run | Coded, split: bool = True) -> Data:
     """The data that the run was trained on, or BadInput if they are other data by now; with
     `split`, also if other examples are held out, which then measure nothing."""
-    data = run.config.load_data()
+    data = run.config.load_data(run.path)
     bare = learns_codes(run.config) and not run.facts.classes
     return run.facts.same(without_conditions(data) if bare else data, split)
 

@@ -1,7 +1,9 @@
 """The settings of a run, typed; help and recipes need no more."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import tyro
 
@@ -14,6 +16,7 @@ from scorefield.train.settings import Training
 
 if TYPE_CHECKING:
     from scorefield.data import Data
+    from scorefield.data.readers.decoded import Place
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,9 @@ class DataConfig:
     """1 for grey or 3 for colour, where the set leaves a choice."""
     kind: Literal["picture", "series", "volume"] | None = None
     """What examples of an .npz or .npy are, where their axes could be of several kinds."""
+    cache: str | None = None
+    """Folder to decode pictures into, once, and to map them from: for those larger than memory.
+    None: beside the run, of a folder or archive that decoded takes over a quarter of the memory."""
     flip: bool = False
     """Flip training pictures left to right, half of them at random. The model is not told which, so
     it makes both: not for what has a left and a right, such as text."""
@@ -145,9 +151,10 @@ class Config:
     source: Annotated[SourceConfig | None, tyro.conf.Suppress] = None
     """Of a run that `scorefield import` made."""
 
-    def load_data(self) -> "Data":
-        """The data set that the run trains on."""
-        read = self._read_data()
+    def load_data(self, beside: Path | None = None, say: Callable[[str], object] = str) -> "Data":
+        """The data set that the run trains on. What memory is too small for is decoded into the
+        `cache`, or one `beside` the files of a run, of which `say` is told."""
+        read = self._read_data(self._place(beside, say))
         if self.source and not self.source.classes:
             read = read.unlabelled()
         if not self.data.flip:
@@ -155,7 +162,15 @@ class Config:
         PICTURE.check(read.shape, "`data.flip` is")
         return replace(read, flip=True)
 
-    def _read_data(self) -> "Data":
+    def _place(self, beside: Path | None, say: Callable[[str], object]) -> "Place | None":
+        if not (self.data.cache or beside):
+            return None
+        from scorefield.data.readers.decoded import Place
+
+        asked = self.data.cache is not None
+        return Place(Path(self.data.cache or cast(Path, beside) / "cache"), say, asked)
+
+    def _read_data(self, place: "Place | None") -> "Data":
         d = self.data
         if self.source and not d.name:
             raise BadInput(
@@ -171,7 +186,7 @@ class Config:
             spec = spec._replace(options={**spec.options, **said})
             return build("datasets", spec, seed=self.training.seed)
         own = {name: getattr(d, name) for name in ("path", "size", "channels", "kind")}
-        return data.load(d.name, **own, seed=self.training.seed)
+        return data.load(d.name, **own, cache=place, seed=self.training.seed)
 
 
 def changed(net: str, key: str, text: str) -> str:

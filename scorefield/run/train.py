@@ -74,7 +74,7 @@ def fit_run(
     with ExitStack() as held:
         if folder:
             team.together(lambda: _hold(folder, team, held))
-        begun = team.together(lambda: _begin(folder, config, resume))
+        begun = team.together(lambda: _begin(folder, config, resume, say))
         data, facts, seen, codec = begun
         if seen >= config.training.images and folder:
             if learns_codes(config):
@@ -124,7 +124,9 @@ class Begun(NamedTuple):
     codec: Latents | None = None
 
 
-def _begin(folder: Folder | None, config: Config, resume: bool) -> Begun:
+def _begin(
+    folder: Folder | None, config: Config, resume: bool, say: Callable[[str], None]
+) -> Begun:
     if folder:
         check_folder(folder, config, resume)
     seen, before, source = folder.images_seen() if folder and resume else 0, None, folder
@@ -135,7 +137,7 @@ def _begin(folder: Folder | None, config: Config, resume: bool) -> Begun:
     codec = open_codec(source.path, before) if source and before else None
     if config.student and before and not method_of(config.student.method).shown:
         return Begun(before.inner, before, seen, codec)
-    data = config.load_data()
+    data = config.load_data(folder and folder.path, say)
     if before:
         check_source(config, before)
         data = before.same(data)

@@ -2,6 +2,7 @@
 
 import math
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from scorefield.data import Data, Split
 from scorefield.objective import Batch, Loss, Task, Turn, rows_of_chance
 from scorefield.train import compiled
+from scorefield.train.ahead import Ahead
 from scorefield.train.epochs import order, seed_of
 from scorefield.train.portions import Portion, is_out_of_memory
 from scorefield.train.settings import Training
@@ -99,31 +101,52 @@ def on_device(data: Examples, device: torch.device) -> Split | None:
     return split.to(device)
 
 
-def draw_batch(
-    data: Examples, split: Split | None, task: Task, training: Training, step: int,
-    accelerator: "Accelerator",
-) -> Lot:  # fmt: skip
-    """Examples and chance of a step: every process draws all, and takes every P-th sample."""
-    rank, processes = accelerator.process_index, accelerator.num_processes
-    device, mine = accelerator.device, slice(rank, None, processes)
-    rows = slice(None) if task.pooled else mine
-    if isinstance(data, Data) and split:
-        index = order(len(split), training.seed, step * training.batch, training.batch)
-        noise = None
-        if split.std is not None:
-            rng = torch.Generator().manual_seed(seed_of(training.seed, step, POSTERIORS))
-            noise = torch.randn(training.batch, *data.shape, generator=rng)[rows]
-        x0, cond = data.batch(split, index[rows], noise)
-    else:
-        x0, cond = torch.zeros(training.batch, *data)[rows], {}  # type: ignore[misc] a shape
-    if isinstance(data, Data) and data.flip:
+def gather(
+    data: Examples, split: Split | None, training: Training, rows: slice, pinned: bool, step: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Those `rows` of the examples of a step that a process takes, and their conditions."""
+    if not isinstance(data, Data) or split is None:
+        return torch.zeros(training.batch, *data)[rows], {}  # type: ignore[misc] a shape
+    index = order(len(split), training.seed, step * training.batch, training.batch)
+    noise = None
+    if split.std is not None:
+        rng = torch.Generator().manual_seed(seed_of(training.seed, step, POSTERIORS))
+        noise = torch.randn(training.batch, *data.shape, generator=rng)[rows]
+    x0, cond = data.batch(split, index[rows], noise)
+    if data.flip:
         coins = torch.Generator().manual_seed(seed_of(training.seed, step, FLIPS))
         heads = torch.rand(training.batch, generator=coins)[rows] < 0.5
         x0, cond = flipped(x0, heads), {k: flipped(v, heads) if k == "image" else v
                                         for k, v in cond.items()}  # fmt: skip
+    if pinned and x0.device.type == "cpu":
+        x0, cond = x0.pin_memory(), {key: value.pin_memory() for key, value in cond.items()}
+    return x0, cond
+
+
+def gathering(
+    data: Examples, split: Split | None, task: Task, training: Training, accelerator: "Accelerator"
+) -> Ahead[tuple[Tensor, dict[str, Tensor]]]:
+    """A process's examples step by step: every P-th of each batch, or all for a pooled task."""
+    rank, processes = accelerator.process_index, accelerator.num_processes
+    rows = slice(None) if task.pooled else slice(rank, None, processes)
+    mapped = split is not None and split.rows is not None
+    pinned = mapped and accelerator.device.type == "cuda"
+    return Ahead(partial(gather, data, split, training, rows, pinned), mapped)
+
+
+def draw_batch(
+    examples: tuple[Tensor, dict[str, Tensor]], task: Task, training: Training, step: int,
+    accelerator: "Accelerator",
+) -> Lot:  # fmt: skip
+    """A step of these `examples`, and its chance: every process draws all, and takes every P-th
+    sample."""
+    rank, processes = accelerator.process_index, accelerator.num_processes
+    device, mine = accelerator.device, slice(rank, None, processes)
+    x0, cond = examples
     rng = torch.Generator(device).manual_seed(seed_of(training.seed, step))
     chance = task.draw((training.batch, *x0.shape[1:]), rng)
-    batch = Batch(x0.to(device), {key: value.to(device) for key, value in cond.items()} or None)
+    there = {key: value.to(device, non_blocking=True) for key, value in cond.items()}
+    batch = Batch(x0.to(device, non_blocking=True), there or None)
     if task.pooled:
         cond = batch.cond and {key: value[mine] for key, value in batch.cond.items()}
         batch = Batch(batch.x0[mine], cond, pool=batch)

@@ -22,7 +22,7 @@ from scorefield.train.optimizer import optimizer_of
 from scorefield.train.portions import Portion
 from scorefield.train.settings import Training
 from scorefield.train.state import TrainState
-from scorefield.train.step import Examples, Learner, Told, draw_batch, on_device
+from scorefield.train.step import Examples, Learner, Lot, Told, draw_batch, gathering, on_device
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -164,9 +164,17 @@ def _steps(
     ]
     if compiled.start(net, training, shape, device.type, say):
         learners[0].net = net
+    ahead = {
+        learner: gathering(data, examples, task, learner.training, accelerator)
+        for learner in learners
+    }
+
+    def drawn(learner: Learner, k: int) -> Lot:
+        return draw_batch(ahead[learner](k), task, learner.training, k, accelerator)
+
     for learner in learners:
         _alone(learner, learners)
-        learner.prepare(draw_batch(data, examples, task, learner.training, 0, accelerator))
+        learner.prepare(drawn(learner, 0))
     if moments:
         state.restore_moments(moments)
     weights, buffers = list(module.parameters()), list(module.buffers())
@@ -180,7 +188,7 @@ def _steps(
             for learner, i in takes:
                 _alone(learner, learners)
                 k = step * learner.turn.times + i
-                lot = draw_batch(data, examples, task, learner.training, k, accelerator)
+                lot = drawn(learner, k)
                 told = learner.take(lot, rate, (stop(), keeper.is_late))
                 stopped, late = stopped or told.stop, late or told.late
                 if not told.finite:
@@ -211,6 +219,7 @@ def _steps(
         keeper.close()
         compiled.end(net)
         for learner in learners:
+            ahead[learner].close()
             learner.hold(False)
             learner.turn.module.eval()
     return state.ema.average
