@@ -25,6 +25,7 @@ from scorefield.measure.agreement import Agreement, Proportion, agreement
 from scorefield.measure.coverage import PrecisionRecall, precision_recall
 from scorefield.measure.frechet import (
     FrechetReport,
+    Moments,
     frechet,
     frechet_floor,
     frechet_gaussian,
@@ -37,7 +38,8 @@ from scorefield.measure.quality import Distance, Quality, distance, quality, rea
 from scorefield.measure.reference import Outcome, Reference, Seen, as_json
 
 __all__ = [
-    "Agreement", "Distance", "FrechetReport", "Judge", "Judging", "Memorisation", "PrecisionRecall",
+    "Agreement", "Distance", "FrechetReport", "Judge", "Judging", "Memorisation", "Moments",
+    "PrecisionRecall",
     "accuracy_of", "check_trainable", "entropies", "information_gap", "mutual_information",
     "Proportion", "Quality", "Outcome", "Reference", "Report", "Seen", "agreement", "distance",
     "frechet", "frechet_floor", "frechet_gaussian", "frechet_report", "memorisation", "as_json",
