@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: quickstart test check lint quick bench-step bench-solvers bench-train bench-recipes bench-restore bench-wait bench-distill bench-latent bench-serve docs package clean
+.PHONY: quickstart test check lint quick bench-step bench-solvers bench-train bench-recipes bench-restore bench-wait bench-distill bench-latent bench-serve docs site package clean
 .DELETE_ON_ERROR:
 
 quickstart: .venv/installed
@@ -63,6 +63,11 @@ bench-latent: .venv/developer
 # make bench-wait ARGS="startup step --before CHECKOUT --peer .../python"
 bench-wait: .venv/installed
 	$(BIN)/python -m benchmarks.wait $(ARGS)
+
+# the documentation as pages, executed; what neither page nor library has changed is not run again
+site: .venv/developer
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -b html -W --keep-going -q docs build/site
+	@echo "build/site/index.html"
 
 # a wheel and a source archive, in dist
 package: .venv/developer

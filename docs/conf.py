@@ -1,0 +1,62 @@
+"""The documentation as a site: `make site`."""
+
+import hashlib
+import re
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+sys.path.insert(0, str(ROOT))
+
+from docs import reference  # noqa: E402
+from scorefield import __version__  # noqa: E402
+
+
+def library() -> str:
+    """A digest of the library: what another one has executed is executed again."""
+    files = sorted((ROOT / "scorefield").rglob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
+project = "Scorefield"
+author = copyright = "The Scorefield authors"
+version = release = __version__
+
+extensions = ["myst_nb", "sphinx.ext.autodoc"]
+exclude_patterns = ["pictures", "images"]
+default_role = "code"
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+
+nb_execution_mode = "cache"
+nb_execution_cache_path = str(ROOT / "build" / "executed" / library())
+nb_execution_timeout = 120
+nb_execution_raise_on_error = True
+
+autodoc_default_options = {"members": True, "member-order": "bysource", "show-inheritance": True}
+autodoc_typehints = "signature"
+
+html_theme = "furo"
+html_title = f"Scorefield {__version__}"
+html_show_sourcelink = False
+
+
+def plain(app, what, name, obj, options, lines: list[str]) -> None:
+    """Docstrings are plain text with code in backquotes: what else reStructuredText would read as
+    markup is escaped, and a block that is further in begins after an empty line."""
+    before = ""
+    for i, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...")):
+            parts = re.split(r"(`[^`]*`)", line)
+            parts[::2] = [re.sub(r"([*|\\]|_(?=\W|$))", r"\\\1", part) for part in parts[::2]]
+            line = "".join(parts)
+        deeper = len(line) - len(line.lstrip()) > len(before) - len(before.lstrip())
+        lines[i] = f"\n{line}" if before.strip() and line.strip() and deeper else line
+        before = line if line.strip() else before
+    lines[:] = "\n".join(lines).split("\n")
+
+
+def setup(app) -> None:
+    reference.written(HERE / "reference")
+    app.connect("autodoc-process-docstring", plain)
