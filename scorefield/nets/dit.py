@@ -21,8 +21,8 @@ from scorefield.nets.embed import Embedding, Features, with_image
 from scorefield.nets.init import preserve_variance, zero
 from scorefield.nets.tokens import CrossAttention, Tokens
 
-Size = Literal["S", "B", "L", "XL"]
-SIZES = {"S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16), "XL": (1152, 28, 16)}
+Size = Literal["s", "b", "l", "xl"]
+SIZES = {"s": (384, 12, 6), "b": (768, 12, 12), "l": (1024, 24, 16), "xl": (1152, 28, 16)}
 """Width, depth and heads (Peebles & Xie 2023, table 1). With patch 2 on latents (4, 32, 32) they
 have 33, 130, 458 and 675 million parameters and 6.06, 23.0, 80.7 and 119 billion multiply-adds a
 pass, which the paper calls FLOPs: here a multiply-add is 2."""
@@ -39,7 +39,7 @@ class DiT(nn.Module):
     A and Wout start at zero ("adaLN-Zero"): each block is the identity, and F = 0. LN is the layer
     norm without weights. Cost grows with the square of the number of patches.
 
-    width: channels of a patch's token, a multiple of 4 and of `heads`. size: S, B, L or XL set
+    width: channels of a patch's token, a multiple of 4 and of `heads`. size: s, b, l or xl set
     width, depth and heads as the paper does (`SIZES`). out_channels: channels of
     F, those of x by default. features: how the noise is told (see Embedding). checkpoint: in
     training, compute each block again in the backward pass instead of keeping its activations.

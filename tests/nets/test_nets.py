@@ -516,8 +516,8 @@ def test_flops_and_parameters_of_a_known_transformer():
     assert describe(net, (C, H, H)) == (weights + biases, 2 * products)
 
 
-SIZES = [("S", 2, 33, 6.06), ("S", 8, 33, 0.36), ("B", 4, 130, 5.56), ("B", 2, 130, 23.01)]
-SIZES += [("L", 2, 458, 80.71), ("XL", 2, 675, 118.64), ("XL", 8, 675, 7.39)]
+SIZES = [("s", 2, 33, 6.06), ("s", 8, 33, 0.36), ("b", 4, 130, 5.56), ("b", 2, 130, 23.01)]
+SIZES += [("l", 2, 458, 80.71), ("xl", 2, 675, 118.64), ("xl", 8, 675, 7.39)]
 
 
 @pytest.mark.slow
