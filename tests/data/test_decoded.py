@@ -221,7 +221,7 @@ def test_a_column_of_parquet_is_decoded_once(tmp_path):
     files = sorted(map(str, root.rglob("*.png")))
     table = datasets.Dataset.from_dict({"image": files, "label": [i % 3 for i in range(N)]})
     table.cast_column("image", datasets.Image()).save_to_disk(str(tmp_path / "saved"))
-    options = {"path": str(tmp_path / "saved")}
-    mapped = load("huggingface", cache=Place(tmp_path / "cache", asked=True), **options)
-    same(mapped, load("huggingface", **options))
+    path = str(tmp_path / "saved")
+    mapped = load("huggingface", path=path, cache=Place(tmp_path / "cache", asked=True))
+    same(mapped, load("huggingface", path=path))
     assert mapped.train.rows is not None

@@ -1,5 +1,6 @@
 """Batches in portions: the step of the whole batch, what fits is found, and kept for a resume."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -46,7 +47,7 @@ class Narrow(nn.Module):
         return self.net(x, noise, cond)
 
 
-def trained(data, micro_batch, fits=10**9, run=None, resume=False, say=str, stop=None):
+def trained(data, micro_batch, fits=10**9, run=None, resume=False, say: Callable = str, stop=None):
     denoiser = Denoiser(Narrow(fits), sigma_data=1.0, shape=(2,))
     task = Denoising(denoiser, Objective(Cosine(), LogNormal(), dropout=0.1))
     settings = replace(SETTINGS, micro_batch=micro_batch)
