@@ -13,6 +13,7 @@ from itertools import pairwise
 from scorefield.cli.ending import ended, flagged, stoppable
 
 COMMANDS = {
+    "data": "get a data set of captioned pictures",
     "train": "train a model on data, with a recipe's settings",
     "plan": "what a training takes on other machines: memory, time, disk",
     "distill": "a student of a run, that needs one call of the network or a few",

@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
 
 
 def work(o: Options, bar: Bar) -> Found:
-    from scorefield.use.foresee import facts_of, foreseen
+    from scorefield.use.foresee import facts_foreseen, foreseen
 
-    facts = facts_of(o.config, o.shape, o.classes)
+    facts = facts_foreseen(o.config, o.shape, o.classes)
     return foreseen(o.config, facts, o.devices, o.device, o.peak)

@@ -8,12 +8,13 @@ from scorefield.base.entries import Entries
 from scorefield.base.errors import BadInput, unknown
 
 if TYPE_CHECKING:
-    from scorefield.data.readers.decoded import Place
+    from scorefield.data.readers.decoded import CachePlace
     from scorefield.data.sets import Data
 
 datasets = Entries(
     {
         "digits": "data.readers.digits:digits",
+        "captioned-digits": "data.readers.digits:captioned_digits",
         "swiss-roll": "data.toys:swiss_roll",
         "moons": "data.toys:moons",
         "8-gaussians": "data.toys:eight_gaussians",
@@ -24,6 +25,8 @@ datasets = Entries(
         "folder": "data.readers.folder:folder",
         "npz": "data.readers.arrays:npz",
         "huggingface": "data.readers.hub:huggingface",
+        "points": "data.readers.points:points",
+        "letters": "data.readers.letters:letters",
     }
 )
 
@@ -35,15 +38,16 @@ def load_data(
     size: int | None = None,
     channels: int | None = None,
     kind: str | None = None,
-    cache: "Place | None" = None,
+    cache: "CachePlace | None" = None,
+    alphabet: str | None = None,
     seed: int = 0,
 ) -> "Data":
     """The data set of that name (a key of `datasets`), or the folder of pictures or .npz file at
     that path.
 
-    `path`, `size`, `channels` and `kind` mean what the set's own function says; one that it does
-    not take is an error; so is a `cache` that is asked for. `seed` draws the toys; every other set,
-    and its held-out split, is the same for any seed.
+    `path`, `size`, `channels`, `kind` and `alphabet` mean what the set's own function says; one
+    that it does not take is an error; so is a `cache` that is asked for. `seed` draws the toys;
+    every other set, and its held-out split, is the same for any seed.
 
     >>> data = load_data("digits")
     >>> data.shape, len(data.train), len(data.test)
@@ -56,11 +60,8 @@ def load_data(
         if path is not None:
             raise unknown("data set", name, datasets)
         name, path = kind_of(name, datasets), name
-    given: dict[str, Any] = {
-        key: value
-        for key, value in (("path", path), ("size", size), ("channels", channels), ("kind", kind))
-        if value is not None
-    }
+    said = {"path": path, "size": size, "channels": channels, "kind": kind, "alphabet": alphabet}
+    given: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
     takes = inspect.signature(datasets[name]).parameters
     if cache and ("cache" in takes or cache.asked):
         given["cache"] = cache

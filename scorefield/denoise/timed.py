@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Level
-from scorefield.denoise.precondition import Denoiser, views
+from scorefield.denoise.precondition import NOISE_RANGE, Denoiser, views
 from scorefield.process import EDM, VP, DiscreteVP, Flow, Schedule
 
 NEAR = 1e-4
@@ -154,6 +154,32 @@ class Exploding:
     def coefficients(self, level: Level) -> Triple:
         c_skip, c_out = views["eps"](level, 1.0)
         return c_skip, -c_out, 1 / level.alpha
+
+
+@dataclass(frozen=True)
+class Between:
+    """Between two ends, x_t = (1-t) x0 + t x1 + spread sqrt(t (1-t)) z at the level (1-t, t): told
+    log(sigma/alpha), it sees x_t as it is, and says how far x0 is, in units of about how far it is,
+
+        D = x_t + sqrt(t^2 + spread^2 t (1-t)) F          learn = mean
+
+    or the velocity of the flow, D = x_t - t F            learn = flow
+
+    >>> [round(float(v), 4) for v in Between(1.0).coefficients(Level.of(0.5, 0.5))]
+    [1.0, 0.7071, 1.0]
+    """
+
+    spread: float = 0.0
+    learn: Literal["mean", "flow"] = "mean"
+
+    def told(self, level: Level) -> Tensor:
+        return level.ratio.log().clamp(-NOISE_RANGE, NOISE_RANGE)
+
+    def coefficients(self, level: Level) -> Triple:
+        t = level.sigma / (level.alpha + level.sigma)
+        far = (t**2 + self.spread**2 * t * (1 - t)).sqrt()
+        one = torch.ones_like(t)
+        return one, far if self.learn == "mean" else -t, one
 
 
 def convention_of(schedule: Schedule, view: str, unit: float) -> Convention:

@@ -25,7 +25,7 @@ from scorefield.measure.agreement import Agreement, Proportion, agreement
 from scorefield.measure.coverage import PrecisionRecall, precision_recall
 from scorefield.measure.frechet import (
     FrechetReport,
-    Moments,
+    RowMoments,
     frechet,
     frechet_floor,
     frechet_gaussian,
@@ -38,7 +38,7 @@ from scorefield.measure.quality import Distance, Quality, distance, quality, rea
 from scorefield.measure.reference import Outcome, Reference, Seen, as_json
 
 __all__ = [
-    "Agreement", "Distance", "FrechetReport", "Judge", "Judging", "Memorisation", "Moments",
+    "Agreement", "Distance", "FrechetReport", "Judge", "Judging", "Memorisation", "RowMoments",
     "PrecisionRecall",
     "accuracy_of", "check_trainable", "entropies", "information_gap", "mutual_information",
     "Proportion", "Quality", "Outcome", "Reference", "Report", "Seen", "agreement", "distance",

@@ -16,7 +16,7 @@ from scorefield.train.settings import Training
 
 if TYPE_CHECKING:
     from scorefield.data import Data
-    from scorefield.data.readers.decoded import Place
+    from scorefield.data.readers.decoded import CachePlace
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,27 @@ class DataConfig:
     path: str | None = None
     """Where it is, for sets that are not embedded."""
     size: int | None = None
-    """Pixels of a side to shrink and crop pictures to."""
+    """Pixels of a side to shrink and crop pictures to; letters of a piece of text."""
     channels: int | None = None
     """1 for grey or 3 for colour, where the set leaves a choice."""
-    kind: Literal["picture", "series", "volume"] | None = None
+    kind: Literal["picture", "series", "volume", "sphere", "torus", "rotations"] | None = None
     """What examples of an .npz or .npy are, where their axes could be of several kinds."""
     cache: str | None = None
     """Folder to decode pictures into, once, and to map them from: for those larger than memory.
     None: beside the run, of a folder or archive that decoded takes over a quarter of the memory."""
+    alphabet: str | None = None
+    """The letters of a text, where they are not to be those found in it."""
+    corruption: str | None = None
+    """What each picture is paired with, as the condition image: blur:2, pool:2, jpeg:10, grey, ...
+    (scorefield catalogue operators). Classes are left out."""
+    noise: float = 0.0
+    """Deviation of the noise on what a corruption measured, drawn once for each picture."""
+    low: int | None = None
+    """Learn super-resolution: from pictures of this side, noised by any amount, to those of the
+    data."""
+    text: str | None = None
+    """What reads the captions, where there are any (scorefield catalogue texts): words, or with
+    `pip install 'scorefield[text]'` minilm."""
     flip: bool = False
     """Flip training pictures left to right, half of them at random. The model is not told which, so
     it makes both: not for what has a left and a right, such as text."""
@@ -47,8 +60,11 @@ class ObjectiveConfig:
 
     kind: str = "regression"
     """regression; sliced (from noisy data alone); hybrid (learns the reverse variance too, on
-    schedule ddpm); variational (trains the schedule, on schedule learned). Of an autoencoder: ae,
-    vae, ... (scorefield catalogue autoencoders), which read nothing else of this group."""
+    schedule ddpm); variational (trains the schedule, on schedule learned); bridge, residual (from
+    pairs, see data.corruption; the first on schedule flow). Of an autoencoder: ae, vae, ...
+    (scorefield catalogue autoencoders), which read nothing else of this group. Of points of a
+    manifold: kernel-score (on schedule ve), geodesic (on flow). Of letters: absorbing,
+    multinomial."""
     schedule: str = "cosine"
     """The forward process (scorefield catalogue schedules)."""
     cleanest: float | None = None
@@ -60,6 +76,8 @@ class ObjectiveConfig:
     times: str = "auto"
     """Which noise levels are trained how often (scorefield catalogue times); auto is covering, but
     antithetic for variational, and lognormal where pure noise says nothing: eps, score, sliced."""
+    coupling: str = "independent"
+    """Which noise of a batch meets which example (scorefield catalogue couplings)."""
     dropout: float = 0.1
     """Share of samples that learn without their condition (for guidance)."""
 
@@ -151,26 +169,39 @@ class Config:
     source: Annotated[SourceConfig | None, tyro.conf.Suppress] = None
     """Of a run that `scorefield import` made."""
 
-    def load_data(self, beside: Path | None = None, say: Callable[[str], object] = str) -> "Data":
-        """The data set that the run trains on. What memory is too small for is decoded into the
-        `cache`, or one `beside` the files of a run, of which `say` is told."""
-        read = self._read_data(self._place(beside, say))
+    def load_data(self, folder: Path | None = None, say: Callable[[str], object] = str) -> "Data":
+        """The data set that the run trains on; what its captions are told as is kept in the
+        `folder`, and so is, unless in the `cache`, what memory is too small for, of which `say` is
+        told."""
+        read = self._read_data(self._place(folder, say))
+        if self.data.text:
+            from scorefield.run.words import told_data
+
+            read = told_data(read, self.data.text, folder)
+        if self.data.low is not None:
+            from scorefield.data.lower import lowered
+
+            read = lowered(read, self.data.low)
         if self.source and not self.source.classes:
             read = read.unlabelled()
+        if self.data.corruption is not None:
+            from scorefield.run.pairs import paired
+
+            read = paired(read.unlabelled(), self.data.corruption, self.data.noise)
         if not self.data.flip:
             return read
         PICTURE.check(read.shape, "`data.flip` is")
         return replace(read, flip=True)
 
-    def _place(self, beside: Path | None, say: Callable[[str], object]) -> "Place | None":
+    def _place(self, beside: Path | None, say: Callable[[str], object]) -> "CachePlace | None":
         if not (self.data.cache or beside):
             return None
-        from scorefield.data.readers.decoded import Place
+        from scorefield.data.readers.decoded import CachePlace
 
         asked = self.data.cache is not None
-        return Place(Path(self.data.cache or cast(Path, beside) / "cache"), say, asked)
+        return CachePlace(Path(self.data.cache or cast(Path, beside) / "cache"), say, asked)
 
-    def _read_data(self, place: "Place | None") -> "Data":
+    def _read_data(self, place: "CachePlace | None") -> "Data":
         d = self.data
         if self.source and not d.name:
             raise BadInput(
@@ -182,10 +213,12 @@ class Config:
         if (ours and colon) or (not ours and kind in plugins("datasets")):
             spec = parsed(d.name)
             said = {"path": d.path, "size": d.size, "channels": d.channels, "kind": d.kind}
+            said["alphabet"] = d.alphabet
             said = {key: str(value) for key, value in said.items() if value is not None}
             spec = spec._replace(options={**spec.options, **said})
             return build("datasets", spec, seed=self.training.seed)
-        own = {name: getattr(d, name) for name in ("path", "size", "channels", "kind")}
+        names = "path", "size", "channels", "kind", "alphabet"
+        own = {name: getattr(d, name) for name in names}
         return data.load(d.name, **own, cache=place, seed=self.training.seed)
 
 

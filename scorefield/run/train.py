@@ -34,6 +34,7 @@ from scorefield.run.config import (
     network,
 )
 from scorefield.run.open import open_run
+from scorefield.run.pairs import check_paired
 from scorefield.run.recipes import recipe, recipes
 from scorefield.run.settings import Config
 from scorefield.run.stored import check_folder, resumed_json, stored_settings, to_json
@@ -79,7 +80,7 @@ def fit_run(
         if seen >= config.training.images and folder:
             if learns_codes(config):
                 return open_autoencoder(folder.path).module
-            return open_run(folder.path).denoiser
+            return open_run(folder.path, spaces=True).denoiser
         if seen and folder:
             config = team.together(lambda: _as_settled(config, folder))
         for line in remarks(data) if team.is_main and isinstance(data, Data) else ():
@@ -161,6 +162,7 @@ def _task(config: Config, begun: Begun) -> Task[Any]:
     if learns_codes(config):
         assert isinstance(data, Data)
         return autoencoder_task(config, data, build_autoencoder(config, facts))
+    check_paired(config, facts)
     denoiser = _denoiser(config, facts, seen)
     denoiser.codec = codec
     objective = build_objective(config, facts, cast(Schedule, denoiser.schedule))
@@ -172,7 +174,7 @@ def _denoiser(config: Config, facts: DataFacts, seen: int) -> Denoiser:
     denoiser = build_denoiser(config, facts)
     if config.init is None or seen:
         return denoiser
-    run = open_run(config.init)
+    run = open_run(config.init, spaces=True)
     own, other = denoiser.state_dict(), run.denoiser.state_dict()
     same = denoiser.view == run.denoiser.view and own.keys() == other.keys()
     if not (same and all(own[name].shape == other[name].shape for name in own)):

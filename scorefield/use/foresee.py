@@ -100,7 +100,7 @@ def kept_bytes(net: nn.Module, shape: tuple[int, ...], images: int, bf16: bool =
     return sum(storage.nbytes() for storage in seen.values())
 
 
-def facts_of(config: Config, shape: tuple[int, ...], classes: int) -> DataFacts:
+def facts_foreseen(config: Config, shape: tuple[int, ...], classes: int) -> DataFacts:
     """Of the data, or of others of that shape and count of classes."""
     if shape:
         names = tuple(str(k) for k in range(classes))

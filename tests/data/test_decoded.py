@@ -14,7 +14,7 @@ from PIL import Image
 
 from scorefield.data import Data, load
 from scorefield.data.readers import decode, decoded, maps
-from scorefield.data.readers.decoded import Place
+from scorefield.data.readers.decoded import CachePlace
 from tests.refusal import refused
 
 N = 60
@@ -40,7 +40,7 @@ def pictures(root: Path, mode: str = "RGB", deep: tuple[int, ...] = ()) -> Path:
 
 
 def cached(root: Path, cache: Path, say=str, **options) -> Data:
-    return load("folder", path=str(root), cache=Place(cache, say, True), **options)
+    return load("folder", path=str(root), cache=CachePlace(cache, say, True), **options)
 
 
 def same(a: Data, b: Data) -> None:
@@ -68,7 +68,7 @@ def test_a_cache_is_the_data(tmp_path, mode, deep):
 
 
 def test_it_is_used_of_itself_where_memory_is_small(tmp_path, monkeypatch):
-    root, place = pictures(tmp_path / "in"), Place(tmp_path / "cache")
+    root, place = pictures(tmp_path / "in"), CachePlace(tmp_path / "cache")
     assert load("folder", path=str(root), cache=place).train.rows is None
     monkeypatch.setattr(decoded, "memory_bytes", lambda: 1000)
     assert load("folder", path=str(root), cache=place).train.rows is not None
@@ -85,7 +85,7 @@ def test_two_processes_make_what_one_makes(tmp_path, monkeypatch):
 
 
 def test_a_stopped_cache_goes_on(tmp_path, monkeypatch):
-    root, read = pictures(tmp_path / "in"), decode.attempt
+    root, read = pictures(tmp_path / "in"), decode.try_picture
     seen = []
 
     def stops(sources, number, *how):
@@ -94,7 +94,7 @@ def test_a_stopped_cache_goes_on(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return read(sources, number, *how)
 
-    monkeypatch.setattr(decode, "attempt", stops)
+    monkeypatch.setattr(decode, "try_picture", stops)
     with pytest.raises(KeyboardInterrupt):
         cached(root, tmp_path / "cache")
     seen.clear()
@@ -121,7 +121,7 @@ def test_what_is_not_whole_is_refused(tmp_path, monkeypatch):
     about = whole.with_name("about.json")
     about.write_text(about.read_text().replace('"full": 255', '"full": 511'))
     refused("about.json does not hold what it was written with", cached, root, whole.parents[1])
-    monkeypatch.setattr(maps.Rows, "free", lambda self: 1000)
+    monkeypatch.setattr(maps.MappedRows, "free", lambda self: 1000)
     refused("takes 9.5e-06 GB, and .* has room for 1e-06", cached, root, tmp_path / "full")
 
 
@@ -167,7 +167,7 @@ def test_archives_are_the_folder(tmp_path, kind):
                 opened.add(file, file.relative_to(root))
     place = shards if kind == "shards" else next(shards.iterdir())
     same(load("folder", path=str(place)), load("folder", path=str(root)))
-    same(load(str(place), cache=Place(tmp_path / "cache", asked=True)), load(str(root)))
+    same(load(str(place), cache=CachePlace(tmp_path / "cache", asked=True)), load(str(root)))
 
 
 def test_shards_that_say_their_classes(tmp_path):
@@ -210,7 +210,7 @@ def test_arrays_are_mapped_where_they_lie(tmp_path, kind):
         np.save(tmp_path / kind, x)
     else:
         (np.savez_compressed if kind == "small.npz" else np.savez)(tmp_path / kind, **given)
-    mapped = load(str(tmp_path / kind), cache=Place(tmp_path / "cache", asked=True))
+    mapped = load(str(tmp_path / kind), cache=CachePlace(tmp_path / "cache", asked=True))
     same(mapped, load(str(tmp_path / kind)))
     assert (mapped.train.rows is not None) == (kind != "small.npz")
 
@@ -222,6 +222,6 @@ def test_a_column_of_parquet_is_decoded_once(tmp_path):
     table = datasets.Dataset.from_dict({"image": files, "label": [i % 3 for i in range(N)]})
     table.cast_column("image", datasets.Image()).save_to_disk(str(tmp_path / "saved"))
     path = str(tmp_path / "saved")
-    mapped = load("huggingface", path=path, cache=Place(tmp_path / "cache", asked=True))
+    mapped = load("huggingface", path=path, cache=CachePlace(tmp_path / "cache", asked=True))
     same(mapped, load("huggingface", path=path))
     assert mapped.train.rows is not None

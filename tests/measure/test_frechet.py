@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from scorefield.measure import Moments, frechet, frechet_floor, frechet_gaussian, frechet_report
+from scorefield.measure import RowMoments, frechet, frechet_floor, frechet_gaussian, frechet_report
 from tests.refusal import fails, refused
 
 GaussianDistance = Callable[[Tensor, Tensor, Tensor, Tensor], float]
@@ -191,8 +191,8 @@ def test_bad_input():
     refused("m2 is not finite", frechet_gaussian, zero, eye, zero + torch.nan, eye)
 
 
-def pieces(x: Tensor, sizes: list[int], plus: Callable = Moments.__add__) -> Moments:
-    first, *rest = (Moments.of(some) for some in x.split(sizes))
+def pieces(x: Tensor, sizes: list[int], plus: Callable = RowMoments.__add__) -> RowMoments:
+    first, *rest = (RowMoments.of(some) for some in x.split(sizes))
     for some in rest:
         first = plus(first, some)
     return first
@@ -217,9 +217,9 @@ def test_frechet_takes_rows_in_blocks(monkeypatch):
 
 
 def test_twin_moments_that_forget_how_far_apart_pieces_lie():
-    def plus(one: Moments, two: Moments) -> Moments:
+    def plus(one: RowMoments, two: RowMoments) -> RowMoments:
         return (one + two)._replace(factor=torch.cat([one.factor, two.factor]))
 
     a = normal(100, 3)
-    assert abs(pieces(a, [1] * 100, plus).frechet(Moments.of(a)) - 0) > 0.1
-    assert pieces(a, [1] * 100).frechet(Moments.of(a)) < 1e-9
+    assert abs(pieces(a, [1] * 100, plus).frechet(RowMoments.of(a)) - 0) > 0.1
+    assert pieces(a, [1] * 100).frechet(RowMoments.of(a)) < 1e-9

@@ -10,7 +10,7 @@ from scorefield.nets import DiT
 from scorefield.run.recipes import recipe
 from scorefield.run.settings import Config
 from scorefield.train import Training
-from scorefield.use.foresee import facts_of, foreseen, kept_bytes
+from scorefield.use.foresee import facts_foreseen, foreseen, kept_bytes
 from tests.refusal import refused
 
 TAKES = """
@@ -18,12 +18,12 @@ import json, re, sys
 from scorefield.run.config import build_denoiser, build_objective
 from scorefield.run.settings import Config
 from scorefield.train import Denoising, Training, fit
-from scorefield.use.foresee import facts_of, foreseen, needs
+from scorefield.use.foresee import facts_foreseen, foreseen, needs
 from scorefield.data import Data, Scaling, Split
 import torch
 net, batch, micro = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 config = Config(Training(images=3 * batch, batch=batch, micro_batch=micro), net=net)
-facts = facts_of(config, (3, 64, 64), 0)
+facts = facts_foreseen(config, (3, 64, 64), 0)
 x = torch.zeros(8, 3, 64, 64, dtype=torch.uint8)
 data = Data("given", Split(x), Split(x), (), facts.scaling)
 def anonymous():
@@ -57,7 +57,7 @@ BIG = "dit:size=s,patch=8"
 def plan(devices=8, device="h100", **training):
     settings = Training(images=1000, batch=64, **training)
     config = Config(settings, net=BIG)
-    return foreseen(config, facts_of(config, (4, 32, 32), 1000), devices, device).record
+    return foreseen(config, facts_foreseen(config, (4, 32, 32), 1000), devices, device).record
 
 
 def test_a_plan_is_arithmetic():
@@ -84,4 +84,4 @@ def test_activations_of_a_micro_batch_are_what_is_held():
 def test_what_cannot_be_planned():
     refused("unknown device 'h10'.*h100", plan, device="h10")
     refused("a batch of 64 does not divide among 7 devices", plan, 7)
-    refused("latents of runs/digits-autoencoder", facts_of, recipe("digits-latent"), (), 0)
+    refused("latents of runs/digits-autoencoder", facts_foreseen, recipe("digits-latent"), (), 0)

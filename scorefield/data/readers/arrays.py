@@ -20,7 +20,7 @@ from scorefield.data.conditions import (
 )
 from scorefield.data.kind import KINDS as SORTS
 from scorefield.data.kind import PICTURE, SERIES, Kind
-from scorefield.data.readers.decoded import Place
+from scorefield.data.readers.decoded import CachePlace
 from scorefield.data.readers.sources import stored_arrays
 from scorefield.data.sets import EIGHT_BIT, Data, Scaling, split_at, split_off
 
@@ -35,7 +35,7 @@ DAMAGE += (zipfile.BadZipFile, zlib.error)
 
 
 def npz(
-    path: str, channels: int | None = None, kind: str | None = None, cache: Place | None = None
+    path: str, channels: int | None = None, kind: str | None = None, cache: CachePlace | None = None
 ) -> Data:
     """The arrays of a NumPy .npz file: `x` (or the only array), and optionally the conditions `y`
     (or `label`), `vector`, `image` and `tokens`, and a test split: `x_test`, `y_test`, and so on.

@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scorefield.base.errors import BadInput
-from scorefield.data.readers.maps import Rows
+from scorefield.data.readers.maps import MappedRows
 from scorefield.data.readers.pictures import Picture, read_picture, reason_of
 from scorefield.data.readers.sources import Undecoded, open_sources
 
 NAME = "decoded.safetensors"
 
 
-class Form(NamedTuple):
+class DecodedForm(NamedTuple):
     """How pictures are read and kept: `deep` in int32."""
 
     size: int | None
@@ -26,12 +26,12 @@ class Form(NamedTuple):
     shape: tuple[int, ...]
     deep: bool
 
-    def rows(self, folder: Path, count: int) -> Rows:
+    def rows(self, folder: Path, count: int) -> MappedRows:
         """The map of so many."""
-        return Rows(folder / NAME, (count, *self.shape), self.deep)
+        return MappedRows(folder / NAME, (count, *self.shape), self.deep)
 
 
-def attempt(
+def try_picture(
     sources: Undecoded, number: int, size: int | None, channels: int | None
 ) -> Picture | Exception:
     """A picture, or why it cannot be read; BadInput only of one that was changed."""
@@ -50,7 +50,7 @@ def note_path(folder: Path, chunk: int) -> Path:
 def work(folder: Path, turn: int, processes: int, sources: Undecoded | None = None) -> None:
     """Decode every chunk of a cache in the making that is this process's turn and not there yet."""
     job = json.loads((folder / "job.json").read_bytes())
-    form, sources = Form(*job["form"]), sources or open_sources(folder / "sources.npz")
+    form, sources = DecodedForm(*job["form"]), sources or open_sources(folder / "sources.npz")
     rows, size = form.rows(folder, len(sources)), job["chunk"]
     for chunk in range(turn, -(-len(sources) // size), processes):
         if not note_path(folder, chunk).exists():
@@ -63,7 +63,9 @@ def work(folder: Path, turn: int, processes: int, sources: Undecoded | None = No
                 return
 
 
-def _chunk(sources: Undecoded, form: Form, rows: Rows, span: range, where: str) -> dict[str, Any]:
+def _chunk(
+    sources: Undecoded, form: DecodedForm, rows: MappedRows, span: range, where: str
+) -> dict[str, Any]:
     """Decode some pictures into their rows; what is known of them besides their levels."""
     x = np.zeros((len(span), *form.shape), np.int32 if form.deep else np.uint8)
     note = {"out": [], "broken": [], "lost": {}, "done": Counter(), "sizes": [], "peak": 0}
@@ -71,7 +73,7 @@ def _chunk(sources: Undecoded, form: Form, rows: Rows, span: range, where: str) 
     sizes = set[tuple[int, int]]()
     for i, number in enumerate(span):
         try:
-            picture = attempt(sources, number, form.size, form.channels)
+            picture = try_picture(sources, number, form.size, form.channels)
             if not isinstance(picture, Exception):
                 x[i] = as_row(picture, form, sources, number, where)
         except BadInput as error:
@@ -99,7 +101,7 @@ def _chunk(sources: Undecoded, form: Form, rows: Rows, span: range, where: str) 
 
 def as_row(
     picture: Picture,
-    form: Form,
+    form: DecodedForm,
     sources: Undecoded,
     number: int,
     where: str,

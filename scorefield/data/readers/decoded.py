@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scorefield.base import BadInput
-from scorefield.data.readers.decode import Form, as_row, attempt, work
+from scorefield.data.readers.decode import DecodedForm, as_row, try_picture, work
 from scorefield.data.readers.deep import full_scale
 from scorefield.data.readers.pictures import (
     Picture,
@@ -46,7 +46,7 @@ PROBED = 32
 """Sources that the size of the pictures is read off: the first of them that can be read."""
 
 
-class Place(NamedTuple):
+class CachePlace(NamedTuple):
     """Where caches lie, who is told of them, and whether one is `asked` for or made only of data
     that memory is too small for."""
 
@@ -62,9 +62,9 @@ class Place(NamedTuple):
         return self.asked or size > FRACTION * memory_bytes()
 
 
-def stacked(
+def stacked_on_disk(
     sources: Undecoded, size: int | None, channels: int | None, where: str,
-    place: Place | None,
+    place: CachePlace | None,
 ) -> Stack | None:  # fmt: skip
     """`stack_pictures` of sources in a cache at a place, if one is asked for or memory is too small
     for them."""
@@ -81,20 +81,22 @@ def memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _form(sources: Undecoded, size: int | None, channels: int | None) -> Form | None:
+def _form(sources: Undecoded, size: int | None, channels: int | None) -> DecodedForm | None:
     """As the first picture that can be read calls for; grey ones too are kept as colours, since a
     later one may have some, unless `channels` says otherwise. None where the reader in memory is
     to say what is wrong."""
     if channels not in (None, 1, 3) or (size is not None and size < 1):
         return None
     for number in range(min(PROBED, len(sources))):
-        picture = attempt(sources, number, size, channels)
+        picture = try_picture(sources, number, size, channels)
         if isinstance(picture, Picture):
-            return Form(size, channels, (channels or 3, *picture.levels.shape[:2]), picture.is_deep)
+            return DecodedForm(
+                size, channels, (channels or 3, *picture.levels.shape[:2]), picture.is_deep
+            )
     return None
 
 
-def _cached(sources: Undecoded, form: Form, where: str, place: Place) -> Stack:
+def _cached(sources: Undecoded, form: DecodedForm, where: str, place: CachePlace) -> Stack:
     """The pictures of a cache, which is made where there is none."""
     from scorefield.store import alone, digest_json, read_json
 
@@ -115,7 +117,7 @@ def _cached(sources: Undecoded, form: Form, where: str, place: Place) -> Stack:
 
 
 def _built(
-    sources: Undecoded, form: Form, where: str, folder: Path, say: Callable[[str], object]
+    sources: Undecoded, form: DecodedForm, where: str, folder: Path, say: Callable[[str], object]
 ) -> bool:
     """Make a cache, or go on with it; False if files of more bits turned up, so that it is to be of
     them from the start. BadInput for a disk without room, and for pictures of unlike sizes."""
@@ -155,7 +157,7 @@ def _built(
     if form.deep:
         about["full"] = full_scale(about.pop("peak"))
         for number in about.pop("again"):
-            picture = attempt(sources, number, form.size, form.channels)
+            picture = try_picture(sources, number, form.size, form.channels)
             if isinstance(picture, Picture):
                 rows.write(number, as_row(picture, form, sources, number, where, about["full"]))
     write_json(folder / "about.json", {**about, "deep": form.deep})

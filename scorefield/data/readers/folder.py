@@ -7,17 +7,18 @@ from typing import Any
 import numpy as np
 
 from scorefield.base import BadInput
-from scorefield.data.readers.decoded import Place, stacked
+from scorefield.data.readers.captions import LICENCES, captions_of, text_in
+from scorefield.data.readers.decoded import CachePlace, stacked_on_disk
 from scorefield.data.readers.pictures import stack_pictures
 from scorefield.data.readers.sources import ARCHIVES, TABLE, Sources, in_archives, in_folder
-from scorefield.data.sets import Data, Scaling, split_files
+from scorefield.data.sets import Data, Scaling, hold_out_groups, is_map, split_at, split_files
 
 MOST = 100_000
 """Classes that a table of labels may have."""
 
 
 def folder(
-    path: str, size: int | None = None, channels: int | None = None, cache: Place | None = None
+    path: str, size: int | None = None, channels: int | None = None, cache: CachePlace | None = None
 ) -> Data:
     """The pictures under the folder `path`, (1 or 3, H, W): uint8, or int32 if some have more bits.
     Or those in an uncompressed .zip or .tar, or in all of a folder of such shards.
@@ -29,6 +30,8 @@ def folder(
     folders; otherwise a tenth is held out, the same one every time. Files whose name starts with a
     dot or does not end like a picture's are ignored. How a file becomes pixels, and what `size` and
     `channels` do: `pictures.read_picture`. With a `cache` pixels may lie in a file (`decoded`).
+    With captions (`captions.captions_of`) what is held out is a tenth of the captions, so that no
+    picture of what it says was seen: split by concept, not by file.
 
     Errors: no such folder; nothing readable in it; fewer than 2 pictures; sizes differ and `size`
     is None; some pictures are in a sub-folder and some are not; dataset.json lacks a picture.
@@ -44,7 +47,7 @@ def folder(
     parts = [every.within(top) if top else every for top in tops]
     sources = parts[0] if len(parts) == 1 else parts[0].then(parts[1])
     names, said = sources.names, sources.labels()
-    stack = stacked(sources, size, channels, f"'{path}'", cache)
+    stack = stacked_on_disk(sources, size, channels, f"'{path}'", cache)
     if stack is None:
         stack = stack_pictures(sources.each(), len(sources), size, channels, f"'{path}'")
     x, kept, full, done = stack
@@ -57,8 +60,23 @@ def folder(
     else:
         inner = [_class_name(name, top) for part, top in zip(parts, tops) for name in part.names]
         label, classes = _classes([inner[i] for i in kept], names, kept)
-    train, test = split_files(x, label, kept, len(parts[0]), len(parts) == 1)
-    return Data("folder", train, test, classes, Scaling.range(0, full), done=done)
+    first, whole = len(parts[0]), len(parts) == 1
+    told = None if every.archives else captions_of(root, [names[i] for i in kept])
+    if told is None:
+        train, test = split_files(x, label, kept, first, whole)
+        return Data("folder", train, test, classes, Scaling.range(0, full), done=done)
+    captions = tuple(sorted(set(told.texts)))
+    number = {text: k for k, text in enumerate(captions)}
+    about = {"caption": np.array([number[text] for text in told.texts])}
+    groups = np.flatnonzero(kept < first), np.flatnonzero(kept >= first)
+    if whole:
+        groups = hold_out_groups(about["caption"], 0.1)
+    rows = kept if is_map(x) else None
+    train, test = (split_at(x, label, group, about, rows) for group in groups)
+    words = f"{len(captions):,} captions in {told.source}, read with `data.text`"
+    rights = [text_in(root / LICENCES).strip()] if (root / LICENCES).is_file() else []
+    return Data("folder", train, test, classes, Scaling.range(0, full),
+                done=(*done, words, *rights), captions=captions)  # fmt: skip
 
 
 def _table(read: bytes, file: Path, names: list[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:

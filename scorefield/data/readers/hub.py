@@ -9,7 +9,7 @@ import numpy as np
 
 from scorefield.base import BadInput
 from scorefield.data.readers.arrays import classes_of, examples, scaling_of
-from scorefield.data.readers.decoded import Place, stacked
+from scorefield.data.readers.decoded import CachePlace, stacked_on_disk
 from scorefield.data.readers.pictures import stack_pictures
 from scorefield.data.sets import Conditions, Data, Scaling, split_files
 
@@ -22,7 +22,7 @@ UNLABELLED = "Labels are class names or indices, one in each row; fill them in o
 
 
 def huggingface(
-    path: str, size: int | None = None, channels: int | None = None, cache: Place | None = None
+    path: str, size: int | None = None, channels: int | None = None, cache: CachePlace | None = None
 ) -> Data:
     """A Hugging Face data set: a name on the hub, a .csv, .json, .jsonl or .parquet file, a folder
     of such files or of pictures, or a folder written by `save_to_disk`.
@@ -42,7 +42,7 @@ def huggingface(
     image_column = _image_column(parts[0], path)
     count, full, done = sum(map(len, parts)), None, ()
     if image_column is not None:
-        stack = stacked(Column(parts, image_column), size, channels, f"'{path}'", cache)
+        stack = stacked_on_disk(Column(parts, image_column), size, channels, f"'{path}'", cache)
         if stack is None:
             sources = _files(parts, image_column)
             stack = stack_pictures(sources, count, size, channels, f"'{path}'")

@@ -1,4 +1,4 @@
-"""Rows of one shape in a safetensors file that is mapped, and written by several processes.
+"""MappedRows of one shape in a safetensors file that is mapped, and written by several processes.
 
 8 bytes    n, little endian
 n bytes    {"x": {"dtype": "U8", "shape": [N, ...], "data_offsets": [0, size]}}, blanks after it
@@ -22,7 +22,7 @@ DTYPES = {"U8": np.uint8, "I32": np.int32}
 
 
 @dataclass(frozen=True)
-class Rows:
+class MappedRows:
     """The tensor x `shape (N, ...)` of a file."""
 
     path: Path

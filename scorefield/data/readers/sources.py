@@ -163,7 +163,7 @@ def in_archives(root: Path, archives: list[Path]) -> Sources:
     others = list[tuple[int, str, int, int]]()
     for k, archive in enumerate(archives):
         time = archive.stat().st_mtime_ns
-        for name, offset, size in members(archive):
+        for name, offset, size in archive_members(archive):
             hidden = any(part.startswith(".") for part in name.split("/"))
             if os.path.splitext(name)[1].lower() in known and not hidden:
                 names.append(name)
@@ -180,7 +180,7 @@ def _stem(name: str) -> str:
     return folder + slash + last.partition(".")[0]
 
 
-def members(archive: Path, suffix: str = "") -> Iterator[tuple[str, int, int]]:
+def archive_members(archive: Path, suffix: str = "") -> Iterator[tuple[str, int, int]]:
     """Name, offset and size of every file in an archive. BadInput for one that is damaged or
     compressed: its members cannot be read where they lie."""
     again = "Make it without compression: tar cf, or zip -0."
@@ -221,7 +221,7 @@ def stored_arrays(path: Path) -> dict[str, np.memmap]:
     if path.suffix.lower() != ".npy":
         places = []
         with contextlib.suppress(BadInput):
-            places = list(members(path, ".zip"))
+            places = list(archive_members(path, ".zip"))
     with open(path, "rb") as file:
         for name, offset, _ in places:
             file.seek(offset)
