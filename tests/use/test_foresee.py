@@ -43,7 +43,7 @@ print(json.dumps([need.bytes(micro), max(most) - before]))
 
 @pytest.mark.slow
 def test_memory_is_foreseen():
-    """At its peak, in the last layer of a pass: anonymous memory above that of an idle trainer. Some
+    """At its peak, in the last layer of a pass: anonymous memory above an idle trainer's. Some
     .18 GB of libraries and of the allocator's come on top, whatever the batch."""
     words = [sys.executable, "-c", TAKES, "dit:patch=4,width=384,depth=8,heads=6", "32", "32"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
