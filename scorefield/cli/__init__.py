@@ -15,6 +15,7 @@ from scorefield.cli.ending import ended, flagged, stoppable
 COMMANDS = {
     "data": "get a data set of captioned pictures",
     "train": "train a model on data, with a recipe's settings",
+    "plan": "what a training takes on other machines: memory, time, disk",
     "distill": "a student of a run, that needs one call of the network or a few",
     "sample": "make samples from a run, as a picture or arrays",
     "eval": "measure a run's samples against held-out data",

@@ -31,6 +31,7 @@ from scorefield.measure.classes import Homogeneity, class_chi2, inception_score
 from scorefield.measure.coverage import PrecisionRecall, precision_recall
 from scorefield.measure.frechet import (
     FrechetReport,
+    RowMoments,
     frechet,
     frechet_floor,
     frechet_gaussian,
@@ -45,7 +46,8 @@ from scorefield.measure.reference import Outcome, Reference, Seen, as_json
 from scorefield.measure.ridge import ridge_names, two_sample
 
 __all__ = [
-    "Agreement", "Distance", "FrechetReport", "Judge", "Judging", "Memorisation", "PrecisionRecall",
+    "Agreement", "Distance", "FrechetReport", "Judge", "Judging", "Memorisation", "RowMoments",
+    "PrecisionRecall",
     "accuracy_of", "check_trainable", "entropies", "information_gap", "mutual_information",
     "Proportion", "Quality", "Outcome", "Reference", "Report", "Seen", "agreement", "distance",
     "frechet", "frechet_floor", "frechet_gaussian", "frechet_report", "memorisation", "as_json",

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from scorefield.measure.judge import Judge
 
 
+MOST_NUMBERS = 2**29
+"""Of real examples of a map that are looked at: 2 GiB as x0."""
+
+
 class Outcome(NamedTuple):
     """What a measure finds: `record`, its keys of the JSON, and figures for people."""
 
@@ -112,7 +116,8 @@ class Reference:
     def _of(self, split: Split) -> Seen:
         x0 = whole(self.data, split)
         label = split.cond.get("label")
-        return self._seen(x0, one_class(len(x0)) if label is None else label.cpu())
+        own = one_class(len(x0)) if label is None else label.cpu()[looked_at(split)]
+        return self._seen(x0, own)
 
     @torch.no_grad()
     def _seen(self, x0: Tensor, label: Tensor) -> Seen:
@@ -127,8 +132,16 @@ class Reference:
 
 
 def whole(data: Data, split: Split) -> Tensor:
-    """All examples of a split as x0."""
-    return data.batch(split, torch.arange(len(split), device=split.x.device))[0]
+    """The examples of a split that are looked at, as x0."""
+    return data.batch(split, looked_at(split).to(split.x.device))[0]
+
+
+def looked_at(split: Split) -> Tensor:
+    """All examples of a split, or of a map some, evenly, that have a place in memory as x0."""
+    most = MOST_NUMBERS // split.x[0].numel()
+    if split.rows is None or len(split) <= most:
+        return torch.arange(len(split))
+    return torch.linspace(0, len(split) - 1, most, dtype=torch.float64).long()
 
 
 def as_json(value: Any) -> Any:

@@ -39,7 +39,8 @@ def paired(read: Data, corruption: str, noise: float = 0.0) -> Data:
 
     def beside(split: Split, first: int) -> Split:
         parts = []
-        for i, x in enumerate(split.x.split(1024)):
+        for i, rows in enumerate(torch.arange(len(split)).split(1024)):
+            x = split.taken(rows)
             x0 = read.scaling.encode(x)
             seeds = range(first + 1024 * i, first + 1024 * i + len(x0))
             parts.append(lifted(operator, x0, measure(operator, x0, noise, Seeded(seeds))))

@@ -107,7 +107,8 @@ def check_folder(folder: Folder, config: Config, resume: bool) -> None:
             f"{folder.path} already holds a run.", "Go on with `resume`, or give another `out`."
         )
     now = config.training
-    free = ("images", "checkpoint_every", "checkpoint_minutes", "log_every", "trackers", "compile")
+    free = ("images", "checkpoint_every", "checkpoint_minutes", "log_every", "trackers", "compile",
+            "micro_batch")  # fmt: skip
     training = dataclasses.replace(stored.training, **{name: getattr(now, name) for name in free})
     before = dataclasses.replace(stored, sample=config.sample, training=training)
     for name, old, new in _differences(before, config):

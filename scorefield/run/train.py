@@ -81,27 +81,32 @@ def fit_run(
     with ExitStack() as held:
         if folder:
             team.together(lambda: _hold(folder, team, held))
-        begun = team.together(lambda: _begin(folder, config, resume))
+        begun = team.together(lambda: _begin(folder, config, resume, say))
         data, facts, seen, codec = begun
         if seen >= config.training.images and folder:
             if learns_codes(config):
                 return open_autoencoder(folder.path).module
             return open_run(folder.path, spaces=True).denoiser
+        if seen and folder:
+            config = team.together(lambda: _as_settled(config, folder))
         for line in remarks(data) if team.is_main and isinstance(data, Data) else ():
             say(line)
         task = team.together(lambda: _task(config, begun))
         path = folder.path if folder else None
         steps = fit(task, data, config.training, path, resume, stop, say)
-        writes = folder if folder and team.is_main else None
+        writes, kept = folder if folder and team.is_main else None, config.training
         if writes and not seen:
             if codec:
                 keep_codec(writes.path, codec)
             writes.keep_config(to_json(config, facts))
 
         def see(step: Progress) -> None:
-            nonlocal seen
-            if writes and seen:  # the checkpoint was whole: the settings are its now
-                writes.keep_config(resumed_json(writes.config(), config))
+            nonlocal seen, kept
+            now = _settled(config.training, step.micro_batch)
+            if writes and (seen or now != kept):  # the checkpoint was whole: the settings are its
+                kept = now
+                settled = dataclasses.replace(config, training=now)
+                writes.keep_config(resumed_json(writes.config(), settled))
                 seen = 0
             if watch and team.is_main:
                 watch(step)
@@ -126,7 +131,9 @@ class Begun(NamedTuple):
     codec: Latents | None = None
 
 
-def _begin(folder: Folder | None, config: Config, resume: bool) -> Begun:
+def _begin(
+    folder: Folder | None, config: Config, resume: bool, say: Callable[[str], None]
+) -> Begun:
     if folder:
         check_folder(folder, config, resume)
     seen, before, source = folder.images_seen() if folder and resume else 0, None, folder
@@ -137,7 +144,7 @@ def _begin(folder: Folder | None, config: Config, resume: bool) -> Begun:
     codec = open_codec(source.path, before) if source and before else None
     if config.student and before and not method_of(config.student.method).shown:
         return Begun(before.inner, before, seen, codec)
-    data = config.load_data(folder and folder.path)
+    data = config.load_data(folder and folder.path, say)
     if before:
         check_source(config, before)
         data = before.same(data)
@@ -197,6 +204,23 @@ def _denoiser(config: Config, facts: DataFacts, seen: int) -> Denoiser:
         )
     denoiser.load_state_dict(other)
     return denoiser
+
+
+def _settled(training: Training, rows: int) -> Training:
+    """The settings with what was found to fit, so that a resumed run rounds as this one does."""
+    return dataclasses.replace(training, micro_batch=rows) if _is_sought(training) else training
+
+
+def _as_settled(config: Config, folder: Folder) -> Config:
+    """The settings with what fitted when the run began."""
+    if not _is_sought(config.training):
+        return config
+    found = stored_settings(folder)[0].training.micro_batch
+    return dataclasses.replace(config, training=_replaced(config.training, {"micro_batch": found}))
+
+
+def _is_sought(training: Training) -> bool:
+    return training.micro_batch == "auto"
 
 
 def _words(config: Config, facts: DataFacts) -> str:

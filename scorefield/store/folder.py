@@ -42,6 +42,7 @@ ENTRIES = (
     Entry("log.jsonl", "train", "about a line a second: images, loss, learning rate, images/s"),
     Entry("snapshots/IMAGES-LENGTH.safetensors", "train", "those averages at stages of the run"),
     Entry("samples/IMAGES.png", "train", "pictures of progress, the same seeds at every stage"),
+    Entry("cache/KEY/", "train", "decoded pictures that memory is too small for, mapped"),
     Entry("trackers/", "train", "files of TensorBoard and its like"),
     Entry("text/DIGEST.safetensors", "train", "captions and prompts as a text encoder told them"),
     Entry("samples/N-seeds.png", "sample", "samples that were given no other place"),

@@ -17,8 +17,8 @@ FLOOR = {n: floor for floor, names in enumerate(FLOORS.split("/")) for n in name
 SIBLINGS = {
     *(("likelihood", "solve"), ("guide", "solve"), ("inverse", "guide"), ("inverse", "solve")),
     *(("smc", "guide"), ("distill", "train"), ("latent", "train"), ("density", "train")),
-    *(("data", "spaces"), ("process", "spaces"), ("bridge", "train"), ("run", "catalogue")),
-    ("__main__", "cli"),
+    *(("data", "spaces"), ("data", "store"), ("process", "spaces"), ("bridge", "train")),
+    *(("run", "catalogue"), ("__main__", "cli")),
 }
 """The only imports along a floor; the reverse of each is refused, so there is no circle."""
 NEVER = {(above, "process") for above in ("solve", "guide", "inverse", "likelihood")}
