@@ -44,16 +44,18 @@ html_show_sourcelink = False
 
 def plain(app, what, name, obj, options, lines: list[str]) -> None:
     """Docstrings are plain text with code in backquotes: what else reStructuredText would read as
-    markup is escaped, and a block that is further in begins after an empty line."""
-    before = ""
+    markup is escaped, and a block that is further in stands between empty lines. Doctests stay."""
+    before, example = "", False
     for i, line in enumerate(lines):
-        if not line.lstrip().startswith((">>>", "...")):
-            parts = re.split(r"(`[^`]*`)", line)
-            parts[::2] = [re.sub(r"([*|\\]|_(?=\W|$))", r"\\\1", part) for part in parts[::2]]
-            line = "".join(parts)
-        deeper = len(line) - len(line.lstrip()) > len(before) - len(before.lstrip())
-        lines[i] = f"\n{line}" if before.strip() and line.strip() and deeper else line
-        before = line if line.strip() else before
+        example = bool(line.strip()) and (example or line.lstrip().startswith(">>>"))
+        if example:
+            continue
+        parts = re.split(r"(`[^`]*`)", line)
+        parts[::2] = [re.sub(r"([*|\\]|_(?=\W|$))", r"\\\1", part) for part in parts[::2]]
+        line = "".join(parts)
+        indent, last = (len(text) - len(text.lstrip()) for text in (line, before))
+        lines[i] = f"\n{line}" if before.strip() and line.strip() and indent != last else line
+        before = line
     lines[:] = "\n".join(lines).split("\n")
 
 
