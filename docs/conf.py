@@ -1,6 +1,7 @@
 """The documentation as a site: `make site`."""
 
 import hashlib
+import os
 import re
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
+os.environ["PYTHONPATH"] = str(ROOT)  # cells run this very library, whatever is installed
 
 from docs import reference  # noqa: E402
 from scorefield import __version__  # noqa: E402
