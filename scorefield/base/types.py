@@ -8,8 +8,9 @@ from scorefield.base.level import Level
 
 Cond = Mapping[str, Tensor]
 """Conditions, batch-first: `label (B,) int64`, `vector (B, d)`, `image (B, C', H, W)`,
-`tokens (B, L) int64` or `(B, L, d)`, `null (B,) bool` (True: that sample is unconditional). `None`
-in place of a `Cond` means that every sample is unconditional."""
+`tokens (B, L) int64` or `(B, L, d)` and their `mask (B, L) bool` (False: a place that is filled up
+and not read), `null (B,) bool` (True: that sample is unconditional, as is one of which no token is
+read). `None` in place of a `Cond` means that every sample is unconditional."""
 
 Denoise = Callable[[Tensor, Level, Cond | None], Tensor]
 """`D(x, level, cond) = E[x0 | x]`: noisy tensor, noise level, condition -> posterior mean."""

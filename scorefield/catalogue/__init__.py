@@ -10,18 +10,20 @@ from scorefield.catalogue.guides import guides
 from scorefield.catalogue.inverse import inverse
 from scorefield.catalogue.measures import measures
 from scorefield.catalogue.networks import networks
-from scorefield.catalogue.objectives import objectives, times, weights
+from scorefield.catalogue.objectives import couplings, objectives, times, weights
 from scorefield.catalogue.operators import operators
 from scorefield.catalogue.paths import paths
 from scorefield.catalogue.schedules import schedules
 from scorefield.catalogue.solvers import solvers
+from scorefield.catalogue.spaces import matchings, spaces, walks
 from scorefield.catalogue.students import students
 from scorefield.catalogue.targets import targets
+from scorefield.catalogue.texts import texts
 from scorefield.catalogue.views import of_pictures as views
 from scorefield.data import datasets
 
 __all__ = [
-    "autoencoders", "datasets", "decoders", "grids", "guides", "inverse", "measures", "networks",
-    "objectives", "operators", "paths", "schedules", "solvers", "students", "targets", "times",
-    "views", "weights",
+    "autoencoders", "couplings", "datasets", "decoders", "grids", "guides", "inverse", "matchings",
+    "measures", "networks", "objectives", "operators", "paths", "schedules", "solvers", "spaces",
+    "students", "targets", "texts", "times", "views", "walks", "weights",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ guides = Entries(
         "rescale": "guide.rescale:rescale",
         "threshold": "guide.threshold:threshold",
         "clip": "guide.clip:clip",
+        "prompts": "guide.prompts:prompts",
         "product": "guide.compose:product",
         "mixture": "guide.compose:mixture",
         "anagram": "guide.anagram:anagram",

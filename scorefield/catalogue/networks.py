@@ -8,6 +8,7 @@ networks = Entries(
         "unet": "nets.unet:UNet",
         "dit": "nets.dit:DiT",
         "mlp": "nets.mlp:MLP",
+        "letters": "nets.letters:LetterNet",
         "autoencoder": "nets.autoencoder:ConvAutoencoder",
         "mlp-autoencoder": "nets.autoencoder:MLPAutoencoder",
         "unet2d": "nets.guests:unet2d",

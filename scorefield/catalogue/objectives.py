@@ -1,4 +1,5 @@
-"""What is learned: losses, the weight of each level, and how often each is trained."""
+"""What is learned: losses, the weight of each level, how often each is trained, and with which
+noise."""
 
 from scorefield.base.entries import Entries, site
 
@@ -8,6 +9,15 @@ objectives = Entries(
         "sliced": "objective.sliced:Sliced",
         "hybrid": "objective.hybrid:Hybrid",
         "variational": "objective.variational:Variational",
+        "bridge": "objective.bridged:Bridged",
+        "residual": "objective.bridged:Residual",
+    }
+)
+couplings = Entries(
+    {
+        "independent": "objective.couplings:Independent",
+        "transport": "objective.couplings:MinibatchTransport",
+        "immiscible": "objective.couplings:Immiscible",
     }
 )
 weights = Entries(

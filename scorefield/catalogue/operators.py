@@ -13,6 +13,7 @@ operators = Entries(
         "radon": "inverse.operators.projections:Radon",
         "fourier": "inverse.operators.pictures:masked_fourier",
         "project": "inverse.operators.projections:gaussian_projection",
+        "jpeg": "inverse.operators.jpeg:jpeg",
         "clip": "inverse.operators.linear:clipped",
         "magnitude": "inverse.operators.linear:magnitude",
     }

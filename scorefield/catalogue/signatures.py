@@ -31,11 +31,13 @@ ALIASES = {name: named(f"scorefield:{name}") for name in ("Guide", "Times", "Wei
 
 KINDS = {
     "autoencoders": "autoencoder",
+    "couplings": "coupling",
     "datasets": "dataset",
     "decoders": "decoder",
     "grids": "grid",
     "guides": "guide",
     "inverse": "inverse",
+    "matchings": "matching",
     "measures": "measure",
     "networks": "network",
     "objectives": "objective",
@@ -43,10 +45,13 @@ KINDS = {
     "paths": "path",
     "schedules": "schedule",
     "solvers": "solver",
+    "spaces": "space",
     "students": "student",
     "targets": "target",
+    "texts": "text",
     "times": "times",
     "views": "view",
+    "walks": "walk",
     "weights": "weight",
 }
 """The kinds of the catalogue, and one entry of each."""

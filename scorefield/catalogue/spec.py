@@ -35,6 +35,7 @@ GIVEN = {
     "operators": ("shape",),
     "paths": ("steps",),
     "students": ("module", "teacher", "guidance", "dropout", "steps"),
+    "texts": ("captions",),
     "views": ("shape",),
     "weights": ("schedule",),
     "guides": ("shape",),

@@ -6,6 +6,7 @@ students = Entries(
     {
         "knowledge": "distill.knowledge:Knowledge",
         "operator": "distill.knowledge:FlowOperator",
+        "reflow": "distill.reflow:Reflow",
         "progressive": "distill.progressive:Progressive",
         "consistency": "distill.consistency:Consistency",
         "consistency-training": "distill.consistency:ConsistencyTraining",

@@ -13,6 +13,7 @@ from itertools import pairwise
 from scorefield.cli.ending import ended, flagged, stoppable
 
 COMMANDS = {
+    "data": "get a data set of captioned pictures",
     "train": "train a model on data, with a recipe's settings",
     "distill": "a student of a run, that needs one call of the network or a few",
     "sample": "make samples from a run, as a picture or arrays",

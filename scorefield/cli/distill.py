@@ -27,7 +27,7 @@ class Options(OnRun):
     The methods, and what the student then knows (scorefield explain student NAME):
     consistency (of a teacher), consistency-training (of data alone), trigflow: the end of the flow
     from every level, in any number of steps; meanflow, shortcut: the way between any two levels,
-    and the flow itself, for every verb; knowledge, operator: one step from noise;
+    and the flow itself, for every verb; knowledge, operator: one step from noise; reflow:calls=N,
     progressive:last=N, dmd:calls=N, denoising-gan:calls=N: N steps from noise; genie: its teacher
     in steps of second order, any number; learned-sampler:calls=N: the teacher with N steps of its
     own, which a few thousand images teach (--images 8000 --lr .01).

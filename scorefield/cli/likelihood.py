@@ -21,6 +21,7 @@ class Options(flags.Averaged):
       elbo   the bound of the chain of reverse steps
       vlb    the same for infinitely many steps
       bound  the bound of stochastic control, which has no decoder
+    Letters have vlb, and elbo of 64 steps; points of a sphere or torus have flow.
 
     Data with levels (pictures of 8 bits, the digits' 17 levels) are dequantised for flow and bound;
     elbo and vlb have a decoder that gives each level its probability. At most 500 examples of a set
@@ -58,21 +59,22 @@ def work(o: Options, bar: Bar) -> int:
     from scorefield.use.likelihood import Words, likelihood
 
     folder = o.run / "likelihood"
-    out = o.out or folder / f"{o.method}.csv"
     words = Words(o.method, o.trace, o.dequantise, o.draws, o.floor)
     found = likelihood(o.request(bar), words, o.data, o.against)
+    method = found.data.record["method"]
+    out = o.out or folder / f"{method}.csv"
     with alone(folder, wait=True):
         write_bytes(out, found.rows)
         if found.against:
             write_findings(folder / "against.json", found.against)
             write_png(curves(found.against), folder / "against.png")
-        written = write_findings(folder / f"{o.method}.json", found.data)
+        written = write_findings(folder / f"{method}.json", found.data)
     bar.close()
     show(written, o.json)
     if found.against and not o.json:
         show(found.against, False)
     if not o.json:
-        note(f"written: {out}, {folder / o.method}.json")
+        note(f"written: {out}, {folder / method}.json")
     return 0
 
 

@@ -15,12 +15,17 @@ class Options(flags.Rows, flags.Sampling, flags.OnRun):
     pigdm, dps, diffpir, replacement, and the solvers ddrm, repaint, dps-published, twisted (a
     population of --n particles, right in the limit of many).
 
+    A run of scorefield train restore-pairs was made for one operator and needs no method. With
+    several methods, dps+mmps, or such runs --beside, one table has them all.
+
     Writes into --out the measurement, the restorations, their mean and pixel standard deviation,
     all on one sheet and each for itself, the arrays and the figures.
 
     examples:
       scorefield restore runs/digits --operator box:2,2,4,4 --input test:7 --noise .05
       scorefield restore runs/digits --operator pool:2 --input three.png --method pigdm --n 16
+      scorefield restore runs/digits --operator blur:2 --input test:7 --noise 0 --method dps+ddrm \\
+        --beside runs/restore-pairs
       scorefield restore runs/digits --operator radon:6 --measured scan.npz --noise .1 --labels 3
     """
 
@@ -33,7 +38,9 @@ class Options(flags.Rows, flags.Sampling, flags.OnRun):
     noise: float = 0.05
     """Standard deviation of the measurement's noise; data lie in [-1, 1]."""
     method: flags.MethodName = "dps"
-    steps: flags.StepCount = "100"
+    beside: tuple[Path, ...] = ()
+    """Runs on pairs of the same operator, that restore it too."""
+    steps: flags.StepCount = None
     out: flags.OutPath = None
 
 
@@ -42,7 +49,7 @@ def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.restore import Observation, restore_run
 
     of = Observation(o.operator, o.noise, o.input, o.measured)
-    found = restore_run(o.request(bar), of, o.method)
+    found = restore_run(o.request(bar), of, o.method, o.beside)
     return keep_folder(found, o.out or o.run / "restore")
 
 

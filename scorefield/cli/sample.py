@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+from tyro.conf import UseAppendAction
 
 from scorefield.cli.flags import Averaged, BatchSize, CondFile, NoCond, OutPath, Rows, Sampling
 from scorefield.cli.frame import Bar, Found, note, verb
@@ -24,6 +25,14 @@ class Options(Rows, Sampling, Averaged):
     what to make comes from a file, a row a sample: the arrays y, vector, image, tokens that the
     model was trained with
       scorefield sample runs/mine --conditions wanted.npz --guidance 2
+
+    in words, of a run that was trained with captions: each --prompt, or line of --prompts FILE, in
+    turn. AND adds another with a weight, which may be negative; --negative is what not to show
+      scorefield sample runs/emoji --prompt "a red apple" --prompt "cat AND red:.5" --guidance 3
+          --negative "person" --labels google --n 8
+
+    made larger by a run that learned super-resolution (--data.low), shown them with some noise
+      scorefield sample runs/emoji --prompt "a red apple" --cascade runs/emoji-64 --augment .1
 
     a classifier of noisy samples as the guide (made by scorefield train-classifier); with
     --unconditional only the classifier is told the classes:
@@ -47,11 +56,23 @@ class Options(Rows, Sampling, Averaged):
     """A .png of samples that this makes again, of the run that it names; but for what is said
     otherwise."""
     conditions: CondFile = None
+    prompt: UseAppendAction[tuple[str, ...]] = ()
+    """What to show, in words; may be given several times."""
+    prompts: Path | None = None
+    """A file of such texts, one a line."""
+    negative: str | None = None
+    """What not to show: guidance leads away from it."""
+    cascade: Path | None = None
+    """A run that makes the samples larger."""
+    augment: float | None = None
+    """How far what it is shown is noised: 0 not at all, 1 beyond sight (default: .1)."""
     unconditional: NoCond = False
     guide: str = "cfg"
     """Classifier-free guidance, or classifier. With options: cfg:2+interval:.3,2 (scorefield
     catalogue guides), the first nearest the network."""
     out: OutPath = None
+    fill: str | None = None
+    """Of letters: a text with _ where the run is to fill in."""
     columns: int | None = None
     """Columns of the picture (default: one per label, or a square)."""
     batch: BatchSize = 256

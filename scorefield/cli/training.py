@@ -61,6 +61,7 @@ def trained(config: "Config", out: Path, resume: bool, bar: Bar, as_json: bool) 
         text = f"{out} has its {seen:,} images already. Give more --images to go on."
     bar.close()
     then = "reconstruct" if learns_codes(config) else "sample"
+    then = "restore" if config.data.corruption else then
     if processes().is_main_process:
         record = {"run": str(out), "images": seen, "seconds": round(seconds, 2)}
         say(record, f"{text}\nnext: scorefield {then} {out}", as_json)

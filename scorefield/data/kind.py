@@ -1,4 +1,4 @@
-"""What a sample is: a picture, a vector, a series or a volume.
+"""What a sample is: a picture, a vector, a series, a volume, a point of a manifold or a text.
 
 The one home of "is it a picture?". A kind decides the network that is taken unless one is named,
 whether x0 ends at -1 and 1, how many samples are shown, and whether a judge's features measure
@@ -35,8 +35,11 @@ class Kind:
     shown: tuple[int, int, int]
 
     @classmethod
-    def of(cls, shape: Sequence[int]) -> "Kind":
-        """That of samples of `shape`, or BadInput if there is none."""
+    def of(cls, shape: Sequence[int], space: str = "") -> "Kind":
+        """That of samples of `shape`, or BadInput if there is none; of those that have a `space` of
+        their own it is that."""
+        if space:
+            return LETTERS if space == "letters" else POINTS
         for kind in KINDS:
             if len(kind.axes) == len(shape):
                 return kind
@@ -82,4 +85,7 @@ VECTOR = Kind("vector", "vectors", "D", ("mlp",), False, "number", (2000, 1000, 
 SERIES = Kind("series", "series", "CL", ("unet", "dit"), False, "moment", (20, 20, 64))
 PICTURE = Kind("picture", "pictures", "CHW", ("unet", "dit"), True, "pixel", (80, 50, 64))
 VOLUME = Kind("volume", "volumes", "CDHW", ("unet", "dit"), True, "voxel", (20, 20, 64))
+POINTS = Kind("point", "points", "D", ("mlp",), False, "number", (2000, 1000, 2000))
+LETTERS = Kind("text", "texts", "L", ("letters",), False, "letter", (20, 20, 64))
+"""Of a manifold and of an alphabet: their data say it, for their shapes are a vector's."""
 KINDS = (VECTOR, SERIES, PICTURE, VOLUME)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 datasets = Entries(
     {
         "digits": "data.readers.digits:digits",
+        "captioned-digits": "data.readers.digits:captioned_digits",
         "swiss-roll": "data.toys:swiss_roll",
         "moons": "data.toys:moons",
         "8-gaussians": "data.toys:eight_gaussians",
@@ -23,6 +24,8 @@ datasets = Entries(
         "folder": "data.readers.folder:folder",
         "npz": "data.readers.arrays:npz",
         "huggingface": "data.readers.hub:huggingface",
+        "points": "data.readers.points:points",
+        "letters": "data.readers.letters:letters",
     }
 )
 
@@ -34,14 +37,15 @@ def load_data(
     size: int | None = None,
     channels: int | None = None,
     kind: str | None = None,
+    alphabet: str | None = None,
     seed: int = 0,
 ) -> "Data":
     """The data set of that name (a key of `datasets`), or the folder of pictures or .npz file at
     that path.
 
-    `path`, `size`, `channels` and `kind` mean what the set's own function says; one that it does
-    not take is an error. `seed` draws the toys; every other set, and its held-out split, is the
-    same for any seed.
+    `path`, `size`, `channels`, `kind` and `alphabet` mean what the set's own function says; one
+    that it does not take is an error. `seed` draws the toys; every other set, and its held-out
+    split, is the same for any seed.
 
     >>> data = load_data("digits")
     >>> data.shape, len(data.train), len(data.test)
@@ -54,11 +58,8 @@ def load_data(
         if path is not None:
             raise unknown("data set", name, datasets)
         name, path = kind_of(name, datasets), name
-    given = {
-        key: value
-        for key, value in (("path", path), ("size", size), ("channels", channels), ("kind", kind))
-        if value is not None
-    }
+    said = {"path": path, "size": size, "channels": channels, "kind": kind, "alphabet": alphabet}
+    given = {key: value for key, value in said.items() if value is not None}
     takes = inspect.signature(datasets[name]).parameters
     for key, value in given.items():
         if key not in takes:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from torch import Tensor
 from scorefield.base import BadInput
 from scorefield.data.codec import Scaling
 from scorefield.data.kind import PICTURE, Kind
+
+if TYPE_CHECKING:
+    from scorefield.data.text import TextFacts, TextTokens
 
 EIGHT_BIT = Scaling.range(0, 255)
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -71,7 +74,7 @@ class Conditions:
 
     def check(self, cond: Mapping[str, Tensor], where: str) -> None:
         """Raise BadInput for conditions of other sizes."""
-        strange = sorted(cond.keys() - {"label", *self.keys})
+        strange = sorted(cond.keys() - {"label", "caption", "mask", *self.keys})
         if strange:
             raise BadInput(
                 f"{where} comes with '{strange[0]}', of which its conditions say nothing.",
@@ -145,6 +148,10 @@ class Data:
     counts how often the set's splits have changed: what was trained on one is measured on that one.
     With `flip` half of the pictures that are trained on are turned left to right. `done` says what
     the files were like, and what the reader did to some of them.
+
+    `cond["caption"]` (N,) indexes `captions`, each text once. They are told as tokens where a text
+    encoder, of which `text` says what must be known, has `told` what they are (`text.spoken`), and
+    else not at all. With `low` each picture comes beside itself at so many pixels a side (`lower`).
     """
 
     name: str
@@ -156,6 +163,15 @@ class Data:
     edition: int = 1
     flip: bool = False
     done: tuple[str, ...] = ()
+    space: str = ""
+    """Where examples lie, if not in R^n: `letters`, or the spec of a manifold (`catalogue.spaces`),
+    whose points are kept as they are."""
+    alphabet: tuple[str, ...] = ()
+    """The letters that numbers of letters stand for."""
+    captions: tuple[str, ...] = ()
+    told: "TextTokens | None" = None
+    text: "TextFacts | None" = None
+    low: int = 0
 
     def __repr__(self) -> str:
         """One line: its name, shape, classes and how many examples are held out."""
@@ -207,7 +223,7 @@ class Data:
     @property
     def kind(self) -> Kind:
         """What an example is."""
-        return Kind.of(self.shape)
+        return Kind.of(self.shape, self.space)
 
     @cached_property
     def present(self) -> tuple[int, ...]:
@@ -241,6 +257,14 @@ class Data:
         if noise is not None and split.std is not None:
             x0 = x0 + split.std.index_select(0, index) * noise.to(x0)
         cond = {key: value.index_select(0, index) for key, value in split.cond.items()}
+        said = cond.pop("caption", None)
+        if said is not None and self.told:
+            said = said.to(self.told.mask.device)
+            cond |= {k: v.index_select(0, said) for k, v in self.told._asdict().items()}
+        if self.low:
+            from scorefield.data.lower import with_itself_lower
+
+            cond |= with_itself_lower(x0, self.low)
         return x0, self.conditions.encode(cond)
 
     def pixels(self, x0: Tensor) -> Tensor:
@@ -289,6 +313,19 @@ def hold_out(label: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray
     rank_in_class = np.arange(total) - (np.cumsum(counts) - counts)[label[by_class]]
     held = rank_in_class < quota[label[by_class]]
     return np.sort(by_class[~held]), np.sort(by_class[held])
+
+
+def hold_out_groups(group: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """The same of whole groups (N,), which are numbered: no group is on both sides.
+
+    >>> train, test = hold_out_groups(np.array([0, 0, 0, 1, 1, 2]), fraction=0.4)
+    >>> sorted({0, 1, 2} - {[0, 0, 0, 1, 1, 2][i] for i in train}) != []
+    True
+    """
+    names, index = np.unique(group, return_inverse=True)
+    _, away = hold_out(np.zeros(len(names), dtype=np.int64), fraction)
+    held = np.isin(index, away)
+    return np.flatnonzero(~held), np.flatnonzero(held)
 
 
 def split_off(

@@ -18,9 +18,10 @@ preconditioning pair, `D = c_skip x + c_out F` (`precondition`).
 from scorefield.denoise import convert, exact
 from scorefield.denoise.exact import DataSet, Gaussian, Mixture
 from scorefield.denoise.precondition import Denoiser, Manner, Parameterisation, Precision, views
+from scorefield.denoise.spaced import Spaced
 from scorefield.denoise.timed import Timed, convention_of
 
 __all__ = [
     "DataSet", "Denoiser", "Gaussian", "Manner", "Mixture", "Parameterisation", "Precision",
-    "Timed", "convention_of", "convert", "exact", "views",
+    "Spaced", "Timed", "convention_of", "convert", "exact", "views",
 ]  # fmt: skip

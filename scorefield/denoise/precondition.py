@@ -142,6 +142,8 @@ class Denoiser(nn.Module):
     """A row with `cond["null"]` is one without condition."""
     manner: Manner | None = None
     codec: Codec | None = None
+    space: Any = None
+    """Of a model that is not on R^n, where it is (`Spaced`)."""
     sampler: nn.Module | None
     """Of a learned sampler, whose `solver` and `levels` take the place of the plan's."""
 
@@ -200,13 +202,7 @@ class Denoiser(nn.Module):
     def _both(self, x: Tensor, level: Level, cond: Cond | None) -> tuple[Tensor, Tensor | None]:
         """D, and the second half of the channels of a network that has twice those of x."""
         c_skip, c_out, c_in = self.coefficients(level)
-        noise = self.told(x, level)
-        given, rest = like(c_in, x) * x, None
-        plain = torch.is_grad_enabled() or torch.compiler.is_exporting()
-        call = self.net if plain else self._in_buckets
-        half = self.precision == "bf16"  # else as around this: training has a context of its own
-        with torch.autocast(x.device.type, torch.bfloat16) if half else nullcontext():
-            out = call(given, noise, cond)
+        rest, out = None, self.evaluated(like(c_in, x) * x, self.told(x, level), cond)
         if self.variance or self._sloped:
             out, rest = self._halves(out, x)
         denoised = like(c_skip, x) * x + like(c_out, x) * out
@@ -214,6 +210,14 @@ class Denoiser(nn.Module):
             constant = torch.tensor(self.scaling.constant, device=x.device)
             denoised = denoised.index_fill(1, constant, 0.0)
         return denoised, rest
+
+    def evaluated(self, x: Tensor, noise: Tensor, cond: Cond | None) -> Tensor:
+        """The network's own output of what it is given, in the precision of this."""
+        plain = torch.is_grad_enabled() or torch.compiler.is_exporting()
+        call = self.net if plain else self._in_buckets
+        half = self.precision == "bf16"  # else as around this: training has a context of its own
+        with torch.autocast(x.device.type, torch.bfloat16) if half else nullcontext():
+            return call(x, noise, cond)
 
     @property
     def _sloped(self) -> bool:

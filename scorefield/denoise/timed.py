@@ -8,6 +8,8 @@ chain's step of `r`, counted from 1 (a real number between steps):
     flow         1 / (a + b)              1000 b / (a + b)  eps - x0 (Liu et al. 2023)
     karras       1 / sqrt(s^2 a^2 + b^2)  log(r) / 4        edm's residual (Karras et al. 2022)
     direct       1 / a                    log r             x0, D itself
+    running      1 / sqrt(a^2 + b^2)      999 t(r)          eps, t the running time of VP
+    exploding    1 / a                    log(r / 2)        -eps (both: Song et al. 2021)
     consistency  1 / sqrt(s^2 a^2 + b^2)  250 log r         the same, but D = x/a at r = r_min:
 
         c_skip = s^2 / (a ((r - r_min)^2 + s^2)),   c_out = s (r - r_min) / sqrt(r^2 + s^2)
@@ -23,8 +25,8 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Level
-from scorefield.denoise.precondition import Denoiser, views
-from scorefield.process import EDM, DiscreteVP, Flow, Schedule
+from scorefield.denoise.precondition import NOISE_RANGE, Denoiser, views
+from scorefield.process import EDM, VP, DiscreteVP, Flow, Schedule
 
 NEAR = 1e-4
 """Steps of a chain up to which a level is that of a whole step: what rounding leaves of one."""
@@ -122,6 +124,62 @@ class Direct:
 
     def coefficients(self, level: Level) -> Triple:
         return torch.zeros_like(level.alpha), torch.ones_like(level.alpha), 1 / level.alpha
+
+
+@dataclass(frozen=True)
+class Running:
+    """A network of VP told `last` times the running time t in [0, 1], which says eps.
+
+    >>> round(float(Running(VP()).told(VP()(torch.tensor(0.5)))), 4)
+    499.5
+    """
+
+    schedule: VP
+    last: float = 999.0
+
+    def told(self, level: Level) -> Tensor:
+        return self.last * self.schedule.inverse(level.logsnr)
+
+    def coefficients(self, level: Level) -> Triple:
+        return *views["eps"](level, 1.0), 1 / (level.alpha**2 + level.sigma**2).sqrt()
+
+
+@dataclass(frozen=True)
+class Exploding:
+    """A network of VE told log(sigma / (2 alpha)), which sees x / alpha and says -eps."""
+
+    def told(self, level: Level) -> Tensor:
+        return (level.ratio / 2).log()
+
+    def coefficients(self, level: Level) -> Triple:
+        c_skip, c_out = views["eps"](level, 1.0)
+        return c_skip, -c_out, 1 / level.alpha
+
+
+@dataclass(frozen=True)
+class Between:
+    """Between two ends, x_t = (1-t) x0 + t x1 + spread sqrt(t (1-t)) z at the level (1-t, t): told
+    log(sigma/alpha), it sees x_t as it is, and says how far x0 is, in units of about how far it is,
+
+        D = x_t + sqrt(t^2 + spread^2 t (1-t)) F          learn = mean
+
+    or the velocity of the flow, D = x_t - t F            learn = flow
+
+    >>> [round(float(v), 4) for v in Between(1.0).coefficients(Level.of(0.5, 0.5))]
+    [1.0, 0.7071, 1.0]
+    """
+
+    spread: float = 0.0
+    learn: Literal["mean", "flow"] = "mean"
+
+    def told(self, level: Level) -> Tensor:
+        return level.ratio.log().clamp(-NOISE_RANGE, NOISE_RANGE)
+
+    def coefficients(self, level: Level) -> Triple:
+        t = level.sigma / (level.alpha + level.sigma)
+        far = (t**2 + self.spread**2 * t * (1 - t)).sqrt()
+        one = torch.ones_like(t)
+        return one, far if self.learn == "mean" else -t, one
 
 
 def convention_of(schedule: Schedule, view: str, unit: float) -> Convention:

@@ -8,6 +8,7 @@ from scorefield.distill.genie import GenieHead
 from scorefield.distill.knowledge import FlowOperator, Knowledge
 from scorefield.distill.matching import Matching
 from scorefield.distill.progressive import Progressive
+from scorefield.distill.reflow import Reflow
 from scorefield.distill.sampler import LearnedSampler, LinearMultistep, Steps
 from scorefield.distill.student import Student, StudentDraws
 from scorefield.distill.trigflow import TrigFlow
@@ -15,5 +16,6 @@ from scorefield.distill.trigflow import TrigFlow
 __all__ = [
     "METHODS", "Consistency", "ConsistencyTraining", "DenoisingGAN", "StudentDraws", "GenieHead",
     "Knowledge", "LearnedSampler", "LinearMultistep", "Matching", "MeanFlow", "FlowOperator",
-    "Progressive", "Shortcut", "Steps", "Student", "TrigFlow", "distil", "student_of", "factory_of",
+    "Progressive", "Reflow", "Shortcut", "Steps", "Student", "TrigFlow", "distil", "student_of",
+    "factory_of",
 ]  # fmt: skip

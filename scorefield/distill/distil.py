@@ -18,6 +18,7 @@ from scorefield.distill.genie import GenieHead
 from scorefield.distill.knowledge import FlowOperator, Knowledge
 from scorefield.distill.matching import Matching
 from scorefield.distill.progressive import Progressive
+from scorefield.distill.reflow import Reflow
 from scorefield.distill.sampler import LearnedSampler, TeacherNetwork
 from scorefield.distill.student import Student
 from scorefield.distill.trigflow import TrigFlow
@@ -28,6 +29,7 @@ from scorefield.train import Training, learn
 METHODS: Mapping[str, type[Student]] = {
     "knowledge": Knowledge,
     "operator": FlowOperator,
+    "reflow": Reflow,
     "progressive": Progressive,
     "consistency": Consistency,
     "consistency-training": ConsistencyTraining,

@@ -27,6 +27,7 @@ from scorefield.guide.clip import clip
 from scorefield.guide.compose import chain, mixture, product
 from scorefield.guide.interval import interval
 from scorefield.guide.population import Particles, Population, Twisted
+from scorefield.guide.prompts import prompts
 from scorefield.guide.rescale import rescale
 from scorefield.guide.threshold import threshold
 from scorefield.guide.tilted import Tilted, TiltedParticles

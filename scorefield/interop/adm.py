@@ -21,7 +21,6 @@ from scorefield.interop.folder import Foreign, facts_of, warned
 from scorefield.run.guest import published
 from scorefield.run.settings import SourceConfig
 from scorefield.store import exists, read_json
-from scorefield.store.inert import Inert, read_checkpoint
 
 _Weights = dict[str, Tensor]
 RESIDUAL = {"in_layers.0": "norm1", "in_layers.2": "conv1", "emb_layers.1": "time_emb_proj",
@@ -37,15 +36,9 @@ FLAGS = {
 SCHEDULES = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
 
 
-def read_adm(file: Path) -> Foreign:
-    """Read a checkpoint, or raise BadInput that names what is missing or cannot be honoured."""
-    found = read_checkpoint(file)
-    if isinstance(found, dict) and any(isinstance(v, Inert) for v in found.values()):
-        kinds = sorted({v.kind for v in found.values() if isinstance(v, Inert)})
-        raise BadInput(
-            f"{file} is a checkpoint of EDM ({', '.join(kinds)}), whose network is not here.",
-            "Its tensors can be read: scorefield.store.inert.read_checkpoint.",
-        )
+def read_adm(file: Path, found: Any) -> Foreign:
+    """A checkpoint, as `read_checkpoint` found it, or BadInput that names what is missing or cannot
+    be honoured."""
     if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
         raise BadInput(f"{file} holds no plain weights by name.", "Give the model's state dict.")
     flags = _flags(file)

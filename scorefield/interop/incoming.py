@@ -9,6 +9,7 @@ from scorefield.base.finding import Figure, Findings
 from scorefield.catalogue.spec import build
 from scorefield.data.codec import Latents
 from scorefield.interop.adm import read_adm
+from scorefield.interop.edm import read_edm
 from scorefield.interop.folder import Foreign, fitted, read_folder, say_warned
 from scorefield.interop.graph import read_graph
 from scorefield.interop.hub import HEAD, copied, is_run, pull
@@ -18,6 +19,7 @@ from scorefield.run.config import DataFacts, build_denoiser
 from scorefield.run.settings import Config, DataConfig, ObjectiveConfig, SampleConfig
 from scorefield.run.stored import to_json
 from scorefield.store import Folder
+from scorefield.store.inert import Inert, read_checkpoint
 
 
 def load_foreign(source: str | Path, levels: str | None = None) -> Any:
@@ -33,13 +35,15 @@ def load_foreign(source: str | Path, levels: str | None = None) -> Any:
 
 
 def read_foreign(source: Path, levels: str | None = None) -> Foreign:
-    """A folder of diffusers, an ONNX graph, or a checkpoint of EDM, by its name."""
+    """A folder of diffusers, an ONNX graph, or a checkpoint of EDM or ADM, by its name."""
     if source.suffix == ".onnx":
         return read_graph(source, levels)
     if levels is not None:
         raise BadInput(f"`levels` {levels} is of an ONNX graph.", "Leave it out.", "levels")
     if source.suffix in (".pt", ".pth", ".pkl", ".ckpt"):
-        return read_adm(source)
+        found = read_checkpoint(source)
+        inert = isinstance(found, dict) and any(isinstance(v, Inert) for v in found.values())
+        return read_edm(source, found) if inert else read_adm(source, found)
     return read_folder(source)
 
 

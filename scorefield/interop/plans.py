@@ -10,6 +10,9 @@ SOLVERS = {
     "EulerAncestralDiscreteScheduler": "ddim:1",
     "FlowMatchEulerDiscreteScheduler": "ddim",
     "EDMEulerScheduler": "ddim",
+    "EDMPrecond": "heun",
+    "VPPrecond": "heun",
+    "VEPrecond": "heun",
     "CMStochasticIterativeScheduler": "jump:fresh=1",
 }
 """Euler's step in sigma/alpha is that of DDIM."""
@@ -42,7 +45,7 @@ def _grid(name: str, scheduler: Mapping[str, Any]) -> str:
     for key, grid in (("use_karras_sigmas", "karras"), ("use_exponential_sigmas", "exponential")):
         if scheduler.get(key):
             return grid
-    if name in ("EDMEulerScheduler", "CMStochasticIterativeScheduler"):
+    if name.endswith("Precond") or name in ("EDMEulerScheduler", "CMStochasticIterativeScheduler"):
         kind, rho = scheduler.get("sigma_schedule", "karras"), scheduler.get("rho", 7.0)
         return "exponential" if kind == "exponential" else f"karras:rho={rho:g}"
     euler = name.startswith("Euler")

@@ -26,6 +26,7 @@ from scorefield.likelihood.elbo import elbo
 from scorefield.likelihood.ends import start_log_prob
 from scorefield.likelihood.estimate import Bound
 from scorefield.likelihood.flow import FlowSchedule, Rough, flow_log_prob, path
+from scorefield.likelihood.spaced import spaced_log_prob
 from scorefield.solve import RK, Arc, Solver
 
 Method = Literal["flow", "elbo", "vlb", "bound"]
@@ -149,6 +150,10 @@ class Measured:
         are drawn like it would be the signs of where in the cell x lies."""
         place, noise = (Seeded(seeds + (2 * draw + k << 32)) for k in (1, 0))
         how, cell = self.how, self.cell
+        if getattr(self.denoise, "space", None) is not None:
+            given = self.denoise, x0, self.schedule, how.method, noise, cond
+            nats, none = spaced_log_prob(*given), torch.zeros(len(x0), dtype=torch.float64)
+            return Nats(nats, torch.full_like(nats, math.nan), none[:, None], none, None)
         x, log_q, t = x0, x0.new_zeros(len(x0)), 0.0
         if how.dequantise == "uniform" and cell:
             x, log_q = uniform(x0, cell, place)

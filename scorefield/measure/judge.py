@@ -61,7 +61,7 @@ class Judge(nn.Module):
             "features": features,
         }
         if Kind.of(self.shape).spatial:
-            self.body = _convolutions(self.shape, width, features)
+            self.body = strided(self.shape, width, features)
         else:
             self.body = _perceptron(self.shape[0], 2 * width, features)
         self.head = nn.Sequential(nn.SiLU(), nn.Linear(features, classes))
@@ -78,7 +78,7 @@ class Judge(nn.Module):
         return self.head(self.features(x0))
 
 
-def _convolutions(shape: Sequence[int], width: int, features: int) -> nn.Sequential:
+def strided(shape: Sequence[int], width: int, features: int) -> nn.Sequential:
     """Strided convolutions down to a longer side of at most 8, then two at each of 8 and 4."""
     channels, *sides = shape
     n = len(sides)

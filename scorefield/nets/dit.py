@@ -16,9 +16,9 @@ from scorefield.nets.contract import (
     config_of,
     spatial_of,
 )
-from scorefield.nets.embed import Embedding, Features, with_image
+from scorefield.nets.embed import Embedding, Features, as_null, with_image
 from scorefield.nets.init import preserve_variance, zero
-from scorefield.nets.tokens import CrossAttention, Tokens
+from scorefield.nets.tokens import Context, CrossAttention, Tokens
 
 
 class DiT(nn.Module):
@@ -105,6 +105,7 @@ class DiT(nn.Module):
 
     def forward(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor] | None = None) -> Tensor:
         check_inputs(x, noise, self.shape)
+        cond = as_null(cond)
         emb = F.silu(self.embedding(noise, cond))
         context = None if self.tokens is None else self.tokens(cond, x.shape[0])
         seen = with_image(x.to(self.enter.weight.dtype), cond, self.image)
@@ -133,7 +134,7 @@ class DiTBlock(nn.Module):
         self.narrow = preserve_variance(nn.Linear(4 * width, width))
         self.cross = None if context is None else CrossAttention(width, context, heads)
 
-    def forward(self, h: Tensor, emb: Tensor, context: Tensor | None = None) -> Tensor:
+    def forward(self, h: Tensor, emb: Tensor, context: Context | None = None) -> Tensor:
         s1, b1, g1, s2, b2, g2 = self.modulation(emb)[:, None].chunk(6, dim=-1)
         h = h + g1 * self.mix(attention(self.qkv(modulated(h, s1, b1)), self.heads))
         if self.cross is not None and context is not None:

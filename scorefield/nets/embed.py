@@ -127,8 +127,11 @@ class CondEmbedding(nn.Module):
         return [key for key in self._needed() if key not in cond]
 
     def _check(self, cond: Mapping[str, Tensor], batch: int) -> None:
+        if "mask" in cond and "tokens" in cond:
+            self._check_mask(cond["mask"], tuple(cond["tokens"].shape[:2]))
+        known = ["null", "mask"] if self.tokens or self.length else ["null"]
         for key, value in cond.items():
-            if key != "null" and key not in self._needed():
+            if key not in (*known, *self._needed()):
                 built = {"label": "classes", "vector": "vector"}.get(key, f"'{key}'")
                 raise BadInput(
                     f"the condition has '{key}', but the network was built without {built}.",
@@ -136,6 +139,7 @@ class CondEmbedding(nn.Module):
                 )
             if key == "tokens":
                 self._check_tokens(value, batch)
+            if key in ("tokens", "mask"):
                 continue
             own = {"vector": (self.vector,), "image": self.image}.get(key, ())
             if value.shape != (batch, *(own or ())):
@@ -148,6 +152,13 @@ class CondEmbedding(nn.Module):
             raise BadInput(
                 f"the condition lacks '{missing[0]}', which the network was built for.",
                 f"Give '{missing[0]}', or cond=None for no condition.",
+            )
+
+    def _check_mask(self, mask: Tensor, places: tuple[int, ...]) -> None:
+        if mask.shape != places or mask.dtype != torch.bool:
+            raise BadInput(
+                f"condition 'mask' has shape {tuple(mask.shape)} and type {mask.dtype}.",
+                f"Give True or False for each token, {places}.",
             )
 
     def _check_tokens(self, value: Tensor, batch: int) -> None:
@@ -163,6 +174,19 @@ class CondEmbedding(nn.Module):
             raise BadInput(
                 f"condition 'tokens' has shape {given} and type {value.dtype}.", f"Give {wanted}."
             )
+
+
+def as_null(cond: Mapping[str, Tensor] | None) -> Mapping[str, Tensor] | None:
+    """A condition in which a sample of which no token is read is null: an empty prompt and one that
+    was taken away are the same.
+
+    >>> as_null({"mask": torch.tensor([[True, False], [False, False]])})["null"]
+    tensor([False,  True])
+    """
+    if cond is None or "mask" not in cond:
+        return cond
+    empty, null = ~cond["mask"].any(1), cond.get("null")
+    return {**cond, "null": empty if null is None else null | empty}
 
 
 def with_image(x: Tensor, cond: Mapping[str, Tensor] | None, channels: int | None) -> Tensor:

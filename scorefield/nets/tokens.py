@@ -1,6 +1,7 @@
 """Sequences of tokens as a condition: what they are to a network, and attention to them."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,17 @@ from scorefield.base import BadInput
 from scorefield.nets.attention import cross_attention
 from scorefield.nets.contract import check_indices, check_sizes
 from scorefield.nets.init import preserve_variance, zero
+
+PLACES = 32
+"""Masked sequences are filled up to a multiple of so many: the products of one length round alike,
+so that up to there the length that a sequence comes with changes no bit."""
+
+
+class Context(NamedTuple):
+    """What is read: `tokens` (B, L, width), and of which places, `mask` (B, L); None is of all."""
+
+    tokens: Tensor
+    mask: Tensor | None
 
 
 class Tokens(nn.Module):
@@ -21,10 +33,13 @@ class Tokens(nn.Module):
 
     An id does not say where it stands, so its place is learned, up to `length`; an encoder's
     features already do (or mean a set), so that they have none: their order changes nothing. The
-    tokens of a null sample are not used: they may hold any value, nan included.
+    tokens of a null sample are not used: they may hold any value, nan included. Nor are those where
+    cond["mask"] (B, L) is False: what fills up a short sequence, and how long, changes nothing to
+    the last bit. Of a null sample one token is read, the null one, which is what cond=None has.
 
     >>> tokens = Tokens(8, vocabulary=5, length=3)
-    >>> tokens({"tokens": torch.tensor([[4, 0], [1, 1]])}, 2).shape, tokens(None, 2).shape
+    >>> two, none = tokens({"tokens": torch.tensor([[4, 0], [1, 1]])}, 2), tokens(None, 2)
+    >>> two.tokens.shape, none.tokens.shape
     (torch.Size([2, 2, 8]), torch.Size([2, 1, 8]))
     """
 
@@ -46,27 +61,38 @@ class Tokens(nn.Module):
             self.enter = preserve_variance(nn.Linear(features, width))
         self.null = nn.Parameter(torch.randn(width))
 
-    def forward(self, cond: Mapping[str, Tensor] | None, batch: int) -> Tensor:
+    def forward(self, cond: Mapping[str, Tensor] | None, batch: int) -> Context:
         value = None if cond is None else cond.get("tokens")
         if cond is None or value is None:
-            return F.layer_norm(self.null, self.null.shape).expand(batch, 1, -1)
-        null = cond.get("null")
-        told = self._ids(value, null) if self.vocabulary else self._features(value, null)
+            return Context(F.layer_norm(self.null, self.null.shape).expand(batch, 1, -1), None)
+        null, mask = cond.get("null"), cond.get("mask")
+        if mask is not None:
+            value, mask = filled_up(value, mask)
+        unread = None if null is None else null[:, None].expand(value.shape[:2])
+        if mask is not None:
+            unread = ~mask if unread is None else unread | ~mask
+        told = self._ids(value, unread) if self.vocabulary else self._features(value, unread)
         if null is not None:
             told = torch.where(null[:, None, None], self.null, told)
-        return F.layer_norm(told, told.shape[-1:])
+        if mask is not None and null is not None:
+            first = torch.arange(mask.shape[1], device=mask.device) == 0
+            mask = torch.where(null[:, None], first, mask)
+        return Context(F.layer_norm(told, told.shape[-1:]), mask)
 
-    def _ids(self, ids: Tensor, null: Tensor | None) -> Tensor:
-        ids = ids if null is None else ids.masked_fill(null[:, None], 0)
+    def _ids(self, ids: Tensor, unread: Tensor | None) -> Tensor:
+        ids = ids if unread is None else ids.masked_fill(unread, 0)
         check_indices("token", ids, self.vocabulary or 0)
         told = self.enter(ids)
-        return told if self.positions is None else told + self.positions[: ids.shape[1]]
+        if self.positions is None:
+            return told
+        own = self.positions[: ids.shape[1]]  # of fewer places than ids that were filled up
+        return told + F.pad(own, (0, 0, 0, ids.shape[1] - len(own)))
 
-    def _features(self, features: Tensor, null: Tensor | None) -> Tensor:
+    def _features(self, features: Tensor, unread: Tensor | None) -> Tensor:
         # Masked before the product: 0 * nan would still reach the gradient of the weight.
         features = features.to(self.null.dtype)
         return self.enter(
-            features if null is None else features.masked_fill(null[:, None, None], 0)
+            features if unread is None else features.masked_fill(unread[:, :, None], 0)
         )
 
 
@@ -80,9 +106,23 @@ def check_tokens(features: int | None, vocabulary: int | None, length: int | Non
         )
 
 
+def filled_up(value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens (B, L) or (B, L, d) and their mask with as many more places as PLACES asks for.
+
+    >>> value, mask = filled_up(torch.ones(1, 3, 2), torch.tensor([[True, True, False]]))
+    >>> value.shape, int(mask.sum())
+    (torch.Size([1, 32, 2]), 2)
+    """
+    more = -mask.shape[1] % PLACES
+    return F.pad(value, (0, 0, 0, more) if value.ndim == 3 else (0, more)), F.pad(mask, (0, more))
+
+
 class CrossAttention(nn.Module):
     """W0 attention(queries W h, keys and values W' c): what each of h (B, N, C) reads in the tokens
-    c (B, L, E). W0 starts at zero.
+    c (B, L, E) that its mask lets be seen. W0 starts at zero.
+
+    A mask leaves a place out of the softmax. To add -1e4 to its score does so too, but for a row
+    that has no place left: all are then alike again, and what fills it up is read.
 
     Rombach et al. 2022 (arXiv:2112.10752), sec. 3.3.
     """
@@ -94,5 +134,6 @@ class CrossAttention(nn.Module):
         self.key_value = preserve_variance(nn.Linear(context, 2 * channels))
         self.out = zero(nn.Linear(channels, channels))
 
-    def forward(self, h: Tensor, context: Tensor) -> Tensor:
-        return self.out(cross_attention(self.query(h), self.key_value(context), self.heads))
+    def forward(self, h: Tensor, context: Context) -> Tensor:
+        kv = self.key_value(context.tokens)
+        return self.out(cross_attention(self.query(h), kv, self.heads, context.mask))

@@ -19,9 +19,9 @@ from scorefield.nets.contract import (
     config_of,
     spatial_of,
 )
-from scorefield.nets.embed import Embedding, Features, with_image
+from scorefield.nets.embed import Embedding, Features, as_null, with_image
 from scorefield.nets.init import CONVOLUTIONS, preserve_variance, zero
-from scorefield.nets.tokens import CrossAttention, Tokens
+from scorefield.nets.tokens import Context, CrossAttention, Tokens
 
 Norm = Literal["group", "layer", "rms"]
 NORMS = get_args(Norm)
@@ -157,6 +157,7 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor] | None = None) -> Tensor:
         check_inputs(x, noise, self.shape)
+        cond = as_null(cond)
         emb = F.silu(self.embedding(noise, cond))
         context = None if self.tokens is None else self.tokens(cond, x.shape[0])
         seen = with_image(x.to(self.stem.weight.dtype), cond, self.image)
@@ -177,7 +178,7 @@ class UNet(nn.Module):
         out = depth_to_space(self.out(F.silu(self.last_norm(h))), self.fold)
         return out.to(x.dtype, memory_format=torch.contiguous_format)
 
-    def _run(self, block: nn.Module, *inputs: Tensor | None) -> Tensor:
+    def _run(self, block: nn.Module, *inputs: Tensor | Context | None) -> Tensor:
         again = self.checkpoint and self.training
         return checkpoint(block, *inputs, use_reentrant=False) if again else block(*inputs)
 
@@ -223,7 +224,7 @@ class Block(nn.Module):
             self.reading = Reading(c_out, context, head_dim, norm, spatial)
 
     def forward(
-        self, x: Tensor, emb: Tensor, context: Tensor | None = None, skip: Tensor | None = None
+        self, x: Tensor, emb: Tensor, context: Context | None = None, skip: Tensor | None = None
     ) -> Tensor:
         x = x if skip is None else torch.cat([x, skip], dim=1)
         told = self.modulation(emb)
@@ -263,7 +264,7 @@ class Reading(nn.Module):
         self.norm = channel_norm(norm, channels, spatial=spatial)
         self.cross = CrossAttention(channels, context, heads_of(channels, head_dim))
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Context) -> Tensor:
         h = self.cross(self.norm(x).flatten(2).mT, context)
         return x + h.mT.unflatten(-1, x.shape[2:])
 

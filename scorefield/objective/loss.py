@@ -9,6 +9,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Level, like
 from scorefield.objective.adaptive import Adaptive
+from scorefield.objective.couplings import Coupling, Independent
 from scorefield.objective.times import Times, Uniform
 from scorefield.objective.weight import Weight, snr
 from scorefield.process import Schedule
@@ -19,7 +20,8 @@ class Chance(NamedTuple):
 
     `t (B,)` float64; `eps (B, ...)` float32; `drop (B,)` True where the condition is taken away;
     `share (B,)` the importance correction `1/p(t)` of an adaptive law; `probe (B, ...)` the
-    directions of a sliced loss. What an objective does not need is None.
+    directions of a sliced loss; `end (B, ...)` the other end of a bridge, and `pick (B,)` uniform,
+    by which a coupling draws. What an objective does not need is None.
     """
 
     t: Tensor
@@ -27,6 +29,8 @@ class Chance(NamedTuple):
     drop: Tensor | None = None
     share: Tensor | None = None
     probe: Tensor | None = None
+    end: Tensor | None = None
+    pick: Tensor | None = None
 
 
 class Loss(NamedTuple):
@@ -122,7 +126,8 @@ class Objective(Criterion):
 
     Denoising score matching (Vincent 2011; Ho et al. 2020, eq. 14) in every view and weight.
     `dropout` is the share of samples whose condition is taken away, so that one network learns
-    D with and without it. parts holds the unweighted error as "x0".
+    D with and without it. parts holds the unweighted error as "x0". `coupling` says which noise
+    each example of a batch gets, and is a one-to-one one.
 
     >>> from scorefield.process import Flow
     >>> at = lambda schedule, n, rng: torch.full((n,), 0.5).double()
@@ -135,9 +140,13 @@ class Objective(Criterion):
     times: Times = Uniform()
     weight: Weight = snr
     dropout: float = 0.0
+    coupling: Coupling = Independent()
 
     def loss(self, denoiser: Any, x0: Tensor, cond: Cond | None, chance: Chance) -> Loss:
         level = self.schedule(chance.t)
+        if not isinstance(self.coupling, Independent):
+            eps, u = chance.eps.to(x0), torch.zeros_like(chance.t)
+            chance = chance._replace(eps=eps[self.coupling.pick(x0, eps, u)])
         denoised = denoiser(noisy(x0, level, chance), level, kept(cond, chance.drop))
         error = (x0 - denoised).square().flatten(1).mean(1)
         weighted = like(self.weight(level), error) * error

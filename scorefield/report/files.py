@@ -9,12 +9,15 @@ from PIL.Image import Image
 from torch import Tensor
 
 from scorefield.base.finding import Findings, Strip
+from scorefield.data.letters import spelled
+from scorefield.report.globe import globes
 from scorefield.report.picture import frames, picture, picture_of
 from scorefield.store import (
     Pieces,
     alone,
     from_png,
     tagged,
+    write_bytes,
     write_findings,
     write_gif,
     write_npz,
@@ -57,8 +60,8 @@ def _drawn(found: Findings) -> Iterator[tuple[str, Image]]:
 
 
 def keep_samples(made: Samples, out: Path) -> None:
-    """An .npz has them in the data's units, a .png on one sheet, a .gif on their way, a folder each
-    by its seed and class. A .png says how it was made."""
+    """An .npz has them in the data's units, a .txt in letters, a .png on one sheet, a .gif on their
+    way, a folder each by its seed and class. A .png says how it was made."""
     scaling, label, pieces = made.scaling, made.label, made.pieces
     if made.single is not None:
         one = slice(made.single, made.single + 1)
@@ -68,11 +71,19 @@ def keep_samples(made: Samples, out: Path) -> None:
         x = (scaling.decode(x0) if scaling else x0 for x0 in pieces)
         arrays = {"x": Pieces(len(made.seeds), x), "seed": made.seeds}
         write_npz(arrays if label is None else {**arrays, "y": label}, out)
+    elif out.suffix == ".txt":
+        texts = (text for x0 in pieces for text in spelled(x0, made.alphabet))
+        write_bytes(out, "".join(f"{text}\n" for text in texts).encode())
     elif out.suffix == ".gif":
         write_gif(frames(pieces, made.columns, label), out)
     elif out.suffix == ".png":
         x0 = torch.cat(list(pieces))
-        sheet = picture(x0, made.columns, label, magnify=made.single is None)
+        turns = len(made.captions)
+        texts = [made.captions[i % turns] for i in range(len(x0))] if turns else ()
+        if made.space == "sphere:2":
+            sheet = globes([("samples", x0)])
+        else:
+            sheet = picture(x0, made.columns, label, made.single is None, texts)
         write_png(tagged(sheet, made.words), out)
     else:
         names = file_names(made.seeds, label, made.names)

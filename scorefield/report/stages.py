@@ -9,12 +9,18 @@ from torch import Tensor
 from scorefield.base import BadInput
 from scorefield.base.rows import repeat_labels
 from scorefield.data.codec import Latents
+from scorefield.data.letters import spelled
+from scorefield.denoise import Denoiser
 from scorefield.nets import Autoencoder
+from scorefield.report.globe import globes
 from scorefield.report.picture import picture
 from scorefield.run.autoencoder import learns_codes
+from scorefield.run.config import DataFacts
+from scorefield.run.pairs import is_paired, lead
 from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings
-from scorefield.store import Folder, write_png
+from scorefield.run.words import told_prompts
+from scorefield.store import Folder, write_bytes, write_png
 from scorefield.train import Progress
 from scorefield.use.generate import generate
 
@@ -46,19 +52,28 @@ class Stages:
 
 def draw_stage(step: Progress, config: Config, out: Path) -> None:
     """Samples of the averaged denoiser, as the run samples; a column is one class where columns
-    are as many as classes, or some times as many. Of an autoencoder held-out examples, each above
-    what it makes of it."""
+    are as many as classes, or some times as many; or it is one of some captions. Of an autoencoder
+    held-out examples, each above what it makes of it."""
     file = out / "samples" / f"{step.images:09d}.png"
     if learns_codes(config):
         write_png(picture(_pairs(step.average, config), COLUMNS), file)
         return
     denoiser, sample = step.average, config.sample
+    facts = stored_settings(Folder(out))[1]
     about = getattr(denoiser.net, "config", {})
     more = any(about.get(key) for key in ("vector", "image", "tokens", "vocabulary"))
-    facts = stored_settings(Folder(out))[1]
+    if is_paired(config, facts):
+        y, x = _led(denoiser, config, facts)
+        write_png(picture(_above(y, x), COLUMNS), file)
+        return
     labels = None if more else facts.drawn or None
     kinds = len(labels or ())
     columns = COLUMNS // kinds * kinds if 0 < kinds <= COLUMNS else COLUMNS
+    cond, texts = None, facts.text.shown if facts.text else ()
+    if texts and facts.conditions.keys == ["tokens"]:
+        cond, columns = told_prompts(facts.text, out, texts, None), len(texts)
+        if facts.classes:
+            cond["label"] = torch.full((columns,), facts.drawn[0])
     n = facts.kind.shown[0] // COLUMNS * columns if facts.kind.spatial else facts.kind.shown[0]
     x0 = generate(
         denoiser,
@@ -68,9 +83,18 @@ def draw_stage(step: Progress, config: Config, out: Path) -> None:
         grid=sample.grid,
         guidance=sample.guidance,
         labels=labels,
+        cond=cond,
     )
+    if facts.space == "letters":
+        write_bytes(file.with_suffix(".txt"), "\n".join(spelled(x0, facts.alphabet)).encode())
+        return
+    if facts.space == "sphere:2":
+        data = config.load_data()
+        write_png(globes([("data", data.train.x[:n]), ("samples", x0)]), file)
+        return
     many = None if labels is None else repeat_labels(labels, n, len(denoiser.classes))
-    write_png(picture(x0, columns, many), file)
+    below = [""] * (n - columns) + list(texts) if cond else ()
+    write_png(picture(x0, columns, many, captions=below), file)
 
 
 def _pairs(module: Autoencoder, config: Config) -> Tensor:
@@ -79,5 +103,18 @@ def _pairs(module: Autoencoder, config: Config) -> Tensor:
     n = min(len(data.test), data.kind.shown[0] // 2) // COLUMNS * COLUMNS or len(data.test)
     x0 = data.batch(data.test, torch.arange(n))[0]
     codec = Latents(module.cpu())
-    both = torch.stack([x0, codec.decode(codec.encode(x0)).detach()])
-    return both.unflatten(1, (-1, min(n, COLUMNS))).transpose(0, 1).flatten(0, 2)
+    return _above(x0, codec.decode(codec.encode(x0)).detach())
+
+
+def _led(denoiser: Denoiser, config: Config, facts: DataFacts) -> tuple[Tensor, Tensor]:
+    """The far ends of held-out pairs, and what is made of them."""
+    data = facts.same(config.load_data())
+    n = min(len(data.test), 3 * COLUMNS) // COLUMNS * COLUMNS or len(data.test)
+    y = data.batch(data.test, torch.arange(n))[1]["image"]
+    return y, lead(denoiser, config, facts, y, list(range(n))).x
+
+
+def _above(x: Tensor, made: Tensor) -> Tensor:
+    """Rows of one, each above the row of the other."""
+    both = torch.stack([x, made])
+    return both.unflatten(1, (-1, min(len(x), COLUMNS))).transpose(0, 1).flatten(0, 2)

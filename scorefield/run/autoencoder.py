@@ -15,6 +15,7 @@ from scorefield.catalogue.spec import Spec, bound, build, canonical, options, pa
 from scorefield.data import Conditions, Data, Scaling, Split
 from scorefield.data.codec import BLOCK, Latents
 from scorefield.data.kind import Kind
+from scorefield.data.text import untold
 from scorefield.denoise import Denoiser
 from scorefield.latent import AE
 from scorefield.likelihood.cells import cell_of
@@ -128,7 +129,7 @@ def begin_codec(config: Config, data: Data) -> tuple[Latents, CodecFacts, Data]:
             f"are of {data.shape}.",
             "Give an autoencoder of these data.",
         )
-    coded.facts.check_same(data, split=False)
+    coded.facts.check_same(data if coded.facts.text else untold(data), split=False)
     if "image" in data.conditions.keys or data.flip:
         what = "flips" if data.flip else "a picture beside each example"
         raise BadInput(f"`codec` is given, and the data come with {what}.", "Leave one out.")
@@ -271,7 +272,8 @@ def as_prior(coded: Coded) -> tuple[Denoiser, DataFacts]:
 def without_conditions(data: Data) -> Data:
     """The examples alone, as a variational autoencoder knows them."""
     train, test = (replace(split, cond={}) for split in (data.train, data.test))
-    return replace(data, train=train, test=test, classes=(), conditions=Conditions())
+    bare = replace(untold(data), train=train, test=test, classes=())
+    return replace(bare, conditions=Conditions(), low=0)
 
 
 def check_source(config: Config, facts: DataFacts) -> None:

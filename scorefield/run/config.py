@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -10,9 +11,10 @@ from scorefield import catalogue
 from scorefield.base import BadInput, Level, unknown
 from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed, with_defaults
 from scorefield.data import Conditions, Data, Scaling
-from scorefield.data.kind import KINDS, Kind
-from scorefield.denoise import Denoiser, Manner, Precision, views
-from scorefield.objective import Criterion
+from scorefield.data.kind import KINDS, LETTERS, Kind
+from scorefield.data.text import TextFacts
+from scorefield.denoise import Denoiser, Manner, Precision, Spaced, Timed, views
+from scorefield.objective import Bridged, Criterion
 from scorefield.process import Schedule
 from scorefield.run.guest import guest_denoiser, timed
 from scorefield.run.settings import Config, ObjectiveConfig, StudentConfig
@@ -21,7 +23,7 @@ from scorefield.train import Training
 UNBIASED = ("uniform", "stratified", "antithetic", "adaptive")
 """Laws of times that leave the expectation of a uniform t."""
 
-OWN = {name for kind in KINDS for name in kind.networks}
+OWN = {name for kind in (*KINDS, LETTERS) for name in kind.networks}
 """Networks whose data are known; those of others say it themselves."""
 SMALLEST_ALPHA = 1e-4
 """D = (x - sigma eps)/alpha turns float32's 6e-8 into at most 1e-3 of a unit at this alpha."""
@@ -56,6 +58,11 @@ class DataFacts:
     """The classes that have a training example; None in runs of versions that did not say."""
     codec: CodecFacts | None = None
     """Of a run on latents; `sigma_data` is then theirs."""
+    space: str = ""
+    alphabet: tuple[str, ...] = ()
+    """Of data that are not in R^n, as `Data` has them."""
+    text: TextFacts | None = None
+    """Of a run whose captions are told."""
 
     @property
     def inner(self) -> tuple[int, ...]:
@@ -65,7 +72,7 @@ class DataFacts:
     @property
     def kind(self) -> Kind:
         """What an example is."""
-        return Kind.of(self.shape)
+        return Kind.of(self.shape, self.space)
 
     @property
     def drawn(self) -> tuple[int, ...]:
@@ -94,6 +101,12 @@ class DataFacts:
                 f"run was trained on {self.shape} and {len(self.classes)}.",
                 remedy,
             )
+        if (now.space, now.alphabet) != (self.space, self.alphabet):
+            raise BadInput(
+                f"the data are of {now.space or 'R^n'} and {len(now.alphabet)} letters, those that "
+                f"the run was trained on of {self.space or 'R^n'} and {len(self.alphabet)}.",
+                remedy,
+            )
         if now.classes != self.classes:
             new, old = next(pair for pair in zip(now.classes, self.classes) if pair[0] != pair[1])
             raise BadInput(f"the data have a class '{new}' where the run has '{old}'.", remedy)
@@ -101,6 +114,12 @@ class DataFacts:
             raise BadInput(
                 f"the data come with {_told(now.conditions)}, those that the run was trained on "
                 f"with {_told(self.conditions)}.",
+                remedy,
+            )
+        if now.text != self.text:
+            raise BadInput(
+                "the data's captions are told otherwise than those that the run was trained on: "
+                f"{now.text and now.text.encoder} of {(now.text and now.text.digest) or 'words'}.",
                 remedy,
             )
         if split and now.edition != self.edition:
@@ -138,7 +157,8 @@ class DataFacts:
                 "Give data that vary.",
             )
         own = (data.name, data.shape, data.classes, data.scaling)
-        return cls(*own, sigma_data, data.conditions, data.edition, data.present or None)
+        more = data.conditions, data.edition, data.present or None, None
+        return cls(*own, sigma_data, *more, data.space, data.alphabet, data.text)
 
 
 def _told(conditions: Conditions) -> str:
@@ -164,7 +184,7 @@ def network(net: str, facts: DataFacts) -> Spec:
     spec = parsed(net)
     if spec.name != "auto":
         return spec
-    name = Kind.of(facts.inner).network
+    name = Kind.of(facts.inner, facts.space).network
     has = {option.name for option in options("networks", name)}
     return Spec(name, (), {key: text for key, text in spec.options.items() if key in has})
 
@@ -195,13 +215,35 @@ def _denoiser(config: Config, facts: DataFacts, about: dict[str, Any]) -> Denois
         "networks",
         spec,
         shape=facts.inner,
+        letters=len(facts.alphabet),
         classes=len(facts.classes) or None,
         out_channels=2 * facts.inner[0] if variance else None,
-        **_sizes(facts.conditions, spec.name),
+        **_sizes(seen_by(config, facts.conditions), spec.name),
     )
     given = {"schedule": build_schedule(config.objective), "variance": variance, **about}
+    if facts.space:
+        return Spaced(net, space_of(config, facts), facts.alphabet, **given)
     make = timed if getattr(net, "timed", False) else Denoiser
+    if parsed(config.objective.kind).name == "bridge":
+        make = partial(Timed, convention=_bridged(config.objective).convention)
     return make(net, view=config.objective.view, sigma_data=facts.sigma_data, **given)
+
+
+def space_of(config: Config, facts: DataFacts) -> Any:
+    """Where a run's samples live, if not in R^n; of letters its objective says by which noise.
+    Raises BadInput for an objective of another place."""
+    kind = parsed(config.objective.kind).name
+    letters, noises = facts.space == "letters", ("absorbing", "multinomial")
+    if (kind in catalogue.matchings) != bool(facts.space) or letters != (kind in noises):
+        usual = (
+            noises if letters else ("kernel-score", "geodesic") if facts.space else ("regression",)
+        )
+        raise BadInput(
+            f"`objective.kind` is {kind}, and the data are {facts.kind.plural}.",
+            f"Use {' or '.join(usual)}.",
+        )
+    spec = kind if letters else facts.space
+    return build("spaces", spec, letters=len(facts.alphabet))
 
 
 def as_student(net: Any, student: StudentConfig) -> Any:
@@ -242,6 +284,17 @@ def manner(config: Config) -> Manner:
     return Manner(plan, student.guidance, learned)
 
 
+def _bridged(o: ObjectiveConfig) -> Bridged:
+    return build("objectives", o.kind, schedule=build_schedule(o))
+
+
+def seen_by(config: Config, said: Conditions) -> Conditions:
+    """The conditions that the network reads: all, but of a bridge that is not `told` its x1."""
+    if parsed(config.objective.kind).name != "bridge" or _bridged(config.objective).told:
+        return said
+    return replace(said, image=None, image_scaling=None)
+
+
 def _sizes(said: Conditions, name: str) -> dict[str, int]:
     """Those sizes of the data's conditions that a network is built with."""
     unread = [key for key in said.keys if key != "vector"]
@@ -263,7 +316,14 @@ def build_objective(config: Config, facts: DataFacts, schedule: Schedule) -> Cri
     o = config.objective
     weight = build("weights", o.weight, schedule=schedule, sigma_data=facts.sigma_data)
     given = {"schedule": schedule, "times": build("times", o.law), "weight": weight}
-    return build("objectives", o.kind, **given, dropout=o.dropout)
+    if (kind := what_learns(o)) == "objectives":
+        given["coupling"] = build("couplings", o.coupling)
+    return build(kind, o.kind, **given, dropout=o.dropout)
+
+
+def what_learns(o: ObjectiveConfig) -> str:
+    """The kind of the catalogue that the objective is an entry of."""
+    return "matchings" if parsed(o.kind).name in catalogue.matchings else "objectives"
 
 
 def check(config: Config) -> None:
@@ -271,9 +331,13 @@ def check(config: Config) -> None:
     o, sample = config.objective, config.sample
     if o.view not in views:
         raise unknown("view", o.view, views)
-    for kind, text in (("objectives", o.kind), ("weights", o.weight), ("times", o.law)):
+    for kind, text in ((what_learns(o), o.kind), ("weights", o.weight), ("times", o.law),
+                       ("couplings", o.coupling)):  # fmt: skip
         bound(kind, text)
-    build("solvers", sample.solver)
+    if what_learns(o) == "matchings":
+        bound("walks", sample.solver)
+    else:
+        build("solvers", sample.solver)
     if config.source:
         return
     if (name := parsed(config.net).name) != "auto":
@@ -312,6 +376,17 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
             f"`objective.times` {o.law} does not keep the variational bound's expectation.",
             f"Use one of {', '.join(UNBIASED)}.",
         )
+    if kind in catalogue.matchings and on != ("ve" if kind == "kernel-score" else "flow"):
+        raise BadInput(
+            f"`objective.kind` {kind} on `objective.schedule` {o.schedule}: kernel-score is on ve, "
+            "the others are on flow.",
+            "Leave the schedule to the recipe.",
+        )
+    if kind in ("absorbing", "multinomial") and law not in UNBIASED:
+        raise BadInput(
+            f"`objective.times` {o.law} does not keep the bound's expectation.",
+            f"Use one of {', '.join(UNBIASED)}.",
+        )
     for flag, value in (("kind", kind), ("weight", weight)):
         if value in ("hybrid", "vlb") and on != "ddpm":
             raise BadInput(
@@ -319,6 +394,18 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
                 f"{o.schedule}.",
                 "Add `objective.schedule` ddpm.",
             )
+    if kind == "bridge" and on != "flow":
+        raise BadInput(
+            f"`objective.kind` {o.kind} with `objective.schedule` {o.schedule}: a bridge runs on "
+            "flow.",
+            "Add `objective.schedule` flow.",
+        )
+    if parsed(o.coupling).name != "independent" and kind not in ("bridge", "regression"):
+        raise BadInput(
+            f"`objective.coupling` {o.coupling} does nothing: it is of regression and bridge, and "
+            f"`objective.kind` is {o.kind}.",
+            "Leave it out.",
+        )
     if kind == "sliced" and training.compile:
         raise BadInput(
             "the sliced objective differentiates twice, which compiled networks cannot.",
@@ -340,7 +427,7 @@ def check_used(config: Config, usual: Config, facts: DataFacts) -> None:
     """Raise BadInput for a setting that is neither the usual one nor the default, and that what
     was chosen does not read."""
     spec, o = network(config.net, facts), config.objective
-    fits = Kind.of(facts.inner).networks
+    fits = Kind.of(facts.inner, facts.space).networks
     if spec.name not in fits and spec.name in OWN:
         raise BadInput(
             f"`net.name` {spec.name} does not read data of the shape {facts.inner}.",

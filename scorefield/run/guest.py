@@ -8,10 +8,20 @@ from torch import nn
 
 from scorefield.base import BadInput, unknown
 from scorefield.denoise import Manner, Timed, convention_of
-from scorefield.denoise.timed import Boundary, Chain, Convention, Direct, Karras, Straight
+from scorefield.denoise.timed import (
+    Boundary,
+    Chain,
+    Convention,
+    Direct,
+    Exploding,
+    Karras,
+    Running,
+    Straight,
+)
 from scorefield.nets.graph import Graph
 from scorefield.nets.guests import Guest, library
-from scorefield.process import EDM, Flow, Schedule, published_chain
+from scorefield.nets.song import USUAL, EdmGuest
+from scorefield.process import EDM, VE, VP, Flow, Schedule, published_chain
 from scorefield.run.settings import SourceConfig
 
 CHAINS = (
@@ -24,6 +34,7 @@ CHAINS = (
 )  # fmt: skip
 FLOWS = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
 EDMS = ("EDMEulerScheduler", "EDMDPMSolverMultistepScheduler")
+PRECONDITIONED = ("EDMPrecond", "VPPrecond", "VEPrecond")
 CONSISTENCY = "CMStochasticIterativeScheduler"
 DIRECT = "Direct"
 """Of what says D itself."""
@@ -57,12 +68,23 @@ def published(scheduler: Mapping[str, Any]) -> Published:
             raise unknown("prediction_type", str(said), ("epsilon", "v_prediction"))
         sign = 1 if said == "epsilon" else -1
         return Published(_edm(scheduler), Karras(_size(scheduler, "sigma_data", 0.5), sign), "edm")
+    if name == "EDMPrecond":
+        return Published(_edm(scheduler), Karras(_size(scheduler, "sigma_data", 0.5)), "edm")
+    if name == "VPPrecond":
+        least = _size(scheduler, "beta_min", 0.1)
+        process = VP(least, least + _size(scheduler, "beta_d", 19.9))
+        return Published(process, Running(process, _size(scheduler, "M", 1000.0) - 1), "eps")
+    if name == "VEPrecond":
+        process = VE(_size(scheduler, "sigma_min", 0.02), _size(scheduler, "sigma_max", 100.0))
+        return Published(process, Exploding(), "eps")
     if name == CONSISTENCY:
         schedule = _edm(scheduler)
         convention = Boundary(_size(scheduler, "sigma_data", 0.5), schedule.sigma_min)
         return Published(schedule, convention, "edm", Manner(ENDS, learned="ends"))
     if name not in CHAINS:
-        raise unknown("scheduler", str(name), (*CHAINS, *FLOWS, *EDMS, CONSISTENCY))
+        raise unknown(
+            "scheduler", str(name), (*CHAINS, *FLOWS, *EDMS, *PRECONDITIONED, CONSISTENCY)
+        )
     _only(scheduler, "timestep_type", "discrete")
     if said not in VIEWS:
         raise unknown("prediction_type", str(said), VIEWS)
@@ -118,8 +140,10 @@ def guest_of(source: SourceConfig) -> nn.Module:
     if source.network.get("_class_name") == "Graph":
         own = {k: v for k, v in source.network.items() if k != "_class_name"}
         return Graph(**{**own, "shape": tuple(own["shape"])})
-    text = encoder(source.text) if source.text else None
     kind = source.network.get("_class_name", "none")
+    if kind in USUAL:
+        return EdmGuest(kind, source.network)
+    text = encoder(source.text) if source.text else None
     net = Guest(kind, source.network, source.null, text, source.empty)
     nn.Module.to(net.model, dtype=getattr(torch, source.dtype))  # theirs warns in any case
     return net

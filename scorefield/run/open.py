@@ -1,7 +1,7 @@
 """Open a run: what was trained, and what a name stands for there."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,7 @@ from scorefield.run.autoencoder import (
 from scorefield.run.config import DataFacts, build_denoiser
 from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings
+from scorefield.run.words import told_prompts
 from scorefield.solve import Solver
 from scorefield.store import Folder, exists, load_weights, read_json, read_tensors, short
 from scorefield.store.digest import digest
@@ -54,6 +55,10 @@ class Run:
         """The denoiser's, trained with it where it is a learned one."""
         return cast(Schedule, self.denoiser.schedule)
 
+    def told(self, texts: Sequence[str], less: str | None = None) -> dict[str, Tensor]:
+        """Prompts, and what none of them shall show, as conditions for `generate(cond=...)`."""
+        return told_prompts(self.facts.text, self.path, texts, less)
+
     @cached_property
     def checkpoint(self) -> str:
         """Its images, and a digest of its weights and of what of the settings says how to read
@@ -73,17 +78,24 @@ bf16 (1% of what it says) are no smooth function of x, and their error there is 
 
 
 def open_run(
-    path: str | Path, average: float | None = None, precision: Precision | None = None
-) -> Run:
+    path: str | Path, average: float | None = None, precision: Precision | None = None,
+    spaces: bool = False,
+) -> Run:  # fmt: skip
     """Read a run folder whole, or raise BadInput that says what is wrong with it.
 
     The weights are those averaged in training, or the `average` of that length which
     `scorefield ema` made. The network computes in the `precision`, by default that of training
-    where it is the `quicker`.
+    where it is the `quicker`. Runs that are not on R^n are for those who know `spaces`.
     """
     folder = Folder(Path(path))
     folder.check_run()
     config, facts = stored_settings(folder)
+    if facts.space and not spaces:
+        raise BadInput(
+            f"{path} is a run on {facts.kind.plural}, whose steps are not those of R^n.",
+            "What there is for it: train, sample, eval, likelihood.",
+            "run",
+        )
     if learns_codes(config):
         coded = open_autoencoder(path)
         denoiser, facts = as_prior(coded)
@@ -110,7 +122,7 @@ def open_run(
 
 def load(path: str | Path) -> Denoiser:
     """The averaged denoiser of a run folder, with its `schedule`, `shape` and `classes`."""
-    return open_run(path).denoiser
+    return open_run(path, spaces=True).denoiser
 
 
 def build_solver(solver: str | Solver, sigma_data: float = 1.0) -> Solver:
@@ -121,7 +133,7 @@ def build_solver(solver: str | Solver, sigma_data: float = 1.0) -> Solver:
 def data_of(run: Run | Coded, split: bool = True) -> Data:
     """The data that the run was trained on, or BadInput if they are other data by now; with
     `split`, also if other examples are held out, which then measure nothing."""
-    data = run.config.load_data()
+    data = run.config.load_data(run.path)
     bare = learns_codes(run.config) and not run.facts.classes
     return run.facts.same(without_conditions(data) if bare else data, split)
 

@@ -18,6 +18,17 @@ def digits() -> Config:
     )  # fmt: skip
 
 
+def digits_text() -> Config:
+    """Digits by words: "a seven", "a thin three"; a vector for each word, two or three minutes."""
+    return Config(
+        Training(images=100_000, batch=128, lr=3e-3, optimizer="muon", warmup=3_000, decay="linear",
+                 checkpoint_every=50_000),
+        DataConfig("captioned-digits", text="words"),
+        "auto:width=24,multipliers=1-2,blocks=2",
+        sample=SampleConfig(steps=10, guidance=1.5),
+    )  # fmt: skip
+
+
 def digits_autoencoder() -> Config:
     """A variational autoencoder of the digits: 64 pixels as 16 numbers, half a minute."""
     return Config(
@@ -89,6 +100,21 @@ def fashion_mnist_latent() -> Config:
     )
 
 
+def restore_pairs() -> Config:
+    """To restore what a corruption leaves, learned from pairs. Give `data.corruption` blur:2, ...
+
+    I2SB, told what it begins in; of the digits unless `data.name` and `data.path` say others.
+    """
+    return Config(
+        Training(images=46_000, batch=128, lr=3e-3, optimizer="muon", warmup=3_000, decay="linear",
+                 checkpoint_every=20_000),
+        DataConfig("digits", corruption="blur:2", noise=0.05),
+        "auto:width=24,multipliers=1-2,blocks=2",
+        ObjectiveConfig("bridge:spread=0.5", "flow", times="uniform", dropout=0.0),
+        SampleConfig(steps=10),
+    )  # fmt: skip
+
+
 def mnist() -> Config:
     """MNIST, 28x28 grey, ten classes."""
     return Config(
@@ -130,6 +156,31 @@ def cifar10_latent() -> Config:
     )  # fmt: skip
 
 
+def emoji() -> Config:
+    """Emoji by their names, 32x32, in three styles. Give `data.path`: scorefield data emoji.
+
+    The styles are classes, so that a prompt may ask for one. On two cores about 45 minutes.
+    """
+    return Config(
+        Training(images=200_000, batch=64, lr=2e-3, optimizer="muon", warmup=5_000, decay="linear",
+                 checkpoint_every=20_000),
+        DataConfig("folder", size=32, channels=3, text="minilm"),
+        "auto:width=48,multipliers=1-2-4,blocks=1,norms=1,fold=2,attention=1-2",
+        sample=SampleConfig(steps=20, guidance=3.0),
+    )  # fmt: skip
+
+
+def emoji_64() -> Config:
+    """Emoji from 32x32 to 64x64, for `cascade`. Give `data.path`. About 20 minutes."""
+    return Config(
+        Training(images=80_000, batch=32, lr=2e-3, optimizer="muon", warmup=3_000, decay="linear",
+                 checkpoint_every=10_000),
+        DataConfig("folder", size=64, channels=3, low=32),
+        "auto:width=32,multipliers=1-2,blocks=1,norms=1,fold=2,attention=()",
+        sample=SampleConfig(steps=10),
+    )  # fmt: skip
+
+
 def folder() -> Config:
     """Your own pictures: a folder, class = sub-folder. Give `data.path` and `data.size`."""
     return Config(
@@ -155,6 +206,32 @@ def huggingface() -> Config:
         DataConfig("huggingface"),
         "auto:width=64,multipliers=1-2-2,blocks=2",
     )
+
+
+def points() -> Config:
+    """Points of a sphere, torus or SO(3), such as places on the globe. Give `data.path`.
+
+    A .csv of lat and lon, GeoJSON, or an .npz: `data.kind` sphere, torus or rotations.
+    """
+    return Config(
+        Training(images=2_000_000, batch=2048, lr=2e-3, decay="linear", checkpoint_every=500_000),
+        DataConfig("points"),
+        "mlp:width=128,blocks=3",
+        ObjectiveConfig("kernel-score", "ve:0.02,4.0", view="x0"),
+        SampleConfig(solver="geodesic-walk", grid="karras:rho=3", steps=100),
+    )
+
+
+def letters() -> Config:
+    """Lines of a text file, by masked diffusion. Give `data.path`."""
+    return Config(
+        Training(images=400_000, batch=128, lr=2e-3, warmup=10_000, decay="linear",
+                 checkpoint_every=100_000),
+        DataConfig("letters"),
+        "letters:width=128,depth=4",
+        ObjectiveConfig("absorbing", "flow", view="x0", times="antithetic"),
+        SampleConfig(solver="state-walk", grid="uniform-t", steps=64),
+    )  # fmt: skip
 
 
 def _toy(name: str) -> Config:
@@ -190,18 +267,24 @@ def checkerboard() -> Config:
 recipes: dict[str, Callable[[], Config]] = {
     "digits": digits,
     "digits-likelihood": digits_likelihood,
+    "digits-text": digits_text,
     "digits-autoencoder": digits_autoencoder,
     "digits-latent": digits_latent,
     "fashion-mnist": fashion_mnist,
     "fashion-mnist-autoencoder": fashion_mnist_autoencoder,
     "fashion-mnist-latent": fashion_mnist_latent,
+    "restore-pairs": restore_pairs,
     "mnist": mnist,
     "cifar10": cifar10,
     "cifar10-autoencoder": cifar10_autoencoder,
     "cifar10-latent": cifar10_latent,
+    "emoji": emoji,
+    "emoji-64": emoji_64,
     "folder": folder,
     "npz": npz,
     "huggingface": huggingface,
+    "points": points,
+    "letters": letters,
     "swiss-roll": swiss_roll,
     "moons": moons,
     "8-gaussians": eight_gaussians,

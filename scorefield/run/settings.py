@@ -1,6 +1,7 @@
 """The settings of a run, typed; help and recipes need no more."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
@@ -25,11 +26,24 @@ class DataConfig:
     path: str | None = None
     """Where it is, for sets that are not embedded."""
     size: int | None = None
-    """Pixels of a side to shrink and crop pictures to."""
+    """Pixels of a side to shrink and crop pictures to; letters of a piece of text."""
     channels: int | None = None
     """1 for grey or 3 for colour, where the set leaves a choice."""
-    kind: Literal["picture", "series", "volume"] | None = None
+    kind: Literal["picture", "series", "volume", "sphere", "torus", "rotations"] | None = None
     """What examples of an .npz or .npy are, where their axes could be of several kinds."""
+    alphabet: str | None = None
+    """The letters of a text, where they are not to be those found in it."""
+    corruption: str | None = None
+    """What each picture is paired with, as the condition image: blur:2, pool:2, jpeg:10, grey, ...
+    (scorefield catalogue operators). Classes are left out."""
+    noise: float = 0.0
+    """Deviation of the noise on what a corruption measured, drawn once for each picture."""
+    low: int | None = None
+    """Learn super-resolution: from pictures of this side, noised by any amount, to those of the
+    data."""
+    text: str | None = None
+    """What reads the captions, where there are any (scorefield catalogue texts): words, or with
+    `pip install 'scorefield[text]'` minilm."""
     flip: bool = False
     """Flip training pictures left to right, half of them at random. The model is not told which, so
     it makes both: not for what has a left and a right, such as text."""
@@ -41,8 +55,11 @@ class ObjectiveConfig:
 
     kind: str = "regression"
     """regression; sliced (from noisy data alone); hybrid (learns the reverse variance too, on
-    schedule ddpm); variational (trains the schedule, on schedule learned). Of an autoencoder: ae,
-    vae, ... (scorefield catalogue autoencoders), which read nothing else of this group."""
+    schedule ddpm); variational (trains the schedule, on schedule learned); bridge, residual (from
+    pairs, see data.corruption; the first on schedule flow). Of an autoencoder: ae, vae, ...
+    (scorefield catalogue autoencoders), which read nothing else of this group. Of points of a
+    manifold: kernel-score (on schedule ve), geodesic (on flow). Of letters: absorbing,
+    multinomial."""
     schedule: str = "cosine"
     """The forward process (scorefield catalogue schedules)."""
     cleanest: float | None = None
@@ -54,6 +71,8 @@ class ObjectiveConfig:
     times: str = "auto"
     """Which noise levels are trained how often (scorefield catalogue times); auto is covering, but
     antithetic for variational, and lognormal where pure noise says nothing: eps, score, sliced."""
+    coupling: str = "independent"
+    """Which noise of a batch meets which example (scorefield catalogue couplings)."""
     dropout: float = 0.1
     """Share of samples that learn without their condition (for guidance)."""
 
@@ -145,11 +164,24 @@ class Config:
     source: Annotated[SourceConfig | None, tyro.conf.Suppress] = None
     """Of a run that `scorefield import` made."""
 
-    def load_data(self) -> "Data":
-        """The data set that the run trains on."""
+    def load_data(self, folder: Path | None = None) -> "Data":
+        """The data set that the run trains on; what its captions are told as is kept in the
+        `folder`."""
         read = self._read_data()
+        if self.data.text:
+            from scorefield.run.words import told_data
+
+            read = told_data(read, self.data.text, folder)
+        if self.data.low is not None:
+            from scorefield.data.lower import lowered
+
+            read = lowered(read, self.data.low)
         if self.source and not self.source.classes:
             read = read.unlabelled()
+        if self.data.corruption is not None:
+            from scorefield.run.pairs import paired
+
+            read = paired(read.unlabelled(), self.data.corruption, self.data.noise)
         if not self.data.flip:
             return read
         PICTURE.check(read.shape, "`data.flip` is")
@@ -167,10 +199,12 @@ class Config:
         if (ours and colon) or (not ours and kind in plugins("datasets")):
             spec = parsed(d.name)
             said = {"path": d.path, "size": d.size, "channels": d.channels, "kind": d.kind}
+            said["alphabet"] = d.alphabet
             said = {key: str(value) for key, value in said.items() if value is not None}
             spec = spec._replace(options={**spec.options, **said})
             return build("datasets", spec, seed=self.training.seed)
-        own = {name: getattr(d, name) for name in ("path", "size", "channels", "kind")}
+        names = "path", "size", "channels", "kind", "alphabet"
+        own = {name: getattr(d, name) for name in names}
         return data.load(d.name, **own, seed=self.training.seed)
 
 

@@ -34,6 +34,7 @@ from scorefield.run.config import (
     network,
 )
 from scorefield.run.open import open_run
+from scorefield.run.pairs import check_paired
 from scorefield.run.recipes import recipe, recipes
 from scorefield.run.settings import Config
 from scorefield.run.stored import check_folder, resumed_json, stored_settings, to_json
@@ -79,7 +80,7 @@ def fit_run(
         if seen >= config.training.images and folder:
             if learns_codes(config):
                 return open_autoencoder(folder.path).module
-            return open_run(folder.path).denoiser
+            return open_run(folder.path, spaces=True).denoiser
         for line in remarks(data) if team.is_main and isinstance(data, Data) else ():
             say(line)
         task = team.together(lambda: _task(config, begun))
@@ -130,7 +131,7 @@ def _begin(folder: Folder | None, config: Config, resume: bool) -> Begun:
     codec = open_codec(source.path, before) if source and before else None
     if config.student and before and not method_of(config.student.method).shown:
         return Begun(before.inner, before, seen, codec)
-    data = config.load_data()
+    data = config.load_data(folder and folder.path)
     if before:
         check_source(config, before)
         data = before.same(data)
@@ -154,6 +155,7 @@ def _task(config: Config, begun: Begun) -> Task[Any]:
     if learns_codes(config):
         assert isinstance(data, Data)
         return autoencoder_task(config, data, build_autoencoder(config, facts))
+    check_paired(config, facts)
     denoiser = _denoiser(config, facts, seen)
     denoiser.codec = codec
     objective = build_objective(config, facts, cast(Schedule, denoiser.schedule))
@@ -165,7 +167,7 @@ def _denoiser(config: Config, facts: DataFacts, seen: int) -> Denoiser:
     denoiser = build_denoiser(config, facts)
     if config.init is None or seen:
         return denoiser
-    run = open_run(config.init)
+    run = open_run(config.init, spaces=True)
     own, other = denoiser.state_dict(), run.denoiser.state_dict()
     same = denoiser.view == run.denoiser.view and own.keys() == other.keys()
     if not (same and all(own[name].shape == other[name].shape for name in own)):

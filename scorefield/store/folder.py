@@ -43,6 +43,7 @@ ENTRIES = (
     Entry("snapshots/IMAGES-LENGTH.safetensors", "train", "those averages at stages of the run"),
     Entry("samples/IMAGES.png", "train", "pictures of progress, the same seeds at every stage"),
     Entry("trackers/", "train", "files of TensorBoard and its like"),
+    Entry("text/DIGEST.safetensors", "train", "captions and prompts as a text encoder told them"),
     Entry("samples/N-seeds.png", "sample", "samples that were given no other place"),
     Entry("averages/LENGTH.safetensors", "ema", "averages of other lengths, made of the snapshots"),
     Entry("judge.safetensors", "eval", "the classifier that measures samples"),

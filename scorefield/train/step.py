@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from scorefield.data import Data, Split
+from scorefield.data.lower import augmented
 from scorefield.objective import Batch, Loss, Task, Turn, rows_of_chance
 from scorefield.train import compiled
 from scorefield.train.epochs import order, seed_of
@@ -21,6 +22,8 @@ FLIPS = 1 << 33
 """Of the seeds of a step, the one of its flips: no process has this number, nor an epoch."""
 POSTERIORS = FLIPS + 1
 """Of its draws of what the examples are only known to be likely to be."""
+AUGMENTS = FLIPS + 2
+"""Of how its examples' smaller pictures are noised."""
 Examples = Data | tuple[int, ...]
 """Data, or the shape of an example of a task that needs none: its x0 are zeros."""
 
@@ -119,6 +122,11 @@ def draw_batch(
         heads = torch.rand(training.batch, generator=coins)[rows] < 0.5
         x0, cond = flipped(x0, heads), {k: flipped(v, heads) if k == "image" else v
                                         for k, v in cond.items()}  # fmt: skip
+    if isinstance(data, Data) and data.low:
+        rng = torch.Generator().manual_seed(seed_of(training.seed, step, AUGMENTS))
+        s = torch.rand(training.batch, generator=rng)[rows]
+        e = torch.randn(training.batch, *data.shape, generator=rng)[rows]
+        cond |= augmented(cond["image"], s.to(x0.device), e.to(x0.device))
     rng = torch.Generator(device).manual_seed(seed_of(training.seed, step))
     chance = task.draw((training.batch, *x0.shape[1:]), rng)
     batch = Batch(x0.to(device), {key: value.to(device) for key, value in cond.items()} or None)

@@ -14,12 +14,22 @@ from scorefield.use.request import Request
 WORDS: dict[str, Any] = {
     "average": float | None, "seeds": str, "labels": str | None, "unconditional": bool,
     "steps": int, "solver": str, "grid": str, "guidance": float | int | None, "guide": str,
-    "batch": int, "columns": int | None, "precision": str,
+    "batch": int, "columns": int | None, "precision": str, "prompt": list, "negative": str | None,
+    "cascade": str | None, "augment": float | int | None,
 }  # fmt: skip
 """What a picture carries of a request."""
+EARLIER = {"precision": "fp32", "prompt": [], "negative": None, "cascade": None,
+           "augment": None}  # fmt: skip
+"""What pictures of versions say that knew no other."""
 DECIDED = ("seeds", "labels", "steps", "solver", "batch", "precision")
 """What is in the job as it was decided."""
-DECIDING = {"checkpoint": "weights", "conditions": "conditions", "grid": "grid", "guide": "guide"}
+DECIDING = {
+    "checkpoint": "weights",
+    "cascade": "weights of the cascade",
+    "conditions": "conditions",
+    "grid": "grid",
+    "guide": "guide",
+}
 """What must be the same in both jobs, beside the words."""
 
 
@@ -34,7 +44,8 @@ class Like(NamedTuple):
 def tag_of(request: Request, job: Mapping[str, Any], conditional: bool) -> dict[str, Any]:
     """What a picture carries: the request, with what it left to the run said, and the job."""
     said = {name: getattr(request, name) for name in WORDS}
-    said |= {name: job[name] for name in DECIDED}
+    said |= {name: job[name] for name in DECIDED} | {"prompt": request.texts}
+    said["cascade"] = request.cascade and str(request.cascade)
     said["grid"] = request.grid or grid_for(request.solver, request.opened.config.sample.grid)
     if request.guide == "cfg":
         said["guidance"] = job["guidance"] if conditional else None
@@ -48,11 +59,12 @@ def again(request: Request, picture: Path) -> tuple[Request, Like]:
     """
     told = read_tag(picture)
     try:
-        said = {"precision": "fp32", **told["order"]}  # earlier versions knew no other
+        said = {**EARLIER, **told["order"]}
         job, index = told["job"], told.get("index")
         whole = all(isinstance(said[name], kind) for name, kind in WORDS.items())
         if not whole or not isinstance(index, int | None):
             raise TypeError
+        job = {"cascade": None, **job}
         job = {name: job[name] for name in (*DECIDING, "version")}
         run = Path(told["run"])
     except (KeyError, TypeError) as error:
@@ -65,6 +77,8 @@ def again(request: Request, picture: Path) -> tuple[Request, Like]:
     left = {name: said[name] for name in WORDS if getattr(request, name) == usual[name]}
     if request.n is not None or request.seeds is not None:
         left["seeds"], index = request.seeds, None
+    if left.get("cascade"):
+        left["cascade"] = Path(left["cascade"])
     return replace(request, run=request.run or run, **left), Like(picture, job, index)
 
 

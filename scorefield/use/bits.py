@@ -126,7 +126,8 @@ def measure_bits(
         guide(denoiser), lambda rows, level: watch(rows, max(rows, total), "call")
     )
     one = Measured(counted, schedule, how, cell)
-    if how.method == "vlb" and len(x0) * how.draws >= 4 * PILOT:
+    space = denoiser.space
+    if how.method == "vlb" and space is None and len(x0) * how.draws >= 4 * PILOT:
         few = seeds.argsort()[torch.arange(PILOT) * len(x0) // PILOT]
         given = cond and {key: leaf[few].to(where.device) for key, leaf in cond.items()}
         one = one.even(x0[few].to(where), seeds[few], given)
@@ -144,7 +145,7 @@ def measure_bits(
             f"the likelihoods of {bad} of {len(x0)} examples are not finite.",
             "Take more steps or another solver; else the training diverged.",
         )
-    dims, edges = x0[0].numel(), found[0].edges
+    dims, edges = getattr(space, "dim", x0[0].numel()), found[0].edges
     _warn_rough(float(ends.mean()) / (dims * math.log(2)))
     bits, split = -1 / (dims * math.log(2)), None
     if edges is not None:

@@ -32,7 +32,7 @@ def examine(environ: Mapping[str, str]) -> Findings:
         Table("packages", ("package", "found", "asked", "extra", "state"), rows),
     )
     sound = "core" not in lacking
-    lines = ["" if sound else "to mend it: pip install --force-reinstall scorefield"]
+    lines = ["" if sound else "to mend it: pip install -U scorefield"]
     lines += [f"for what lacks: pip install 'scorefield[{extras}]'"] if extras else []
     how = f"Scorefield {__version__}, Python {platform.python_version()}"
     record = {"version": __version__, "sound": sound, "lacking": lacking}

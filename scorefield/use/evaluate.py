@@ -18,6 +18,7 @@ from scorefield.catalogue.spec import build
 from scorefield.data import Data
 from scorefield.draw import draw
 from scorefield.measure import Outcome, Reference
+from scorefield.measure.spaced import spaced_outcome
 from scorefield.run.open import Run, data_of
 from scorefield.store import claim, exists, read_json, write_findings
 from scorefield.use.asked import at_least, check_guided, warn_guidance
@@ -30,6 +31,7 @@ def evaluate(request: Request, seed: int = 0) -> Findings:
     """Every measure of the catalogue on n samples of the run, classes in turn, sample i from
     `seed + i`. Writes eval.json there, unless that has more samples of the same weights; the record
     has a `digest` if it was written."""
+    request = dataclasses.replace(request, spaces=True)
     n, run, settings = request.n or 0, request.opened, request.settings
     at_least("n", n, 2)
     target, facts = request.path / "eval.json", run.facts
@@ -46,7 +48,8 @@ def evaluate(request: Request, seed: int = 0) -> Findings:
     drawn = drawn._replace(x=denoiser.decode(drawn.x))
     drawn = drawn._replace(seconds=drawn.seconds + monotonic() - began)
     judge = accuracy = None
-    if len(facts.classes) > 1 and data.kind.spatial:
+    flat = not facts.space
+    if flat and len(facts.classes) > 1 and data.kind.spatial:
         judge, accuracy = judge_of(request.path, data, request.watch)
     elif data.kind.spatial:
         warnings.warn(
@@ -54,7 +57,10 @@ def evaluate(request: Request, seed: int = 0) -> Findings:
             f"of {data.kind.plural}",
             stacklevel=2,
         )
-    found = measures_of(drawn.x, Reference(data, judge, n, labels if judge else None))
+    if flat:
+        found = measures_of(drawn.x, Reference(data, judge, n, labels if judge else None))
+    else:
+        found = spaced_outcome(drawn.x, data)
     record = {
         "images_seen": run.images_seen,
         "average": request.average,

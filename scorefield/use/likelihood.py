@@ -4,6 +4,7 @@ well data that the model never saw are told from its own."""
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast, get_args
@@ -69,9 +70,11 @@ def likelihood(request: Request, words: Words, data: str, against: str | None) -
     """Bits a dimension of `data`: a split, what is MADE of one, another data set or a file; or of
     the training and test data and another set `against` them. What is to be written, to
     RUN/likelihood and the .csv `out`, is tried before any work."""
-    request = request.exact()
+    request = replace(request.exact(), spaces=True)
     run, own = request.opened, data_of(request.opened)
-    cell, codec = cell_of(own), run.facts.codec
+    cell, codec = None if run.facts.space else cell_of(own), run.facts.codec
+    if run.facts.space == "letters" and words.method == "flow":
+        words = words._replace(method="vlb")  # letters have no flow
     how = how_of(None if codec else cell, request, words)
     at_least("n", request.n)
     _claim(request, how.method, against)
@@ -98,6 +101,8 @@ def likelihood(request: Request, words: Words, data: str, against: str | None) -
         apart, keys = strangers(str(request.run), record, found), ("mean", "error", "below")
         record["against"] = {s["name"]: {key: s[key] for key in keys} for s in apart.record["sets"]}
     told = how_measured(how, request.solver, math.prod(run.facts.inner), None if codec else cell)
+    if run.facts.space:
+        told = f"64 levels, {how.draws} draws of each" if own.alphabet else "48 steps of rk4"
     if by := each[data].by:
         told = f"{told}; on latents: {by}"
     return Likelihoods(findings(str(request.run), told, record), apart, bits_csv(sets, found))
@@ -111,7 +116,10 @@ def _measured(request: Request, how: How, s: Set, cell: float | None) -> CodedBi
         codec, units = facts.codec, facts.scaling
         return measure_coded(request.mean, s.x0, how, codec, units, cell, **given)
     bits = measure_bits(request.mean, s.x0, how, cell=cell, **given)
-    return CodedBits(bits, "", bool(cell and (how.dequantise or how.method in ("elbo", "vlb"))))
+    levels = facts.space == "letters" or (
+        cell and (how.dequantise or how.method in ("elbo", "vlb"))
+    )
+    return CodedBits(bits, "", bool(levels))
 
 
 def _claim(request: Request, method: str, against: str | None) -> None:

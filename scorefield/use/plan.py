@@ -12,13 +12,16 @@ from scorefield.base import BadInput, Cond, Guide, Level, Seeded
 from scorefield.base.rows import repeat_labels
 from scorefield.catalogue.plans import guide as build_guide
 from scorefield.catalogue.plans import plan
+from scorefield.catalogue.spec import build
 from scorefield.denoise import Denoiser, Manner
 from scorefield.draw import Asked, Plan, guided
-from scorefield.process import Schedule
+from scorefield.process import Flow, Schedule
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, open_grid
 from scorefield.run.settings import SampleConfig
 from scorefield.solve import Arc, Solver
+from scorefield.solve.geodesic import GeodesicWalk
+from scorefield.spaces import Discrete
 from scorefield.tune import FittedGrid
 from scorefield.use.asked import count
 
@@ -46,6 +49,13 @@ def settings_of(
     """`steps`, `solver`, `grid` and `guidance` for `plan_of`: those given, in words or values, else
     those of a fitted grid, else those that the run was configured with."""
     own = run.config.sample
+    if run.facts.space:
+        return {
+            "steps": count(steps) or own.steps,
+            "solver": solver or own.solver,
+            "grid": grid or own.grid,
+            "guidance": own.guidance if guidance is None else guidance,
+        }
     on = open_grid(run, grid or grid_for(solver, own.grid))
     if isinstance(on, FittedGrid):
         own = dataclasses.replace(
@@ -91,6 +101,8 @@ def plan_of(
     was not made for.
     """
     schedule_of(denoiser)
+    if (space := getattr(denoiser, "space", None)) is not None:
+        return plan_on(space, denoiser, conditional, steps, solver, grid, guidance)
     manner = getattr(denoiser, "manner", None)
     usual = plan(manner.plan) if manner else DEFAULT
     own = grid if isinstance(grid, FittedGrid) else usual
@@ -101,6 +113,30 @@ def plan_of(
     levels, method = walk_of(denoiser, on, steps, method, start)
     outer = build_guide(guide, shape=tuple(denoiser.shape)) if guide else None
     return Plan(method, levels, guided(guidance, conditional, outer))
+
+
+def plan_on(
+    space: Any, denoiser: Denoiser, conditional: bool, steps: int | None,
+    solver: str | Solver | None, grid: str | FittedGrid | None, guidance: float,
+) -> Plan:  # fmt: skip
+    """The plan of a denoiser that is not on R^n; by default 64 even steps."""
+    letters = isinstance(space, Discrete)
+    usual = "state-walk" if letters else "geodesic-flow"
+    name = solver if isinstance(solver, str) else usual
+    if isinstance(grid, FittedGrid):
+        raise BadInput(
+            "the grid is a fitted one.", "Grids of letters and manifolds are not fitted."
+        )
+    fits = (name.partition(":")[0] == "state-walk") == letters
+    if isinstance(solver, str) and not fits:
+        known = "state-walk" if letters else "geodesic-flow or geodesic-walk"
+        raise BadInput(f"the solver {name} does not walk {space}.", f"Use {known}.", "solver")
+    method = build("walks", name, space=space) if solver is None or fits else solver
+    if isinstance(method, GeodesicWalk) and isinstance(denoiser.schedule, Flow):
+        raise BadInput("geodesic-walk follows heat kernels, and the run learned geodesics.",
+                       "Use geodesic-flow.", "solver")  # fmt: skip
+    levels = _levels(grid or "uniform-t", schedule_of(denoiser), steps or 64, 1.0, 1.0)
+    return Plan(method, levels, guided(guidance, conditional))
 
 
 def walk_of(

@@ -1,6 +1,6 @@
 """What is asked of a run: in words, and what the words come to there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +15,10 @@ from scorefield.catalogue.plans import guide_specs
 from scorefield.catalogue.spec import parsed
 from scorefield.denoise import Denoiser, Precision
 from scorefield.run.open import EXACT, Run, device, open_conditions, open_run
+from scorefield.run.pairs import is_paired
 from scorefield.store import claim
-from scorefield.use.asked import at_least, labels_of, numbers, warn_absent
+from scorefield.store.files import read_text
+from scorefield.use.asked import at_least, idle, labels_of, numbers, warn_absent
 from scorefield.use.plan import settings_of
 
 
@@ -25,9 +27,11 @@ class Request:
     """What is asked of the run at `run`, by the names of the flags; None is left to the run. A run
     may be open already, and `conditions` be the arrays of such a file.
 
-    For whom: `n`, `seeds`, and `labels` in turn, `conditions` or `unconditional`; or one `label`
-    for all. How: `steps`, `solver`, `grid`, `guidance`, `guide`,
-    `precision`. Where to: `out`, `columns`.
+    `spaces`: whether it may be a run that is not on R^n. For whom: `n`, `seeds`, and `labels` in
+    turn, `conditions` or `unconditional`; or one `label` for all; or texts, each a `prompt` or a
+    line of the file `prompts`, in turn too. Made larger by a run `cascade`, shown them noised by
+    `augment`. How: `steps`, `solver`, `grid`, `guidance`, `guide`, `precision`. Where to: `out`,
+    `columns`.
     """
 
     run: Path | Run | None
@@ -37,6 +41,11 @@ class Request:
     labels: str | None = None
     label: str | None = None
     conditions: Path | Mapping[str, Any] | None = None
+    prompt: Sequence[str] = ()
+    prompts: Path | None = None
+    negative: str | None = None
+    cascade: Path | None = None
+    augment: float | None = None
     unconditional: bool = False
     steps: str | int | None = None
     solver: str | None = None
@@ -46,8 +55,10 @@ class Request:
     precision: Precision | None = None
     batch: int = 256
     columns: int | None = None
+    fill: str | None = None
     out: Path | None = None
     watch: Watch = quiet
+    spaces: bool = False
 
     def __post_init__(self) -> None:
         at_least("batch", self.batch)
@@ -63,12 +74,21 @@ class Request:
     def opened(self) -> Run:
         if isinstance(self.run, Run):
             return self.run
-        return open_run(self.path, self.average, self.precision)
+        return open_run(self.path, self.average, self.precision, self.spaces)
 
     @cached_property
     def denoiser(self) -> Denoiser:
-        """The run's, on the device: work begins."""
+        """The run's, on the device: work begins. BadInput of a run that begins in a picture."""
+        self._check_begins()
         return self.opened.denoiser.to(device())
+
+    def _check_begins(self) -> None:
+        if is_paired(self.opened.config, self.opened.facts):
+            raise BadInput(
+                f"{self.path} was trained on pairs, and begins in one end of them.",
+                f"Use scorefield restore {self.path}.",
+                "run",
+            )
 
     def exact(self) -> "Request":
         """The same in the arithmetic for what walks the flow both ways."""
@@ -95,6 +115,7 @@ class Request:
     @property
     def settings(self) -> dict[str, Any]:
         """Those of `plan_of`."""
+        self._check_begins()
         return settings_of(self.opened, self.steps, self.solver, self.grid, self.guidance)
 
     @cached_property
@@ -108,7 +129,27 @@ class Request:
     @cached_property
     def cond(self) -> dict[str, Tensor] | None:
         """The conditions that are given."""
-        return None if self.conditions is None else open_conditions(self.opened, self.conditions)
+        if not self.texts:
+            idle("negative", self.negative, "there is no `prompt`")
+            return (
+                None if self.conditions is None else open_conditions(self.opened, self.conditions)
+            )
+        for field, value in (
+            ("conditions", self.conditions),
+            ("unconditional", self.unconditional),
+        ):
+            if value:
+                raise BadInput(f"`prompt` and `{field}` exclude each other.", "Give one.", "prompt")
+        return self.opened.told(self.texts, self.negative)
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """What is asked for in words."""
+        lines = [] if self.prompts is None else read_text(self.prompts).splitlines()
+        found = [*self.prompt, *(line.strip() for line in lines if line.strip())]
+        if self.prompts is not None and not found:
+            raise BadInput(f"`prompts` {self.prompts} is empty.", "Write a text a line.", "prompts")
+        return found
 
     def chosen_seeds(self, default: int = 100) -> list[int]:
         """Seeds from `n` and `seeds`: one per sample; by default 0 to n-1, and `default` of them.

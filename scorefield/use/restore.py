@@ -3,18 +3,18 @@
 import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from scorefield.base import BadInput, Seeded, Watch, quiet
-from scorefield.base.finding import Figure, Findings, Strip
-from scorefield.catalogue.spec import bound, build, find
+from scorefield.base.finding import Figure, Findings, Strip, Table
+from scorefield.catalogue.spec import bound, build, canonical, find
 from scorefield.data.kind import PICTURE, Kind
 from scorefield.data.readers.arrays import read_npz
 from scorefield.data.readers.given import read_examples
@@ -23,8 +23,10 @@ from scorefield.draw import Asked, Job, Plan, guided, walk
 from scorefield.guide.population import Particles
 from scorefield.inverse import METHODS, Renewed, measure, restorer
 from scorefield.inverse.operators import Nonlinear, Operator
+from scorefield.measure.apart import energy_score
 from scorefield.run.config import build_levels
-from scorefield.run.open import Run, build_solver, device
+from scorefield.run.open import Run, build_solver, device, open_run
+from scorefield.run.pairs import is_paired, lead, lifted
 from scorefield.run.settings import SampleConfig
 from scorefield.store import claim_folder
 from scorefield.use.asked import FEW, check_guided, count, given_examples, how_many
@@ -54,24 +56,29 @@ class Observation(NamedTuple):
     measured: Path | None = None
 
 
-def restore_run(request: Request, of: Observation, method: str = "dps") -> Findings:
+def restore_run(
+    request: Request, of: Observation, method: str = "dps", beside: Sequence[Path] = ()
+) -> Findings:
     """Restore what was measured, by the run as a prior, for its seeds and class: figures, arrays
-    and a sheet, each part of which is a picture too. `FILES` can be written to `out`, by default
-    RUN/restore, or it is refused before any work."""
+    and a sheet, each part of which is a picture too. A run that was trained on such pairs leads
+    from the one end to the other, and has no method. `FILES` can be written to `out`, by default
+    RUN/restore, or it is refused before any work.
+
+    Further methods, each after a +, and the runs on pairs `beside` restore it too, for a table."""
     run, out = request.opened, request.out or request.path / "restore"
+    first, *others = method.split("+")
     a = build("operators", of.operator, shape=tuple(run.facts.shape))
     seeds = request.chosen_seeds(FEW)
     truth, y = _truth_and_y(of, run, a, seeds[0])
-    plan, asked = restore_walk(request, a, y, of.noise, method)
+    ways = _ways(request, of, a, y, [first, *others], beside)
     claim_folder(out, *FILES, "restore.npz", "restore.json")
-    denoiser, steps, label = request.mean, plan.steps, request.classes
-    restored = restore_rows(denoiser, plan, asked, y.to(device()), request.watch)
-    restored = restored._replace(x=denoiser.decode(restored.x))
+    (name, way), label = ways[0], request.classes
+    restored, steps = way()
     x, seconds, sizes, bad = restored.x, restored.seconds, restored.sizes, failed(restored.x)
     if bad:
         warnings.warn(
             f"{bad} of {len(x)} restorations have a number beyond {FAR:g}, where data end at 1: "
-            f"{method} in {steps} steps has failed. Take more `steps`, or another `method` such as "
+            f"{name} in {steps} steps has failed. Take more `steps`, or another `method` such as "
             "ddrm or diffpir.",
             stacklevel=2,
         )
@@ -81,18 +88,96 @@ def restore_run(request: Request, of: Observation, method: str = "dps") -> Findi
     arrays |= {} if truth is None else {"truth": truth}
     parts = {} if run.facts.kind is not PICTURE else _parts(a.picture(y, of.noise), x, mean, spread)
     record = {
-        "operator": of.operator, "method": method, "noise": of.noise, "steps": steps, "n": len(x),
-        "precision": denoiser.precision, "labels": label, "seeds": seeds, "failed": bad,
+        "operator": of.operator, "method": name, "noise": of.noise, "steps": steps, "n": len(x),
+        "precision": run.denoiser.precision, "labels": label, "seeds": seeds, "failed": bad,
         "seconds": round(seconds, 3),
         "out": str(out),
         **({"effective": {"least": min(sizes), "mean": sum(sizes) / len(sizes)}} if sizes else {}),
     }  # fmt: skip
     how = (
-        f"{how_many(len(x), 'restoration')} of {of.operator} by {method}, "
+        f"{how_many(len(x), 'restoration')} of {of.operator} by {name}, "
         f"{how_many(steps, 'step')}, {seconds:.1f} s: {out}"
     )
-    items = (*figures(restored, a(x) - y, of.noise, truth), _strip(truth, parts, len(x)))
-    return Findings("restore", str(request.run), how, items, record, arrays, parts)
+    items: list[Any] = [*figures(restored, a(x) - y, of.noise, truth)]
+    if len(ways) > 1:
+        found = [(name, restored, steps), *((name, *way()) for name, way in ways[1:])]
+        items.append(_table(found, a, y, truth))
+    items.append(_strip(truth, parts, len(x)))
+    return Findings("restore", str(request.run), how, tuple(items), record, arrays, parts)
+
+
+Way = Callable[[], tuple["Restored", int]]
+"""Restores, and says in how many steps."""
+
+
+def _ways(
+    request: Request, of: Observation, a: Operator, y: Tensor, methods: Sequence[str],
+    beside: Sequence[Path],
+) -> list[tuple[str, Way]]:  # fmt: skip
+    """Everything that is asked to restore y, by name, checked before any work."""
+    run, seeds, found = request.opened, request.chosen_seeds(FEW), list[tuple[str, Way]]()
+    if is_paired(run.config, run.facts):
+        found.append(_paired_way(run, of, a, y, seeds, request.steps))
+    else:
+        found += [(name, partial(_by_prior, request, a, y, of.noise, name)) for name in methods]
+    for path in beside:
+        found.append(_paired_way(open_run(path), of, a, y, seeds, None))
+    return found
+
+
+def _by_prior(
+    request: Request, a: Operator, y: Tensor, noise: float, method: str
+) -> tuple["Restored", int]:
+    plan, asked = restore_walk(request, a, y, noise, method)
+    denoiser = request.mean
+    restored = restore_rows(denoiser, plan, asked, y.to(device()), request.watch)
+    return restored._replace(x=denoiser.decode(restored.x)), plan.steps
+
+
+def _paired_way(
+    run: Run, of: Observation, a: Operator, y: Tensor, seeds: list[int], steps: Any
+) -> tuple[str, Way]:
+    """The restoration by a run that was trained on pairs. BadInput of one that was trained on
+    others."""
+    own = run.config.data.corruption
+    if not is_paired(run.config, run.facts):
+        raise BadInput(f"{run.path} was not trained on pairs.", "Give one of restore-pairs.")
+    if own is not None and canonical("operators", own) != canonical("operators", of.operator):
+        raise BadInput(
+            f"{run.path} was trained on {own}, and what was measured is {of.operator}.",
+            f"Give `operator` {own}, or train another.",
+            "operator",
+        )
+    if own is not None and of.noise != (known := run.config.data.noise):
+        raise BadInput(
+            f"`noise` is {of.noise:g}, and {run.path} was trained on pairs with {known:g}.",
+            f"Give `noise` {known:g}, or train another.",
+            "noise",
+        )
+    many = count(steps) or run.config.sample.steps
+    x1 = lifted(a, y.new_zeros(1, *run.facts.shape), y)
+
+    def way() -> tuple[Restored, int]:
+        led = lead(run.denoiser, run.config, run.facts, x1, seeds, many)
+        return Restored(led.x, led.seconds, [], None), many
+
+    return f"{run.path.name}: {run.config.objective.kind}", way
+
+
+def _table(
+    found: Sequence[tuple[str, "Restored", int]], a: Operator, y: Tensor, truth: Tensor | None
+) -> Table:
+    """One row for each that restored y."""
+    columns = ("by", "steps", "seconds", "misfit")
+    known = ("energy score", "distance", "PSNR of mean, dB") if truth is not None else ()
+    rows = []
+    for name, one, steps in found:
+        row: tuple[Any, ...] = (name, steps, round(one.seconds, 2), _rms(a(one.x) - y))
+        if truth is not None:
+            mean = psnr(one.x.mean(0, keepdim=True), truth)
+            row = (*row, energy_score(one.x, truth), _rms(one.x - truth), mean)
+        rows.append(row)
+    return Table("Restorations beside one another", (*columns, *known), tuple(rows))
 
 
 def restore_walk(

@@ -4,6 +4,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,14 +17,19 @@ from scorefield.base.errors import Elsewhere
 from scorefield.base.finding import Findings
 from scorefield.catalogue.plans import guide as build_guide
 from scorefield.data.kind import VECTOR, Kind
+from scorefield.data.letters import filling
 from scorefield.data.sets import Scaling
 from scorefield.draw import Asked, Plan
 from scorefield.draw.shards import Shards
+from scorefield.guide import chain
+from scorefield.guide.filled import filled
+from scorefield.guide.prompts import composed, prompts
 from scorefield.store import alone, claim, sweep_torn
 from scorefield.train import Team
 from scorefield.use.again import Like, again, check_like, tag_of
 from scorefield.use.asked import check_guided, how_many, idle, warn_depth, warn_guidance
 from scorefield.use.bulk import about, fill
+from scorefield.use.cascade import Cascade, open_cascade
 from scorefield.use.classify import NoisyClassifier, open_classifier
 from scorefield.use.film import check_film, film
 from scorefield.use.plan import asked_of, plan_of
@@ -42,7 +48,10 @@ class Samples(NamedTuple):
     columns: int | None
     names: Sequence[str]
     words: dict[str, Any]
+    captions: Sequence[str] = ()
     single: int | None = None
+    alphabet: tuple[str, ...] = ()
+    space: str = ""
 
 
 class _Job(NamedTuple):
@@ -51,6 +60,15 @@ class _Job(NamedTuple):
     classifier: NoisyClassifier | None
     out: Path
     made: Samples
+    cascade: Cascade | None
+
+    def larger(self, pieces: Iterable[Tensor]) -> Iterable[Tensor]:
+        """Pieces as the data are, and of a cascade as its second stage makes them."""
+        denoiser, shards = self.request.opened.denoiser, self.shards
+        for k, piece in enumerate(pieces):
+            x0 = denoiser.decode(piece)
+            asked = shards.asked.rows(*shards.span(k)) if self.cascade else None
+            yield self.cascade(x0, asked) if self.cascade and asked else x0
 
 
 def sampled(
@@ -66,6 +84,7 @@ def sampled(
     Returns the exit code in a process that has nothing to tell. Raises BadInput for what cannot be
     done, before any work is, and KeyboardInterrupt with what is there.
     """
+    request = replace(request, spaces=True)
     request, then = again(request, like) if like else (request, None)
     team = Team()
     try:
@@ -107,7 +126,7 @@ def _done(
         if not team.is_main:
             return 0
         sweep_torn(out)
-        keep(job.made._replace(pieces=map(run.denoiser.decode, pieces)), out)
+        keep(job.made._replace(pieces=job.larger(pieces)), out)
     except KeyboardInterrupt as stop:
         if shards.count == 1:
             raise
@@ -146,6 +165,12 @@ def _read(request: Request, like: Like | None, held: ExitStack | None) -> _Job:
     if held and labels and told is None:
         warn_guidance(settings["grid"], settings["guidance"])
     job = about(run, asked, settings, request.batch, labels, told)
+    second = None
+    if request.cascade:
+        second = open_cascade(request.cascade, run, request.augment)
+        job["cascade"] = second.about
+    else:
+        idle("augment", request.augment, "there is no `cascade`")
     check_like(like, job)
     said = tag_of(request, job, bool(asked.cond))
     if single is not None:  # with its batch, which decides its last bits
@@ -153,11 +178,13 @@ def _read(request: Request, like: Like | None, held: ExitStack | None) -> _Job:
         asked = asked.rows(at * request.batch, min((at + 1) * request.batch, n))
     parts = out.with_name(f"{out.name}.parts")
     shards = Shards(parts, run.denoiser, plan, asked, request.batch, job)
-    own = len(labels) if labels and 1 < len(labels) <= min(n, 20) else None
-    label, scaling = (asked.rows(0, len(shards)).cond or {}).get("label"), run.facts.scaling
+    turns = len(request.texts) or len(labels or ())
+    own = turns if 1 < turns <= min(n, 20) else None
+    label = (asked.rows(0, len(shards)).cond or {}).get("label")
+    scaling = (second.run if second else run).facts.scaling
     made = Samples((), asked.seeds, label, scaling, request.columns or own, run.facts.classes, said,
-                   single)  # fmt: skip
-    return _Job(request, shards, noisy, out, made)
+                   request.texts, single, run.facts.alphabet, run.facts.space)  # fmt: skip
+    return _Job(request, shards, noisy, out, made, second)
 
 
 class Settled(NamedTuple):
@@ -177,12 +204,33 @@ def settle(request: Request, seeds: list[int], labels: list[int] | None) -> Sett
     if not request.classifies:
         check_guided(request.guidance, bool(labels or cond))
     noisy = guide = told = None
-    if request.guide != "cfg":
+    if composed(cond) and "prompts" not in request.guide:
+        if request.guide != "cfg":
+            raise BadInput(
+                f"`guide` is {request.guide}, which does not read what is added to a prompt.",
+                "Name the guide prompts in it, as in prompts:3+interval:.3,2.",
+                "guide",
+            )
+        guide, told = prompts(settings["guidance"]), f"prompts at {settings['guidance']:g}"
+        settings["guidance"] = 1.0
+    elif request.guide != "cfg":
         noisy, guide, told = _guide(request, labels is not None or "label" in (cond or {}))
         settings["guidance"] = 1.0
     asked = asked_of(run.denoiser, seeds=seeds, labels=labels, cond=cond)
     plan = plan_of(run.denoiser, bool(asked.cond), guide=guide, **settings)
+    if request.fill is not None:
+        plan, told = _filled(request, plan), f"fill {request.fill}"
     return Settled(asked, plan, settings, noisy, told)
+
+
+def _filled(request: Request, plan: Plan) -> Plan:
+    """The plan of texts that have the letters that are asked for."""
+    denoiser, facts = request.opened.denoiser, request.opened.facts
+    pattern = request.fill or ""
+    if facts.space != "letters":
+        raise BadInput(f"`fill` {pattern} is of letters.", "Leave it out.", "fill")
+    letters, known = filling(pattern, facts.alphabet, facts.shape[0])
+    return plan._replace(guide=chain(filled(denoiser.space, letters, known), plan.guide))
 
 
 def _is_film(request: Request) -> bool:
@@ -198,12 +246,20 @@ def _place(request: Request, seeds: list[int], shown: int) -> Path:
         request.out or request.path / "samples" / f"{shown}-seeds.png",
         request.opened.facts.shape,
     )
+    facts = request.opened.facts
+    if facts.space == "letters":
+        out = request.out or request.path / "samples" / f"{shown}-seeds.txt"
+        if out.suffix not in (".txt", ".npz"):
+            raise BadInput(f"`out` is {out}.", "Letters go into a .txt or an .npz.", "out")
+        claim(out)
+        return out
     if out.suffix not in (".png", ".npz", ".gif", "") or out.name in ("", ".."):
         remedy = "Use .png, .npz, .gif, or a folder for single pictures."
         raise BadInput(f"`out` is {out}.", remedy, "out")
     if not out.suffix and Kind.of(shape) is VECTOR:
         raise BadInput(f"`out` is the folder {out}, for single pictures.", NO_PICTURES, "out")
     if _is_film(request):
+        idle("cascade", request.cascade, "a film shows the way of one model")
         check_film(len(seeds), shape)
     claim(out if out.suffix else out / f"{seeds[0]:06d}.png")
     if len(seeds) > request.batch and not _is_film(request):

@@ -43,7 +43,7 @@ def test_what_every_verb_needs_and_lacks_is_a_fault(cli, asked):
     asked("torch>=99")
     said = cli("doctor")
     assert said.code == 2
-    assert said.err.strip() == "to mend it: pip install --force-reinstall scorefield"
+    assert said.err.strip() == "to mend it: pip install -U scorefield"
 
 
 def test_what_the_environment_says_is_shown(cli, monkeypatch):

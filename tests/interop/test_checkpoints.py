@@ -143,7 +143,7 @@ def test_the_layout_of_edm_without_its_source(tmp_path):
     assert found.keys() == own.keys()
     assert all(torch.equal(found[name], own[name]) for name in own)
     assert not (tmp_path / "ran").exists()
-    refused("whose network is not here", interop.load, file)
+    refused("no averaged network", interop.load, file)
 
 
 class Runs:

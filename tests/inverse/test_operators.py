@@ -400,3 +400,20 @@ def test_conjugate_gradients_stop_by_themselves():
     assert torch.equal(conjugate_gradients(lambda v: -v, b), torch.zeros_like(b))
     assert torch.equal(conjugate_gradients(lambda v: v, b, least=2.0), torch.zeros_like(b))
     assert math.isfinite(float(conjugate_gradients(lambda v: 0 * v, b).sum()))
+
+
+def test_jpeg_rounds_waves_and_keeps_what_is_whole():
+    """A block of one wave of Q's size stays, half a step less than 1/2 is lost; coarse is worse."""
+    from scorefield.inverse.operators import jpeg
+
+    rng = torch.Generator().manual_seed(0)
+    x = torch.rand(2, 1, 12, 9, generator=rng, dtype=torch.float64) - 0.5
+    errors = [float((jpeg((1, 12, 9), q)(x) - x).square().mean()) for q in (1, 10, 50, 90)]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 1e-3 < errors[0]
+    k = torch.arange(8, dtype=torch.float64)
+    wave = (torch.pi / 8 * (k + 0.5)).cos().expand(1, 1, 8, 8) / 127.5
+    size = 32**0.5  # what the wave (0, 1) has of it, whose step at quality 50 is 11
+    for steps, kept in ((0.4, 0.0), (0.6, 1.0), (3.0, 3.0)):
+        found = jpeg((1, 8, 8), 50)(wave * steps * 11 / size)
+        assert torch.allclose(found, wave * kept * 11 / size, atol=1e-9)

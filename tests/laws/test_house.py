@@ -22,7 +22,7 @@ VERBS = {"Options", "main", "work", "findings"}
 """Each verb's own; it is known by its module."""
 RECIPES = {
     *("checkerboard", "cifar10", "digits", "eight_gaussians", "fashion_mnist", "folder"),
-    *("huggingface", "mnist", "moons", "npz", "swiss_roll"),
+    *("huggingface", "mnist", "moons", "npz", "swiss_roll", "points", "letters"),
 }
 """A recipe has the name of its data."""
 

@@ -324,4 +324,6 @@ def test_features_of_any_scale_are_read_at_one_scale():
     tokens, x = Tokens(64, features=5), torch.randn(2, 4, 5)
     for scale in (0.3, 1.0, 1e4):
         context = tokens({"tokens": scale * x}, 2)
-        torch.testing.assert_close(context.square().mean(2), torch.ones(2, 4), rtol=1e-2, atol=0)
+        torch.testing.assert_close(
+            context.tokens.square().mean(2), torch.ones(2, 4), rtol=1e-2, atol=0
+        )

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from scorefield.base import BadInput
+from scorefield.data.readers.captions import LICENCES, captions_of, text_in
 from scorefield.data.readers.pictures import stack_pictures, suffixes
-from scorefield.data.sets import Data, Scaling, split_files
+from scorefield.data.sets import Data, Scaling, hold_out_groups, split_at, split_files
 
 TABLE, MOST = "dataset.json", 100_000
 """The labels that EDM's and StyleGAN's tools write beside pictures, and the most classes of it."""
@@ -24,7 +25,8 @@ def folder(path: str, size: int | None = None, channels: int | None = None) -> D
     (or `val`) are the two splits, each with its own class folders; otherwise a tenth is held out,
     the same one every time. Files whose name starts with a dot or does not end like a picture's
     are ignored. How a file becomes pixels, and what `size` and `channels` do:
-    `pictures.read_picture`.
+    `pictures.read_picture`. With captions (`captions.captions_of`) what is held out is a tenth of
+    the captions, so that no picture of what it says was seen: split by concept, not by file.
 
     Errors: no such folder; nothing readable in it; fewer than 2 pictures; sizes differ and `size`
     is None; some pictures are in a sub-folder and some are not; dataset.json lacks a picture.
@@ -47,8 +49,22 @@ def folder(path: str, size: int | None = None, channels: int | None = None) -> D
     roots = [train_root] * len(train_files) + [test_root or root] * len(test_files)
     tops = [_class_name(file, top) for file, top in zip(files, roots)]
     label, classes = _classes([tops[i] for i in kept], [names[i] for i in kept])
-    train, test = split_files(x, label, kept, len(train_files), test_root is None)
-    return Data("folder", train, test, classes, Scaling.range(0, full), done=done)
+    said = captions_of(root, [names[i] for i in kept])
+    if said is None:
+        train, test = split_files(x, label, kept, len(train_files), test_root is None)
+        return Data("folder", train, test, classes, Scaling.range(0, full), done=done)
+    captions = tuple(sorted(set(said.texts)))
+    number = {text: k for k, text in enumerate(captions)}
+    about = {"caption": np.array([number[text] for text in said.texts])}
+    first = len(train_files)
+    parts = np.flatnonzero(kept < first), np.flatnonzero(kept >= first)
+    if test_root is None:
+        parts = hold_out_groups(about["caption"], 0.1)
+    train, test = (split_at(x, label, part, about) for part in parts)
+    told = f"{len(captions):,} captions in {said.source}, read with `data.text`"
+    rights = [text_in(root / LICENCES).strip()] if (root / LICENCES).is_file() else []
+    return Data("folder", train, test, classes, Scaling.range(0, full), done=(*done, told, *rights),
+                captions=captions)  # fmt: skip
 
 
 def _table(file: Path, names: list[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:

@@ -15,6 +15,7 @@ conjugate gradients, which warn if they stop before it is found.
 """
 
 from scorefield.inverse.operators.gradients import conjugate_gradients
+from scorefield.inverse.operators.jpeg import jpeg
 from scorefield.inverse.operators.linear import (
     Function,
     Linear,
@@ -43,5 +44,6 @@ from scorefield.inverse.operators.projections import Radon, gaussian_projection
 __all__ = [
     "Blur", "Fourier", "Function", "Grey", "Linear", "Mask", "Matrix", "Nonlinear", "Operator",
     "Pool", "Radon", "Spectrum", "box", "clipped", "conjugate_gradients", "gaussian_blur",
-    "gaussian_projection", "hartley", "magnitude", "masked_fourier", "motion_blur", "random_mask",
+    "gaussian_projection", "hartley", "jpeg", "magnitude", "masked_fourier", "motion_blur",
+    "random_mask",
 ]  # fmt: skip

@@ -1,0 +1,73 @@
+"""Restoration at few calls: runs on pairs beside the unconditional methods, on held-out pictures.
+
+    python benchmarks/restore_pairs.py OPERATOR PRIOR [PAIRS ...] [--pictures 64] [--n 16]
+
+OPERATOR is blur:2, pool:2, ...; PRIOR an unconditional run and PAIRS runs of restore-pairs on the
+same data, operator and noise. One row each: the mean energy score over pictures (samples against
+samples; low is good), PSNR of the mean of n samples (means against means), and of single ones.
+Ten steps each; classes are not told.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from scorefield.base import BadInput, Seeded
+from scorefield.catalogue.spec import build
+from scorefield.inverse import measure, restore
+from scorefield.measure.apart import energy_score
+from scorefield.run.config import build_levels
+from scorefield.run.open import data_of, open_run
+from scorefield.run.pairs import lead, lifted
+from scorefield.use.restore import psnr
+
+METHODS = ("ddrm", "pigdm", "mmps", "tmpd", "diffpir", "dps", "replacement")
+STEPS = 10
+
+
+def row(name: str, x: torch.Tensor, truth: torch.Tensor) -> None:
+    each = x.unflatten(0, (len(truth), -1)).cpu()
+    score = sum(energy_score(a, b[None]) for a, b in zip(each, truth)) / len(truth)
+    mean, single = psnr(each.mean(1), truth), psnr(each[:, 0], truth)
+    print(f"{name:<44} {score:7.3f} {mean:7.2f} {single:7.2f}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("operator")
+    parser.add_argument("prior", type=Path)
+    parser.add_argument("pairs", type=Path, nargs="*")
+    parser.add_argument("--pictures", type=int, default=64)
+    parser.add_argument("--n", type=int, default=16)
+    parser.add_argument("--noise", type=float, default=0.05)
+    said = parser.parse_args()
+    prior = open_run(said.prior)
+    data = data_of(prior)
+    truth = data.batch(data.test, torch.arange(said.pictures))[0]
+    operator = build("operators", said.operator, shape=prior.facts.shape)
+    measured = measure(operator, truth, said.noise, Seeded(range(2**31, 2**31 + len(truth))))
+    y = measured.repeat_interleave(said.n, 0)
+    seeds = list(range(len(y)))
+    print(
+        f"{said.operator}, {said.pictures} pictures, {said.n} samples, noise {said.noise:g}, {STEPS} steps"
+    )
+    print(f"{'by':<44} {'energy':>7} {'mean dB':>7} {'one dB':>7}")
+    levels = build_levels("vp-root", prior.schedule, STEPS)
+    x1 = lifted(operator, truth, measured).repeat_interleave(said.n, 0)
+    row("what was measured", x1, truth)
+    for method in METHODS:
+        try:
+            x = restore(prior.denoiser, operator, y, said.noise, method, levels, seeds)
+        except BadInput as error:
+            print(f"{method:<44} {error.fact}")
+            continue
+        row(method, x.detach(), truth)
+    for path in said.pairs:
+        run = open_run(path)
+        led = lead(run.denoiser, run.config, run.facts, x1, seeds, STEPS)
+        row(f"{path.name}: {run.config.objective.kind}", led.x, truth)
+
+
+if __name__ == "__main__":
+    main()

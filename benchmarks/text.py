@@ -1,0 +1,196 @@
+"""Do samples show what they were asked for in words? A run on emoji, by a judge of its own.
+
+    python -m benchmarks.text RUN [--cascade RUN64] [--guidance 3] [--images 60000]
+    python -m benchmarks.text RUN-OF-digits-text
+
+The judge learns Twitter's art of all concepts, those too that the run has not seen. Google's art of
+the same concepts, which it has not seen, is the ceiling; the run is asked for Google's style. Seen
+and held-out concepts stand apart, 100 of each, drawn with one seed. Of digits by words the judge is
+that of the digits.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scorefield.data import Data, Split
+from scorefield.data.lower import downward, upward
+from scorefield.data.named import load_data
+from scorefield.data.readers.digits import INK
+from scorefield.draw import draw
+from scorefield.measure import frechet
+from scorefield.measure.retrieval import (
+    HUES,
+    CaptionMatching,
+    TwoTower,
+    colour_of,
+    normalised,
+    retrieved,
+)
+from scorefield.run.open import Run, data_of, open_run
+from scorefield.train import Training, learn
+from scorefield.use.cascade import open_cascade
+from scorefield.use.judge import judge_of
+from scorefield.use.plan import asked_of
+from scorefield.use.request import Request
+from scorefield.use.sample import settle
+
+JUDGED, ASKED, R = "twitter", "google", 100
+
+
+def of_style(data: Data, style: str, split: Split) -> Split:
+    rows = split.cond["label"] == data.classes.index(style)
+    return Split(split.x[rows], {key: value[rows] for key, value in split.cond.items()})
+
+
+def judge_of_words(data: Data, images: int) -> TwoTower:
+    """Trained on the JUDGED art of all concepts."""
+    parts = [of_style(data, JUDGED, split) for split in (data.train, data.test)]
+    both = Split(
+        torch.cat([p.x for p in parts]),
+        {key: torch.cat([p.cond[key] for p in parts]) for key in parts[0].cond},
+    )
+    assert data.told
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        judge = TwoTower(data.shape, data.told.tokens.shape[2])
+    training = Training(images=images, batch=128, lr=2e-3, warmup=images // 10, decay="linear",
+                        weight_decay=0.05, ema=0.0)  # fmt: skip
+    return learn(CaptionMatching(judge), replace(data, train=both), training).eval()
+
+
+def generated(run: Run, prompts: list[str], guidance: float | None) -> Tensor:
+    """One for each, in the style that is ASKED, seed i of the i-th."""
+    request = Request(run, prompt=prompts, labels=ASKED, guidance=guidance)
+    asked, plan, *_ = settle(request, list(range(len(prompts))), request.classes)
+    return draw(request.denoiser, plan, asked, run.denoiser.shape, batch=64).x
+
+
+@torch.no_grad()
+def measured(judge: TwoTower, data: Data, split: Split, run: Run, scale: float | None) -> Any:
+    rows = of_style(data, ASKED, split)
+    some = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:R]
+    x0, cond = data.batch(rows, some)
+    said = judge.said(cond["tokens"], cond["mask"])
+    own = torch.arange(len(some))
+    prompts = [data.captions[k] for k in rows.cond["caption"][some].tolist()]
+    made = generated(run, prompts, scale)
+    shuffled = own.roll(1)
+    sets = {"real": (x0, own), "generated": (made, own), "shuffled": (made, shuffled)}
+    found = {key: retrieved(judge.seen(x), said, to)._asdict() for key, (x, to) in sets.items()}
+    for k in ("first", "fifth"):
+        found[f"normalised {k}"] = normalised(
+            found["generated"][k], found["shuffled"][k], found["real"][k]
+        )
+    return found, made, said, prompts
+
+
+def colours(data: Data, run: Run, scale: float | None) -> dict[str, float]:
+    """How often the colour that a name says is that of the picture."""
+    rows = of_style(data, ASKED, data.train)
+    index, words = [], []
+    for i, k in enumerate(rows.cond["caption"].tolist()):
+        said = [w for w in data.captions[k].split() if w in (*HUES, "brown", "black")]
+        if len(said) == 1 and "-" not in data.captions[k]:
+            index.append(i)
+            words.append(said[0])
+    x0 = data.batch(rows, torch.tensor(index))[0]
+    made = generated(run, [data.captions[rows.cond["caption"][i]] for i in index], scale)
+    shares = [sum(colour_of(x) == w for x, w in zip(xs, words)) / len(words) for xs in (x0, made)]
+    return {"n": len(words), "real": shares[0], "generated": shares[1]}
+
+
+def sensitivity(run: Run, prompts: list[str], scale: float | None) -> float:
+    """The distance of two prompts at one seed over that of two seeds at one prompt."""
+    few = prompts[:16]
+    one, other = generated(run, few, scale), generated(run, few[1:] + few[:1], scale)
+    seeds = Request(run, prompt=few, labels=ASKED, guidance=scale)
+    asked, plan, *_ = settle(seeds, [1000 + i for i in range(16)], seeds.classes)
+    again = draw(run.denoiser, plan, asked, run.denoiser.shape).x
+    return float((one - other).square().mean() / (one - again).square().mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--cascade", type=Path)
+    parser.add_argument("--guidance", type=float)
+    parser.add_argument("--images", type=int, default=60_000)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    run = open_run(given.run)
+    if run.facts.name == "captioned-digits":
+        print(json.dumps(digits_by_words(run, given.guidance), indent=1))
+        return
+    data = data_of(run)
+    judge = judge_of_words(data, given.images)
+    found: dict[str, Any] = {"images": run.images_seen, "guidance": given.guidance}
+    for name, split in (("seen", data.train), ("held out", data.test)):
+        found[name], made, said, prompts = measured(judge, data, split, run, given.guidance)
+        if name == "seen":
+            found["sensitivity"] = sensitivity(run, prompts, given.guidance)
+        if given.cascade:
+            found[name]["cascade"] = cascaded(judge, run, given.cascade, made, said)
+    found["colours"] = colours(data, run, given.guidance)
+    print(json.dumps(found, indent=1))
+    if given.out:
+        given.out.write_text(json.dumps(found, indent=1))
+
+
+@torch.no_grad()
+def digits_by_words(run: Run, scale: float | None, n: int = 1020) -> dict[str, Any]:
+    """How often the digit is the one that was asked for, of all 30 prompts in turn; and the mean
+    ink of what was to be thin, neither, or bold, over that of real ones."""
+    data = load_data("captioned-digits")
+    prompts = list(data.captions)
+    judge, accuracy = judge_of(run.path, load_data("digits"))
+    request = Request(run, prompt=prompts, guidance=scale)
+    asked, plan, *_ = settle(request, list(range(n)), None)
+    x = draw(request.denoiser, plan, asked, run.denoiser.shape).x
+    row = torch.arange(n) % len(prompts)
+    hits = judge(x).argmax(1) == row // len(INK)
+    ink = [float((x[row % len(INK) == k].mean() + 1) / 2) for k in range(len(INK))]
+    of = data.train.cond["caption"] % len(INK)
+    real = [float(data.train.x[of == k].float().mean() / 16) for k in range(len(INK))]
+    share = float(hits.float().mean())
+    return {"obeyed": share, "stderr": (share * (1 - share) / n) ** 0.5, "judge": accuracy,
+            "ink": dict(zip(INK, ink)), "real ink": dict(zip(INK, real)), "n": n}  # fmt: skip
+
+
+@torch.no_grad()
+def cascaded(judge: TwoTower, run: Run, path: Path, made: Tensor, said: Tensor) -> Any:
+    """By augmentation: retrieval of what the second stage makes, made small again, and the Frechet
+    distance at its size in 16 fixed directions of real art, beside that of bicubic upscaling."""
+    second = open_cascade(path, run, None)
+    large = data_of(second.run)
+    rows = of_style(large, ASKED, large.train)
+    real = large.batch(rows, torch.arange(len(rows)))[0]
+    style = torch.full((len(made),), large.classes.index(ASKED))
+    asked = asked_of(run.denoiser, seeds=range(len(made)), labels=style.tolist())
+    flat = real.flatten(1)
+    _, _, v = torch.pca_lowrank(flat - flat.mean(0), 16, niter=4)
+    factor = large.shape[-1] // made.shape[-1]
+    bicubic = torch.nn.functional.interpolate(made, scale_factor=factor, mode="bicubic")
+
+    def to_real(x: Tensor) -> float:
+        return frechet(x.clamp(-1, 1).flatten(1) @ v, flat @ v)
+
+    half = len(flat) // 2
+    found = {"bicubic": to_real(bicubic), "nearest": to_real(upward(made, factor)),
+             "floor": frechet(flat[:half] @ v, flat[half:] @ v)}  # fmt: skip
+    for s in (0.0, 0.1, 0.2, 0.4):
+        x = replace(second, augment=s)(made, asked)
+        back = downward(x, factor)
+        psnr = -10 * torch.log10((back - made).square().mean() / 4)
+        first = retrieved(judge.seen(back), said, torch.arange(len(said))).first
+        found[f"augment {s}"] = {"frechet": to_real(x), "consistency dB": float(psnr), "R@1": first}
+    return found
+
+
+if __name__ == "__main__":
+    main()

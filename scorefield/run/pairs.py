@@ -1,0 +1,132 @@
+"""Runs that were trained on pairs: their data, and how a picture is led to the other end."""
+
+from dataclasses import replace
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from scorefield.base import BadInput, Seeded
+from scorefield.bridge import BridgeStep
+from scorefield.catalogue.spec import build, parsed
+from scorefield.data import Conditions, Data, Scaling, Split
+from scorefield.data.kind import PICTURE
+from scorefield.denoise import Denoiser
+from scorefield.draw import Asked, Plan, draw
+from scorefield.inverse import measure
+from scorefield.inverse.operators import Operator
+from scorefield.objective import Bridged, Residual
+from scorefield.process import Schedule
+from scorefield.run.config import DataFacts, build_levels, build_objective, build_schedule
+from scorefield.run.open import build_solver, device
+from scorefield.run.settings import Config
+from scorefield.solve import DDIM
+
+HELD_OUT = 2**30
+"""Of the seeds of the noise of pairs: those of held-out ones begin here."""
+
+
+def paired(read: Data, corruption: str, noise: float = 0.0) -> Data:
+    """Data whose condition image is what an operator measured of each picture, in its shape, with
+    noise of that deviation, the same each time."""
+    if read.conditions.keys:
+        raise BadInput(
+            f"'{read.name}' comes with {', '.join(read.conditions.keys)} already.",
+            "Leave `data.corruption` out: an image is the other end of its pair.",
+        )
+    PICTURE.check(read.shape, "`data.corruption` is")
+    operator = build("operators", corruption, shape=read.shape)
+
+    def beside(split: Split, first: int) -> Split:
+        parts = []
+        for i, x in enumerate(split.x.split(1024)):
+            x0 = read.scaling.encode(x)
+            seeds = range(first + 1024 * i, first + 1024 * i + len(x0))
+            parts.append(lifted(operator, x0, measure(operator, x0, noise, Seeded(seeds))))
+        return replace(split, cond={"image": torch.cat(parts)})
+
+    said = Conditions(image=read.shape[0], image_scaling=Scaling((0.0,), (1.0,)))
+    return replace(
+        read, train=beside(read.train, 0), test=beside(read.test, HELD_OUT), conditions=said
+    )
+
+
+def lifted(operator: Operator, x0: Tensor, y: Tensor) -> Tensor:
+    """What an operator measured, as a picture of x0's shape: itself, or of what is smaller the
+    picture of the smallest norm."""
+    if y.shape[1:] == x0.shape[1:]:
+        return y
+    if not hasattr(operator, "pseudoinverse"):
+        raise BadInput(
+            f"a measurement has shape {tuple(y.shape[1:])}, and the picture {tuple(x0.shape[1:])}.",
+            "Give an operator that is linear, or whose result is a picture as large.",
+        )
+    return cast(Any, operator).pseudoinverse(y)
+
+
+def is_paired(config: Config, facts: DataFacts) -> bool:
+    """Whether a run leads from one end of a pair to the other."""
+    kind = parsed(config.objective.kind).name
+    return kind == "residual" or (kind == "bridge" and facts.conditions.image is not None)
+
+
+def check_paired(config: Config, facts: DataFacts) -> None:
+    """Raise BadInput for an objective of pairs and data that have one side only, or ends that no
+    bridge can join."""
+    o, said = config.objective, facts.conditions
+    kind = parsed(o.kind).name
+    alone = said.image is None
+    if kind == "residual" and alone:
+        raise BadInput(
+            f"`objective.kind` {o.kind} is of pairs, and the data have one side only.",
+            "Give `data.corruption`, or a file with x and image.",
+        )
+    if (
+        kind == "bridge"
+        and alone
+        and build("objectives", o.kind, schedule=build_schedule(o)).spread
+    ):
+        raise BadInput(
+            f"`objective.kind` {o.kind} has a spread, and the data have one side only.",
+            "Give `data.corruption`, a file with x and image, or bridge with spread=0, from noise.",
+        )
+    if is_paired(config, facts) and said.image != facts.shape[0]:
+        raise BadInput(
+            f"the pairs have {facts.shape[0]} and {said.image} channels.",
+            "Bring both ends to one shape first.",
+        )
+
+
+class Led(NamedTuple):
+    """Restorations `x (n, *shape)` on the CPU, calls of the network for each, seconds."""
+
+    x: Tensor
+    calls: float
+    seconds: float
+
+
+def lead(
+    denoiser: Denoiser, config: Config, facts: DataFacts, y: Tensor, seeds: list[int],
+    steps: int | None = None,
+) -> Led:  # fmt: skip
+    """One x0 for each seed, from y `(1 or n, *shape)`, the other end: of a bridge by the step that
+    it was trained for, of a residual from noise by the run's own solver."""
+    schedule = cast(Schedule, denoiser.schedule)
+    objective = build_objective(config, facts, schedule)
+    steps = steps or config.sample.steps
+    y = y.expand(len(seeds), *y.shape[1:]).to(device())
+    denoiser, cond, start = denoiser.to(device()), {"image": y}, None
+    if isinstance(objective, Bridged):
+        solver = BridgeStep(objective.spread) if objective.learn == "mean" else DDIM()
+        levels = build_levels("uniform-t", schedule, steps)
+        z = Seeded(seeds).start(y.shape[1:], levels, device=y.device) if objective.jitter else y
+        start = objective.start(y, z)
+        cond = cond if objective.told else None
+    else:
+        solver = build_solver(config.sample.solver, facts.sigma_data)
+        levels = build_levels(config.sample.grid, schedule, steps)
+    asked = Asked(torch.tensor(seeds), cond, start)
+    x, calls, seconds = draw(denoiser, Plan(solver, levels), asked, facts.inner)
+    if isinstance(objective, Residual):
+        x = y.cpu() + objective.unit * x
+    return Led(x, calls, seconds)

@@ -1,0 +1,71 @@
+"""The words of a run: what its captions and prompts are told as, worked out once and kept."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from scorefield.base import BadInput
+from scorefield.catalogue.spec import build
+from scorefield.data import Data
+from scorefield.data.text import TextEncoder, TextFacts, TextTokens, WordTable, prompted, spoken
+from scorefield.store import exists, read_tensors, write_tensors
+from scorefield.store.digest import digest_json
+
+
+def encoder_of(facts: TextFacts) -> TextEncoder:
+    """The text encoder of a run, or BadInput if it is another by now."""
+    if facts.words:
+        return WordTable(facts)
+    found = build("texts", facts.encoder, length=facts.length)
+    if found.facts.digest != facts.digest:
+        raise BadInput(
+            f"the text encoder {facts.encoder} is of {found.facts.digest}, and that of the run was "
+            f"of {facts.digest}.",
+            "Install the one that the run was trained with.",
+        )
+    return found
+
+
+def told_data(data: Data, spec: str, folder: Path | None = None) -> Data:
+    """Data whose captions are told as the tokens of a text encoder."""
+    if not data.captions:
+        raise BadInput(
+            f"`data.text` is {spec}, and '{data.name}' has no captions.",
+            "Leave it out, or write captions: name.txt beside name.png, metadata.jsonl or "
+            "captions.csv.",
+        )
+    encoder = build("texts", spec, captions=data.captions)
+    return spoken(data, encoder.facts, KeptTexts(encoder, folder)(data.captions))
+
+
+class KeptTexts:
+    """A text encoder that keeps what it made, in a folder's `text/`, by the digest of the encoder
+    and the texts. Tables of words are looked up as quickly, and not kept."""
+
+    def __init__(self, encoder: TextEncoder, folder: Path | None) -> None:
+        self.encoder, self.folder, self.facts = encoder, folder, encoder.facts
+
+    def __call__(self, texts: Sequence[str]) -> TextTokens:
+        if self.folder is None or self.facts.words:
+            return self.encoder(texts)
+        key = digest_json([self.facts.digest, self.facts.length, list(texts)])[:16]
+        file = self.folder / "text" / f"{key}.safetensors"
+        if exists(file):
+            return TextTokens(**read_tensors(file))
+        told = self.encoder(texts)
+        write_tensors(file, told._asdict())
+        return told
+
+
+def told_prompts(
+    facts: TextFacts | None, folder: Path, texts: Sequence[str], less: str | None
+) -> dict[str, Tensor]:
+    """Prompts, and what shall not be, as conditions of a run (`data.text.prompted`)."""
+    if facts is None:
+        raise BadInput(
+            "a `prompt` was given, and the run was trained without captions.",
+            "Leave it out, or train with `data.text` on data with captions.",
+            "prompt",
+        )
+    return dict(prompted(KeptTexts(encoder_of(facts), folder), texts, less))

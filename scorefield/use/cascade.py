@@ -1,0 +1,76 @@
+"""A second stage: the samples of a run made larger by another, which learned super-resolution."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from scorefield.base import CLEAN, BadInput, Level, Seeded
+from scorefield.data.lower import augmented, upward
+from scorefield.draw import Asked, draw
+from scorefield.run.open import Run, open_run
+from scorefield.use.plan import plan_of, settings_of
+
+STAGE = 2**33
+"""Added to a seed for the noise of the second stage, twice for that of its condition: neither
+depends on the first stage's steps."""
+USUAL_AUGMENT = 0.1
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """The run of the second stage, and s of `data.lower`, eq. 1: how far the picture that it is
+    shown is noised."""
+
+    run: Run
+    augment: float
+
+    @property
+    def about(self) -> str:
+        """What decides its part of a sample."""
+        return f"{self.run.checkpoint}, augment {self.augment:g}"
+
+    @torch.no_grad()
+    def __call__(self, x0: Tensor, asked: Asked) -> Tensor:
+        """Pictures x0 (n, C, h, w) of the first stage, made for `asked`, at the size of this."""
+        denoiser, facts = self.run.denoiser, self.run.facts
+        y = upward(x0, facts.shape[-1] // x0.shape[-1])
+        e = Seeded(asked.seeds + 2 * STAGE)(y, CLEAN, Level.of(0.0, 1.0))
+        cond = augmented(y, torch.full((len(y),), self.augment).to(y), e)
+        said = ["label"] * bool(facts.classes) + ["tokens", "mask"] * bool(facts.text)
+        given = asked.cond or {}
+        if missing := [key for key in said if key not in given]:
+            words = {"label": "`labels`"}.get(missing[0], "a `prompt`")
+            raise BadInput(f"`cascade` {self.run.path} needs {words}.", "Give it.", "cascade")
+        cond |= {key: given[key] for key in said}
+        rows = Asked(asked.seeds + STAGE, cond)
+        plan = plan_of(denoiser, True, **settings_of(self.run))
+        return draw(denoiser, plan, rows, denoiser.shape).x
+
+
+def open_cascade(path: Path, base: Run, augment: float | None) -> Cascade:
+    """The second stage at `path` to a base, or BadInput."""
+    run, s = open_run(path), USUAL_AUGMENT if augment is None else augment
+    low, own = run.config.data.low, base.facts
+    if not 0 <= s <= 1:
+        raise BadInput(f"`augment` is {s:g}.", "Give 0 (none) to 1 (all noise).", "augment")
+    if low is None:
+        raise BadInput(
+            f"`cascade` {path} did not learn super-resolution.", "Train it with `data.low`.",
+            "cascade",
+        )  # fmt: skip
+    if own.shape != (run.facts.shape[0], low, low):
+        raise BadInput(
+            f"`cascade` {path} enlarges pictures of {run.facts.shape[0]} x {low} x {low}, and "
+            f"those of {base.path} are {' x '.join(map(str, own.shape))}.",
+            "Give a run of that size.",
+            "cascade",
+        )
+    if run.facts.text and (own.text is None or own.text.digest != run.facts.text.digest):
+        raise BadInput(
+            f"`cascade` {path} reads words by another text encoder than {base.path}.",
+            "Train both with the same `data.text`.",
+            "cascade",
+        )
+    return Cascade(run, s)

@@ -1,0 +1,70 @@
+"""Runs on pairs: trained, restored by beside others, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
+KINDS = {
+    "bridge": ["--objective.kind", "bridge:spread=.5"],
+    "untold": ["--objective.kind", "bridge:spread=.5,told=no"],
+    "residual": ["--objective.kind", "residual:unit=.5", "--objective.schedule", "cosine"],
+}
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    return tmp_path_factory.mktemp("pairs")
+
+
+def learned(cli, tiny, pairs, name, corruption="pool:2"):
+    out = pairs / name
+    if not out.exists():
+        words = ("--data.corruption", corruption, *KINDS[name], *tiny, "--images", 64)
+        code, _, err = cli("train", "restore-pairs", *words, "--out", out)
+        assert code == 0, err
+        assert (out / "samples").is_dir()
+    return out
+
+
+def test_one_table_has_pairs_beside_the_unconditional(cli, run, tiny, pairs, tmp_path):
+    others = [learned(cli, tiny, pairs, name) for name in KINDS]
+    words = ("--operator", "pool:2", "--input", "test:3", "--n", 2, "--steps", 2)
+    out = tmp_path / "r"
+    code, said, err = cli("restore", run, *words, "--method", "ddrm+pigdm", "--beside", *others,
+                          "--out", out)  # fmt: skip
+    assert code == 0, err
+    for name in ("ddrm", "pigdm", "untold: bridge", "residual: residual", "energy score"):
+        assert name in said
+
+
+def test_a_run_on_pairs_restores_alone(cli, tiny, pairs, tmp_path):
+    run, out = learned(cli, tiny, pairs, "bridge"), tmp_path / "r"
+    words = ("--operator", "pool:2", "--input", "test:3", "--n", 3, "--steps", 4)
+    code, said, err = cli("restore", run, *words, "--out", out, "--json")
+    assert code == 0, err
+    assert json.loads(said)["steps"] == 4
+    x = np.load(out / "restore.npz")["x"]
+    assert x.shape == (3, 1, 8, 8)
+    assert not np.allclose(x[0], x[1])  # a bridge has chance of its own
+
+
+def test_what_does_not_fit_is_refused(refused, run, cli, tiny, pairs, tmp_path):
+    own = learned(cli, tiny, pairs, "bridge")
+    at = ("--input", "test:3", "--out", tmp_path / "r")
+    assert "trained on pool:2" in refused("restore", own, "--operator", "pool:4", *at)
+    assert "with 0.05" in refused("restore", own, "--operator", "pool:2", "--noise", 0, *at)
+    assert "not trained on pairs" in refused(
+        "restore", run, "--operator", "pool:2", "--beside", run, *at
+    )
+    assert "scorefield restore" in refused("sample", own)
+    new = ("--out", tmp_path / "new", *tiny)
+    says = refused("train", "digits", *new, "--objective.kind", "residual")
+    assert "one side only" in says
+    says = refused("train", "restore-pairs", *new, "--objective.schedule", "cosine")
+    assert "bridge runs on flow" in says
+    says = refused("train", "restore-pairs", *new, "--data.corruption", "clip:gain=2",
+                   "--objective.coupling", "immiscible", "--objective.kind", "residual",
+                   "--objective.schedule", "cosine")  # fmt: skip
+    assert "does nothing" in says
