@@ -1,4 +1,4 @@
-"""The integral of a density that is known up to a constant, by a population and by a learned path."""
+"""The integral of a density known up to a constant, by a population and by a learned path."""
 
 import math
 

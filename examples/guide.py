@@ -1,4 +1,4 @@
-"""A guide is a function of a denoiser: here one that keeps the mean of a picture where it is asked."""
+"""A guide is a function of a denoiser: here it keeps a picture's mean where it is asked."""
 
 import torch
 
