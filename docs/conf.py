@@ -25,7 +25,7 @@ project = "Scorefield"
 author = copyright = "The Scorefield authors"
 version = release = __version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "docs.mathml"]
 exclude_patterns = ["pictures", "images"]
 default_role = "code"
 myst_enable_extensions = ["colon_fence", "dollarmath"]
@@ -39,6 +39,7 @@ nb_execution_raise_on_error = True
 autodoc_default_options = {"members": True, "member-order": "bysource", "show-inheritance": True}
 autodoc_typehints = "signature"
 
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = f"Scorefield {__version__}"
 html_show_sourcelink = False
