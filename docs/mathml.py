@@ -1,4 +1,4 @@
-"""Formulas as MathML, which browsers draw themselves: no script, no font, nothing from elsewhere."""
+"""Formulas as MathML, which browsers draw themselves: no script and nothing from elsewhere."""
 
 from typing import Any
 
