@@ -35,6 +35,7 @@ nb_execution_mode = os.environ.get("SCOREFIELD_CELLS", "cache")  # off: the fast
 nb_execution_cache_path = str(ROOT / "build" / "executed" / library())
 nb_execution_timeout = 120
 nb_execution_raise_on_error = True
+nb_merge_streams = True  # what a cell prints is one block
 
 autodoc_default_options = {"members": True, "member-order": "bysource", "show-inheritance": True}
 autodoc_typehints = "signature"
