@@ -10,6 +10,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
 os.environ["PYTHONPATH"] = str(ROOT)  # cells run this very library, whatever is installed
+os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # bars are no part of a page
 
 from docs import reference  # noqa: E402
 from scorefield import __version__  # noqa: E402

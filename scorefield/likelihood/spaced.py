@@ -82,7 +82,7 @@ def geodesic_log_prob(
         level = Level(torch.lerp(alpha[k], alpha[k + 1], share), at.exp())
         if float(alpha[0]) < 1:
             level = Level(1 - level.sigma, level.sigma)
-        u, div = divergence(lambda x: denoise(space.project(x).to(x0), level, cond).double(), x)
+        u, div = traced_field(lambda x: denoise(space.project(x).to(x0), level, cond).double(), x)
         return -u, -div
 
     for k in range(len(tau) - 1):
@@ -97,7 +97,7 @@ def geodesic_log_prob(
     return change - space.log_volume
 
 
-def divergence(field: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+def traced_field(field: Any, x: Tensor) -> tuple[Tensor, Tensor]:
     """A vector field (B, D) and the trace (B,) of its Jacobian."""
     with torch.enable_grad():
         x = x.detach().requires_grad_(True)

@@ -22,20 +22,6 @@ def sliced_w2(a: Tensor, b: Tensor, directions: int = 64, seed: int = 0) -> floa
     return float((next(seen) - next(seen)).square().mean().sqrt())
 
 
-def energy_score(x: Tensor, truth: Tensor) -> float:
-    """How well samples `(n, ...)` of a law foretell its one draw `truth (1, ...)`: on average least
-    for the law itself (Gneiting and Raftery 2007, eq. 21),
-
-        E |x - truth| - E |x - x'| / 2,        x, x' two of the samples
-
-    >>> energy_score(torch.tensor([[0.0], [2.0]]), torch.tensor([[1.0]]))
-    0.0
-    """
-    x, n = x.flatten(1).double(), len(x)
-    among = torch.cdist(x, x).sum() / max(n * (n - 1), 1)
-    return float((x - truth.flatten(1)).norm(dim=1).mean() - among / 2)
-
-
 def energy_distance(a: Tensor, b: Tensor) -> float:
     """`2 E|a - b| - E|a - a'| - E|b - b'|` without the pairs of a point with itself, over the first
     MOST of each set (Szekely and Rizzo 2013): 0 for two sets of one law, on average.

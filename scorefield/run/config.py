@@ -15,9 +15,10 @@ from scorefield.data.kind import KINDS, LETTERS, Kind
 from scorefield.data.text import TextFacts
 from scorefield.denoise import Denoiser, Manner, Precision, Spaced, Timed, views
 from scorefield.objective import Bridged, Criterion
-from scorefield.process import Schedule
+from scorefield.process import Schedule, Spectral, basis_of
 from scorefield.run.guest import guest_denoiser, timed
 from scorefield.run.settings import Config, ObjectiveConfig, StudentConfig
+from scorefield.spaces import band_deviations
 from scorefield.train import Training
 
 UNBIASED = ("uniform", "stratified", "antithetic", "adaptive")
@@ -63,6 +64,8 @@ class DataFacts:
     """Of data that are not in R^n, as `Data` has them."""
     text: TextFacts | None = None
     """Of a run whose captions are told."""
+    deviations: tuple[float, ...] = ()
+    """Of x0 in each band of the schedule's basis, if it has a level for each coordinate."""
 
     @property
     def inner(self) -> tuple[int, ...]:
@@ -166,10 +169,11 @@ def _told(conditions: Conditions) -> str:
     return ", ".join(sizes) or "no conditions"
 
 
-def build_schedule(o: ObjectiveConfig) -> Schedule:
-    """The schedule that an objective names, with its cleanest level."""
+def build_schedule(o: ObjectiveConfig, deviations: tuple[float, ...] = ()) -> Schedule:
+    """The schedule that an objective names, with its cleanest level, or for data of these
+    deviations in the bands of its basis."""
     if o.cleanest is None:
-        return build("schedules", o.schedule)
+        return build("schedules", o.schedule, **({"deviations": deviations} if deviations else {}))
     if parsed(o.schedule).name != "learned":
         raise BadInput(
             f"`objective.cleanest` {o.cleanest:g} is of the schedule learned, and the schedule is "
@@ -177,6 +181,13 @@ def build_schedule(o: ObjectiveConfig) -> Schedule:
             "Leave it out.",
         )
     return build("schedules", o.schedule, gamma_0=-o.cleanest)
+
+
+def measured_bands(schedule: Schedule, x0: torch.Tensor) -> tuple[float, ...]:
+    """The deviations of x0 in the bands of the schedule's basis; none of a scalar schedule."""
+    if not isinstance(schedule, Spectral):
+        return ()
+    return tuple(round(v, 6) or 1e-6 for v in band_deviations(schedule.basis, x0))
 
 
 def network(net: str, facts: DataFacts) -> Spec:
@@ -211,16 +222,18 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
 def _denoiser(config: Config, facts: DataFacts, about: dict[str, Any]) -> Denoiser:
     spec = network(config.net, facts)
     variance = parsed(config.objective.kind).name == "hybrid"
+    schedule = build_schedule(config.objective, facts.deviations)
+    basis = basis_of(schedule)
     net = build(
         "networks",
         spec,
-        shape=facts.inner,
+        shape=basis.shape(facts.inner) if basis.places else facts.inner,
         letters=len(facts.alphabet),
         classes=len(facts.classes) or None,
         out_channels=2 * facts.inner[0] if variance else None,
         **_sizes(seen_by(config, facts.conditions), spec.name),
     )
-    given = {"schedule": build_schedule(config.objective), "variance": variance, **about}
+    given = {"schedule": schedule, "variance": variance, **about}
     if facts.space:
         return Spaced(net, space_of(config, facts), facts.alphabet, **given)
     make = timed if getattr(net, "timed", False) else Denoiser
@@ -349,6 +362,8 @@ def check(config: Config) -> None:
         )
     schedule = build_schedule(o)
     alpha = float(schedule(torch.tensor(1.0)).alpha.detach())
+    if isinstance(schedule, Spectral):
+        alpha = float(schedule.leaves(torch.ones(1).double(), (256, 16, 16)).alpha.min())
     if o.view in ("eps", "score") and alpha < SMALLEST_ALPHA:
         raise BadInput(
             f"view {o.view} with schedule {o.schedule}: alpha is {alpha:.2g} at t=1, where the "
@@ -405,6 +420,12 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
             f"`objective.coupling` {o.coupling} does nothing: it is of regression and bridge, and "
             f"`objective.kind` is {o.kind}.",
             "Leave it out.",
+        )
+    if kind != "regression" and isinstance(schedule, Spectral):
+        raise BadInput(
+            f"`objective.kind` {o.kind} takes one level for all coordinates, and the schedule "
+            f"{o.schedule} has one for each.",
+            "Use `objective.kind` regression, or another schedule.",
         )
     if kind == "sliced" and training.compile:
         raise BadInput(

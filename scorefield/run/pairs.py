@@ -15,7 +15,7 @@ from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, Plan, draw
 from scorefield.inverse import measure
 from scorefield.inverse.operators import Operator
-from scorefield.objective import Bridged, Residual
+from scorefield.objective import Bridged, PairResidual
 from scorefield.process import Schedule
 from scorefield.run.config import DataFacts, build_levels, build_objective, build_schedule
 from scorefield.run.open import build_solver, device
@@ -127,6 +127,6 @@ def lead(
         levels = build_levels(config.sample.grid, schedule, steps)
     asked = Asked(torch.tensor(seeds), cond, start)
     x, calls, seconds = draw(denoiser, Plan(solver, levels), asked, facts.inner)
-    if isinstance(objective, Residual):
+    if isinstance(objective, PairResidual):
         x = y.cpu() + objective.unit * x
     return Led(x, calls, seconds)

@@ -6,6 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+import torch
+
 from scorefield.base import BadInput, unknown
 from scorefield.data import Data
 from scorefield.data.codec import Latents
@@ -29,8 +31,10 @@ from scorefield.run.config import (
     DataFacts,
     build_denoiser,
     build_objective,
+    build_schedule,
     check,
     check_used,
+    measured_bands,
     network,
 )
 from scorefield.run.open import open_run
@@ -142,6 +146,9 @@ def _begin(folder: Folder | None, config: Config, resume: bool) -> Begun:
         codec, said, data = begin_codec(config, data)
         facts = dataclasses.replace(facts, codec=said, sigma_data=1.0)
     if not learns_codes(config):
+        some = data.batch(data.train, torch.arange(min(len(data.train), 10_000)))[0]
+        bands = measured_bands(build_schedule(config.objective), some)
+        facts = dataclasses.replace(facts, deviations=bands)
         check_used(config, recipes[name]() if name in recipes else Config(), facts)
     if facts.codec:
         warn_dead(facts.codec)

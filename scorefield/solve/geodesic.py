@@ -67,8 +67,8 @@ class GeodesicWalk(GeodesicFlow):
 class StateWalk(Plain):
     """Letters drawn place by place from `p(x_s | x_t)` (`Discrete.step`), by float64 Gumbel noise.
 
-    A draw is the first of K exponential clocks of rates p, which is the argmax of log p + Gumbel.
-    Their clocks are `-log Phi(z)` of float64 normals z: float32 uniforms end at 1 - 6e-8, which
+    A draw is the `earliest` of K exponential clocks of rates p: the argmax of log p + Gumbel.
+    Their times are `-log Phi(z)` of float64 normals z: float32 uniforms end at 1 - 6e-8, which
     cuts the noise short and lowers the temperature (Zheng et al. 2024, arXiv:2409.02908).
     """
 
@@ -86,5 +86,13 @@ class StateWalk(Plain):
         log_p = log_softmax(denoise(x, here, cond).double(), -1)
         law = self.space.step(log_p, x, here, there)
         z = noise(torch.empty_like(law), here, there)
-        first = (-torch.special.log_ndtr(z) / law).argmin(-1)
-        return State(first.to(x)), Info(log_p.argmax(-1).to(x))
+        return State(earliest(law, z).to(x)), Info(log_p.argmax(-1).to(x))
+
+
+def earliest(law: Tensor, z: Tensor) -> Tensor:
+    """Which of K clocks of rates `law` (.., K) rings first, by normal numbers z (.., K), float64.
+
+    >>> earliest(torch.tensor([0.5, 0.5]), torch.tensor([6.5, 7.0]).double())
+    tensor(1)
+    """
+    return (-torch.special.log_ndtr(z) / law).argmin(-1)

@@ -364,7 +364,7 @@ def _scattered(space: Manifold, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
     """
     v = space.noise(x0, eps)
     a = space.norm(v).double()[:, 0]
-    r = distances(space)(a, t.double().expand(len(a)))
+    r = distance_table(space)(a, t.double().expand(len(a)))
     return space.exp(x0, (r / a.clamp(min=1e-12))[:, None].to(v) * v)
 
 
@@ -389,7 +389,7 @@ def _cell(grid: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @cache
-def distances(space: Manifold) -> Distances:
+def distance_table(space: Manifold) -> Distances:
     """The table for a manifold whose kernel is one of the distance alone."""
     log_t = torch.linspace(math.log(1e-5), math.log(20.0), 220, dtype=torch.float64)
     a = torch.linspace(0, 7, 141, dtype=torch.float64)

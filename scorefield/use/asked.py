@@ -11,7 +11,10 @@ from torch import Tensor
 
 from scorefield.base import BadInput, unknown
 from scorefield.base.rows import repeat_labels
+from scorefield.data.letters import numbers_of
+from scorefield.data.readers.arrays import read_arrays
 from scorefield.data.readers.given import read_examples
+from scorefield.data.readers.letters import read_lines
 from scorefield.run.autoencoder import Coded
 from scorefield.run.config import DataFacts
 from scorefield.run.open import Run, data_of
@@ -147,6 +150,8 @@ def given_examples(
     Raises BadInput for what cannot be read or does not fit the run.
     """
     at, _, index = str(text).partition("test:")
+    if run.facts.space and isinstance(run, Run) and (at or not index):
+        return spaced_examples(run, Path(text), field), None
     if at or not index:
         return read_examples(Path(text), run.facts.shape, run.facts.scaling, field, fit)
     data = data_of(run)
@@ -158,6 +163,21 @@ def given_examples(
         )
     x0, cond = data.batch(data.test, torch.tensor([int(index)]))
     return x0, (cond or {}).get("label")
+
+
+def spaced_examples(run: Run, file: Path, field: str) -> Tensor:
+    """x0 of a run that is not on R^n: the lines of a .txt, or x of an .npz or .npy; BadInput for
+    letters outside the alphabet, and points off the manifold."""
+    facts, where = run.facts, f"`{field}` {file}"
+    if facts.alphabet and file.suffix == ".txt":
+        x = numbers_of(read_lines(file, field), facts.alphabet, facts.shape[0], where)
+        return torch.from_numpy(x).float()
+    found = read_arrays(file, field).get("x")
+    if found is None or found.shape[1:] != facts.shape or found.dtype.kind not in "fiu":
+        raise BadInput(
+            f"{where} holds no x (N, {facts.shape[0]}).", "Give what the run was trained on.", field
+        )
+    return run.denoiser.space.check(torch.from_numpy(found).float(), where)
 
 
 def warn_absent(labels: Sequence[int] | None, facts: DataFacts) -> None:

@@ -19,6 +19,7 @@ from scorefield.likelihood.cells import begins, cell_of
 from scorefield.likelihood.measured import Dequantise, How, Method, usual
 from scorefield.measure import as_json
 from scorefield.measure.overlap import auroc, histogram
+from scorefield.process import Spectral
 from scorefield.run.open import Run, build_solver, data_of
 from scorefield.store import claim, to_csv
 from scorefield.use.asked import at_least, check_guided, count, given_examples, how_many, label_for
@@ -144,6 +145,8 @@ def how_of(cell: float | None, request: Request, words: Words) -> How:
         raise BadInput(f"the solver {name} is stochastic.", "Use rk4, heun or ddim.")
     at_least("draws", words.draws)
     place: Dequantise | None = usual(method, cell)
+    if place and isinstance(request.opened.schedule, Spectral):
+        place = "uniform"  # x at one of its levels has not one noise in all directions
     if asked := words.dequantise:
         place = None if asked == "none" else asked
     if place and cell is None:
@@ -176,6 +179,8 @@ def set_of(
 ) -> Set:
     """The set of that name, its examples on the levels of the run's data if those have levels."""
     if name in ("train", "test", *MADE):
+        if data.space and name in MADE and not (data.alphabet and name == "shuffled"):
+            raise BadInput(f"{name} is of data in R^n, not of {data.kind.plural}.", "Name a file.")
         split = data.train if name == "train" else data.test
         index = _spread(len(split), n)
         x0, cond = data.batch(split, index)

@@ -129,6 +129,7 @@ class Request:
     @cached_property
     def cond(self) -> dict[str, Tensor] | None:
         """The conditions that are given."""
+        self._check_begins()
         if not self.texts:
             idle("negative", self.negative, "there is no `prompt`")
             return (

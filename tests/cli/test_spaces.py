@@ -42,6 +42,11 @@ def test_texts(texts, cli, refused, tmp_path):
     assert found["method"] == "vlb"
     assert found["unit"] == "bits a dimension"
     assert 0 < found["mean"] < 5
+    (tmp_path / "more.txt").write_text("aaa\nabz\n")
+    assert "has the letter 'z'" in refused("likelihood", texts, "--data", tmp_path / "more.txt")
+    np.savez(tmp_path / "more.npz", x=np.full((2, 3), 9))
+    assert "holds 9" in refused("likelihood", texts, "--data", tmp_path / "more.npz")
+    assert "noise is of data in R^n" in refused("likelihood", texts, "--data", "noise")
     assert "has the letter 'z'" in refused("sample", texts, "--fill", "z_a", "--out", out)
     assert "text of 4 letters" in refused("sample", texts, "--fill", "a__a", "--out", out)
     assert "does not walk" in refused("sample", texts, "--solver", "ddim", "--out", out)

@@ -12,7 +12,7 @@ from scorefield.guide import cfg
 from scorefield.guide.filled import filled
 from scorefield.likelihood.spaced import letters_elbo, letters_vlb
 from scorefield.process import Flow, grids
-from scorefield.solve.geodesic import StateWalk
+from scorefield.solve.geodesic import StateWalk, earliest
 from scorefield.spaces import Absorbing, Multinomial
 from scorefield.spaces.discrete import NEVER
 from tests.refusal import fails, refused
@@ -32,7 +32,7 @@ def exact(x, level=None, cond=None):
     """log p(x0 | x) of the chain, where letters are hidden."""
     fits = ((x.double()[:, None] == TEXTS) | (x.double()[:, None] == 3)).all(-1) * LAW
     share = fits / fits.sum(1, keepdim=True)
-    return torch.stack([share @ (k == TEXTS).to(D) for k in range(3)], -1).log().clamp(min=NEVER)
+    return torch.stack([share @ TEXTS.eq(k).to(D) for k in range(3)], -1).log().clamp(min=NEVER)
 
 
 def over_hidden(alpha, cost):
@@ -188,6 +188,23 @@ def test_letters_are_filled_in_by_the_conditional_law():
     wanted = torch.where(fits, LAW, 0.0)
     assert float((found - wanted / wanted.sum()).abs().sum() / 2) < 0.05
     assert not found[~fits].any()
+
+
+def check_clocks(earliest):
+    """Two even letters, both clocks early: the earlier one rings first."""
+    law, z = torch.tensor([0.5, 0.5], dtype=D), torch.tensor([6.5, 7.0], dtype=D)
+    assert int(earliest(law, z)) == 1
+    assert int(earliest(law, z.flip(0))) == 0
+    assert int(earliest(torch.tensor([0.0, 1.0]), z.flip(0))) == 1
+
+
+def test_clocks_are_told_apart_and_in_float32_are_not():
+    check_clocks(earliest)
+
+    def single(law, z):
+        return (-torch.special.ndtr(z.float()).log() / law).argmin(-1)
+
+    fails("", check_clocks, single)
 
 
 def test_guidance_is_a_sum_of_logarithms():
