@@ -44,8 +44,8 @@ class SoftMomentum(Plain):
 
 @dataclass(frozen=True)
 class HeatDelta(Plain):
-    """The sampler of inverse heat dissipation (Rissanen et al. 2023, "Generative modelling with inverse
-    heat dissipation", alg. 2), on levels whose sigma stands still.
+    """The sampler of inverse heat dissipation (Rissanen et al. 2023, "Generative modelling with
+    inverse heat dissipation", alg. 2), on levels whose sigma stands still.
 
         x_there = alpha_there D + delta z;   a step to clean data is D
 
