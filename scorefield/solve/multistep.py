@@ -126,7 +126,7 @@ def _by_coordinate(
     table = own.movedim(1, -1).expand(*shape, -1).reshape(-1, own.shape[1])
     weights, lam = (_tables if rows == 1 else _found)(rule, ByBits(values), ByBits(table), options)
     shaped = tuple(
-        tuple(w if isinstance(w, float) or not w.ndim else w.reshape(shape) for w in sums)
+        tuple(w.reshape(shape) if isinstance(w, Tensor) and w.ndim else w for w in sums)
         for sums in weights
     )
     left = lam.reshape(*shape, -1).movedim(-1, 1)

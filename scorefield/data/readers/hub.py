@@ -155,8 +155,12 @@ class Column:
     def __len__(self) -> int:
         return len(self.rows)
 
-    @cached_property
+    @property
     def names(self) -> list[str]:
+        return self._names
+
+    @cached_property
+    def _names(self) -> list[str]:
         return [f"row {i}" for i in range(len(self))]
 
     def content(self, number: int) -> bytes | Path:
