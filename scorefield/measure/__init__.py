@@ -53,6 +53,6 @@ __all__ = [
     "Proportion", "Quality", "Outcome", "Reference", "Report", "Seen", "agreement", "distance",
     "frechet", "frechet_floor", "frechet_gaussian", "frechet_report", "memorisation", "as_json",
     "precision_recall", "quality", "real_quality", "Discrepancy", "Homogeneity", "class_chi2",
-    "energy_distance", "one_pass", "inception_score", "jackknife", "mmd2", "ridge_names", "sliced_w2",
-    "two_sample",
+    "energy_distance", "inception_score", "jackknife", "mmd2", "one_pass", "ridge_names",
+    "sliced_w2", "two_sample",
 ]  # fmt: skip

@@ -78,7 +78,9 @@ def memorisation(
     return beside_held_out(d, nearest(held_out.flatten(1), train.flatten(1))[0], suspects)
 
 
-def beside_held_out(found: tuple[Tensor, Tensor], d_real: Tensor, suspects: int = 8) -> Memorisation:
+def beside_held_out(
+    found: tuple[Tensor, Tensor], d_real: Tensor, suspects: int = 8
+) -> Memorisation:
     """`memorisation` of distances and indices `(n,)` that `nearest` has found, and of the distances
     of held-out examples."""
     d, neighbour = found

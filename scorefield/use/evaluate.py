@@ -27,7 +27,6 @@ from scorefield.use.judge import judge_of
 from scorefield.use.plan import asked_of, begun_in_data, plan_of
 from scorefield.use.request import Request, versions
 
-
 BATCH = 256
 """Samples that are made and looked at before the next are."""
 
