@@ -63,7 +63,7 @@ def load_data(
     said = {"path": path, "size": size, "channels": channels, "kind": kind, "alphabet": alphabet}
     given: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
     takes = inspect.signature(datasets[name]).parameters
-    if cache and ("cache" in takes or cache.asked):
+    if cache and ("cache" in takes or (cache.asked and not cache.latents)):
         given["cache"] = cache
     for key, value in given.items():
         if key not in takes:

@@ -1,5 +1,6 @@
 """What was made, written for other programs to read."""
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from scorefield.base.finding import Findings, Strip
+from scorefield.data.kind import PICTURE, Kind
 from scorefield.data.letters import spelled
 from scorefield.report.globe import globes
 from scorefield.report.picture import frames, picture, picture_of
@@ -17,6 +19,7 @@ from scorefield.store import (
     alone,
     from_png,
     tagged,
+    to_png,
     write_bytes,
     write_findings,
     write_gif,
@@ -24,7 +27,8 @@ from scorefield.store import (
     write_pictures,
     write_png,
 )
-from scorefield.use.sample import Samples
+from scorefield.store.rowed import FiledRow, write_rows
+from scorefield.use.sample import FILED, Samples
 
 
 def keep_findings(found: Findings, out: Path) -> Findings:
@@ -60,8 +64,9 @@ def _drawn(found: Findings) -> Iterator[tuple[str, Image]]:
 
 
 def keep_samples(made: Samples, out: Path) -> None:
-    """An .npz has them in the data's units, a .txt in letters, a .png on one sheet, a .gif on their
-    way, a folder each by its seed and class. A .png says how it was made."""
+    """An .npz has them in the data's units, a .tar or .parquet by rows, a .txt in letters, a .png
+    on one sheet, a .gif on their way, a folder each by its seed and class. A .png says how it was
+    made."""
     scaling, label, pieces = made.scaling, made.label, made.pieces
     if made.single is not None:
         one = slice(made.single, made.single + 1)
@@ -71,6 +76,8 @@ def keep_samples(made: Samples, out: Path) -> None:
         x = (scaling.decode(x0) if scaling else x0 for x0 in pieces)
         arrays = {"x": Pieces(len(made.seeds), x), "seed": made.seeds}
         write_npz(arrays if label is None else {**arrays, "y": label}, out)
+    elif out.suffix in FILED:
+        write_rows(_filed(made._replace(pieces=pieces, label=label)), out, made.names)
     elif out.suffix == ".txt":
         texts = (text for x0 in pieces for text in spelled(x0, made.alphabet))
         write_bytes(out, "".join(f"{text}\n" for text in texts).encode())
@@ -92,6 +99,17 @@ def keep_samples(made: Samples, out: Path) -> None:
             (out / name, tagged(picture(x, magnify=False), said))
             for name, x, said in zip(names, _rows(pieces), words)
         )
+
+
+def _filed(made: Samples) -> Iterator[FiledRow]:
+    """Pictures as PNG; vectors in the data's units."""
+    labels = itertools.repeat(None) if made.label is None else made.label.tolist()
+    for x0, seed, label in zip(_rows(made.pieces), made.seeds.tolist(), labels):
+        if Kind.of(x0.shape[1:]) is PICTURE:
+            yield FiledRow(to_png(picture(x0, magnify=False)), seed, label)
+        else:
+            x = made.scaling.decode(x0) if made.scaling else x0
+            yield FiledRow(x[0].tolist(), seed, label)
 
 
 def _rows(pieces: Iterable[Tensor]) -> Iterator[Tensor]:

@@ -173,7 +173,7 @@ class Config:
         """The data set that the run trains on; what its captions are told as is kept in the
         `folder`, and so is, unless in the `cache`, what memory is too small for, of which `say` is
         told."""
-        read = self._read_data(self._place(folder, say))
+        read = self._read_data(self.cache_place(folder, say))
         if self.data.text:
             from scorefield.run.words import told_data
 
@@ -193,13 +193,17 @@ class Config:
         PICTURE.check(read.shape, "`data.flip` is")
         return replace(read, flip=True)
 
-    def _place(self, beside: Path | None, say: Callable[[str], object]) -> "CachePlace | None":
+    def cache_place(
+        self, beside: Path | None, say: Callable[[str], object] = str
+    ) -> "CachePlace | None":
+        """Where what is decoded or encoded may be kept: in the cache, or beside the run."""
         if not (self.data.cache or beside):
             return None
         from scorefield.data.readers.decoded import CachePlace
 
         asked = self.data.cache is not None
-        return CachePlace(Path(self.data.cache or cast(Path, beside) / "cache"), say, asked)
+        folder = Path(self.data.cache or cast(Path, beside) / "cache")
+        return CachePlace(folder, say, asked, self.codec is not None)
 
     def _read_data(self, place: "CachePlace | None") -> "Data":
         d = self.data

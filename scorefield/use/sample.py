@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from scorefield.base import BadInput, Guide, quiet
 from scorefield.base.errors import Elsewhere
 from scorefield.base.finding import Findings
 from scorefield.catalogue.plans import guide as build_guide
-from scorefield.data.kind import VECTOR, Kind
+from scorefield.data.kind import PICTURE, VECTOR, Kind
 from scorefield.data.letters import filling
 from scorefield.data.sets import Scaling
 from scorefield.draw import Asked, Plan
@@ -242,6 +243,8 @@ def _is_film(request: Request) -> bool:
     return request.out is not None and request.out.suffix == ".gif"
 
 
+FILED = (".tar", ".parquet")
+"""Endings of what has samples row by row."""
 NO_PICTURES = "The run makes points: give a .png of all, or an .npz."
 
 
@@ -258,8 +261,10 @@ def _place(request: Request, seeds: list[int], shown: int) -> Path:
             raise BadInput(f"`out` is {out}.", "Letters go into a .txt or an .npz.", "out")
         claim(out)
         return out
-    if out.suffix not in (".png", ".npz", ".gif", "") or out.name in ("", ".."):
-        remedy = "Use .png, .npz, .gif, or a folder for single pictures."
+    if out.suffix in FILED:
+        _check_filed(out, Kind.of(shape))
+    elif out.suffix not in (".png", ".npz", ".gif", "") or out.name in ("", ".."):
+        remedy = "Use .png, .npz, .gif, .tar, .parquet, or a folder for single pictures."
         raise BadInput(f"`out` is {out}.", remedy, "out")
     if not out.suffix and Kind.of(shape) is VECTOR:
         raise BadInput(f"`out` is the folder {out}, for single pictures.", NO_PICTURES, "out")
@@ -272,6 +277,18 @@ def _place(request: Request, seeds: list[int], shown: int) -> Path:
     if out.suffix not in (".png", ".gif"):
         idle("columns", request.columns, f"{out} is no picture")
     return out
+
+
+def _check_filed(out: Path, kind: Kind) -> None:
+    """Raise BadInput for samples that do not go into rows, or without what writes them."""
+    if kind is not PICTURE and (kind is not VECTOR or out.suffix == ".tar"):
+        raise BadInput(f"`out` is {out}, and samples are {kind.plural}.", "Give an .npz.", "out")
+    if out.suffix == ".parquet" and not find_spec("pyarrow"):
+        raise BadInput(
+            f"`out` {out} needs the package pyarrow.",
+            "Install it: pip install 'scorefield[data]'.",
+            "out",
+        )
 
 
 def _guide(request: Request, classes: bool) -> tuple[NoisyClassifier | None, Guide, str]:
