@@ -7,6 +7,7 @@ measures = Entries(
         "frechet": "measure.frechet:frechet_figure",
         "precision-recall": "measure.coverage:precision_recall_figures",
         "agreement": "measure.agreement:agreement_figure",
+        "log-spectral": "measure.spectral:log_spectral_figure",
         "memorisation": "measure.memorise:memorisation_figure",
     }
 )

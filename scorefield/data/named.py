@@ -26,6 +26,9 @@ datasets = Entries(
         "huggingface": "data.readers.hub:huggingface",
         "points": "data.readers.points:points",
         "letters": "data.readers.letters:letters",
+        "sounds": "data.readers.sounds:sounds",
+        "series": "data.readers.series:series",
+        "moving-digits": "data.moving:moving_digits",
     }
 )
 
@@ -38,12 +41,13 @@ def load_data(
     channels: int | None = None,
     kind: str | None = None,
     alphabet: str | None = None,
+    rate: int | None = None,
     seed: int = 0,
 ) -> "Data":
     """The data set of that name (a key of `datasets`), or the folder of pictures or .npz file at
     that path.
 
-    `path`, `size`, `channels`, `kind` and `alphabet` mean what the set's own function says; one
+    `path`, `size`, `channels`, `kind`, `alphabet` and `rate` mean what the set's own function says; one
     that it does not take is an error. `seed` draws the toys; every other set, and its held-out
     split, is the same for any seed.
 
@@ -59,6 +63,7 @@ def load_data(
             raise unknown("data set", name, datasets)
         name, path = kind_of(name, datasets), name
     said = {"path": path, "size": size, "channels": channels, "kind": kind, "alphabet": alphabet}
+    said["rate"] = rate
     given = {key: value for key, value in said.items() if value is not None}
     takes = inspect.signature(datasets[name]).parameters
     for key, value in given.items():

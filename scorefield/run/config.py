@@ -63,6 +63,8 @@ class DataFacts:
     """Of data that are not in R^n, as `Data` has them."""
     text: TextFacts | None = None
     """Of a run whose captions are told."""
+    rate: int = 0
+    """Moments a second of what is heard."""
 
     @property
     def inner(self) -> tuple[int, ...]:
@@ -116,6 +118,12 @@ class DataFacts:
                 f"with {_told(self.conditions)}.",
                 remedy,
             )
+        if now.rate != self.rate:
+            raise BadInput(
+                f"the data have {now.rate} moments a second, those that the run was trained on "
+                f"{self.rate}.",
+                f"Give `data.rate` {self.rate}, or train anew.",
+            )
         if now.text != self.text:
             raise BadInput(
                 "the data's captions are told otherwise than those that the run was trained on: "
@@ -158,7 +166,7 @@ class DataFacts:
             )
         own = (data.name, data.shape, data.classes, data.scaling)
         more = data.conditions, data.edition, data.present or None, None
-        return cls(*own, sigma_data, *more, data.space, data.alphabet, data.text)
+        return cls(*own, sigma_data, *more, data.space, data.alphabet, data.text, data.rate)
 
 
 def _told(conditions: Conditions) -> str:

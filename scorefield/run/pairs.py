@@ -27,14 +27,15 @@ HELD_OUT = 2**30
 
 
 def paired(read: Data, corruption: str, noise: float = 0.0) -> Data:
-    """Data whose condition image is what an operator measured of each picture, in its shape, with
-    noise of that deviation, the same each time."""
+    """Data whose condition image is what an operator measured of each example, in its shape, with
+    noise of that deviation, the same each time. What time hides (`future`, `gap`) is 0 there."""
     if read.conditions.keys:
         raise BadInput(
             f"'{read.name}' comes with {', '.join(read.conditions.keys)} already.",
             "Leave `data.corruption` out: an image is the other end of its pair.",
         )
-    PICTURE.check(read.shape, "`data.corruption` is")
+    if not read.kind.spatial:
+        PICTURE.check(read.shape, "`data.corruption` is")
     operator = build("operators", corruption, shape=read.shape)
 
     def beside(split: Split, first: int) -> Split:
@@ -68,6 +69,11 @@ def is_paired(config: Config, facts: DataFacts) -> bool:
     """Whether a run leads from one end of a pair to the other."""
     kind = parsed(config.objective.kind).name
     return kind == "residual" or (kind == "bridge" and facts.conditions.image is not None)
+
+
+def is_led(config: Config, facts: DataFacts) -> bool:
+    """Whether a run makes one side of a pair of the other: from it, or from noise, told it."""
+    return is_paired(config, facts) or config.data.corruption is not None
 
 
 def check_paired(config: Config, facts: DataFacts) -> None:
@@ -110,7 +116,7 @@ def lead(
     steps: int | None = None,
 ) -> Led:  # fmt: skip
     """One x0 for each seed, from y `(1 or n, *shape)`, the other end: of a bridge by the step that
-    it was trained for, of a residual from noise by the run's own solver."""
+    it was trained for, else from noise by the run's own solver."""
     schedule = cast(Schedule, denoiser.schedule)
     objective = build_objective(config, facts, schedule)
     steps = steps or config.sample.steps

@@ -34,7 +34,7 @@ def folder(path: str, size: int | None = None, channels: int | None = None) -> D
     root = Path(path)
     if not root.is_dir():
         raise BadInput(f"there is no folder '{path}'.", "Give `data.path` a folder of pictures.")
-    train_root, test_root = _split_folders(root)
+    train_root, test_root = split_folders(root)
     train_files = _picture_files(train_root)
     test_files = [] if test_root is None else _picture_files(test_root)
     files = train_files + test_files
@@ -47,8 +47,8 @@ def folder(path: str, size: int | None = None, channels: int | None = None) -> D
         train, test = split_files(x, label, kept, len(train_files), test_root is None)
         return Data("folder", train, test, classes, Scaling.range(0, full), done=done)
     roots = [train_root] * len(train_files) + [test_root or root] * len(test_files)
-    tops = [_class_name(file, top) for file, top in zip(files, roots)]
-    label, classes = _classes([tops[i] for i in kept], [names[i] for i in kept])
+    tops = [class_of_file(file, top) for file, top in zip(files, roots)]
+    label, classes = classes_of_folders([tops[i] for i in kept], [names[i] for i in kept])
     said = captions_of(root, [names[i] for i in kept])
     if said is None:
         train, test = split_files(x, label, kept, len(train_files), test_root is None)
@@ -95,7 +95,7 @@ def _is_row(row: Any) -> bool:
     return pair and type(row[1]) is int and 0 <= row[1] < MOST
 
 
-def _split_folders(root: Path) -> tuple[Path, Path | None]:
+def split_folders(root: Path) -> tuple[Path, Path | None]:
     """(training folder, test folder). A lone `train` beside other names is a class: railways."""
     folders = {entry.name for entry in root.iterdir() if entry.is_dir() and _visible(entry.name)}
     if "train" in folders:
@@ -108,15 +108,16 @@ def _split_folders(root: Path) -> tuple[Path, Path | None]:
 
 
 def _picture_files(root: Path) -> list[Path]:
-    """In the order of their relative paths, which fixes the held-out split on every system."""
+    return [file for file in files_below(root) if file.suffix.lower() in suffixes()]
+
+
+def files_below(root: Path) -> list[Path]:
+    """In the order of their relative paths, which fixes the held-out split on every system; without
+    those whose name, or whose folder's, starts with a dot."""
     files = []
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = filter(_visible, subfolders)
-        files += [
-            Path(folder, name)
-            for name in names
-            if _visible(name) and os.path.splitext(name)[1].lower() in suffixes()
-        ]
+        files += [Path(folder, name) for name in names if _visible(name)]
     return sorted(files, key=lambda file: file.relative_to(root).as_posix())
 
 
@@ -124,21 +125,24 @@ def _visible(name: str) -> bool:
     return not name.startswith(".")
 
 
-def _class_name(file: Path, root: Path) -> str | None:
+def class_of_file(file: Path, root: Path) -> str | None:
+    """The first folder below the root, if there is one."""
     parts = file.relative_to(root).parts
     return parts[0] if len(parts) > 1 else None
 
 
-def _classes(tops: list[str | None], names: list[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
+def classes_of_folders(
+    tops: list[str | None], names: list[str], what: str = "picture"
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """The class index of each picture, and the class names in alphabetical order."""
     classes = sorted({top for top in tops if top is not None})
     if not classes:
         return None, ()
     if None in tops:
         raise BadInput(
-            f"the picture {names[tops.index(None)]} is in no class folder, but "
+            f"the {what} {names[tops.index(None)]} is in no class folder, but "
             f"{names[next(i for i, top in enumerate(tops) if top is not None)]} is.",
-            "Put every picture in a class folder, or none.",
+            f"Put every {what} in a class folder, or none.",
         )
     index = {name: i for i, name in enumerate(classes)}
     return np.array([index[top] for top in tops if top is not None]), tuple(classes)
