@@ -5,7 +5,7 @@
     python -m benchmarks.drums FOLDER --out data/drums
     python -m benchmarks.drums FOLDER --letters en --out data/letters
 
-A drum's class is a word in its name. Kits are held out whole, each fourth by name: the layers of one
+A drum's class is a word in its name. Kits are held out whole, each fourth by name: layers of one
 drum, struck harder and softer, are near copies of one another, and a split by file would leave some
 on both sides. Of spoken letters (klettres-data) the class is the file's name, the letter, and the
 languages that share its name are its speakers.
@@ -50,7 +50,9 @@ def drums(root: Path) -> dict[str, list[tuple[str, Path]]]:
 def letters(root: Path, language: str) -> dict[str, list[tuple[str, Path]]]:
     """(letter, file) of each language: those of `language`, read by all that have it."""
     folders = sorted(p for p in root.rglob("alpha") if p.is_dir() and "klettres" in p.parts)
-    known = {file.stem.lower() for p in folders if p.parent.name == language for file in p.iterdir()}
+    known = {
+        file.stem.lower() for p in folders if p.parent.name == language for file in p.iterdir()
+    }
     return {
         p.parent.name: [(f.stem.lower(), f) for f in sorted(p.iterdir()) if f.stem.lower() in known]
         for p in folders

@@ -26,9 +26,7 @@ def main() -> None:
     rows = []
     for k, origin in enumerate(said["origins"]):
         fitted = model(x[:origin]).smooth(params)
-        draws = fitted.simulate(
-            horizon, anchor="end", repetitions=int(said["draws"]), rng=k
-        )
+        draws = fitted.simulate(horizon, anchor="end", repetitions=int(said["draws"]), rng=k)
         rows.append(np.asarray(draws).T)
     np.save(work / "smoothing.npy", np.stack(rows, 1))
 

@@ -32,7 +32,7 @@ def moving_digits(seed: int = 0, size: int = LONG) -> Data:
         start, velocity = starts(rng, n, SIDE - 8)
         paths = path_of(start, velocity, SIDE - 8, size)
         x0 = source.scaling.encode(split.x[torch.from_numpy(pick)])
-        frames = placed(x0, torch.from_numpy(paths).float(), SIDE)
+        frames = in_frames(x0, torch.from_numpy(paths).float(), SIDE)
         levels = ((frames + 1) * 127.5).round().clamp(0, 255).byte()
         return Split(levels, {"label": split.cond["label"][torch.from_numpy(pick)]})
 
@@ -56,10 +56,10 @@ def path_of(start: np.ndarray, velocity: np.ndarray, m: int, moments: int) -> np
     return np.abs((line + m) % (2 * m) - m)
 
 
-def placed(x0: Tensor, paths: Tensor, side: int) -> Tensor:
+def in_frames(x0: Tensor, paths: Tensor, side: int) -> Tensor:
     """Pictures (n, 1, s, s) in frames (n, 1, T, side, side), their corners on `paths` (n, T, 2).
 
-    >>> one = placed(torch.ones(1, 1, 2, 2), torch.tensor([[[1.0, 0.5]]]), 4)
+    >>> one = in_frames(torch.ones(1, 1, 2, 2), torch.tensor([[[1.0, 0.5]]]), 4)
     >>> one[0, 0, 0, 1].round(decimals=4)
     tensor([ 0.,  1.,  0., -1.])
     """

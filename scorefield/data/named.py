@@ -47,8 +47,8 @@ def load_data(
     """The data set of that name (a key of `datasets`), or the folder of pictures or .npz file at
     that path.
 
-    `path`, `size`, `channels`, `kind`, `alphabet` and `rate` mean what the set's own function says; one
-    that it does not take is an error. `seed` draws the toys; every other set, and its held-out
+    `path`, `size`, `channels`, `kind`, `alphabet` and `rate` mean what the set's own function says;
+    one that it does not take is an error. `seed` draws the toys; every other set, and its held-out
     split, is the same for any seed.
 
     >>> data = load_data("digits")

@@ -53,7 +53,7 @@ def keep_folder(found: Findings, out: Path) -> Findings:
         if rate := found.record.get("rate"):
             clips = torch.from_numpy(np.asarray(found.arrays["x"])).split(1)
             names = (out / f"restoration-{k + 1}.wav" for k in range(len(clips)))
-            write_wavs(zip(names, (joined([x], rate) for x in clips)), rate)
+            write_wavs(zip(names, (end_to_end([x], rate) for x in clips)), rate)
         if found.arrays:
             write_npz(found.arrays, out / f"{found.verb}.npz")
         return write_findings(out / f"{found.verb}.json", found)
@@ -86,10 +86,10 @@ def keep_samples(made: Samples, out: Path) -> None:
     elif out.suffix == ".gif":
         write_gif(frames(pieces, made.columns, label), out)
     elif out.suffix == ".wav":
-        write_wavs([(out, joined(pieces, made.rate))], made.rate)
+        write_wavs([(out, end_to_end(pieces, made.rate))], made.rate)
     elif made.rate and not out.suffix:
         names = file_names(made.seeds, label, made.names, ".wav")
-        clips = (joined([x], made.rate) for x in _rows(pieces))
+        clips = (end_to_end([x], made.rate) for x in _rows(pieces))
         write_wavs(zip((out / name for name in names), clips), made.rate)
     elif out.suffix == ".png":
         x0 = torch.cat(list(pieces))
@@ -109,11 +109,11 @@ def keep_samples(made: Samples, out: Path) -> None:
         )
 
 
-def joined(pieces: Iterable[Tensor], rate: int) -> np.ndarray:
+def end_to_end(pieces: Iterable[Tensor], rate: int) -> np.ndarray:
     """Sounds `(N, C, L)` one after another `(T, C)`, a quarter of a second of silence between, each
     with its largest value at `PEAK`.
 
-    >>> joined([torch.tensor([[[1.0, -2.0]]]), torch.tensor([[[0.0, 4.0]]])], 4).ravel().tolist()
+    >>> end_to_end([torch.tensor([[[1.0, -2.0]]]), torch.tensor([[[0.0, 4.0]]])], 4).ravel().tolist()
     [0.4..., -0.8..., 0.0, 0.0, 0.8...]
     """
     clips: list[np.ndarray] = []

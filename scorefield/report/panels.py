@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from PIL import ImageDraw
@@ -63,7 +64,7 @@ def panels(
 def _envelope(x0: Tensor) -> Tensor:
     """The least and the largest value of each pixel, in turn `(N, C, 2 WIDE)`."""
     edges = torch.linspace(0, x0.shape[2], WIDE + 1).long().tolist()
-    parts = [x0[..., low:high] for low, high in zip(edges, edges[1:])]
+    parts = [x0[..., low:high] for low, high in pairwise(edges)]
     ends = [end for part in parts for end in part.aminmax(dim=-1)]
     return torch.stack(ends, -1)
 

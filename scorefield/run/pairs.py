@@ -136,3 +136,32 @@ def lead(
     if isinstance(objective, Residual):
         x = y.cpu() + objective.unit * x
     return Led(x, calls, seconds)
+
+
+def continued(
+    denoiser: Denoiser, config: Config, facts: DataFacts, y: Tensor, seeds: list[int],
+    windows: int,
+) -> Tensor:  # fmt: skip
+    """Series or films `(n, C, L + windows h, ...)` longer than those that the run was trained on,
+    from the past in y `(1 or n, C, L, ...)`: by windows of L that overlap by the past of `future:h`
+
+        x_k+1 = lead(last L - h moments of x_k),   of which the h new moments are kept         (1)
+
+    Each window is told no more than its own past: what is not in it, such as a speed of which two
+    frames must tell, is forgotten. Raises BadInput of a run that forecasts nothing.
+    """
+    name, values, said = parsed(config.data.corruption or "nothing")
+    if name != "future":
+        raise BadInput(
+            f"the run was trained with `data.corruption` {config.data.corruption}.",
+            "Give one of future:HORIZON, which can go on from what it made.",
+        )
+    h, length = int(values[0] if values else said["horizon"]), y.shape[2]
+    past = length - h
+    made = [lead(denoiser, config, facts, y, seeds).x]
+    for k in range(windows):
+        y = torch.zeros_like(made[-1])
+        y[:, :, :past] = made[-1][:, :, h:]
+        chance = [seed + (k + 1) * HELD_OUT for seed in seeds]
+        made.append(lead(denoiser, config, facts, y, chance).x)
+    return torch.cat([made[0], *(x[:, :, past:] for x in made[1:])], 2)

@@ -2,7 +2,8 @@
 
 A .csv has a moment a row and a channel a column, and perhaps time stamps. A .ts (the text format of
 the time series archives) has a case a line, channels apart by colons and a class at the end; with
-NAME_TEST.ts beside NAME_TRAIN.ts the test split is that. An .npz or .npy has x (N, C, L), and perhaps y, x_test and y_test.
+NAME_TEST.ts beside NAME_TRAIN.ts the test split is that. An .npz or .npy has x (N, C, L), and
+perhaps y, x_test and y_test.
 """
 
 import csv
@@ -157,17 +158,17 @@ def _csv(file: Path) -> Cases:
         raise BadInput(f"'{file}' has time stamps alone.", "Give a column of values.")
     if not clocked:
         return Cases([values], [])
-    place, lost = clock(first, str(file))
+    place, lost = stamped(first, str(file))
     x = np.full((len(values), place[-1] + 1), np.nan)
     x[:, place] = values
     return Cases([x], [], done=(f"{lost:,} moments missing by their time stamps",) * bool(lost))
 
 
-def clock(stamps: Sequence[str], where: str) -> tuple[np.ndarray, int]:
+def stamped(stamps: Sequence[str], where: str) -> tuple[np.ndarray, int]:
     """Which moment each time stamp is, and how many are missing between: of a regular clock; with
     uneven steps, such as months, one after another.
 
-    >>> clock(["2024-01-01", "2024-01-02", "2024-01-04"], "f")
+    >>> stamped(["2024-01-01", "2024-01-02", "2024-01-04"], "f")
     (array([0, 1, 3]), 1)
     """
     try:
