@@ -71,7 +71,7 @@ def ours(kind: str, seconds: float, seed: int):
 
 
 def theirs(kind: str, seconds: float, seed: int):
-    from torchcfm import conditional_flow_matching as cfm
+    from torchcfm import conditional_flow_matching as cfm  # type: ignore[import-not-found]
 
     x1, x0 = points("8-gaussians")[0], points("moons")[0]  # their time runs the other way
     matcher = (
@@ -132,7 +132,7 @@ def walked(velocity, x: torch.Tensor) -> tuple[torch.Tensor, float]:
 
 
 def squared_w2(a: torch.Tensor, b: torch.Tensor) -> float:
-    import ot
+    import ot  # type: ignore[import-not-found]
 
     even = [torch.full((len(x),), 1 / len(x)).double().numpy() for x in (a, b)]
     cost = torch.cdist(a.double(), b.double()).square().numpy()

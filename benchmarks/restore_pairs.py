@@ -15,8 +15,8 @@ import torch
 
 from scorefield.base import BadInput, Seeded
 from scorefield.catalogue.spec import build
+from scorefield.distill.sampler import energy_score
 from scorefield.inverse import measure, restore
-from scorefield.measure.apart import energy_score
 from scorefield.run.config import build_levels
 from scorefield.run.open import data_of, open_run
 from scorefield.run.pairs import lead, lifted
@@ -28,7 +28,7 @@ STEPS = 10
 
 def row(name: str, x: torch.Tensor, truth: torch.Tensor) -> None:
     each = x.unflatten(0, (len(truth), -1)).cpu()
-    score = sum(energy_score(a, b[None]) for a, b in zip(each, truth)) / len(truth)
+    score = float(energy_score(each, truth).mean())
     mean, single = psnr(each.mean(1), truth), psnr(each[:, 0], truth)
     print(f"{name:<44} {score:7.3f} {mean:7.2f} {single:7.2f}", flush=True)
 
@@ -49,9 +49,7 @@ def main() -> None:
     measured = measure(operator, truth, said.noise, Seeded(range(2**31, 2**31 + len(truth))))
     y = measured.repeat_interleave(said.n, 0)
     seeds = list(range(len(y)))
-    print(
-        f"{said.operator}, {said.pictures} pictures, {said.n} samples, noise {said.noise:g}, {STEPS} steps"
-    )
+    print(f"{said.operator}, {said.pictures} pictures, {said.n} samples each, noise {said.noise:g}")
     print(f"{'by':<44} {'energy':>7} {'mean dB':>7} {'one dB':>7}")
     levels = build_levels("vp-root", prior.schedule, STEPS)
     x1 = lifted(operator, truth, measured).repeat_interleave(said.n, 0)

@@ -5,10 +5,13 @@ import signal
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from tests.report import chromium
 
 torch.set_num_threads(1)
+settings.register_profile("shared", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.load_profile("shared")  # on a busy machine the clock says nothing of a strategy
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

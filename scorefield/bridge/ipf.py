@@ -30,8 +30,8 @@ from scorefield.train import Training, learn
 
 Step = Callable[[Tensor, Tensor], Tensor]
 """`(x (B, ...), k (B,)) -> m_k(x)`, k counted from the walk's own beginning."""
-Matching = Literal["mean", "drift", "likelihood"]
-Draws = Callable[[int, torch.Generator], Tensor]
+HalfMatching = Literal["mean", "drift", "likelihood"]
+EndDraws = Callable[[int, torch.Generator], Tensor]
 """So many examples of one end."""
 
 
@@ -40,7 +40,7 @@ def same_place(x: Tensor, k: Tensor) -> Tensor:
     return x
 
 
-def paths(step: Step, x: Tensor, steps: int, spread: float, rng: torch.Generator) -> Tensor:
+def walk_paths(step: Step, x: Tensor, steps: int, spread: float, rng: torch.Generator) -> Tensor:
     """`(steps + 1, B, ...)`: a walk from x, in its own order."""
     made, deviation = [x], spread / math.sqrt(steps)
     for k in range(steps):
@@ -106,7 +106,7 @@ class AffineWalk(NamedTuple):
 
 
 def affine_bridge(
-    x0: Draws, x1: Draws, spread: float = 1.0, *, steps: int = 10, rounds: int = 20,
+    x0: EndDraws, x1: EndDraws, spread: float = 1.0, *, steps: int = 10, rounds: int = 20,
     samples: int = 4096, seed: int = 0,
 ) -> tuple[AffineWalk, AffineWalk]:  # fmt: skip
     """(from x0 to x1, from x1 to x0) of ends `(n, d)` that are about Gaussian, by `rounds` of eq. 1
@@ -165,9 +165,9 @@ class HalfBridge(Task[Walker]):
 
     module: Walker
     other: Step
-    begin: Draws
+    begin: EndDraws
     spread: float
-    matching: Matching = "drift"
+    matching: HalfMatching = "drift"
     kept: int = 2048
     fresh: int = 200
     seed: int = 0
@@ -181,7 +181,7 @@ class HalfBridge(Task[Walker]):
     def _walk(self) -> None:
         rng = torch.Generator().manual_seed(2**20 * self.seed + self.drawn)
         x = self.begin(self.kept, rng)
-        self.paths = paths(self.other, x, self.module.steps, self.spread, rng)
+        self.paths = walk_paths(self.other, x, self.module.steps, self.spread, rng)
 
     def after(self, step: int) -> None:
         if step % self.fresh == 0:
@@ -246,9 +246,9 @@ class SchroedingerBridge:
 
 
 def fit_schroedinger(
-    x0: Draws, x1: Draws, net: Callable[[], nn.Module], spread: float = 1.0, *,
+    x0: EndDraws, x1: EndDraws, net: Callable[[], nn.Module], spread: float = 1.0, *,
     steps: int = 20, rounds: int = 6, training: Training = HALF,
-    matching: Matching = "drift",
+    matching: HalfMatching = "drift",
 ) -> SchroedingerBridge:  # fmt: skip
     """A bridge by `rounds` of two halves, each a training (`HalfBridge`) that begins where the
     same walk's last one ended. `net()` is a network of the catalogue, on examples as they come."""

@@ -10,7 +10,7 @@ objectives = Entries(
         "hybrid": "objective.hybrid:Hybrid",
         "variational": "objective.variational:Variational",
         "bridge": "objective.bridged:Bridged",
-        "residual": "objective.bridged:Residual",
+        "residual": "objective.bridged:PairResidual",
     }
 )
 couplings = Entries(
@@ -28,6 +28,7 @@ weights = Entries(
         "min-snr": "objective.weight:MinSNR",
         "vlb": "objective.weight:VLB",
         "likelihood": "objective.weight:Likelihood",
+        "hybrid-score": "objective.weight:HybridScore",
         "edm": "objective.weight:EDMWeight",
         "sigmoid": "objective.weight:Sigmoid",
         "p2": "objective.weight:P2",

@@ -11,6 +11,12 @@ schedules = Entries(
         "cosine": "process.schedules:Cosine",
         "flow": "process.schedules:Flow",
         "ddpm": "process.discrete:DiscreteVP",
+        "momentum": "process.momentum:Momentum",
         "learned": "process.learned:Learned",
+        "blurring": "process.spectral:Blurring",
+        "heat": "process.spectral:Heat",
+        "soft": "process.spectral:Soft",
+        "wavelet": "process.spectral:Wavelet",
+        "varying": "process.spectral:Varying",
     }
 )

@@ -30,6 +30,7 @@ ALIASES = {name: named(f"scorefield:{name}") for name in ("Guide", "Times", "Wei
 """Types that have no name once they are imported."""
 
 KINDS = {
+    "adversaries": "adversary",
     "autoencoders": "autoencoder",
     "couplings": "coupling",
     "datasets": "dataset",

@@ -22,6 +22,7 @@ from scorefield.base.source import Made, Named
 from scorefield.catalogue.signatures import KINDS, by_default, find, parameters
 
 GIVEN = {
+    "adversaries": ("module",),
     "autoencoders": ("module", "judge"),
     "decoders": ("width", "low", "high"),
     "grids": ("schedule", "steps", "start", "stop"),
@@ -32,9 +33,10 @@ GIVEN = {
         *("shape", "letters", "classes", "vector", "image", "tokens", "vocabulary", "length"),
         "out_channels",
     ),
-    "objectives": ("schedule", "times", "weight", "dropout"),
+    "objectives": ("schedule", "times", "weight", "dropout", "coupling"),
     "operators": ("shape",),
     "paths": ("steps",),
+    "schedules": ("shape", "deviations"),
     "spaces": ("letters",),
     "students": ("module", "teacher", "guidance", "dropout", "steps"),
     "texts": ("captions",),

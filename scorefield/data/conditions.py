@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.data.sets import EIGHT_BIT, Conditions, Scaling
+from scorefield.data.sets import EIGHT_BIT, Conditions, Scaling, is_map
 
 KINDS = ("vector", "image", "tokens")
 LARGEST_VOCABULARY = 1_000_000
@@ -94,9 +94,11 @@ def check_real(array: np.ndarray, where: str) -> None:
 
 
 def whole_levels(pictures: np.ndarray, where: str) -> np.ndarray:
-    """Pictures as they are kept: uint8 ones as they are, others `finite`."""
+    """Pictures as they are kept: uint8 ones as they are, maps of files too, others `finite`."""
     if pictures.dtype != np.uint8:
         return finite(pictures, where)
+    if is_map(pictures):
+        return pictures
     return np.ascontiguousarray(pictures)
 
 

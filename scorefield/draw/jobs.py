@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
 
-from scorefield.base import BadInput, Cond, Denoise, Level, Seeded
+from scorefield.base import BadInput, Cond, Denoise, Level, Pairs, Seeded, Shown
 from scorefield.draw.plan import Asked, Plan
 from scorefield.solve import Info, trajectory
-from scorefield.solve.loop import check_levels
+from scorefield.solve.loop import check_kind, check_levels, showing
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +41,14 @@ class Job:
         Raises BadInput for levels that cannot be walked down and seeds that are none.
         """
         asked = asked.rows(0, len(asked.seeds), like.device)
+        if isinstance(plan.levels, Shown) and getattr(plan.solver, "pairs", False):
+            plan = plan._replace(levels=plan.levels.pairs)
+        check_kind(plan.solver, plan.levels)
         x = asked.noise(shape, plan.levels, like) if asked.start is None else asked.start.to(like)
         check_levels(plan.levels, len(x))
+        first = plan.levels.at(0)
+        if isinstance(first, Pairs):  # the interval upwards: no draw of a step
+            x = first.lift(x, Seeded(asked.seeds)(x, first, Level.of(0.0, 1.0)))
         return cls(plan, asked, plan.solver.init(x))
 
     @property
@@ -51,7 +57,9 @@ class Job:
 
     @property
     def x(self) -> Tensor:
-        return self.state[0]
+        """x where the job is; of a pair what is seen of it."""
+        level = self.plan.levels.at(self.k)
+        return level.seen(self.state[0])[0] if isinstance(level, Pairs) else self.state[0]
 
 
 class Event(NamedTuple):
@@ -150,6 +158,7 @@ def _step(job: Job, denoise: Denoise, whole: bool) -> Event:
     guided = plan.guide(
         _Replay(denoise, job.answers, whole) if job.answers or not whole else denoise
     )
+    guided = showing(guided, plan.levels)
     state, info = plan.solver.step(guided, job.state, here, there, Seeded(seeds), cond)
     return Event(Job(plan, job.asked, state, job.k + 1), info)
 

@@ -18,10 +18,14 @@ from scorefield.base.finding import Figure
 from scorefield.data import Data, Split
 from scorefield.measure.blocks import blocks
 from scorefield.measure.checks import check_labels, check_rows
-from scorefield.measure.fractions import class_counts, one_class
+from scorefield.measure.fractions import class_counts, one_class, pick
 
 if TYPE_CHECKING:
     from scorefield.measure.judge import Judge
+
+
+MOST_NUMBERS = 2**29
+"""Of real examples of a map that are looked at: 2 GiB as x0."""
 
 
 class Outcome(NamedTuple):
@@ -42,10 +46,13 @@ class Seen(NamedTuple):
 
     def among(self, classes: Tensor) -> "Seen":
         """The examples of these classes."""
-        keep = torch.isin(self.label, classes)
-        there = keep.to(self.x0.device)
+        return self.rows(torch.isin(self.label, classes))
+
+    def rows(self, index: Tensor) -> "Seen":
+        """Some of them."""
+        there = index.to(self.x0.device)
         logits = None if self.logits is None else self.logits[there]
-        return Seen(self.x0[there], self.features[there], logits, self.label[keep])
+        return Seen(self.x0[there], self.features[there], logits, self.label[index])
 
 
 class Reference:
@@ -96,10 +103,21 @@ class Reference:
         x0 = x0.clamp(-1, 1) if self.data.kind.bounded else x0
         return self._seen(x0.to(self.train.x0), self.asked)
 
+    def trio(self, samples: Seen, seed: int = 0) -> tuple[Seen, Seen, Seen]:
+        """As many samples, training and test examples, each set in the same fractions of classes:
+        what sets are compared by that must be of one size."""
+        rng, test = torch.Generator().manual_seed(seed), self.like_test
+        counts = self.counts.minimum(torch.bincount(test.label, minlength=len(self.counts)))
+        some, train, real = (
+            seen.rows(pick(seen.label, counts, rng)) for seen in (samples, self.like_train, test)
+        )
+        return some, train, real
+
     def _of(self, split: Split) -> Seen:
         x0 = whole(self.data, split)
         label = split.cond.get("label")
-        return self._seen(x0, one_class(len(x0)) if label is None else label.cpu())
+        own = one_class(len(x0)) if label is None else label.cpu()[looked_at(split)]
+        return self._seen(x0, own)
 
     @torch.no_grad()
     def _seen(self, x0: Tensor, label: Tensor) -> Seen:
@@ -114,8 +132,16 @@ class Reference:
 
 
 def whole(data: Data, split: Split) -> Tensor:
-    """All examples of a split as x0."""
-    return data.batch(split, torch.arange(len(split), device=split.x.device))[0]
+    """The examples of a split that are looked at, as x0."""
+    return data.batch(split, looked_at(split).to(split.x.device))[0]
+
+
+def looked_at(split: Split) -> Tensor:
+    """All examples of a split, or of a map some, evenly, that have a place in memory as x0."""
+    most = MOST_NUMBERS // split.x[0].numel()
+    if split.rows is None or len(split) <= most:
+        return torch.arange(len(split))
+    return torch.linspace(0, len(split) - 1, most, dtype=torch.float64).long()
 
 
 def as_json(value: Any) -> Any:

@@ -7,7 +7,7 @@ estimate's own units w = 1 is the x0 error and w = snr = alpha^2/sigma^2 the eps
 `eps - eps_hat = -(alpha/sigma)(x0 - D)`. The eps error is sigma^2 times the Fisher divergence
 plus a constant, `E Var(eps | x)`: for N(0, 1) data at sigma = alpha = 1 its minimum is 1/2, not 0.
 
-`Bridged` leads from data to data, by one of the couplings, `Residual` from noise around a pair,
+`Bridged` leads from data to data, by one of the couplings, `PairResidual` from noise around a pair,
 `Degraded` from what a deterministic degradation left. Three more share its chance, laws of t and
 conditions: `Sliced` needs noisy data only, `Hybrid` teaches the reverse variance too, `Variational`
 trains the schedule. A `Task` is what a trainer trains: a module with its loss, such as a denoiser
@@ -16,7 +16,7 @@ docs/bridges.md.
 """
 
 from scorefield.objective.adaptive import Adaptive
-from scorefield.objective.bridged import Bridged, Degradation, Degraded, Residual, degraded
+from scorefield.objective.bridged import Bridged, Degradation, Degraded, PairResidual, degraded
 from scorefield.objective.couplings import (
     Coupling,
     Immiscible,
@@ -59,7 +59,7 @@ __all__ = [
     "LOGSNR", "P2", "VLB", "Adaptive", "Antithetic", "Batch", "Bridged", "Buckets", "Chance",
     "Coupling", "Covering", "Criterion", "Degradation", "Degraded", "Denoising", "EDMWeight",
     "Fixed", "Geometric", "Hybrid", "Immiscible", "Independent", "Likelihood", "LogNormal",
-    "LogitNormal", "Loss", "MinSNR", "MinibatchTransport", "Objective", "Residual", "Sigmoid",
+    "LogitNormal", "Loss", "MinSNR", "MinibatchTransport", "Objective", "PairResidual", "Sigmoid",
     "Sliced", "Stratified", "Task", "Times", "TransportPlan", "Turn", "Uniform", "Variational",
     "Weight", "degraded", "half_squares", "plain", "rows_of_chance", "sinkhorn", "snr",
     "truncated_snr", "unit",

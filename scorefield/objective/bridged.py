@@ -122,7 +122,7 @@ def _check_pairs(x0: Tensor, x1: Tensor) -> None:
 
 
 @dataclass(frozen=True)
-class Residual(Objective):
+class PairResidual(Objective):
     """Regression (`Objective`) on what is left of x0 beside its pair, told the pair:
 
         x = (x0 - mu) / unit,     mu = cond["image"]

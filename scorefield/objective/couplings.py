@@ -112,7 +112,7 @@ def assignment(cost: Tensor) -> Tensor:
     Raises BadInput where POT is not installed.
     """
     try:
-        import ot
+        import ot  # type: ignore[import-not-found] an extra
     except ImportError as error:
         raise BadInput(
             "exact optimal transport needs the package POT.",

@@ -8,15 +8,15 @@ are `VLB` and `Likelihood` on a chain that ends there, whose snr still falls in 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Level
+from scorefield.base import BadInput, Level, Shown
 from scorefield.objective.chain import check_chain, kernel, steps_of
 from scorefield.objective.times import EARLIEST
-from scorefield.process import DiscreteVP, Schedule, rates
+from scorefield.process import DiscreteVP, Momentum, Schedule, rates
 
 Weight = Callable[[Level], Tensor]
 
@@ -179,3 +179,37 @@ class VLB:
     def __call__(self, level: Level) -> Tensor:
         t = self.schedule.inverse(level.logsnr)
         return self._table.to(t.device)[steps_of(self.schedule, t) - 1]
+
+
+@dataclass(frozen=True)
+class HybridScore:
+    """`w = (S^-1 A)_v^2 / (S^-1)_vv` on levels of pairs `z = A x0 + L eps`, L lower: the error of
+    eps_v, the only noise that the score of v is of (Dockhorn et al. 2022, eq. 8, "hybrid score
+    matching", with their weight l^-2).
+
+        s_v = -eps_v / L_vv,   l = 1/L_vv = sqrt((S^-1)_vv),   w |x0 - D|^2 = |eps_v - eps_v(D)|^2
+
+    The target is of the last pivot: v0 and the noise of x are marginalised. It is no bounded one
+    as t falls to 0: l^2 grows like 3/(8t).
+
+    >>> from scorefield.process import Momentum
+    >>> schedule = Momentum()
+    >>> level = schedule(torch.tensor(0.2))
+    >>> round(float((level.pairs.toward**2 / HybridScore(schedule)(level)).sqrt()), 6)  # l
+    2.218348
+    """
+
+    schedule: Schedule
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.schedule, Momentum):
+            raise BadInput(
+                "the weight hybrid-score is of pairs of position and velocity.",
+                "Use it with the schedule momentum.",
+            )
+
+    def __call__(self, level: Level) -> Tensor:
+        own = isinstance(level, Shown)
+        shown = level if own else self.schedule(self.schedule.inverse(level.logsnr))
+        pairs = cast(Shown, shown).pairs
+        return pairs.toward**2 / pairs.precise[..., 1, 1]

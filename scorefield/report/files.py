@@ -113,7 +113,8 @@ def end_to_end(pieces: Iterable[Tensor], rate: int) -> np.ndarray:
     """Sounds `(N, C, L)` one after another `(T, C)`, a quarter of a second of silence between, each
     with its largest value at `PEAK`.
 
-    >>> end_to_end([torch.tensor([[[1.0, -2.0]]]), torch.tensor([[[0.0, 4.0]]])], 4).ravel().tolist()
+    >>> clips = torch.tensor([[[1.0, -2.0]]]), torch.tensor([[[0.0, 4.0]]])
+    >>> end_to_end(clips, 4).ravel().tolist()
     [0.4..., -0.8..., 0.0, 0.0, 0.8...]
     """
     clips: list[np.ndarray] = []

@@ -56,7 +56,7 @@ def draw_stage(step: Progress, config: Config, out: Path) -> None:
     held-out examples, each above what it makes of it."""
     file = out / "samples" / f"{step.images:09d}.png"
     if learns_codes(config):
-        write_png(picture(_pairs(step.average, config), COLUMNS), file)
+        write_png(picture(_pairs(step.average, config, out), COLUMNS), file)
         return
     denoiser, sample = step.average, config.sample
     facts = stored_settings(Folder(out))[1]
@@ -97,9 +97,9 @@ def draw_stage(step: Progress, config: Config, out: Path) -> None:
     write_png(picture(x0, columns, many, captions=below), file)
 
 
-def _pairs(module: Autoencoder, config: Config) -> Tensor:
+def _pairs(module: Autoencoder, config: Config, out: Path) -> Tensor:
     """Rows of held-out examples, each row above that of what the autoencoder makes of them."""
-    data = config.load_data()
+    data = config.load_data(out)
     n = min(len(data.test), data.kind.shown[0] // 2) // COLUMNS * COLUMNS or len(data.test)
     x0 = data.batch(data.test, torch.arange(n))[0]
     codec = Latents(module.cpu())

@@ -15,7 +15,7 @@ from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, Plan, draw
 from scorefield.inverse import measure
 from scorefield.inverse.operators import Operator
-from scorefield.objective import Bridged, Residual
+from scorefield.objective import Bridged, PairResidual
 from scorefield.process import Schedule
 from scorefield.run.config import DataFacts, build_levels, build_objective, build_schedule
 from scorefield.run.open import build_solver, device
@@ -40,7 +40,8 @@ def paired(read: Data, corruption: str, noise: float = 0.0) -> Data:
 
     def beside(split: Split, first: int) -> Split:
         parts = []
-        for i, x in enumerate(split.x.split(1024)):
+        for i, rows in enumerate(torch.arange(len(split)).split(1024)):
+            x = split.taken(rows)
             x0 = read.scaling.encode(x)
             seeds = range(first + 1024 * i, first + 1024 * i + len(x0))
             parts.append(lifted(operator, x0, measure(operator, x0, noise, Seeded(seeds))))
@@ -133,7 +134,7 @@ def lead(
         levels = build_levels(config.sample.grid, schedule, steps)
     asked = Asked(torch.tensor(seeds), cond, start)
     x, calls, seconds = draw(denoiser, Plan(solver, levels), asked, facts.inner)
-    if isinstance(objective, Residual):
+    if isinstance(objective, PairResidual):
         x = y.cpu() + objective.unit * x
     return Led(x, calls, seconds)
 

@@ -6,6 +6,9 @@ from scorefield.base.errors import unknown
 from scorefield.run.settings import Config, DataConfig, ObjectiveConfig, SampleConfig
 from scorefield.train import Training
 
+GENERATED = SampleConfig("ddim", 1, "uniform-t")
+"""How a generator makes samples."""
+
 
 def digits() -> Config:
     """Real 8x8 handwritten digits, embedded: ten classes, under a minute on two cores."""
@@ -37,6 +40,18 @@ def digits_autoencoder() -> Config:
         DataConfig("digits"),
         "mlp-autoencoder:width=256,latent=16",
         ObjectiveConfig("vae:beta=0.3"),
+    )  # fmt: skip
+
+
+def digits_gan() -> Config:
+    """A generator of the digits and its critic (GAN), beside diffusion: one call makes a sample."""
+    return Config(
+        Training(images=100_000, batch=128, lr=1e-3, warmup=3_000, decay="linear", ema=0.998,
+                 checkpoint_every=50_000),
+        DataConfig("digits"),
+        "auto:width=16,multipliers=1-2,blocks=1,attention=(),norms=1",
+        ObjectiveConfig("gan"),
+        GENERATED,
     )  # fmt: skip
 
 
@@ -308,6 +323,7 @@ def checkerboard() -> Config:
 recipes: dict[str, Callable[[], Config]] = {
     "digits": digits,
     "digits-likelihood": digits_likelihood,
+    "digits-gan": digits_gan,
     "digits-text": digits_text,
     "digits-autoencoder": digits_autoencoder,
     "digits-latent": digits_latent,

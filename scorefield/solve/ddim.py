@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
 from scorefield.solve.loop import Info, Plain, State
-from scorefield.solve.transfer import affine, posterior, transfer
+from scorefield.solve.transfer import affine, posterior, refreshed, transfer
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,10 @@ class DDIM(Plain):
             raise BadInput(f"eta is {self.eta}.", "Use 0 (no fresh noise) to 1 (DDPM).")
 
     @property
+    def pairs(self) -> bool:  # type: ignore[override]
+        return self.eta in (0, 1)
+
+    @property
     def stochastic(self) -> bool:
         return self.eta > 0
 
@@ -45,6 +49,10 @@ class DDIM(Plain):
         if not self.stochastic:
             keep, gain = transfer(here, there)
             return State(affine(x, keep, denoised, gain)), Info(denoised)
+        if self.eta == 1:
+            keep, gain, spread = posterior(here, there)
+            mean = affine(x, keep, denoised, gain)
+            return State(refreshed(mean, spread, noise(x, here, there))), Info(denoised)
         s = self.eta * posterior(here, there)[2]
         rest = Level(there.alpha, (there.sigma**2 - s**2).clamp(min=0).sqrt())
         keep, gain = transfer(here, rest)

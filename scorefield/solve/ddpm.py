@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
 from scorefield.solve.loop import Info, Plain, State
-from scorefield.solve.transfer import affine, posterior
+from scorefield.solve.transfer import affine, posterior, refreshed
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,10 @@ class DDPM(Plain):
         if self.latent < 0:
             raise BadInput(f"latent is {self.latent}.", "Give how many normals are told, or 0.")
 
+    @property
+    def pairs(self) -> bool:  # type: ignore[override]
+        return self.variance == 0 and not self.latent
+
     def step(
         self,
         denoise: Denoise,
@@ -69,6 +73,9 @@ class DDPM(Plain):
         else:
             denoised, share = denoise(x, here, cond), self.variance
         keep, gain, spread = posterior(here, there)
+        if self.pairs:
+            mean = affine(x, keep, denoised, gain)
+            return State(refreshed(mean, spread, noise(x, here, there))), Info(denoised)
         deviation = like(spread, x)
         if isinstance(share, Tensor) or share > 0:
             log_wider = (_noise_share(here) / _noise_share(there)).log() / 2

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from scorefield.base import Cond, Denoise, Level, Noise
+from scorefield.base import Cond, Denoise, Level, Noise, Pairs, like
 from scorefield.solve.interpolate import (
     Clock,
     Form,
@@ -24,6 +24,7 @@ from scorefield.solve.interpolate import (
     warmed,
 )
 from scorefield.solve.loop import Info, Plain
+from scorefield.solve.pairs import advance_pairs
 from scorefield.solve.transfer import transfer
 
 PAST = [
@@ -58,6 +59,19 @@ def timeline(ages: Tensor, here: Level, there: Level) -> tuple[Tensor, Tensor]:
     return torch.cat((lam[:, None], ages), 1), after
 
 
+def widened(ages: Tensor, level: Level) -> Tensor:
+    """The ages `(B, K)` of a run that begins, as `(1, K, *shape)` or `(B, K, *shape)` where each
+    coordinate has a level; those that a step has left are so, and have one row if all samples
+    share it."""
+    shape = level.sigma.shape[1:]
+    if ages.ndim < 3 and shape:
+        ages = ages.reshape(*ages.shape, *(1,) * len(shape)).expand(*ages.shape, *shape)
+    if not shape or not len(ages):
+        return ages
+    same = ages.stride(0) == 0 or bool((ages == ages[:1]).all())
+    return ages[:1] if same else ages
+
+
 def aged(lam: Tensor, batch: int) -> Tensor:
     """The `ages` `(B, K)` that a step leaves behind, from its timeline."""
     return lam[:, :-1].expand(batch, -1).contiguous()
@@ -76,9 +90,12 @@ def planned(
     """The weights of a step and the `ages` `(B, K)` that it leaves behind.
 
     Where all samples are of the same age and at the same level the weights are numbers, found once
-    for all batches that walk the same grid: they cost more than the sums of a small batch.
+    for all batches that walk the same grid: they cost more than the sums of a small batch. Where
+    each coordinate has a level they are `(1, *shape)`, once for all samples of one age.
     """
     leaves = (*here, *there)
+    if here.per_coordinate:
+        return _by_coordinate(rule, ages, here, there, options)
     numbers = len(ages) > 0 and not any(v.ndim or v.requires_grad for v in leaves)
     if not (numbers and bool((ages == ages[:1]).all())):
         lam, _ = timeline(ages, here, there)
@@ -98,6 +115,49 @@ def _known(
     return tuple(tuple(float(w) for w in sums) for sums in weights), tuple(lam[0].tolist())
 
 
+def _by_coordinate(
+    rule: Rule, ages: Tensor, here: Level, there: Level, options: tuple[Any, ...]
+) -> tuple[Weights, Tensor]:
+    """A coordinate is a row of the rule."""
+    batch, own = len(ages), widened(ages, here)
+    rows = max(len(own), len(here.sigma), len(there.sigma))
+    shape = (rows, *here.sigma.shape[1:])
+    values = torch.stack([leaf.expand(shape).flatten() for leaf in (*here, *there)])
+    table = own.movedim(1, -1).expand(*shape, -1).reshape(-1, own.shape[1])
+    weights, lam = (_tables if rows == 1 else _found)(rule, ByBits(values), ByBits(table), options)
+    shaped = tuple(
+        tuple(w if isinstance(w, float) or not w.ndim else w.reshape(shape) for w in sums)
+        for sums in weights
+    )
+    left = lam.reshape(*shape, -1).movedim(-1, 1)
+    return shaped, left.expand(batch, *left.shape[1:])
+
+
+class ByBits:
+    """Numbers that are known by their bits: two of the same are one key."""
+
+    def __init__(self, numbers: Tensor) -> None:
+        self.numbers = numbers
+        self.key = numbers.detach().cpu().numpy().tobytes()
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ByBits) and self.key == other.key
+
+
+def _found(
+    rule: Rule, values: ByBits, table: ByBits, options: tuple[Any, ...]
+) -> tuple[Weights, Tensor]:
+    alpha, sigma, alpha_there, sigma_there = values.numbers
+    here, there, ages = Level(alpha, sigma), Level(alpha_there, sigma_there), table.numbers
+    return rule(ages, here, there, *options), timeline(ages, here, there)[0][:, :-1]
+
+
+_tables = lru_cache(maxsize=128)(_found)
+
+
 class Weigh(Protocol):
     """What is particular to a method: the `forms` of its values, and `(rows, K+1)` weights of f_0
     (the value here) and the K past ones for each form, to be added to the step that holds f_0: each
@@ -115,6 +175,12 @@ class Multistep(Plain):
     def method(self) -> tuple[Weigh, int]:
         raise NotImplementedError
 
+    @property
+    def pairs(self) -> bool:  # type: ignore[override]
+        """Of a polynomial that needs no corrector; orders then hold from noise on."""
+        weigh = self.method()[0]
+        return isinstance(weigh, Interpolated) and weigh.correct == "start"
+
     def init(self, x: Tensor) -> Any:
         weigh, values = self.method()
         return no_past(x, values, len(weigh.forms))
@@ -128,7 +194,10 @@ class Multistep(Plain):
         noise: Noise,
         cond: Cond | None = None,
     ) -> tuple[Any, Info]:
-        return advance(self.method()[0], denoise, state, here, there, cond)
+        weigh = self.method()[0]
+        if isinstance(here, Pairs) and isinstance(there, Pairs):
+            return advance_pairs(weigh, denoise, state, here, there, cond)
+        return advance(weigh, denoise, state, here, there, cond)
 
 
 def advance(
@@ -173,11 +242,10 @@ def weighted_sum(tensors: tuple[Tensor, ...], weights: tuple[Tensor | float, ...
             if number:
                 total.add_(tensor, alpha=number)
         return total
-    shape = (-1, *(1,) * (x.ndim - 1))
     parts = torch.stack(torch.broadcast_tensors(*weights)).to(x).unbind()
-    total = x * parts[0].reshape(shape)
+    total = x * like(parts[0], x)
     for tensor, part in zip(tensors[1:], parts[1:]):
-        total.addcmul_(tensor, part.reshape(shape))
+        total.addcmul_(tensor, like(part, x))
     return total
 
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import torch
 
-from scorefield.base import Cond, Denoise, Level, Noise, like, quotient
+from scorefield.base import Cond, Denoise, Level, Noise, Pairs, like, quotient
+from scorefield.solve.damped import reverse_pairs, split_pairs
 from scorefield.solve.loop import Info, Plain, State
 from scorefield.solve.transfer import affine, posterior
 
@@ -30,11 +31,19 @@ class EulerMaruyama(Plain):
     factors beta is much more than what the level has left of noise.
     A step to clean data, where the noise would stay in x, returns D.
 
+    On levels of momentum the step is that of pairs, and may be `split` (SSCS, docs/momentum.md).
+
     Use it as the textbook's baseline.
     """
 
+    split: bool = False
     stochastic = True
+    pairs = True
     eta = 1.0
+
+    @property
+    def scalar(self) -> bool:  # type: ignore[override]
+        return not self.split
 
     def step(
         self,
@@ -46,6 +55,10 @@ class EulerMaruyama(Plain):
         cond: Cond | None = None,
     ) -> tuple[State, Info]:
         (x,) = state
+        if isinstance(here, Pairs) and isinstance(there, Pairs):
+            walk = split_pairs if self.split else reverse_pairs
+            moved, denoised = walk(denoise, x, here, there, noise, cond)
+            return State(moved), Info(denoised)
         denoised = denoise(x, here, cond)
         n, n_next = ((v.alpha**2 + v.sigma**2).sqrt() for v in (here, there))
         beta = (1 - quotient(here.alpha / n, there.alpha / n_next) ** 2).clamp(min=0)

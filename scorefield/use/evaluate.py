@@ -23,7 +23,7 @@ from scorefield.run.open import Run, data_of
 from scorefield.store import claim, exists, read_json, write_findings
 from scorefield.use.asked import at_least, check_guided, warn_guidance
 from scorefield.use.judge import judge_of
-from scorefield.use.plan import asked_of, plan_of
+from scorefield.use.plan import asked_of, begun_in_data, plan_of
 from scorefield.use.request import Request, versions
 
 
@@ -43,6 +43,7 @@ def evaluate(request: Request, seed: int = 0) -> Findings:
     labels, cond = _conditions(run, data, n)
     asked = asked_of(denoiser, seeds=range(seed, seed + n), cond=cond)
     plan = plan_of(denoiser, bool(asked.cond), **settings)
+    asked = begun_in_data(denoiser, data, plan, asked)
     drawn = draw(denoiser, plan, asked, denoiser.shape, watch=request.watch)
     began = monotonic()
     drawn = drawn._replace(x=denoiser.decode(drawn.x))

@@ -19,11 +19,11 @@ from scorefield.data.kind import SERIES, Kind
 from scorefield.data.readers.arrays import read_npz
 from scorefield.data.readers.given import read_examples
 from scorefield.denoise import Denoiser
+from scorefield.distill.sampler import energy_score
 from scorefield.draw import Asked, Job, Plan, guided, walk
 from scorefield.guide.population import Particles
 from scorefield.inverse import METHODS, Renewed, measure, restorer
 from scorefield.inverse.operators import Nonlinear, Operator
-from scorefield.measure.apart import energy_score
 from scorefield.measure.crps import crps
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, device, open_run
@@ -112,16 +112,16 @@ def restore_run(
     return Findings("restore", str(request.run), how, tuple(items), record, arrays, parts)
 
 
-Way = Callable[[], tuple["Restored", int]]
+Restoring = Callable[[], tuple["Restored", int]]
 """Restores, and says in how many steps."""
 
 
 def _ways(
     request: Request, of: Observation, a: Operator, y: Tensor, methods: Sequence[str],
     beside: Sequence[Path],
-) -> list[tuple[str, Way]]:  # fmt: skip
+) -> list[tuple[str, Restoring]]:  # fmt: skip
     """Everything that is asked to restore y, by name, checked before any work."""
-    run, seeds, found = request.opened, request.chosen_seeds(FEW), list[tuple[str, Way]]()
+    run, seeds, found = request.opened, request.chosen_seeds(FEW), list[tuple[str, Restoring]]()
     if is_led(run.config, run.facts):
         found.append(_paired_way(run, of, a, y, seeds, request.steps))
     else:
@@ -142,7 +142,7 @@ def _by_prior(
 
 def _paired_way(
     run: Run, of: Observation, a: Operator, y: Tensor, seeds: list[int], steps: Any
-) -> tuple[str, Way]:
+) -> tuple[str, Restoring]:
     """The restoration by a run that was trained on pairs. BadInput of one that was trained on
     others."""
     own = run.config.data.corruption
@@ -181,7 +181,8 @@ def _table(
         row: tuple[Any, ...] = (name, steps, round(one.seconds, 2), _rms(a(one.x) - y))
         if truth is not None:
             mean = psnr(one.x.mean(0, keepdim=True), truth)
-            row = (*row, energy_score(one.x, truth), _rms(one.x - truth), mean)
+            score = float(energy_score(one.x[None], truth)) if len(one.x) > 1 else None
+            row = (*row, score, _rms(one.x - truth), mean)
         rows.append(row)
     return Table("Restorations beside one another", (*columns, *known), tuple(rows))
 

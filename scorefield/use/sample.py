@@ -24,6 +24,7 @@ from scorefield.draw.shards import Shards
 from scorefield.guide import chain
 from scorefield.guide.filled import filled
 from scorefield.guide.prompts import composed, prompts
+from scorefield.run.open import data_of
 from scorefield.store import alone, claim, sweep_torn
 from scorefield.train import Team
 from scorefield.use.again import Like, again, check_like, tag_of
@@ -32,7 +33,7 @@ from scorefield.use.bulk import about, fill
 from scorefield.use.cascade import Cascade, open_cascade
 from scorefield.use.classify import NoisyClassifier, open_classifier
 from scorefield.use.film import check_film, film
-from scorefield.use.plan import asked_of, plan_of
+from scorefield.use.plan import asked_of, begun_in_data, check_places, plan_of
 from scorefield.use.request import Request
 
 
@@ -219,9 +220,13 @@ def settle(request: Request, seeds: list[int], labels: list[int] | None) -> Sett
         noisy, guide, told = _guide(request, labels is not None or "label" in (cond or {}))
         settings["guidance"] = 1.0
     asked = asked_of(run.denoiser, seeds=seeds, labels=labels, cond=cond)
+    if guide:
+        check_places(request.guide, run.denoiser)
     plan = plan_of(run.denoiser, bool(asked.cond), guide=guide, **settings)
     if request.fill is not None:
         plan, told = _filled(request, plan), f"fill {request.fill}"
+    if getattr(run.schedule, "begins_in_data", False):
+        asked = begun_in_data(run.denoiser, data_of(run, split=False), plan, asked)
     return Settled(asked, plan, settings, noisy, told)
 
 

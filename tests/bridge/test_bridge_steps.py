@@ -7,7 +7,7 @@ import torch
 
 from scorefield.base import Level, Seeded, Zero
 from scorefield.bridge import BridgeStep, ColdStep, blurring, fading
-from scorefield.objective import Bridged, Degraded, Fixed, Residual
+from scorefield.objective import Bridged, Degraded, Fixed, PairResidual
 from scorefield.process import Cosine, Flow
 from scorefield.solve import DDIM, DDPM, State, sample
 from tests.refusal import fails, refused
@@ -245,7 +245,7 @@ def test_what_a_bridge_learns():
 
 def test_a_residual_is_learned_in_its_unit():
     x0, cond = pair_batch(0.5)
-    objective = Residual(Flow(), times=Fixed(1.0), unit=0.5)
+    objective = PairResidual(Flow(), times=Fixed(1.0), unit=0.5)
     # x0 - x1 = -c n, of variance 1 in the unit: at (.5, .5) E[x0 | x] = x
     assert learned_slope(objective, x0, cond) == pytest.approx(1.0, abs=5e-3)
 
@@ -262,7 +262,7 @@ def test_what_is_refused():
     rng = torch.Generator()
     refused("pairs have shapes", Bridged(), Affine(1.0), x0, cond, rng)
     refused("schedule flow", Bridged, Cosine())
-    refused("one side only", Residual(Cosine()), Affine(1.0), x0, None, rng)
+    refused("one side only", PairResidual(Cosine()), Affine(1.0), x0, None, rng)
     refused("spread", BridgeStep, -1.0)
     noisy = ColdStep(lambda x0, s: x0 + torch.randn_like(x0))
     refused("another x each time", sample, noisy, Affine(1.0), x0, flow_levels(2), Zero())

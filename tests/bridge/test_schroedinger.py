@@ -235,7 +235,7 @@ def test_two_networks_walk_between_their_ends(matching):
         training=Training(images=30_000, batch=256, lr=0.05, ema=0.9),
     )  # fmt: skip
     assert isinstance(bridge, SchroedingerBridge)
-    walk = ipf.paths(bridge.there, near(4000, rng()), 8, 1.0, rng(1))
+    walk = ipf.walk_paths(bridge.there, near(4000, rng()), 8, 1.0, rng(1))
     assert float(walk[-1].detach().mean()) == pytest.approx(2, abs=0.35)  # few steps each
     level = Level.of(0.5, 0.5)
     x = torch.ones(1, 1)

@@ -29,7 +29,8 @@ from tests.refusal import refused
 
 ENTRIES = [(kind, name) for kind in KINDS for name in getattr(catalogue, kind)]
 OBJECTS = {
-    "autoguide": ("weak",), "anagram": ("conds",), "carried": ("build",), "cfg": ("null",),
+    "autoguide": ("weak",), "bridge": ("ends",), "anagram": ("conds",), "carried": ("build",),
+    "cfg": ("null",),
     "classifier": ("log_prob",), "hybrid": ("conds",), "mixture": ("log_prob",),
     "product": ("null",), **dict.fromkeys(("dds", "dis", "pis", "cmcd"), ("prior",)),
 }  # fmt: skip

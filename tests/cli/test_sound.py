@@ -1,4 +1,4 @@
-"""Sounds, series and films through the verbs: written as .wav, forecast, filled in, gone on with."""
+"""Sounds, series and films through the verbs: written as .wav, forecast, filled in, continued."""
 
 import json
 import wave

@@ -6,7 +6,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from scorefield.measure.apart import energy_score
 from scorefield.measure.crps import crps
 from tests.refusal import fails, refused
 
@@ -43,11 +42,6 @@ def test_a_planted_score_that_is_not_fair():
     x = torch.randn(5, 200_000, generator=torch.Generator().manual_seed(0))
     y = torch.zeros(200_000)
     assert abs(float((unfair(x, y) - crps(x, y)).mean()) - 1 / math.sqrt(math.pi) / 5) < 0.002
-
-
-def test_it_is_the_energy_score_of_a_number():
-    x, y = torch.randn(7, 1, dtype=torch.float64), torch.randn(1, 1, dtype=torch.float64)
-    assert abs(float(crps(x[:, 0], y[0, 0])) - energy_score(x, y)) < 1e-12
 
 
 def test_one_draw_has_none():

@@ -15,12 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scorefield.base import BadInput
-from scorefield.data.readers.folder import (
-    class_of_file,
-    classes_of_folders,
-    files_below,
-    split_folders,
-)
+from scorefield.data.readers.folder import class_in_name, classes_of_names
 from scorefield.data.sets import Data, Scaling, split_files
 
 HEADS = (b"RIFF", b"RF64", b"FORM", b"fLaC", b"OggS", b"ID3", b"caff", b".snd")
@@ -60,16 +55,15 @@ def sounds(path: str, size: int = 8192, channels: int = 1, rate: int = 16_000) -
     root = Path(path)
     if not root.is_dir():
         raise BadInput(f"there is no folder '{path}'.", "Give `data.path` a folder of sounds.")
-    own, held = split_folders(root)
-    parts = [[file for file in files_below(top) if is_sound(file)] for top in (own, held) if top]
-    files = [file for part in parts for file in part]
-    names = [file.relative_to(root).as_posix() for file in files]
+    tops = _splits(root)
+    parts = [[name for name in _names(root, top) if is_sound(root / name)] for top in tops]
+    names = [name for part in parts for name in part]
     clips, kept, counts, broken = [], [], Counter(), []
-    for k, file in enumerate(files):
+    for k, name in enumerate(names):
         try:
-            clip = read_clip(file, size, channels, rate)
+            clip = read_clip(root / name, size, channels, rate)
         except (Unheard, RuntimeError, OSError) as error:  # libsndfile's are RuntimeErrors
-            broken.append(f"{names[k]}: {reason_unheard(error)}")
+            broken.append(f"{name}: {reason_unheard(error)}")
             continue
         clips.append(clip.x)
         kept.append(k)
@@ -77,25 +71,38 @@ def sounds(path: str, size: int = 8192, channels: int = 1, rate: int = 16_000) -
     if not clips:
         why = f" ({broken[0]})" if broken else ""
         raise BadInput(
-            f"none of the {len(files)} sounds in '{path}' can be heard{why}.",
+            f"none of the {len(names)} sounds in '{path}' can be heard{why}.",
             "Give `data.path` a folder of WAV, AIFF, FLAC, OGG or MP3 files.",
         )
     if broken:
         warnings.warn(
-            f"{len(broken)} of the {len(files)} sounds in '{path}' are left out (the first, "
+            f"{len(broken)} of the {len(names)} sounds in '{path}' are left out (the first, "
             f"{broken[0]}).",
             stacklevel=3,
         )
-    tops = [class_of_file(files[k], own if k < len(parts[0]) else held or root) for k in kept]
-    label, classes = classes_of_folders(tops, [names[k] for k in kept], "sound")
+    inner = [class_in_name(name, top) for part, top in zip(parts, tops) for name in part]
+    label, classes = classes_of_names([inner[k] for k in kept], names, np.array(kept), "sound")
     train, test = split_files(
-        np.stack(clips), label, np.array(kept), len(parts[0]), whole=held is None
+        np.stack(clips), label, np.array(kept), len(parts[0]), whole=len(parts) == 1
     )
     deviation = float(train.x.std(correction=0))
     told = f"{len(clips):,} sounds of {size / rate:.2f} s, from where they are heard, peak at 1"
     done = (told, *(f"{n:,} {words}" for words, n in counts.items()))
     scaling = Scaling((0.0,), (deviation,))
     return Data("sounds", train, test, classes, scaling, done=done, rate=rate)
+
+
+def _splits(root: Path) -> list[str]:
+    """The folders of the splits, "" being all; a lone `train` beside others is a class."""
+    there = {p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")}
+    held = [name for name in ("test", "val") if name in there]
+    return ["train", held[0]] if "train" in there and held else [""]
+
+
+def _names(root: Path, top: str) -> list[str]:
+    """Paths of the files below root/top, relative to the root and sorted, but hidden ones."""
+    files = (p.relative_to(root) for p in (root / top).rglob("*") if p.is_file())
+    return sorted(p.as_posix() for p in files if not any(x.startswith(".") for x in p.parts))
 
 
 def is_sound(file: Path) -> bool:
