@@ -16,6 +16,7 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -136,7 +137,7 @@ def squared_w2(a: torch.Tensor, b: torch.Tensor) -> float:
 
     one, two = (torch.full((len(x),), 1 / len(x)).double().numpy() for x in (a, b))
     cost = torch.cdist(a.double(), b.double()).square().numpy()
-    return float(ot.emd2(one, two, cost, numItermax=10_000_000))
+    return cast(float, ot.emd2(one, two, cost, numItermax=10_000_000))
 
 
 def bias() -> None:

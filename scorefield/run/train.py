@@ -21,8 +21,8 @@ from scorefield.run.autoencoder import (
     build_autoencoder,
     check_autoencoder,
     check_source,
-    in_latents,
     keep_codec,
+    latents_of,
     learns_codes,
     open_autoencoder,
     open_codec,
@@ -145,14 +145,17 @@ def _begin(
     if config.student and before and not method_of(config.student.method).shown:
         return Begun(before.inner, before, seen, codec)
     data = config.load_data(folder and folder.path, say)
+    place = config.cache_place(folder and folder.path, say)
     if before:
         check_source(config, before)
         data = before.same(data)
         drawn = config.latents == "sample"
-        return Begun(in_latents(data, codec, drawn) if codec else data, before, seen, codec)
+        if codec and before.codec:
+            data = latents_of(data, codec, before.codec, drawn, place)
+        return Begun(data, before, seen, codec)
     facts, name, codec = DataFacts.of(data), config.data.name, None
     if config.codec:
-        codec, said, data = begin_codec(config, data)
+        codec, said, data = begin_codec(config, data, place)
         facts = dataclasses.replace(facts, codec=said, sigma_data=1.0)
     if not learns_codes(config):
         some = data.batch(data.train, torch.arange(min(len(data.train), 10_000)))[0]

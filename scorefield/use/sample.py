@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from scorefield.base import BadInput, Guide, quiet
 from scorefield.base.errors import Elsewhere
 from scorefield.base.finding import Findings
 from scorefield.catalogue.plans import guide as build_guide
-from scorefield.data.kind import VECTOR, Kind
+from scorefield.data.kind import PICTURE, VECTOR, Kind
 from scorefield.data.letters import filling
 from scorefield.data.sets import Scaling
 from scorefield.draw import Asked, Plan
@@ -53,6 +54,7 @@ class Samples(NamedTuple):
     single: int | None = None
     alphabet: tuple[str, ...] = ()
     space: str = ""
+    rate: int = 0
 
 
 class _Job(NamedTuple):
@@ -184,7 +186,8 @@ def _read(request: Request, like: Like | None, held: ExitStack | None) -> _Job:
     label = (asked.rows(0, len(shards)).cond or {}).get("label")
     scaling = (second.run if second else run).facts.scaling
     made = Samples((), asked.seeds, label, scaling, request.columns or own, run.facts.classes, said,
-                   request.texts, single, run.facts.alphabet, run.facts.space)  # fmt: skip
+                   request.texts, single, run.facts.alphabet, run.facts.space,
+                   run.facts.rate)  # fmt: skip
     return _Job(request, shards, noisy, out, made, second)
 
 
@@ -242,6 +245,8 @@ def _is_film(request: Request) -> bool:
     return request.out is not None and request.out.suffix == ".gif"
 
 
+FILED = (".tar", ".parquet")
+"""Endings of what has samples row by row."""
 NO_PICTURES = "The run makes points: give a .png of all, or an .npz."
 
 
@@ -258,20 +263,36 @@ def _place(request: Request, seeds: list[int], shown: int) -> Path:
             raise BadInput(f"`out` is {out}.", "Letters go into a .txt or an .npz.", "out")
         claim(out)
         return out
-    if out.suffix not in (".png", ".npz", ".gif", "") or out.name in ("", ".."):
-        remedy = "Use .png, .npz, .gif, or a folder for single pictures."
+    if out.suffix == ".wav" and not facts.rate:
+        raise BadInput(f"`out` is {out}, and the run makes no sounds.", "Give a .png.", "out")
+    if out.suffix in FILED:
+        _check_filed(out, Kind.of(shape))
+    elif out.suffix not in (".png", ".npz", ".gif", ".wav", "") or out.name in ("", ".."):
+        remedy = "Use .png, .npz, .gif, .wav, .tar, .parquet, or a folder for single pictures."
         raise BadInput(f"`out` is {out}.", remedy, "out")
     if not out.suffix and Kind.of(shape) is VECTOR:
         raise BadInput(f"`out` is the folder {out}, for single pictures.", NO_PICTURES, "out")
     if _is_film(request):
         idle("cascade", request.cascade, "a film shows the way of one model")
         check_film(len(seeds), shape)
-    claim(out if out.suffix else out / f"{seeds[0]:06d}.png")
+    claim(out if out.suffix else out / f"{seeds[0]:06d}.{'wav' if facts.rate else 'png'}")
     if len(seeds) > request.batch and not _is_film(request):
         claim(out.with_name(f"{out.name}.parts") / "job.json")
     if out.suffix not in (".png", ".gif"):
         idle("columns", request.columns, f"{out} is no picture")
     return out
+
+
+def _check_filed(out: Path, kind: Kind) -> None:
+    """Raise BadInput for samples that do not go into rows, or without what writes them."""
+    if kind is not PICTURE and (kind is not VECTOR or out.suffix == ".tar"):
+        raise BadInput(f"`out` is {out}, and samples are {kind.plural}.", "Give an .npz.", "out")
+    if out.suffix == ".parquet" and not find_spec("pyarrow"):
+        raise BadInput(
+            f"`out` {out} needs the package pyarrow.",
+            "Install it: pip install 'scorefield[data]'.",
+            "out",
+        )
 
 
 def _guide(request: Request, classes: bool) -> tuple[NoisyClassifier | None, Guide, str]:
