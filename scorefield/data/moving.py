@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from scorefield.data.readers.digits import digits
 from scorefield.data.sets import Data, Scaling, Split
 
-SIDE, LONG, FILMS, HELD = 16, 8, 4000, 500
+SIDE, FILMS, HELD = 16, 4000, 500
+LONG = 8
 SPEEDS = (1.0, 2.5)
 
 
