@@ -14,6 +14,7 @@ measures = Entries(
         "inception": "measure.classes:inception_figure",
         "taught": "measure.ridge:taught_figure",
         "agreement": "measure.agreement:agreement_figure",
+        "log-spectral": "measure.spectral:log_spectral_figure",
         "memorisation": "measure.memorise:memorisation_figure",
     }
 )

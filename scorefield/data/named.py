@@ -27,6 +27,9 @@ datasets = Entries(
         "huggingface": "data.readers.hub:huggingface",
         "points": "data.readers.points:points",
         "letters": "data.readers.letters:letters",
+        "sounds": "data.readers.sounds:sounds",
+        "series": "data.readers.series:series",
+        "moving-digits": "data.moving:moving_digits",
     }
 )
 
@@ -39,15 +42,16 @@ def load_data(
     channels: int | None = None,
     kind: str | None = None,
     cache: "CachePlace | None" = None,
-    alphabet: str | None = None,
     seed: int = 0,
+    **own: str | int | None,
 ) -> "Data":
     """The data set of that name (a key of `datasets`), or the folder of pictures or .npz file at
     that path.
 
-    `path`, `size`, `channels`, `kind` and `alphabet` mean what the set's own function says; one
-    that it does not take is an error; so is a `cache` that is asked for. `seed` draws the toys;
-    every other set, and its held-out split, is the same for any seed.
+    `path`, `size`, `channels` and `kind` mean what the set's own function says, and so does what
+    few sets have of their `own`: alphabet, rate. One that it does not take is an error; so is a
+    `cache` that is asked for. `seed` draws the toys; every other set, and its held-out split, is
+    the same for any seed.
 
     >>> data = load_data("digits")
     >>> data.shape, len(data.train), len(data.test)
@@ -60,7 +64,7 @@ def load_data(
         if path is not None:
             raise unknown("data set", name, datasets)
         name, path = kind_of(name, datasets), name
-    said = {"path": path, "size": size, "channels": channels, "kind": kind, "alphabet": alphabet}
+    said = {"path": path, "size": size, "channels": channels, "kind": kind, **own}
     given: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
     takes = inspect.signature(datasets[name]).parameters
     if cache and ("cache" in takes or (cache.asked and not cache.latents)):

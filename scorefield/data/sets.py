@@ -182,6 +182,8 @@ class Data:
     told: "TextTokens | None" = None
     text: "TextFacts | None" = None
     low: int = 0
+    rate: int = 0
+    """Moments a second of what is heard; 0 of all else."""
 
     def __repr__(self) -> str:
         """One line: its name, shape, classes and how many examples are held out."""

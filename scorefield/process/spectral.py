@@ -10,7 +10,7 @@ schedule is its clock; with one it gives the levels of all coordinates.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import torch
@@ -185,7 +185,7 @@ class Soft(Blurring):
     """
 
     least: float = 0.0
-    clock: Schedule = VE()
+    clock: Schedule = field(default=VE(), kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ class Heat(Spectral):
     max: float = 20.0
     least: float = 0.5
     sigma: float = 0.01
-    clock: Schedule = Flow()
+    clock: Schedule = field(default=Flow(), kw_only=True)
     begins_in_data = True
 
     def __post_init__(self) -> None:

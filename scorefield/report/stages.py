@@ -16,7 +16,7 @@ from scorefield.report.globe import globes
 from scorefield.report.picture import picture
 from scorefield.run.autoencoder import learns_codes
 from scorefield.run.config import DataFacts
-from scorefield.run.pairs import is_paired, lead
+from scorefield.run.pairs import is_led, lead
 from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings
 from scorefield.run.words import told_prompts
@@ -62,7 +62,7 @@ def draw_stage(step: Progress, config: Config, out: Path) -> None:
     facts = stored_settings(Folder(out))[1]
     about = getattr(denoiser.net, "config", {})
     more = any(about.get(key) for key in ("vector", "image", "tokens", "vocabulary"))
-    if is_paired(config, facts):
+    if is_led(config, facts):
         y, x = _led(denoiser, config, facts)
         write_png(picture(_above(y, x), COLUMNS), file)
         return

@@ -65,6 +65,8 @@ class DataFacts:
     """Of data that are not in R^n, as `Data` has them."""
     text: TextFacts | None = None
     """Of a run whose captions are told."""
+    rate: int = 0
+    """Moments a second of what is heard."""
     deviations: tuple[float, ...] = ()
     """Of x0 in each band of the schedule's basis, if it has a level for each coordinate."""
 
@@ -120,6 +122,12 @@ class DataFacts:
                 f"with {_told(self.conditions)}.",
                 remedy,
             )
+        if now.rate != self.rate:
+            raise BadInput(
+                f"the data have {now.rate} moments a second, those that the run was trained on "
+                f"{self.rate}.",
+                f"Give `data.rate` {self.rate}, or train anew.",
+            )
         if now.text != self.text:
             raise BadInput(
                 "the data's captions are told otherwise than those that the run was trained on: "
@@ -162,7 +170,7 @@ class DataFacts:
             )
         own = (data.name, data.shape, data.classes, data.scaling)
         more = data.conditions, data.edition, data.present or None, None
-        return cls(*own, sigma_data, *more, data.space, data.alphabet, data.text)
+        return cls(*own, sigma_data, *more, data.space, data.alphabet, data.text, data.rate)
 
 
 def _told(conditions: Conditions) -> str:

@@ -28,7 +28,8 @@ class DataConfig:
     path: str | None = None
     """Where it is, for sets that are not embedded."""
     size: int | None = None
-    """Pixels of a side to shrink and crop pictures to; letters of a piece of text."""
+    """Pixels of a side to shrink and crop pictures to; letters of a piece of text; moments of a
+    sound or series."""
     channels: int | None = None
     """1 for grey or 3 for colour, where the set leaves a choice."""
     kind: Literal["picture", "series", "volume", "sphere", "torus", "rotations"] | None = None
@@ -38,9 +39,12 @@ class DataConfig:
     None: beside the run, of a folder or archive that decoded takes over a quarter of the memory."""
     alphabet: str | None = None
     """The letters of a text, where they are not to be those found in it."""
+    rate: int | None = None
+    """Moments a second that sounds are brought to."""
     corruption: str | None = None
-    """What each picture is paired with, as the condition image: blur:2, pool:2, jpeg:10, grey, ...
-    (scorefield catalogue operators). Classes are left out."""
+    """What each example is paired with, as the condition image: blur:2, pool:2, jpeg:10, grey, ...;
+    of series and films future:12, gap:8,4 (scorefield catalogue operators). Classes are left
+    out."""
     noise: float = 0.0
     """Deviation of the noise on what a corruption measured, drawn once for each picture."""
     low: int | None = None
@@ -217,11 +221,11 @@ class Config:
         if (ours and colon) or (not ours and kind in plugins("datasets")):
             spec = parsed(d.name)
             said = {"path": d.path, "size": d.size, "channels": d.channels, "kind": d.kind}
-            said["alphabet"] = d.alphabet
+            said |= {"alphabet": d.alphabet, "rate": d.rate}
             said = {key: str(value) for key, value in said.items() if value is not None}
             spec = spec._replace(options={**spec.options, **said})
             return build("datasets", spec, seed=self.training.seed)
-        names = "path", "size", "channels", "kind", "alphabet"
+        names = "path", "size", "channels", "kind", "alphabet", "rate"
         own = {name: getattr(d, name) for name in names}
         return data.load(d.name, **own, cache=place, seed=self.training.seed)
 

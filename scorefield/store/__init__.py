@@ -14,6 +14,7 @@ from scorefield.store.export import (
     write_npz,
     write_pictures,
     write_png,
+    write_wavs,
 )
 from scorefield.store.files import (
     claim,

@@ -54,6 +54,7 @@ class Samples(NamedTuple):
     single: int | None = None
     alphabet: tuple[str, ...] = ()
     space: str = ""
+    rate: int = 0
 
 
 class _Job(NamedTuple):
@@ -185,7 +186,8 @@ def _read(request: Request, like: Like | None, held: ExitStack | None) -> _Job:
     label = (asked.rows(0, len(shards)).cond or {}).get("label")
     scaling = (second.run if second else run).facts.scaling
     made = Samples((), asked.seeds, label, scaling, request.columns or own, run.facts.classes, said,
-                   request.texts, single, run.facts.alphabet, run.facts.space)  # fmt: skip
+                   request.texts, single, run.facts.alphabet, run.facts.space,
+                   run.facts.rate)  # fmt: skip
     return _Job(request, shards, noisy, out, made, second)
 
 
@@ -261,17 +263,19 @@ def _place(request: Request, seeds: list[int], shown: int) -> Path:
             raise BadInput(f"`out` is {out}.", "Letters go into a .txt or an .npz.", "out")
         claim(out)
         return out
+    if out.suffix == ".wav" and not facts.rate:
+        raise BadInput(f"`out` is {out}, and the run makes no sounds.", "Give a .png.", "out")
     if out.suffix in FILED:
         _check_filed(out, Kind.of(shape))
-    elif out.suffix not in (".png", ".npz", ".gif", "") or out.name in ("", ".."):
-        remedy = "Use .png, .npz, .gif, .tar, .parquet, or a folder for single pictures."
+    elif out.suffix not in (".png", ".npz", ".gif", ".wav", "") or out.name in ("", ".."):
+        remedy = "Use .png, .npz, .gif, .wav, .tar, .parquet, or a folder for single pictures."
         raise BadInput(f"`out` is {out}.", remedy, "out")
     if not out.suffix and Kind.of(shape) is VECTOR:
         raise BadInput(f"`out` is the folder {out}, for single pictures.", NO_PICTURES, "out")
     if _is_film(request):
         idle("cascade", request.cascade, "a film shows the way of one model")
         check_film(len(seeds), shape)
-    claim(out if out.suffix else out / f"{seeds[0]:06d}.png")
+    claim(out if out.suffix else out / f"{seeds[0]:06d}.{'wav' if facts.rate else 'png'}")
     if len(seeds) > request.batch and not _is_film(request):
         claim(out.with_name(f"{out.name}.parts") / "job.json")
     if out.suffix not in (".png", ".gif"):

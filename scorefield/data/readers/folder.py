@@ -58,8 +58,8 @@ def folder(
     elif (table := every.beside(TABLE)) is not None:
         label, classes = _table(table, root / TABLE, [names[i] for i in kept])
     else:
-        inner = [_class_name(name, top) for part, top in zip(parts, tops) for name in part.names]
-        label, classes = _classes([inner[i] for i in kept], names, kept)
+        inner = [class_in_name(name, top) for part, top in zip(parts, tops) for name in part.names]
+        label, classes = classes_of_names([inner[i] for i in kept], names, kept)
     first, whole = len(parts[0]), len(parts) == 1
     told = None if every.archives else captions_of(root, [names[i] for i in kept])
     if told is None:
@@ -123,13 +123,14 @@ def _split_folders(sources: Sources) -> list[str]:
     return [""]
 
 
-def _class_name(name: str, top: str) -> str | None:
+def class_in_name(name: str, top: str) -> str | None:
+    """The first folder within `top` of a relative path, if there is one."""
     inner = name.removeprefix(f"{top}/") if top else name
     return inner.partition("/")[0] if "/" in inner else None
 
 
-def _classes(
-    tops: list[str | None], names: list[str], kept: np.ndarray
+def classes_of_names(
+    tops: list[str | None], names: list[str], kept: np.ndarray, what: str = "picture"
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """The class index of each picture that is `kept`, and the class names in alphabetical order."""
     classes = sorted({top for top in tops if top is not None})
@@ -138,9 +139,9 @@ def _classes(
     if None in tops:
         within = next(i for i, top in enumerate(tops) if top is not None)
         raise BadInput(
-            f"the picture {names[kept[tops.index(None)]]} is in no class folder, but "
+            f"the {what} {names[kept[tops.index(None)]]} is in no class folder, but "
             f"{names[kept[within]]} is.",
-            "Put every picture in a class folder, or none.",
+            f"Put every {what} in a class folder, or none.",
         )
     index = {name: i for i, name in enumerate(classes)}
     return np.array([index[top] for top in tops if top is not None]), tuple(classes)
