@@ -281,10 +281,10 @@ def series() -> Config:
 def moving_digits() -> Config:
     """Digits that move and are thrown back by walls, 8 moments of 16x16; a few minutes."""
     return Config(
-        Training(images=20_000, batch=32, lr=3e-3, optimizer="muon", warmup=1_500, decay="linear",
-                 checkpoint_every=5_000),
+        Training(images=100_000, batch=8, lr=2e-3, warmup=2_000, decay="linear",
+                 checkpoint_every=20_000),
         DataConfig("moving-digits", corruption="future:6"),
-        "auto:width=32,multipliers=1-2-2,blocks=1,norms=1,fold=2,attention=2",
+        "auto:width=32,multipliers=1-2,blocks=1,norms=1,fold=2,attention=1",
         ObjectiveConfig(dropout=0.1),
         sample=SampleConfig(steps=20),
     )  # fmt: skip

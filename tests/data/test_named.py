@@ -15,6 +15,7 @@ def test_the_names():
     assert set(datasets) == {
         *TOYS,
         *("digits", "mnist", "fashion-mnist", "cifar10", "folder", "npz", "huggingface"),
+        *("captioned-digits", "points", "letters", "sounds", "series", "moving-digits"),
     }
 
 
