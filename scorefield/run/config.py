@@ -363,6 +363,11 @@ def check(config: Config) -> None:
         bound(kind, text)
     if what_learns(o) == "matchings":
         bound("walks", sample.solver)
+    elif parsed(sample.solver).name in names("walks"):
+        raise BadInput(
+            f"`objective.kind` is {o.kind}, and the solver {sample.solver} is not of data in R^n.",
+            f"Use {', '.join(names('matchings'))}, or `sample.solver` arc.",
+        )
     else:
         build("solvers", sample.solver)
     if config.source:
@@ -406,11 +411,12 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
             f"`objective.times` {o.law} does not keep the variational bound's expectation.",
             f"Use one of {', '.join(UNBIASED)}.",
         )
-    if kind in catalogue.matchings and on != ("ve" if kind == "kernel-score" else "flow"):
+    place = "ve" if kind == "kernel-score" else "flow"
+    if kind in catalogue.matchings and on != place:
         raise BadInput(
-            f"`objective.kind` {kind} on `objective.schedule` {o.schedule}: kernel-score is on ve, "
-            "the others are on flow.",
-            "Leave the schedule to the recipe.",
+            f"`objective.kind` {kind} on `objective.schedule` {o.schedule}: it is on "
+            f"{place}.",
+            f"Use `objective.schedule` {place}.",
         )
     if kind in ("absorbing", "multinomial") and law not in UNBIASED:
         raise BadInput(

@@ -88,7 +88,7 @@ def likelihood(request: Request, words: Words, data: str, against: str | None) -
             raise BadInput(f"`against` is {against}.", "Name another set than the run's.")
     fields = ("against" if name == against else "data" for name in names)
     sets = [set_of(name, run, own, cell, request.n, field) for name, field in zip(names, fields)]
-    bare = [s.name for s in sets if own.test.cond and s.cond is None]
+    bare = [s.name for s in sets if _told(own) and s.cond is None]
     if request.unconditional or bare:
         sets = [s._replace(cond=None) for s in sets]
     check_guided(how.guidance, any(s.cond is not None for s in sets))
@@ -140,6 +140,11 @@ def how_of(cell: float | None, request: Request, words: Words) -> How:
             raise BadInput(
                 f"`{field}` is of the flow, and the method is {method}.", "Leave it out."
             )
+    if request.opened.facts.space:
+        for field, value in (("solver", name), ("steps", steps), ("trace", words.trace)):
+            if value:
+                fact = f"`{field}` is of likelihoods in R^n, and the run has its own way."
+                raise BadInput(fact, "Leave it out.")
     solver = name and build_solver(name)
     if method == "flow" and solver and solver.stochastic:
         raise BadInput(f"the solver {name} is stochastic.", "Use rk4, heun or ddim.")
@@ -204,8 +209,12 @@ def set_of(
         x0, cond = x0[index], {} if label is None else {"label": label[index]}
     if cell:
         x0 = ((x0 + 1) / cell).round().mul(cell).sub(1).clamp(-1, 1)
-    known = cond.keys() == data.test.cond.keys()
-    return Set(name, x0, cond if cond and known else None, index)
+    return Set(name, x0, cond if cond and cond.keys() == _told(data) else None, index)
+
+
+def _told(data: Data) -> set[str]:
+    """What a network is told of an example: of a caption its tokens and their mask."""
+    return set(data.batch(data.test, torch.zeros(1).long())[1])
 
 
 def _spread(size: int, n: int | None) -> Tensor:
