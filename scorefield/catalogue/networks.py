@@ -9,6 +9,7 @@ networks = Entries(
         "dit": "nets.dit:DiT",
         "mlp": "nets.mlp:MLP",
         "letters": "nets.letters:LetterNet",
+        "cells": "nets.cells:CellNet",
         "autoencoder": "nets.autoencoder:ConvAutoencoder",
         "mlp-autoencoder": "nets.autoencoder:MLPAutoencoder",
         "unet2d": "nets.guests:unet2d",

@@ -26,6 +26,8 @@ datasets = Entries(
         "huggingface": "data.readers.hub:huggingface",
         "points": "data.readers.points:points",
         "letters": "data.readers.letters:letters",
+        "smiles": "data.readers.molecules:smiles",
+        "table": "data.readers.table:table",
     }
 )
 
@@ -38,13 +40,14 @@ def load_data(
     channels: int | None = None,
     kind: str | None = None,
     alphabet: str | None = None,
+    properties: str | None = None,
     seed: int = 0,
 ) -> "Data":
     """The data set of that name (a key of `datasets`), or the folder of pictures or .npz file at
     that path.
 
-    `path`, `size`, `channels`, `kind` and `alphabet` mean what the set's own function says; one
-    that it does not take is an error. `seed` draws the toys; every other set, and its held-out
+    `path`, `size`, `channels`, `kind`, `alphabet` and `properties` mean what the set's own function
+    says; one that it does not take is an error. `seed` draws the toys; every other set, and its held-out
     split, is the same for any seed.
 
     >>> data = load_data("digits")
@@ -58,7 +61,8 @@ def load_data(
         if path is not None:
             raise unknown("data set", name, datasets)
         name, path = kind_of(name, datasets), name
-    said = {"path": path, "size": size, "channels": channels, "kind": kind, "alphabet": alphabet}
+    said = {"path": path, "size": size, "channels": channels, "kind": kind, "alphabet": alphabet,
+            "properties": properties}  # fmt: skip
     given = {key: value for key, value in said.items() if value is not None}
     takes = inspect.signature(datasets[name]).parameters
     for key, value in given.items():

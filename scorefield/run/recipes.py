@@ -234,6 +234,33 @@ def letters() -> Config:
     )  # fmt: skip
 
 
+def smiles() -> Config:
+    """Molecules of a file of SMILES, by masked diffusion. Give `data.path`; rdkit reads them.
+
+    With `data.properties` logP, QED, or both joined by +, samples may be asked for those.
+    """
+    return Config(
+        Training(images=1_000_000, batch=64, lr=2e-3, optimizer="muon", warmup=5_000,
+                 decay="linear", checkpoint_every=100_000),
+        DataConfig("smiles"),
+        "letters:width=128,depth=4",
+        ObjectiveConfig("absorbing", "flow", view="x0", times="antithetic"),
+        SampleConfig(solver="state-walk", grid="uniform-t", steps=100),
+    )  # fmt: skip
+
+
+def table() -> Config:
+    """Rows of a .csv or .parquet: numbers, words, missing cells. Give `data.path`."""
+    return Config(
+        Training(images=1_000_000, batch=256, lr=2e-3, optimizer="muon", warmup=20_000,
+                 decay="linear", checkpoint_every=200_000),
+        DataConfig("table"),
+        "cells:width=256,blocks=3",
+        ObjectiveConfig("absorbing", "flow", view="x0", times="antithetic"),
+        SampleConfig(solver="state-walk", grid="uniform-t", steps=50),
+    )  # fmt: skip
+
+
 def _toy(name: str) -> Config:
     return Config(
         Training(images=2_000_000, batch=2048, lr=2e-3, checkpoint_every=500_000),
@@ -285,6 +312,8 @@ recipes: dict[str, Callable[[], Config]] = {
     "huggingface": huggingface,
     "points": points,
     "letters": letters,
+    "smiles": smiles,
+    "table": table,
     "swiss-roll": swiss_roll,
     "moons": moons,
     "8-gaussians": eight_gaussians,

@@ -26,13 +26,16 @@ class DataConfig:
     path: str | None = None
     """Where it is, for sets that are not embedded."""
     size: int | None = None
-    """Pixels of a side to shrink and crop pictures to; letters of a piece of text."""
+    """Pixels of a side to shrink and crop pictures to; letters of a piece of text; how many
+    molecules, or rows of a table."""
     channels: int | None = None
     """1 for grey or 3 for colour, where the set leaves a choice."""
     kind: Literal["picture", "series", "volume", "sphere", "torus", "rotations"] | None = None
     """What examples of an .npz or .npy are, where their axes could be of several kinds."""
     alphabet: str | None = None
     """The letters of a text, where they are not to be those found in it."""
+    properties: str | None = None
+    """Of molecules, what samples may be asked for, joined by +: logP, QED, weight."""
     corruption: str | None = None
     """What each picture is paired with, as the condition image: blur:2, pool:2, jpeg:10, grey, ...
     (scorefield catalogue operators). Classes are left out."""
@@ -199,11 +202,11 @@ class Config:
         if (ours and colon) or (not ours and kind in plugins("datasets")):
             spec = parsed(d.name)
             said = {"path": d.path, "size": d.size, "channels": d.channels, "kind": d.kind}
-            said["alphabet"] = d.alphabet
+            said |= {"alphabet": d.alphabet, "properties": d.properties}
             said = {key: str(value) for key, value in said.items() if value is not None}
             spec = spec._replace(options={**spec.options, **said})
             return build("datasets", spec, seed=self.training.seed)
-        names = "path", "size", "channels", "kind", "alphabet"
+        names = "path", "size", "channels", "kind", "alphabet", "properties"
         own = {name: getattr(d, name) for name in names}
         return data.load(d.name, **own, seed=self.training.seed)
 

@@ -60,7 +60,7 @@ def evaluate(request: Request, seed: int = 0) -> Findings:
     if flat:
         found = measures_of(drawn.x, Reference(data, judge, n, labels if judge else None))
     else:
-        found = spaced_outcome(drawn.x, data)
+        found = spaced_outcome(drawn.x, data, asked.cond)
     record = {
         "images_seen": run.images_seen,
         "average": request.average,
