@@ -87,7 +87,7 @@ class Kind:
 
 
 VECTOR = Kind("vector", "vectors", "D", ("mlp",), False, "number", (2000, 1000, 2000))
-SERIES = Kind("series", "series", "CL", ("unet", "dit"), False, "moment", (20, 20, 64))
+SERIES = Kind("series", "series", "CL", ("unet", "dit", "sets"), False, "moment", (20, 20, 64))
 PICTURE = Kind("picture", "pictures", "CHW", ("unet", "dit"), True, "pixel", (80, 50, 64))
 VOLUME = Kind("volume", "volumes", "CDHW", ("unet", "dit"), True, "voxel", (20, 20, 64))
 POINTS = Kind("point", "points", "D", ("mlp",), False, "number", (2000, 1000, 2000))

@@ -80,9 +80,7 @@ def spelled(x: Tensor, alphabet: Sequence[str]) -> list[str]:
     return ["".join(signs[k] for k in row) for row in x.long().tolist()]
 
 
-def filling(
-    pattern: Sequence[str], alphabet: Sequence[str], length: int
-) -> tuple[Tensor, Tensor]:
+def filling(pattern: Sequence[str], alphabet: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
     """Letters (1, L) and which of them are known (1, L), of a text with _ for what is not.
 
     >>> filling("a_", ("", "a", "b"), 3)

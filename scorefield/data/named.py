@@ -18,6 +18,7 @@ datasets = Entries(
         "moons": "data.toys:moons",
         "8-gaussians": "data.toys:eight_gaussians",
         "checkerboard": "data.toys:checkerboard",
+        "tetrahedra": "data.toys:tetrahedra",
         "mnist": "data.readers.idx:mnist",
         "fashion-mnist": "data.readers.idx:fashion_mnist",
         "cifar10": "data.readers.cifar:cifar10",
@@ -47,8 +48,8 @@ def load_data(
     that path.
 
     `path`, `size`, `channels`, `kind`, `alphabet` and `properties` mean what the set's own function
-    says; one that it does not take is an error. `seed` draws the toys; every other set, and its held-out
-    split, is the same for any seed.
+    says; one that it does not take is an error. `seed` draws the toys; every other set, and its
+    held-out split, is the same for any seed.
 
     >>> data = load_data("digits")
     >>> data.shape, len(data.train), len(data.test)

@@ -98,8 +98,10 @@ class Column:
         try:
             x = np.array([np.nan if cell in ABSENT else float(cell) for cell in cells])
         except ValueError as error:
-            raise BadInput(f"{where}: {error}, in the column '{self.name}'.", "Give numbers.") from error
-        return np.where(gone, -1, nearest(np.nan_to_num(x), np.array(self.values)))
+            raise BadInput(
+                f"{where}: {error}, in the column '{self.name}'.", "Give numbers."
+            ) from error
+        return np.where(gone, -1, nearest_value(np.nan_to_num(x), np.array(self.values)))
 
     def cells(self, state: np.ndarray) -> list[str]:
         """Numbers of values as they are written in a file, missing ones as nothing."""
@@ -114,10 +116,10 @@ class Column:
         return np.where(state < 0, np.nan, x[state] if len(x) else np.nan)
 
 
-def nearest(x: np.ndarray, values: np.ndarray) -> np.ndarray:
+def nearest_value(x: np.ndarray, values: np.ndarray) -> np.ndarray:
     """The index of the nearest of ascending values.
 
-    >>> nearest(np.array([0.1, 9.0]), np.array([0.0, 1.0, 2.0])).tolist()
+    >>> nearest_value(np.array([0.1, 9.0]), np.array([0.0, 1.0, 2.0])).tolist()
     [0, 2]
     """
     return np.searchsorted((values[1:] + values[:-1]) / 2, x)

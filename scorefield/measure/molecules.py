@@ -1,4 +1,4 @@
-"""Molecules against held-out ones: which are any, which are new, how large, with what properties."""
+"""Molecules against held-out ones: which are any, which are new, how large, and how they are."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -44,7 +44,7 @@ def molecule_figures(x0: Tensor, data: Data, cond: Cond | None) -> tuple[Figure,
             one, two = (properties_of(m, [name])[:, 0] for m in (valid, real[: len(texts)]))
             found.append(Figure(name, *_mean(one), *_mean(two), best="real", key=name))
         found += asked_for(made, data, cond)
-        found += frechet(own, held, known)
+        found += chemnet_distance(own, held, known)
     return tuple(found)
 
 
@@ -73,7 +73,9 @@ def asked_for(made: Sequence[Any], data: Data, cond: Cond | None) -> list[Figure
     asked = scaling.decode(cond["vector"]).numpy()[: len(made)][there]
     got = properties_of([m for m in made if m is not None], names)
     real = data.test.cond["vector"].numpy()
-    other = np.abs(real - real[torch.randperm(len(real), generator=torch.Generator().manual_seed(0))])
+    other = np.abs(
+        real - real[torch.randperm(len(real), generator=torch.Generator().manual_seed(0))]
+    )
     words = "Mean distance from what was asked for; beside it that of two held-out molecules."
     return [
         Figure(f"{name} off", *_mean(np.abs(got - asked)[:, k]), *_mean(other[:, k]), best="low",
@@ -82,7 +84,7 @@ def asked_for(made: Sequence[Any], data: Data, cond: Cond | None) -> list[Figure
     ]  # fmt: skip
 
 
-def frechet(own: Sequence[str], held: Sequence[str], known: set[str]) -> list[Figure]:
+def chemnet_distance(own: Sequence[str], held: Sequence[str], known: set[str]) -> list[Figure]:
     """The Frechet ChemNet distance (Preuer et al. 2018) of canonical SMILES to held-out ones, where
     the package fcd is installed and there are enough."""
     n = min(len(own), len(held))

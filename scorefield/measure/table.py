@@ -135,8 +135,10 @@ def _wide(
     for k, column in enumerate(columns):
         v, own = x[:, k], like[:, k][~np.isnan(like[:, k])]
         if column.number:
-            told = np.searchsorted(np.sort(own), v) / max(1, len(own)) if ranks else (
-                v - (own.mean() if len(own) else 0)) / (own.std() or 1 if len(own) else 1)  # fmt: skip
+            if ranks:
+                told = np.searchsorted(np.sort(own), v) / max(1, len(own))
+            else:
+                told = (v - own.mean()) / (own.std() or 1) if len(own) else 0 * v
             parts.append(np.nan_to_num(np.where(np.isnan(v), 0.5 if ranks else 0, told))[:, None])
         else:
             usual = np.bincount(own.astype(int), minlength=1).argsort()[::-1][:MOST_CLASSES]

@@ -13,7 +13,6 @@ from scorefield.nets.embed import Embedding, Features
 from scorefield.nets.init import preserve_variance, zero
 from scorefield.nets.mlp import ResidualLayer
 
-
 WAVES = 16
 
 

@@ -1,6 +1,7 @@
 """Recipes: functions that return a whole typed configuration. Each is a `scorefield train NAME`."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from scorefield.base.errors import unknown
 from scorefield.run.settings import Config, DataConfig, ObjectiveConfig, SampleConfig
@@ -291,6 +292,11 @@ def checkerboard() -> Config:
     return _toy("checkerboard")
 
 
+def tetrahedra() -> Config:
+    """Four points of space, whatever their order and turn, by an equivariant network."""
+    return replace(_toy("tetrahedra"), net="sets:width=64,blocks=3")
+
+
 recipes: dict[str, Callable[[], Config]] = {
     "digits": digits,
     "digits-likelihood": digits_likelihood,
@@ -318,6 +324,7 @@ recipes: dict[str, Callable[[], Config]] = {
     "moons": moons,
     "8-gaussians": eight_gaussians,
     "checkerboard": checkerboard,
+    "tetrahedra": tetrahedra,
 }
 
 

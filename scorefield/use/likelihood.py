@@ -116,9 +116,7 @@ def _measured(request: Request, how: How, s: Set, cell: float | None) -> CodedBi
         codec, units = facts.codec, facts.scaling
         return measure_coded(request.mean, s.x0, how, codec, units, cell, **given)
     bits = measure_bits(request.mean, s.x0, how, cell=cell, **given)
-    levels = facts.kind.lettered or (
-        cell and (how.dequantise or how.method in ("elbo", "vlb"))
-    )
+    levels = facts.kind.lettered or (cell and (how.dequantise or how.method in ("elbo", "vlb")))
     return CodedBits(bits, "", bool(levels))
 
 

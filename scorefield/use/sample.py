@@ -40,9 +40,8 @@ from scorefield.use.request import Request
 
 class Samples(NamedTuple):
     """x0 in `pieces` (of a film: all of them, moment by moment), with the seeds and classes `(n,)`,
-    how many stand in a row, and `words` of how they were made; of a table the rows that were `given` to be filled in, in turn.
-    `single` is the index of the only
-    one of them that is meant."""
+    how many stand in a row, and `words` of how they were made; `single` is the index of the only
+    one of them that is meant, and of a table `given` are the rows to be filled in, in turn."""
 
     pieces: Iterable[Tensor]
     seeds: Tensor

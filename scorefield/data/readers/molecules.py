@@ -18,15 +18,17 @@ from scorefield.data.table import Column
 def smiles(path: str, size: int | None = None, properties: str | None = None) -> Data:
     """Molecules of a file: a .csv or .csv.gz with a column SMILES, or lines that begin with one.
 
-    `size`: how many of them, evenly spread over the file. `properties`: those that samples may
-    be asked for, joined by +: logP, QED, weight. Raises BadInput for a file with molecules that do not
+    `size`: how many of them, evenly spread over the file. `properties`: those that samples may be
+    asked for, joined by +: logP, QED, weight. Raises BadInput for a file with molecules that do not
     parse, are charged, several at once, or of other elements.
     """
     texts = read_smiles(Path(path))
     if size is not None:
         if size < 1:
             raise BadInput(f"`data.size` is {size}.", "Give at least 1.", "data.size")
-        texts = [texts[i] for i in np.linspace(0, len(texts) - 1, min(size, len(texts))).astype(int)]
+        texts = [
+            texts[i] for i in np.linspace(0, len(texts) - 1, min(size, len(texts))).astype(int)
+        ]
     molecules = checked_molecules(texts, f"'{path}'")
     names = properties.split("+") if properties else []
     more = {"vector": properties_of(molecules, names)} if names else {}
@@ -41,8 +43,7 @@ def read_smiles(path: Path) -> list[str]:
         return [line.split()[0] for line in read_lines(path, "data.path")]
     if not path.is_file():
         raise BadInput(f"`data.path` {path}: there is no such file.", "Give one.", "data.path")
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open(encoding="utf-8-sig")
-    with opened as file:
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig") as file:
         rows = csv.reader(file)
         names = [name.strip().lower() for name in next(rows, [])]
         if "smiles" not in names:

@@ -16,7 +16,7 @@ from scorefield.data.table import (
     MOST_WORDS,
     ONE_DIGIT,
     Column,
-    nearest,
+    nearest_value,
     quantiles,
     table_data,
 )
@@ -46,7 +46,9 @@ def table(path: str, size: int | None = None) -> Data:
 def read_rows(path: Path, field: str) -> tuple[list[str], Iterator[Sequence[str]]]:
     """The names of a file's columns, and its rows as text."""
     if not path.is_file():
-        raise BadInput(f"`{field}` {path}: there is no such file.", "Give a .csv or .parquet.", field)
+        raise BadInput(
+            f"`{field}` {path}: there is no such file.", "Give a .csv or .parquet.", field
+        )
     names, rows = _parquet(path) if path.suffix == ".parquet" else _lines(path, field)
     twice = next((name for k, name in enumerate(names) if name in names[:k]), None)
     if twice is not None or not names:
@@ -61,7 +63,9 @@ def _lines(path: Path, field: str) -> tuple[list[str], Iterator[Sequence[str]]]:
             try:
                 yield from csv.reader(file)
             except (UnicodeDecodeError, csv.Error) as error:
-                raise BadInput(f"`{field}` {path} is no CSV in UTF-8.", "Give one.", field) from error
+                raise BadInput(
+                    f"`{field}` {path} is no CSV in UTF-8.", "Give one.", field
+                ) from error
 
     found = rows()
     names = [name.strip() for name in next(found, [])]
@@ -140,7 +144,8 @@ class _Gathered:
         texts = [cell for cell in self.code if cell not in ABSENT]
         if not any(math.isfinite(number_of(cell)) for cell in texts):
             raise BadInput(
-                f"the column '{self.name}' of '{self.path}' has over {MOST_WORDS:,} different words.",
+                f"the column '{self.name}' of '{self.path}' has over {MOST_WORDS:,} different "
+                "words.",
                 "Leave it out: a name or a number of each row is no property of it.",
             )
         return np.array([self.number(cell) for cell in self.code])[np.array(self.codes)]
@@ -150,7 +155,7 @@ class _Gathered:
         if self.codes.typecode == "i":
             words = sorted(cell for cell in self.code if cell not in ABSENT)
             are = sum(math.isfinite(number_of(word)) for word in words)
-            many = len(words) > ONE_DIGIT and are > len(words) / 2 or len(words) > MOST_WORDS
+            many = (len(words) > ONE_DIGIT and are > len(words) / 2) or len(words) > MOST_WORDS
             if words and are < len(words) and not many:
                 rank = {word: k for k, word in enumerate(words)}
                 state = np.array([rank.get(cell, -1) for cell in self.code])[np.array(self.codes)]
@@ -161,7 +166,9 @@ class _Gathered:
             x = np.frombuffer(self.codes)
         gone = np.isnan(x)
         values = quantiles(x[~gone])
-        state = np.where(gone, -1, nearest(np.where(gone, 0, x), values) if len(values) else -1)
+        state = np.where(
+            gone, -1, nearest_value(np.where(gone, 0, x), values) if len(values) else -1
+        )
         return Column(
             self.name, True, tuple(values.tolist()), (), self.decimals, bool(gone.any())
         ), state.astype(np.int16)
