@@ -142,7 +142,6 @@ def main() -> None:
         given.out.write_text(json.dumps(found, indent=1))
 
 
-@torch.no_grad()
 def digits_by_words(run: Run, scale: float | None, n: int = 1020) -> dict[str, Any]:
     """How often the digit is the one that was asked for, of all 30 prompts in turn; and the mean
     ink of what was to be thin, neither, or bold, over that of real ones."""
@@ -153,7 +152,8 @@ def digits_by_words(run: Run, scale: float | None, n: int = 1020) -> dict[str, A
     asked, plan, *_ = settle(request, list(range(n)), None)
     x = draw(request.denoiser, plan, asked, run.denoiser.shape).x
     row = torch.arange(n) % len(prompts)
-    hits = judge(x).argmax(1) == row // len(INK)
+    with torch.no_grad():
+        hits = judge(x).argmax(1) == row // len(INK)
     ink = [float((x[row % len(INK) == k].mean() + 1) / 2) for k in range(len(INK))]
     of = data.train.cond["caption"] % len(INK)
     real = [float(data.train.x[of == k].float().mean() / 16) for k in range(len(INK))]

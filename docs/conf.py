@@ -1,6 +1,7 @@
 """The documentation as a site: `make site`."""
 
 import hashlib
+import os
 import re
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
+os.environ["PYTHONPATH"] = str(ROOT)  # cells run this very library, whatever is installed
+os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # bars are no part of a page
 
 from docs import reference  # noqa: E402
 from scorefield import __version__  # noqa: E402
@@ -23,20 +26,22 @@ project = "Scorefield"
 author = copyright = "The Scorefield authors"
 version = release = __version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "docs.mathml"]
 exclude_patterns = ["pictures", "images"]
 default_role = "code"
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
-nb_execution_mode = "cache"
+nb_execution_mode = os.environ.get("SCOREFIELD_CELLS", "cache")  # off: the fast half of the site
 nb_execution_cache_path = str(ROOT / "build" / "executed" / library())
 nb_execution_timeout = 120
 nb_execution_raise_on_error = True
+nb_merge_streams = True  # what a cell prints is one block
 
 autodoc_default_options = {"members": True, "member-order": "bysource", "show-inheritance": True}
 autodoc_typehints = "signature"
 
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = f"Scorefield {__version__}"
 html_show_sourcelink = False
@@ -44,16 +49,19 @@ html_show_sourcelink = False
 
 def plain(app, what, name, obj, options, lines: list[str]) -> None:
     """Docstrings are plain text with code in backquotes: what else reStructuredText would read as
-    markup is escaped, and a block that is further in begins after an empty line."""
-    before = ""
+    markup is escaped, and a block that is further in stands between empty lines. Doctests stay."""
+    before, example = "", False
     for i, line in enumerate(lines):
-        if not line.lstrip().startswith((">>>", "...")):
-            parts = re.split(r"(`[^`]*`)", line)
-            parts[::2] = [re.sub(r"([*|\\]|_(?=\W|$))", r"\\\1", part) for part in parts[::2]]
-            line = "".join(parts)
-        deeper = len(line) - len(line.lstrip()) > len(before) - len(before.lstrip())
-        lines[i] = f"\n{line}" if before.strip() and line.strip() and deeper else line
-        before = line if line.strip() else before
+        example = bool(line.strip()) and (example or line.lstrip().startswith(">>>"))
+        if example:
+            continue
+        parts = re.split(r"(`[^`]*`)", line)
+        parts[::2] = [re.sub(r"([*|\\]|_(?=\W|$))", r"\\\1", part) for part in parts[::2]]
+        parts[2::2] = [re.sub(r"^(?=[\w^+=(])", r"\\ ", part) for part in parts[2::2]]  # `s`^2
+        line = "".join(parts)
+        indent, last = (len(text) - len(text.lstrip()) for text in (line, before))
+        lines[i] = f"\n{line}" if before.strip() and line.strip() and indent != last else line
+        before = line
     lines[:] = "\n".join(lines).split("\n")
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -88,4 +89,6 @@ def test_the_wheel_trains_samples_and_reports_in_a_fresh_environment(built, tmp_
 def test_the_version_is_said_once_and_the_citation_follows():
     cited = (ROOT / "CITATION.cff").read_text().split("\nversion: ")[1].split("\n")[0]
     assert cited == __version__
-    assert __version__ not in (ROOT / "pyproject.toml").read_text()
+    said = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "version" in said["project"]["dynamic"]
+    assert said["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "scorefield.__version__"}

@@ -8,7 +8,8 @@ from torch import Tensor
 
 
 def like(leaf: Tensor, x: Tensor) -> Tensor:
-    """Cast a `()` or `(B,)` leaf to x's dtype and device, right-broadcast to `(B, 1, ..., 1)`.
+    """Cast a leaf to x's dtype and device: `(B,)` right-broadcast to `(B, 1, ..., 1)`, one of a
+    number for each coordinate, `(B or 1, *shape)`, as it is.
 
     Compute coefficients on the float64 leaves first, then call this: the cast comes last, so no
     digit is lost to x's precision before the coefficient is known.
@@ -17,7 +18,7 @@ def like(leaf: Tensor, x: Tensor) -> Tensor:
     torch.Size([2, 1, 1])
     """
     leaf = leaf.to(x)
-    return leaf.reshape(-1, *(1,) * (x.ndim - 1)) if leaf.ndim else leaf
+    return leaf.reshape(-1, *(1,) * (x.ndim - 1)) if leaf.ndim == 1 else leaf
 
 
 def quotient(a: Tensor, b: Tensor) -> Tensor:
@@ -32,8 +33,10 @@ def quotient(a: Tensor, b: Tensor) -> Tensor:
 class Level(NamedTuple):
     """A noise level: `x = alpha x0 + sigma eps` with `eps ~ N(0, I)`.
 
-    Leaves are `()` for one level, `(B,)` for a level per sample, `(steps+1,)` or `(steps+1, B)`
-    for a grid. They stay float64 until they meet x (`like`).
+    Leaves are `()` for one level, `(B,)` for a level per sample, `(1, *shape)` or `(B, *shape)` for
+    one per coordinate of x in an orthonormal basis (`scorefield.spaces`), where axes may be 1.
+    A grid has an axis more in front: `(steps+1,)`, `(steps+1, B)`, `(steps+1, B or 1, *shape)`.
+    They stay float64 until they meet x (`like`).
 
     >>> level = Level.of(0.6, 0.8)
     >>> round(float(level.ratio), 4), round(float(level.logsnr), 4)
@@ -50,7 +53,7 @@ class Level(NamedTuple):
         return cls(*torch.broadcast_tensors(a, s))
 
     def like(self, x: Tensor) -> "Level":
-        """The same level with leaves `(B, 1, ..., 1)` in x's dtype and device."""
+        """The same level with leaves that broadcast over x, in its dtype and on its device."""
         return Level(like(self.alpha, x), like(self.sigma, x))
 
     def at(self, index: int | slice | Tensor) -> "Level":
@@ -62,9 +65,31 @@ class Level(NamedTuple):
         own = self.sigma.ndim > 0 and len(self.sigma) == n > 1
         return self.at(rows) if own else self
 
+    def between(self, there: "Level", share: float) -> "Level | None":
+        """The level that share of the way in time, where both levels know theirs."""
+        return None
+
     def expand(self, batch: int) -> "Level":
-        """One level per sample: leaves `(batch,)`."""
-        return Level(self.alpha.expand(batch), self.sigma.expand(batch))
+        """One level per sample: leaves `(batch,)`, or `(batch, *shape)`."""
+        return Level(*(leaf.expand(batch, *leaf.shape[1:]) for leaf in self))
+
+    @property
+    def per_coordinate(self) -> bool:
+        """Whether a sample has a level for each of its coordinates."""
+        return self.sigma.ndim > 1
+
+    @property
+    def overall(self) -> "Level":
+        """The level itself; of one per coordinate, the means of alpha and of sigma, leaves `(B,)`:
+        by these two numbers a network, a seed and a log know it. As no coordinate rises, their
+        ratio falls.
+
+        >>> Level.of(torch.tensor([[1.0, 0.5]]), 0.6).overall.ratio
+        tensor([0.8000], dtype=torch.float64)
+        """
+        if not self.per_coordinate:
+            return self
+        return Level(*(leaf.flatten(1).mean(1) for leaf in self))
 
     def joined(self, levels: Sequence["Level"]) -> "Level":
         """`join` of levels whose kind is this one's."""

@@ -120,8 +120,9 @@ class Seeded:
 
 
 def _bits(level: Level) -> np.ndarray:
-    """The float32 bit pattern of sigma/alpha, which IEEE division makes the same everywhere."""
-    ratio = np.atleast_1d(level.ratio.detach().cpu().numpy()).astype(np.float32)
+    """The float32 bit pattern of sigma/alpha, which IEEE division makes the same everywhere; of one
+    per coordinate, of the means of both."""
+    ratio = np.atleast_1d(level.overall.ratio.detach().cpu().numpy()).astype(np.float32)
     return ratio.view(np.uint32).astype(np.uint64)
 
 

@@ -4,6 +4,7 @@ A value is a factory: call it, with its own options if any, to get the object. `
 text, such as `heun:churn=.3`.
 """
 
+from scorefield.catalogue.adversaries import adversaries
 from scorefield.catalogue.autoencoders import autoencoders, decoders
 from scorefield.catalogue.grids import grids
 from scorefield.catalogue.guides import guides
@@ -23,7 +24,7 @@ from scorefield.catalogue.views import of_pictures as views
 from scorefield.data import datasets
 
 __all__ = [
-    "autoencoders", "couplings", "datasets", "decoders", "grids", "guides", "inverse", "matchings",
-    "measures", "networks", "objectives", "operators", "paths", "schedules", "solvers", "spaces",
-    "students", "targets", "texts", "times", "views", "walks", "weights",
+    "adversaries", "autoencoders", "couplings", "datasets", "decoders", "grids", "guides",
+    "inverse", "matchings", "measures", "networks", "objectives", "operators", "paths", "schedules",
+    "solvers", "spaces", "students", "targets", "texts", "times", "views", "walks", "weights",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ guides = Entries(
         "product": "guide.compose:product",
         "mixture": "guide.compose:mixture",
         "anagram": "guide.anagram:anagram",
+        "windows": "guide.windows:windows",
         "hybrid": "guide.anagram:hybrid",
         "chain": "guide.compose:chain",
         "carried": "guide.carried:carried",

@@ -6,6 +6,8 @@ operators = Entries(
     {
         "box": "inverse.operators.pictures:box",
         "random": "inverse.operators.pictures:random_mask",
+        "gap": "inverse.operators.times:gap",
+        "future": "inverse.operators.times:future",
         "pool": "inverse.operators.pictures:Pool",
         "blur": "inverse.operators.pictures:gaussian_blur",
         "motion": "inverse.operators.pictures:motion_blur",

@@ -13,5 +13,10 @@ schedules = Entries(
         "ddpm": "process.discrete:DiscreteVP",
         "momentum": "process.momentum:Momentum",
         "learned": "process.learned:Learned",
+        "blurring": "process.spectral:Blurring",
+        "heat": "process.spectral:Heat",
+        "soft": "process.spectral:Soft",
+        "wavelet": "process.spectral:Wavelet",
+        "varying": "process.spectral:Varying",
     }
 )

@@ -35,6 +35,8 @@ solvers = Entries(
         "predictor-corrector": "solve.langevin:PredictorCorrector",
         "restart": "solve.restart:Restart",
         "jump": "solve.jump:Jump",
+        "soft-momentum": "solve.soft:SoftMomentum",
+        "heat-delta": "solve.soft:HeatDelta",
         "bogacki-shampine": "solve.adaptive:BogackiShampine",
         "dormand-prince": "solve.adaptive:DormandPrince",
         "gotta-go-fast": "solve.gotta:GottaGoFast",

@@ -22,7 +22,9 @@ from scorefield.base.source import Made, Named
 from scorefield.catalogue.signatures import KINDS, by_default, find, parameters
 
 GIVEN = {
+    "adversaries": ("module",),
     "autoencoders": ("module", "judge"),
+    "datasets": ("cache",),
     "decoders": ("width", "low", "high"),
     "grids": ("schedule", "steps", "start", "stop"),
     "inverse": ("operator", "y", "noise_std"),
@@ -35,6 +37,7 @@ GIVEN = {
     "objectives": ("schedule", "times", "weight", "dropout", "coupling"),
     "operators": ("shape",),
     "paths": ("steps",),
+    "schedules": ("shape", "deviations"),
     "spaces": ("letters",),
     "students": ("module", "teacher", "guidance", "dropout", "steps"),
     "texts": ("captions",),

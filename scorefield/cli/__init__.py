@@ -15,10 +15,12 @@ from scorefield.cli.ending import ended, flagged, stoppable
 COMMANDS = {
     "data": "get a data set of captioned pictures",
     "train": "train a model on data, with a recipe's settings",
+    "plan": "what a training takes on other machines: memory, time, disk",
     "distill": "a student of a run, that needs one call of the network or a few",
     "sample": "make samples from a run, as a picture or arrays",
     "eval": "measure a run's samples against held-out data",
-    "compare": "solvers side by side on a run: quality against calls, and strips",
+    "compare": "solvers side by side on a run: quality against calls, and strips; or runs",
+    "tune": "the best plan of a run for a budget of network calls",
     "fit-grid": "fit levels and step lengths to a run, a solver and a count of steps",
     "density": "sample from a density known up to a constant, and find the constant",
     "edit": "edit a picture: variations, masked, or decoded as another class",

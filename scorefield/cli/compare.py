@@ -1,5 +1,6 @@
 """`scorefield compare RUN`."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from scorefield.cli.flags import (
     OutPath,
     Rows,
     StepCount,
+    Switch,
 )
 from scorefield.cli.frame import Bar, Found, verb
 
@@ -30,11 +32,13 @@ class Options(OnRun, Rows):
       scorefield compare runs/digits --solvers ddim,dpmpp2m@karras,dpmpp2m@uniform-t
           --steps 5,10,20 --n 1000
       scorefield compare runs/digits runs/digits-consistency --solvers arc --n 1000
+      scorefield compare runs/digits runs/digits-vae runs/digits-gan --page --out page.html
       scorefield compare runs/digits --guidance 3 --labels 3,5 --out runs/digits/guided --json
     """
 
     students: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
-    """Students of the run, that scorefield distill made, beside it: in 1, 2 and 4 steps."""
+    """Students of the run, that scorefield distill made, beside it: in 1, 2 and 4 steps. With
+    --page any runs on the same data."""
     solvers: str | None = None
     """Solvers, each with a grid of its own if you like: ddim,heun@karras (default: the run's
     beside a short list; see scorefield catalogue solvers)."""
@@ -42,10 +46,20 @@ class Options(OnRun, Rows):
     grid: GridSpec = None
     guidance: GuidanceScale = None
     precision: Arithmetic = None
+    page: Switch = False
+    """Set the runs themselves side by side, whatever they are, on one page that needs no other
+    file: quality, coverage, seconds a sample, training, samples of the same seeds."""
     out: OutPath = None
 
 
 def work(o: Options, bar: Bar) -> Found:
+    if o.page:
+        from scorefield.report.rivals import paged
+
+        runs = o.run, *o.students
+        several = [o.request(bar, run=run, solver=o.solvers) for run in runs]
+        words = " ".join(shlex.quote(str(run)) for run in runs)
+        return paged(several, f"scorefield compare {words} --page", bar)
     from scorefield.report.strips import keep
     from scorefield.use.compare import compare_run
 

@@ -5,10 +5,11 @@ from scorefield.cli.frame import Bar, Found, verb
 
 
 class Options(Averaged, Sampling):
-    """Measure a run's samples, classes in turn, against held-out data: Frechet distance beside its
-    real-vs-real floor, class agreement, precision and recall, memorisation. A small classifier
-    trained on the data's own training split judges pictures; it is kept beside the run. Writes
-    RUN/eval.json.
+    """Measure a run's samples, classes in turn, against held-out data, each figure beside its
+    real-vs-real floor: Frechet, kernel, energy and sliced distance, a two-sample test, precision
+    and recall, density and coverage, classes, memorisation (scorefield catalogue measures). A
+    small classifier trained on the data's own training split judges pictures; it is kept beside
+    the run. Writes RUN/eval.json.
 
     examples:
       scorefield eval runs/digits

@@ -25,7 +25,10 @@ def flag(text: str) -> object:
 StepCount = Annotated[str | None, flag("Solver steps: 20, or 5,10,20 where several are compared.")]
 SolverSpec = Annotated[
     str | None,
-    flag("Solver, with options if you like: heun:churn=.3 (see scorefield catalogue solvers)."),
+    flag(
+        "Solver, with options if you like: heun:churn=.3 (see scorefield catalogue solvers); or a "
+        "plan with grid and steps: heun@karras/10."
+    ),
 ]
 GridSpec = Annotated[
     str | None,

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.data.kind import PICTURE
-from scorefield.data.sets import EIGHT_BIT, Conditions, Scaling
+from scorefield.data.sets import EIGHT_BIT, Conditions, Scaling, is_map
 
 KINDS = ("vector", "image", "tokens")
 LARGEST_VOCABULARY = 1_000_000
@@ -55,15 +54,16 @@ def condition(
 
 def _image(array: np.ndarray, where: str, shape: tuple[int, ...]) -> np.ndarray:
     size = shape[1:]
-    pictures = array[:, None] if array.ndim == 3 else array
-    if pictures.ndim == 4 and pictures.shape[2:] != size and pictures.shape[1:3] == size:
+    axes = len(shape) + 1
+    pictures = array[:, None] if array.ndim == axes - 1 else array
+    if pictures.ndim == axes == 4 and pictures.shape[2:] != size and pictures.shape[1:3] == size:
         pictures = pictures.transpose(0, 3, 1, 2)
-    sized = pictures.ndim == 4 and pictures.shape[2:] == size and 0 not in pictures.shape
-    if len(shape) != len(PICTURE.axes) or not sized:
+    sized = pictures.ndim == axes and pictures.shape[2:] == size and 0 not in pictures.shape
+    if not size or not sized:
         raise BadInput(
             f"{where} has shape {array.shape} and the examples are of {shape}.",
-            "Give pictures of the height and width of the examples, which are pictures too: resize "
-            "others first.",
+            "Give one of the sides of the examples, which are pictures, series or volumes too: "
+            "resize others first.",
         )
     return whole_levels(pictures, where)
 
@@ -94,9 +94,11 @@ def check_real(array: np.ndarray, where: str) -> None:
 
 
 def whole_levels(pictures: np.ndarray, where: str) -> np.ndarray:
-    """Pictures as they are kept: uint8 ones as they are, others `finite`."""
+    """Pictures as they are kept: uint8 ones as they are, maps of files too, others `finite`."""
     if pictures.dtype != np.uint8:
         return finite(pictures, where)
+    if is_map(pictures):
+        return pictures
     return np.ascontiguousarray(pictures)
 
 

@@ -117,27 +117,37 @@ class Split:
     cond: dict[str, Tensor] = field(default_factory=dict)
     std: Tensor | None = None
     """Of examples that are only known as means of a posterior: its deviations, like x."""
+    rows: Tensor | None = None
+    """Where x is a map of a file: those of its rows that are the examples, in order."""
 
     def __post_init__(self) -> None:
         for key, value in self.cond.items():
-            if len(value) != len(self.x):
+            if len(value) != len(self):
                 raise BadInput(
-                    f"{len(self.x)} examples come with {len(value)} values of '{key}'.",
+                    f"{len(self)} examples come with {len(value)} values of '{key}'.",
                     "Give one per example.",
                 )
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.x if self.rows is None else self.rows)
+
+    def taken(self, index: Tensor) -> Tensor:
+        """The examples at `index` (B,), gathered."""
+        if self.rows is not None:
+            index = self.rows.index_select(0, index)
+        # index_select gathers bytes some 30 times faster than x[index].
+        return self.x.index_select(0, index)
 
     def to(self, device: torch.device) -> "Split":
-        """The same on a device."""
+        """The same on a device, gathered if it was a map."""
         there = {key: value.to(device) for key, value in self.cond.items()}
-        return Split(self.x.to(device), there, None if self.std is None else self.std.to(device))
+        x = self.x if self.rows is None else self.x.index_select(0, self.rows)
+        return Split(x.to(device), there, None if self.std is None else self.std.to(device))
 
     def kept(self, scaling: Scaling, conditions: Conditions) -> "Split":
         """The same in the types that its numbers are kept in."""
         x = self.x.to(scaling.unit_dtype) if self.x.dtype == torch.float64 else self.x
-        return Split(x, conditions.kept(self.cond))
+        return Split(x, conditions.kept(self.cond), rows=self.rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +185,8 @@ class Data:
     told: "TextTokens | None" = None
     text: "TextFacts | None" = None
     low: int = 0
+    rate: int = 0
+    """Moments a second of what is heard; 0 of all else."""
 
     def __repr__(self) -> str:
         """One line: its name, shape, classes and how many examples are held out."""
@@ -243,7 +255,7 @@ class Data:
     def unlabelled(self) -> "Data":
         """The same without classes, for a model that knows none."""
         train, test = (
-            Split(s.x, {k: v for k, v in s.cond.items() if k != "label"})
+            replace(s, cond={k: v for k, v in s.cond.items() if k != "label"})
             for s in (self.train, self.test)
         )
         return replace(self, train=train, test=test, classes=())
@@ -255,8 +267,7 @@ class Data:
         all in model units and on the split's device. Of posteriors their means or, with `noise`
         (B, *shape), draws."""
         index = index.to(split.x.device)
-        # index_select gathers bytes some 30 times faster than x[index].
-        x0 = self.scaling.encode(split.x.index_select(0, index))
+        x0 = self.scaling.encode(split.taken(index))
         if noise is not None and split.std is not None:
             x0 = x0 + split.std.index_select(0, index) * noise.to(x0)
         cond = {key: value.index_select(0, index) for key, value in split.cond.items()}
@@ -278,6 +289,11 @@ class Data:
         PICTURE.check(self.shape, f"pixels are of '{self.name}'s examples as")
         levels = (x0.float() + 1).mul(127.5).round().clamp(0, 255)
         return levels.nan_to_num(nan=0.0).to(torch.uint8)
+
+
+def is_map(x: np.ndarray) -> bool:
+    """Whether an array is a map of a file, numpy's one kind of array besides its own here."""
+    return type(x) is not np.ndarray
 
 
 def hold_out(label: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
@@ -346,12 +362,15 @@ def split_off(
 def split_files(
     x: np.ndarray, label: np.ndarray | None, kept: np.ndarray, first: int, whole: bool
 ) -> tuple[Split, Split]:
-    """(train, test) splits of the examples x (N, ...) of the sources `kept` (N,): those numbered
-    below `first` are trained on, or, where that is the `whole` of them, by `hold_out`."""
+    """(train, test) splits of the examples x (N, ...) of the sources `kept` (N,), or of the map x
+    of all sources: those numbered below `first` are trained on, or, where that is the `whole` of
+    them, by `hold_out`."""
     if whole:
-        return split_off(x, label)
-    groups = np.flatnonzero(kept < first), np.flatnonzero(kept >= first)
-    return split_at(x, label, groups[0]), split_at(x, label, groups[1])
+        groups = hold_out(np.zeros(len(kept), np.int64) if label is None else label, 0.1)
+    else:
+        groups = np.flatnonzero(kept < first), np.flatnonzero(kept >= first)
+    rows = kept if is_map(x) else None
+    return split_at(x, label, groups[0], rows=rows), split_at(x, label, groups[1], rows=rows)
 
 
 def split_at(
@@ -359,8 +378,13 @@ def split_at(
     label: np.ndarray | None,
     index: np.ndarray | slice,
     more: Mapping[str, np.ndarray] = NOTHING,
+    rows: np.ndarray | None = None,
 ) -> Split:
-    """The examples `index` of x (N, ...) with their classes and `more` conditions, as a Split."""
+    """The examples `index` of x (N, ...) with their classes and `more` conditions, as a Split. A
+    map of a file stays one, whose `rows` (N,), all unless they are said, are the examples."""
     cond = {} if label is None else {"label": torch.from_numpy(label[index].astype(np.int64))}
     cond |= {key: torch.from_numpy(value[index]) for key, value in more.items()}
+    if is_map(x):
+        own = (np.arange(len(x)) if rows is None else rows)[index]
+        return Split(torch.from_numpy(x), cond, rows=torch.from_numpy(own))
     return Split(torch.from_numpy(x[index]), cond)

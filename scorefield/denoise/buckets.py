@@ -47,7 +47,7 @@ def with_own_rows(denoiser: Denoiser, shape: tuple[int, ...], like: Tensor) -> D
         return InBuckets(denoiser, 1)
     sizes = (2, 3, 5, 8, 16, 32)  # buckets of a call, of which the denoiser makes two at least
     x = Seeded(range(BUCKET * sum(sizes))).start(shape, Level.of(0.0, 1.0), dtype=like.dtype)
-    level = Level.of(torch.linspace(0, 1, len(x)), torch.linspace(1, 0.01, len(x)))
+    level = denoiser.lift(Level.of(torch.linspace(0, 1, len(x)), torch.linspace(1, 0.01, len(x))))
     whole, first = InBuckets(denoiser, 2 * BUCKET)(x, level), 0
     for size in sizes:
         rows = slice(first, first := first + BUCKET * size)
@@ -63,10 +63,8 @@ def costs(denoise: Denoise, shape: tuple[int, ...], like: Tensor) -> dict[int, f
     clock = time.thread_time if like.device.type == "cpu" else time.perf_counter
     found: dict[int, float] = {}
     for rows in (1, *(8 << k for k in range(6))):
-        x, level = (
-            torch.zeros(rows, *shape, dtype=like.dtype, device=like.device),
-            Level.of(0.6, 0.8),
-        )
+        x = torch.zeros(rows, *shape, dtype=like.dtype, device=like.device)
+        level = getattr(denoise, "lift", lambda level: level)(Level.of(0.6, 0.8))
         seconds = []
         for _ in range(4):  # the first of them is slower
             began = clock()

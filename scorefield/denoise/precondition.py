@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from scorefield.base import BadInput, Cond, Level, like, unknown
 from scorefield.data import Scaling
 from scorefield.data.codec import Codec
-from scorefield.process import Schedule
+from scorefield.process import Schedule, Spectral, basis_of, level_of
 
 Precision = Literal["fp32", "bf16"]
 NOISE_RANGE = 10.0
@@ -41,44 +41,45 @@ most SMALL numbers, and long ones of any, are filled up."""
 
 
 def noise_number(level: Level, x: Tensor) -> Tensor:
-    """How a network is told a level: log(sigma/alpha) `(B,)`, clamped to +-NOISE_RANGE."""
-    return level.ratio.log().clamp(-NOISE_RANGE, NOISE_RANGE).to(x).expand(x.shape[0])
+    """How a network is told a level: log(sigma/alpha) `(B,)`, of one per coordinate that of the
+    means of both, clamped to +-NOISE_RANGE."""
+    return level.overall.ratio.log().clamp(-NOISE_RANGE, NOISE_RANGE).to(x).expand(x.shape[0])
 
 
 class Parameterisation(Protocol):
     """A parameterisation: `(c_skip, c_out)` at a level, float64 leaves like the level's."""
 
-    def __call__(self, level: Level, sigma_data: float) -> tuple[Tensor, Tensor]: ...
+    def __call__(self, level: Level, sigma_data: Any) -> tuple[Tensor, Tensor]: ...
 
 
-def x0_view(level: Level, sigma_data: float) -> tuple[Tensor, Tensor]:
+def x0_view(level: Level, sigma_data: Any) -> tuple[Tensor, Tensor]:
     """F = x0."""
     return torch.zeros_like(level.alpha), torch.ones_like(level.alpha)
 
 
-def eps_view(level: Level, sigma_data: float) -> tuple[Tensor, Tensor]:
+def eps_view(level: Level, sigma_data: Any) -> tuple[Tensor, Tensor]:
     """F = eps; undefined where alpha = 0."""
     return 1 / level.alpha, -level.sigma / level.alpha
 
 
-def score_view(level: Level, sigma_data: float) -> tuple[Tensor, Tensor]:
+def score_view(level: Level, sigma_data: Any) -> tuple[Tensor, Tensor]:
     """F = the score, -eps/sigma; undefined where alpha = 0."""
     return 1 / level.alpha, level.sigma**2 / level.alpha
 
 
-def v_view(level: Level, sigma_data: float) -> tuple[Tensor, Tensor]:
+def v_view(level: Level, sigma_data: Any) -> tuple[Tensor, Tensor]:
     """F = alpha eps - sigma x0 (Salimans and Ho 2022)."""
     norm = level.alpha**2 + level.sigma**2
     return level.alpha / norm, -level.sigma / norm
 
 
-def flow_view(level: Level, sigma_data: float) -> tuple[Tensor, Tensor]:
+def flow_view(level: Level, sigma_data: Any) -> tuple[Tensor, Tensor]:
     """F = eps - x0, the straight path's velocity."""
     norm = level.alpha + level.sigma
     return 1 / norm, -level.sigma / norm
 
 
-def edm_view(level: Level, sigma_data: float) -> tuple[Tensor, Tensor]:
+def edm_view(level: Level, sigma_data: Any) -> tuple[Tensor, Tensor]:
     """F has unit variance and its errors are amplified least (Karras et al. 2022, app. B.6)."""
     a, b, s = level.alpha, level.sigma, sigma_data
     norm = a**2 * s**2 + b**2
@@ -122,7 +123,10 @@ class Denoiser(nn.Module):
     sees a schedule or a time, so the schedule can change after training. `schedule`, `shape` (of
     one sample), `scaling` and `classes` say what it was trained with; sampling does not need them.
     Of a model on latents `codec` says what they
-    are of (`encode`, `decode`), and it has no scaling of its own. A schedule with weights
+    are of (`encode`, `decode`), and it has no scaling of its own. If the schedule has a level for
+    each coordinate of a basis, x are coordinates, `shape` theirs (`encode`, `decode`), and levels
+    those of `lift`; a network sees places, or coordinates that lie in places. The data's deviation
+    is then each band's own, where the schedule knows it. A schedule with weights
     (`Learned`) trains, averages and saves with the network's. A model of
     few steps brings its `manner`; its D is where it leads.
 
@@ -166,7 +170,19 @@ class Denoiser(nn.Module):
         if not sigma_data > 0:
             raise BadInput(f"sigma_data is {sigma_data}.", "Give the data's standard deviation.")
         self.net, self.view, self.sigma_data, self.variance = net, view, sigma_data, variance
-        self.schedule, self.shape, self.scaling, self.classes = schedule, shape, scaling, classes
+        self.schedule, self.scaling, self.classes = schedule, scaling, classes
+        self.basis = basis_of(schedule)
+        self.shape = tuple(self.basis.shape(shape)) if shape else shape
+        self.units: Tensor | float = sigma_data
+        if isinstance(schedule, Spectral):
+            if scaling and scaling.constant:
+                raise BadInput(
+                    f"coordinate {scaling.constant[0]} of the data is constant, and the schedule "
+                    f"{type(schedule).__name__} mixes coordinates.",
+                    "Leave the constant ones out of the data, or use another schedule.",
+                )
+            own = schedule.units(self.shape) if self.shape else None
+            self.units = sigma_data if own is None else own
 
     def __repr__(self) -> str:
         """One line: what it predicts, of what, and how large its network is."""
@@ -178,12 +194,22 @@ class Denoiser(nn.Module):
 
     def encode(self, data: Tensor) -> Tensor:
         """What data `(B, ...)` are to the model, x0: latents, if it has a codec."""
-        return data if self.codec is None else self.codec.encode(data)
+        return self.basis.forward(data if self.codec is None else self.codec.encode(data))
 
     def decode(self, x0: Tensor) -> Tensor:
         """What x0 is as data, pictures in [-1, 1]: the inverse of `encode`, as far as it has
         one."""
+        x0 = self.basis.inverse(x0)
         return x0 if self.codec is None else self.codec.decode(x0)
+
+    @property
+    def net_shape(self) -> tuple[int, ...]:
+        """The shape of what the network reads: places, or coordinates that lie in places."""
+        return self.shape
+
+    def lift(self, level: Level) -> Level:
+        """The level of x where the schedule's clock is at `level`."""
+        return level_of(self.schedule, level, self.shape)
 
     def forward(
         self, x: Tensor, level: Level, cond: Cond | None = None, *, moments: bool = False
@@ -201,10 +227,19 @@ class Denoiser(nn.Module):
 
     def _both(self, x: Tensor, level: Level, cond: Cond | None) -> tuple[Tensor, Tensor | None]:
         """D, and the second half of the channels of a network that has twice those of x."""
+        if isinstance(self.schedule, Spectral) and not level.per_coordinate:
+            raise BadInput(
+                f"the model's process, {type(self.schedule).__name__}, has a level for each "
+                "coordinate, and one for all was given.",
+                "Use what takes such a process (docs/processes.md), or another model.",
+            )
         c_skip, c_out, c_in = self.coefficients(level)
-        rest, out = None, self.evaluated(like(c_in, x) * x, self.told(x, level), cond)
+        given, rest = like(c_in, x) * x, None
+        given = given if self.basis.places else self.basis.inverse(given)
+        out = self.evaluated(given, self.told(x, level), cond)
         if self.variance or self._sloped:
             out, rest = self._halves(out, x)
+        out = out if self.basis.places else self.basis.forward(out.to(x))
         denoised = like(c_skip, x) * x + like(c_out, x) * out
         if self.scaling and self.scaling.constant:  # x0 is 0 there, and so is its mean
             constant = torch.tensor(self.scaling.constant, device=x.device)
@@ -248,8 +283,8 @@ class Denoiser(nn.Module):
 
     def coefficients(self, level: Level) -> tuple[Tensor, Tensor, Tensor]:
         """`(c_skip, c_out, c_in)` at a level."""
-        c_in = 1 / (level.alpha**2 * self.sigma_data**2 + level.sigma**2).sqrt()
-        return *views[self.view](level, self.sigma_data), c_in
+        c_in = 1 / (level.alpha**2 * self.units**2 + level.sigma**2).sqrt()
+        return *views[self.view](level, self.units), c_in
 
     def told(self, x: Tensor, level: Level) -> Tensor:
         """The number `(B,)` by which the network is told the level of x."""

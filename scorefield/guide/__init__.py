@@ -32,9 +32,10 @@ from scorefield.guide.rescale import rescale
 from scorefield.guide.threshold import threshold
 from scorefield.guide.tilted import Tilted, TiltedParticles
 from scorefield.guide.views import Part, View
+from scorefield.guide.windows import windows
 
 __all__ = [
     "Part", "Particles", "Population", "Tilted", "TiltedParticles", "Twisted", "View", "anagram",
     "autoguide", "carried", "cfg", "chain", "classifier", "clip", "hybrid", "interval",
-    "mixture", "product", "rescale", "threshold",
+    "mixture", "product", "prompts", "rescale", "threshold", "windows",
 ]  # fmt: skip

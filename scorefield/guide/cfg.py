@@ -75,6 +75,9 @@ def _hearing(denoise: Denoise, manner: Manner, strength: Tensor) -> Denoise:
             "guidance",
         )
 
+    if manner.guidance == 1:  # a 1 adds nothing, and a generator has no ear for it
+        return denoise
+
     def guided(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
         more = {**cond, "guidance": strength.expand(len(x)).to(x)} if cond else cond
         return denoise(x, level, more)

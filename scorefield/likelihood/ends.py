@@ -157,6 +157,9 @@ def start_log_prob(x: Tensor, level: Level) -> Tensor:
     tensor([-1.8379])
     """
     variance = level.sigma**2
+    if level.per_coordinate:
+        variance = variance.expand(len(variance), *x.shape[1:]).to(x)
+        return -((2 * math.pi * variance).log() + x.square() / variance).flatten(1).sum(1) / 2
     square = x.flatten(1).square().sum(1)
     return -(x[0].numel() * (2 * math.pi * variance).log().to(x) + square / variance.to(x)) / 2
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import CLEAN, BadInput, Cond, Denoise, Level, Noise, Seeded, Zero, like
+from scorefield.likelihood.coordinates import ascend_by_coordinate
 from scorefield.likelihood.ends import End, from_data, start_log_prob, to_noise, to_pure
 from scorefield.likelihood.nodes import climb
 from scorefield.likelihood.trace import Probe, Traced, draw_probes, exact_trace, probed_trace
@@ -131,6 +132,9 @@ def flow_log_prob(
     the noise, where in many dimensions a trained network has seen nothing. With `start_log_prob`,
     the law that samplers start from, log_prob is the density of what they draw.
 
+    A schedule with a level for each coordinate has x in its basis, levels those of its clock, and
+    no clean end: log_prob is then as with `floor`, from the law that samplers start from.
+
     With `create_graph` log_prob can be differentiated, in x and in the denoiser's weights; memory
     then grows with the number of calls. Warns (`Rough`) where an end is off by more than 1e-4 nats
     by its own estimate, `ends`: data with deviations under about ten times the last level's
@@ -145,6 +149,8 @@ def flow_log_prob(
     tensor([-1.8379])
     """
     how = Walk(**walk)
+    if hasattr(schedule, "lifted"):
+        return _by_coordinate(denoise, x, schedule, trace, cond, how)
     solver = how.solver or RK()
     levels = how.levels or path(schedule, 4 if solver.adaptive else 64, how.t)
     t, prior, create_graph = how.t, how.prior, how.create_graph
@@ -191,6 +197,42 @@ def flow_log_prob(
     _warn_rough(clean.error, far.error, first, last)
     ends = clean.error + far.error
     return FlowLogProb(each.mean(1), _stderr(each, trace == "exact"), latent, ends)
+
+
+def _by_coordinate(
+    denoise: Denoise,
+    x: Tensor,
+    schedule: Any,
+    trace: Literal["exact"] | int,
+    cond: Cond | None,
+    how: Walk,
+) -> FlowLogProb:
+    """log p of `y + (sigma_k/alpha_k) eps` at y = x, at the first level of the clock."""
+    if how.t:
+        raise BadInput(
+            f"t is {how.t:g}, where x is noisy, and {type(schedule).__name__} has a level for each "
+            "coordinate.",
+            "Give clean data in its basis and t = 0: dequantise them uniformly.",
+        )
+    solver, clock = how.solver or RK(), how.levels or path(schedule, 64)
+    _check(solver, clock, len(x), False)
+    coords = tuple(x.shape[1:])
+    levels = Level(*(v.expand(-1, -1, *coords) for v in schedule.lifted(clock, coords, True)))
+    first, last = levels.at(-1), levels.at(0)
+    given, count, traced = cond, 1, exact_trace(denoise, how.create_graph, each=True)
+    if trace != "exact":
+        noise = Seeded(range(len(x))) if how.noise is None else how.noise
+        probes = draw_probes(x, trace, how.probe, noise, first, last)
+        given, count = {**(cond or {}), "probe": probes}, trace
+        traced = probed_trace(denoise, how.create_graph, each=True)
+    alpha = first.like(x).alpha
+    with torch.set_grad_enabled(how.create_graph):
+        latent, gained = ascend_by_coordinate(solver, traced, alpha * x, levels, count, given)
+        prior = how.prior or start_log_prob
+        each = gained + prior(latent, last)[:, None] + alpha.log().sum()
+    return FlowLogProb(
+        each.mean(1), _stderr(each, trace == "exact"), latent, torch.zeros_like(each[:, 0])
+    )
 
 
 def _beyond(schedule: FlowSchedule, last: Level, bare: bool, ends_pure: bool) -> Level | None:

@@ -164,6 +164,8 @@ class Measured:
         trace = how.traces(x0[0].numel())
         if how.method == "flow":
             solver, steps = how.walk(x0[0].numel())
+            basis = getattr(self.schedule, "basis", None)  # of a level for each coordinate
+            x = basis.forward(x) if basis else x
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", Rough)  # said once for all batches
                 flow = flow_log_prob(

@@ -18,9 +18,10 @@ Traced = Callable[[Tensor, Level, Cond | None], tuple[Tensor, Tensor]]
 """`(x, level, cond) -> D (B, ...), tr J (B, S)`: one column, or one for each probe."""
 
 
-def exact_trace(denoise: Denoise, graph: bool = False) -> Traced:
+def exact_trace(denoise: Denoise, graph: bool = False, each: bool = False) -> Traced:
     """`tr J = sum_i e_i . J^T e_i`: a vector-Jacobian product for each number of a sample, many in
-    one backward pass; D is computed once. With `graph` the trace can itself be differentiated.
+    one backward pass; D is computed once. With `graph` the trace can itself be differentiated; with
+    `each` its terms are given, `(B, 1, D)`, in the place of their sum.
 
     >>> D, trace = exact_trace(lambda x, level, cond: x**3)(torch.ones(1, 4), Level.of(1, 1), None)
     >>> trace
@@ -32,28 +33,32 @@ def exact_trace(denoise: Denoise, graph: bool = False) -> Traced:
         x, denoised = _recorded(denoise, x, level, cond, graph)
         batch, size = len(x), x[0].numel()
         at_once = max(1, AT_ONCE // max(x.numel(), 1))
-        trace = x.new_zeros(batch)
+        terms = []
         for first in range(0, size, at_once):
             count = min(at_once, size - first)
             basis = x.new_zeros(count, 1, size)
             basis[:, 0, first : first + count].fill_diagonal_(1)
             basis = basis.expand(-1, batch, -1).reshape(count, *x.shape)
             rows_of_j = products(denoised, x, basis).flatten(2)[..., first : first + count]
-            trace = trace + rows_of_j.diagonal(dim1=0, dim2=2).sum(1)
-        return (denoised if graph else denoised.detach()), trace[:, None]
+            diagonal = rows_of_j.diagonal(dim1=0, dim2=2)
+            terms.append(diagonal if each else diagonal.sum(1, keepdim=True))
+        trace = torch.cat(terms, 1)[:, None] if each else sum(terms)
+        return (denoised if graph else denoised.detach()), trace
 
     return traced
 
 
-def probed_trace(denoise: Denoise, graph: bool = False) -> Traced:
-    """`v . J^T v` for each of the probes v in `cond["probe"]` `(B, S, D)` (eq. 2)."""
+def probed_trace(denoise: Denoise, graph: bool = False, each: bool = False) -> Traced:
+    """`v . J^T v` for each of the probes v in `cond["probe"]` `(B, S, D)` (eq. 2); with `each` its
+    terms, `(B, S, D)`."""
     products = _Products(graph)
 
     def traced(x: Tensor, level: Level, cond: Cond | None) -> tuple[Tensor, Tensor]:
         rest = dict(cond or {})
         probes = rest.pop("probe").transpose(0, 1).reshape(-1, *x.shape)
         x, denoised = _recorded(denoise, x, level, rest or None, graph)
-        dots = (probes * products(denoised, x, probes)).flatten(2).sum(2).T
+        terms = (probes * products(denoised, x, probes)).flatten(2).transpose(0, 1)
+        dots = terms if each else terms.sum(2)
         return (denoised if graph else denoised.detach()), dots
 
     return traced

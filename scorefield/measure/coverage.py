@@ -25,13 +25,13 @@ from scorefield.base import BadInput
 from scorefield.base.finding import Figure
 from scorefield.measure.blocks import blocks
 from scorefield.measure.checks import check_rows, check_same_shape
-from scorefield.measure.fractions import pick
 from scorefield.measure.reference import Outcome, Reference, Seen, as_json
 
 
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """Four fractions (density may exceed 1) from balls of the k-th nearest neighbour."""
+    """Four fractions (density may exceed 1) from balls of the k-th nearest neighbour, and the
+    standard errors of chance in samples and in real examples; that of radii is left out."""
 
     precision: float
     recall: float
@@ -40,6 +40,10 @@ class PrecisionRecall:
     k: int
     n_samples: int
     n_real: int
+    precision_error: float = 0.0
+    recall_error: float = 0.0
+    density_error: float = 0.0
+    coverage_error: float = 0.0
 
 
 def precision_recall(samples: Tensor, real: Tensor, k: int = 3) -> PrecisionRecall:
@@ -59,50 +63,54 @@ def precision_recall(samples: Tensor, real: Tensor, k: int = 3) -> PrecisionReca
     check_same_shape("samples", samples, "real examples", real)
     s, r = samples.flatten(1).double(), real.flatten(1).double()
     radius_s, radius_r = _radii(s, k), _radii(r, k)
-    good = inside = 0
     recalled = covered = torch.zeros(len(r), dtype=torch.bool, device=r.device)
+    by_sample, by_ball = s.new_zeros(len(s)), s.new_zeros(len(r))
     for block in blocks(len(s), len(r)):
         d = _distances(s[block], r)
         in_real = d <= radius_r
-        good += int(in_real.any(1).sum())
-        inside += int(in_real.sum())
+        by_sample[block] = in_real.sum(1).to(s)
+        by_ball += in_real.sum(0)
         covered = covered | in_real.any(0)
         recalled = recalled | (d <= radius_s[block, None]).any(0)
+    precision, recall, coverage = (
+        hit.double().mean().item() for hit in (by_sample > 0, recalled, covered)
+    )
+    shares = by_sample / k, by_ball * len(r) / (k * len(s))
     return PrecisionRecall(
-        precision=good / len(s),
-        recall=recalled.double().mean().item(),
-        density=inside / (k * len(s)),
-        coverage=covered.double().mean().item(),
+        precision=precision,
+        recall=recall,
+        density=by_sample.sum().item() / (k * len(s)),
+        coverage=coverage,
         k=k,
         n_samples=len(s),
         n_real=len(r),
+        precision_error=(precision * (1 - precision) / len(s)) ** 0.5,
+        recall_error=(recall * (1 - recall) / len(r)) ** 0.5,
+        density_error=sum(float(share.var()) / len(share) for share in shares) ** 0.5,
+        coverage_error=(coverage * (1 - coverage) / len(r)) ** 0.5,
     )
 
 
 QUESTIONS = {
-    "precision": "Samples that lie among real examples: can they be believed?",
-    "recall": "Real examples that lie among samples: is nothing left out?",
+    "precision": ("real", "Samples that lie among real examples: can they be believed?"),
+    "recall": ("high", "Real examples that lie among samples: is nothing left out?"),
+    "density": ("real", "Real balls that a sample lies in, of k: an outlier's counts as one."),
+    "coverage": ("high", "Real examples whose ball holds a sample: is nothing left out?"),
 }
 
 
 def precision_recall_figures(
     samples: Seen, reference: Reference, k: int = 3, seed: int = 0
 ) -> Outcome:
-    """Precision and recall of samples beside those of as many training examples: can samples be
-    believed, and is nothing left out? k is less in tiny sets."""
-    real = reference.like_test
-    counts = reference.counts
-    counts = counts.minimum(torch.bincount(real.label, minlength=len(counts)))
-    k, rng = min(k, int(counts.sum()) - 1), torch.Generator().manual_seed(seed)
-    some, train, test = (
-        seen.features[pick(seen.label, counts, rng).to(seen.features.device)]
-        for seen in (samples, reference.like_train, real)
-    )
+    """Precision, recall, density and coverage of samples beside those of as many training examples:
+    can samples be believed, and is nothing left out? k is less in tiny sets."""
+    some, train, test = (seen.features for seen in reference.trio(samples, seed))
+    k = min(k, len(some) - 1)
     found, floor = (precision_recall(features, test, k) for features in (some, train))
     figures = (
-        Figure(key.capitalize(), getattr(found, key), None, getattr(floor, key), unit="%",
-               best="real", words=words)
-        for key, words in QUESTIONS.items()
+        Figure(key.capitalize(), getattr(found, key), getattr(found, f"{key}_error"),
+               getattr(floor, key), getattr(floor, f"{key}_error"), "%", best, words)
+        for key, (best, words) in QUESTIONS.items()
     )  # fmt: skip
     record = {"precision_recall": as_json(found), "precision_recall_real": as_json(floor)}
     return Outcome(record, tuple(figures))

@@ -18,14 +18,19 @@ hence the floor: real against real at the same n. Distances at different n, or i
 spaces, do not compare. The distance sees two moments only: equal moments give 0, whatever the law.
 """
 
+import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 from math import sqrt
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.base.finding import Figure
+from scorefield.measure.blocks import BLOCK, blocks
 from scorefield.measure.checks import check_rows, check_same_shape
 from scorefield.measure.fractions import class_counts, one_class, pick
 from scorefield.measure.reference import Outcome, Reference, Seen, as_json
@@ -43,7 +48,7 @@ def frechet(a: Tensor, b: Tensor) -> float:
     check_rows("first features", a)
     check_rows("second features", b)
     check_same_shape("first features", a, "second features", b)
-    return _distance(*_moments(a), *_moments(b))
+    return RowMoments.of(a).frechet(RowMoments.of(b))
 
 
 def frechet_gaussian(m1: Tensor, C1: Tensor, m2: Tensor, C2: Tensor) -> float:
@@ -73,11 +78,57 @@ def _distance(m1: Tensor, A1: Tensor, m2: Tensor, A2: Tensor) -> float:
     return max(0.0, square.item())
 
 
-def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (D,) and factor (min(n, D), D) of the covariance: the R of the centred rows' QR."""
-    x = x.flatten(1).double()
-    mean = x.mean(0)
-    return mean, torch.linalg.qr(x - mean, mode="r").R / sqrt(len(x) - 1)
+class RowMoments(NamedTuple):
+    """Count n, mean `(D,)` and a `factor (r, D)`, r <= D, of rows x_i, however many they were:
+
+        factor^T factor = M = sum_i (x_i - mean)(x_i - mean)^T,    C = M / (n - 1).
+
+    Those of two sets together (Chan et al. 1979), in any order and however they were cut:
+
+        n = n1 + n2,  mean = m1 + (n2/n) (m2 - m1),  M = M1 + M2 + (n1 n2 / n) (m2 - m1)(m2 - m1)^T
+
+    of which the QR of the two factors and of the scaled row m2 - m1 gives the factor without
+    squaring anything. Float64; a machine's part of a job is D^2 numbers.
+
+    >>> x = torch.tensor([[0.0], [2.0], [7.0]])
+    >>> some = RowMoments.of(x[:2]) + RowMoments.of(x[2:])
+    >>> some.count, some.mean.item(), round(some.covariance.item(), 12)  # (9 + 1 + 16) / 2
+    (3, 3.0, 13.0)
+    """
+
+    count: int
+    mean: Tensor
+    factor: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor) -> "RowMoments":
+        """Of rows `(n, ...)`, n >= 1, a block of them at a time, each of at least D."""
+        D = x[0].numel()
+        cost = min(D, BLOCK // D or 1)
+        return reduce(operator.add, (cls._of(x[b].flatten(1)) for b in blocks(len(x), cost)))
+
+    @classmethod
+    def _of(cls, x: Tensor) -> "RowMoments":
+        x = x.double()
+        mean = x.mean(0)
+        return cls(len(x), mean, torch.linalg.qr(x - mean, mode="r").R)
+
+    def __add__(self, other: "RowMoments") -> "RowMoments":  # type: ignore[override] of tuples
+        n, apart = self.count + other.count, other.mean - self.mean
+        between = sqrt(self.count * other.count / n) * apart
+        rows = torch.cat([self.factor, other.factor, between[None]])
+        mean = self.mean + other.count / n * apart
+        return RowMoments(n, mean, torch.linalg.qr(rows, mode="r").R)
+
+    @property
+    def covariance(self) -> Tensor:
+        """C `(D, D)`, unbiased."""
+        return self.factor.T @ self.factor / (self.count - 1)
+
+    def frechet(self, other: "RowMoments") -> float:
+        """Eq. 1 to other rows; both at least 2."""
+        a, b = (m.factor / sqrt(m.count - 1) for m in (self, other))
+        return _distance(self.mean, a, other.mean, b)
 
 
 def _factor(name: str, C: Tensor) -> Tensor:
@@ -116,11 +167,27 @@ def frechet_drawn(
 ) -> tuple[float, float]:
     """Mean and standard deviation of the distance to `reference` of draws that take `counts[c]` of
     the rows of each class c, whose classes are `label` (n,); deviation 0 if they take all rows."""
-    if int(counts.sum()) == len(rows):
-        return frechet(rows, reference), 0.0
+    check_rows("first features", rows, 1)
+    check_rows("second features", reference)
+    check_same_shape("first features", rows, "second features", reference)
+    picks = frechet_picks(label, counts, draws, seed)
+    if len(picks[0]) < 2:
+        raise BadInput(f"{len(picks[0])} rows are drawn.", "At least 2 are needed.")
+    return over_draws((RowMoments.of(rows[i.to(rows.device)]) for i in picks), reference)
+
+
+def frechet_picks(label: Tensor, counts: Tensor, draws: int = 8, seed: int = 0) -> list[Tensor]:
+    """Which rows each draw of `frechet_drawn` takes: known before there are any."""
+    if int(counts.sum()) == len(label):
+        return [torch.arange(len(label))]
     rng = torch.Generator().manual_seed(seed)
-    picks = [pick(label, counts, rng).to(rows.device) for _ in range(draws)]
-    values = torch.tensor([frechet(rows[i], reference) for i in picks], dtype=torch.float64)
+    return [pick(label, counts, rng) for _ in range(draws)]
+
+
+def over_draws(found: Iterable[RowMoments], reference: Tensor) -> tuple[float, float]:
+    """Mean and standard deviation of the distances of these draws to rows `(m, D)`."""
+    real = RowMoments.of(reference)
+    values = torch.tensor([one.frechet(real) for one in found], dtype=torch.float64)
     return values.mean().item(), values.std(correction=0).item()
 
 
@@ -181,11 +248,17 @@ def frechet_report(
 def frechet_figure(samples: Seen, reference: Reference, draws: int = 8, seed: int = 0) -> Outcome:
     """Frechet distance of samples beside that of training examples, both to the test set and in the
     fractions of classes that samples were asked for: are they like data?"""
-    real = reference.like_train
-    f = frechet_report(
-        samples.features, real.features, reference.like_test.features, draws, seed,
-        labels=reference.asked, train_labels=real.label,
-    )  # fmt: skip
+    real, test = reference.like_train, reference.like_test.features
+    if samples.kept:
+        value = over_draws(samples.kept.draws, test)
+        floor = frechet_drawn(real.features, test, real.label, reference.counts, draws, seed)
+        ratio = value[0] / floor[0] if floor[0] > 0 else None
+        f = FrechetReport(*value, *floor, int(reference.counts.sum()), ratio)
+    else:
+        f = frechet_report(
+            samples.features, real.features, test, draws, seed,
+            labels=reference.asked, train_labels=real.label,
+        )  # fmt: skip
     words = (
         f"Between {f.n:,} samples and as many held-out examples, each taken as a Gaussian in "
         f"{reference.space}. Training examples, which are real, get the floor."

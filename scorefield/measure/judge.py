@@ -20,10 +20,13 @@ from scorefield.data import Data
 from scorefield.data.disturb import disturbed
 from scorefield.data.kind import Kind
 from scorefield.measure.agreement import Proportion, wilson
+from scorefield.measure.spectral import log_spectra
 from scorefield.nets.init import CONVOLUTIONS
 from scorefield.objective import Batch, Buckets, Loss, Task
 
 SMOOTHING = 0.05  # of the labels
+LOUD = 1e-3
+"""Power below which a judge hears nothing: the noise that it is trained with is near it."""
 GARBAGE = 0.25  # pieces of garbage per example
 
 
@@ -33,6 +36,7 @@ class Judge(nn.Module):
     `judge(x0) -> logits (B, classes)`; `judge.features(x0) -> (B, features)`, the last layer but
     one before its nonlinearity. `Judge(**judge.config)` builds the same network, untrained.
     `version` is the edition of the data that it was trained on: figures of two are not compared.
+    With `heard` it looks at the spectra of series in time, as pictures in tens of dB.
 
     >>> judge = Judge((1, 8, 8), classes=10)
     >>> judge(torch.zeros(2, 1, 8, 8)).shape, judge.features(torch.zeros(2, 1, 8, 8)).shape
@@ -48,9 +52,10 @@ class Judge(nn.Module):
         version: int = 1,
         width: int = 32,
         features: int = 64,
+        heard: bool = False,
     ) -> None:
         super().__init__()
-        self.shape = tuple(shape)
+        self.shape, self.heard = tuple(shape), heard
         self.name, self.version = name, version
         self.config: dict[str, Any] = {
             "shape": list(shape),
@@ -59,8 +64,12 @@ class Judge(nn.Module):
             "version": version,
             "width": width,
             "features": features,
+            **({"heard": True} if heard else {}),
         }
-        if Kind.of(self.shape).spatial:
+        if heard:
+            seen = log_spectra(torch.zeros(shape), LOUD).shape
+            self.body = strided(seen, width, features)
+        elif Kind.of(self.shape).spatial:
             self.body = strided(self.shape, width, features)
         else:
             self.body = _perceptron(self.shape[0], 2 * width, features)
@@ -72,7 +81,8 @@ class Judge(nn.Module):
             raise BadInput(
                 f"x0 has shape {tuple(x0.shape)}.", f"{self.name} judges (B, *{self.shape})."
             )
-        return self.body(x0.to(next(self.parameters())))
+        x0 = x0.to(next(self.parameters()))
+        return self.body(log_spectra(x0, LOUD) / 10 if self.heard else x0)
 
     def forward(self, x0: Tensor) -> Tensor:
         return self.head(self.features(x0))

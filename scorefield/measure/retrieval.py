@@ -106,11 +106,13 @@ def retrieved(seen: Tensor, said: Tensor, own: Tensor) -> Retrieved:
 
 
 def normalised(found: float, floor: float, ceiling: float) -> float:
-    """Eq. 2.
+    """Eq. 2; nan of a judge that finds real pictures no better than by chance.
 
     >>> normalised(3, 1, 5)
     0.5
     """
+    if ceiling <= floor:
+        return math.nan
     return (found - floor) / (ceiling - floor)
 
 

@@ -1,13 +1,14 @@
 """Diffusion transformer: attention between the patches of a series, picture or volume."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from scorefield.base import BadInput
+from scorefield.base import BadInput, unknown
 from scorefield.nets.attention import attention
 from scorefield.nets.contract import (
     check_dropout,
@@ -19,6 +20,12 @@ from scorefield.nets.contract import (
 from scorefield.nets.embed import Embedding, Features, as_null, with_image
 from scorefield.nets.init import preserve_variance, zero
 from scorefield.nets.tokens import Context, CrossAttention, Tokens
+
+Size = Literal["s", "b", "l", "xl"]
+SIZES = {"s": (384, 12, 6), "b": (768, 12, 12), "l": (1024, 24, 16), "xl": (1152, 28, 16)}
+"""Width, depth and heads (Peebles & Xie 2023, table 1). With patch 2 on latents (4, 32, 32) they
+have 33, 130, 458 and 675 million parameters and 6.06, 23.0, 80.7 and 119 billion multiply-adds a
+pass, which the paper calls FLOPs: here a multiply-add is 2."""
 
 
 class DiT(nn.Module):
@@ -32,7 +39,8 @@ class DiT(nn.Module):
     A and Wout start at zero ("adaLN-Zero"): each block is the identity, and F = 0. LN is the layer
     norm without weights. Cost grows with the square of the number of patches.
 
-    width: channels of a patch's token, a multiple of 4 and of `heads`. out_channels: channels of
+    width: channels of a patch's token, a multiple of 4 and of `heads`. size: s, b, l or xl set
+    width, depth and heads as the paper does (`SIZES`). out_channels: channels of
     F, those of x by default. features: how the noise is told (see Embedding). checkpoint: in
     training, compute each block again in the backward pass instead of keeping its activations.
 
@@ -60,6 +68,7 @@ class DiT(nn.Module):
         width: int = 256,
         depth: int = 8,
         heads: int = 4,
+        size: Size | None = None,
         classes: int | None = None,
         vector: int | None = None,
         image: int | None = None,
@@ -74,11 +83,14 @@ class DiT(nn.Module):
         super().__init__()
         self.config = config_of(locals())
         spatial = spatial_of(shape, "A DiT")
+        if size is not None and size not in SIZES:
+            raise unknown("size", size, SIZES)
+        width, depth, heads = SIZES[size] if size else (width, depth, heads)
         check_sizes(shape=shape, patch=patch, width=width, depth=depth, heads=heads)
         check_sizes(out_channels=out_channels, image=image)
         check_dropout(dropout)
         C, *sizes = shape
-        if any(size % patch for size in sizes):
+        if any(side % patch for side in sizes):
             raise BadInput(
                 f"{_by(sizes)} do not split into patches of {_by([patch] * spatial)}.",
                 "Give a patch that divides each side.",

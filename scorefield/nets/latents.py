@@ -49,14 +49,15 @@ def with_latent(net: Any, latent: int) -> Any:
 
 
 class Critic(nn.Module):
-    """A network's like that sees two x side by side and gives one number a sample `(B,)`, the mean
-    of its output."""
+    """A network's like that sees x, and an `other` beside it or none, and gives one number a sample
+    `(B,)`, the mean of its output."""
 
-    def __init__(self, net: Any) -> None:
+    def __init__(self, net: Any, others: int = 1) -> None:
         super().__init__()
         channels, *rest = net.shape
-        changed = {"shape": (2 * channels, *rest), "out_channels": 1}
+        changed = {"shape": ((1 + others) * channels, *rest), "out_channels": 1}
         self.net = type(net)(**{**net.config, **changed})
 
-    def forward(self, x: Tensor, other: Tensor, noise: Tensor, cond: Cond | None) -> Tensor:
-        return self.net(torch.cat([x, other], 1), noise, cond).flatten(1).mean(1)
+    def forward(self, x: Tensor, other: Tensor | None, noise: Tensor, cond: Cond | None) -> Tensor:
+        seen = x if other is None else torch.cat([x, other], 1)
+        return self.net(seen, noise, cond).flatten(1).mean(1)

@@ -12,7 +12,7 @@ from scorefield.objective.adaptive import Adaptive
 from scorefield.objective.couplings import Coupling, Independent
 from scorefield.objective.times import Times, Uniform
 from scorefield.objective.weight import Weight, snr
-from scorefield.process import Schedule
+from scorefield.process import Schedule, Spectral, level_of
 
 
 class Chance(NamedTuple):
@@ -143,6 +143,8 @@ class Objective(Criterion):
     coupling: Coupling = Independent()
 
     def loss(self, denoiser: Any, x0: Tensor, cond: Cond | None, chance: Chance) -> Loss:
+        if isinstance(self.schedule, Spectral):
+            return self._by_coordinate(self.schedule, denoiser, x0, cond, chance)
         level = self.schedule(chance.t)
         if not isinstance(self.coupling, Independent):
             eps, u = chance.eps.to(x0), torch.zeros_like(chance.t)
@@ -151,3 +153,19 @@ class Objective(Criterion):
         error = (x0 - denoised).square().flatten(1).mean(1)
         weighted = like(self.weight(level), error) * error
         return Loss(shared(weighted, chance), level.logsnr, {"x0": error.detach()})
+
+    def _by_coordinate(
+        self, schedule: Spectral, denoiser: Any, x0: Tensor, cond: Cond | None, chance: Chance
+    ) -> Loss:
+        """The same in the coordinates of the schedule's basis, each with the weight of its own
+        level, error and level in units of the data's deviation there beside the coarsest band's."""
+        y, clock = schedule.basis.forward(x0), schedule.clock(chance.t)
+        level = level_of(schedule, clock, tuple(y.shape[1:]))
+        x = noisy(y, level, chance._replace(eps=chance.eps.reshape(y.shape)))
+        error = (y - denoiser(x, level, kept(cond, chance.drop))).square()
+        units = schedule.units(tuple(y.shape[1:]))
+        unit = 1.0 if units is None else units / units.flatten()[0]
+        weight = self.weight(Level(level.alpha * unit, level.sigma)) / unit**2
+        weighted = (like(weight, error) * error).flatten(1).mean(1)
+        parts = {"x0": error.detach().flatten(1).mean(1)}
+        return Loss(shared(weighted, chance), clock.logsnr, parts)

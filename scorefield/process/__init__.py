@@ -34,10 +34,25 @@ from scorefield.process.momentum import Momentum
 from scorefield.process.published import published_chain
 from scorefield.process.schedules import EDM, VE, VP, Cosine, Flow, Pair, Schedule, SubVP
 from scorefield.process.sde import Rates, flow_drift, rates, reverse_drift
+from scorefield.process.spectral import (
+    Blurring,
+    Diagonal,
+    Heat,
+    Soft,
+    Spectral,
+    Varying,
+    Wavelet,
+    basis_of,
+    dropping_cost,
+    forward_places,
+    grid_of,
+    level_of,
+)
 
 __all__ = [
-    "EDM", "VE", "VP", "Cosine", "DiscreteVP", "Flow", "Learned", "Momentum", "Pair", "Rates",
-    "Schedule", "SubVP", "constant_betas", "cosine_betas", "flow_drift", "grids",
-    "linear_betas",
-    "published_chain", "rates", "reverse_drift", "sigmoid_betas", "zero_terminal_snr",
+    "EDM", "VE", "VP", "Blurring", "Cosine", "Diagonal", "DiscreteVP", "Flow", "Heat", "Learned",
+    "Momentum", "Pair", "Rates", "Schedule", "Soft", "Spectral", "SubVP", "Varying", "Wavelet",
+    "basis_of", "constant_betas", "cosine_betas", "dropping_cost", "flow_drift", "forward_places",
+    "grid_of", "grids", "level_of", "linear_betas", "published_chain", "rates", "reverse_drift",
+    "sigmoid_betas", "zero_terminal_snr",
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 """Floor 7: findings, pictures and pages for people."""
 
 from scorefield.base.finding import Findings
+from scorefield.report.lines import line_chart
 from scorefield.report.picture import picture, plot
 from scorefield.run.open import Run
 
@@ -16,6 +17,7 @@ for _kind in (Findings, Run):  # a notebook asks for it, and what is below draws
     _kind._repr_html_ = _html  # type: ignore[attr-defined] they have none of their own
 
 __all__ = [
+    "line_chart",
     "picture",
     "plot",
 ]

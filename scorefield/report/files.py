@@ -1,14 +1,17 @@
 """What was made, written for other programs to read."""
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL.Image import Image
 from torch import Tensor
 
 from scorefield.base.finding import Findings, Strip
+from scorefield.data.kind import PICTURE, Kind
 from scorefield.data.letters import spelled
 from scorefield.data.readers.table import write_rows
 from scorefield.data.table import kept_cells, row_cells
@@ -21,14 +24,20 @@ from scorefield.store import (
     alone,
     from_png,
     tagged,
+    to_png,
     write_bytes,
     write_findings,
     write_gif,
     write_npz,
     write_pictures,
     write_png,
+    write_wavs,
 )
-from scorefield.use.sample import Samples
+from scorefield.store.rowed import FiledRow, write_rows
+from scorefield.use.sample import FILED, Samples
+
+PEAK = 0.891
+"""1 dB below the full scale."""
 
 
 def keep_findings(found: Findings, out: Path) -> Findings:
@@ -49,6 +58,10 @@ def keep_folder(found: Findings, out: Path) -> Findings:
     with alone(out, wait=True):
         write_pictures((out / file, image) for file, image in _drawn(found))
         write_pictures((out / name, picture(x0)) for name, x0 in found.pictures.items())
+        if rate := found.record.get("rate"):
+            clips = torch.from_numpy(np.asarray(found.arrays["x"])).split(1)
+            names = (out / f"restoration-{k + 1}.wav" for k in range(len(clips)))
+            write_wavs(zip(names, (end_to_end([x], rate) for x in clips)), rate)
         if found.arrays:
             write_npz(found.arrays, out / f"{found.verb}.npz")
         return write_findings(out / f"{found.verb}.json", found)
@@ -64,8 +77,9 @@ def _drawn(found: Findings) -> Iterator[tuple[str, Image]]:
 
 
 def keep_samples(made: Samples, out: Path) -> None:
-    """An .npz has them in the data's units, a .txt in letters, a .png on one sheet, a .gif on their
-    way, a folder each by its seed and class. A .png says how it was made."""
+    """An .npz has them in the data's units, a .tar or .parquet by rows, a .txt in letters, a .png
+    on one sheet, a .gif on their way, a .wav as sound, a folder each by its seed and class. A .png
+    says how it was made."""
     scaling, label, pieces = made.scaling, made.label, made.pieces
     if made.single is not None:
         one = slice(made.single, made.single + 1)
@@ -75,10 +89,24 @@ def keep_samples(made: Samples, out: Path) -> None:
         x = (scaling.decode(x0) if scaling else x0 for x0 in pieces)
         arrays = {"x": Pieces(len(made.seeds), x), "seed": made.seeds}
         write_npz(arrays if label is None else {**arrays, "y": label}, out)
+<<<<<<< HEAD
     elif out.suffix in (".txt", ".smi", ".csv") and made.facts:
         write_bytes(out, in_letters(torch.cat(list(pieces)), made.facts, made.given))
+=======
+    elif out.suffix in FILED:
+        write_rows(_filed(made._replace(pieces=pieces, label=label)), out, made.names)
+    elif out.suffix == ".txt":
+        texts = (text for x0 in pieces for text in spelled(x0, made.alphabet))
+        write_bytes(out, "".join(f"{text}\n" for text in texts).encode())
+>>>>>>> 84973e23455bb8949c5d23cf74fd4f1143d938be
     elif out.suffix == ".gif":
         write_gif(frames(pieces, made.columns, label), out)
+    elif out.suffix == ".wav":
+        write_wavs([(out, end_to_end(pieces, made.rate))], made.rate)
+    elif made.rate and not out.suffix:
+        names = file_names(made.seeds, label, made.names, ".wav")
+        clips = (end_to_end([x], made.rate) for x in _rows(pieces))
+        write_wavs(zip((out / name for name in names), clips), made.rate)
     elif out.suffix == ".png":
         x0 = torch.cat(list(pieces))
         turns = len(made.captions)
@@ -99,6 +127,7 @@ def keep_samples(made: Samples, out: Path) -> None:
         )
 
 
+<<<<<<< HEAD
 def in_letters(x0: Tensor, facts: DataFacts, given: Sequence[Sequence[str]] = ()) -> bytes:
     """What numbers of letters (N, L) stand for, as the content of a file: lines, or of a table a
     .csv in its own columns."""
@@ -107,6 +136,33 @@ def in_letters(x0: Tensor, facts: DataFacts, given: Sequence[Sequence[str]] = ()
         rows = row_cells(x0, facts.columns)
         return write_rows(names, kept_cells(rows, given) if given else rows)
     return "".join(f"{text}\n" for text in spelled(x0, facts.alphabet)).encode()
+=======
+def _filed(made: Samples) -> Iterator[FiledRow]:
+    """Pictures as PNG; vectors in the data's units."""
+    labels = itertools.repeat(None) if made.label is None else made.label.tolist()
+    for x0, seed, label in zip(_rows(made.pieces), made.seeds.tolist(), labels):
+        if Kind.of(x0.shape[1:]) is PICTURE:
+            yield FiledRow(to_png(picture(x0, magnify=False)), seed, label)
+        else:
+            x = made.scaling.decode(x0) if made.scaling else x0
+            yield FiledRow(x[0].tolist(), seed, label)
+
+
+def end_to_end(pieces: Iterable[Tensor], rate: int) -> np.ndarray:
+    """Sounds `(N, C, L)` one after another `(T, C)`, a quarter of a second of silence between, each
+    with its largest value at `PEAK`.
+
+    >>> clips = torch.tensor([[[1.0, -2.0]]]), torch.tensor([[[0.0, 4.0]]])
+    >>> end_to_end(clips, 4).ravel().tolist()
+    [0.4..., -0.8..., 0.0, 0.0, 0.8...]
+    """
+    clips: list[np.ndarray] = []
+    for x in _rows(pieces):
+        silence = np.zeros((rate // 4, x.shape[1]), np.float32)
+        peak = float(x.abs().max().clamp(min=1e-9))
+        clips += [silence] * bool(clips) + [PEAK * x[0].T.float().numpy() / peak]
+    return np.concatenate(clips)
+>>>>>>> 84973e23455bb8949c5d23cf74fd4f1143d938be
 
 
 def _rows(pieces: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -114,16 +170,18 @@ def _rows(pieces: Iterable[Tensor]) -> Iterator[Tensor]:
         yield from x0.split(1)
 
 
-def file_names(seeds: Tensor, label: Tensor | None, classes: Sequence[str]) -> list[str]:
-    """Of single pictures: the seed, and the class as far as a file can be called so.
+def file_names(
+    seeds: Tensor, label: Tensor | None, classes: Sequence[str], suffix: str = ".png"
+) -> list[str]:
+    """Of single pictures or sounds: the seed, and the class as far as a file can be called so.
 
     >>> file_names(torch.tensor([7]), torch.tensor([1]), ("a", "../T-shirt/top"))
     ['000007-T-shirt-top.png']
     """
     if label is None:
-        return [f"{seed:06d}.png" for seed in seeds.tolist()]
+        return [f"{seed:06d}{suffix}" for seed in seeds.tolist()]
     safe = [re.sub(r"\W+", "-", str(name)).strip("-")[:40] for name in classes]
     words = [
         name if name and safe.count(name) == 1 else f"{name}{k}" for k, name in enumerate(safe)
     ]
-    return [f"{seed:06d}-{words[k]}.png" for seed, k in zip(seeds.tolist(), label.tolist())]
+    return [f"{seed:06d}-{words[k]}{suffix}" for seed, k in zip(seeds.tolist(), label.tolist())]

@@ -12,6 +12,7 @@ import numpy as np
 
 from scorefield.base.finding import Findings, Heatmap, Line, Mark, Series
 from scorefield.report.charts import smooth
+from scorefield.store import total_seconds
 
 BUCKET = 1.0
 """Half the width of a bucket of logsnr in the log."""
@@ -52,11 +53,7 @@ def read_log(text: str) -> RunLog:
     (2.0,)
     """
     rows = list(_rows(text))
-    seconds = before = 0.0
-    for now in (_figure(row.get("seconds")) for row in rows):
-        if math.isfinite(now):
-            seconds += now - before if now >= before else now  # a resumed run counts from 0 again
-            before = now
+    seconds = total_seconds(_figure(row.get("seconds")) for row in rows)
     names = [f.name for f in fields(RunLog) if f.name not in ("by_logsnr", "seconds")]
     columns = {name: tuple(_figure(row.get(name)) for row in rows) for name in names}
     buckets = [row["by_logsnr"] if isinstance(row.get("by_logsnr"), dict) else {} for row in rows]

@@ -24,6 +24,8 @@ FRAME, EDGE = 600, 56
 """Pixels of a scatter of points, and of its margins."""
 GREY = 40
 """Of the lines between pictures."""
+PLANES = 8
+"""Of a volume or film, at most."""
 
 SIDE, WORDED = 64, 84
 """Pixels of a side up to which a small picture is magnified; and at least, with a caption."""
@@ -42,7 +44,8 @@ def picture(
 ) -> Image:
     """Samples as one PIL image.
 
-    Of volumes the middle slice is drawn, of series `(N, C, L)` a chart each (`panels`).
+    Of volumes and films `(N, C, D, H, W)` up to `PLANES` planes stand side by side, evenly spaced,
+    of series `(N, C, L)` a chart each (`panels`).
     Pictures `(N, C, H, W)` in [-1, 1] are laid out row by row, C = 1 grey, 2 grey and alpha,
     3 colour, 4 colour and alpha; `magnify` enlarges small ones without smoothing. `captions` stand
     under them, a long one also under neighbours that have none. Points `(N, 2)`
@@ -61,7 +64,7 @@ def picture(
     if kind is VECTOR:
         return scatter(plane(x0), labels)
     if kind is VOLUME:
-        x0 = x0[:, :, x0.shape[2] // 2]
+        columns, x0 = columns and max(1, columns // min(PLANES, x0.shape[2])), planes(x0)
     n = len(x0)
     if columns is not None and columns < 1:
         raise BadInput(f"columns is {columns}.", "Give at least 1.")
@@ -80,6 +83,18 @@ def picture(
     image = fromarray(pixels.contiguous().numpy(), {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[c])
     factor = max(1, SIDE // max(h, w)) if magnify else 1
     return image.resize((image.width * factor, image.height * factor), Resampling.NEAREST)
+
+
+def planes(x0: Tensor) -> Tensor:
+    """Volumes or films as pictures `(N, C, H, planes (W + 1) - 1)`, grey between.
+
+    >>> planes(torch.ones(1, 1, 2, 1, 2)).shape
+    torch.Size([1, 1, 1, 5])
+    """
+    depth = x0.shape[2]
+    shown = torch.linspace(0, depth - 1, min(PLANES, depth)).round().long()
+    apart = F.pad(x0[:, :, shown].float(), (0, 1), value=GREY / 127.5 - 1)
+    return apart.movedim(2, 3).flatten(3)[..., :-1]
 
 
 def picture_of(strip: Strip) -> Image | None:
@@ -135,8 +150,11 @@ def colours(labels: Tensor | None, n: int) -> list[str]:
 
 
 def frames(seen: Iterable[Tensor], columns: int | None, labels: Tensor | None) -> list[Image]:
-    """Samples on their way as sheets of one size: pictures, or points on axes that stay."""
+    """Samples on their way as sheets of one size: pictures, or points on axes that stay. Of volumes
+    and films what moves is the film: their planes, at the end of the way."""
     moments = list(seen)
+    if Kind.of(moments[-1].shape[1:]) is VOLUME:
+        return [_flat(picture(moment, columns)) for moment in moments[-1].unbind(2)]
     if Kind.of(moments[-1].shape[1:]) is SERIES:
         return [panels(x, columns, frame=moments[-1]) for x in moments]
     drawn = [plane(x) if x.ndim == 2 else _flat(picture(x, columns)) for x in moments]

@@ -16,7 +16,7 @@ from scorefield.report.globe import globes
 from scorefield.report.picture import picture
 from scorefield.run.autoencoder import learns_codes
 from scorefield.run.config import DataFacts
-from scorefield.run.pairs import is_paired, lead
+from scorefield.run.pairs import is_led, lead
 from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings
 from scorefield.run.words import told_prompts
@@ -57,13 +57,13 @@ def draw_stage(step: Progress, config: Config, out: Path) -> None:
     held-out examples, each above what it makes of it."""
     file = out / "samples" / f"{step.images:09d}.png"
     if learns_codes(config):
-        write_png(picture(_pairs(step.average, config), COLUMNS), file)
+        write_png(picture(_pairs(step.average, config, out), COLUMNS), file)
         return
     denoiser, sample = step.average, config.sample
     facts = stored_settings(Folder(out))[1]
     about = getattr(denoiser.net, "config", {})
     more = any(about.get(key) for key in ("vector", "image", "tokens", "vocabulary"))
-    if is_paired(config, facts):
+    if is_led(config, facts):
         y, x = _led(denoiser, config, facts)
         write_png(picture(_above(y, x), COLUMNS), file)
         return
@@ -98,9 +98,9 @@ def draw_stage(step: Progress, config: Config, out: Path) -> None:
     write_png(picture(x0, columns, many, captions=below), file)
 
 
-def _pairs(module: Autoencoder, config: Config) -> Tensor:
+def _pairs(module: Autoencoder, config: Config, out: Path) -> Tensor:
     """Rows of held-out examples, each row above that of what the autoencoder makes of them."""
-    data = config.load_data()
+    data = config.load_data(out)
     n = min(len(data.test), data.kind.shown[0] // 2) // COLUMNS * COLUMNS or len(data.test)
     x0 = data.batch(data.test, torch.arange(n))[0]
     codec = Latents(module.cpu())

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from scorefield.base.finding import Figure, Findings, Heatmap, Line, Series, Table, Value
+from scorefield.base.rank import within_floor
 from scorefield.report.wording import number, told, worded
 
 FEW = 16
@@ -38,7 +39,7 @@ def figure_rows(figures: Sequence[Figure]) -> list[str]:
             f.name,
             worded(f.value, f.spread, f.unit),
             "" if f.floor is None else worded(f.floor, f.floor_spread, f.unit),
-            BEST[f.best],
+            "within its floor" if within_floor(f) else BEST[f.best],
         )
         for f in figures
     ]

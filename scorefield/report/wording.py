@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from scorefield.base.finding import Figure, Spread, Value
+from scorefield.base.rank import within_floor
 
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 SIZES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -136,16 +137,24 @@ def _column(values: Sequence[Value]) -> list[str]:
 
 
 def verdict(figure: Figure) -> str:
-    """How a figure stands to real data.
+    """How a figure stands to real data; within the floor it is not told from them.
 
     >>> verdict(Figure("d", 0.6, floor=0.4)), verdict(Figure("p", 0.7, floor=0.88, unit="%"))
     ('1.5 × real data', '18.0 points below real data')
+    >>> verdict(Figure("d", 0.6, 0.1, 0.4, 0.1, best="low"))
+    '1.5 × real data, within its floor'
     """
     if figure.floor is None:
         return ""
+    told = _beside(figure, figure.floor)
+    return ", ".join(filter(None, (told, "within its floor" * within_floor(figure))))
+
+
+def _beside(figure: Figure, floor: float) -> str:
     if figure.unit != "%":
-        return f"{number(figure.value / figure.floor)} × real data" if figure.floor else ""
-    points = 100 * (figure.value - figure.floor)
+        same = floor > 0 and figure.value > 0
+        return f"{number(figure.value / floor)} × real data" if same else ""
+    points = 100 * (figure.value - floor)
     if abs(points) < 0.05:
         return "as real data"
     return f"{abs(points):.1f} points {'above' if points > 0 else 'below'} real data"

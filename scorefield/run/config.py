@@ -9,6 +9,7 @@ import torch
 
 from scorefield import catalogue
 from scorefield.base import BadInput, Level, unknown
+from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed, with_defaults
 from scorefield.data import Conditions, Data, Scaling
 from scorefield.data.kind import KINDS, LETTERED, Kind
@@ -16,9 +17,10 @@ from scorefield.data.table import Column
 from scorefield.data.text import TextFacts
 from scorefield.denoise import Denoiser, Manner, Precision, Spaced, Timed, views
 from scorefield.objective import Bridged, Criterion
-from scorefield.process import Schedule
+from scorefield.process import Schedule, Spectral, basis_of
 from scorefield.run.guest import guest_denoiser, timed
-from scorefield.run.settings import Config, ObjectiveConfig, StudentConfig
+from scorefield.run.settings import Config, ObjectiveConfig, StudentConfig, check_game
+from scorefield.spaces import band_deviations
 from scorefield.train import Training
 
 UNBIASED = ("uniform", "stratified", "antithetic", "adaptive")
@@ -66,6 +68,10 @@ class DataFacts:
     """Of tables and molecules, likewise."""
     text: TextFacts | None = None
     """Of a run whose captions are told."""
+    rate: int = 0
+    """Moments a second of what is heard."""
+    deviations: tuple[float, ...] = ()
+    """Of x0 in each band of the schedule's basis, if it has a level for each coordinate."""
 
     @property
     def inner(self) -> tuple[int, ...]:
@@ -119,6 +125,12 @@ class DataFacts:
                 f"with {_told(self.conditions)}.",
                 remedy,
             )
+        if now.rate != self.rate:
+            raise BadInput(
+                f"the data have {now.rate} moments a second, those that the run was trained on "
+                f"{self.rate}.",
+                f"Give `data.rate` {self.rate}, or train anew.",
+            )
         if now.text != self.text:
             raise BadInput(
                 "the data's captions are told otherwise than those that the run was trained on: "
@@ -161,7 +173,11 @@ class DataFacts:
             )
         own = (data.name, data.shape, data.classes, data.scaling)
         more = data.conditions, data.edition, data.present or None, None
+<<<<<<< HEAD
         return cls(*own, sigma_data, *more, data.space, data.alphabet, data.columns, data.text)
+=======
+        return cls(*own, sigma_data, *more, data.space, data.alphabet, data.text, data.rate)
+>>>>>>> 84973e23455bb8949c5d23cf74fd4f1143d938be
 
 
 def _told(conditions: Conditions) -> str:
@@ -169,10 +185,11 @@ def _told(conditions: Conditions) -> str:
     return ", ".join(sizes) or "no conditions"
 
 
-def build_schedule(o: ObjectiveConfig) -> Schedule:
-    """The schedule that an objective names, with its cleanest level."""
+def build_schedule(o: ObjectiveConfig, deviations: tuple[float, ...] = ()) -> Schedule:
+    """The schedule that an objective names, with its cleanest level, or for data of these
+    deviations in the bands of its basis."""
     if o.cleanest is None:
-        return build("schedules", o.schedule)
+        return build("schedules", o.schedule, **({"deviations": deviations} if deviations else {}))
     if parsed(o.schedule).name != "learned":
         raise BadInput(
             f"`objective.cleanest` {o.cleanest:g} is of the schedule learned, and the schedule is "
@@ -180,6 +197,13 @@ def build_schedule(o: ObjectiveConfig) -> Schedule:
             "Leave it out.",
         )
     return build("schedules", o.schedule, gamma_0=-o.cleanest)
+
+
+def measured_bands(schedule: Schedule, x0: torch.Tensor) -> tuple[float, ...]:
+    """The deviations of x0 in the bands of the schedule's basis; none of a scalar schedule."""
+    if not isinstance(schedule, Spectral):
+        return ()
+    return tuple(round(v, 6) or 1e-6 for v in band_deviations(schedule.basis, x0))
 
 
 def network(net: str, facts: DataFacts) -> Spec:
@@ -207,6 +231,8 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
             denoiser.manner = manner(config)
             spec = config.student.method
             find("students", parsed(spec).name).equip(denoiser, **with_defaults("students", spec))
+    if what_learns(config.objective) == "adversaries":
+        denoiser.manner = find("adversaries", parsed(config.objective.kind).name).manner()
     denoiser.precision = quicker(config.training.precision)
     return denoiser
 
@@ -214,16 +240,18 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
 def _denoiser(config: Config, facts: DataFacts, about: dict[str, Any]) -> Denoiser:
     spec = network(config.net, facts)
     variance = parsed(config.objective.kind).name == "hybrid"
+    schedule = build_schedule(config.objective, facts.deviations)
+    basis = basis_of(schedule)
     net = build(
         "networks",
         spec,
-        shape=facts.inner,
+        shape=basis.shape(facts.inner) if basis.places else facts.inner,
         letters=len(facts.alphabet),
         classes=len(facts.classes) or None,
         out_channels=2 * facts.inner[0] if variance else None,
         **_sizes(seen_by(config, facts.conditions), spec.name),
     )
-    given = {"schedule": build_schedule(config.objective), "variance": variance, **about}
+    given = {"schedule": schedule, "variance": variance, **about}
     if facts.space:
         return Spaced(net, space_of(config, facts), facts.alphabet, **given)
     make = timed if getattr(net, "timed", False) else Denoiser
@@ -326,7 +354,8 @@ def build_objective(config: Config, facts: DataFacts, schedule: Schedule) -> Cri
 
 def what_learns(o: ObjectiveConfig) -> str:
     """The kind of the catalogue that the objective is an entry of."""
-    return "matchings" if parsed(o.kind).name in catalogue.matchings else "objectives"
+    kinds = ("matchings", "adversaries")
+    return next((kind for kind in kinds if parsed(o.kind).name in names(kind)), "objectives")
 
 
 def check(config: Config) -> None:
@@ -334,6 +363,8 @@ def check(config: Config) -> None:
     o, sample = config.objective, config.sample
     if o.view not in views:
         raise unknown("view", o.view, views)
+    if what_learns(o) == "adversaries":
+        check_game(config, find("adversaries", parsed(o.kind).name).plan)
     for kind, text in ((what_learns(o), o.kind), ("weights", o.weight), ("times", o.law),
                        ("couplings", o.coupling)):  # fmt: skip
         bound(kind, text)
@@ -352,13 +383,16 @@ def check(config: Config) -> None:
         )
     schedule = build_schedule(o)
     alpha = float(schedule(torch.tensor(1.0)).alpha.detach())
+    if isinstance(schedule, Spectral):
+        alpha = float(schedule.leaves(torch.ones(1).double(), (256, 16, 16)).alpha.min())
     if o.view in ("eps", "score") and alpha < SMALLEST_ALPHA:
         raise BadInput(
             f"view {o.view} with schedule {o.schedule}: alpha is {alpha:.2g} at t=1, where the "
             f"{o.view} says nothing about x0.",
             "Use `objective.view` v or edm, or a schedule that keeps some signal, such as vp.",
         )
-    check_objective(o, schedule, config.training)
+    if what_learns(o) != "adversaries":
+        check_objective(o, schedule, config.training)
     if config.student and config.training.compile:
         raise BadInput("a student's network is not compiled.", "Leave `compile` out.")
     build_levels(sample.grid, schedule, sample.steps)
@@ -408,6 +442,12 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
             f"`objective.coupling` {o.coupling} does nothing: it is of regression and bridge, and "
             f"`objective.kind` is {o.kind}.",
             "Leave it out.",
+        )
+    if kind != "regression" and isinstance(schedule, Spectral):
+        raise BadInput(
+            f"`objective.kind` {o.kind} takes one level for all coordinates, and the schedule "
+            f"{o.schedule} has one for each.",
+            "Use `objective.kind` regression, or another schedule.",
         )
     if kind == "sliced" and training.compile:
         raise BadInput(

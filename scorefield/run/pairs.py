@@ -27,19 +27,21 @@ HELD_OUT = 2**30
 
 
 def paired(read: Data, corruption: str, noise: float = 0.0) -> Data:
-    """Data whose condition image is what an operator measured of each picture, in its shape, with
-    noise of that deviation, the same each time."""
+    """Data whose condition image is what an operator measured of each example, in its shape, with
+    noise of that deviation, the same each time. What time hides (`future`, `gap`) is 0 there."""
     if read.conditions.keys:
         raise BadInput(
             f"'{read.name}' comes with {', '.join(read.conditions.keys)} already.",
             "Leave `data.corruption` out: an image is the other end of its pair.",
         )
-    PICTURE.check(read.shape, "`data.corruption` is")
+    if not read.kind.spatial:
+        PICTURE.check(read.shape, "`data.corruption` is")
     operator = build("operators", corruption, shape=read.shape)
 
     def beside(split: Split, first: int) -> Split:
         parts = []
-        for i, x in enumerate(split.x.split(1024)):
+        for i, rows in enumerate(torch.arange(len(split)).split(1024)):
+            x = split.taken(rows)
             x0 = read.scaling.encode(x)
             seeds = range(first + 1024 * i, first + 1024 * i + len(x0))
             parts.append(lifted(operator, x0, measure(operator, x0, noise, Seeded(seeds))))
@@ -68,6 +70,11 @@ def is_paired(config: Config, facts: DataFacts) -> bool:
     """Whether a run leads from one end of a pair to the other."""
     kind = parsed(config.objective.kind).name
     return kind == "residual" or (kind == "bridge" and facts.conditions.image is not None)
+
+
+def is_led(config: Config, facts: DataFacts) -> bool:
+    """Whether a run makes one side of a pair of the other: from it, or from noise, told it."""
+    return is_paired(config, facts) or config.data.corruption is not None
 
 
 def check_paired(config: Config, facts: DataFacts) -> None:
@@ -110,7 +117,7 @@ def lead(
     steps: int | None = None,
 ) -> Led:  # fmt: skip
     """One x0 for each seed, from y `(1 or n, *shape)`, the other end: of a bridge by the step that
-    it was trained for, of a residual from noise by the run's own solver."""
+    it was trained for, else from noise by the run's own solver."""
     schedule = cast(Schedule, denoiser.schedule)
     objective = build_objective(config, facts, schedule)
     steps = steps or config.sample.steps
@@ -130,3 +137,32 @@ def lead(
     if isinstance(objective, PairResidual):
         x = y.cpu() + objective.unit * x
     return Led(x, calls, seconds)
+
+
+def continued(
+    denoiser: Denoiser, config: Config, facts: DataFacts, y: Tensor, seeds: list[int],
+    windows: int,
+) -> Tensor:  # fmt: skip
+    """Series or films `(n, C, L + windows h, ...)` longer than those that the run was trained on,
+    from the past in y `(1 or n, C, L, ...)`: by windows of L that overlap by the past of `future:h`
+
+        x_k+1 = lead(last L - h moments of x_k),   of which the h new moments are kept         (1)
+
+    Each window is told no more than its own past: what is not in it, such as a speed of which two
+    frames must tell, is forgotten. Raises BadInput of a run that forecasts nothing.
+    """
+    name, values, said = parsed(config.data.corruption or "nothing")
+    if name != "future":
+        raise BadInput(
+            f"the run was trained with `data.corruption` {config.data.corruption}.",
+            "Give one of future:HORIZON, which can go on from what it made.",
+        )
+    h, length = int(values[0] if values else said["horizon"]), y.shape[2]
+    past = length - h
+    made = [lead(denoiser, config, facts, y, seeds).x]
+    for k in range(windows):
+        y = torch.zeros_like(made[-1])
+        y[:, :, :past] = made[-1][:, :, h:]
+        chance = [seed + (k + 1) * HELD_OUT for seed in seeds]
+        made.append(lead(denoiser, config, facts, y, chance).x)
+    return torch.cat([made[0], *(x[:, :, past:] for x in made[1:])], 2)

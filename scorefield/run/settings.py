@@ -1,8 +1,9 @@
 """The settings of a run, typed; help and recipes need no more."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import tyro
 
@@ -15,6 +16,7 @@ from scorefield.train.settings import Training
 
 if TYPE_CHECKING:
     from scorefield.data import Data
+    from scorefield.data.readers.decoded import CachePlace
 
 
 @dataclass(frozen=True)
@@ -26,19 +28,33 @@ class DataConfig:
     path: str | None = None
     """Where it is, for sets that are not embedded."""
     size: int | None = None
+<<<<<<< HEAD
     """Pixels of a side to shrink and crop pictures to; letters of a piece of text; how many
     molecules, or rows of a table."""
+=======
+    """Pixels of a side to shrink and crop pictures to; letters of a piece of text; moments of a
+    sound or series."""
+>>>>>>> 84973e23455bb8949c5d23cf74fd4f1143d938be
     channels: int | None = None
     """1 for grey or 3 for colour, where the set leaves a choice."""
     kind: Literal["picture", "series", "volume", "sphere", "torus", "rotations"] | None = None
     """What examples of an .npz or .npy are, where their axes could be of several kinds."""
+    cache: str | None = None
+    """Folder to decode pictures into, once, and to map them from: for those larger than memory.
+    None: beside the run, of a folder or archive that decoded takes over a quarter of the memory."""
     alphabet: str | None = None
     """The letters of a text, where they are not to be those found in it."""
+<<<<<<< HEAD
     properties: str | None = None
     """Of molecules, what samples may be asked for, joined by +: logP, QED, weight."""
+=======
+    rate: int | None = None
+    """Moments a second that sounds are brought to."""
+>>>>>>> 84973e23455bb8949c5d23cf74fd4f1143d938be
     corruption: str | None = None
-    """What each picture is paired with, as the condition image: blur:2, pool:2, jpeg:10, grey, ...
-    (scorefield catalogue operators). Classes are left out."""
+    """What each example is paired with, as the condition image: blur:2, pool:2, jpeg:10, grey, ...;
+    of series and films future:12, gap:8,4 (scorefield catalogue operators). Classes are left
+    out."""
     noise: float = 0.0
     """Deviation of the noise on what a corruption measured, drawn once for each picture."""
     low: int | None = None
@@ -62,7 +78,7 @@ class ObjectiveConfig:
     pairs, see data.corruption; the first on schedule flow). Of an autoencoder: ae, vae, ...
     (scorefield catalogue autoencoders), which read nothing else of this group. Of points of a
     manifold: kernel-score (on schedule ve), geodesic (on flow). Of letters: absorbing,
-    multinomial."""
+    multinomial. Of a generator and its critic: gan."""
     schedule: str = "cosine"
     """The forward process (scorefield catalogue schedules)."""
     cleanest: float | None = None
@@ -167,10 +183,11 @@ class Config:
     source: Annotated[SourceConfig | None, tyro.conf.Suppress] = None
     """Of a run that `scorefield import` made."""
 
-    def load_data(self, folder: Path | None = None) -> "Data":
+    def load_data(self, folder: Path | None = None, say: Callable[[str], object] = str) -> "Data":
         """The data set that the run trains on; what its captions are told as is kept in the
-        `folder`."""
-        read = self._read_data()
+        `folder`, and so is, unless in the `cache`, what memory is too small for, of which `say` is
+        told."""
+        read = self._read_data(self.cache_place(folder, say))
         if self.data.text:
             from scorefield.run.words import told_data
 
@@ -190,7 +207,19 @@ class Config:
         PICTURE.check(read.shape, "`data.flip` is")
         return replace(read, flip=True)
 
-    def _read_data(self) -> "Data":
+    def cache_place(
+        self, beside: Path | None, say: Callable[[str], object] = str
+    ) -> "CachePlace | None":
+        """Where what is decoded or encoded may be kept: in the cache, or beside the run."""
+        if not (self.data.cache or beside):
+            return None
+        from scorefield.data.readers.decoded import CachePlace
+
+        asked = self.data.cache is not None
+        folder = Path(self.data.cache or cast(Path, beside) / "cache")
+        return CachePlace(folder, say, asked, self.codec is not None)
+
+    def _read_data(self, place: "CachePlace | None") -> "Data":
         d = self.data
         if self.source and not d.name:
             raise BadInput(
@@ -202,13 +231,37 @@ class Config:
         if (ours and colon) or (not ours and kind in plugins("datasets")):
             spec = parsed(d.name)
             said = {"path": d.path, "size": d.size, "channels": d.channels, "kind": d.kind}
+<<<<<<< HEAD
             said |= {"alphabet": d.alphabet, "properties": d.properties}
             said = {key: str(value) for key, value in said.items() if value is not None}
             spec = spec._replace(options={**spec.options, **said})
             return build("datasets", spec, seed=self.training.seed)
         names = "path", "size", "channels", "kind", "alphabet", "properties"
+=======
+            said |= {"alphabet": d.alphabet, "rate": d.rate}
+            said = {key: str(value) for key, value in said.items() if value is not None}
+            spec = spec._replace(options={**spec.options, **said})
+            return build("datasets", spec, seed=self.training.seed)
+        names = "path", "size", "channels", "kind", "alphabet", "rate"
+>>>>>>> 84973e23455bb8949c5d23cf74fd4f1143d938be
         own = {name: getattr(d, name) for name in names}
-        return data.load(d.name, **own, seed=self.training.seed)
+        return data.load(d.name, **own, cache=place, seed=self.training.seed)
+
+
+def check_game(config: Config, steps: str) -> None:
+    """Raise BadInput for settings of a generator that do not fit; `steps` is its plan."""
+    from scorefield.catalogue.plans import plan  # which needs torch
+
+    own, s = plan(steps), config.sample
+    if (s.solver, s.steps, s.grid, s.guidance) != (own.solver, own.steps, own.grid, 1.0):
+        raise BadInput(
+            f"`objective.kind` {config.objective.kind} makes samples by {steps} alone, and the "
+            f"settings say {s.solver}@{s.grid}/{s.steps}, guidance {s.guidance:g}.",
+            f"Use `sample.solver` {own.solver}, `sample.grid` {own.grid}, `sample.steps` "
+            f"{own.steps} and `sample.guidance` 1.",
+        )
+    if config.training.compile:
+        raise BadInput("a generator's network is not compiled.", "Leave `compile` out.")
 
 
 def changed(net: str, key: str, text: str) -> str:

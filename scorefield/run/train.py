@@ -6,7 +6,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+import torch
+
 from scorefield.base import BadInput, unknown
+from scorefield.catalogue.spec import build
 from scorefield.data import Data
 from scorefield.data.codec import Latents
 from scorefield.data.remark import remarks
@@ -18,8 +21,8 @@ from scorefield.run.autoencoder import (
     build_autoencoder,
     check_autoencoder,
     check_source,
-    in_latents,
     keep_codec,
+    latents_of,
     learns_codes,
     open_autoencoder,
     open_codec,
@@ -29,9 +32,12 @@ from scorefield.run.config import (
     DataFacts,
     build_denoiser,
     build_objective,
+    build_schedule,
     check,
     check_used,
+    measured_bands,
     network,
+    what_learns,
 )
 from scorefield.run.open import open_run
 from scorefield.run.pairs import check_paired
@@ -75,27 +81,32 @@ def fit_run(
     with ExitStack() as held:
         if folder:
             team.together(lambda: _hold(folder, team, held))
-        begun = team.together(lambda: _begin(folder, config, resume))
+        begun = team.together(lambda: _begin(folder, config, resume, say))
         data, facts, seen, codec = begun
         if seen >= config.training.images and folder:
             if learns_codes(config):
                 return open_autoencoder(folder.path).module
             return open_run(folder.path, spaces=True).denoiser
+        if seen and folder:
+            config = team.together(lambda: _as_settled(config, folder))
         for line in remarks(data) if team.is_main and isinstance(data, Data) else ():
             say(line)
         task = team.together(lambda: _task(config, begun))
         path = folder.path if folder else None
         steps = fit(task, data, config.training, path, resume, stop, say)
-        writes = folder if folder and team.is_main else None
+        writes, kept = folder if folder and team.is_main else None, config.training
         if writes and not seen:
             if codec:
                 keep_codec(writes.path, codec)
             writes.keep_config(to_json(config, facts))
 
         def see(step: Progress) -> None:
-            nonlocal seen
-            if writes and seen:  # the checkpoint was whole: the settings are its now
-                writes.keep_config(resumed_json(writes.config(), config))
+            nonlocal seen, kept
+            now = _settled(config.training, step.micro_batch)
+            if writes and (seen or now != kept):  # the checkpoint was whole: the settings are its
+                kept = now
+                settled = dataclasses.replace(config, training=now)
+                writes.keep_config(resumed_json(writes.config(), settled))
                 seen = 0
             if watch and team.is_main:
                 watch(step)
@@ -120,7 +131,9 @@ class Begun(NamedTuple):
     codec: Latents | None = None
 
 
-def _begin(folder: Folder | None, config: Config, resume: bool) -> Begun:
+def _begin(
+    folder: Folder | None, config: Config, resume: bool, say: Callable[[str], None]
+) -> Begun:
     if folder:
         check_folder(folder, config, resume)
     seen, before, source = folder.images_seen() if folder and resume else 0, None, folder
@@ -131,17 +144,23 @@ def _begin(folder: Folder | None, config: Config, resume: bool) -> Begun:
     codec = open_codec(source.path, before) if source and before else None
     if config.student and before and not method_of(config.student.method).shown:
         return Begun(before.inner, before, seen, codec)
-    data = config.load_data(folder and folder.path)
+    data = config.load_data(folder and folder.path, say)
+    place = config.cache_place(folder and folder.path, say)
     if before:
         check_source(config, before)
         data = before.same(data)
         drawn = config.latents == "sample"
-        return Begun(in_latents(data, codec, drawn) if codec else data, before, seen, codec)
+        if codec and before.codec:
+            data = latents_of(data, codec, before.codec, drawn, place)
+        return Begun(data, before, seen, codec)
     facts, name, codec = DataFacts.of(data), config.data.name, None
     if config.codec:
-        codec, said, data = begin_codec(config, data)
+        codec, said, data = begin_codec(config, data, place)
         facts = dataclasses.replace(facts, codec=said, sigma_data=1.0)
     if not learns_codes(config):
+        some = data.batch(data.train, torch.arange(min(len(data.train), 10_000)))[0]
+        bands = measured_bands(build_schedule(config.objective), some)
+        facts = dataclasses.replace(facts, deviations=bands)
         check_used(config, recipes[name]() if name in recipes else Config(), facts)
     if facts.codec:
         warn_dead(facts.codec)
@@ -158,8 +177,17 @@ def _task(config: Config, begun: Begun) -> Task[Any]:
     check_paired(config, facts)
     denoiser = _denoiser(config, facts, seen)
     denoiser.codec = codec
+    if what_learns(config.objective) == "adversaries":
+        return _seeded(config, lambda: build("adversaries", config.objective.kind, module=denoiser))
     objective = build_objective(config, facts, cast(Schedule, denoiser.schedule))
     return Denoising(denoiser, objective)
+
+
+def _seeded(config: Config, make: Callable[[], Task[Any]]) -> Task[Any]:
+    """A task whose own networks come from the run's seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.training.seed + 1)
+        return make()
 
 
 def _denoiser(config: Config, facts: DataFacts, seen: int) -> Denoiser:
@@ -179,6 +207,23 @@ def _denoiser(config: Config, facts: DataFacts, seen: int) -> Denoiser:
         )
     denoiser.load_state_dict(other)
     return denoiser
+
+
+def _settled(training: Training, rows: int) -> Training:
+    """The settings with what was found to fit, so that a resumed run rounds as this one does."""
+    return dataclasses.replace(training, micro_batch=rows) if _is_sought(training) else training
+
+
+def _as_settled(config: Config, folder: Folder) -> Config:
+    """The settings with what fitted when the run began."""
+    if not _is_sought(config.training):
+        return config
+    found = stored_settings(folder)[0].training.micro_batch
+    return dataclasses.replace(config, training=_replaced(config.training, {"micro_batch": found}))
+
+
+def _is_sought(training: Training) -> bool:
+    return training.micro_batch == "auto"
 
 
 def _words(config: Config, facts: DataFacts) -> str:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
-from scorefield.solve.loop import Info, rms
+from scorefield.solve.loop import Info, check_one_clock, rms
 from scorefield.solve.transfer import affine, transfer
 
 SAFETY, SHRINK, GROW = 0.8, 0.2, 2.0
@@ -53,7 +53,7 @@ class Tolerant:
     atol: float
     rtol: float
     limit: int
-    adaptive = True
+    adaptive = one_clock = True
 
     def __post_init__(self) -> None:
         if not (self.atol > 0 and self.rtol >= 0):
@@ -99,6 +99,7 @@ class Embedded(Tolerant):
         noise: Noise,
         cond: Cond | None = None,
     ) -> tuple[Paced, Info]:
+        check_one_clock(self, here)
         x, size = state
         denoised = denoise(x, here, cond)
         keep, gain = transfer(here, there)

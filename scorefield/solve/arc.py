@@ -31,6 +31,7 @@ from scorefield.solve.multistep import (
     planned,
     timeline,
     weighted_sum,
+    widened,
 )
 from scorefield.solve.transfer import positive, transfer
 
@@ -119,13 +120,16 @@ class Arc(Plain):
     ) -> tuple[Any, Info]:
         x, *past, ages = state
         slopes, seen = past[: self.k], past[self.k :]
-        at = _asked(ages, here, there, self.sigma_data)
+        at = _asked(widened(ages, here), here, there, self.sigma_data)
         if at is not here:
             x = x * like(_size(at, self.sigma_data) / _size(here, self.sigma_data), x)
         denoised = denoise(x, at, cond)
         (value, move), ages = planned(_weights, ages, here, there, self.sigma_data)
         if at is not here:
-            ages = torch.column_stack(((at.logsnr / 2).to(ages).expand(len(ages)), ages[:, 1:]))
+            newest, batch = (at.logsnr / 2).to(ages), len(ages)
+            ages = widened(ages, here)
+            ages = torch.cat((newest.expand_as(ages[:, 0])[:, None], ages[:, 1:]), 1)
+            ages = ages.expand(batch, *ages.shape[1:])
         slope = weighted_sum((x, denoised, *slopes), value)
         moved = weighted_sum((x, denoised, slope, *slopes, *seen), move)
         state = type(state)(moved, slope, *slopes[:-1], denoised, seen[0], ages)
@@ -198,7 +202,7 @@ def _to_data(lam: Tensor) -> Tensor:
     share = apart.clamp(0, 1).cummin(1).values
     far = FAR * torch.arange(1, 3, dtype=lam.dtype)
     square = theta.sin() ** 2
-    s = torch.column_stack((square[:, 0], torch.where(older, square[:, 1:], far)))
+    s = torch.column_stack((square[:, 0], torch.where(older & (share > 0), square[:, 1:], far)))
     zero = torch.zeros_like(s[:, :1])
     one, two, three = (pad(lagrange(s[:, :n], zero)[:, 0], (0, 3 - n)) for n in (1, 2, 3))
     return one + share[:, :1] * (two - one) + share[:, 1:] * (three - two)

@@ -24,6 +24,29 @@ def at_share(here: Level, there: Level, share: float) -> Level:
     return at_angle(here, there, torch.where(deep(here), 1 / signal, ratio).atan(), share)
 
 
+def halfway(here: Level, there: Level) -> tuple[Level, Tensor | float]:
+    """A level between two, and `1/(2 r)`, r its share of the way in the clock of `at_share`: the
+    weight of what has changed there in a midpoint rule.
+
+    For one clock it is the middle of that, r = 1/2. Coordinates that have each their own level meet
+    at the middle of the time, where r differs for each of them.
+    """
+    middle = here.between(there, 1 / 2)
+    if middle is None:
+        return at_share(here, there, 1 / 2), 1.0
+    start, now, end = (v.ratio.log().clamp(-700, 700) for v in (here, middle, there))
+    share = torch.where(deep(here), passed(*((-v).exp() for v in (start, now, end))),
+                        passed(start, now, end))  # fmt: skip
+    return middle, 1 / (2 * share)
+
+
+def passed(start: Tensor, now: Tensor, end: Tensor) -> Tensor:
+    """The share of the way from start to end that now is at; 1/2 of none."""
+    way = end - start
+    share = (now - start) / torch.where(way == 0, 1.0, way)
+    return torch.where((way == 0) | (share <= 0) | (share > 1), 0.5, share)
+
+
 def eps_of(x: Tensor, denoised: Tensor, level: Level) -> Tensor:
     """`(x - alpha D) / sigma`; on clean data, where no sample uses it, some finite number."""
     per_sigma = 1 / torch.where(level.sigma > 0, level.sigma, 1.0)

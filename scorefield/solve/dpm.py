@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
-from scorefield.solve.between import at_share, eps_of
+from scorefield.solve.between import at_share, eps_of, halfway
 from scorefield.solve.loop import Info, Plain, State
 from scorefield.solve.transfer import affine, deep, transfer
 
@@ -65,7 +65,9 @@ class DPMSolver(Plain):
         far = deep(here)
         h = torch.where(inner & ~far, (there.logsnr - here.logsnr) / 2, 0.0)
 
-        def moved(to: Level, weight: Tensor, change: Tensor, share: float, ahead: Tensor) -> Tensor:
+        def moved(
+            to: Level, weight: Tensor, change: Tensor, share: Tensor | float, ahead: Tensor
+        ) -> Tensor:
             """held + weight change; from DEEP, held + share gain (D_ahead - D)."""
             step = like(weight, x) * change
             if far.any():
@@ -73,12 +75,15 @@ class DPMSolver(Plain):
                 step = torch.where(like(far, x) > 0, gain * (ahead - denoised), step)
             return held(to) + (step if inner.all() else torch.where(like(inner, x) > 0, step, 0.0))
 
+        weight: Tensor | float = 1.0
         eps, first = eps_of(x, denoised, here), at_share(here, there, 1 / self.order)
+        if self.order == 2:
+            first, weight = halfway(here, there)
         u = held(first)
         ahead = denoise(u, first, cond)
         change = eps_of(u, ahead, first) - eps
         if self.order == 2:
-            x_there = moved(there, -there.sigma * torch.expm1(h), change, 1, ahead)
+            x_there = moved(there, -there.sigma * torch.expm1(h) * weight, change, weight, ahead)
             return State(x_there), Info(denoised)
         second = at_share(here, there, 2 / 3)
         w = moved(second, -2 * second.sigma * _phi(2 * h / 3), change, 1, ahead)

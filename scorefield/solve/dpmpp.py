@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
-from scorefield.solve.between import at_share
+from scorefield.solve.between import halfway
 from scorefield.solve.interpolate import EVEN, NOISY, log_clock
 from scorefield.solve.loop import Info, Plain, State
-from scorefield.solve.multistep import Interpolated, Multistep, Weigh
+from scorefield.solve.multistep import Interpolated, Multistep, Weigh, widened
 from scorefield.solve.transfer import affine, transfer
 
 
 class History(NamedTuple):
-    """x, the last denoised estimate, and `lam = log(alpha/sigma)` `(B,)` where it was made.
+    """x, the last denoised estimate, and `lam = log(alpha/sigma)` where it was made, `(B,)`
+    or for each coordinate.
 
     A sample with no past has lam = +inf: it was never here, and its estimate weighs nothing.
     """
@@ -33,16 +34,19 @@ class History(NamedTuple):
 
     def pace(self, here: Level, there: Level) -> tuple[Tensor, Tensor]:
         """lam here and the weight `h / (2 h_last)` of `D - D_last`, 0 where h or 1/h_last is
-        infinite; both `(B,)`. In noise, where steps in `alpha/sigma = e^lam` are EVEN, h is such a
-        step."""
-        batch = len(self.lam)
-        lam, after = ((v.logsnr / 2).to(self.lam).expand(batch) for v in (here, there))
-        y, y_there, y_last = lam.exp(), after.exp(), self.lam.exp()
-        even = (self.lam < -math.log(NOISY)) & (y_there - y <= EVEN * (y - y_last))
+        infinite; `(B,)`, or for each coordinate. In noise, where steps in `alpha/sigma = e^lam` are
+        EVEN, h is such a step."""
+        batch, past = len(self.lam), self.lam
+        if here.per_coordinate:
+            past = widened(past[:, None], here)[:, 0]
+        lam, after = ((v.logsnr / 2).to(past).expand_as(past) for v in (here, there))
+        y, y_there, y_last = lam.exp(), after.exp(), past.exp()
+        even = (past < -math.log(NOISY)) & (y_there - y <= EVEN * (y - y_last))
         h = torch.where(even, y_there - y, after - lam)
-        last = torch.where(even, y - y_last, lam - self.lam)
+        last = torch.where(even, y - y_last, lam - past)
         moves = h.isfinite() & last.isfinite() & (last > 0)
-        return lam.clone(), torch.where(moves, h, 0.0) / (2 * torch.where(moves, last, 1.0))
+        kept = lam.expand(batch, *lam.shape[1:]) if here.per_coordinate else lam.clone()
+        return kept, torch.where(moves, h, 0.0) / (2 * torch.where(moves, last, 1.0))
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,8 @@ class DPMSolverPP2S(Plain):
 
         u = held at half of the step in lam;   x_there = rho x + (alpha_there - alpha_here rho) D_u
 
+    Coordinates with levels of their own meet at the middle of the time, r of the way in lam, and
+    `D + (D_u - D) / (2 r)` takes the place of D_u.
     A step to clean data has no middle and takes D for D_u (eq. 1); if all are such, one call is
     made. From DEEP in noise the middle is that of `alpha/sigma`.
 
@@ -139,8 +145,12 @@ class DPMSolverPP2S(Plain):
         inner = there.sigma > 0
         if not inner.any():
             return State(affine(x, keep, denoised, gain)), Info(denoised)
-        middle = at_share(here, there, 1 / 2)
+        middle, weight = halfway(here, there)
         half_keep, half_gain = transfer(here, middle)
         ahead = denoise(affine(x, half_keep, denoised, half_gain), middle, cond)
+        if isinstance(weight, Tensor):
+            own = torch.where(inner, gain * weight, 0.0)
+            moved = affine(x, keep, denoised, gain - own)
+            return State(moved.addcmul_(like(own, x), ahead)), Info(denoised)
         ahead = torch.where(like(inner, x) > 0, ahead, denoised)
         return State(affine(x, keep, ahead, gain)), Info(denoised)

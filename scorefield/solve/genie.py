@@ -12,31 +12,35 @@ from scorefield.solve.transfer import affine, deep, positive, transfer
 
 
 def flow_slope(
-    denoise: Denoise, x: Tensor, level: Level, cond: Cond | None = None
+    denoise: Denoise, x: Tensor, level: Level, cond: Cond | None = None, pace: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """`(D, dD/dlog(sigma/alpha))` along the flow, on which at one alpha `dx = x - alpha D`.
 
-    By the denoiser's own `slope`, which a network has learned, or by a second call, in forward
-    mode. It is finite at every level, and 0 in pure noise and on clean data.
+    Where coordinates have levels of their own each moves at a `pace` in log(sigma/alpha), and its
+    slope is that of its D over its pace. Else it is the denoiser's own `slope`, which a network has
+    learned, or takes a second call, in forward mode. It is finite at every level, and 0 in pure
+    noise and on clean data.
     """
     own: Any = getattr(denoise, "slope", None)
-    if own is not None:
+    if own is not None and pace is None:
         return own(x, level, cond)
     denoised = denoise(x, level, cond)
 
     def along(x: Tensor, sigma: Tensor) -> Tensor:
         return denoise(x, Level(level.alpha, sigma), cond)
 
-    motion = x - like(level.alpha, x) * denoised
+    pace = torch.ones_like(level.sigma) if pace is None else pace.expand_as(level.sigma)
+    motion = (x - like(level.alpha, x) * denoised) * like(pace, x)
     try:
-        _, change, *_ = torch.func.jvp(along, (x, level.sigma), (motion, level.sigma))
+        sigma = level.sigma.contiguous()
+        _, change, *_ = torch.func.jvp(along, (x, sigma), (motion, sigma * pace))
     except RuntimeError as error:
         raise BadInput(
             "genie differentiates the denoiser in forward mode, which goes through no gradient, as "
             "that of a classifier's guide or of a restoration.",
             "Use another solver, such as arc.",
         ) from error
-    return denoised, change
+    return denoised, change / like(torch.where(pace == 0, 1.0, pace), x)
 
 
 @dataclass(frozen=True)
@@ -69,9 +73,10 @@ class Genie(Plain):
         cond: Cond | None = None,
     ) -> tuple[State, Info]:
         (x,) = state
-        denoised, change = flow_slope(denoise, x, here, cond)
-        keep, gain = transfer(here, there)
         q = ratios(here, there)[1]
+        pace = -q.clamp(1e-30).log() if here.per_coordinate else None
+        denoised, change = flow_slope(denoise, x, here, cond, pace)
+        keep, gain = transfer(here, there)
         bend = there.alpha * (1 - q) ** 2 / 2
         bend = torch.where(deep(here), bend / positive(q), bend)
         bend = torch.where(there.sigma > 0, bend, 0.0)

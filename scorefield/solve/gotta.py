@@ -24,7 +24,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
 from scorefield.solve.adaptive import Paced, Tolerant
-from scorefield.solve.loop import Info, rms
+from scorefield.solve.loop import Info, check_one_clock, rms
 from scorefield.solve.transfer import affine, posterior
 
 SHRINK, GROW = 0.2, 2.0
@@ -128,6 +128,7 @@ class GottaGoFast(Tolerant):
         noise: Noise,
         cond: Cond | None = None,
     ) -> tuple[Paced, Info]:
+        check_one_clock(self, here)
         x, size = state
         denoised = denoise(x, here, cond)
         keep, gain, _ = posterior(here, there)

@@ -56,12 +56,13 @@ class Solver(Protocol):
 
 class Plain:
     """What a method is unless it says otherwise: of first order, one call, no chance, no memory; a
-    step to clean data is D, and not `carries` D on from its past; one step is no less than the
-    `fewest`, below which DDIM is better with as many calls. It walks levels that are `scalar`, and
-    no `pairs` of position and velocity."""
+    step to clean data is D, and not `carries` D on from its past; not `one_clock`, so that a
+    coordinate may have levels of its own; one step is no less than the `fewest`, below which DDIM
+    is better with as many calls. It walks levels that are `scalar`, and no `pairs` of position and
+    velocity."""
 
     order = evals = fewest = 1
-    stochastic = adaptive = carries = pairs = False
+    stochastic = adaptive = carries = one_clock = pairs = False
     scalar = True
 
     def init(self, x: Tensor) -> Any:
@@ -77,6 +78,7 @@ class Around:
     stochastic: Any = property(lambda self: self.solver.stochastic)
     adaptive: Any = property(lambda self: self.solver.adaptive)
     carries: Any = property(lambda self: self.solver.carries)
+    one_clock: Any = property(lambda self: self.solver.one_clock)
     fewest: Any = property(lambda self: self.solver.fewest)
 
     def init(self, x: Tensor) -> Any:
@@ -91,13 +93,15 @@ def trajectory(
     noise: Noise,
     cond: Cond | None = None,
 ) -> Iterator[tuple[Any, Info]]:
-    """Yield (state, info) after each step down `levels`, leaves `(steps+1,)` or `(steps+1, B)`.
+    """Yield (state, info) after each step down `levels`, leaves `(steps+1,)` or `(steps+1, B)`, or
+    `(steps+1, B or 1, *shape)` where every coordinate of x has levels of its own.
 
     `x` is a tensor at `levels.at(0)`, of `Pairs` `(B, 2, ...)`, or a state that an earlier step
     returned: saving a state and going on with `levels.at(slice(k, None))` is the same as never
     having stopped. Gradients flow as the caller's mode says.
 
-    Raises BadInput if the levels rise in noise, are not finite, or are fewer than two.
+    Raises BadInput if the levels, of a coordinate even, rise in noise, are not finite, or are fewer
+    than two.
     """
     state = solver.init(x) if isinstance(x, Tensor) else x
     check_kind(solver, levels)
@@ -182,12 +186,13 @@ def start_order(solver: Solver) -> int:
 def check_levels(levels: Level, batch: int) -> None:
     """Raise BadInput unless `levels` is a grid that a batch of this size can walk down."""
     alpha, sigma = levels
-    if not 1 <= sigma.ndim <= 2 or alpha.shape != sigma.shape or len(sigma) < 2:
+    if not sigma.ndim or alpha.shape != sigma.shape or len(sigma) < 2:
         raise BadInput(
             f"levels have shapes {tuple(alpha.shape)} and {tuple(sigma.shape)}.",
-            "Give a grid with leaves (steps+1,) or (steps+1, B) and at least one step.",
+            "Give a grid with leaves (steps+1,), (steps+1, B) or (steps+1, B or 1, *shape) and at "
+            "least one step.",
         )
-    if sigma.ndim == 2 and sigma.shape[1] != batch:
+    if sigma.ndim > 1 and sigma.shape[1] not in (batch, 1 if sigma.ndim > 2 else batch):
         raise BadInput(
             f"levels are for {sigma.shape[1]} samples and x has {batch}.",
             "Give one column of levels per sample.",
@@ -201,7 +206,7 @@ def check_levels(levels: Level, batch: int) -> None:
             "Both must be finite, >= 0, and not both 0.",
         )
     ratio = levels.ratio
-    rises = ratio[1:] > ratio[:-1]
+    rises = ratio[1:] > ratio[:-1]  # of every coordinate, if each has a level
     if rises.any():
         at = rises.nonzero()[0].tolist()
         before, after = float(ratio[tuple(at)]), float(ratio[(at[0] + 1, *at[1:])])
@@ -209,6 +214,16 @@ def check_levels(levels: Level, batch: int) -> None:
             f"levels must decrease in noise: ratio rises from {before:.4g} to {after:.4g} "
             f"at index {at[0] + 1}.",
             "Flip a grid that runs from data to noise.",
+        )
+
+
+def check_one_clock(solver: Solver, level: Level) -> None:
+    """Raise BadInput from a solver that chooses a sample's steps, if its coordinates differ."""
+    if level.per_coordinate:
+        raise BadInput(
+            f"{type(solver).__name__} chooses the steps of a sample by one clock, and these levels "
+            "have one for each coordinate.",
+            "Use a solver of given steps, such as arc or ddim.",
         )
 
 

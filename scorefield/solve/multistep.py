@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from scorefield.base import Cond, Denoise, Level, Noise, Pairs
+from scorefield.base import Cond, Denoise, Level, Noise, Pairs, like
 from scorefield.solve.interpolate import (
     Clock,
     Form,
@@ -59,6 +60,21 @@ def timeline(ages: Tensor, here: Level, there: Level) -> tuple[Tensor, Tensor]:
     return torch.cat((lam[:, None], ages), 1), after
 
 
+def widened(ages: Tensor, level: Level) -> Tensor:
+    """The ages `(B, K)` of a run that begins, as `(1, K, *shape)` or `(B, K, *shape)` where each
+    coordinate has a level; those that a step has left are so, and have one row if all samples
+    share it."""
+    shape = level.sigma.shape[1:]
+    if not shape:
+        return ages
+    if ages.ndim < 3:
+        ages = ages.reshape(*ages.shape, *(1,) * len(shape)).expand(*ages.shape, *shape)
+    if not len(ages):
+        return ages
+    same = ages.stride(0) == 0 or bool((ages == ages[:1]).all())
+    return ages[:1] if same else ages
+
+
 def aged(lam: Tensor, batch: int) -> Tensor:
     """The `ages` `(B, K)` that a step leaves behind, from its timeline."""
     return lam[:, :-1].expand(batch, -1).contiguous()
@@ -77,9 +93,12 @@ def planned(
     """The weights of a step and the `ages` `(B, K)` that it leaves behind.
 
     Where all samples are of the same age and at the same level the weights are numbers, found once
-    for all batches that walk the same grid: they cost more than the sums of a small batch.
+    for all batches that walk the same grid: they cost more than the sums of a small batch. Where
+    each coordinate has a level they are `(1, *shape)`, once for all samples of one age.
     """
     leaves = (*here, *there)
+    if here.per_coordinate:
+        return _by_coordinate(rule, ages, here, there, options)
     numbers = len(ages) > 0 and not any(v.ndim or v.requires_grad for v in leaves)
     if not (numbers and bool((ages == ages[:1]).all())):
         lam, _ = timeline(ages, here, there)
@@ -97,6 +116,69 @@ def _known(
     here, there = Level.of(*leaves[:2]), Level.of(*leaves[2:])
     weights, (lam, _) = rule(ages, here, there, *options), timeline(ages, here, there)
     return tuple(tuple(float(w) for w in sums) for sums in weights), tuple(lam[0].tolist())
+
+
+def _by_coordinate(
+    rule: Rule, ages: Tensor, here: Level, there: Level, options: tuple[Any, ...]
+) -> tuple[Weights, Tensor]:
+    """A coordinate is a row of the rule."""
+    batch, own = len(ages), widened(ages, here)
+    rows = max(len(own), len(here.sigma), len(there.sigma))
+    shape = (rows, *here.sigma.shape[1:])
+    values = torch.stack([leaf.expand(shape).flatten() for leaf in (*here, *there)])
+    table = own.movedim(1, -1).expand(*shape, -1).reshape(-1, own.shape[1])
+    find = _found if rows > 1 or values.requires_grad else _tables
+    weights, lam = find(rule, ByBits(values), ByBits(table), options)
+    shaped = tuple(tuple(w.reshape(shape) for w in sums) for sums in weights)
+    left = lam.reshape(*shape, -1).movedim(-1, 1)
+    return shaped, left.expand(batch, *left.shape[1:])
+
+
+class ByBits:
+    """Numbers that are known by their bits: two of the same are one key."""
+
+    def __init__(self, numbers: Tensor) -> None:
+        self.numbers = numbers
+        self.key = numbers.detach().cpu().numpy().tobytes()
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ByBits) and self.key == other.key
+
+
+def _found(
+    rule: Rule, values: ByBits, table: ByBits, options: tuple[Any, ...]
+) -> tuple[Weights, Tensor]:
+    """Of coordinates that are at the same levels, such as cosines (k, l) and (l, k), once."""
+    rows = torch.cat((values.numbers.T, table.numbers), 1)
+    first, place = distinct(rows)
+    alpha, sigma, alpha_there, sigma_there = rows[first, :4].unbind(1)
+    here, there = Level(alpha, sigma), Level(alpha_there, sigma_there)
+    ages = rows[first, 4:]
+    weights, (lam, _) = rule(ages, here, there, *options), timeline(ages, here, there)
+    own = tuple(torch.stack(torch.broadcast_tensors(*sums))[:, place].unbind() for sums in weights)
+    return own, lam[place, :-1]
+
+
+def distinct(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Indices of rows `(R, C)` of which no two have the same bits, and the place of each row among
+    them; all of them where a gradient is asked of each.
+
+    >>> first, place = distinct(torch.tensor([[2.0, 1.0], [3.0, 1.0], [2.0, 1.0]]))
+    >>> first[place].tolist()
+    [0, 1, 0]
+    """
+    if rows.requires_grad:
+        return (torch.arange(len(rows), device=rows.device),) * 2
+    table = np.ascontiguousarray(rows.cpu().numpy())
+    bits = table.view(np.dtype((np.void, table.itemsize * table.shape[1])))[:, 0]
+    _, first, place = np.unique(bits, return_index=True, return_inverse=True)
+    return torch.from_numpy(first).to(rows.device), torch.from_numpy(place).to(rows.device)
+
+
+_tables = lru_cache(maxsize=128)(_found)
 
 
 class Weigh(Protocol):
@@ -183,11 +265,10 @@ def weighted_sum(tensors: tuple[Tensor, ...], weights: tuple[Tensor | float, ...
             if number:
                 total.add_(tensor, alpha=number)
         return total
-    shape = (-1, *(1,) * (x.ndim - 1))
     parts = torch.stack(torch.broadcast_tensors(*weights)).to(x).unbind()
-    total = x * parts[0].reshape(shape)
+    total = x * like(parts[0], x)
     for tensor, part in zip(tensors[1:], parts[1:]):
-        total.addcmul_(tensor, part.reshape(shape))
+        total.addcmul_(tensor, like(part, x))
     return total
 
 

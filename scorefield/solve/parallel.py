@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise
-from scorefield.solve.loop import Solver, check_levels, rms
+from scorefield.solve.loop import Solver, check_levels, check_one_clock, rms
 
 
 class Parallel(NamedTuple):
@@ -79,6 +79,7 @@ def parallel(
     state = solver.init(x) if isinstance(x, Tensor) else x
     batch, wide = len(state[0]), torch.promote_types(state[0].dtype, torch.float32)
     check_levels(levels, batch)
+    check_one_clock(solver, levels.at(0))
     steps = len(levels.sigma) - 1
     window = min(window or steps, steps)
     grid = Level(*(leaf.reshape(steps + 1, -1).expand(-1, batch).flatten() for leaf in levels))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import Cond, Denoise, Level, Noise, like
-from scorefield.solve.between import at_angle
+from scorefield.solve.between import at_angle, passed
 from scorefield.solve.loop import Info, Plain, State
 from scorefield.solve.multistep import weighted_sum
 from scorefield.solve.transfer import affine, transfer
@@ -40,7 +40,10 @@ class RK(Plain):
 
     by a tableau: the classic fourth-order one, or `MIDPOINT`. The slope v is finite at pure noise;
     near it theta moves like `alpha/sigma` and near clean data like `sigma/alpha`, so that steps
-    over decades are no burden at either end. The step to clean data is D. (Euler's method in
+    over decades are no burden at either end. The step to clean data is D. Where coordinates have
+    levels of their own a `MIDPOINT` is that of the time, r of the way in each one's theta, with the
+    weights (1 - 1/(2 r), 1/(2 r)); other tableaux cut each theta alike: their levels lie off the
+    schedule, on another way to the same law. (Euler's method in
     `sigma/alpha` is DDIM.)
 
     Use it where x is changed between steps, as no step remembers another: `midpoint` with up to
@@ -75,12 +78,15 @@ class RK(Plain):
             return State(held), Info(denoised)
         theta, theta_there = (torch.atan2(level.sigma, level.alpha) for level in (here, there))
         h = theta_there - theta
-        slopes = [_slope(x, denoised, here)]
+        slopes, weights = [_slope(x, denoised, here)], self.tableau.weights
         for node, stage in zip(self.tableau.nodes[1:], self.tableau.stages[1:]):
             level = at_angle(here, there, theta + node * h, node)
+            if self.tableau == MIDPOINT and (middle := here.between(there, node)):
+                share = passed(theta, torch.atan2(middle.sigma, middle.alpha), theta_there)
+                level, stage, weights = middle, (share,), (1 - 0.5 / share, 0.5 / share)
             y = _move(x, slopes, stage, here, level, h)
             slopes.append(_slope(y, denoise(y, level, cond), level))
-        moved = _move(x, slopes, self.tableau.weights, here, there, h)
+        moved = _move(x, slopes, weights, here, there, h)
         return State(torch.where(like(noisy, x) > 0, moved, held)), Info(denoised)
 
 
@@ -92,10 +98,17 @@ def _slope(x: Tensor, denoised: Tensor, level: Level) -> Tensor:
 
 
 def _move(
-    x: Tensor, slopes: list[Tensor], shares: tuple[float, ...], here: Level, to: Level, h: Tensor
+    x: Tensor,
+    slopes: list[Tensor],
+    shares: tuple[Tensor | float, ...],
+    here: Level,
+    to: Level,
+    h: Tensor,
 ) -> Tensor:
     """`scale_to (x / scale_here + h sum_i b_i v_i)`."""
-    used = [(share, slope) for share, slope in zip(shares, slopes) if share]
+    used = [
+        (share, slope) for share, slope in zip(shares, slopes) if torch.is_tensor(share) or share
+    ]
     scale = torch.hypot(*to)
     weights = (scale / torch.hypot(*here), *(share * h * scale for share, _ in used))
     return weighted_sum((x, *(slope for _, slope in used)), weights)

@@ -14,6 +14,7 @@ from scorefield.store.export import (
     write_npz,
     write_pictures,
     write_png,
+    write_wavs,
 )
 from scorefield.store.files import (
     claim,
@@ -35,6 +36,6 @@ from scorefield.store.files import (
 )
 from scorefield.store.folder import ENTRIES, Folder, Reader
 from scorefield.store.lock import alone
-from scorefield.store.log import Log
+from scorefield.store.log import Log, total_seconds, trained_seconds
 from scorefield.store.snapshots import Snapshot, drop_snapshots, save_snapshot, snapshots
 from scorefield.store.weights import keep_model, load_weights, open_model

@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import json
+import wave
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -127,6 +128,17 @@ def write_gif(images: Sequence["Image"], path: Path) -> None:
     with new_file(path) as file:
         first.save(file, "GIF", save_all=True, append_images=rest, duration=times, loop=0)
     sync_folder(path.parent)
+
+
+def write_wavs(clips: Iterable[tuple[Path, np.ndarray]], rate: int) -> None:
+    """Write sounds `(T, C)` in [-1, 1], each atomically, as WAV of 16 bits; beyond that they are
+    cut."""
+    for path, clip in clips:
+        with new_file(path) as file, wave.open(file, "wb") as out:
+            out.setnchannels(clip.shape[1])
+            out.setsampwidth(2)
+            out.setframerate(rate)
+            out.writeframes(np.rint(32767 * clip.clip(-1, 1)).astype("<i2").tobytes())
 
 
 def write_png(image: "Image", path: Path) -> None:

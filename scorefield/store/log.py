@@ -2,7 +2,8 @@
 
 import contextlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -40,6 +41,29 @@ class Log:
     def close(self) -> None:
         if self.file:
             self.file.close()
+
+
+def total_seconds(each: Iterable[float]) -> float:
+    """Spent over all resumptions, each of which counts from 0 again.
+
+    >>> total_seconds([1.0, 3.0, 0.5])
+    3.5
+    """
+    total = before = 0.0
+    for now in each:
+        if math.isfinite(now):
+            total += now - before if now >= before else now
+            before = now
+    return total
+
+
+def trained_seconds(folder: Path) -> float:
+    """Spent on the training of a run, as its log says; 0 if there is none."""
+    found: list[float] = []
+    for line in _lines(folder / "log.jsonl"):
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            found.append(float(json.loads(line)["seconds"]))
+    return total_seconds(found)
 
 
 def _lines(path: Path) -> list[str]:

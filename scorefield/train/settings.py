@@ -20,6 +20,9 @@ class Training:
     """Images to train on in all, repeats counted; the last batch is a whole one."""
     batch: int = 256
     """Images a step, over all processes."""
+    micro_batch: int | Literal["auto"] | None = None
+    """Images at a time in a process, for batches larger than memory; the step is the same. auto:
+    halved until they fit; None: all at once."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """adamw, or muon: matrices by momentum made orthogonal, the rest by AdamW."""
     lr: float = 2e-3
@@ -60,6 +63,8 @@ class Training:
         for name in ("images", "batch", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name} is {getattr(self, name)}.", "Give at least 1.")
+        if isinstance(self.micro_batch, int) and self.micro_batch < 1:
+            raise BadInput(f"micro_batch is {self.micro_batch}.", "Give at least 1, or auto.")
         for name in ("lr", "matrix_lr", "clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise BadInput(f"{name} is {getattr(self, name)}.", "Give a number above 0.")

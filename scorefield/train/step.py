@@ -1,6 +1,8 @@
 """One step: what the processes compute together, and what each learns of it."""
 
 import math
+from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
@@ -10,7 +12,9 @@ from scorefield.data import Data, Split
 from scorefield.data.lower import augmented
 from scorefield.objective import Batch, Loss, Task, Turn, rows_of_chance
 from scorefield.train import compiled
+from scorefield.train.ahead import Ahead
 from scorefield.train.epochs import order, seed_of
+from scorefield.train.portions import Portion, is_out_of_memory
 from scorefield.train.settings import Training
 from scorefield.train.sharded import unsharded
 
@@ -51,11 +55,11 @@ class Lot(NamedTuple):
     mine: slice
     seed: int
 
-    def first(self, n: int) -> tuple[Batch, Any]:
-        """Its first n rows, with chance."""
+    def part(self, rows: slice) -> tuple[Batch, Any]:
+        """Some of its rows, with chance."""
         x0, cond, pool = self.batch
-        some = Batch(x0[:n], cond and {key: value[:n] for key, value in cond.items()}, pool)
-        return some, rows_of_chance(rows_of_chance(self.chance, self.mine), slice(n))
+        some = Batch(x0[rows], cond and {key: value[rows] for key, value in cond.items()}, pool)
+        return some, rows_of_chance(rows_of_chance(self.chance, self.mine), rows)
 
 
 class Told(NamedTuple):
@@ -100,36 +104,57 @@ def on_device(data: Examples, device: torch.device) -> Split | None:
     return split.to(device)
 
 
-def draw_batch(
-    data: Examples, split: Split | None, task: Task, training: Training, step: int,
-    accelerator: "Accelerator",
-) -> Lot:  # fmt: skip
-    """Examples and chance of a step: every process draws all, and takes every P-th sample."""
-    rank, processes = accelerator.process_index, accelerator.num_processes
-    device, mine = accelerator.device, slice(rank, None, processes)
-    rows = slice(None) if task.pooled else mine
-    if isinstance(data, Data) and split:
-        index = order(len(split), training.seed, step * training.batch, training.batch)
-        noise = None
-        if split.std is not None:
-            rng = torch.Generator().manual_seed(seed_of(training.seed, step, POSTERIORS))
-            noise = torch.randn(training.batch, *data.shape, generator=rng)[rows]
-        x0, cond = data.batch(split, index[rows], noise)
-    else:
-        x0, cond = torch.zeros(training.batch, *data)[rows], {}  # type: ignore[misc] a shape
-    if isinstance(data, Data) and data.flip:
+def gather(
+    data: Examples, split: Split | None, training: Training, rows: slice, pinned: bool, step: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Those `rows` of the examples of a step that a process takes, and their conditions."""
+    if not isinstance(data, Data) or split is None:
+        return torch.zeros(training.batch, *data)[rows], {}  # type: ignore[misc] a shape
+    index = order(len(split), training.seed, step * training.batch, training.batch)
+    noise = None
+    if split.std is not None:
+        rng = torch.Generator().manual_seed(seed_of(training.seed, step, POSTERIORS))
+        noise = torch.randn(training.batch, *data.shape, generator=rng)[rows]
+    x0, cond = data.batch(split, index[rows], noise)
+    if data.flip:
         coins = torch.Generator().manual_seed(seed_of(training.seed, step, FLIPS))
         heads = torch.rand(training.batch, generator=coins)[rows] < 0.5
         x0, cond = flipped(x0, heads), {k: flipped(v, heads) if k == "image" else v
                                         for k, v in cond.items()}  # fmt: skip
-    if isinstance(data, Data) and data.low:
+    if data.low:
         rng = torch.Generator().manual_seed(seed_of(training.seed, step, AUGMENTS))
         s = torch.rand(training.batch, generator=rng)[rows]
         e = torch.randn(training.batch, *data.shape, generator=rng)[rows]
         cond |= augmented(cond["image"], s.to(x0.device), e.to(x0.device))
+    if pinned and x0.device.type == "cpu":
+        x0, cond = x0.pin_memory(), {key: value.pin_memory() for key, value in cond.items()}
+    return x0, cond
+
+
+def gathering(
+    data: Examples, split: Split | None, task: Task, training: Training, accelerator: "Accelerator"
+) -> Ahead[tuple[Tensor, dict[str, Tensor]]]:
+    """A process's examples step by step: every P-th of each batch, or all for a pooled task."""
+    rank, processes = accelerator.process_index, accelerator.num_processes
+    rows = slice(None) if task.pooled else slice(rank, None, processes)
+    mapped = split is not None and split.rows is not None
+    pinned = mapped and accelerator.device.type == "cuda"
+    return Ahead(partial(gather, data, split, training, rows, pinned), mapped)
+
+
+def draw_batch(
+    examples: tuple[Tensor, dict[str, Tensor]], task: Task, training: Training, step: int,
+    accelerator: "Accelerator",
+) -> Lot:  # fmt: skip
+    """A step of these `examples`, and its chance: every process draws all, and takes every P-th
+    sample."""
+    rank, processes = accelerator.process_index, accelerator.num_processes
+    device, mine = accelerator.device, slice(rank, None, processes)
+    x0, cond = examples
     rng = torch.Generator(device).manual_seed(seed_of(training.seed, step))
     chance = task.draw((training.batch, *x0.shape[1:]), rng)
-    batch = Batch(x0.to(device), {key: value.to(device) for key, value in cond.items()} or None)
+    there = {key: value.to(device, non_blocking=True) for key, value in cond.items()}
+    batch = Batch(x0.to(device, non_blocking=True), there or None)
     if task.pooled:
         cond = batch.cond and {key: value[mine] for key, value in batch.cond.items()}
         batch = Batch(batch.x0[mine], cond, pool=batch)
@@ -147,14 +172,15 @@ def flipped(x: Tensor, heads: Tensor) -> Tensor:
 
 
 class Learner:
-    """A turn and its optimiser, as the processes take it. `net` is what runs compiled, while no
-    step has shown yet that the compiler works."""
+    """A turn and its optimiser, as the processes take it, a `portion` of the batch at a time. `net`
+    is what runs compiled, while no step has shown yet that the compiler works."""
 
     def __init__(
         self, turn: Turn, optimizer: torch.optim.Optimizer, training: Training,
-        accelerator: "Accelerator",
+        accelerator: "Accelerator", portion: Portion,
     ) -> None:  # fmt: skip
         self.turn, self.training, self.accelerator = turn, training, accelerator
+        self.portion = portion
         self.worker: nn.Module = Worker(turn)
         self.optimizer, self.net = optimizer, cast(nn.Module | None, None)
         self._learning = [w for w in turn.module.parameters() if w.requires_grad]
@@ -175,7 +201,7 @@ class Learner:
     def _idles(self, lot: Lot) -> bool:
         """Whether the loss leaves some weights without a gradient, such as those of a missing
         condition: DDP must know of it. Two samples show it."""
-        self.worker(*lot.first(2)).per_sample.mean().backward()
+        self.worker(*lot.part(slice(2))).per_sample.mean().backward()
         idle = any(w.grad is None for w in self._learning)
         self.worker.zero_grad()
         return idle
@@ -187,14 +213,8 @@ class Learner:
 
     def take(self, lot: Lot, rate: float, asked: tuple[bool, bool]) -> Told:
         """Step down the loss, if it is finite; what the step is to all processes."""
-        try:
-            loss = self._backward(lot)
-        except Exception as error:
-            if self.net is None:
-                raise
-            compiled.give_up(self.net, error)
+        while (loss := self._tried(lot)) is None:
             self.optimizer.zero_grad()
-            loss = self._backward(lot)
         self.net = None
         grads = [w.grad for w in self._learning if w.grad is not None]
         told = tell(loss, nn.utils.get_total_norm(grads), asked, self.accelerator)
@@ -207,6 +227,39 @@ class Learner:
         self.optimizer.zero_grad()
         return told
 
+    def _tried(self, lot: Lot) -> Loss | None:
+        """`_backward`, or None where it is to be tried again: without the compiler, or, in all
+        processes, with smaller portions."""
+        full, loss = False, None
+        try:
+            loss = self._backward(lot)
+        except Exception as error:
+            full = is_out_of_memory(error)
+            if not full and self.net is None:
+                raise
+            if not full:
+                compiled.give_up(self.net, error)
+                self.net = None
+        if self._apart:
+            told = torch.tensor([full], device=self.accelerator.device)
+            full = bool(self.accelerator.gather(told).any())  # type: ignore[union-attr] a tensor
+        if full:  # here, where the error and with it the activations are gone
+            self.portion.halve()
+            if self.accelerator.device.type == "cuda":
+                torch.cuda.empty_cache()
+            return None
+        if loss and self._apart:
+            for weight in self._learning:
+                if weight.grad is not None:
+                    weight.grad = self.accelerator.reduce(weight.grad, "mean")  # type: ignore[assignment]
+        return loss
+
+    @property
+    def _apart(self) -> bool:
+        """Whether gradients are averaged once all processes have theirs: one whose memory is full
+        would leave the others waiting within a backward pass."""
+        return self.portion.finding and self.accelerator.num_processes > 1
+
     def _backward(self, lot: Lot) -> Loss:
         """The loss of this process's rows; its gradient is in the weights, averaged over processes.
 
@@ -214,11 +267,27 @@ class Learner:
         float32.
         """
         torch.manual_seed(lot.seed)  # dropout inside the network
+        n = len(lot.batch.x0)
+        parts, found = self.portion.slices(n), list[Loss]()
+        for rows in parts:
+            # DDP sums over processes in the last backward pass; FSDP in each, to hold no whole one.
+            waits = self._apart or (rows is not parts[-1] and self._is_copied)
+            with self.accelerator.no_sync(self.worker) if waits else nullcontext():
+                loss = self._loss(*lot.part(rows))
+                mean = loss.per_sample.sum() / n if len(parts) > 1 else loss.per_sample.mean()
+                self.accelerator.backward(mean)
+            found.append(Loss(loss.per_sample.detach(), loss.at.detach(), {}))
+        return Loss(torch.cat([f.per_sample for f in found]), torch.cat([f.at for f in found]), {})
+
+    def _loss(self, batch: Batch, chance: Any) -> Loss:
         kind = self.accelerator.device.type
         with torch.autocast(kind, torch.bfloat16, enabled=self.training.precision == "bf16"):
-            loss = self.worker(lot.batch, rows_of_chance(lot.chance, lot.mine))
-        self.accelerator.backward(loss.per_sample.mean())
-        return loss
+            return self.worker(batch, chance)
+
+    @property
+    def _is_copied(self) -> bool:
+        """Whether each process has all the weights."""
+        return isinstance(self.worker, nn.parallel.DistributedDataParallel)
 
 
 def tell(loss: Loss, norm: Tensor, asked: tuple[bool, bool], accelerator: "Accelerator") -> Told:

@@ -19,9 +19,10 @@ from scorefield.train.keeper import Keeper
 from scorefield.train.launch import processes
 from scorefield.train.meter import memory_mb
 from scorefield.train.optimizer import optimizer_of
+from scorefield.train.portions import Portion
 from scorefield.train.settings import Training
 from scorefield.train.state import TrainState
-from scorefield.train.step import Examples, Learner, Told, draw_batch, on_device
+from scorefield.train.step import Examples, Learner, Lot, Told, draw_batch, gathering, on_device
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -42,6 +43,7 @@ class Progress(NamedTuple, Generic[M]):
     images_per_second: float
     memory_mb: float
     saved: bool
+    micro_batch: int
 
 
 class Diverged(BadInput):
@@ -106,11 +108,11 @@ def fit(
     Accelerate chooses the device and joins processes; only the main one writes. Each of P
     processes takes every P-th sample of the same batch and of the same draws, so a run of P is the
     run of one up to the rounding of sums; dropout inside the network is each process's own. If one
-    process is asked to stop, all do.
+    process is asked to stop, all do. So too with `micro_batch`, where dropout is each portion's.
 
     Raises BadInput, before anything is written, for trackers that cannot be used and a batch that
-    the processes cannot share; Diverged when the loss or its gradient is not finite: the last
-    checkpoint stays.
+    the processes cannot share, and later for one that does not fit into memory; Diverged when the
+    loss or its gradient is not finite. The last checkpoint stays.
     """
     from accelerate import Accelerator
     from accelerate.utils import ProjectConfiguration
@@ -124,6 +126,12 @@ def fit(
         raise BadInput(
             f"a batch of {training.batch} does not divide among {count} processes.",
             f"Give a multiple of {count}.",
+        )
+    if training.micro_batch == "auto" and accelerator.distributed_type == "FSDP":
+        raise BadInput(
+            "`micro_batch` is auto, and weights that are cut into shards are gathered by all "
+            "processes at once: none can try by itself what fits.",
+            "Give a number.",
         )
     if not accelerator.is_main_process:
         say = str  # to nobody
@@ -144,20 +152,30 @@ def _steps(
 ) -> Generator[Progress[M], None, M]:  # fmt: skip
     task, module, device = state.task, state.task.module, accelerator.device
     net, shape = getattr(module, "net", module), data.shape if isinstance(data, Data) else data
+    shape = tuple(getattr(module, "net_shape", shape))
     for turn in state.turns:
         turn.module.train()
     keeper = Keeper(run, training, state, accelerator)
     meter, examples = keeper.meter, on_device(data, device)
     say(compiled.introduced(net, training, shape))
+    portion = Portion.of(training.micro_batch, training.batch // accelerator.num_processes, say)
     learners = [
-        Learner(turn, optimizer, _of_turn(training, i), accelerator)
+        Learner(turn, optimizer, _of_turn(training, i), accelerator, portion)
         for i, (turn, optimizer) in enumerate(zip(state.turns, state.optimizers))
     ]
     if compiled.start(net, training, shape, device.type, say):
         learners[0].net = net
+    ahead = {
+        learner: gathering(data, examples, task, learner.training, accelerator)
+        for learner in learners
+    }
+
+    def drawn(learner: Learner, k: int) -> Lot:
+        return draw_batch(ahead[learner](k), task, learner.training, k, accelerator)
+
     for learner in learners:
         _alone(learner, learners)
-        learner.prepare(draw_batch(data, examples, task, learner.training, 0, accelerator))
+        learner.prepare(drawn(learner, 0))
     if moments:
         state.restore_moments(moments)
     weights, buffers = list(module.parameters()), list(module.buffers())
@@ -171,7 +189,7 @@ def _steps(
             for learner, i in takes:
                 _alone(learner, learners)
                 k = step * learner.turn.times + i
-                lot = draw_batch(data, examples, task, learner.training, k, accelerator)
+                lot = drawn(learner, k)
                 told = learner.take(lot, rate, (stop(), keeper.is_late))
                 stopped, late = stopped or told.stop, late or told.late
                 if not told.finite:
@@ -189,10 +207,11 @@ def _steps(
             task.after(step + 1)
             state = state._replace(images_seen=seen)
             meter.add(seen, losses, rate, first.norm, bare, first.at)
-            saved = keeper.keep(state, late)
+            saved = keeper.keep(state, late or portion.changed)  # then others are to be kept
+            portion.changed = False
             yield Progress(
                 seen, training.images, first.loss, rate, state.ema.average, first.norm, meter.by,
-                meter.images_per_second, memory_mb(device), saved,
+                meter.images_per_second, memory_mb(device), saved, portion.rows,
             )  # fmt: skip
         keeper.checkpoint(state)
     except GeneratorExit:
@@ -201,6 +220,7 @@ def _steps(
         keeper.close()
         compiled.end(net)
         for learner in learners:
+            ahead[learner].close()
             learner.hold(False)
             learner.turn.module.eval()
     return state.ema.average

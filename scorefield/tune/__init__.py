@@ -26,6 +26,9 @@ errors that are reported are of the third.
 from scorefield.tune.fit import fit_grid
 from scorefield.tune.fitted import FittedGrid, Stretched
 from scorefield.tune.flow import flow_levels
+from scorefield.tune.halving import Rung, successive_halving
 from scorefield.tune.runs import Fitting
 
-__all__ = ["FittedGrid", "Fitting", "Stretched", "fit_grid", "flow_levels"]
+__all__ = [
+    "FittedGrid", "Fitting", "Rung", "Stretched", "fit_grid", "flow_levels", "successive_halving",
+]  # fmt: skip

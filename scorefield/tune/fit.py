@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import CLEAN, BadInput, Cond, Denoise, Seeded, join
-from scorefield.process import Schedule
+from scorefield.process import Schedule, grid_of
 from scorefield.solve import Solver
 from scorefield.tune.fitted import FittedGrid
 from scorefield.tune.runs import Counted, Ends, Fitting, Problem, in_copies
@@ -88,7 +88,9 @@ def fit_grid(
         ends = join([ends.at(0), CLEAN])
     rng = torch.Generator().manual_seed(how.seed)
     noise = Seeded(torch.randint(2**62, (3 * starts,), generator=rng))
-    x = noise.start(shape, ends.at(0), dtype=how.dtype, device=how.device).view(3, starts, *shape)
+    x = noise.start(shape, grid_of(schedule, ends, shape), dtype=how.dtype, device=how.device).view(
+        3, starts, *shape
+    )
     counted = Counted(in_copies(denoise, how.batch), how.watch)
     problem = Problem(counted, schedule, solver, steps, how.stop, ends, x, how.cond)
     unfitted = problem.unfitted()

@@ -48,10 +48,11 @@ class Stretched(Around):
         return type(state)(moved, *state[1:]), info
 
     def _at(self, here: Level) -> Tensor:
-        alpha, sigma, stretch = (
-            v.reshape(len(self.stretch), -1) for v in (*self.levels, self.stretch)
-        )
-        same = (alpha == here.alpha.to(alpha)) & (sigma == here.sigma.to(sigma))
+        steps = len(self.stretch)
+        stretch = self.stretch.reshape(steps, -1)
+        wide = self.levels if here.per_coordinate else [v.reshape(steps, -1) for v in self.levels]
+        same = torch.stack([own == leaf.to(own) for own, leaf in zip(wide, here)]).all(0)
+        same = same.flatten(2).all(2) if here.per_coordinate else same
         if not same.any(0).all():
             raise BadInput(
                 "a step begins at a level that the stretch was not fitted to.",

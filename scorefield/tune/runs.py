@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import Cond, Denoise, Level, Zero, join
-from scorefield.process import Schedule, grids
+from scorefield.process import Schedule, Spectral, grids
 from scorefield.solve import Arc, Solver, sample
 from scorefield.tune.fitted import Stretched
 from scorefield.tune.flow import flow_levels
@@ -66,6 +66,7 @@ class Problem:
     def run(self, x: Tensor, p: Tensor) -> Tensor:
         """Ends `(P, S, *shape)` of the runs from `x (1, S, *shape)`: a copy for each grid."""
         levels, stretch = self.levels(p)
+        levels = self._lifted(levels)
         solver = Stretched(self.solver, levels.at(slice(0, -1)), stretch)
         copies = x.expand(len(p), *x.shape[1:])
         return sample(solver, self._conditioned, copies, levels, Zero())
@@ -73,7 +74,13 @@ class Problem:
     def flow(self, steps: int) -> Tensor:
         """Where the flow takes `x`, in `steps` steps of fifth order."""
         levels = flow_levels(self.schedule, steps, self.stop)
-        return sample(Arc(), self._conditioned, self.x, levels, Zero())
+        return sample(Arc(), self._conditioned, self.x, self._lifted(levels), Zero())
+
+    def _lifted(self, levels: Level) -> Level:
+        """The levels of all coordinates, if the schedule has one for each."""
+        if not isinstance(self.schedule, Spectral):
+            return levels
+        return self.schedule.lifted(levels, tuple(self.x.shape[2:]), True).of_copies()
 
     def _conditioned(self, x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
         return self.denoise(x, level, self.cond)
@@ -143,7 +150,9 @@ def in_copies(denoise: Denoise, batch: int) -> Denoise:
     def call(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
         copies, count = x.shape[:2]
         flat = x.flatten(0, 1)
-        each = Level(*(v.expand(copies).repeat_interleave(count) for v in level))
+        inner = (v.flatten(1, 2) if v.ndim > 2 else v for v in level)  # (P, 1, ...): of the set
+        each = Level(*inner).expand(copies)
+        each = Level(*(v.repeat_interleave(count, 0) for v in each))
         rows = {k: v.repeat(copies, *(1,) * (v.ndim - 1)) for k, v in (cond or {}).items()}
         parts = [
             denoise(

@@ -47,7 +47,7 @@ def tag_of(request: Request, job: Mapping[str, Any], conditional: bool) -> dict[
     said |= {name: job[name] for name in DECIDED} | {"prompt": request.texts}
     said["cascade"] = request.cascade and str(request.cascade)
     said["grid"] = request.grid or grid_for(request.solver, request.opened.config.sample.grid)
-    if request.guide == "cfg":
+    if request.guide == "cfg" and job["guide"] is None:
         said["guidance"] = job["guidance"] if conditional else None
     return {"run": str(request.run), "order": said, "job": dict(job)}
 

@@ -101,7 +101,8 @@ def measure_bits(
     are not finite.
     """
     schedule = denoiser.schedule
-    if schedule is None or not denoiser.shape or tuple(x0.shape[1:]) != tuple(denoiser.shape):
+    read = tuple(denoiser.basis.shape(tuple(x0.shape[1:])))
+    if schedule is None or not denoiser.shape or read != tuple(denoiser.shape):
         raise BadInput(
             f"examples have shape {tuple(x0.shape[1:])} and the model "
             f"{tuple(denoiser.shape) or 'none'}.",

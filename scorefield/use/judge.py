@@ -10,6 +10,7 @@ import torch
 from scorefield.base import Watch, quiet
 from scorefield.data import Data
 from scorefield.measure import Judge, Judging, Report, accuracy_of, check_trainable
+from scorefield.measure.spectral import is_heard
 from scorefield.store import keep_model, open_model
 from scorefield.train import Training, learn
 
@@ -40,7 +41,10 @@ def train_judge(
     with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global state
         torch.default_generator.manual_seed(seed)
         version = data.edition + EDITION
-        judge = Judge(data.shape, len(data.classes), name=f"{data.name}-judge", version=version)
+        judge = Judge(
+            data.shape, len(data.classes), name=f"{data.name}-judge", version=version,
+            heard=is_heard(data.shape),
+        )  # fmt: skip
         judge = learn(
             Judging(judge), data, training, folder, judge.config,
             lambda step: watch(min(step.images, step.total), step.total, "img"),

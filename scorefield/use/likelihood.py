@@ -19,6 +19,7 @@ from scorefield.likelihood.cells import begins, cell_of
 from scorefield.likelihood.measured import Dequantise, How, Method, usual
 from scorefield.measure import as_json
 from scorefield.measure.overlap import auroc, histogram
+from scorefield.process import Spectral
 from scorefield.run.open import Run, build_solver, data_of
 from scorefield.store import claim, to_csv
 from scorefield.use.asked import at_least, check_guided, count, given_examples, how_many, label_for
@@ -142,6 +143,8 @@ def how_of(cell: float | None, request: Request, words: Words) -> How:
         raise BadInput(f"the solver {name} is stochastic.", "Use rk4, heun or ddim.")
     at_least("draws", words.draws)
     place: Dequantise | None = usual(method, cell)
+    if place and isinstance(request.opened.schedule, Spectral):
+        place = "uniform"  # x at one of its levels has not one noise in all directions
     if asked := words.dequantise:
         place = None if asked == "none" else asked
     if place and cell is None:

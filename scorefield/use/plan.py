@@ -8,22 +8,24 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Cond, Guide, Level, Seeded
+from scorefield.base import BadInput, Cond, Denoise, Guide, Level, Seeded
 from scorefield.base.rows import repeat_labels
 from scorefield.catalogue.plans import guide as build_guide
 from scorefield.catalogue.plans import plan
 from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import build, parsed
+from scorefield.data import Data
 from scorefield.denoise import Denoiser, Manner
 from scorefield.draw import Asked, Plan, guided
-from scorefield.process import Flow, Schedule
+from scorefield.process import Flow, Schedule, Spectral, grid_of
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, open_grid
 from scorefield.run.settings import SampleConfig
 from scorefield.solve import Arc, Solver
 from scorefield.solve.geodesic import GeodesicWalk
-from scorefield.spaces import Discrete
+from scorefield.spaces import Basis, Discrete, Identity
 from scorefield.tune import FittedGrid
+from scorefield.tune.fitted import Stretched
 from scorefield.use.asked import count
 
 DEFAULT = SampleConfig()
@@ -112,7 +114,10 @@ def plan_of(
     method = build_solver(solver or own.solver, unit)
     steps = own.steps or DEFAULT.steps if steps is None else steps
     levels, method = walk_of(denoiser, on, steps, method, start)
-    outer = build_guide(guide, shape=tuple(denoiser.shape)) if guide else None
+    outer = None
+    if guide:
+        check_places(guide, denoiser)
+        outer = in_places(build_guide(guide, shape=tuple(denoiser.shape)), denoiser.basis)
     return Plan(method, levels, guided(guidance, conditional, outer))
 
 
@@ -142,6 +147,53 @@ def plan_on(
     return Plan(method, levels, guided(guidance, conditional))
 
 
+OF_ESTIMATE = ("cfg", "interval", "rescale", "threshold", "clip", "chain")
+"""Guides that change D by its own numbers, and need of the level no more than how noisy it is."""
+
+
+def check_places(guide: str | Guide, denoiser: Denoiser) -> None:
+    """Raise BadInput for a guide that takes x or its noise by one level, where each coordinate of
+    a basis has its own."""
+    if not isinstance(denoiser.schedule, Spectral) or not isinstance(guide, str):
+        return
+    for part in guide.split("+"):
+        if (name := parsed(part).name) not in OF_ESTIMATE:
+            raise BadInput(
+                f"the guide {name} takes one level for all of x, and the process "
+                f"{type(denoiser.schedule).__name__} has one for each coordinate.",
+                f"Use one of {', '.join(OF_ESTIMATE[:-1])}.",
+            )
+
+
+def in_places(guide: Guide, basis: Basis) -> Guide:
+    """The guide on samples as they are, around a denoiser of their coordinates; it sees the mean of
+    the levels (`Level.overall`)."""
+    if isinstance(basis, Identity):
+        return guide
+
+    def around(denoise: Denoise) -> Denoise:
+        def call(y: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
+            def seen(x: Tensor, _: Level, cond: Cond | None = None) -> Tensor:
+                return basis.inverse(denoise(basis.forward(x), level, cond))
+
+            return basis.forward(guide(seen)(basis.inverse(y), level.overall, cond))
+
+        return call
+
+    return around
+
+
+def begun_in_data(denoiser: Denoiser, data: Data, plan: Plan, asked: Asked) -> Asked:
+    """Those asked for, of a process that does not end in noise: each from a training example, by
+    its seed, at the first level."""
+    if not getattr(denoiser.schedule, "begins_in_data", False):
+        return asked
+    index = asked.seeds.remainder(len(data.train))
+    y = denoiser.encode(data.batch(data.train, index)[0])
+    noise = asked.noise(denoiser.shape, plan.levels, y)
+    return asked._replace(start=plan.levels.at(0).like(y).alpha * y + noise)
+
+
 def walk_of(
     denoiser: Denoiser, grid: str | FittedGrid, steps: int, solver: Solver, start: float = 1.0
 ) -> tuple[Level, Solver]:
@@ -158,6 +210,9 @@ def walk_of(
         with torch.no_grad():
             own = copy.deepcopy(sampler).cpu()
             return own.levels, own.solver
+    levels = grid_of(denoiser.schedule, levels, tuple(denoiser.shape))
+    if isinstance(walker, Stretched):
+        walker = dataclasses.replace(walker, levels=levels.at(slice(0, -1)))
     return levels, walker
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import scorefield
 from scorefield.base import BadInput, Watch, quiet
-from scorefield.catalogue.plans import guide_specs
+from scorefield.catalogue.plans import guide_specs, plan
 from scorefield.catalogue.spec import parsed
 from scorefield.data.readers.table import aligned_rows
 from scorefield.data.table import rows_to_fill
@@ -65,6 +65,18 @@ class Request:
     def __post_init__(self) -> None:
         at_least("batch", self.batch)
         at_least("columns", self.columns)
+        if self.solver:
+            self._take_apart(self.solver)
+
+    def _take_apart(self, solver: str) -> None:
+        """A solver that is a whole plan, `solver@grid/steps`, brings its grid and steps."""
+        solver, *others = plan(solver)
+        object.__setattr__(self, "solver", solver)
+        for name, own in zip(("grid", "steps"), others):
+            given = getattr(self, name)
+            if own is not None and given is not None:
+                raise BadInput(f"`{name}` is {given}, and the plan says {own}.", "Give it once.")
+            object.__setattr__(self, name, own if given is None else given)
 
     @cached_property
     def path(self) -> Path:

@@ -15,7 +15,7 @@ from torch import Tensor
 from scorefield.base import BadInput, Seeded, Watch, quiet
 from scorefield.base.finding import Figure, Findings, Strip, Table
 from scorefield.catalogue.spec import bound, build, canonical, find
-from scorefield.data.kind import PICTURE, Kind
+from scorefield.data.kind import SERIES, Kind
 from scorefield.data.readers.arrays import read_npz
 from scorefield.data.readers.given import read_examples
 from scorefield.denoise import Denoiser
@@ -24,9 +24,10 @@ from scorefield.draw import Asked, Job, Plan, guided, walk
 from scorefield.guide.population import Particles
 from scorefield.inverse import METHODS, Renewed, measure, restorer
 from scorefield.inverse.operators import Nonlinear, Operator
+from scorefield.measure.crps import crps
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, device, open_run
-from scorefield.run.pairs import is_paired, lead, lifted
+from scorefield.run.pairs import is_led, lead, lifted
 from scorefield.run.settings import SampleConfig
 from scorefield.store import claim_folder
 from scorefield.use.asked import FEW, check_guided, count, given_examples, how_many
@@ -39,6 +40,8 @@ DIFFERENTIATING = ("dps", "dps-published")
 """Methods that ask of an operator no more than its derivative, which autograd has of a decoder."""
 FAR = 2.0
 """A restoration of what ends at 1 that has a number beyond this has failed."""
+SURE = 1e-3
+"""Deviation of a moment among restorations up to which it counts as known."""
 STEPS, GRID = 100, "vp-root"
 """Restorations were measured on that grid; a run that names another goes on it."""
 MEASURING = 2**32
@@ -86,12 +89,15 @@ def restore_run(
     spread = x.std(0, keepdim=True) if len(x) > 1 else torch.zeros_like(mean)
     arrays = {"x": run.facts.scaling.decode(x), "y": y, "mean": mean, "deviation": spread}
     arrays |= {} if truth is None else {"truth": truth}
-    parts = {} if run.facts.kind is not PICTURE else _parts(a.picture(y, of.noise), x, mean, spread)
+    parts = {}
+    if run.facts.kind.spatial:
+        parts = _parts(a.picture(y, of.noise), x, mean, spread)
     record = {
         "operator": of.operator, "method": name, "noise": of.noise, "steps": steps, "n": len(x),
         "precision": run.denoiser.precision, "labels": label, "seeds": seeds, "failed": bad,
         "seconds": round(seconds, 3),
         "out": str(out),
+        **({"rate": run.facts.rate} if run.facts.rate else {}),
         **({"effective": {"least": min(sizes), "mean": sum(sizes) / len(sizes)}} if sizes else {}),
     }  # fmt: skip
     how = (
@@ -116,7 +122,7 @@ def _ways(
 ) -> list[tuple[str, Restoring]]:  # fmt: skip
     """Everything that is asked to restore y, by name, checked before any work."""
     run, seeds, found = request.opened, request.chosen_seeds(FEW), list[tuple[str, Restoring]]()
-    if is_paired(run.config, run.facts):
+    if is_led(run.config, run.facts):
         found.append(_paired_way(run, of, a, y, seeds, request.steps))
     else:
         found += [(name, partial(_by_prior, request, a, y, of.noise, name)) for name in methods]
@@ -140,7 +146,7 @@ def _paired_way(
     """The restoration by a run that was trained on pairs. BadInput of one that was trained on
     others."""
     own = run.config.data.corruption
-    if not is_paired(run.config, run.facts):
+    if not is_led(run.config, run.facts):
         raise BadInput(f"{run.path} was not trained on pairs.", "Give one of restore-pairs.")
     if own is not None and canonical("operators", own) != canonical("operators", of.operator):
         raise BadInput(
@@ -244,9 +250,10 @@ def _truth_and_y(of: Observation, run: Run, a: Operator, seed: int) -> tuple[Ten
 
 
 def _parts(y: Tensor, x: Tensor, mean: Tensor, spread: Tensor) -> dict[str, Tensor]:
-    """Pictures by name. 0 is black and the largest deviation that values in [-1, 1] can have, 1, is
-    white."""
-    return dict(zip(FILES[1:], (y, x, mean, 2 * spread - 1)))
+    """Pictures by name. In pictures 0 is black and the largest deviation that values in [-1, 1] can
+    have, 1, is white; of series deviations are as they are."""
+    seen = 2 * spread - 1 if Kind.of(x.shape[1:]).bounded else spread
+    return dict(zip(FILES[1:], (y, x, mean, seen)))
 
 
 def _strip(truth: Tensor | None, parts: Mapping[str, Tensor], n: int) -> Strip:
@@ -309,6 +316,11 @@ def figures(
         far, mean = _rms(x - truth), psnr(x.mean(0, keepdim=True), truth)
         yield Figure("distance from the truth", far, best="low", words="RMS.", key="rms")
         decibels = partial(Figure, unit="dB", best="high")
+        hidden = spread.amax(0) > SURE
+        if Kind.of(x.shape[1:]) is SERIES and hidden.any():
+            words = "Fair, in deviations of the data, over the moments that are not known."
+            score = float(crps(x, truth[0])[:, hidden].mean())
+            yield Figure("CRPS", score, best="low", words=words, key="crps")
         if Kind.of(x.shape[1:]).bounded:  # else there is no peak
             yield decibels("peak signal to noise, each", psnr(x, truth), key="psnr")
             yield decibels("of their mean", mean, key="psnr_of_mean")

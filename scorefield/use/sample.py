@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from scorefield.base import BadInput, Guide, quiet
 from scorefield.base.errors import Elsewhere
 from scorefield.base.finding import Findings
 from scorefield.catalogue.plans import guide as build_guide
-from scorefield.data.kind import VECTOR, Kind
+from scorefield.data.kind import PICTURE, VECTOR, Kind
 from scorefield.data.letters import filling
 from scorefield.data.molecules import tokens_of
 from scorefield.data.sets import Scaling
@@ -25,7 +26,11 @@ from scorefield.draw.shards import Shards
 from scorefield.guide import chain
 from scorefield.guide.filled import filled, rows_filled
 from scorefield.guide.prompts import composed, prompts
+<<<<<<< HEAD
 from scorefield.run.config import DataFacts
+=======
+from scorefield.run.open import data_of
+>>>>>>> 84973e23455bb8949c5d23cf74fd4f1143d938be
 from scorefield.store import alone, claim, sweep_torn
 from scorefield.train import Team
 from scorefield.use.again import Like, again, check_like, tag_of
@@ -34,7 +39,7 @@ from scorefield.use.bulk import about, fill
 from scorefield.use.cascade import Cascade, open_cascade
 from scorefield.use.classify import NoisyClassifier, open_classifier
 from scorefield.use.film import check_film, film
-from scorefield.use.plan import asked_of, plan_of
+from scorefield.use.plan import asked_of, begun_in_data, check_places, plan_of
 from scorefield.use.request import Request
 
 
@@ -52,8 +57,14 @@ class Samples(NamedTuple):
     words: dict[str, Any]
     captions: Sequence[str] = ()
     single: int | None = None
+<<<<<<< HEAD
     facts: DataFacts | None = None
     given: Sequence[Sequence[str]] = ()
+=======
+    alphabet: tuple[str, ...] = ()
+    space: str = ""
+    rate: int = 0
+>>>>>>> 84973e23455bb8949c5d23cf74fd4f1143d938be
 
 
 class _Job(NamedTuple):
@@ -185,7 +196,12 @@ def _read(request: Request, like: Like | None, held: ExitStack | None) -> _Job:
     label = (asked.rows(0, len(shards)).cond or {}).get("label")
     scaling = (second.run if second else run).facts.scaling
     made = Samples((), asked.seeds, label, scaling, request.columns or own, run.facts.classes, said,
+<<<<<<< HEAD
                    request.texts, single, run.facts, request.rows)  # fmt: skip
+=======
+                   request.texts, single, run.facts.alphabet, run.facts.space,
+                   run.facts.rate)  # fmt: skip
+>>>>>>> 84973e23455bb8949c5d23cf74fd4f1143d938be
     return _Job(request, shards, noisy, out, made, second)
 
 
@@ -219,9 +235,13 @@ def settle(request: Request, seeds: list[int], labels: list[int] | None) -> Sett
         noisy, guide, told = _guide(request, labels is not None or "label" in (cond or {}))
         settings["guidance"] = 1.0
     asked = asked_of(run.denoiser, seeds=seeds, labels=labels, cond=cond)
+    if guide:
+        check_places(request.guide, run.denoiser)
     plan = plan_of(run.denoiser, bool(asked.cond), guide=guide, **settings)
     if request.fill is not None:
         plan, told = _filled(request, plan), f"fill {request.fill}"
+    if getattr(run.schedule, "begins_in_data", False):
+        asked = begun_in_data(run.denoiser, data_of(run, split=False), plan, asked)
     return Settled(asked, plan, settings, noisy, told)
 
 
@@ -243,6 +263,8 @@ def _is_film(request: Request) -> bool:
     return request.out is not None and request.out.suffix == ".gif"
 
 
+FILED = (".tar", ".parquet")
+"""Endings of what has samples row by row."""
 NO_PICTURES = "The run makes points: give a .png of all, or an .npz."
 
 
@@ -269,20 +291,36 @@ def _place(request: Request, seeds: list[int], shown: int) -> Path:
             raise BadInput(f"`out` is {out}.", remedy, "out")
         claim(out)
         return out
-    if out.suffix not in (".png", ".npz", ".gif", "") or out.name in ("", ".."):
-        remedy = "Use .png, .npz, .gif, or a folder for single pictures."
+    if out.suffix == ".wav" and not facts.rate:
+        raise BadInput(f"`out` is {out}, and the run makes no sounds.", "Give a .png.", "out")
+    if out.suffix in FILED:
+        _check_filed(out, Kind.of(shape))
+    elif out.suffix not in (".png", ".npz", ".gif", ".wav", "") or out.name in ("", ".."):
+        remedy = "Use .png, .npz, .gif, .wav, .tar, .parquet, or a folder for single pictures."
         raise BadInput(f"`out` is {out}.", remedy, "out")
     if not out.suffix and Kind.of(shape) is VECTOR:
         raise BadInput(f"`out` is the folder {out}, for single pictures.", NO_PICTURES, "out")
     if _is_film(request):
         idle("cascade", request.cascade, "a film shows the way of one model")
         check_film(len(seeds), shape)
-    claim(out if out.suffix else out / f"{seeds[0]:06d}.png")
+    claim(out if out.suffix else out / f"{seeds[0]:06d}.{'wav' if facts.rate else 'png'}")
     if len(seeds) > request.batch and not _is_film(request):
         claim(out.with_name(f"{out.name}.parts") / "job.json")
     if out.suffix not in (".png", ".gif"):
         idle("columns", request.columns, f"{out} is no picture")
     return out
+
+
+def _check_filed(out: Path, kind: Kind) -> None:
+    """Raise BadInput for samples that do not go into rows, or without what writes them."""
+    if kind is not PICTURE and (kind is not VECTOR or out.suffix == ".tar"):
+        raise BadInput(f"`out` is {out}, and samples are {kind.plural}.", "Give an .npz.", "out")
+    if out.suffix == ".parquet" and not find_spec("pyarrow"):
+        raise BadInput(
+            f"`out` {out} needs the package pyarrow.",
+            "Install it: pip install 'scorefield[data]'.",
+            "out",
+        )
 
 
 def _guide(request: Request, classes: bool) -> tuple[NoisyClassifier | None, Guide, str]:

@@ -54,9 +54,9 @@ def test_a_signal_while_training_loads(cli, tmp_path, tiny, monkeypatch, signum)
     """Before the first step there is nothing to wait for, and nothing to keep."""
     load = scorefield.run.config.Config.load_data
 
-    def loads(config):
+    def loads(*given):
         os.kill(os.getpid(), signum)
-        return load(config)
+        return load(*given)
 
     monkeypatch.setattr(scorefield.run.config.Config, "load_data", loads)
     code, out, err = cli("train", "digits", "--out", tmp_path / "run", *tiny)

@@ -32,9 +32,9 @@ report RUN
 CANNOT = {
     "vector": {"sample folder": "for single pictures", "restore pool:2": "is of pictures",
                "anagram": "views are of pictures"},
-    "series": {"restore pool:2": "is of pictures", "anagram": "views are of pictures"},
+    "series": {"anagram": "views are of pictures"},
     "picture": {},
-    "volume": {"restore pool:2": "is of pictures", "anagram": "views are of pictures"},
+    "volume": {"restore pool:2": "do not tile a volume", "anagram": "views are of pictures"},
 }  # fmt: skip
 """What a kind is refused, and why."""
 

@@ -12,6 +12,7 @@ from scorefield.process import (
     Learned,
     Momentum,
     Schedule,
+    Spectral,
     linear_betas,
     zero_terminal_snr,
 )
@@ -28,6 +29,7 @@ OPTIONS = {
     "low": (), "high": (), "sigma_data": (0.8,), "latent": (2,),
     "fresh": (),  # what this does: test_jump.py
     "split": (),  # and this: test_momentum.py
+    "delta": (),  # test_spectral.py
 }  # fmt: skip
 """Values to try, besides the default, for every option that a solver has. A new option without an
 entry here stops the laws: it would go untested."""
@@ -44,9 +46,13 @@ def variants(default: Solver) -> dict[str, Solver]:
     return found
 
 
+PUBLISHED = ("soft-momentum", "heat-delta")
+"""Samplers of one process each, whose noise is no reverse SDE's: tests/process/test_spectral.py."""
+
 _every = {
     name + suffix: solver
     for name, factory in catalogue.solvers.items()
+    if name not in PUBLISHED
     for suffix, solver in variants(factory()).items()
 }
 _first = {solver: name for name, solver in reversed(_every.items())}
@@ -79,7 +85,11 @@ class Seen:
 
 
 SCHEDULES: dict[str, Schedule] = {
-    **{name: factory() for name, factory in catalogue.schedules.items()},
+    **{
+        name: schedule
+        for name, factory in catalogue.schedules.items()
+        if not isinstance(schedule := factory(), Spectral)  # their clocks are those of others
+    },
     "momentum": Seen(),
     "ddpm(zero terminal)": DiscreteVP(zero_terminal_snr(linear_betas())),
     "learned": Learned(gamma_1=13.3),  # the laws walk from logsnr -6, its default begins at -5

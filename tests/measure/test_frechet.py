@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from scorefield.measure import frechet, frechet_floor, frechet_gaussian, frechet_report
+from scorefield.measure import RowMoments, frechet, frechet_floor, frechet_gaussian, frechet_report
 from tests.refusal import fails, refused
 
 GaussianDistance = Callable[[Tensor, Tensor, Tensor, Tensor], float]
@@ -189,3 +189,37 @@ def test_bad_input():
     refused("C2 is not symmetric", frechet_gaussian, zero, eye, zero, torch.ones(3, 3).triu())
     refused("C1 has shape", frechet_gaussian, zero, torch.eye(2), zero, eye)
     refused("m2 is not finite", frechet_gaussian, zero, eye, zero + torch.nan, eye)
+
+
+def pieces(x: Tensor, sizes: list[int], plus: Callable = RowMoments.__add__) -> RowMoments:
+    first, *rest = (RowMoments.of(some) for some in x.split(sizes))
+    for some in rest:
+        first = plus(first, some)
+    return first
+
+
+@pytest.mark.parametrize("D", [3, 40])
+@pytest.mark.parametrize("sizes", [[1, 1, 98], [50, 50], [7] * 14 + [2], [1] * 100])
+def test_moments_in_pieces_are_those_of_all(D, sizes):
+    """Also where there are fewer rows than numbers in one, and of a far mean."""
+    a, b = 1e4 + normal(100, D) @ normal(D, D, seed=5), 1e4 + 2 * normal(60, D, seed=1)
+    found, other = pieces(a, sizes), pieces(b, [20, 40])
+    assert found.count == 100
+    assert torch.allclose(found.covariance, torch.cov(a.T), rtol=1e-9, atol=1e-9)
+    assert found.frechet(other) == pytest.approx(frechet(a, b), rel=1e-9)
+
+
+def test_frechet_takes_rows_in_blocks(monkeypatch):
+    a, b = normal(500, 4), 3 * normal(400, 4, seed=1)
+    want = frechet(a, b)
+    monkeypatch.setattr("scorefield.measure.blocks.BLOCK", 100)
+    assert frechet(a, b) == pytest.approx(want, rel=1e-9)
+
+
+def test_twin_moments_that_forget_how_far_apart_pieces_lie():
+    def plus(one: RowMoments, two: RowMoments) -> RowMoments:
+        return (one + two)._replace(factor=torch.cat([one.factor, two.factor]))
+
+    a = normal(100, 3)
+    assert abs(pieces(a, [1] * 100, plus).frechet(RowMoments.of(a)) - 0) > 0.1
+    assert pieces(a, [1] * 100).frechet(RowMoments.of(a)) < 1e-9

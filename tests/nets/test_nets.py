@@ -516,6 +516,21 @@ def test_flops_and_parameters_of_a_known_transformer():
     assert describe(net, (C, H, H)) == (weights + biases, 2 * products)
 
 
+SIZES = [("s", 2, 33, 6.06), ("s", 8, 33, 0.36), ("b", 4, 130, 5.56), ("b", 2, 130, 23.01)]
+SIZES += [("l", 2, 458, 80.71), ("xl", 2, 675, 118.64), ("xl", 8, 675, 7.39)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "patch", "parameters", "multiply_adds"), SIZES)
+def test_sizes_are_those_of_the_paper(size, patch, parameters, multiply_adds):
+    """Peebles & Xie 2023, table 4: in millions and billions; without a number in memory."""
+    with torch.device("meta"):
+        net = DiT((4, 32, 32), size=size, patch=patch, classes=1000, out_channels=8)
+    found = describe(net, (4, 32, 32))
+    assert found.parameters / 1e6 == pytest.approx(parameters, rel=0.01)
+    assert found.flops_per_sample / 2e9 == pytest.approx(multiply_adds, rel=0.01)
+
+
 def test_flops_of_a_known_unet():
     """One level, one block a side, no attention, by hand; a 3 x 3 convolution is 9 C C' products
     a pixel, padding counted."""

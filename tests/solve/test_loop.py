@@ -60,7 +60,8 @@ def test_progress_changes_nothing(capsys):
         ([1.0], [3.0], "at least one step"), ([1.0, 1.0], [float("nan"), 0.0], "index 0"),
         ([1.0, float("inf")], [1.0, 0.0], "index 1"), ([1.0, 0.0], [1.0, 0.0], "not both 0"),
         ([1.0, 1.0], [1.0, -0.5], "index 1"), ([-1.0, 1.0], [1.0, 0.5], "index 0"),
-        ([[[1.0]], [[1.0]]], [[[1.0]], [[0.0]]], "shapes"),
+        ([[[1.0]] * 3] * 2, [[[1.0]] * 3, [[0.0]] * 3], "3 samples and x has 2"),
+        ([[[1.0, 1.0]]] * 2, [[[2.0, 1.0]], [[1.0, 1.5]]], "ratio rises from 1 to 1.5 at index 1"),
         ([[1.0] * 3, [1.0] * 3], [[1.0] * 3, [0.0] * 3], "3 samples and x has 2"),
     ],
 )  # fmt: skip

@@ -3,7 +3,8 @@
 KIND is ddp (what Accelerate chooses on CPUs), tasks (every task of `TASKS`, each in its folder),
 killed (every task, one process after another, killed at random steps), or fsdp: Accelerate turns
 FSDP on for accelerators only, so its state is told here that this is one; all that follows is its
-own version 2 path. fsdp-muon has that optimiser. IMAGES is where the run is stopped.
+own version 2 path. fsdp-muon has that optimiser, fsdp-6 and ddp-auto that micro-batch. IMAGES is
+where the run is stopped.
 """
 
 import os
@@ -164,7 +165,9 @@ def run(
     folder: Path, images: int = 320, dropout: float = 0.1, resume: bool = False,
     optimizer: str = "adamw",
 ) -> nn.Module:  # fmt: skip
-    settings = replace(SETTINGS, optimizer=optimizer)
+    settings = replace(SETTINGS, optimizer="muon" if optimizer == "muon" else "adamw")
+    if optimizer.isdigit() or optimizer == "auto":
+        settings = replace(settings, micro_batch=int(optimizer) if optimizer.isdigit() else "auto")
     return train(lambda: denoising(dropout), folder, images, resume, settings=settings).module
 
 

@@ -84,6 +84,12 @@ def test_two_processes_give_the_result_of_one(one, tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["ddp-6", "ddp-auto", "fsdp-6"])
+def test_two_processes_in_portions_give_the_result_of_one(one, tmp_path, kind):
+    launch(kind, tmp_path / "two")
+    assert distance(one, tmp_path / "two") < FAR
+
+
 def test_weights_that_no_sample_asks_for_do_not_stop_two_processes(tmp_path):
     """Without dropout of conditions the null embedding has no gradient."""
     launch("ddp", tmp_path / "two", 320, 0.0)

@@ -21,7 +21,7 @@ from scorefield.process import Cosine
 from scorefield.store import Log, load_checkpoint, load_weights, snapshots
 from scorefield.train import Denoising, Diverged, Training, fit, meter, order, state
 from scorefield.train.state import optimizer_tensors, restore_optimizer
-from scorefield.train.step import draw_batch
+from scorefield.train.step import draw_batch, gathering
 from tests.refusal import refused
 
 SETTINGS = Training(images=320, batch=32, lr=1e-2, warmup=64, checkpoint_every=96)
@@ -245,7 +245,8 @@ def left(flip: bool, step: int = 0, rank: int = 0, processes: int = 1) -> torch.
     """The left pixels of a step's pictures."""
     where = SimpleNamespace(process_index=rank, num_processes=processes, device=torch.device("cpu"))
     data = pictures(flip)
-    (batch, *_) = draw_batch(data, data.train, task(), SETTINGS, step, where)  # type: ignore[arg-type]
+    some = gathering(data, data.train, task(), SETTINGS, where)(step)  # type: ignore[arg-type]
+    (batch, *_) = draw_batch(some, task(), SETTINGS, step, where)  # type: ignore[arg-type]
     assert batch.cond
     assert torch.equal(batch.cond["image"], batch.x0)
     return batch.x0[:, 0, 0, 0]

@@ -20,6 +20,8 @@ from scorefield.data.conditions import (
 )
 from scorefield.data.kind import KINDS as SORTS
 from scorefield.data.kind import PICTURE, SERIES, Kind
+from scorefield.data.readers.decoded import CachePlace
+from scorefield.data.readers.sources import stored_arrays
 from scorefield.data.sets import EIGHT_BIT, Data, Scaling, split_at, split_off
 
 LONG = 4
@@ -32,7 +34,9 @@ DAMAGE = (ValueError, OSError, EOFError, KeyError, MemoryError, RuntimeError, No
 DAMAGE += (zipfile.BadZipFile, zlib.error)
 
 
-def npz(path: str, channels: int | None = None, kind: str | None = None) -> Data:
+def npz(
+    path: str, channels: int | None = None, kind: str | None = None, cache: CachePlace | None = None
+) -> Data:
     """The arrays of a NumPy .npz file: `x` (or the only array), and optionally the conditions `y`
     (or `label`), `vector`, `image` and `tokens`, and a test split: `x_test`, `y_test`, and so on.
     A .npy file is x alone.
@@ -47,11 +51,15 @@ def npz(path: str, channels: int | None = None, kind: str | None = None) -> Data
 
     uint8 pictures stay as they are, 0..255 onto [-1, 1]; other pictures and volumes have the
     training minimum and maximum put onto -1 and 1; series are standardised per channel. Means are
-    taken away in the file's own precision (`finite`). `y` are class indices (N,), or text: then the
+    taken away in the file's own precision (`finite`). With a `cache` asked for, or a file larger
+    than a quarter of the memory, arrays of uint8 are mapped where they lie, unless compressed.
+    `y` are class indices (N,), or text: then the
     classes are its words, sorted. The other conditions are those of `condition`. Without `x_test` a
     tenth is held out. Nothing pickled is ever read.
     """
-    found = read_arrays(Path(path), "data.path")
+    file = Path(path)
+    mapped = cache is not None and file.is_file() and cache.wants(file.stat().st_size)
+    found = read_arrays(file, "data.path", mapped)
     x_name = _examples_name(path, found)
     y_name = "label" if "label" in found else "y"
     if "y" in found and "label" in found:
@@ -119,8 +127,9 @@ def scaling_of(x: torch.Tensor) -> Scaling:
     return Scaling.standardise(x)
 
 
-def read_npz(path: Path, field: str = "data.path") -> dict[str, np.ndarray]:
-    """All arrays of an .npz file that the setting `field` names; nothing pickled is read."""
+def read_npz(path: Path, field: str = "data.path", mapped: bool = False) -> dict[str, np.ndarray]:
+    """All arrays of an .npz file that the setting `field` names, `mapped` as far as they can be;
+    nothing pickled is read."""
     if not path.is_file():
         raise BadInput(f"`{field}` {path}: there is no such file.", "Give an .npz file.", field)
     if not zipfile.is_zipfile(path):
@@ -130,18 +139,23 @@ def read_npz(path: Path, field: str = "data.path") -> dict[str, np.ndarray]:
         )
     try:
         with np.load(path, allow_pickle=False) as archive:
-            members = {name: archive[name] for name in archive.files}
+            maps = stored_arrays(path) if mapped else {}
+            members = {
+                name: maps[name] if name in maps else archive[name] for name in archive.files
+            }
     except DAMAGE as error:
         raise _unreadable(path, error) from None
     # A member that is no array comes back as bytes.
     return {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
 
 
-def read_arrays(path: Path, field: str) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, field: str, mapped: bool = False) -> dict[str, np.ndarray]:
     """All arrays of an .npz, or that of an .npy as x."""
     if path.suffix.lower() != ".npy":
-        return read_npz(path, field)
+        return read_npz(path, field, mapped)
     try:
+        if mapped and (found := stored_arrays(path)):
+            return dict(found)
         return {"x": np.load(path, allow_pickle=False)}
     except DAMAGE as error:
         raise _unreadable(path, error) from None

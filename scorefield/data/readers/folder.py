@@ -1,7 +1,6 @@
 """A folder of pictures."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,69 +8,82 @@ import numpy as np
 
 from scorefield.base import BadInput
 from scorefield.data.readers.captions import LICENCES, captions_of, text_in
-from scorefield.data.readers.pictures import stack_pictures, suffixes
-from scorefield.data.sets import Data, Scaling, hold_out_groups, split_at, split_files
+from scorefield.data.readers.decoded import CachePlace, stacked_on_disk
+from scorefield.data.readers.pictures import stack_pictures
+from scorefield.data.readers.sources import ARCHIVES, TABLE, Sources, in_archives, in_folder
+from scorefield.data.sets import Data, Scaling, hold_out_groups, is_map, split_at, split_files
 
-TABLE, MOST = "dataset.json", 100_000
-"""The labels that EDM's and StyleGAN's tools write beside pictures, and the most classes of it."""
+MOST = 100_000
+"""Classes that a table of labels may have."""
 
 
-def folder(path: str, size: int | None = None, channels: int | None = None) -> Data:
+def folder(
+    path: str, size: int | None = None, channels: int | None = None, cache: CachePlace | None = None
+) -> Data:
     """The pictures under the folder `path`, (1 or 3, H, W): uint8, or int32 if some have more bits.
+    Or those in an uncompressed .zip or .tar, or in all of a folder of such shards.
 
     The class of a picture is the name of its sub-folder (the first, if nested); a folder without
     sub-folders is unlabelled. A `dataset.json` (of EDM's and StyleGAN's tools: {"labels": [[name,
-    3], ...]}, or null) says the classes instead, 0 to the largest. Sub-folders `train` and `test`
-    (or `val`) are the two splits, each with its own class folders; otherwise a tenth is held out,
-    the same one every time. Files whose name starts with a dot or does not end like a picture's
-    are ignored. How a file becomes pixels, and what `size` and `channels` do:
-    `pictures.read_picture`. With captions (`captions.captions_of`) what is held out is a tenth of
-    the captions, so that no picture of what it says was seen: split by concept, not by file.
+    3], ...]}, or null) says the classes instead, 0 to the largest; so do the `.cls` of WebDataset's
+    shards. Sub-folders `train` and `test` (or `val`) are the two splits, each with its own class
+    folders; otherwise a tenth is held out, the same one every time. Files whose name starts with a
+    dot or does not end like a picture's are ignored. How a file becomes pixels, and what `size` and
+    `channels` do: `pictures.read_picture`. With a `cache` pixels may lie in a file (`decoded`).
+    With captions (`captions.captions_of`) what is held out is a tenth of the captions, so that no
+    picture of what it says was seen: split by concept, not by file.
 
     Errors: no such folder; nothing readable in it; fewer than 2 pictures; sizes differ and `size`
     is None; some pictures are in a sub-folder and some are not; dataset.json lacks a picture.
     """
     root = Path(path)
-    if not root.is_dir():
+    if root.suffix.lower() in ARCHIVES and root.is_file():
+        every = in_archives(root.parent, [root])
+    elif root.is_dir():
+        every = in_folder(root)
+    else:
         raise BadInput(f"there is no folder '{path}'.", "Give `data.path` a folder of pictures.")
-    train_root, test_root = _split_folders(root)
-    train_files = _picture_files(train_root)
-    test_files = [] if test_root is None else _picture_files(test_root)
-    files = train_files + test_files
-    names = [file.relative_to(root).as_posix() for file in files]
-    stack = stack_pictures(zip(names, files), len(files), size, channels, f"'{path}'")
+    tops = _split_folders(every)
+    parts = [every.within(top) if top else every for top in tops]
+    sources = parts[0] if len(parts) == 1 else parts[0].then(parts[1])
+    names, said = sources.names, sources.labels()
+    stack = stacked_on_disk(sources, size, channels, f"'{path}'", cache)
+    if stack is None:
+        stack = stack_pictures(sources.each(), len(sources), size, channels, f"'{path}'")
     x, kept, full, done = stack
 
-    if (root / TABLE).is_file():
-        label, classes = _table(root / TABLE, [names[i] for i in kept])
-        train, test = split_files(x, label, kept, len(train_files), test_root is None)
+    if said is not None:
+        label = said[kept]
+        classes = tuple(str(k) for k in range(int(label.max()) + 1))
+    elif (table := every.beside(TABLE)) is not None:
+        label, classes = _table(table, root / TABLE, [names[i] for i in kept])
+    else:
+        inner = [class_in_name(name, top) for part, top in zip(parts, tops) for name in part.names]
+        label, classes = classes_of_names([inner[i] for i in kept], names, kept)
+    first, whole = len(parts[0]), len(parts) == 1
+    told = None if every.archives else captions_of(root, [names[i] for i in kept])
+    if told is None:
+        train, test = split_files(x, label, kept, first, whole)
         return Data("folder", train, test, classes, Scaling.range(0, full), done=done)
-    roots = [train_root] * len(train_files) + [test_root or root] * len(test_files)
-    tops = [_class_name(file, top) for file, top in zip(files, roots)]
-    label, classes = _classes([tops[i] for i in kept], [names[i] for i in kept])
-    said = captions_of(root, [names[i] for i in kept])
-    if said is None:
-        train, test = split_files(x, label, kept, len(train_files), test_root is None)
-        return Data("folder", train, test, classes, Scaling.range(0, full), done=done)
-    captions = tuple(sorted(set(said.texts)))
+    captions = tuple(sorted(set(told.texts)))
     number = {text: k for k, text in enumerate(captions)}
-    about = {"caption": np.array([number[text] for text in said.texts])}
-    first = len(train_files)
-    parts = np.flatnonzero(kept < first), np.flatnonzero(kept >= first)
-    if test_root is None:
-        parts = hold_out_groups(about["caption"], 0.1)
-    train, test = (split_at(x, label, part, about) for part in parts)
-    told = f"{len(captions):,} captions in {said.source}, read with `data.text`"
+    about = {"caption": np.array([number[text] for text in told.texts])}
+    groups = np.flatnonzero(kept < first), np.flatnonzero(kept >= first)
+    if whole:
+        groups = hold_out_groups(about["caption"], 0.1)
+    rows = kept if is_map(x) else None
+    train, test = (split_at(x, label, group, about, rows) for group in groups)
+    words = f"{len(captions):,} captions in {told.source}, read with `data.text`"
     rights = [text_in(root / LICENCES).strip()] if (root / LICENCES).is_file() else []
-    return Data("folder", train, test, classes, Scaling.range(0, full), done=(*done, told, *rights),
-                captions=captions)  # fmt: skip
+    return Data("folder", train, test, classes, Scaling.range(0, full),
+                done=(*done, words, *rights), captions=captions)  # fmt: skip
 
 
-def _table(file: Path, names: list[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
+def _table(read: bytes, file: Path, names: list[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """The class index of each picture by a table of [name, index], and the classes by number."""
     try:
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        content = json.loads(read)
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"{file} cannot be read as JSON: {error}.", "Restore the file.") from error
     rows: Any = content.get("labels", ...) if isinstance(content, dict) else ...
     if rows is None:
@@ -95,50 +107,41 @@ def _is_row(row: Any) -> bool:
     return pair and type(row[1]) is int and 0 <= row[1] < MOST
 
 
-def _split_folders(root: Path) -> tuple[Path, Path | None]:
-    """(training folder, test folder). A lone `train` beside other names is a class: railways."""
-    folders = {entry.name for entry in root.iterdir() if entry.is_dir() and _visible(entry.name)}
+def _split_folders(sources: Sources) -> list[str]:
+    """The folders of the splits, "" being all. A lone `train` beside other names is a class:
+    railways."""
+    folders = {name.partition("/")[0] for name in sources.names if "/" in name}
+    if not sources.archives:  # a folder without a picture counts too
+        folders = {p.name for p in Path(sources.root).iterdir() if p.is_dir()}
+        folders = {name for name in folders if not name.startswith(".")}
     if "train" in folders:
         for name in ("test", "val"):
             if name in folders:
-                return root / "train", root / name
+                return ["train", name]
         if folders == {"train"}:
-            return root / "train", None
-    return root, None
+            return ["train"]
+    return [""]
 
 
-def _picture_files(root: Path) -> list[Path]:
-    """In the order of their relative paths, which fixes the held-out split on every system."""
-    files = []
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = filter(_visible, subfolders)
-        files += [
-            Path(folder, name)
-            for name in names
-            if _visible(name) and os.path.splitext(name)[1].lower() in suffixes()
-        ]
-    return sorted(files, key=lambda file: file.relative_to(root).as_posix())
+def class_in_name(name: str, top: str) -> str | None:
+    """The first folder within `top` of a relative path, if there is one."""
+    inner = name.removeprefix(f"{top}/") if top else name
+    return inner.partition("/")[0] if "/" in inner else None
 
 
-def _visible(name: str) -> bool:
-    return not name.startswith(".")
-
-
-def _class_name(file: Path, root: Path) -> str | None:
-    parts = file.relative_to(root).parts
-    return parts[0] if len(parts) > 1 else None
-
-
-def _classes(tops: list[str | None], names: list[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """The class index of each picture, and the class names in alphabetical order."""
+def classes_of_names(
+    tops: list[str | None], names: list[str], kept: np.ndarray, what: str = "picture"
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """The class index of each picture that is `kept`, and the class names in alphabetical order."""
     classes = sorted({top for top in tops if top is not None})
     if not classes:
         return None, ()
     if None in tops:
+        within = next(i for i, top in enumerate(tops) if top is not None)
         raise BadInput(
-            f"the picture {names[tops.index(None)]} is in no class folder, but "
-            f"{names[next(i for i, top in enumerate(tops) if top is not None)]} is.",
-            "Put every picture in a class folder, or none.",
+            f"the {what} {names[kept[tops.index(None)]]} is in no class folder, but "
+            f"{names[kept[within]]} is.",
+            f"Put every {what} in a class folder, or none.",
         )
     index = {name: i for i, name in enumerate(classes)}
     return np.array([index[top] for top in tops if top is not None]), tuple(classes)

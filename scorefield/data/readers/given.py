@@ -15,6 +15,7 @@ from scorefield.data.kind import PICTURE, SERIES, VOLUME, Kind
 from scorefield.data.readers.arrays import examples, read_arrays
 from scorefield.data.readers.deep import full_scale
 from scorefield.data.readers.pictures import Picture, read_picture, reason_of, suffixes
+from scorefield.data.readers.sources import ARCHIVES
 from scorefield.data.sets import EIGHT_BIT, Scaling
 
 BEYOND = 1.5
@@ -22,11 +23,12 @@ BEYOND = 1.5
 
 
 def kind_of(place: str, names: Iterable[str]) -> str:
-    """The name of the data set that reads a place: a folder of pictures, an .npz or .npy.
+    """The name of the data set that reads a place: a folder or archive of pictures, an .npz or
+    .npy.
 
     Raises BadInput for others; `names` are those of the sets that are no place.
     """
-    if place and Path(place).is_dir():
+    if place and (Path(place).is_dir() or place.lower().endswith(ARCHIVES)):
         return "folder"
     if place.endswith((".npz", ".npy")):
         return "npz"

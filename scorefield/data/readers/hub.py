@@ -1,6 +1,7 @@
 """Hugging Face data sets: the `datasets` library reads, our rules make pictures and vectors."""
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from scorefield.base import BadInput
 from scorefield.data.readers.arrays import classes_of, examples, scaling_of
+from scorefield.data.readers.decoded import CachePlace, stacked_on_disk
 from scorefield.data.readers.pictures import stack_pictures
 from scorefield.data.sets import Conditions, Data, Scaling, split_files
 
@@ -19,7 +21,9 @@ LABELS = ("label", "labels")
 UNLABELLED = "Labels are class names or indices, one in each row; fill them in or drop the column."
 
 
-def huggingface(path: str, size: int | None = None, channels: int | None = None) -> Data:
+def huggingface(
+    path: str, size: int | None = None, channels: int | None = None, cache: CachePlace | None = None
+) -> Data:
     """A Hugging Face data set: a name on the hub, a .csv, .json, .jsonl or .parquet file, a folder
     of such files or of pictures, or a folder written by `save_to_disk`.
 
@@ -30,14 +34,19 @@ def huggingface(path: str, size: int | None = None, channels: int | None = None)
       make vectors, standardised.
     - A column named `label` or `labels`, or the only ClassLabel column, is the class; text labels
       are numbered in alphabetical order.
+    - With a `cache` decoded pictures may lie in a file (`decoded`), and rows are then read from
+      Arrow's own map one by one.
     """
     parts = _parts(_splits(path), path)
     label_column = _label_column(parts[0])
     image_column = _image_column(parts[0], path)
     count, full, done = sum(map(len, parts)), None, ()
     if image_column is not None:
-        sources = _files(parts, image_column)
-        x, kept, full, done = stack_pictures(sources, count, size, channels, f"'{path}'")
+        stack = stacked_on_disk(Column(parts, image_column), size, channels, f"'{path}'", cache)
+        if stack is None:
+            sources = _files(parts, image_column)
+            stack = stack_pictures(sources, count, size, channels, f"'{path}'")
+        x, kept, full, done = stack
     else:
         x, kept = _vectors(parts, label_column, size, channels, path), np.arange(count)
 
@@ -130,6 +139,29 @@ def _image_column(part: "Dataset", path: str) -> str | None:
 
 def _columns(part: "Dataset", kind: type) -> list[str]:
     return [name for name, feature in part.features.items() if isinstance(feature, kind)]
+
+
+class Column:
+    """The undecoded files of an image column, all parts after one another, by number."""
+
+    def __init__(self, parts: "list[Dataset]", column: str) -> None:
+        from datasets import Image, concatenate_datasets
+
+        plain = [part.with_format(None).select_columns([column]) for part in parts]
+        undecoded = [part.cast_column(column, Image(decode=False)) for part in plain]
+        self.rows, self.column = concatenate_datasets(undecoded), column
+        self.digest = "-".join(part._fingerprint for part in parts)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def names(self) -> list[str]:
+        return [f"row {i}" for i in range(len(self))]
+
+    def content(self, number: int) -> bytes | Path:
+        cell = self.rows[number][self.column] or {"bytes": b"", "path": None}
+        return cell["bytes"] if cell["bytes"] is not None else Path(cell["path"])
 
 
 def _files(parts: "list[Dataset]", column: str) -> Iterator[tuple[str, Path | bytes]]:

@@ -9,7 +9,7 @@ import math
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from io import BytesIO
@@ -232,14 +232,14 @@ def stack_pictures(
             "Give `data.channels` 1 (grey) or 3 (RGB).",
         )
     pile = _Pile(count, channels, where)
-    broken: list[tuple[str, Exception]] = []
+    broken: list[tuple[str, str]] = []
     read = partial(read_picture, size=size, channels=channels)
     for number, (name, picture) in enumerate(_in_threads(read, sources)):
         if isinstance(picture, Exception):
-            broken.append((name, picture))
+            broken.append((name, reason_of(picture)))
         else:
             pile.add(number, name, picture)
-    _report(broken, count, where)
+    report_broken(broken, count, where)
     return pile.whole(grey=channels is None)
 
 
@@ -275,12 +275,11 @@ class _Pile:
     def whole(self, grey: bool) -> Stack:
         """All of them on one scale; in one channel if they are grey and `grey` says so."""
         seen = [picture for _, picture in self.seen]
-        for what in dict.fromkeys(picture.lost for picture in seen if picture.lost):
-            names = [name for name, picture in self.seen if picture.lost == what]
-            warnings.warn(
-                f"{len(names)} of the pictures in {self.where} have {what}: {_first(names)}.",
-                stacklevel=6,
-            )
+        lost: dict[str, list[str]] = {}
+        for name, picture in self.seen:
+            if picture.lost:
+                lost.setdefault(picture.lost, []).append(name)
+        warn_lost(lost, self.where)
         x, full = self.x[: len(seen)], 255
         if grey and all(picture.levels.ndim == 2 for picture in seen):
             x = x[:, :1].copy()
@@ -292,15 +291,28 @@ class _Pile:
                 elif picture.clear is not None:
                     row += np.rint(full * picture.clear).astype(np.int32)
         x = x.astype(np.uint8, copy=False) if full == 255 else x
-        sizes = sorted((picture.file_size for picture in seen), key=math.prod)
-        ends = dict.fromkeys(f"{width} x {height}" for width, height in (sizes[0], sizes[-1]))
         counts = Counter(words for picture in seen for words in picture.done)
-        done = (f"{n:,} {words}" for words, n in counts.items())
-        told = (f"files of {' to '.join(ends)} pixels", *done)
-        return Stack(x, np.array(self.kept), full, told)
+        done = told_of([picture.file_size for picture in seen], counts)
+        return Stack(x, np.array(self.kept), full, done)
 
 
-def _first(names: list[str]) -> str:
+def told_of(sizes: Iterable[Sequence[int]], counts: Mapping[str, int]) -> tuple[str, ...]:
+    """The smallest and largest of the files' sizes, and what was done to how many."""
+    ordered = sorted(sizes, key=math.prod)
+    ends = dict.fromkeys(f"{width} x {height}" for width, height in (ordered[0], ordered[-1]))
+    done = (f"{n:,} {words}" for words, n in counts.items())
+    return (f"files of {' to '.join(ends)} pixels", *done)
+
+
+def warn_lost(lost: Mapping[str, Sequence[str]], where: str) -> None:
+    """Warn of what was not read of which files."""
+    for what, names in lost.items():
+        warnings.warn(
+            f"{len(names)} of the pictures in {where} have {what}: {_first(names)}.", stacklevel=7
+        )
+
+
+def _first(names: Sequence[str]) -> str:
     """A few of them."""
     return ", ".join(names[:5]) + ", ..." * (len(names) > 5)
 
@@ -332,13 +344,14 @@ def reason_of(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _report(broken: list[tuple[str, Exception]], count: int, where: str) -> None:
+def report_broken(broken: Sequence[Sequence[str]], count: int, where: str) -> None:
+    """Warn of the pictures (name, reason) that could not be read, or raise BadInput if it is all
+    of them."""
     if not broken:
         if count == 0:
             raise BadInput(f"there are no pictures in {where}.", "Give `data.path` another place.")
         return
-    name, error = broken[0]
-    reason = reason_of(error)
+    name, reason = broken[0]
     if len(broken) == count:
         raise BadInput(
             f"none of the {count} pictures in {where} can be read ({name}: {reason}).",

@@ -40,10 +40,11 @@ from scorefield.inverse.operators.pictures import (
     random_mask,
 )
 from scorefield.inverse.operators.projections import Radon, gaussian_projection
+from scorefield.inverse.operators.times import future, gap
 
 __all__ = [
     "Blur", "Fourier", "Function", "Grey", "Linear", "Mask", "Matrix", "Nonlinear", "Operator",
-    "Pool", "Radon", "Spectrum", "box", "clipped", "conjugate_gradients", "gaussian_blur",
-    "gaussian_projection", "hartley", "jpeg", "magnitude", "masked_fourier", "motion_blur",
-    "random_mask",
+    "Pool", "Radon", "Spectrum", "box", "clipped", "conjugate_gradients", "future", "gap",
+    "gaussian_blur", "gaussian_projection", "hartley", "jpeg", "magnitude", "masked_fourier",
+    "motion_blur", "random_mask",
 ]  # fmt: skip

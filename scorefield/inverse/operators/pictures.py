@@ -78,59 +78,70 @@ def random_mask(shape: tuple[int, ...], missing: float, seed: int = 0) -> Mask:
 
 @dataclass(frozen=True, eq=False)
 class Pool(Linear):
-    """Means of `factor x factor` blocks: super-resolution. Singular values 1/factor.
+    """Means of blocks of `factor` places a side: super-resolution. Singular values
+    `factor^(-n/2)` in n dimensions: 1/factor of pictures.
 
     >>> Pool((1, 2, 2), 2)(torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]]))
     tensor([[[[3.]]]])
+    >>> Pool((1, 4), 2)(torch.tensor([[[1.0, 3.0, 5.0, 7.0]]]))
+    tensor([[[2., 6.]]])
     """
 
     shape: tuple[int, ...]
     factor: int
 
     def __post_init__(self) -> None:
-        _picture(self.shape)
-        k = self.factor
-        if k < 1 or self.shape[1] % k or self.shape[2] % k:
+        kind = Kind.of(self.shape)
+        if not kind.spatial:
+            PICTURE.check(self.shape, "this operator is")
+        if self.factor < 1 or any(size % self.factor for size in self.shape[1:]):
+            sides = "height and width" if kind is PICTURE else "each side"
             raise BadInput(
-                f"blocks of {k} do not tile a picture of {self.shape[1:]}.",
-                "Give a factor that divides height and width.",
+                f"blocks of {self.factor} do not tile a {kind.name} of {self.shape[1:]}.",
+                f"Give a factor that divides {sides}.",
             )
+
+    @property
+    def _size(self) -> int:
+        """Of a block."""
+        return self.factor ** (len(self.shape) - 1)
 
     def __call__(self, x0: Tensor) -> Tensor:
         return self._blocks(x0).mean(-1)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        k2 = self.factor**2
-        return self._picture((y / k2)[..., None].expand(*y.shape, k2))
+        return self._whole((y / self._size)[..., None].expand(*y.shape, self._size))
 
     @cached_property
     def spectrum(self) -> Spectrum:  # type: ignore[override]
-        k = self.factor
-        direction = torch.full((k * k,), 1 / k, dtype=torch.float64)
+        size = self._size
+        direction = torch.full((size,), size**-0.5, dtype=torch.float64)
         singular = self._blocks(torch.zeros(1, *self.shape, dtype=torch.float64))
-        singular[..., 0] = 1 / k
+        singular[..., 0] = size**-0.5
 
         def turned(x: Tensor) -> Tensor:
-            return self._picture(_reflect(self._blocks(x), direction))
+            return self._whole(_reflect(self._blocks(x), direction))
 
         return Spectrum(
-            self._picture(singular)[0],
+            self._whole(singular)[0],
             turned,
             turned,
-            lambda y: self._picture(_first(y, k * k)),
+            lambda y: self._whole(_first(y, size)),
             lambda c: self._blocks(c)[..., 0],
         )
 
     def _blocks(self, x: Tensor) -> Tensor:
-        """`(B, C, H/k, W/k, k*k)`."""
-        k, (c, h, w) = self.factor, self.shape
-        x = x.reshape(-1, c, h // k, k, w // k, k).movedim(3, 4)
-        return x.reshape(-1, c, h // k, w // k, k * k)
+        """`(B, C, *sizes / k, k^n)`."""
+        n, x = len(self.shape) - 1, x.reshape(-1, *self.shape)
+        for side in range(n):
+            x = x.unflatten(2 + 2 * side, (-1, self.factor))
+        return x.permute(0, 1, *range(2, 2 * n + 2, 2), *range(3, 2 * n + 3, 2)).flatten(2 + n)
 
-    def _picture(self, blocks: Tensor) -> Tensor:
-        k, (c, h, w) = self.factor, self.shape
-        x = blocks.reshape(-1, c, h // k, w // k, k, k).movedim(4, 3)
-        return x.reshape(-1, c, h, w)
+    def _whole(self, blocks: Tensor) -> Tensor:
+        n = len(self.shape) - 1
+        x = blocks.unflatten(-1, (self.factor,) * n)
+        x = x.permute(0, 1, *(axis for side in range(n) for axis in (2 + side, 2 + n + side)))
+        return x.reshape(-1, *self.shape)
 
 
 @dataclass(frozen=True, eq=False)

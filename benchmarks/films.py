@@ -1,0 +1,98 @@
+"""Moving digits: does each frame show the digit, and does it move by the law?
+
+    python -m benchmarks.films --work WORK
+
+A run of the recipe `moving-digits` is told the first two frames of held-out films. A judge of
+single frames, trained on the training films', says which digit each made frame shows; the centre of
+its light is compared with that of the true film, in pixels, beside a film that stands still and one
+that goes straight on, through the walls. Longer films are made by windows that overlap by two.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from scorefield.cli import main as scorefield
+from scorefield.data import Data, Split
+from scorefield.data.moving import moving_digits
+from scorefield.measure.agreement import wilson
+from scorefield.report.picture import frames, picture
+from scorefield.run.open import open_run
+from scorefield.run.pairs import continued, lead
+from scorefield.store import write_gif, write_png
+from scorefield.use.judge import train_judge
+
+N, TURNS = 200, 2
+
+
+def centres(x0: Tensor) -> Tensor:
+    """Of light (n, T, 2), in pixels, of films (n, 1, T, H, W)."""
+    light = ((x0[:, 0] + 1) / 2).clamp(min=0)
+    total = light.sum((2, 3)).clamp(min=1e-6)
+    place = torch.arange(x0.shape[-1], dtype=x0.dtype)
+    return (
+        torch.stack([(light.sum(3) * place).sum(2), (light.sum(2) * place).sum(2)], 2)
+        / total[..., None]
+    )
+
+
+def single_frames(data: Data) -> Data:
+    """The middle frame of each film."""
+    parts = (Split(s.x[:, :, s.x.shape[2] // 2], s.cond) for s in (data.train, data.test))
+    train, test = parts
+    return replace(data, name="digit-frames", train=train, test=test)
+
+
+def rms(found: Tensor, truth: Tensor) -> list[float]:
+    """Of each moment."""
+    return [round(float(v), 2) for v in (found - truth).square().sum(2).mean(0).sqrt()]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--images", type=int)
+    args = parser.parse_args()
+    out, began = args.work / "run", time.process_time()
+    words = ["--images", str(args.images)] if args.images else []
+    if not (out / "ema.safetensors").is_file():
+        assert scorefield(["train", "moving-digits", "--out", str(out), *words]) == 0
+    seconds = time.process_time() - began
+    run = open_run(out)
+    long = moving_digits(run.config.training.seed, 8 + 6 * TURNS)
+    judge, report = train_judge(single_frames(moving_digits()), epochs=12)
+    x0 = long.scaling.encode(long.test.x[:N])
+    label = long.test.cond["label"][:N]
+    y = torch.zeros(N, 1, 8, 16, 16)
+    y[:, :, :2] = x0[:, :, :2]
+    made = lead(run.denoiser, run.config, run.facts, y, list(range(N))).x
+    longer = continued(run.denoiser, run.config, run.facts, y, list(range(N)), TURNS)
+    agreed = {}
+    for name, film in (("truth", x0), ("made", longer)):
+        hits = torch.stack([judge(film[:, :, t]).argmax(1) == label for t in range(film.shape[2])])
+        agreed[name] = [round(float(h.float().mean()), 3) for h in hits]
+    truth, found = centres(x0), centres(longer)
+    still = truth[:, 1:2].expand_as(truth)
+    straight = truth[:, :1] + (truth[:, 1:2] - truth[:, :1]) * torch.arange(truth.shape[1])[:, None]
+    hits = int((judge(made[:, :, 7]).argmax(1) == label).sum())
+    record = {
+        "processor seconds": round(seconds), "judge": report.accuracy,
+        "digit agreement by frame": agreed,
+        "agreement at frame 7": [hits, N, wilson(hits, N).low, wilson(hits, N).high],
+        "pixels off by frame": rms(found, truth),
+        "standing still": rms(still, truth), "straight through walls": rms(straight, truth),
+    }  # fmt: skip
+    (args.work / "films.json").write_text(json.dumps(record, indent=1))
+    print(json.dumps(record, indent=1))
+    pairs = torch.stack([x0[:6, :, :8], made[:6]], 1).flatten(0, 1)
+    write_png(picture(pairs, 8), args.work / "films.png")
+    write_gif(frames([longer[:24]], 6, None), args.work / "films.gif")
+
+
+if __name__ == "__main__":
+    main()

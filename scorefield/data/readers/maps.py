@@ -1,0 +1,96 @@
+"""MappedRows of one shape in a safetensors file that is mapped, and written by several processes.
+
+8 bytes    n, little endian
+n bytes    {"x": {"dtype": "U8", "shape": [N, ...], "data_offsets": [0, size]}}, blanks after it
+size       the numbers, row by row
+"""
+
+import json
+import math
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scorefield.base.errors import BadInput
+
+ALIGNED = 4096
+"""Where the numbers begin: at a page."""
+DTYPES = {"U8": np.uint8, "I32": np.int32, "F32": np.float32}
+
+
+@dataclass(frozen=True)
+class MappedRows:
+    """The tensor x `shape (N, ...)` of a file."""
+
+    path: Path
+    shape: tuple[int, ...]
+    deep: bool = False
+    """Whether its numbers are int32, not uint8."""
+    real: bool = False
+    """Whether they are float32."""
+
+    @property
+    def dtype(self) -> str:
+        return "F32" if self.real else "I32" if self.deep else "U8"
+
+    @property
+    def row_bytes(self) -> int:
+        return math.prod(self.shape[1:]) * np.dtype(DTYPES[self.dtype]).itemsize
+
+    @property
+    def size(self) -> int:
+        """Of the file."""
+        return ALIGNED + self.shape[0] * self.row_bytes
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there is a file of this size."""
+        return self.path.is_file() and self.path.stat().st_size == self.size
+
+    def free(self) -> int:
+        """Bytes that its disk has room for."""
+        above = next(path for path in self.path.parents if path.exists())
+        return shutil.disk_usage(above).free
+
+    def create(self) -> None:
+        """Make the file with all its room taken, whose numbers are 0; BadInput for a full disk."""
+        told = {"dtype": self.dtype, "shape": list(self.shape)}
+        told["data_offsets"] = [0, self.size - ALIGNED]
+        head = json.dumps({"x": told}).encode().ljust(ALIGNED - 8)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "wb") as file:
+                os.posix_fallocate(file.fileno(), 0, self.size)
+                file.write((ALIGNED - 8).to_bytes(8, "little") + head)
+        except OSError as error:
+            self.path.unlink(missing_ok=True)
+            raise BadInput(
+                f"{self.path} cannot be written: {error.strerror or error}.",
+                "Give `data.cache` a folder on a disk with room, or a smaller `data.size`.",
+                "data.cache",
+            ) from error
+
+    def write(self, first: int, rows: np.ndarray) -> None:
+        """Put rows in from `first` on, and wait until the disk has them."""
+        content = memoryview(np.ascontiguousarray(rows, DTYPES[self.dtype]).reshape(-1).view("u1"))
+        handle = os.open(self.path, os.O_WRONLY)
+        try:
+            done, at = 0, ALIGNED + first * self.row_bytes
+            while done < len(content):
+                done += os.pwrite(handle, content[done:], at + done)
+            os.fdatasync(handle)
+        finally:
+            os.close(handle)
+
+    def mapped(self) -> np.memmap:
+        """The numbers, in pages that the system may take back; changes stay in memory. BadInput for
+        a file that is missing or cut short."""
+        if not self.is_whole:
+            raise BadInput(
+                f"{self.path} is missing or not of its {self.size:,} bytes.",
+                "Remove its folder: the next run makes it anew.",
+            )
+        return np.memmap(self.path, DTYPES[self.dtype], "c", ALIGNED, self.shape)
