@@ -28,14 +28,11 @@ datasets = Entries(
         "huggingface": "data.readers.hub:huggingface",
         "points": "data.readers.points:points",
         "letters": "data.readers.letters:letters",
-<<<<<<< HEAD
         "smiles": "data.readers.molecules:smiles",
         "table": "data.readers.table:table",
-=======
         "sounds": "data.readers.sounds:sounds",
         "series": "data.readers.series:series",
         "moving-digits": "data.moving:moving_digits",
->>>>>>> 84973e23455bb8949c5d23cf74fd4f1143d938be
     }
 )
 
@@ -47,28 +44,17 @@ def load_data(
     size: int | None = None,
     channels: int | None = None,
     kind: str | None = None,
-<<<<<<< HEAD
-    alphabet: str | None = None,
-    properties: str | None = None,
-=======
     cache: "CachePlace | None" = None,
->>>>>>> 84973e23455bb8949c5d23cf74fd4f1143d938be
     seed: int = 0,
     **own: str | int | None,
 ) -> "Data":
     """The data set of that name (a key of `datasets`), or the folder of pictures or .npz file at
     that path.
 
-<<<<<<< HEAD
-    `path`, `size`, `channels`, `kind`, `alphabet` and `properties` mean what the set's own function
-    says; one that it does not take is an error. `seed` draws the toys; every other set, and its
-    held-out split, is the same for any seed.
-=======
     `path`, `size`, `channels` and `kind` mean what the set's own function says, and so does what
-    few sets have of their `own`: alphabet, rate. One that it does not take is an error; so is a
-    `cache` that is asked for. `seed` draws the toys; every other set, and its held-out split, is
-    the same for any seed.
->>>>>>> 84973e23455bb8949c5d23cf74fd4f1143d938be
+    few sets have of their `own`: alphabet, properties, rate. One that it does not take is an error;
+    so is a `cache` that is asked for. `seed` draws the toys; every other set, and its held-out
+    split, is the same for any seed.
 
     >>> data = load_data("digits")
     >>> data.shape, len(data.train), len(data.test)
@@ -81,14 +67,8 @@ def load_data(
         if path is not None:
             raise unknown("data set", name, datasets)
         name, path = kind_of(name, datasets), name
-<<<<<<< HEAD
-    said = {"path": path, "size": size, "channels": channels, "kind": kind, "alphabet": alphabet,
-            "properties": properties}  # fmt: skip
-    given = {key: value for key, value in said.items() if value is not None}
-=======
     said = {"path": path, "size": size, "channels": channels, "kind": kind, **own}
     given: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
->>>>>>> 84973e23455bb8949c5d23cf74fd4f1143d938be
     takes = inspect.signature(datasets[name]).parameters
     if cache and ("cache" in takes or (cache.asked and not cache.latents)):
         given["cache"] = cache

@@ -13,7 +13,7 @@ from torch import Tensor
 from scorefield.base.finding import Findings, Strip
 from scorefield.data.kind import PICTURE, Kind
 from scorefield.data.letters import spelled
-from scorefield.data.readers.table import write_rows
+from scorefield.data.readers.table import csv_of
 from scorefield.data.table import kept_cells, row_cells
 from scorefield.report.globe import globes
 from scorefield.report.molecules import molecules_drawn
@@ -81,6 +81,7 @@ def keep_samples(made: Samples, out: Path) -> None:
     on one sheet, a .gif on their way, a .wav as sound, a folder each by its seed and class. A .png
     says how it was made."""
     scaling, label, pieces = made.scaling, made.label, made.pieces
+    rate = made.facts.rate if made.facts else 0
     if made.single is not None:
         one = slice(made.single, made.single + 1)
         label, pieces = None if label is None else label[one], (x0[one] for x0 in pieces)
@@ -89,24 +90,18 @@ def keep_samples(made: Samples, out: Path) -> None:
         x = (scaling.decode(x0) if scaling else x0 for x0 in pieces)
         arrays = {"x": Pieces(len(made.seeds), x), "seed": made.seeds}
         write_npz(arrays if label is None else {**arrays, "y": label}, out)
-<<<<<<< HEAD
     elif out.suffix in (".txt", ".smi", ".csv") and made.facts:
         write_bytes(out, in_letters(torch.cat(list(pieces)), made.facts, made.given))
-=======
     elif out.suffix in FILED:
         write_rows(_filed(made._replace(pieces=pieces, label=label)), out, made.names)
-    elif out.suffix == ".txt":
-        texts = (text for x0 in pieces for text in spelled(x0, made.alphabet))
-        write_bytes(out, "".join(f"{text}\n" for text in texts).encode())
->>>>>>> 84973e23455bb8949c5d23cf74fd4f1143d938be
     elif out.suffix == ".gif":
         write_gif(frames(pieces, made.columns, label), out)
     elif out.suffix == ".wav":
-        write_wavs([(out, end_to_end(pieces, made.rate))], made.rate)
-    elif made.rate and not out.suffix:
+        write_wavs([(out, end_to_end(pieces, rate))], rate)
+    elif rate and not out.suffix:
         names = file_names(made.seeds, label, made.names, ".wav")
-        clips = (end_to_end([x], made.rate) for x in _rows(pieces))
-        write_wavs(zip((out / name for name in names), clips), made.rate)
+        clips = (end_to_end([x], rate) for x in _rows(pieces))
+        write_wavs(zip((out / name for name in names), clips), rate)
     elif out.suffix == ".png":
         x0 = torch.cat(list(pieces))
         turns = len(made.captions)
@@ -127,16 +122,16 @@ def keep_samples(made: Samples, out: Path) -> None:
         )
 
 
-<<<<<<< HEAD
 def in_letters(x0: Tensor, facts: DataFacts, given: Sequence[Sequence[str]] = ()) -> bytes:
     """What numbers of letters (N, L) stand for, as the content of a file: lines, or of a table a
     .csv in its own columns."""
     if facts.space == "table":
         names = [column.name for column in facts.columns]
         rows = row_cells(x0, facts.columns)
-        return write_rows(names, kept_cells(rows, given) if given else rows)
+        return csv_of(names, kept_cells(rows, given) if given else rows)
     return "".join(f"{text}\n" for text in spelled(x0, facts.alphabet)).encode()
-=======
+
+
 def _filed(made: Samples) -> Iterator[FiledRow]:
     """Pictures as PNG; vectors in the data's units."""
     labels = itertools.repeat(None) if made.label is None else made.label.tolist()
@@ -162,7 +157,6 @@ def end_to_end(pieces: Iterable[Tensor], rate: int) -> np.ndarray:
         peak = float(x.abs().max().clamp(min=1e-9))
         clips += [silence] * bool(clips) + [PEAK * x[0].T.float().numpy() / peak]
     return np.concatenate(clips)
->>>>>>> 84973e23455bb8949c5d23cf74fd4f1143d938be
 
 
 def _rows(pieces: Iterable[Tensor]) -> Iterator[Tensor]:

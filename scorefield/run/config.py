@@ -173,11 +173,8 @@ class DataFacts:
             )
         own = (data.name, data.shape, data.classes, data.scaling)
         more = data.conditions, data.edition, data.present or None, None
-<<<<<<< HEAD
-        return cls(*own, sigma_data, *more, data.space, data.alphabet, data.columns, data.text)
-=======
-        return cls(*own, sigma_data, *more, data.space, data.alphabet, data.text, data.rate)
->>>>>>> 84973e23455bb8949c5d23cf74fd4f1143d938be
+        more = *more, data.space, data.alphabet, data.columns, data.text, data.rate
+        return cls(*own, sigma_data, *more)
 
 
 def _told(conditions: Conditions) -> str:

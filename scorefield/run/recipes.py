@@ -250,7 +250,6 @@ def letters() -> Config:
     )  # fmt: skip
 
 
-<<<<<<< HEAD
 def smiles() -> Config:
     """Molecules of a file of SMILES, by masked diffusion. Give `data.path`; rdkit reads them.
 
@@ -275,7 +274,9 @@ def table() -> Config:
         "cells:width=256,blocks=3",
         ObjectiveConfig("absorbing", "flow", view="x0", times="antithetic"),
         SampleConfig(solver="state-walk", grid="uniform-t", steps=50),
-=======
+    )  # fmt: skip
+
+
 def sounds() -> Config:
     """Your own sounds: a folder, class = sub-folder, half a second each. Give `data.path`.
 
@@ -314,7 +315,6 @@ def moving_digits() -> Config:
         "auto:width=32,multipliers=1-2-2,blocks=1,norms=1,fold=2,attention=2",
         ObjectiveConfig(dropout=0.1),
         sample=SampleConfig(steps=20),
->>>>>>> 84973e23455bb8949c5d23cf74fd4f1143d938be
     )  # fmt: skip
 
 
@@ -375,14 +375,11 @@ recipes: dict[str, Callable[[], Config]] = {
     "huggingface": huggingface,
     "points": points,
     "letters": letters,
-<<<<<<< HEAD
     "smiles": smiles,
     "table": table,
-=======
     "sounds": sounds,
     "series": series,
     "moving-digits": moving_digits,
->>>>>>> 84973e23455bb8949c5d23cf74fd4f1143d938be
     "swiss-roll": swiss_roll,
     "moons": moons,
     "8-gaussians": eight_gaussians,

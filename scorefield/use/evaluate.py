@@ -62,11 +62,7 @@ def evaluate(request: Request, seed: int = 0) -> Findings:
         reference = Reference(data, judge, n, labels if judge else None)
         found = measures_of(one_pass(drawn, reference), reference)
     else:
-<<<<<<< HEAD
-        found = spaced_outcome(drawn.x, data, asked.cond)
-=======
-        found = spaced_outcome(torch.cat(list(drawn)), data)
->>>>>>> 84973e23455bb8949c5d23cf74fd4f1143d938be
+        found = spaced_outcome(torch.cat(list(drawn)), data, asked.cond)
     record = {
         "images_seen": run.images_seen,
         "average": request.average,

@@ -26,11 +26,8 @@ from scorefield.draw.shards import Shards
 from scorefield.guide import chain
 from scorefield.guide.filled import filled, rows_filled
 from scorefield.guide.prompts import composed, prompts
-<<<<<<< HEAD
 from scorefield.run.config import DataFacts
-=======
 from scorefield.run.open import data_of
->>>>>>> 84973e23455bb8949c5d23cf74fd4f1143d938be
 from scorefield.store import alone, claim, sweep_torn
 from scorefield.train import Team
 from scorefield.use.again import Like, again, check_like, tag_of
@@ -57,14 +54,8 @@ class Samples(NamedTuple):
     words: dict[str, Any]
     captions: Sequence[str] = ()
     single: int | None = None
-<<<<<<< HEAD
     facts: DataFacts | None = None
     given: Sequence[Sequence[str]] = ()
-=======
-    alphabet: tuple[str, ...] = ()
-    space: str = ""
-    rate: int = 0
->>>>>>> 84973e23455bb8949c5d23cf74fd4f1143d938be
 
 
 class _Job(NamedTuple):
@@ -196,12 +187,7 @@ def _read(request: Request, like: Like | None, held: ExitStack | None) -> _Job:
     label = (asked.rows(0, len(shards)).cond or {}).get("label")
     scaling = (second.run if second else run).facts.scaling
     made = Samples((), asked.seeds, label, scaling, request.columns or own, run.facts.classes, said,
-<<<<<<< HEAD
                    request.texts, single, run.facts, request.rows)  # fmt: skip
-=======
-                   request.texts, single, run.facts.alphabet, run.facts.space,
-                   run.facts.rate)  # fmt: skip
->>>>>>> 84973e23455bb8949c5d23cf74fd4f1143d938be
     return _Job(request, shards, noisy, out, made, second)
 
 

@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from scorefield.data.readers.table import write_rows
+from scorefield.data.readers.table import csv_of
 
 
 @pytest.mark.slow
@@ -13,7 +13,7 @@ def test_a_table_from_file_to_file(cli, refused, tmp_path):
     rng, path = np.random.default_rng(0), tmp_path / "x.csv"
     words = rng.choice(["red", "blue"], 300)
     rows = [(w, str(int(w == "red") * 10 + k % 3), "") for k, w in enumerate(words)]
-    path.write_bytes(write_rows(["colour", "n", "none"], rows))
+    path.write_bytes(csv_of(["colour", "n", "none"], rows))
     run, out = tmp_path / "run", tmp_path / "made.csv"
     short = ["--images", 8000, "--batch", 64, "--net.width", 32, "--sample.steps", 8]
     assert cli("train", "table", "--data.path", path, *short, "--out", run).code == 0

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from scorefield.base import Level
-from scorefield.data.readers.table import table, write_rows
+from scorefield.data.readers.table import csv_of, table
 from scorefield.data.table import Column, quantiles, row_cells, row_filling, rows_to_fill
 from scorefield.guide.filled import rows_filled
 from scorefield.spaces import Absorbing
@@ -18,7 +18,7 @@ NAMES = ["size", "word", "count", "still", "gone"]
 
 
 def file_of(tmp_path, rows, names=NAMES, name="x.csv"):
-    (tmp_path / name).write_bytes(write_rows(names, rows))
+    (tmp_path / name).write_bytes(csv_of(names, rows))
     return str(tmp_path / name)
 
 

@@ -189,7 +189,7 @@ def decimals_of(cell: str, so_far: int) -> int:
     return max(so_far, len(cell.partition(".")[2]))
 
 
-def write_rows(names: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
+def csv_of(names: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
     """The content of a .csv file."""
     import io
 
