@@ -6,15 +6,17 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Seeded
+from scorefield.base import BadInput, Guide, Seeded
 from scorefield.bridge import BridgeStep
 from scorefield.catalogue.spec import build, parsed
 from scorefield.data import Conditions, Data, Scaling, Split
 from scorefield.data.kind import PICTURE
 from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, Plan, draw
+from scorefield.guide import chain
+from scorefield.guide.known import known
 from scorefield.inverse import measure
-from scorefield.inverse.operators import Operator
+from scorefield.inverse.operators import Mask, Operator
 from scorefield.objective import Bridged, PairResidual
 from scorefield.process import Schedule
 from scorefield.run.config import DataFacts, build_levels, build_objective, build_schedule
@@ -133,10 +135,21 @@ def lead(
         solver = build_solver(config.sample.solver, facts.sigma_data)
         levels = build_levels(config.sample.grid, schedule, steps)
     asked = Asked(torch.tensor(seeds), cond, start)
-    x, calls, seconds = draw(denoiser, Plan(solver, levels), asked, facts.inner)
+    guide = (_seen(config, facts, y),) if start is None else ()
+    x, calls, seconds = draw(denoiser, Plan(solver, levels, *guide), asked, facts.inner)
     if isinstance(objective, PairResidual):
         x = y.cpu() + objective.unit * x
     return Led(x, calls, seconds)
+
+
+def _seen(config: Config, facts: DataFacts, y: Tensor) -> Guide:
+    """What y knows of x0 itself, such as a past without noise, stays as it is."""
+    o = config.data
+    if o.corruption and not o.noise and parsed(config.objective.kind).name != "residual":
+        operator = build("operators", o.corruption, shape=tuple(facts.shape))
+        if isinstance(operator, Mask):
+            return known(y, ~operator.known.to(y.device))
+    return chain()
 
 
 def continued(

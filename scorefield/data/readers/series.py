@@ -68,11 +68,11 @@ def series(path: str, size: int | None = None) -> Data:
                 f"Give `data.size` at most {x[0].shape[1] // 2}.",
                 "data.size",
             )
-        parts = [cut_series(part, size) for part in (x[0][:, :cut], x[0][:, cut:])]
+        parts = [windowed(part, size) for part in (x[0][:, :cut], x[0][:, cut:])]
         train, test = (split_at(part, None, slice(None)) for part in parts)
         classes: tuple[str, ...] = ()
     else:
-        cut_up = [cut_series(one, size) for one in x]
+        cut_up = [windowed(one, size) for one in x]
         rows, case = np.concatenate(cut_up), np.repeat(np.arange(len(x)), [*map(len, cut_up)])
         classes = tuple(sorted(set(found.labels)))
         number = np.array([classes.index(word) for word in found.labels]) if classes else None
@@ -93,12 +93,12 @@ def series(path: str, size: int | None = None) -> Data:
     return Data("series", train, test, classes, scaling, done=tuple(told))
 
 
-def cut_series(x: np.ndarray, size: int) -> np.ndarray:
+def windowed(x: np.ndarray, size: int) -> np.ndarray:
     """Windows (n, C, size) of a series (C, L), the last at its end.
 
-    >>> cut_series(np.arange(7.0)[None], 4)[:, 0, 0]
+    >>> windowed(np.arange(7.0)[None], 4)[:, 0, 0]
     array([0., 1., 2., 3.])
-    >>> cut_series(np.array([[5.0, 6.0]]), 4)
+    >>> windowed(np.array([[5.0, 6.0]]), 4)
     array([[[5., 5., 5., 6.]]])
     """
     length = x.shape[1]
