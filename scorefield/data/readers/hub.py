@@ -42,7 +42,7 @@ def huggingface(
     image_column = _image_column(parts[0], path)
     count, full, done = sum(map(len, parts)), None, ()
     if image_column is not None:
-        stack = stacked_on_disk(ImageColumn(parts, image_column), size, channels, f"'{path}'", cache)
+        stack = stacked_on_disk(FileColumn(parts, image_column), size, channels, f"'{path}'", cache)
         if stack is None:
             sources = _files(parts, image_column)
             stack = stack_pictures(sources, count, size, channels, f"'{path}'")
@@ -152,7 +152,7 @@ def _columns(part: "Dataset", kind: type) -> list[str]:
     return [name for name, feature in part.features.items() if isinstance(feature, kind)]
 
 
-class ImageColumn:
+class FileColumn:
     """The undecoded files of an image column, all parts after one another, by number."""
 
     def __init__(self, parts: "list[Dataset]", column: str) -> None:
