@@ -164,23 +164,38 @@ def _taken(module: str, name: str, text: bool = False) -> dict[str, Parameter]:
         init = [n for n in owner.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
         own = _parameters(where, init[0].args if init else _fields(owner), text)
         found = {key: own[key] for key in list(own)[1:]} if init else found | own
-    return found
+    return dict(sorted(found.items(), key=lambda item: item[1].kind))  # by keyword alone: last
 
 
 def _fields(owner: ast.ClassDef) -> ast.arguments:
     """The fields of a dataclass as arguments; another class has none."""
-    made = any("dataclass" in ast.unparse(decorator) for decorator in owner.decorator_list)
-    fields = [
-        node
-        for node in owner.body
-        if made
-        and isinstance(node, ast.AnnAssign)
-        and not ast.unparse(node.target).startswith("_")
-        and not ast.unparse(node.annotation).startswith("ClassVar")
-        and not (node.value and "init=False" in ast.unparse(node.value))
-    ]
-    args = [ast.arg(ast.unparse(node.target), node.annotation) for node in fields]
-    return ast.arguments([], args, None, [], [], None, [f.value for f in fields if f.value])
+    decorators = " ".join(map(ast.unparse, owner.decorator_list))
+    taken, apart = ast.arguments([], [], None, [], [], None, []), "kw_only=True" in decorators
+    for node in owner.body if "dataclass" in decorators else ():
+        if not isinstance(node, ast.AnnAssign):
+            continue
+        name, hint, said = ast.unparse(node.target), ast.unparse(node.annotation), _field(node)
+        apart |= hint.endswith("KW_ONLY")
+        if name.startswith("_") or hint.startswith("ClassVar") or said.get("init") == "False":
+            continue
+        value = node.value if said.keys() & {"", "default", "default_factory"} else None
+        if said.get("kw_only", str(apart)) == "True":
+            taken.kwonlyargs.append(ast.arg(name, node.annotation))
+            taken.kw_defaults.append(value)
+        else:
+            taken.args.append(ast.arg(name, node.annotation))
+            taken.defaults += [value] if value else []
+    return taken
+
+
+def _field(node: ast.AnnAssign) -> dict[str, str]:
+    """What the `field(...)` of a dataclass says, by keyword; of a plain default, nothing but it."""
+    if not node.value:
+        return {}
+    match node.value:
+        case ast.Call(func=ast.Name(id="field"), keywords=keywords):
+            return {word.arg or "": ast.unparse(word.value) for word in keywords}
+    return {"": ast.unparse(node.value)}
 
 
 def _parameters(module: str, args: ast.arguments, text: bool) -> dict[str, Parameter]:

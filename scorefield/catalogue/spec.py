@@ -24,6 +24,7 @@ from scorefield.catalogue.signatures import KINDS, by_default, find, parameters
 GIVEN = {
     "adversaries": ("module",),
     "autoencoders": ("module", "judge"),
+    "datasets": ("cache",),
     "decoders": ("width", "low", "high"),
     "grids": ("schedule", "steps", "start", "stop"),
     "inverse": ("operator", "y", "noise_std"),

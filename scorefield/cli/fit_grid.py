@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 class Options(flags.OnRun):
     """Fit noise levels, and lengths of steps, to a run, a deterministic solver and a count of
-    steps, so that few steps end where the exact flow does. Writes RUN/grids/NAME.json; then
-    `scorefield sample RUN --grid NAME` uses it.
+    steps, so that few steps end where the exact flow does. Writes RUN/grids/NAME.json, named
+    SOLVER-STEPS unless told; then `scorefield sample RUN --grid NAME` uses it.
 
     examples:
       scorefield fit-grid runs/digits --steps 8
@@ -24,7 +24,7 @@ class Options(flags.OnRun):
     guidance: flags.GuidanceScale = None
     precision: flags.Arithmetic = None
     name: str | None = None
-    """Name of the grid (default: SOLVER-STEPS)."""
+    """Name of what is written (default: by what it is for)."""
     labels: flags.ClassList = None
     unconditional: flags.NoCond = False
     starts: int | None = None

@@ -41,6 +41,7 @@ from scorefield.measure.information import entropies, information_gap, mutual_in
 from scorefield.measure.judge import Judge, Judging, Report, accuracy_of, check_trainable
 from scorefield.measure.kernel import Discrepancy, mmd2
 from scorefield.measure.memorise import Memorisation, memorisation
+from scorefield.measure.onepass import one_pass
 from scorefield.measure.quality import Distance, Quality, distance, quality, real_quality
 from scorefield.measure.reference import Outcome, Reference, Seen, as_json
 from scorefield.measure.ridge import ridge_names, two_sample
@@ -52,6 +53,6 @@ __all__ = [
     "Proportion", "Quality", "Outcome", "Reference", "Report", "Seen", "agreement", "distance",
     "frechet", "frechet_floor", "frechet_gaussian", "frechet_report", "memorisation", "as_json",
     "precision_recall", "quality", "real_quality", "Discrepancy", "Homogeneity", "class_chi2",
-    "energy_distance", "inception_score", "jackknife", "mmd2", "ridge_names", "sliced_w2",
-    "two_sample",
+    "energy_distance", "inception_score", "jackknife", "mmd2", "one_pass", "ridge_names",
+    "sliced_w2", "two_sample",
 ]  # fmt: skip

@@ -74,14 +74,25 @@ def agreement(logits: Tensor, asked: Tensor, classes: Sequence[str]) -> Agreemen
     if logits.ndim != 2 or logits.shape[1] != K:
         raise BadInput(f"logits have shape {tuple(logits.shape)}.", f"Give (N, {K}): {K} classes.")
     check_labels(asked, len(logits), K)
-    asked = asked.to(logits.device)
-    hit = logits.argmax(1) == asked
+    return named_as_asked(logits.argmax(1), asked, classes)
+
+
+def named_as_asked(named: Tensor, asked: Tensor, classes: Sequence[str]) -> Agreement:
+    """`agreement` of the classes `named` (N,) by a judge."""
+    K, asked = len(classes), asked.to(named.device)
+    hit = named == asked
     n = torch.bincount(asked, minlength=K).tolist()
     hits = torch.bincount(asked[hit], minlength=K).tolist()
     return Agreement(
         total=wilson(sum(hits), len(asked)),
         per_class={c: wilson(h, m) if m else None for c, h, m in zip(classes, hits, n)},
     )
+
+
+def sure_of(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest probability (N,) and whose it is."""
+    sure, named = logits.softmax(1).max(1)
+    return sure, named
 
 
 def agreement_figure(samples: Seen, reference: Reference) -> Outcome:
@@ -92,10 +103,11 @@ def agreement_figure(samples: Seen, reference: Reference) -> Outcome:
     if samples.logits is None or test.logits is None:
         return Outcome(dict.fromkeys(names))
     classes = reference.data.classes
-    found = None if labels is None else agreement(samples.logits, labels, classes)
+    sure, named = (samples.kept and samples.kept.named) or sure_of(samples.logits)
+    found = None if labels is None else named_as_asked(named, labels, classes)
     real = agreement(test.logits, test.label, classes)
-    sure = (logits.softmax(1).amax(1).mean().item() for logits in (samples.logits, test.logits))
-    record: dict[str, Any] = dict(zip(names, (as_json(found), as_json(real), *sure)))
+    how_sure = (each.mean().item() for each in (sure, sure_of(test.logits)[0]))
+    record: dict[str, Any] = dict(zip(names, (as_json(found), as_json(real), *how_sure)))
     if found is None:
         return Outcome(record)
     asked = sorted((p.fraction, name) for name, p in found.per_class.items() if p)

@@ -19,6 +19,7 @@ spaces, do not compare. The distance sees two moments only: equal moments give 0
 """
 
 import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 from math import sqrt
@@ -166,11 +167,27 @@ def frechet_drawn(
 ) -> tuple[float, float]:
     """Mean and standard deviation of the distance to `reference` of draws that take `counts[c]` of
     the rows of each class c, whose classes are `label` (n,); deviation 0 if they take all rows."""
-    if int(counts.sum()) == len(rows):
-        return frechet(rows, reference), 0.0
+    check_rows("first features", rows, 1)
+    check_rows("second features", reference)
+    check_same_shape("first features", rows, "second features", reference)
+    picks = frechet_picks(label, counts, draws, seed)
+    if len(picks[0]) < 2:
+        raise BadInput(f"{len(picks[0])} rows are drawn.", "At least 2 are needed.")
+    return over_draws((RowMoments.of(rows[i.to(rows.device)]) for i in picks), reference)
+
+
+def frechet_picks(label: Tensor, counts: Tensor, draws: int = 8, seed: int = 0) -> list[Tensor]:
+    """Which rows each draw of `frechet_drawn` takes: known before there are any."""
+    if int(counts.sum()) == len(label):
+        return [torch.arange(len(label))]
     rng = torch.Generator().manual_seed(seed)
-    picks = [pick(label, counts, rng).to(rows.device) for _ in range(draws)]
-    values = torch.tensor([frechet(rows[i], reference) for i in picks], dtype=torch.float64)
+    return [pick(label, counts, rng) for _ in range(draws)]
+
+
+def over_draws(found: Iterable[RowMoments], reference: Tensor) -> tuple[float, float]:
+    """Mean and standard deviation of the distances of these draws to rows `(m, D)`."""
+    real = RowMoments.of(reference)
+    values = torch.tensor([one.frechet(real) for one in found], dtype=torch.float64)
     return values.mean().item(), values.std(correction=0).item()
 
 
@@ -231,11 +248,17 @@ def frechet_report(
 def frechet_figure(samples: Seen, reference: Reference, draws: int = 8, seed: int = 0) -> Outcome:
     """Frechet distance of samples beside that of training examples, both to the test set and in the
     fractions of classes that samples were asked for: are they like data?"""
-    real = reference.like_train
-    f = frechet_report(
-        samples.features, real.features, reference.like_test.features, draws, seed,
-        labels=reference.asked, train_labels=real.label,
-    )  # fmt: skip
+    real, test = reference.like_train, reference.like_test.features
+    if samples.kept:
+        value = over_draws(samples.kept.draws, test)
+        floor = frechet_drawn(real.features, test, real.label, reference.counts, draws, seed)
+        ratio = value[0] / floor[0] if floor[0] > 0 else None
+        f = FrechetReport(*value, *floor, int(reference.counts.sum()), ratio)
+    else:
+        f = frechet_report(
+            samples.features, real.features, test, draws, seed,
+            labels=reference.asked, train_labels=real.label,
+        )  # fmt: skip
     words = (
         f"Between {f.n:,} samples and as many held-out examples, each taken as a Gaussian in "
         f"{reference.space}. Training examples, which are real, get the floor."

@@ -74,8 +74,16 @@ def memorisation(
     check_same_shape("held-out examples", held_out, "training examples", train)
     if suspects < 0:
         raise BadInput(f"suspects is {suspects}.", "Ask for 0 or more.")
-    d, neighbour = nearest(samples.flatten(1), train.flatten(1))
-    d_real, _ = nearest(held_out.flatten(1), train.flatten(1))
+    d = nearest(samples.flatten(1), train.flatten(1))
+    return beside_held_out(d, nearest(held_out.flatten(1), train.flatten(1))[0], suspects)
+
+
+def beside_held_out(
+    found: tuple[Tensor, Tensor], d_real: Tensor, suspects: int = 8
+) -> Memorisation:
+    """`memorisation` of distances and indices `(n,)` that `nearest` has found, and of the distances
+    of held-out examples."""
+    d, neighbour = found
     mean, mean_real = d.mean().item(), d_real.mean().item()
     ranks = len(d_real) + 1
     counted = max(ranks / ONE_IN, 1)
@@ -99,8 +107,12 @@ def memorisation(
 def memorisation_figure(samples: Seen, reference: Reference, suspects: int = 8) -> Outcome:
     """Mean distance from a sample to the nearest training example, over that of held-out data: are
     samples original?"""
-    real = reference.train.x0, reference.test.x0
-    found = memorisation(samples.x0, *real, suspects=suspects)
+    train, test = reference.train.x0, reference.test.x0
+    if samples.kept:
+        real, _ = nearest(test.flatten(1), train.flatten(1))
+        found = beside_held_out(samples.kept.nearest, real, suspects)
+    else:
+        found = memorisation(samples.x0, train, test, suspects=suspects)
     words = (
         "Mean distance from a sample to the nearest training example, over that of held-out data. "
         "Copies would bring it towards 0. As near as the nearest "

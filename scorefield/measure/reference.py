@@ -22,6 +22,7 @@ from scorefield.measure.fractions import class_counts, one_class, pick
 
 if TYPE_CHECKING:
     from scorefield.measure.judge import Judge
+    from scorefield.measure.onepass import KeptSamples
 
 
 MOST_NUMBERS = 2**29
@@ -37,19 +38,29 @@ class Outcome(NamedTuple):
 
 class Seen(NamedTuple):
     """Examples `x0 (N, *shape)`, their `features (N, F)`, a judge's `logits (N, K)` or None, and
-    `label (N,)`: the class that was asked for, or is; 0 where there are none."""
+    `label (N,)`: the class that was asked for, or is; 0 where there are none. Of samples that were
+    seen in one pass they are those that are `kept`."""
 
     x0: Tensor
     features: Tensor
     logits: Tensor | None
     label: Tensor
+    kept: "KeptSamples | None" = None
 
     def among(self, classes: Tensor) -> "Seen":
         """The examples of these classes."""
         return self.rows(torch.isin(self.label, classes))
 
     def rows(self, index: Tensor) -> "Seen":
-        """Some of them."""
+        """Some of them; of those seen in one pass, by their places among all. Raises BadInput for
+        one that was not kept."""
+        if self.kept:
+            index, asked = torch.searchsorted(self.kept.at, index), index
+            if not torch.equal(self.kept.at[index.clamp_max(len(self.kept.at) - 1)], asked):
+                raise BadInput(
+                    f"{len(self.kept.at)} of the samples were kept, and others are looked at.",
+                    "Measure with seed 0, or fewer samples.",
+                )
         there = index.to(self.x0.device)
         logits = None if self.logits is None else self.logits[there]
         return Seen(self.x0[there], self.features[there], logits, self.label[index])
@@ -93,7 +104,11 @@ class Reference:
     def samples(self, x0: Tensor) -> Seen:
         """Samples as measures see them, row i made for `labels[i]`; pictures are cut to [-1, 1], as
         they are shown."""
-        check_rows("samples", x0)
+        return self.seen(x0, self.asked)
+
+    def seen(self, x0: Tensor, label: Tensor) -> Seen:
+        """`samples` of which these are some, made for these classes."""
+        check_rows("samples", x0, 1)
         if tuple(x0.shape[1:]) != tuple(self.data.shape):
             raise BadInput(
                 f"samples have shape {tuple(x0.shape[1:])} each, {self.data.name} has "
@@ -101,17 +116,26 @@ class Reference:
                 "Evaluate samples of a model of this data.",
             )
         x0 = x0.clamp(-1, 1) if self.data.kind.bounded else x0
-        return self._seen(x0.to(self.train.x0), self.asked)
+        return self._seen(x0.to(self.train.x0), label)
 
     def trio(self, samples: Seen, seed: int = 0) -> tuple[Seen, Seen, Seen]:
         """As many samples, training and test examples, each set in the same fractions of classes:
         what sets are compared by that must be of one size."""
-        rng, test = torch.Generator().manual_seed(seed), self.like_test
-        counts = self.counts.minimum(torch.bincount(test.label, minlength=len(self.counts)))
-        some, train, real = (
-            seen.rows(pick(seen.label, counts, rng)) for seen in (samples, self.like_train, test)
+        some, rng = self.picked(seed)
+        train, real = (
+            seen.rows(pick(seen.label, self._even, rng))
+            for seen in (self.like_train, self.like_test)
         )
-        return some, train, real
+        return samples.rows(some), train, real
+
+    def picked(self, seed: int = 0) -> tuple[Tensor, torch.Generator]:
+        """Which samples `trio` takes, known before there are any; and the chance for the others."""
+        rng = torch.Generator().manual_seed(seed)
+        return pick(self.asked, self._even, rng), rng
+
+    @property
+    def _even(self) -> Tensor:
+        return self.counts.minimum(torch.bincount(self.like_test.label, minlength=len(self.counts)))
 
     def _of(self, split: Split) -> Seen:
         x0 = whole(self.data, split)

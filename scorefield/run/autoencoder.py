@@ -2,7 +2,9 @@
 means the same wherever it lies and whatever becomes of the other."""
 
 import warnings
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -15,10 +17,13 @@ from scorefield.catalogue.spec import Spec, bound, build, canonical, options, pa
 from scorefield.data import Conditions, Data, Scaling, Split
 from scorefield.data.codec import BLOCK, Latents
 from scorefield.data.kind import Kind
+from scorefield.data.readers.decoded import CachePlace
+from scorefield.data.readers.latents import LatentCache
 from scorefield.data.text import untold
 from scorefield.denoise import Denoiser
 from scorefield.latent import AE
 from scorefield.likelihood.cells import cell_of
+from scorefield.measure.blocks import blocks
 from scorefield.nets import Autoencoder, Posterior
 from scorefield.run.config import CodecFacts, DataFacts
 from scorefield.run.settings import Config
@@ -116,9 +121,11 @@ def open_autoencoder(path: str | Path) -> Coded:
     return Coded(folder.path, config, facts, module.eval().requires_grad_(False), seen)
 
 
-def begin_codec(config: Config, data: Data) -> tuple[Latents, CodecFacts, Data]:
+def begin_codec(
+    config: Config, data: Data, place: CachePlace | None = None
+) -> tuple[Latents, CodecFacts, Data]:
     """The codec of a run that begins, its scale found on the whole training split, and the data as
-    they are trained on.
+    they are trained on, mapped from what an earlier run left at a place.
 
     Raises BadInput for an autoencoder of other examples, or whose latents have no finite scale.
     """
@@ -134,10 +141,32 @@ def begin_codec(config: Config, data: Data) -> tuple[Latents, CodecFacts, Data]:
         what = "flips" if data.flip else "a picture beside each example"
         raise BadInput(f"`codec` is given, and the data come with {what}.", "Leave one out.")
     drawn = config.latents == "sample"
-    seen = in_latents(data, Latents(coded.module), drawn)
-    mean, std = seen.train.x, seen.train.std
-    variance = float(mean.double().var(correction=0))
-    variance += 0.0 if std is None else float(std.double().square().mean())
+    plain = Latents(coded.module)
+    cache = _cache_of(place, data, plain, drawn)
+    with cache.held() if cache else nullcontext():
+        about = cache and cache.about
+        inner = in_latents(data, plain, drawn, cache)
+        scale, dead = (about["scale"], about["dead"]) if about else _measured(inner.train, config)
+        if cache and not about:
+            cache.settle(scale, _counts(data), scale, dead=dead)
+            inner = in_latents(data, plain, drawn, cache)
+        elif not cache:
+            splits = {name: _scaled(getattr(inner, name), scale) for name in ("train", "test")}
+            inner = replace(inner, **splits)
+    weights = coded.module.state_dict()
+    spec = coder_network(coded.config, coded.facts.shape)
+    learned = canonical("autoencoders", coded.config.objective.kind)
+    shape, marked = tuple(coded.module.latent_shape), digest_tensors(weights)
+    facts = CodecFacts(canonical("networks", str(spec)), learned, shape, scale, marked, dead)
+    return Latents(coded.module, scale), facts, inner
+
+
+def _measured(train: Split, config: Config) -> tuple[float, float]:
+    """The scale of latents, and the fraction of their numbers that say nothing."""
+    mean, std = train.x, train.std
+    middle, apart = moments_of_numbers(mean)
+    variance = float(apart.mean() + middle.var(correction=0))
+    variance += 0.0 if std is None else float(_mean_square(std))
     scale = variance**-0.5 if variance > 0 else float("inf")
     if not 0 < scale < float("inf"):
         raise BadInput(
@@ -145,14 +174,50 @@ def begin_codec(config: Config, data: Data) -> tuple[Latents, CodecFacts, Data]:
             "to which no finite scale belongs.",
             "Train the autoencoder anew, with a smaller learning rate or a smaller beta.",
         )
-    dead = float(silent(mean, torch.zeros_like(mean) if std is None else std).double().mean())
-    weights = coded.module.state_dict()
-    spec = coder_network(coded.config, coded.facts.shape)
-    learned = canonical("autoencoders", coded.config.objective.kind)
-    shape, marked = tuple(coded.module.latent_shape), digest_tensors(weights)
-    facts = CodecFacts(canonical("networks", str(spec)), learned, shape, scale, marked, dead)
-    splits = {name: _scaled(getattr(seen, name), scale) for name in ("train", "test")}
-    return Latents(coded.module, scale), facts, replace(seen, **splits)
+    return scale, float(silent(mean, std).double().mean())
+
+
+def moments_of_numbers(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each number of rows `(N, ...)` that may be a map: a block at a time, and
+    then those of blocks together (Chan et al. 1979)."""
+    n, mean, square = 0, torch.zeros(()), torch.zeros(())
+    for some in blocks(len(x), x[0].numel()):
+        variance, middle = torch.var_mean(x[some].double(), 0, correction=0)
+        k, d = some.stop - some.start, middle - mean
+        mean, square = mean + d * (k / (n + k)), square + k * variance + d**2 * (n * k / (n + k))
+        n += k
+    return mean, square / n
+
+
+def _mean_square(x: Tensor) -> Tensor:
+    mean, variance = moments_of_numbers(x)
+    return (mean.square() + variance).mean()
+
+
+def latents_of(
+    data: Data, codec: Latents, said: CodecFacts, drawn: bool, place: CachePlace | None
+) -> Data:
+    """The data as a run on latents that goes on is trained on them."""
+    cache = _cache_of(place, data, codec, drawn)
+    with cache.held() if cache else nullcontext():
+        about = cache and cache.about
+        if about and about["scale"] != codec.scale:
+            cache = None  # an earlier version found it, which rounded otherwise
+        inner = in_latents(data, codec, drawn, cache)
+        if cache and not about:
+            cache.settle(codec.scale, _counts(data), 1.0, dead=said.dead)
+    return inner
+
+
+def _cache_of(
+    place: CachePlace | None, data: Data, codec: Latents, drawn: bool
+) -> LatentCache | None:
+    weights = digest_tensors(codec.module.state_dict())
+    return LatentCache.of(place, data, codec.shape, weights, drawn)
+
+
+def _counts(data: Data) -> dict[str, int]:
+    return {"train": len(data.train), "test": len(data.test)}
 
 
 def _scaled(split: Split, scale: float) -> Split:
@@ -170,38 +235,50 @@ def warn_dead(codec: CodecFacts) -> None:
         )
 
 
-def silent(mean: Tensor, std: Tensor) -> Tensor:
+def silent(mean: Tensor, std: Tensor | None) -> Tensor:
     """Which numbers of the latents `(N, ...)` say nothing of their examples, by the KL term; of
     points, which have none, by how little they vary."""
-    if not std.any():
-        variance = mean.double().var(0, correction=0)
+    if std is None or not std.any():
+        _, variance = moments_of_numbers(mean)
         return variance < DEAD**2 * variance.mean()
     return rate_of(mean, std) < DEAD
 
 
 def rate_of(mean: Tensor, std: Tensor) -> Tensor:
     """Nats that each number of the latents `(N, ...)` says, on average: KL(q || N(0, 1))."""
-    return Posterior(mean.double(), 2 * std.double().log()).kl().mean(0)
+    sums = [
+        Posterior(mean[some].double(), 2 * std[some].double().log()).kl().sum(0)
+        for some in blocks(len(mean), mean[0].numel())
+    ]
+    return torch.stack(sums).sum(0) / len(mean)
+
+
+def spread_of(codec: Latents, data: Data, split: Split) -> tuple[Tensor, Tensor]:
+    """Means and deviations of the posteriors of a whole split."""
+    return _spread_at(codec, data, split, torch.arange(len(split)))
 
 
 @torch.no_grad()
-def spread_of(codec: Latents, data: Data, split: Split) -> tuple[Tensor, Tensor]:
-    """Means and deviations of the posteriors of a whole split."""
-    parts = [codec.spread(data.batch(split, some)[0])
-             for some in torch.arange(len(split)).split(BLOCK)]  # fmt: skip
+def _spread_at(codec: Latents, data: Data, split: Split, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Those of the examples at an index, in blocks."""
+    parts = [codec.spread(data.batch(split, some)[0]) for some in index.split(BLOCK)]
     return torch.cat([mean for mean, _ in parts]), torch.cat([std for _, std in parts])
 
 
-def in_latents(data: Data, codec: Latents, drawn: bool) -> Data:
+def in_latents(data: Data, codec: Latents, drawn: bool, cache: LatentCache | None = None) -> Data:
     """The data as a model on latents is trained on them: means, and deviations if they are to be
-    drawn from."""
+    drawn from; from a cache, which they are put into if it has none."""
 
-    def of(split: Split) -> Split:
-        mean, std = spread_of(codec, data, split)
-        return Split(mean, split.cond, std if drawn and bool(std.any()) else None)
+    def of(name: str, split: Split) -> Split:
+        if cache is None:
+            mean, std = spread_of(codec, data, split)
+        else:
+            mean, std = cache.moments(name, len(split), partial(_spread_at, codec, data, split))
+        rows = None if cache is None else torch.arange(len(split))
+        return Split(mean, split.cond, std if drawn and bool(std.any()) else None, rows)
 
-    units = Scaling((0.0,), (1.0,))
-    return replace(data, train=of(data.train), test=of(data.test), scaling=units, done=())
+    train, test = of("train", data.train), of("test", data.test)
+    return replace(data, train=train, test=test, scaling=Scaling((0.0,), (1.0,)), done=())
 
 
 def keep_codec(folder: Path, codec: Latents) -> None:

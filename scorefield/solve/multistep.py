@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -64,9 +65,11 @@ def widened(ages: Tensor, level: Level) -> Tensor:
     coordinate has a level; those that a step has left are so, and have one row if all samples
     share it."""
     shape = level.sigma.shape[1:]
-    if ages.ndim < 3 and shape:
+    if not shape:
+        return ages
+    if ages.ndim < 3:
         ages = ages.reshape(*ages.shape, *(1,) * len(shape)).expand(*ages.shape, *shape)
-    if not shape or not len(ages):
+    if not len(ages):
         return ages
     same = ages.stride(0) == 0 or bool((ages == ages[:1]).all())
     return ages[:1] if same else ages
@@ -124,11 +127,9 @@ def _by_coordinate(
     shape = (rows, *here.sigma.shape[1:])
     values = torch.stack([leaf.expand(shape).flatten() for leaf in (*here, *there)])
     table = own.movedim(1, -1).expand(*shape, -1).reshape(-1, own.shape[1])
-    weights, lam = (_tables if rows == 1 else _found)(rule, ByBits(values), ByBits(table), options)
-    shaped = tuple(
-        tuple(w if isinstance(w, float) or not w.ndim else w.reshape(shape) for w in sums)
-        for sums in weights
-    )
+    find = _found if rows > 1 or values.requires_grad else _tables
+    weights, lam = find(rule, ByBits(values), ByBits(table), options)
+    shaped = tuple(tuple(w.reshape(shape) for w in sums) for sums in weights)
     left = lam.reshape(*shape, -1).movedim(-1, 1)
     return shaped, left.expand(batch, *left.shape[1:])
 
@@ -149,10 +150,32 @@ class ByBits:
 
 def _found(
     rule: Rule, values: ByBits, table: ByBits, options: tuple[Any, ...]
-) -> tuple[Weights, Tensor]:
-    alpha, sigma, alpha_there, sigma_there = values.numbers
-    here, there, ages = Level(alpha, sigma), Level(alpha_there, sigma_there), table.numbers
-    return rule(ages, here, there, *options), timeline(ages, here, there)[0][:, :-1]
+) -> tuple[tuple[tuple[Tensor, ...], ...], Tensor]:
+    """Of coordinates that are at the same levels, such as cosines (k, l) and (l, k), once."""
+    rows = torch.cat((values.numbers.T, table.numbers), 1)
+    first, place = distinct(rows)
+    alpha, sigma, alpha_there, sigma_there = rows[first, :4].unbind(1)
+    here, there = Level(alpha, sigma), Level(alpha_there, sigma_there)
+    ages = rows[first, 4:]
+    weights, (lam, _) = rule(ages, here, there, *options), timeline(ages, here, there)
+    own = tuple(torch.stack(torch.broadcast_tensors(*sums))[:, place].unbind() for sums in weights)
+    return own, lam[place, :-1]
+
+
+def distinct(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Indices of rows `(R, C)` of which no two have the same bits, and the place of each row among
+    them; all of them where a gradient is asked of each.
+
+    >>> first, place = distinct(torch.tensor([[2.0, 1.0], [3.0, 1.0], [2.0, 1.0]]))
+    >>> first[place].tolist()
+    [0, 1, 0]
+    """
+    if rows.requires_grad:
+        return (torch.arange(len(rows), device=rows.device),) * 2
+    table = np.ascontiguousarray(rows.cpu().numpy())
+    bits = table.view(np.dtype((np.void, table.itemsize * table.shape[1])))[:, 0]
+    _, first, place = np.unique(bits, return_index=True, return_inverse=True)
+    return torch.from_numpy(first).to(rows.device), torch.from_numpy(place).to(rows.device)
 
 
 _tables = lru_cache(maxsize=128)(_found)

@@ -10,7 +10,8 @@ from scorefield.solve.transfer import affine
 
 @dataclass(frozen=True)
 class SoftMomentum(Plain):
-    """The momentum sampler of soft diffusion, `x = C x0 + sigma eps` (Daras et al. 2023, alg. 2).
+    """The momentum sampler of soft diffusion, `x = C x0 + sigma eps` (Daras et al. 2023, "Soft
+    diffusion: score matching with general corruptions", alg. 2).
 
         x_there = C_there D + rho^2 (x - C_here D) + sigma_there sqrt(1 - rho^2) z,
         rho = sigma_there / sigma_here
@@ -43,8 +44,8 @@ class SoftMomentum(Plain):
 
 @dataclass(frozen=True)
 class HeatDelta(Plain):
-    """The sampler of inverse heat dissipation (Rissanen et al. 2023, alg. 2), on levels whose sigma
-    stands still.
+    """The sampler of inverse heat dissipation (Rissanen et al. 2023, "Generative modelling with
+    inverse heat dissipation", alg. 2), on levels whose sigma stands still.
 
         x_there = alpha_there D + delta z;   a step to clean data is D
 

@@ -196,8 +196,10 @@ def sweep(folder: Path, *patterns: str) -> None:
 
 
 def sweep_torn(path: Path) -> None:
-    """Take away what a kill left of a file half-written: a bulk job's is large."""
-    sweep(path.parent, f".{glob.escape(path.name)}.*.tmp")
+    """Take away what a kill left of a file half-written: a bulk job's is large. A name with %06d
+    stands for many."""
+    name = glob.escape(path.name).replace("%06d", "[0-9]" * 6)
+    sweep(path.parent, f".{name}.*.tmp")
 
 
 def shape_in(path: Path, name: str) -> list[int] | None:

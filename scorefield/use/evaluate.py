@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -10,14 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Cond
+from scorefield.base import BadInput, Cond, Watch
 from scorefield.base.finding import Figure, Findings
 from scorefield.base.rows import repeat_labels
 from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import build
 from scorefield.data import Data
-from scorefield.draw import draw
-from scorefield.measure import Outcome, Reference
+from scorefield.denoise import Denoiser
+from scorefield.draw import Asked, Plan, draw
+from scorefield.measure import Outcome, Reference, Seen, one_pass
 from scorefield.measure.spaced import spaced_outcome
 from scorefield.run.open import Run, data_of
 from scorefield.store import claim, exists, read_json, write_findings
@@ -25,6 +26,9 @@ from scorefield.use.asked import at_least, check_guided, warn_guidance
 from scorefield.use.judge import judge_of
 from scorefield.use.plan import asked_of, begun_in_data, plan_of
 from scorefield.use.request import Request, versions
+
+BATCH = 256
+"""Samples that are made and looked at before the next are."""
 
 
 def evaluate(request: Request, seed: int = 0) -> Findings:
@@ -43,11 +47,7 @@ def evaluate(request: Request, seed: int = 0) -> Findings:
     labels, cond = _conditions(run, data, n)
     asked = asked_of(denoiser, seeds=range(seed, seed + n), cond=cond)
     plan = plan_of(denoiser, bool(asked.cond), **settings)
-    asked = begun_in_data(denoiser, data, plan, asked)
-    drawn = draw(denoiser, plan, asked, denoiser.shape, watch=request.watch)
-    began = monotonic()
-    drawn = drawn._replace(x=denoiser.decode(drawn.x))
-    drawn = drawn._replace(seconds=drawn.seconds + monotonic() - began)
+    drawn = _Drawing(denoiser, data, plan, asked, request.watch)
     judge = accuracy = None
     flat = not facts.space
     if flat and len(facts.classes) > 1 and data.kind.spatial:
@@ -59,16 +59,17 @@ def evaluate(request: Request, seed: int = 0) -> Findings:
             stacklevel=2,
         )
     if flat:
-        found = measures_of(drawn.x, Reference(data, judge, n, labels if judge else None))
+        reference = Reference(data, judge, n, labels if judge else None)
+        found = measures_of(one_pass(drawn, reference), reference)
     else:
-        found = spaced_outcome(drawn.x, data)
+        found = spaced_outcome(torch.cat(list(drawn)), data, asked.cond)
     record = {
         "images_seen": run.images_seen,
         "average": request.average,
         **settings,
         "precision": denoiser.precision,
         "grid": request.grid or run.config.sample.grid,
-        "network_calls": round(drawn.calls),
+        "network_calls": round(drawn.calls / n),
         "samples_per_second": round(n / drawn.seconds, 1),
         "judge": judge and {"name": judge.name, "version": judge.version, "accuracy": accuracy},
         "versions": versions(),
@@ -95,22 +96,53 @@ def _conditions(run: Run, data: Data, n: int) -> tuple[Tensor | None, Cond | Non
     examples, as there are no others to ask for."""
     facts = run.facts
     if facts.conditions.keys:
-        _, cond = data.batch(data.test, torch.arange(n) % len(data.test))
-        return cond.get("label"), cond
+        _, cond = data.batch(data.test, torch.arange(min(n, len(data.test))))
+        label = cond.get("label")
+        return label if label is None else label[torch.arange(n) % len(label)], cond
     if not facts.classes:
         return None, None
     labels = repeat_labels(facts.drawn, n, len(facts.classes))
     return labels, {"label": labels}
 
 
-def measures_of(x0: Tensor, reference: Reference) -> Outcome:
+class _Drawing:
+    """The samples of a plan as the data are, `BATCH` at a time; their `calls` of the network and
+    `seconds` add up."""
+
+    def __init__(
+        self, denoiser: Denoiser, data: Data, plan: Plan, asked: Asked, watch: Watch
+    ) -> None:
+        self.denoiser, self.data, self.plan, self.asked, self.watch = (
+            denoiser, data, plan, asked, watch
+        )  # fmt: skip
+        self.calls = self.seconds = 0.0
+
+    def __iter__(self) -> Iterator[Tensor]:
+        n, steps = len(self.asked.seeds), self.plan.steps
+        total = -(-n // BATCH) * steps
+        for k, first in enumerate(range(0, n, BATCH)):
+            began, behind = monotonic(), k * steps
+            rows = self.asked.rows(first, min(first + BATCH, n))
+            rows = begun_in_data(self.denoiser, self.data, self.plan, rows)
+            drawn = draw(
+                self.denoiser, self.plan, rows, self.denoiser.shape,
+                watch=lambda done, _, unit, behind=behind: self.watch(behind + done, total, unit),
+            )  # fmt: skip
+            x0 = self.denoiser.decode(drawn.x)
+            self.calls += drawn.calls * len(x0)
+            self.seconds += monotonic() - began
+            yield x0
+
+
+def measures_of(samples: Tensor | Seen, reference: Reference) -> Outcome:
     """What every measure finds of samples, those of installed packages too."""
-    given = {"samples": reference.samples(x0), "reference": reference}
+    seen = reference.samples(samples) if isinstance(samples, Tensor) else samples
+    given = {"samples": seen, "reference": reference}
     found = [build("measures", name, **given) for name in names("measures")]
     record: dict[str, Any] = {
         "data": reference.data.name,
         "feature_space": reference.space,
-        "n_samples": len(x0),
+        "n_samples": len(reference.asked),
         "n_train": len(reference.train.x0),
         "n_test": len(reference.test.x0),
     }

@@ -74,7 +74,7 @@ def likelihood(request: Request, words: Words, data: str, against: str | None) -
     request = replace(request.exact(), spaces=True)
     run, own = request.opened, data_of(request.opened)
     cell, codec = None if run.facts.space else cell_of(own), run.facts.codec
-    if run.facts.space == "letters" and words.method == "flow":
+    if run.facts.kind.lettered and words.method == "flow":
         words = words._replace(method="vlb")  # letters have no flow
     how = how_of(None if codec else cell, request, words)
     at_least("n", request.n)
@@ -88,7 +88,7 @@ def likelihood(request: Request, words: Words, data: str, against: str | None) -
             raise BadInput(f"`against` is {against}.", "Name another set than the run's.")
     fields = ("against" if name == against else "data" for name in names)
     sets = [set_of(name, run, own, cell, request.n, field) for name, field in zip(names, fields)]
-    bare = [s.name for s in sets if own.test.cond and s.cond is None]
+    bare = [s.name for s in sets if _told(own) and s.cond is None]
     if request.unconditional or bare:
         sets = [s._replace(cond=None) for s in sets]
     check_guided(how.guidance, any(s.cond is not None for s in sets))
@@ -117,9 +117,7 @@ def _measured(request: Request, how: How, s: Set, cell: float | None) -> CodedBi
         codec, units = facts.codec, facts.scaling
         return measure_coded(request.mean, s.x0, how, codec, units, cell, **given)
     bits = measure_bits(request.mean, s.x0, how, cell=cell, **given)
-    levels = facts.space == "letters" or (
-        cell and (how.dequantise or how.method in ("elbo", "vlb"))
-    )
+    levels = facts.kind.lettered or (cell and (how.dequantise or how.method in ("elbo", "vlb")))
     return CodedBits(bits, "", bool(levels))
 
 
@@ -140,6 +138,11 @@ def how_of(cell: float | None, request: Request, words: Words) -> How:
             raise BadInput(
                 f"`{field}` is of the flow, and the method is {method}.", "Leave it out."
             )
+    if request.opened.facts.space:
+        for field, value in (("solver", name), ("steps", steps), ("trace", words.trace)):
+            if value:
+                fact = f"`{field}` is of likelihoods in R^n, and the run has its own way."
+                raise BadInput(fact, "Leave it out.")
     solver = name and build_solver(name)
     if method == "flow" and solver and solver.stochastic:
         raise BadInput(f"the solver {name} is stochastic.", "Use rk4, heun or ddim.")
@@ -204,8 +207,12 @@ def set_of(
         x0, cond = x0[index], {} if label is None else {"label": label[index]}
     if cell:
         x0 = ((x0 + 1) / cell).round().mul(cell).sub(1).clamp(-1, 1)
-    known = cond.keys() == data.test.cond.keys()
-    return Set(name, x0, cond if cond and known else None, index)
+    return Set(name, x0, cond if cond and cond.keys() == _told(data) else None, index)
+
+
+def _told(data: Data) -> set[str]:
+    """What a network is told of an example: of a caption its tokens and their mask."""
+    return set(data.batch(data.test, torch.zeros(1).long())[1])
 
 
 def _spread(size: int, n: int | None) -> Tensor:

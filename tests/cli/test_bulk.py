@@ -1,5 +1,6 @@
 """Bulk jobs as a person runs them: kills, Ctrl-C, two processes, one file in the end."""
 
+import io
 import json
 import os
 import signal
@@ -14,7 +15,9 @@ import pytest
 from PIL import Image
 
 import scorefield.report.files
+import scorefield.store.rowed
 from scorefield.base import BadInput, quiet
+from scorefield.data.readers.sources import in_archives
 from scorefield.draw.shards import Shards
 from scorefield.store import alone
 
@@ -40,7 +43,7 @@ def stopped(cli, trained, monkeypatch):
     return call
 
 
-@pytest.mark.parametrize("name", ["x.npz", "x.png", "x"])
+@pytest.mark.parametrize("name", ["x.npz", "x.png", "x", "x.tar", "x.parquet"])
 def test_a_stopped_job_goes_on_and_ends_the_same(cli, trained, stopped, tmp_path, name):
     words = ("--n", 10, "--batch", 4, "--labels", "3,7,1")
     assert cli("sample", trained, *words, "--out", tmp_path / "whole" / name).code == 0
@@ -61,6 +64,34 @@ def test_a_stopped_job_goes_on_and_ends_the_same(cli, trained, stopped, tmp_path
             file.read_bytes()
         )
     assert [path.name for path in out.parent.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["rows-%06d.tar", "rows-%06d.parquet"])
+def test_rows_are_read_back_by_what_trains_on_them(cli, trained, tmp_path, monkeypatch, name):
+    """In files of 4, the pictures, classes and seeds of a folder of single ones."""
+    words = ("--seeds", "5-9,2,11-14", "--labels", "3,7,1", "--batch", 3)
+    monkeypatch.setattr(scorefield.store.rowed, "EACH", 4)
+    (tmp_path / "some").mkdir()
+    assert cli("sample", trained, *words, "--out", tmp_path / "some" / name).code == 0
+    files = sorted((tmp_path / "some").iterdir())
+    assert [path.name for path in files] == [name % k for k in range(3)]
+    assert cli("sample", trained, *words, "--out", tmp_path / "x").code == 0
+    single = {p.name[:6]: np.asarray(Image.open(p)) for p in (tmp_path / "x").iterdir()}
+    wanted = [single[f"{seed:06d}"] for seed in (*range(5, 10), 2, *range(11, 15))]
+    if name.endswith("tar"):
+        sources = in_archives(tmp_path / "some", files)
+        assert sources.labels().tolist() == [3, 7, 1, 3, 7, 1, 3, 7, 1, 3]
+        found = [content for _, content in sources.each()]
+    else:
+        datasets = pytest.importorskip("datasets")
+        rows = datasets.load_dataset("parquet", data_files=[str(f) for f in files])["train"]
+        assert rows["seed"] == [*range(5, 10), 2, *range(11, 15)]
+        assert rows["label"] == [3, 7, 1, 3, 7, 1, 3, 7, 1, 3]
+        found = [
+            row["bytes"] for row in rows.cast_column("image", datasets.Image(decode=False))["image"]
+        ]
+    for content, x in zip(found, wanted, strict=True):
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), x)
 
 
 def test_two_jobs_to_one_place_do_not_mix(cli, trained, tmp_path):

@@ -14,6 +14,8 @@ from scorefield.base import BadInput
 from scorefield.cli import main
 from scorefield.data import load as load_data
 from scorefield.data.codec import Latents
+from scorefield.data.readers.decoded import CachePlace
+from scorefield.data.readers.latents import LatentCache
 from scorefield.draw import walk
 from scorefield.run.autoencoder import begin_codec, open_autoencoder
 from scorefield.run.open import load, open_run
@@ -288,3 +290,58 @@ def test_a_student_of_latents_and_its_student(home, tmp_path):
         assert main(["sample", str(out), "--n", "2", "--out", str(out / "x.npz")]) == 0
         assert np.load(out / "x.npz")["x"].shape == (2, 1, 8, 8)
         run = out
+
+
+def cached(home: Path, out: Path, disk: Path, *words: str) -> int:
+    said = ["digits-latent", "--codec", str(home / "coder"), "--out", str(out), *PRIOR, *words]
+    return main(["train", *said, "--data.cache", str(disk)])
+
+
+def same_runs(run: Path, other: Path) -> None:
+    for name in ("model", "ema", "optimizer"):
+        own, theirs = (read_tensors(path / f"{name}.safetensors") for path in (run, other))
+        assert all(torch.equal(own[key], theirs[key]) for key in own | theirs)
+    own, theirs = (read_json(path / "config.json")["data"] for path in (run, other))
+    assert own == theirs
+
+
+def test_latents_on_disk_are_made_once_and_train_the_same_run(home, tmp_path, monkeypatch):
+    """To the bit; also of a run that goes on, and by another that finds them there."""
+    disk = tmp_path / "disk"
+    assert cached(home, tmp_path / "a", disk) == 0
+    same_runs(tmp_path / "a", home / "run")
+    (made,) = [path for path in disk.iterdir() if path.is_dir()]
+    names = [
+        f"{split}.{what}.safetensors" for split in ("test", "train") for what in ("mean", "std")
+    ]
+    assert sorted(path.name for path in made.iterdir()) == ["about.json", *names]
+
+    def again(self, x):
+        raise AssertionError("the encoder runs again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Latents, "spread", again)
+        assert cached(home, tmp_path / "b", disk) == 0
+        assert cached(home, tmp_path / "b", disk, "--resume", "--images", "256") == 0
+    assert main(resume(home, shutil.copytree(home / "run", tmp_path / "c"))) == 0
+    same_runs(tmp_path / "b", tmp_path / "c")
+
+
+def test_latents_of_other_weights_are_others(home, tmp_path):
+    disk = CachePlace(tmp_path, asked=True)
+    data = load_data("digits")
+    found = {LatentCache.of(disk, data, (16,), digest, True).folder for digest in ("a", "b")}
+    moved = dataclasses.replace(data, train=dataclasses.replace(data.train, x=data.train.x.flip(0)))
+    found.add(LatentCache.of(disk, moved, (16,), "a", True).folder)
+    assert len(found) == 3
+    assert LatentCache.of(disk._replace(asked=False), data, (16,), "a", True) is None
+
+
+def test_a_cut_latent_cache_is_refused(home, tmp_path, refused):
+    disk = tmp_path / "disk"
+    assert cached(home, tmp_path / "a", disk) == 0
+    (path,) = disk.glob("latents-*/train.mean.safetensors")
+    path.write_bytes(path.read_bytes()[:-4])
+    words = ["--codec", str(home / "coder"), "--out", str(tmp_path / "b"), *PRIOR]
+    said = refused("train", "digits-latent", *words, "--data.cache", disk)
+    assert "is missing or not of its" in said

@@ -8,14 +8,15 @@ from PIL import Image
 from scorefield.data import datasets, load
 from tests.refusal import refused
 
-TOYS = ("swiss-roll", "moons", "8-gaussians", "checkerboard")
+TOYS = ("swiss-roll", "moons", "8-gaussians", "checkerboard", "tetrahedra")
 
 
 def test_the_names():
     assert set(datasets) == {
         *TOYS,
         *("digits", "mnist", "fashion-mnist", "cifar10", "folder", "npz", "huggingface"),
-        *("captioned-digits", "points", "letters", "sounds", "series", "moving-digits"),
+        *("captioned-digits", "points", "letters", "sounds", "series", "moving-digits", "smiles"),
+        "table",
     }
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import cast
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ TWO = Mixture(
 
 
 def time(*t: float) -> torch.Tensor:
-    return torch.tensor(t if len(t) > 1 else t[0], dtype=torch.float64)
+    return torch.tensor(t, dtype=torch.float64).squeeze()
 
 
 def at_time(*t: float) -> Pairs:
@@ -133,7 +134,7 @@ def check_seen(kind: type[Pairs]) -> None:
     z = torch.randn(50, 2, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for t in (0.02, 0.2, 0.6):
         at = kind(4 * time(t), PAIRING)
-        found = showing(TWO.denoise, at)(z, at)
+        found = showing(TWO.denoise, at)(z, at, None)
         assert torch.allclose(found.flatten(), exact(z, at), atol=1e-8), "seen"
 
 
@@ -173,7 +174,7 @@ def slope_by_regression(last: int) -> torch.Tensor:
 def check_regression(last: int) -> None:
     at, z = at_time(0.2), torch.zeros(3, 2, 1, dtype=torch.float64)
     z[1, 0], z[2, 1] = 1, 1
-    rows = at.slope(z, showing(ONE.denoise, at)(z, at)).flatten()
+    rows = at.slope(z, showing(ONE.denoise, at)(z, at, None)).flatten()
     exact = torch.stack([rows[0], rows[1] - rows[0], rows[2] - rows[0]])
     assert torch.allclose(exact, time(-0.8025, 0.7087, -4.7948), atol=1e-4)
     assert torch.allclose(slope_by_regression(last).flatten(), exact, atol=0.03), "score"
@@ -269,7 +270,7 @@ def moments(solver, steps: int) -> float:
     inputs = torch.cat([torch.zeros_like(unit[:1]), unit])
     for k in range(steps):
         draws = iter((inputs[:, 2:4], inputs[:, 4:]))
-        noise = lambda z, here, there: next(draws)[..., None]  # noqa: B023, E731
+        noise = lambda x, here, there: next(draws)[..., None]  # noqa: B023, E731
         out = sample(solver, ONE.denoise, inputs[:, :2, None], grid.at(slice(k, k + 2)), noise)
         push = (out[1:, :, 0] - out[0, :, 0]).T
         mean = push[:, :2] @ mean + out[0, :, 0]
@@ -322,7 +323,7 @@ def test_samples_of_every_kind(solver):
 
 
 def test_levels_of_each_sample_and_pauses():
-    grid = grids.vp_root(PROCESS, 6, stop=0.01).pairs.time
+    grid = cast(Shown, grids.vp_root(PROCESS, 6, stop=0.01)).pairs.time
     each = Pairs(torch.stack([grid, 0.9 * grid], 1), PAIRING)
     z = torch.randn(2, 2, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for solver in WALK[:-1]:

@@ -158,6 +158,7 @@ class HalfForAll(DPMSolverPP2S):
     def step(self, denoise, state, here, there, noise, cond=None):
         (x,) = state
         middle = here.between(there, 0.5)
+        assert middle
         keep, gain = transfer(here, middle)
         ahead = denoise(affine(x, keep, denoise(x, here, cond), gain), middle, cond)
         keep, gain = transfer(here, there)

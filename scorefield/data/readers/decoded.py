@@ -48,11 +48,13 @@ PROBED = 32
 
 class CachePlace(NamedTuple):
     """Where caches lie, who is told of them, and whether one is `asked` for or made only of data
-    that memory is too small for."""
+    that memory is too small for. What `latents` are kept there too, it is no error to read data
+    that need none."""
 
     folder: Path
     say: Callable[[str], object] = str
     asked: bool = False
+    latents: bool = False
 
     def __str__(self) -> str:
         return str(self.folder)

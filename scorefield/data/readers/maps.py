@@ -18,7 +18,7 @@ from scorefield.base.errors import BadInput
 
 ALIGNED = 4096
 """Where the numbers begin: at a page."""
-DTYPES = {"U8": np.uint8, "I32": np.int32}
+DTYPES = {"U8": np.uint8, "I32": np.int32, "F32": np.float32}
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,16 @@ class MappedRows:
     shape: tuple[int, ...]
     deep: bool = False
     """Whether its numbers are int32, not uint8."""
+    real: bool = False
+    """Whether they are float32."""
 
     @property
     def dtype(self) -> str:
-        return "I32" if self.deep else "U8"
+        return "F32" if self.real else "I32" if self.deep else "U8"
 
     @property
     def row_bytes(self) -> int:
-        return math.prod(self.shape[1:]) * (4 if self.deep else 1)
+        return math.prod(self.shape[1:]) * np.dtype(DTYPES[self.dtype]).itemsize
 
     @property
     def size(self) -> int:
@@ -73,7 +75,7 @@ class MappedRows:
 
     def write(self, first: int, rows: np.ndarray) -> None:
         """Put rows in from `first` on, and wait until the disk has them."""
-        content = memoryview(np.ascontiguousarray(rows, DTYPES[self.dtype]).reshape(-1).view("u1"))
+        content = np.ascontiguousarray(rows, DTYPES[self.dtype]).reshape(-1).view("u1").data
         handle = os.open(self.path, os.O_WRONLY)
         try:
             done, at = 0, ALIGNED + first * self.row_bytes
