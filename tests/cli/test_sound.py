@@ -11,7 +11,7 @@ from PIL import Image
 
 from scorefield.cli import main
 from scorefield.run.open import data_of, open_run
-from scorefield.run.pairs import continued
+from scorefield.run.pairs import continued, lead
 from scorefield.store import write_wavs
 from tests.refusal import refused as bad
 
@@ -82,8 +82,14 @@ def test_series_are_forecast(tmp_path, cli, refused):
     assert cli("restore", run, "--operator", "future:4", *asked)[0] == 0
     record = json.loads((tmp_path / "r" / "restore.json").read_text())
     assert record["crps"] > 0
+    assert record["misfit"] < 1e-6  # the past is kept as it was
     assert Image.open(tmp_path / "r" / "sheet.png").width > 300
     assert cli("eval", run, "--n", "20")[0] == 0
+    opened = open_run(run)
+    y = torch.zeros(300, 1, 16)  # more rows than are drawn at a time
+    y[:, :, :12] = torch.arange(300.0)[:, None, None] / 300
+    made = lead(opened.denoiser, opened.config, opened.facts, y, list(range(300)), 2).x
+    assert torch.equal(made[:, :, :12], y[:, :, :12])
 
 
 @pytest.mark.slow

@@ -19,9 +19,9 @@ from scorefield.data.conditions import LARGEST
 from scorefield.data.readers.arrays import read_arrays, scaling_of
 from scorefield.data.sets import Data, split_at, split_off
 
-HELD, STRIDE, LEAST = 5, 4, 2
+HELD, STRIDE, LEAST, USUAL = 5, 4, 2, 48
 """The last share 1/HELD of a long series is held out; windows begin every size / STRIDE moments;
-moments of a window at least."""
+moments of a window at least, and of a .csv's unless said."""
 GAPS = ("", "?", "nan", "na", "null", "none")
 ALIGNED = 1e-3
 """Of a step, by which a time stamp may be off the clock."""
@@ -55,7 +55,8 @@ def series(path: str, size: int | None = None) -> Data:
         raise BadInput(f"`data.path` {path} ends in '{suffix}'.", "Give a .csv, .ts or .npz.")
     found = readers[suffix](file)
     long = suffix == ".csv"
-    size = size or (48 if long else min(x.shape[1] for x in found.x))
+    if size is None:
+        size = USUAL if long else int(min(x.shape[1] for x in found.x))
     if size < LEAST:
         raise BadInput(f"`data.size` is {size}.", f"Give at least {LEAST} moments.", "data.size")
     x, told = _filled(found.x, path)
