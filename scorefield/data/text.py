@@ -168,7 +168,9 @@ def prompt_of(text: str) -> Prompt:
     """
     parts = [part.strip() for part in re.split(r"\bAND\b", text)]
     if len(parts) > 1 and not all(parts):
-        raise BadInput(f"the prompt '{text}' has nothing on one side of AND.", "Write a text there.")
+        raise BadInput(
+            f"the prompt '{text}' has nothing on one side of AND.", "Write a text there."
+        )
     split = [WEIGHT.fullmatch(part) for part in parts]
     texts = tuple(m[1].strip() if m else part for m, part in zip(split, parts))
     return Prompt(texts, tuple(float(m[2]) if m else 1.0 for m in split))

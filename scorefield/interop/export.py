@@ -6,6 +6,7 @@ from typing import Any
 from scorefield.base import BadInput
 from scorefield.base.finding import Findings
 from scorefield.interop.outgoing import to_diffusers
+from scorefield.process import check_one_level
 from scorefield.run.open import Run
 from scorefield.use.asked import idle, labels_of
 from scorefield.use.request import Request
@@ -24,6 +25,7 @@ def exported(request: Request, to: str, loop: int | None = None) -> Findings:
             "Sample it here, or export a run on pictures themselves.",
             "run",
         )
+    check_one_level(run.schedule, "what is exported")
     usual = run.path.with_name(f"{run.path.resolve().name}-{to}{ENDINGS[to]}")
     if to == "diffusers":
         idle("loop", loop, "a folder of diffusers has a sampler of theirs")

@@ -14,7 +14,8 @@ from scorefield.catalogue.spec import build, canonical, parsed, with_defaults
 from scorefield.denoise import Denoiser
 from scorefield.distill import Progressive, Student
 from scorefield.nets.maps import MapEmbedding
-from scorefield.run.config import as_student
+from scorefield.process import check_one_level
+from scorefield.run.config import as_student, build_schedule
 from scorefield.run.open import Run, open_run
 from scorefield.run.settings import Config, SampleConfig, StudentConfig
 from scorefield.run.stored import stored_settings
@@ -47,6 +48,7 @@ def student(
     folder = Folder(Path(teacher))
     folder.check_run()
     config, facts = stored_settings(folder)
+    check_one_level(build_schedule(config.objective, facts.deviations), "distillation")
     kind = method_of(method)
     own = plan(kind.plan_of(facts.sigma_data, **with_defaults("students", method)))
     usual = config.sample.guidance if facts.classes or facts.conditions.keys else 1.0

@@ -79,9 +79,7 @@ def test_what_does_not_go_together_is_refused(spoken_run, cli, words, says):
 
 def test_held_out_data_are_measured_by_their_captions(spoken_run, cli):
     run, short = str(spoken_run), ["--n", "4", "--steps", "2", "--json"]
-    told, untold = (
-        cli("likelihood", run, *short, *more) for more in ([], ["--unconditional"])
-    )
+    told, untold = (cli("likelihood", run, *short, *more) for more in ([], ["--unconditional"]))
     assert "measured without" not in told.err
     assert json.loads(told.out)["mean"] != json.loads(untold.out)["mean"]
 
