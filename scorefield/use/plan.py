@@ -237,7 +237,7 @@ def check_manner(
             "Leave the solver out.",
         )
     raise BadInput(
-        f"the student was made for {manner.plan} from pure noise, and for nothing else; asked "
+        f"the run was made for {manner.plan} from pure noise, and for nothing else; asked "
         f"for are {steps} steps of {solver!r} on {grid} from t = {start:g}.",
         "Leave them out, or distill one for that.",
     )
