@@ -350,6 +350,16 @@ def level_of(schedule: Any, level: Level, coords: tuple[int, ...]) -> Level:
     return schedule.lifted(level, coords) if isinstance(schedule, Spectral) else level
 
 
+def check_one_level(schedule: Any, what: str) -> None:
+    """Raise BadInput if a schedule has a level for each coordinate, from what knows one for all."""
+    if isinstance(schedule, Spectral):
+        raise BadInput(
+            f"{what} takes one level for all coordinates, and the process "
+            f"{type(schedule).__name__} has one for each.",
+            "Use a run on another schedule.",
+        )
+
+
 def basis_of(schedule: Any) -> Basis:
     """In whose coordinates a schedule's levels are."""
     return schedule.basis if isinstance(schedule, Spectral) else Identity()

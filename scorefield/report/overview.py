@@ -119,7 +119,8 @@ def overview(path: Path, resume: tuple[str, str] = ("", ""), sampled: bool = Fal
 def _size(config: Config, facts: DataFacts) -> Summary:
     if learns_codes(config):
         return describe(build_autoencoder(config, facts), facts.shape)
-    return describe(build_denoiser(config, facts).net, facts.inner)  # type: ignore[arg-type]
+    denoiser = build_denoiser(config, facts)
+    return describe(denoiser.net, denoiser.net_shape)  # type: ignore[arg-type]
 
 
 def summary(path: Path) -> str:

@@ -17,7 +17,7 @@ from scorefield.data.table import Column
 from scorefield.data.text import TextFacts
 from scorefield.denoise import Denoiser, Manner, Precision, Spaced, Timed, views
 from scorefield.objective import Bridged, Criterion
-from scorefield.process import Schedule, Spectral, basis_of
+from scorefield.process import Schedule, Spectral, basis_of, check_one_level
 from scorefield.run.guest import guest_denoiser, timed
 from scorefield.run.settings import Config, ObjectiveConfig, StudentConfig, check_game
 from scorefield.spaces import band_deviations
@@ -393,7 +393,9 @@ def check(config: Config) -> None:
             f"{o.view} says nothing about x0.",
             "Use `objective.view` v or edm, or a schedule that keeps some signal, such as vp.",
         )
-    if what_learns(o) != "adversaries":
+    if what_learns(o) == "adversaries":
+        check_one_level(schedule, f"`objective.kind` {o.kind}")
+    else:
         check_objective(o, schedule, config.training)
     if config.student and config.training.compile:
         raise BadInput("a student's network is not compiled.", "Leave `compile` out.")

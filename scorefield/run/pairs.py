@@ -1,5 +1,6 @@
 """Runs that were trained on pairs: their data, and how a picture is led to the other end."""
 
+import math
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
@@ -37,6 +38,8 @@ def paired(read: Data, corruption: str, noise: float = 0.0) -> Data:
         )
     if not read.kind.spatial:
         PICTURE.check(read.shape, "`data.corruption` is")
+    if not 0 <= noise < math.inf:
+        raise BadInput(f"`data.noise` is {noise:g}.", "Give a deviation, 0 or more.", "data.noise")
     operator = build("operators", corruption, shape=read.shape)
 
     def beside(split: Split, first: int) -> Split:
