@@ -16,6 +16,7 @@ def test_the_names():
         *TOYS,
         *("digits", "mnist", "fashion-mnist", "cifar10", "folder", "npz", "huggingface"),
         *("captioned-digits", "points", "letters", "smiles", "table"),
+        *("sounds", "series", "moving-digits"),
     }
 
 
