@@ -20,7 +20,9 @@ FEWEST = 300
 def molecule_figures(x0: Tensor, data: Data, cond: Cond | None) -> tuple[Figure, ...]:
     """Numbers of tokens (N, L), made for `cond`. A valid string parses in RDKit; shares of unique
     ones are of the valid, of new ones of the unique, both by their canonical form."""
-    texts, train, test = (spelled(x, data.alphabet) for x in (x0, data.train.x, data.test.x))
+    order = torch.randperm(len(data.test), generator=torch.Generator().manual_seed(0))
+    away = data.test.x[order]  # a file may be sorted
+    texts, train, test = (spelled(x, data.alphabet) for x in (x0, data.train.x, away))
     made, real = map(molecules_in, (texts, test))
     own, held = canonical_of(made), canonical_of(real[: len(texts)])
     known = set(canonical_of(molecules_in(train)))
@@ -89,7 +91,7 @@ def chemnet_distance(own: Sequence[str], held: Sequence[str], known: set[str]) -
     the package fcd is installed and there are enough."""
     n = min(len(own), len(held))
     try:
-        from fcd import get_fcd
+        from fcd import get_fcd  # type: ignore[import-not-found]  # of no extra
     except ImportError:
         return []
     if n < FEWEST:

@@ -24,8 +24,9 @@ def row_figures(x0: Tensor, data: Data) -> tuple[Figure, ...]:
     rng = torch.Generator().manual_seed(0)
     train, more = (data.train.x[i] for i in torch.randperm(len(data.train), generator=rng)[
         : 2 * n].chunk(2))  # fmt: skip
+    away = data.test.x[torch.randperm(len(data.test), generator=rng)[:n]]  # a file may be sorted
     made, real, test, other = (numbers_of_rows(x, data.columns)
-                               for x in (x0[:n], train[:n], data.test.x[:n], more[:n]))  # fmt: skip
+                               for x in (x0[:n], train[:n], away, more[:n]))  # fmt: skip
     own = [c for c in data.columns if c.digits]
     n = min(map(len, (made, real, test)))
     known = {tuple(row) for row in data.train.x.tolist()}

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from scorefield.data.table import Column
-from scorefield.measure.table import foretold, nearer, told_apart, unlike
+from scorefield.data.table import Column, table_data
+from scorefield.measure.table import foretold, nearer, row_figures, told_apart, unlike
 
 pytest.importorskip("sklearn")
 COLUMNS = (
@@ -48,3 +48,13 @@ def test_columns_by_themselves_are_told_apart():
 def test_copies_are_nearer_to_training_rows():
     assert nearer(rows(1), rows(1), rows(2), COLUMNS) == pytest.approx(1.0, abs=0.01)
     assert nearer(rows(3), rows(1), rows(2), COLUMNS) == pytest.approx(0.5, abs=0.08)
+
+
+def test_rows_of_a_sorted_file_are_no_worse():
+    """Samples are few and the file is sorted: held-out rows are drawn from all of it."""
+    state = np.arange(4000) // 100
+    data = table_data("x", [Column("a", True, tuple(range(40))), COLUMNS[2]], [state, state % 2])
+    found = {f.key: f for f in row_figures(data.train.x[::36].float(), data)}
+    assert found["two_sample"].floor == pytest.approx(0.5, abs=0.12)
+    assert found["two_sample"].value == pytest.approx(0.5, abs=0.12)
+    assert found["copies"].value == 1
