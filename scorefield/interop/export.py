@@ -6,6 +6,7 @@ from typing import Any
 from scorefield.base import BadInput
 from scorefield.base.finding import Findings
 from scorefield.interop.outgoing import to_diffusers
+from scorefield.process import Spectral
 from scorefield.run.open import Run
 from scorefield.use.asked import idle, labels_of
 from scorefield.use.request import Request
@@ -22,6 +23,13 @@ def exported(request: Request, to: str, loop: int | None = None) -> Findings:
         raise BadInput(
             f"{run.path} works on latents, and their decoder has no place in what is exported.",
             "Sample it here, or export a run on pictures themselves.",
+            "run",
+        )
+    if isinstance(run.schedule, Spectral):
+        raise BadInput(
+            f"{type(run.schedule).__name__} has a level for each coordinate, and what is exported is "
+            "told one.",
+            "Sample it here, or export a run of one level, such as cosine or momentum.",
             "run",
         )
     usual = run.path.with_name(f"{run.path.resolve().name}-{to}{ENDINGS[to]}")
