@@ -27,9 +27,9 @@ def exported(request: Request, to: str, loop: int | None = None) -> Findings:
         )
     if isinstance(run.schedule, Spectral):
         raise BadInput(
-            f"{type(run.schedule).__name__} has a level for each coordinate, and what is exported is "
-            "told one.",
-            "Sample it here, or export a run of one level, such as cosine or momentum.",
+            f"{type(run.schedule).__name__} has a level for each coordinate, and what is exported "
+            "is told one.",
+            "Sample it here, or export a run of one level, such as cosine.",
             "run",
         )
     usual = run.path.with_name(f"{run.path.resolve().name}-{to}{ENDINGS[to]}")

@@ -84,7 +84,7 @@ def fit_grid(
     _check(solver, steps, how)
     if getattr(schedule, "begins_in_data", False):
         raise BadInput(
-            f"{type(schedule).__name__} does not end in noise, and grids are fitted to starts in it.",
+            f"{type(schedule).__name__} does not end in noise, where a fit has its starts.",
             "Use an unfitted grid, such as vp-root.",
         )
     began, starts, rounds = time.monotonic(), how.starts, how.rounds

@@ -233,9 +233,7 @@ def test_a_pause_changes_nothing(name):
     levels, solver = even(BLUR, 9), catalogue.solvers[name]()
     x = Seeded(range(3)).start((K,), levels, dtype=torch.float64)
     whole = sample(solver, Gauss(), x, levels, Seeded(range(3)))
-    (*_, (state, _)) = trajectory(
-        solver, Gauss(), x, levels.at(slice(0, 5)), Seeded(range(3))
-    )
+    (*_, (state, _)) = trajectory(solver, Gauss(), x, levels.at(slice(0, 5)), Seeded(range(3)))
     kept = type(state)(*(leaf.clone() for leaf in state))
     rest = levels.at(slice(4, None))
     assert torch.equal(sample(solver, Gauss(), kept, rest, Seeded(range(3))), whole)
