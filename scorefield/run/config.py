@@ -68,8 +68,7 @@ class DataFacts:
     """Of tables and molecules, likewise."""
     text: TextFacts | None = None
     """Of a run whose captions are told."""
-    rate: int = 0
-    """Moments a second of what is heard."""
+    rate: int = 0  # moments a second of what is heard
     deviations: tuple[float, ...] = ()
     """Of x0 in each band of the schedule's basis, if it has a level for each coordinate."""
 
@@ -125,12 +124,6 @@ class DataFacts:
                 f"with {_told(self.conditions)}.",
                 remedy,
             )
-        if now.rate != self.rate:
-            raise BadInput(
-                f"the data have {now.rate} moments a second, those that the run was trained on "
-                f"{self.rate}.",
-                f"Give `data.rate` {self.rate}, or train anew.",
-            )
         if now.text != self.text:
             raise BadInput(
                 "the data's captions are told otherwise than those that the run was trained on: "
@@ -172,9 +165,8 @@ class DataFacts:
                 "Give data that vary.",
             )
         own = (data.name, data.shape, data.classes, data.scaling)
-        more = data.conditions, data.edition, data.present or None, None
-        more = *more, data.space, data.alphabet, data.columns, data.text, data.rate
-        return cls(*own, sigma_data, *more)
+        more = data.conditions, data.edition, data.present or None, None, data.space, data.alphabet
+        return cls(*own, sigma_data, *more, data.columns, data.text, data.rate)
 
 
 def _told(conditions: Conditions) -> str:
