@@ -360,6 +360,15 @@ def check_one_level(schedule: Any, what: str) -> None:
         )
 
 
+def check_begins_in_noise(schedule: Any, what: str) -> None:
+    """Raise BadInput if the law of x at the noisiest level is not known, from what needs it."""
+    if getattr(schedule, "begins_in_data", False):
+        raise BadInput(
+            f"the process {type(schedule).__name__} begins in blurred data, and {what} in noise.",
+            "Use a run on another schedule.",
+        )
+
+
 def basis_of(schedule: Any) -> Basis:
     """In whose coordinates a schedule's levels are."""
     return schedule.basis if isinstance(schedule, Spectral) else Identity()

@@ -23,7 +23,7 @@ from scorefield.catalogue.plans import plan
 from scorefield.catalogue.spec import canonical, specs
 from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, Drawn, Plan, attempt, guided
-from scorefield.process import Schedule
+from scorefield.process import Schedule, check_begins_in_noise
 from scorefield.run.open import Run, build_solver, data_of, device, open_grid, open_run
 from scorefield.solve import DPMSolverPP3M, Jump, Solver
 from scorefield.store import claim_folder, to_csv
@@ -175,9 +175,7 @@ def compare(
     the reference itself is not finite, and for a wrong guidance.
     """
     schedule = schedule_of(denoiser)
-    if getattr(schedule, "begins_in_data", False):
-        fact = f"the process {type(schedule).__name__} begins in data, and a comparison in noise."
-        raise BadInput(fact, "Measure it by itself: scorefield eval.")
+    check_begins_in_noise(schedule, "a comparison")
     if fine < 2:
         raise BadInput(f"fine is {fine}.", "Use at least 2.")
     n, few = len(asked.seeds), min(len(asked.seeds), CHECKED)

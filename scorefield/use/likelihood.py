@@ -19,7 +19,7 @@ from scorefield.likelihood.cells import begins, cell_of
 from scorefield.likelihood.measured import Dequantise, How, Method, usual
 from scorefield.measure import as_json
 from scorefield.measure.overlap import auroc, histogram
-from scorefield.process import Spectral
+from scorefield.process import Spectral, check_begins_in_noise
 from scorefield.run.open import Run, build_solver, data_of
 from scorefield.store import claim, to_csv
 from scorefield.use.asked import at_least, check_guided, count, given_examples, how_many, label_for
@@ -73,6 +73,7 @@ def likelihood(request: Request, words: Words, data: str, against: str | None) -
     RUN/likelihood and the .csv `out`, is tried before any work."""
     request = replace(request.exact(), spaces=True)
     run, own = request.opened, data_of(request.opened)
+    check_begins_in_noise(run.schedule, "a likelihood")
     cell, codec = None if run.facts.space else cell_of(own), run.facts.codec
     if run.facts.kind.lettered and words.method == "flow":
         words = words._replace(method="vlb")  # letters have no flow
