@@ -87,11 +87,14 @@ class Keeper:
         """Commit parts that are cut: every process writes its share, the main one the others."""
         team, main = Team(), self.run is not None
         team.together(lambda: finish_commit(run) if main else None)
-        mine = {shard_name(name, team.rank, team.size): share_of(some, team.rank, team.size)
-                for name, some in cut.items()}  # fmt: skip
-        meaning = Folder(run).meaning()
-        own = team.together(lambda: write_parts(run, mine, meaning))
-        told = torch.tensor([list(bytes.fromhex(own[name])) for name in mine], dtype=torch.uint8)
+        meaning, rows = Folder(run).meaning(), []
+        for name, some in cut.items():  # one after another: each is copied as it is written
+            file = shard_name(name, team.rank, team.size)
+            share = {file: share_of(some, team.rank, team.size)}
+            own = team.together(lambda share=share: write_parts(run, share, meaning))
+            rows.append(list(bytes.fromhex(own[file])))
+            del share
+        told = torch.tensor(rows, dtype=torch.uint8)
         digests = {
             shard_name(name, rank, team.size): bytes(row.tolist()).hex()
             for rank, rows in enumerate(team.gather(told))
