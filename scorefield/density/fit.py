@@ -232,7 +232,7 @@ def fit_density(
     if prior is None and (target.scale is None or isinstance(way, LearnedPath)):
         reference = populated(Annealing(adaptive=0.9, particles=500, moves=2), target, rng, watch)
     if target.scale is None and reference is not None:
-        target, reference = placed(target, reference)
+        target, reference = located(target, reference)
     if not isinstance(way, LearnedPath):
         own = replace(way, steps=steps) if isinstance(way, Annealing) else way
         reached = populated(own, target, rng, watch)
@@ -262,7 +262,7 @@ def populated(method: Any, target: Target, rng: torch.Generator, watch: Watch = 
     return method(target.standard(), target.dim, GROUPS, rng, watch)
 
 
-def placed(target: Target, reached: Reached) -> tuple[Target, Reached]:
+def located(target: Target, reached: Reached) -> tuple[Target, Reached]:
     """The target with the centre and scale that a population found, and the population in these."""
     centre, scale = target.place()
     x, share = centre + scale * reached.x, reached.log_weight.softmax(0)[:, None]

@@ -12,7 +12,7 @@ from scorefield.base import BadInput
 from scorefield.data.sets import EIGHT_BIT
 from scorefield.interop.folder import Foreign
 from scorefield.nets.song import USUAL
-from scorefield.run.config import DataFacts
+from scorefield.run.facts import DataFacts
 from scorefield.run.guest import PRECONDITIONED, published
 from scorefield.run.settings import SourceConfig
 from scorefield.store.inert import Inert, state_of

@@ -16,7 +16,7 @@ from scorefield.data import Conditions, Scaling
 from scorefield.data.sets import EIGHT_BIT
 from scorefield.nets.guests import GUESTS, shape_of, told_size
 from scorefield.nets.kl import spec_of
-from scorefield.run.config import CodecFacts, DataFacts
+from scorefield.run.facts import CodecFacts, DataFacts
 from scorefield.run.guest import published
 from scorefield.run.settings import SourceConfig
 from scorefield.store import digest_tensors, exists, files, read_json, read_tensors

@@ -15,7 +15,8 @@ from scorefield.interop.graph import read_graph
 from scorefield.interop.hub import HEAD, copied, is_run, pull
 from scorefield.interop.plans import their_plan
 from scorefield.run.autoencoder import keep_codec
-from scorefield.run.config import DataFacts, build_denoiser
+from scorefield.run.config import build_denoiser
+from scorefield.run.facts import DataFacts
 from scorefield.run.settings import Config, DataConfig, ObjectiveConfig, SampleConfig
 from scorefield.run.stored import to_json
 from scorefield.store import Folder

@@ -18,7 +18,7 @@ from scorefield.data.table import kept_cells, row_cells
 from scorefield.report.globe import globes
 from scorefield.report.molecules import molecules_drawn
 from scorefield.report.picture import frames, picture, picture_of
-from scorefield.run.config import DataFacts
+from scorefield.run.facts import DataFacts
 from scorefield.store import (
     Pieces,
     alone,

@@ -18,7 +18,8 @@ from scorefield.report.log import RunLog, noise, read_log, training
 from scorefield.report.plane import findings as of_plane
 from scorefield.report.wording import compact, duration, number, setting, worded
 from scorefield.run.autoencoder import build_autoencoder, coder_network, learns_codes
-from scorefield.run.config import DataFacts, build_denoiser, network
+from scorefield.run.config import build_denoiser, network
+from scorefield.run.facts import DataFacts
 from scorefield.run.open import open_run
 from scorefield.run.pairs import is_paired
 from scorefield.run.recipes import recipes

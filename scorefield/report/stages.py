@@ -15,7 +15,7 @@ from scorefield.report.files import in_letters
 from scorefield.report.globe import globes
 from scorefield.report.picture import picture
 from scorefield.run.autoencoder import learns_codes
-from scorefield.run.config import DataFacts
+from scorefield.run.facts import DataFacts
 from scorefield.run.pairs import is_led, lead
 from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings

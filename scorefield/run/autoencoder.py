@@ -25,7 +25,7 @@ from scorefield.latent import AE
 from scorefield.likelihood.cells import cell_of
 from scorefield.measure.blocks import blocks
 from scorefield.nets import Autoencoder, Posterior
-from scorefield.run.config import CodecFacts, DataFacts
+from scorefield.run.facts import CodecFacts, DataFacts
 from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings
 from scorefield.store import Folder, digest_tensors, exists, load_weights, read_tensors

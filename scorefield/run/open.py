@@ -27,7 +27,8 @@ from scorefield.run.autoencoder import (
     open_codec,
     without_conditions,
 )
-from scorefield.run.config import DataFacts, build_denoiser
+from scorefield.run.config import build_denoiser
+from scorefield.run.facts import DataFacts
 from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings
 from scorefield.run.words import told_prompts

@@ -19,7 +19,8 @@ from scorefield.inverse import measure
 from scorefield.inverse.operators import Mask, Operator
 from scorefield.objective import Bridged, PairResidual
 from scorefield.process import Schedule
-from scorefield.run.config import DataFacts, build_levels, build_objective, build_schedule
+from scorefield.run.config import build_levels, build_objective, build_schedule
+from scorefield.run.facts import DataFacts
 from scorefield.run.open import build_solver, device
 from scorefield.run.settings import Config
 from scorefield.solve import DDIM

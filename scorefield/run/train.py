@@ -29,7 +29,6 @@ from scorefield.run.autoencoder import (
     warn_dead,
 )
 from scorefield.run.config import (
-    DataFacts,
     build_denoiser,
     build_objective,
     build_schedule,
@@ -39,6 +38,7 @@ from scorefield.run.config import (
     network,
     what_learns,
 )
+from scorefield.run.facts import DataFacts
 from scorefield.run.open import open_run
 from scorefield.run.pairs import check_paired
 from scorefield.run.recipes import recipe, recipes

@@ -20,7 +20,7 @@ from scorefield.data.readers.sounds import given_sound
 from scorefield.data.readers.table import aligned_rows
 from scorefield.data.table import row_filling
 from scorefield.run.autoencoder import Coded
-from scorefield.run.config import DataFacts
+from scorefield.run.facts import DataFacts
 from scorefield.run.open import Run, data_of
 
 LARGEST_LIST = 10_000_000

@@ -21,7 +21,7 @@ from scorefield.data import Scaling
 from scorefield.data.codec import Latents
 from scorefield.denoise import Denoiser
 from scorefield.likelihood.measured import How
-from scorefield.run.config import CodecFacts
+from scorefield.run.facts import CodecFacts
 from scorefield.use.bits import Bits, measure_bits
 
 

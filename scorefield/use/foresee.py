@@ -23,7 +23,8 @@ from scorefield.base import BadInput, unknown
 from scorefield.base.finding import Findings, Table
 from scorefield.data import Scaling
 from scorefield.nets import describe
-from scorefield.run.config import DataFacts, build_denoiser
+from scorefield.run.config import build_denoiser
+from scorefield.run.facts import DataFacts
 from scorefield.run.settings import Config
 
 GIGA = 1e9

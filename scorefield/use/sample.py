@@ -26,7 +26,7 @@ from scorefield.draw.shards import Shards
 from scorefield.guide import chain
 from scorefield.guide.filled import filled, rows_filled
 from scorefield.guide.prompts import composed, prompts
-from scorefield.run.config import DataFacts
+from scorefield.run.facts import DataFacts
 from scorefield.run.open import data_of
 from scorefield.store import alone, claim, sweep_torn
 from scorefield.train import Team

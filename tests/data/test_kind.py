@@ -6,7 +6,8 @@ from scorefield.base import BadInput
 from scorefield.data import load
 from scorefield.data.kind import KINDS, PICTURE, SERIES, VECTOR, VOLUME, Kind
 from scorefield.report.picture import frames, picture
-from scorefield.run.config import DataFacts, network
+from scorefield.run.config import network
+from scorefield.run.facts import DataFacts
 from tests.refusal import fails, refused
 
 RNG = np.random.default_rng(0)

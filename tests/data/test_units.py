@@ -21,7 +21,8 @@ from scorefield.data.readers.arrays import read_npz
 from scorefield.data.readers.given import read_examples
 from scorefield.denoise import Denoiser
 from scorefield.likelihood.measured import How
-from scorefield.run.config import DataFacts, build_denoiser
+from scorefield.run.config import build_denoiser
+from scorefield.run.facts import DataFacts
 from scorefield.run.settings import Config
 from scorefield.run.stored import from_json, to_json
 from scorefield.use.bits import measure_bits

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from scorefield.run.autoencoder import build_autoencoder
-from scorefield.run.config import DataFacts, build_denoiser
+from scorefield.run.config import build_denoiser
+from scorefield.run.facts import DataFacts
 from scorefield.run.settings import Config, DataConfig, ObjectiveConfig, SampleConfig
 from scorefield.run.stored import stored_settings, to_json
 from scorefield.run.student import student

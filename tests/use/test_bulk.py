@@ -14,7 +14,8 @@ import scorefield.use.bulk
 from scorefield.base import BadInput, quiet
 from scorefield.base.errors import Elsewhere
 from scorefield.draw.shards import Shards
-from scorefield.run.config import DataFacts, build_denoiser
+from scorefield.run.config import build_denoiser
+from scorefield.run.facts import DataFacts
 from scorefield.run.open import Run
 from scorefield.run.stored import to_json
 from scorefield.run.train import recipe

@@ -12,7 +12,7 @@ from scorefield.denoise import Denoiser
 from scorefield.likelihood.measured import How
 from scorefield.process import Cosine
 from scorefield.run.autoencoder import StandardNormal
-from scorefield.run.config import CodecFacts
+from scorefield.run.facts import CodecFacts
 from scorefield.use.coded import measure_coded
 from tests.data.test_codec import linear
 from tests.latent.linear import LATENT, VARIANCES, best, examples, loglik
