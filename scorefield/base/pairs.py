@@ -186,8 +186,10 @@ class Shown(Level):
     def expand(self, batch: int) -> "Shown":
         return Shown(self.pairs.expand(batch))
 
-    def joined(self, levels: Sequence[Level]) -> "Shown":
-        """`join`, of levels of this process and clean data."""
+    def joined(self, levels: Sequence[Level]) -> Level:
+        """`join`, of levels of this process and clean data; with others no pairs are known."""
+        if any(not isinstance(v, Shown) and bool(v.sigma.any()) for v in levels):
+            return super().joined(levels)
         times = [
             v.pairs.time if isinstance(v, Shown) else torch.zeros_like(v.sigma) for v in levels
         ]

@@ -88,7 +88,7 @@ def _run(argv: list[str]) -> int:
         print(f"scorefield {scorefield.__version__}")
         return 0
     warnings.showwarning = _one_line
-    if empty := next((at for at, word in pairwise(argv) if not word), None):
+    if empty := next((at for at, word in pairwise(argv) if not word and at != "--prompt"), None):
         from scorefield.base.errors import BadInput
 
         raise BadInput(f"what follows {empty} is empty.", "Give it a value, or leave it out.")

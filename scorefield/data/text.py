@@ -56,7 +56,8 @@ class TextFacts:
 class TextEncoder(Protocol):
     """Texts to tokens, each by itself: neither its neighbours nor their count change a text's."""
 
-    facts: TextFacts
+    @property
+    def facts(self) -> TextFacts: ...
 
     def __call__(self, texts: Sequence[str]) -> TextTokens: ...
 
@@ -167,6 +168,10 @@ def prompt_of(text: str) -> Prompt:
     ('ratio 3:4 of a screen',)
     """
     parts = [part.strip() for part in re.split(r"\bAND\b", text)]
+    if len(parts) > 1 and not all(parts):
+        raise BadInput(
+            f"the prompt '{text}' has nothing on one side of AND.", "Write a text there."
+        )
     split = [WEIGHT.fullmatch(part) for part in parts]
     texts = tuple(m[1].strip() if m else part for m, part in zip(split, parts))
     return Prompt(texts, tuple(float(m[2]) if m else 1.0 for m in split))

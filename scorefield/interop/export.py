@@ -6,7 +6,9 @@ from typing import Any
 from scorefield.base import BadInput
 from scorefield.base.finding import Findings
 from scorefield.interop.outgoing import to_diffusers
+from scorefield.process import check_one_level
 from scorefield.run.open import Run
+from scorefield.run.pairs import is_paired
 from scorefield.use.asked import idle, labels_of
 from scorefield.use.request import Request
 
@@ -24,8 +26,12 @@ def exported(request: Request, to: str, loop: int | None = None) -> Findings:
             "Sample it here, or export a run on pictures themselves.",
             "run",
         )
+    check_one_level(run.schedule, "what is exported")
     usual = run.path.with_name(f"{run.path.resolve().name}-{to}{ENDINGS[to]}")
     if to == "diffusers":
+        if is_paired(run.config, run.facts):
+            fact = f"{run.path} begins in one end of a pair, and their samplers in noise."
+            raise BadInput(fact, "Export its network: `to` onnx or torch.", "to")
         idle("loop", loop, "a folder of diffusers has a sampler of theirs")
         return to_diffusers(run, request.out or usual, _folded(request, run))
     from scorefield.interop.programs import to_onnx, to_torch

@@ -43,6 +43,8 @@ from scorefield.process.spectral import (
     Varying,
     Wavelet,
     basis_of,
+    check_begins_in_noise,
+    check_one_level,
     dropping_cost,
     forward_places,
     grid_of,
@@ -52,7 +54,8 @@ from scorefield.process.spectral import (
 __all__ = [
     "EDM", "VE", "VP", "Blurring", "Cosine", "Diagonal", "DiscreteVP", "Flow", "Heat", "Learned",
     "Momentum", "Pair", "Rates", "Schedule", "Soft", "Spectral", "SubVP", "Varying", "Wavelet",
-    "basis_of", "constant_betas", "cosine_betas", "dropping_cost", "flow_drift", "forward_places",
-    "grid_of", "grids", "level_of", "linear_betas", "published_chain", "rates", "reverse_drift",
-    "sigmoid_betas", "zero_terminal_snr",
+    "basis_of", "check_begins_in_noise", "check_one_level", "constant_betas", "cosine_betas",
+    "dropping_cost", "flow_drift", "forward_places", "grid_of", "grids", "level_of",
+    "linear_betas", "published_chain", "rates", "reverse_drift", "sigmoid_betas",
+    "zero_terminal_snr",
 ]  # fmt: skip

@@ -20,6 +20,7 @@ from scorefield.report.wording import compact, duration, number, setting, worded
 from scorefield.run.autoencoder import build_autoencoder, coder_network, learns_codes
 from scorefield.run.config import DataFacts, build_denoiser, network
 from scorefield.run.open import open_run
+from scorefield.run.pairs import is_paired
 from scorefield.run.recipes import recipes
 from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings
@@ -91,7 +92,12 @@ def overview(path: Path, resume: tuple[str, str] = ("", ""), sampled: bool = Fal
     about = _size(config, facts)
     usual = recipes[recipe]() if recipe in recipes else Config()
     run = Known(str(path), config, usual, facts, about, seen, folder.has_checkpoint, log)
-    places = PLACES[:1] if learns_codes(config) else PLACES
+    paired = is_paired(config, facts)
+    unasked = ("eval",) * paired + ("compare", "fit-grid") * (paired or bool(facts.space))
+    places = [
+        (*place[:4], "" if place[3] in unasked else place[4])
+        for place in (PLACES[:1] if learns_codes(config) else PLACES)
+    ]
     found = [(place, _found(reader, place[2])) for place in places]
     own = [_film(run, _shots(reader)), *(_section(run, *place) for place in found)]
     own[2:2] = _logged(run)
@@ -119,7 +125,8 @@ def overview(path: Path, resume: tuple[str, str] = ("", ""), sampled: bool = Fal
 def _size(config: Config, facts: DataFacts) -> Summary:
     if learns_codes(config):
         return describe(build_autoencoder(config, facts), facts.shape)
-    return describe(build_denoiser(config, facts).net, facts.inner)  # type: ignore[arg-type]
+    denoiser = build_denoiser(config, facts)
+    return describe(denoiser.net, denoiser.net_shape)  # type: ignore[arg-type]
 
 
 def summary(path: Path) -> str:

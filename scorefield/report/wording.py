@@ -7,6 +7,8 @@ from scorefield.base.finding import Figure, Spread, Value
 from scorefield.base.rank import within_floor
 
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+ROUNDING = 1e-12
+"""Relative to a figure: a spread below is that of float64's rounding, and says nothing."""
 SIZES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -32,8 +34,12 @@ def worded(value: float, spread: Spread = None, unit: str = "") -> str:
     ('0.563 ± 0.071', '99.7%', '1.25 dB (1 to 2)')
     >>> worded(1.812345, 0.0021, "bits")
     '1.8123 ± 0.0021 bits'
+    >>> worded(1.825748, 4.1e-17)
+    '1.83'
     """
     fine = 3
+    if value and spread and not isinstance(spread, tuple) and spread < ROUNDING * abs(value):
+        spread = None
     if value and spread and not isinstance(spread, tuple):  # to the digits of its spread
         fine = max(3, 2 + math.floor(math.log10(abs(value))) - math.floor(math.log10(abs(spread))))
     told = percent(value) if unit == "%" else number(value, fine)

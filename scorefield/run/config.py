@@ -17,7 +17,7 @@ from scorefield.data.table import Column
 from scorefield.data.text import TextFacts
 from scorefield.denoise import Denoiser, Manner, Precision, Spaced, Timed, views
 from scorefield.objective import Bridged, Criterion
-from scorefield.process import Schedule, Spectral, basis_of
+from scorefield.process import Schedule, Spectral, basis_of, check_one_level
 from scorefield.run.guest import guest_denoiser, timed
 from scorefield.run.settings import Config, ObjectiveConfig, StudentConfig, check_game
 from scorefield.spaces import band_deviations
@@ -68,8 +68,7 @@ class DataFacts:
     """Of tables and molecules, likewise."""
     text: TextFacts | None = None
     """Of a run whose captions are told."""
-    rate: int = 0
-    """Moments a second of what is heard."""
+    rate: int = 0  # moments a second of what is heard
     deviations: tuple[float, ...] = ()
     """Of x0 in each band of the schedule's basis, if it has a level for each coordinate."""
 
@@ -125,12 +124,6 @@ class DataFacts:
                 f"with {_told(self.conditions)}.",
                 remedy,
             )
-        if now.rate != self.rate:
-            raise BadInput(
-                f"the data have {now.rate} moments a second, those that the run was trained on "
-                f"{self.rate}.",
-                f"Give `data.rate` {self.rate}, or train anew.",
-            )
         if now.text != self.text:
             raise BadInput(
                 "the data's captions are told otherwise than those that the run was trained on: "
@@ -172,9 +165,8 @@ class DataFacts:
                 "Give data that vary.",
             )
         own = (data.name, data.shape, data.classes, data.scaling)
-        more = data.conditions, data.edition, data.present or None, None
-        more = *more, data.space, data.alphabet, data.columns, data.text, data.rate
-        return cls(*own, sigma_data, *more)
+        more = data.conditions, data.edition, data.present or None, None, data.space, data.alphabet
+        return cls(*own, sigma_data, *more, data.columns, data.text, data.rate)
 
 
 def _told(conditions: Conditions) -> str:
@@ -367,6 +359,11 @@ def check(config: Config) -> None:
         bound(kind, text)
     if what_learns(o) == "matchings":
         bound("walks", sample.solver)
+    elif parsed(sample.solver).name in names("walks"):
+        raise BadInput(
+            f"`objective.kind` is {o.kind}, and the solver {sample.solver} is not of data in R^n.",
+            f"Use {', '.join(names('matchings'))}, or `sample.solver` arc.",
+        )
     else:
         build("solvers", sample.solver)
     if config.source:
@@ -388,7 +385,9 @@ def check(config: Config) -> None:
             f"{o.view} says nothing about x0.",
             "Use `objective.view` v or edm, or a schedule that keeps some signal, such as vp.",
         )
-    if what_learns(o) != "adversaries":
+    if what_learns(o) == "adversaries":
+        check_one_level(schedule, f"`objective.kind` {o.kind}")
+    else:
         check_objective(o, schedule, config.training)
     if config.student and config.training.compile:
         raise BadInput("a student's network is not compiled.", "Leave `compile` out.")
@@ -410,11 +409,11 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
             f"`objective.times` {o.law} does not keep the variational bound's expectation.",
             f"Use one of {', '.join(UNBIASED)}.",
         )
-    if kind in catalogue.matchings and on != ("ve" if kind == "kernel-score" else "flow"):
+    place = "ve" if kind == "kernel-score" else "flow"
+    if kind in catalogue.matchings and on != place:
         raise BadInput(
-            f"`objective.kind` {kind} on `objective.schedule` {o.schedule}: kernel-score is on ve, "
-            "the others are on flow.",
-            "Leave the schedule to the recipe.",
+            f"`objective.kind` {kind} on `objective.schedule` {o.schedule}: it is on {place}.",
+            f"Use `objective.schedule` {place}.",
         )
     if kind in ("absorbing", "multinomial") and law not in UNBIASED:
         raise BadInput(

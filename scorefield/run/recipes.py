@@ -280,7 +280,7 @@ def table() -> Config:
 def sounds() -> Config:
     """Your own sounds: a folder, class = sub-folder, half a second each. Give `data.path`.
 
-    About 700 drums take some 15 minutes of two cores.
+    Some 14 minutes of a core; see docs/sound.md for how far a part of that leads.
     """
     return Config(
         Training(images=48_000, batch=32, lr=3e-3, optimizer="muon", warmup=1_500, decay="linear",
@@ -307,12 +307,12 @@ def series() -> Config:
 
 
 def moving_digits() -> Config:
-    """Digits that move and are thrown back by walls, 8 moments of 16x16; a few minutes."""
+    """Digits that move and are thrown back by walls, 8 moments of 16x16; ten minutes or so."""
     return Config(
-        Training(images=20_000, batch=32, lr=3e-3, optimizer="muon", warmup=1_500, decay="linear",
-                 checkpoint_every=5_000),
+        Training(images=100_000, batch=8, lr=2e-3, warmup=2_000, decay="linear",
+                 checkpoint_every=20_000),
         DataConfig("moving-digits", corruption="future:6"),
-        "auto:width=32,multipliers=1-2-2,blocks=1,norms=1,fold=2,attention=2",
+        "auto:width=32,multipliers=1-2,blocks=1,norms=1,fold=2,attention=1",
         ObjectiveConfig(dropout=0.1),
         sample=SampleConfig(steps=20),
     )  # fmt: skip

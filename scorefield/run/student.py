@@ -14,8 +14,10 @@ from scorefield.catalogue.spec import build, canonical, parsed, with_defaults
 from scorefield.denoise import Denoiser
 from scorefield.distill import Progressive, Student
 from scorefield.nets.maps import MapEmbedding
-from scorefield.run.config import as_student
+from scorefield.process import check_one_level
+from scorefield.run.config import as_student, build_schedule, what_learns
 from scorefield.run.open import Run, open_run
+from scorefield.run.pairs import is_paired
 from scorefield.run.settings import Config, SampleConfig, StudentConfig
 from scorefield.run.stored import stored_settings
 from scorefield.store import Folder
@@ -47,7 +49,16 @@ def student(
     folder = Folder(Path(teacher))
     folder.check_run()
     config, facts = stored_settings(folder)
+    check_one_level(build_schedule(config.objective, facts.deviations), "distillation")
     kind = method_of(method)
+    of_noise = what_learns(config.objective) == "objectives" and not is_paired(config, facts)
+    if not of_noise:
+        fact = f"{teacher} has no flow from noise to be learned: it is of {config.objective.kind}."
+        raise BadInput(fact, "Distill a diffusion run.")
+    if not kind.shown and facts.conditions.keys:
+        told = ", ".join(facts.conditions.keys)
+        fact = f"{method} makes its own examples, of classes alone, and the run is told {told}."
+        raise BadInput(fact, "Use a method that learns on data, such as consistency.", "method")
     own = plan(kind.plan_of(facts.sigma_data, **with_defaults("students", method)))
     usual = config.sample.guidance if facts.classes or facts.conditions.keys else 1.0
     scale = (usual if kind.taught is not False else 1.0) if guidance is None else guidance

@@ -46,7 +46,10 @@ def tag_of(request: Request, job: Mapping[str, Any], conditional: bool) -> dict[
     said = {name: getattr(request, name) for name in WORDS}
     said |= {name: job[name] for name in DECIDED} | {"prompt": request.texts}
     said["cascade"] = request.cascade and str(request.cascade)
-    said["grid"] = request.grid or grid_for(request.solver, request.opened.config.sample.grid)
+    run = request.opened
+    usual = run.config.sample.grid
+    usual = usual if run.facts.space else grid_for(request.solver, usual)
+    said["grid"] = request.grid or usual
     if request.guide == "cfg" and job["guide"] is None:
         said["guidance"] = job["guidance"] if conditional else None
     return {"run": str(request.run), "order": said, "job": dict(job)}

@@ -11,6 +11,7 @@ from scorefield.catalogue.spec import build, specs
 from scorefield.data.kind import PICTURE
 from scorefield.draw import guided
 from scorefield.guide import Part, View, anagram, hybrid
+from scorefield.process import check_one_level
 from scorefield.run.open import device
 from scorefield.use.asked import FEW, check_guided
 from scorefield.use.generate import generate
@@ -51,6 +52,7 @@ def views_guide(request: Request, views: str, n: int) -> tuple[list[View | Part]
     if request.opened.facts.codec:
         raise BadInput(f"{request.run} works on latents, and views are of pictures.",
                        "Give a run on pictures themselves.", "run")  # fmt: skip
+    check_one_level(request.opened.schedule, "a view")
     texts = specs(re.sub(r"\b(patches:\d+):", r"\1,", views))  # as it was written once
     seen: list[View | Part] = [build("views", text, shape=shape) for text in texts]
     labels: list[int] | list[None] = request.classes or [None] * len(seen)

@@ -16,6 +16,7 @@ from scorefield.data.molecules import tokens_of
 from scorefield.data.readers.arrays import read_arrays
 from scorefield.data.readers.given import read_examples
 from scorefield.data.readers.letters import read_lines
+from scorefield.data.readers.sounds import given_sound
 from scorefield.data.readers.table import aligned_rows
 from scorefield.data.table import row_filling
 from scorefield.run.autoencoder import Coded
@@ -156,6 +157,9 @@ def given_examples(
     if run.facts.space and isinstance(run, Run) and (at or not index):
         return spaced_examples(run, Path(text), field), None
     if at or not index:
+        rate = run.facts.rate
+        if rate and (x := given_sound(Path(text), run.facts.shape, rate, field)) is not None:
+            return run.facts.scaling.encode(x), None
         return read_examples(Path(text), run.facts.shape, run.facts.scaling, field, fit)
     data = data_of(run)
     if not index.isdecimal() or int(index) >= len(data.test):

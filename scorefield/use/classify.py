@@ -10,6 +10,7 @@ from scorefield.base import BadInput
 from scorefield.base.finding import Findings, Line, Mark, Series
 from scorefield.data.codec import Latents
 from scorefield.nets.classifier import Classifier
+from scorefield.process import check_one_level
 from scorefield.run.autoencoder import in_latents
 from scorefield.run.open import data_of, open_run
 from scorefield.store import claim, keep_model, open_model
@@ -47,6 +48,7 @@ def classify(
         if value is None or value < 1:
             raise BadInput(f"`{name}` is {value}.", "Give at least 1.")
     run = open_run(path)
+    check_one_level(run.schedule, "a classifier of noisy samples")
     claim(path / "classifier.safetensors", path / "classifier.json", field="run")
     data = data_of(run, split=False)  # it has a split of its own to be measured on
     if codec := run.denoiser.codec:

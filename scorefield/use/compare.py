@@ -23,14 +23,14 @@ from scorefield.catalogue.plans import plan
 from scorefield.catalogue.spec import canonical, specs
 from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, Drawn, Plan, attempt, guided
-from scorefield.process import Schedule
+from scorefield.process import Schedule, check_begins_in_noise
 from scorefield.run.open import Run, build_solver, data_of, device, open_grid, open_run
 from scorefield.solve import DPMSolverPP3M, Jump, Solver
 from scorefield.store import claim_folder, to_csv
 from scorefield.tune import FittedGrid, flow_levels
 from scorefield.use.asked import check_guided, counts, idle, labels_of, warn_absent, warn_guidance
 from scorefield.use.judge import judge_of
-from scorefield.use.plan import asked_of, build_grid, schedule_of, unit_of, walk_of
+from scorefield.use.plan import asked_of, build_grid, placed, schedule_of, unit_of, walk_of
 from scorefield.use.request import Request, versions
 
 SOLVERS = ("ddim", "dpmpp2m", "unipc2", "arc", "sde-dpmpp2m")
@@ -175,6 +175,7 @@ def compare(
     the reference itself is not finite, and for a wrong guidance.
     """
     schedule = schedule_of(denoiser)
+    check_begins_in_noise(schedule, "a comparison")
     if fine < 2:
         raise BadInput(f"fine is {fine}.", "Use at least 2.")
     n, few = len(asked.seeds), min(len(asked.seeds), CHECKED)
@@ -188,7 +189,8 @@ def compare(
     def walked(method: Contestant, count: int, own: float) -> Drawn:
         nonlocal behind
         before, behind = behind, behind + own
-        plan = Plan(method.solver, method.levels, guide)
+        levels, solver = placed(denoiser, method.levels, method.solver)
+        plan = Plan(solver, levels, guide)
 
         def part(done: float, total: float, unit: str) -> None:
             watch(before + own * done / total, sum(planned), "call")

@@ -13,7 +13,8 @@ passes, 4 with `checkpoint`. What is left out: the allocator's own loss, buffers
 and the workspace of kernels, some 5 to 10%.
 """
 
-from typing import Any, NamedTuple
+import math
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -126,7 +127,10 @@ def foreseen(
             "Give a count that divides it, or another `batch`.",
             "devices",
         )
-    net, shape = build_denoiser(config, facts).net, facts.inner
+    if peak is not None and not 0 < peak < math.inf:
+        raise BadInput(f"`peak` is {peak:g}.", "Give TFLOP/s above 0.", "peak")
+    denoiser = build_denoiser(config, facts)
+    net, shape = cast(nn.Module, denoiser.net), denoiser.net_shape
     size, need, share = describe(net, shape), needs(config, net, shape), training.batch // devices
     rows = training.micro_batch if isinstance(training.micro_batch, int) else share
     again = 4 if getattr(net, "checkpoint", False) else 3

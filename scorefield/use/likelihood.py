@@ -19,7 +19,7 @@ from scorefield.likelihood.cells import begins, cell_of
 from scorefield.likelihood.measured import Dequantise, How, Method, usual
 from scorefield.measure import as_json
 from scorefield.measure.overlap import auroc, histogram
-from scorefield.process import Spectral
+from scorefield.process import Spectral, check_begins_in_noise
 from scorefield.run.open import Run, build_solver, data_of
 from scorefield.store import claim, to_csv
 from scorefield.use.asked import at_least, check_guided, count, given_examples, how_many, label_for
@@ -73,6 +73,7 @@ def likelihood(request: Request, words: Words, data: str, against: str | None) -
     RUN/likelihood and the .csv `out`, is tried before any work."""
     request = replace(request.exact(), spaces=True)
     run, own = request.opened, data_of(request.opened)
+    check_begins_in_noise(run.schedule, "a likelihood")
     cell, codec = None if run.facts.space else cell_of(own), run.facts.codec
     if run.facts.kind.lettered and words.method == "flow":
         words = words._replace(method="vlb")  # letters have no flow
@@ -88,7 +89,7 @@ def likelihood(request: Request, words: Words, data: str, against: str | None) -
             raise BadInput(f"`against` is {against}.", "Name another set than the run's.")
     fields = ("against" if name == against else "data" for name in names)
     sets = [set_of(name, run, own, cell, request.n, field) for name, field in zip(names, fields)]
-    bare = [s.name for s in sets if own.test.cond and s.cond is None]
+    bare = [s.name for s in sets if _told(own) and s.cond is None]
     if request.unconditional or bare:
         sets = [s._replace(cond=None) for s in sets]
     check_guided(how.guidance, any(s.cond is not None for s in sets))
@@ -138,6 +139,11 @@ def how_of(cell: float | None, request: Request, words: Words) -> How:
             raise BadInput(
                 f"`{field}` is of the flow, and the method is {method}.", "Leave it out."
             )
+    if request.opened.facts.space:
+        for field, value in (("solver", name), ("steps", steps), ("trace", words.trace)):
+            if value:
+                fact = f"`{field}` is of likelihoods in R^n, and the run has its own way."
+                raise BadInput(fact, "Leave it out.")
     solver = name and build_solver(name)
     if method == "flow" and solver and solver.stochastic:
         raise BadInput(f"the solver {name} is stochastic.", "Use rk4, heun or ddim.")
@@ -202,8 +208,12 @@ def set_of(
         x0, cond = x0[index], {} if label is None else {"label": label[index]}
     if cell:
         x0 = ((x0 + 1) / cell).round().mul(cell).sub(1).clamp(-1, 1)
-    known = cond.keys() == data.test.cond.keys()
-    return Set(name, x0, cond if cond and known else None, index)
+    return Set(name, x0, cond if cond and cond.keys() == _told(data) else None, index)
+
+
+def _told(data: Data) -> set[str]:
+    """What a network is told of an example: of a caption its tokens and their mask."""
+    return set(data.batch(data.test, torch.zeros(1).long())[1])
 
 
 def _spread(size: int, n: int | None) -> Tensor:

@@ -210,6 +210,11 @@ def walk_of(
         with torch.no_grad():
             own = copy.deepcopy(sampler).cpu()
             return own.levels, own.solver
+    return placed(denoiser, levels, walker)
+
+
+def placed(denoiser: Denoiser, levels: Level, walker: Solver) -> tuple[Level, Solver]:
+    """A grid of the clock as that of the denoiser's coordinates, and the solver as it walks it."""
     levels = grid_of(denoiser.schedule, levels, tuple(denoiser.shape))
     if isinstance(walker, Stretched):
         walker = dataclasses.replace(walker, levels=levels.at(slice(0, -1)))
@@ -232,7 +237,7 @@ def check_manner(
             "Leave the solver out.",
         )
     raise BadInput(
-        f"the student was made for {manner.plan} from pure noise, and for nothing else; asked "
+        f"the run was made for {manner.plan} from pure noise, and for nothing else; asked "
         f"for are {steps} steps of {solver!r} on {grid} from t = {start:g}.",
         "Leave them out, or distill one for that.",
     )

@@ -114,9 +114,9 @@ class Request:
         manner = self.opened.denoiser.manner
         if manner and not manner.has_mean:
             raise BadInput(
-                f"{self.path} is a student that only makes samples, by {manner.plan}: it has no "
-                "flow and no posterior mean.",
-                "Give its teacher, or a student of meanflow or shortcut.",
+                f"{self.path} only makes samples, by {manner.plan}: it has no flow and no "
+                "posterior mean.",
+                "Give a diffusion run, or a student of meanflow or shortcut.",
                 "run",
             )
         return self.denoiser

@@ -13,6 +13,7 @@ from scorefield.base import BadInput
 from scorefield.base.finding import Findings, Line, Series, Table
 from scorefield.base.rows import repeat_labels
 from scorefield.draw import guided
+from scorefield.process import check_begins_in_noise
 from scorefield.run.open import build_solver, device
 from scorefield.store import claim, write_json
 from scorefield.tune import FittedGrid, Fitting, fit_grid
@@ -40,6 +41,7 @@ def tune(
     of which there are `starts`; kept in RUN/grids/NAME.json, by default SOLVER-STEPS."""
     run = request.opened
     settings, facts, denoise = run.config.sample, run.facts, request.mean
+    check_begins_in_noise(run.schedule, "a fitted grid")
     steps, solver = count(request.steps) or settings.steps, request.solver or settings.solver
     guidance = settings.guidance if request.guidance is None else request.guidance
     at_least("starts", starts)

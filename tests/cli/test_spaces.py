@@ -58,10 +58,14 @@ def test_texts(texts, cli, refused, tmp_path):
     (["--objective.kind", "kernel-score", "--objective.schedule", "ve"], "the data are texts"),
     (["--objective.schedule", "cosine"], "on flow"),
     (["--data.path", "none.txt"], "no such file"),
+    (["--data.path", "empty.txt"], "empty.txt has not one letter"),
+    (["--data.size", "999"], "has not one piece of 999 letters"),
+    (["--objective.kind", "regression"], "the solver state-walk is not of data in R^n"),
 ])  # fmt: skip
 def test_texts_that_are_refused(flags, says, refused, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "words.txt").write_text("\n".join(WORDS))
+    (tmp_path / "empty.txt").write_text("\n")
     words = ["train", "letters", "--data.path", "words.txt", *flags, "--out", "run"]
     assert says in refused(*words)
     assert not (tmp_path / "run").exists()
@@ -77,14 +81,22 @@ def test_a_globe(cli, refused, tmp_path):
     assert cli("train", *words, *SHORT, "--out", run).code == 0
     assert cli("sample", run, "--n", 20, "--out", out).code == 0
     assert out.stat().st_size > 3000
+    flow, like = tmp_path / "flow.png", tmp_path / "like.png"
+    assert cli("sample", run, "--n", 5, "--solver", "geodesic-flow", "--out", flow).code == 0
+    assert cli("sample", "--like", flow, "--out", like).code == 0
+    assert like.read_bytes() == flow.read_bytes() != out.read_bytes()
     assert cli("sample", run, "--n", 20, "--out", tmp_path / "x.npz").code == 0
     x = np.load(tmp_path / "x.npz")["x"]
     assert np.allclose(np.linalg.norm(x, axis=1), 1, atol=1e-5)
     assert json.loads(cli("eval", run, "--n", 20, "--json").out)["n_samples"] == 20
     assert np.isfinite(json.loads(cli("likelihood", run, "--n", 2, "--json").out)["nats"])
+    for flags in (["--steps", 7], ["--solver", "heun"], ["--trace", 3]):
+        assert "the run has its own way" in refused("likelihood", run, *flags)
     np.savez(tmp_path / "off.npz", x=np.eye(3) * 1.001)
     said = refused("train", "points", "--data.path", tmp_path / "off.npz", "--out", tmp_path / "o")
     assert "lies 0.001 off the unit sphere" in said
+    words = ["--data.path", tmp_path / "off.npz", "--data.kind", "picture"]
+    assert "a point is none" in refused("train", "points", *words, "--out", tmp_path / "o")
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Runs on captions: prompts in, pictures out, and what is refused."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -48,7 +50,7 @@ def test_a_file_of_prompts_and_what_each_becomes_does_not_hang_on_the_others(
         "both": ["--prompts", str(tmp_path / "p.txt")],
         "one": ["--prompt", "a bold three", "--seeds", "1"],
         "none": ["--unconditional", "--seeds", "1"],
-        "empty": ["--prompt", " ", "--seeds", "1"],
+        "empty": ["--prompt", "", "--seeds", "1"],
     }.items():
         code, _, err = cli("sample", run, *words, *FEW, "--out", str(tmp_path / f"{name}.npz"))
         assert code == 0, err
@@ -64,6 +66,7 @@ def test_a_file_of_prompts_and_what_each_becomes_does_not_hang_on_the_others(
         (["--prompt", "a seven", "--unconditional"], "--prompt and --unconditional exclude"),
         (["--negative", "a seven"], "there is no --prompt"),
         (["--prompt", "a AND b", "--guide", "cfg:2"], "does not read what is added"),
+        (["--prompt", "a seven AND "], "has nothing on one side of AND"),
         (["--prompts", "nothing.txt"], "nothing.txt cannot be read"),
         (["--prompt", "a seven", "--labels", "google"], "this model has no classes"),
     ],
@@ -72,6 +75,13 @@ def test_what_does_not_go_together_is_refused(spoken_run, cli, words, says):
     code, _, err = cli("sample", str(spoken_run), "--n", "1", *words)
     assert code == 2
     assert says in " ".join(err.split())
+
+
+def test_held_out_data_are_measured_by_their_captions(spoken_run, cli):
+    run, short = str(spoken_run), ["--n", "4", "--steps", "2", "--json"]
+    told, untold = (cli("likelihood", run, *short, *more) for more in ([], ["--unconditional"]))
+    assert "measured without" not in told.err
+    assert json.loads(told.out)["mean"] != json.loads(untold.out)["mean"]
 
 
 def test_a_run_without_captions_says_so(trained, cli):

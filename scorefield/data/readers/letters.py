@@ -16,6 +16,9 @@ def letters(path: str, size: int | None = None, alphabet: str | None = None) -> 
             raise BadInput(f"`data.size` is {size}.", "Give at least 1.", "data.size")
         whole = "\n".join(text)
         text = [whole[i : i + size] for i in range(0, len(whole) - size + 1, size)]
+    if not text:
+        piece = "letter" if size is None else f"piece of {size} letters"
+        raise BadInput(f"`data.path` {path} has not one {piece}.", "Give more text.", "data.path")
     return letter_data("letters", text, alphabet)
 
 

@@ -13,6 +13,7 @@ from scorefield.data.readers.arrays import read_arrays
 from scorefield.data.sets import Data, Scaling, split_off
 from scorefield.spaces.manifold import Manifold, Rotations, Sphere, Torus, rotation_of
 
+KINDS_OF_POINTS = ("sphere", "torus", "rotations")
 LATITUDE, LONGITUDE = ("lat", "latitude"), ("lon", "lng", "long", "longitude")
 
 
@@ -41,6 +42,9 @@ def read_points(path: Path, kind: str) -> tuple[Manifold, np.ndarray]:
         if kind != "sphere":
             raise BadInput(f"`data.kind` is {kind}, and {path} has places.", "Use sphere.")
         return Sphere(2), on_globe(*(_csv if suffix == ".csv" else _geojson)(path))
+    if kind not in KINDS_OF_POINTS:
+        known = ", ".join(KINDS_OF_POINTS)
+        raise BadInput(f"`data.kind` is {kind}, and a point is none.", f"Use one of {known}.")
     found = read_arrays(path, "data.path").get("x")
     if found is None or found.ndim < 2 or found.dtype.kind not in "fiu":
         raise BadInput(f"'{path}' holds no numbers x (N, ..).", "Name the points x.", "data.path")

@@ -1,0 +1,87 @@
+"""Every verb on every kind of run: it works, or says in one sentence why not, and stops with 2."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scorefield.cli import main
+
+SHORT = ["--images", "64", "--batch", "32", "--net.width", "8", "--sample.steps", "2"]
+RUNS = {
+    "wavelet": "digits --objective.schedule wavelet",
+    "heat": "digits --objective.schedule heat",
+    "momentum": "swiss-roll --objective.schedule momentum",
+    "gan": "digits-gan --sample.steps 1",
+    "pairs": "restore-pairs --data.corruption blur:2",
+    "captions": "digits-text",
+    "points": "points --data.path x.npz --data.kind torus --net.blocks 1",
+    "letters": "letters --data.path x.txt --net.heads 2 --net.depth 1",
+}
+VERBS = """
+sample RUN --n 2 --out s.npz
+eval RUN --n 20
+compare RUN --solvers ddim --steps 2 --n 4 --out c
+tune RUN --calls 0
+fit-grid RUN --steps 2 --solver ddim --rounds 1 --starts 8
+likelihood RUN --n 2
+restore RUN --operator blur:2 --input test:0 --n 2 --steps 2 --out r
+edit RUN --input test:0 --n 2 --steps 2 --out e.png
+encode RUN --input test:0 --steps 2 --out z.npz
+interpolate RUN --from test:0 --to test:1 --between 1 --steps 2 --out i.png
+anagram RUN --views identity,flip --steps 2 --n 1 --out a.png
+distill RUN --images 32
+distill RUN --method reflow:pairs=8 --images 32
+export RUN --to diffusers --out d
+train-classifier RUN --images 64
+reconstruct RUN
+ema RUN --length .1
+report RUN
+"""
+SPACED = dict.fromkeys(
+    ("compare", "fit-grid", "restore", "edit", "encode", "interpolate", "anagram", "export",
+     "train-classifier", "reconstruct", "ema"), "What there is for it")  # fmt: skip
+SPACED["distill"] = "no flow from noise"
+PLACES = {"encode": "for each coordinate", "interpolate": "for each coordinate",
+          "restore": "for each coordinate", "anagram": "takes one level for all",
+          "distill": "takes one level for all", "export": "takes one level for all",
+          "train-classifier": "takes one level for all"}  # fmt: skip
+ALL = {"tune": "calls is 0", "reconstruct": "no autoencoder", "ema": "no snapshots"}
+CANNOT = {
+    "wavelet": PLACES,
+    "heat": {**PLACES, **dict.fromkeys(("compare", "likelihood", "fit-grid"), "begins in blurred")},
+    "momentum": {"anagram": "views are of pictures", "train-classifier": "0 classes",
+                 "restore": "is of pictures", "export": "pipelines make pictures"},
+    "gan": dict.fromkeys(("compare", "fit-grid", "likelihood", "restore", "encode", "interpolate",
+                          "anagram"), "only makes samples")
+    | {"edit": "from pure noise", "distill": "no flow from noise", "export": "no sampler"},
+    "pairs": dict.fromkeys(("sample", "eval", "compare", "fit-grid", "likelihood", "edit", "encode",
+                            "interpolate", "anagram"), "trained on pairs")
+    | {"distill": "no flow from noise", "export": "one end of a pair",
+       "train-classifier": "0 classes"},
+    "captions": {"distill reflow:pairs=8": "of classes alone", "train-classifier": "0 classes"},
+    "points": SPACED,
+    "letters": SPACED,
+}  # fmt: skip
+"""What a run is refused, and why."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUNS)
+def test_every_verb_on_every_run(name, tmp_path, monkeypatch, cli):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("scorefield.use.judge.LOOKS", 100)
+    np.savez("x.npz", x=np.random.default_rng(0).normal(size=(40, 2)))
+    Path("x.txt").write_text("\n".join(a + b for a in "abcdef" for b in "abcdef"))
+    recipe, *flags = RUNS[name].split()
+    short = SHORT[:-2] if "--sample.steps" in flags else SHORT
+    assert main(["train", recipe, "--out", "run", *short, *flags]) == 0
+    wrong = []
+    for line in VERBS.strip().splitlines():
+        words = line.replace("RUN", "run").split()
+        own = {**ALL, **CANNOT[name]}
+        says = own.get(f"{words[0]} {words[3]}" if len(words) > 3 else "", own.get(words[0]))
+        code, _, err = cli(*words)
+        if code != (0 if says is None else 2) or "Traceback" in err or (says or "") not in err:
+            wrong.append((line, says, code, err[-300:]))
+    assert not wrong
