@@ -16,6 +16,7 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -134,9 +135,9 @@ def walked(velocity, x: torch.Tensor) -> tuple[torch.Tensor, float]:
 def squared_w2(a: torch.Tensor, b: torch.Tensor) -> float:
     import ot  # type: ignore[import-not-found]
 
-    even = [torch.full((len(x),), 1 / len(x)).double().numpy() for x in (a, b)]
+    one, two = (torch.full((len(x),), 1 / len(x)).double().numpy() for x in (a, b))
     cost = torch.cdist(a.double(), b.double()).square().numpy()
-    return float(ot.emd2(*even, cost, numItermax=10_000_000))
+    return cast(float, ot.emd2(one, two, cost, numItermax=10_000_000))
 
 
 def bias() -> None:

@@ -20,6 +20,7 @@ splits = (
     for m in (2000, 1000)
 )
 data = Data("noise", *splits, tuple("abcdefghij"), Scaling((0.5,) * 3, (0.5,) * 3))
+torch.manual_seed(0)
 judge = Judge(shape, 10, width=8).eval().requires_grad_(False)
 reference = Reference(data, judge, n, torch.arange(n) % 10)
 sizes = [256] * (n // 256) + ([n % 256] if n % 256 else [])

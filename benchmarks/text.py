@@ -82,7 +82,9 @@ def measured(judge: TwoTower, data: Data, split: Split, run: Run, scale: float |
     made = generated(run, prompts, scale)
     shuffled = own.roll(1)
     sets = {"real": (x0, own), "generated": (made, own), "shuffled": (made, shuffled)}
-    found = {key: retrieved(judge.seen(x), said, to)._asdict() for key, (x, to) in sets.items()}
+    found: dict[str, Any] = {
+        key: retrieved(judge.seen(x), said, to)._asdict() for key, (x, to) in sets.items()
+    }
     for k in ("first", "fifth"):
         found[f"normalised {k}"] = normalised(
             found["generated"][k], found["shuffled"][k], found["real"][k]
@@ -181,8 +183,10 @@ def cascaded(judge: TwoTower, run: Run, path: Path, made: Tensor, said: Tensor) 
         return frechet(x.clamp(-1, 1).flatten(1) @ v, flat @ v)
 
     half = len(flat) // 2
-    found = {"bicubic": to_real(bicubic), "nearest": to_real(upward(made, factor)),
-             "floor": frechet(flat[:half] @ v, flat[half:] @ v)}  # fmt: skip
+    found: dict[str, Any] = {
+        "bicubic": to_real(bicubic), "nearest": to_real(upward(made, factor)),
+        "floor": frechet(flat[:half] @ v, flat[half:] @ v),
+    }  # fmt: skip
     for s in (0.0, 0.1, 0.2, 0.4):
         x = replace(second, augment=s)(made, asked)
         back = downward(x, factor)

@@ -160,11 +160,12 @@ def refusals() -> dict[str, set[tuple[str, str]]]:
     found: dict[str, set[tuple[str, str]]] = {}
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            named = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-            if named and node.func.id == "BadInput" and len(node.args) >= 2:
-                fact, remedy = (_cell(argument) for argument in node.args[:2])
-                if fact.strip("{}. "):
-                    found.setdefault(path.relative_to(PACKAGE).parts[0], set()).add((fact, remedy))
+            match node:
+                case ast.Call(func=ast.Name(id="BadInput"), args=[first, second, *_]):
+                    fact, remedy = _cell(first), _cell(second)
+                    if fact.strip("{}. "):
+                        package = path.relative_to(PACKAGE).parts[0]
+                        found.setdefault(package, set()).add((fact, remedy))
     return found
 
 

@@ -187,7 +187,7 @@ class Shown(Level):
         return Shown(self.pairs.expand(batch))
 
     def joined(self, levels: Sequence[Level]) -> Level:
-        """`join`: of levels of this process and clean data; with others, of what is seen."""
+        """`join`, of levels of this process and clean data; with others no pairs are known."""
         if any(not isinstance(v, Shown) and bool(v.sigma.any()) for v in levels):
             return super().joined(levels)
         times = [

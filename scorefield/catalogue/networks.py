@@ -9,6 +9,8 @@ networks = Entries(
         "dit": "nets.dit:DiT",
         "mlp": "nets.mlp:MLP",
         "letters": "nets.letters:LetterNet",
+        "cells": "nets.cells:CellNet",
+        "sets": "nets.sets:SetNet",
         "autoencoder": "nets.autoencoder:ConvAutoencoder",
         "mlp-autoencoder": "nets.autoencoder:MLPAutoencoder",
         "unet2d": "nets.guests:unet2d",

@@ -9,11 +9,12 @@ from scorefield.cli.frame import Bar, Found, verb
 class Options(flags.Rows, flags.Sampling, flags.OnRun):
     """Restore what was measured: samples of x0 given y = A(x0) + noise, by the model as prior.
 
-    The operator A: box:TOP,LEFT,HEIGHT,WIDTH or random:FRACTION (hidden pixels), pool:FACTOR (fewer
-    pixels), blur:PIXELS, motion:LENGTH,DEGREES, grey, radon:ANGLES, fourier:ACCELERATION,
-    project:COUNT, clip:GAIN, magnitude. The methods: mmps (moments with their covariance), tmpd,
-    pigdm, dps, diffpir, replacement, and the solvers ddrm, repaint, dps-published, twisted (a
-    population of --n particles, right in the limit of many).
+    The operator A: box:TOP,LEFT,HEIGHT,WIDTH or random:FRACTION (hidden pixels), gap:START,LENGTH
+    or future:HORIZON (hidden moments of series, sounds and films), pool:FACTOR (fewer pixels),
+    blur:PIXELS, motion:LENGTH,DEGREES, grey, radon:ANGLES, fourier:ACCELERATION, project:COUNT,
+    clip:GAIN, magnitude. The methods: mmps (moments with their covariance), tmpd, pigdm, dps,
+    diffpir, replacement, and the solvers ddrm, repaint, dps-published, twisted (a population of --n
+    particles, right in the limit of many).
 
     A run of scorefield train restore-pairs was made for one operator and needs no method. With
     several methods, dps+mmps, or such runs --beside, one table has them all.

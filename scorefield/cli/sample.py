@@ -18,9 +18,10 @@ class Options(Rows, Sampling, Averaged):
       scorefield sample runs/digits --n 100 --steps 20 --solver dpmpp2m --labels 0-9
           --guidance 1.5 --seeds 0-99 --out grid.png
 
-    --out is a .png picture, an .npz of arrays, a .gif of the way from noise, a .wav of sounds, or a
-    folder of single .png or .wav; or rows for training, WebDataset's .tar or .parquet, in files of
-    10,000 if %06d is in the name. A .png carries how it was made; this makes it again, to the bit:
+    --out is a .png picture, an .npz of arrays, a .gif of the way from noise (of films: themselves),
+    a .wav of sounds, or a folder of single .png or .wav; or rows for training, WebDataset's .tar or
+    .parquet, in files of 10,000 if %06d is in the name. A .png carries how it was made; this makes
+    it again, to the bit:
       scorefield sample --like grid.png
 
     what to make comes from a file, a row a sample: the arrays y, vector, image, tokens that the

@@ -39,7 +39,7 @@ class Kind:
         """That of samples of `shape`, or BadInput if there is none; of those that have a `space` of
         their own it is that."""
         if space:
-            return LETTERS if space == "letters" else POINTS
+            return LETTERED.get(space, POINTS)
         for kind in KINDS:
             if len(kind.axes) == len(shape):
                 return kind
@@ -49,6 +49,11 @@ class Kind:
     @property
     def network(self) -> str:
         return self.networks[0]
+
+    @property
+    def lettered(self) -> bool:
+        """Whether samples are numbers of letters, for `spaces.discrete`."""
+        return self.networks[0] in ("letters", "cells")
 
     @property
     def words(self) -> str:
@@ -82,10 +87,13 @@ class Kind:
 
 
 VECTOR = Kind("vector", "vectors", "D", ("mlp",), False, "number", (2000, 1000, 2000))
-SERIES = Kind("series", "series", "CL", ("unet", "dit"), False, "moment", (20, 20, 64))
+SERIES = Kind("series", "series", "CL", ("unet", "dit", "sets"), False, "moment", (20, 20, 64))
 PICTURE = Kind("picture", "pictures", "CHW", ("unet", "dit"), True, "pixel", (80, 50, 64))
 VOLUME = Kind("volume", "volumes", "CDHW", ("unet", "dit"), True, "voxel", (20, 20, 64))
 POINTS = Kind("point", "points", "D", ("mlp",), False, "number", (2000, 1000, 2000))
 LETTERS = Kind("text", "texts", "L", ("letters",), False, "letter", (20, 20, 64))
 """Of a manifold and of an alphabet: their data say it, for their shapes are a vector's."""
+MOLECULES = Kind("molecule", "molecules", "L", ("letters",), False, "token", (20, 20, 64))
+TABLE = Kind("row", "rows", "L", ("cells", "letters"), False, "digit", (100, 20, 64))
+LETTERED = {"letters": LETTERS, "smiles": MOLECULES, "table": TABLE}
 KINDS = (VECTOR, SERIES, PICTURE, VOLUME)

@@ -1,13 +1,14 @@
 """Texts as numbers of letters, and back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.data.sets import Data, Scaling, split_off
+from scorefield.data.conditions import conditions_of
+from scorefield.data.sets import NOTHING, Data, Scaling, split_off
 
 END = ""
 """The letter of the places behind the end of a shorter text; it is written as nothing."""
@@ -16,12 +17,16 @@ MOST = 65_000
 
 
 def letter_data(
-    name: str, texts: Sequence[Sequence[str]], alphabet: Sequence[str] | None = None
+    name: str,
+    texts: Sequence[Sequence[str]],
+    alphabet: Sequence[str] | None = None,
+    more: Mapping[str, np.ndarray] = NOTHING,
 ) -> Data:
     """A data set of texts: strings, or lists of tokens, which are then its letters.
 
     x (N, L) are their numbers in the `alphabet`, by default the letters there are, sorted; L is the
     longest, and shorter ones end in `END`, which is letter 0. A tenth is held out.
+    `more` are conditions of each.
 
     >>> data = letter_data("three", ["ab", "a", "ba"] * 10)
     >>> data.alphabet, data.train.x[0].tolist(), spelled(data.train.x[:1], data.alphabet)
@@ -39,8 +44,9 @@ def letter_data(
     if not 2 <= len(known) <= MOST:
         raise BadInput(f"'{name}' has {len(known)} different letters.", f"Give 2 to {MOST:,}.")
     x = numbers_of(texts, known, longest, f"'{name}'")
-    train, test = split_off(x, None)
-    return Data(name, train, test, (), Scaling((0.0,), (1.0,)), space="letters",
+    train, test = split_off(x, None, more=more)
+    conditions = conditions_of(train.cond, test.cond)
+    return Data(name, train, test, (), Scaling((0.0,), (1.0,)), conditions, space="letters",
                 alphabet=tuple(known))  # fmt: skip
 
 
@@ -74,7 +80,7 @@ def spelled(x: Tensor, alphabet: Sequence[str]) -> list[str]:
     return ["".join(signs[k] for k in row) for row in x.long().tolist()]
 
 
-def filling(pattern: str, alphabet: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
+def filling(pattern: Sequence[str], alphabet: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
     """Letters (1, L) and which of them are known (1, L), of a text with _ for what is not.
 
     >>> filling("a_", ("", "a", "b"), 3)
@@ -85,5 +91,5 @@ def filling(pattern: str, alphabet: Sequence[str], length: int) -> tuple[Tensor,
     known = torch.tensor([[c != "_" for c in pattern] + [True] * (length - len(pattern))])
     first = next(letter for letter in alphabet if letter != END)
     text = [first if c == "_" else c for c in pattern]
-    x = torch.from_numpy(numbers_of([text], alphabet, length, f"`fill` {pattern}")).float()
+    x = torch.from_numpy(numbers_of([text], alphabet, length, f"`fill` {''.join(pattern)}")).float()
     return torch.where(known, x, 0.0), known

@@ -19,11 +19,11 @@ from torch.nn import functional as F
 from scorefield.data.readers.digits import digits
 from scorefield.data.sets import Data, Scaling, Split
 
-SIDE, LONG, FILMS, HELD = 16, 8, 4000, 500
+SIDE, FILMS, HELD = 16, 4000, 500
 SPEEDS = (1.0, 2.5)
 
 
-def moving_digits(seed: int = 0, size: int = LONG) -> Data:
+def moving_digits(seed: int = 0, size: int = 8) -> Data:
     """Films (1, size, 16, 16) of the 8 x 8 digits, labelled, black at -1; `size` is the moments."""
     source, rng = digits(), np.random.RandomState(seed)
 

@@ -19,6 +19,7 @@ datasets = Entries(
         "moons": "data.toys:moons",
         "8-gaussians": "data.toys:eight_gaussians",
         "checkerboard": "data.toys:checkerboard",
+        "tetrahedra": "data.toys:tetrahedra",
         "mnist": "data.readers.idx:mnist",
         "fashion-mnist": "data.readers.idx:fashion_mnist",
         "cifar10": "data.readers.cifar:cifar10",
@@ -27,6 +28,8 @@ datasets = Entries(
         "huggingface": "data.readers.hub:huggingface",
         "points": "data.readers.points:points",
         "letters": "data.readers.letters:letters",
+        "smiles": "data.readers.molecules:smiles",
+        "table": "data.readers.table:table",
         "sounds": "data.readers.sounds:sounds",
         "series": "data.readers.series:series",
         "moving-digits": "data.moving:moving_digits",
@@ -49,9 +52,9 @@ def load_data(
     that path.
 
     `path`, `size`, `channels` and `kind` mean what the set's own function says, and so does what
-    few sets have of their `own`: alphabet, rate. One that it does not take is an error; so is a
-    `cache` that is asked for. `seed` draws the toys; every other set, and its held-out split, is
-    the same for any seed.
+    few sets have of their `own`: alphabet, properties, rate. One that it does not take is an error;
+    so is a `cache` that is asked for. `seed` draws the toys and films; every other set, and its
+    held-out split, is the same for any seed.
 
     >>> data = load_data("digits")
     >>> data.shape, len(data.train), len(data.test)

@@ -15,6 +15,7 @@ from scorefield.data.codec import Scaling
 from scorefield.data.kind import PICTURE, Kind
 
 if TYPE_CHECKING:
+    from scorefield.data.table import Column
     from scorefield.data.text import TextFacts, TextTokens
 
 EIGHT_BIT = Scaling.range(0, 255)
@@ -174,10 +175,12 @@ class Data:
     flip: bool = False
     done: tuple[str, ...] = ()
     space: str = ""
-    """Where examples lie, if not in R^n: `letters`, or the spec of a manifold (`catalogue.spaces`),
-    whose points are kept as they are."""
+    """Where examples lie, if not in R^n: `letters`, `smiles` or `table`, or the spec of a manifold
+    (`catalogue.spaces`), whose points are kept as they are."""
     alphabet: tuple[str, ...] = ()
     """The letters that numbers of letters stand for."""
+    columns: "tuple[Column, ...]" = ()
+    """Those of a table; of molecules, what their vector says."""
     captions: tuple[str, ...] = ()
     told: "TextTokens | None" = None
     text: "TextFacts | None" = None

@@ -56,7 +56,8 @@ class TextFacts:
 class TextEncoder(Protocol):
     """Texts to tokens, each by itself: neither its neighbours nor their count change a text's."""
 
-    facts: TextFacts
+    @property
+    def facts(self) -> TextFacts: ...
 
     def __call__(self, texts: Sequence[str]) -> TextTokens: ...
 

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from scorefield.base import Cond, Level
-from scorefield.denoise.precondition import Denoiser
+from scorefield.denoise.precondition import EVEN_RANGE, Denoiser, noise_number
 from scorefield.spaces import Discrete, Manifold
 
 
@@ -20,6 +20,9 @@ class Spaced(Denoiser):
     ) -> None:
         super().__init__(net, "x0", 1.0, **about)
         self.space, self.alphabet = space, alphabet
+
+    def told(self, x: Tensor, level: Level) -> Tensor:
+        return noise_number(level, x, EVEN_RANGE)
 
     def _both(self, x: Tensor, level: Level, cond: Cond | None) -> tuple[Tensor, Tensor | None]:
         out = self.evaluated(x, self.told(x, level), cond)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Level
-from scorefield.denoise.precondition import NOISE_RANGE, Denoiser, views
+from scorefield.denoise.precondition import EVEN_RANGE, Denoiser, views
 from scorefield.process import EDM, VP, DiscreteVP, Flow, Schedule
 
 NEAR = 1e-4
@@ -159,7 +159,8 @@ class Exploding:
 @dataclass(frozen=True)
 class Between:
     """Between two ends, x_t = (1-t) x0 + t x1 + spread sqrt(t (1-t)) z at the level (1-t, t): told
-    log(sigma/alpha), it sees x_t as it is, and says how far x0 is, in units of about how far it is,
+    log(sigma/alpha) within EVEN_RANGE, it sees x_t as it is, and says how far x0 is, in units of
+    about how far it is,
 
         D = x_t + sqrt(t^2 + spread^2 t (1-t)) F          learn = mean
 
@@ -173,7 +174,7 @@ class Between:
     learn: Literal["mean", "flow"] = "mean"
 
     def told(self, level: Level) -> Tensor:
-        return level.ratio.log().clamp(-NOISE_RANGE, NOISE_RANGE)
+        return level.ratio.log().clamp(-EVEN_RANGE, EVEN_RANGE)
 
     def coefficients(self, level: Level) -> Triple:
         t = level.sigma / (level.alpha + level.sigma)

@@ -42,7 +42,6 @@ def cfg(scale: float | Tensor, null: Cond | None = None) -> Guide:
             return denoise
 
         def guided(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
-            by = each(strength, x).expand_as(x)
             rows = (strength != 1).expand(len(x)).nonzero().flatten().to(x.device)
             if not len(rows):
                 return denoise(x, level, cond)
@@ -52,6 +51,7 @@ def cfg(scale: float | Tensor, null: Cond | None = None) -> Guide:
                 some = x if len(rows) == len(x) else x[rows]
                 without = denoise(some, level.some(rows, len(x)), None)
                 with_cond = denoise(x, level, cond)
+            by = each(strength, with_cond).expand_as(with_cond)  # of letters D has an axis more
             if len(rows) == len(x):
                 return torch.lerp(without, with_cond, by)
             mixed = torch.lerp(without, with_cond[rows], by[rows])

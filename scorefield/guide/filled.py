@@ -1,10 +1,14 @@
 """Letters that are given: the others are filled in, in any order."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from scorefield.base import Cond, Denoise, Guide, Level
+from scorefield.data.table import Column
 from scorefield.spaces import Discrete
+from scorefield.spaces.discrete import NEVER
 
 
 def filled(space: Discrete, letters: Tensor, known: Tensor) -> Guide:
@@ -20,6 +24,25 @@ def filled(space: Discrete, letters: Tensor, known: Tensor) -> Guide:
             own, where = letters.to(x), known.to(x.device)
             log_p = denoise(torch.where(where, own, x), level, cond)
             return torch.where(where[..., None], space.known(own).to(log_p), log_p)
+
+        return told
+
+    return guide
+
+
+def rows_filled(space: Discrete, columns: Sequence[Column]) -> Guide:
+    """The same of rows that have each their own: cond["fill"] (B, L) are letters, of which those
+    are known where cond["known"] (B, L) is 1; where it is -1 the cell is not missing."""
+    absent = [(column.first, -1)[: column.digits] for column in columns]
+    never = torch.tensor([letter for digits in absent for letter in digits])
+    barred = never[:, None] == torch.arange(space.letters)
+
+    def guide(denoise: Denoise) -> Denoise:
+        def told(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
+            others = dict(cond or {})
+            own, known = others.pop("fill").to(x), others.pop("known").to(x)
+            log_p = filled(space, own, known == 1)(denoise)(x, level, others or None)
+            return log_p.masked_fill((known == -1)[..., None] & barred.to(x.device), NEVER)
 
         return told
 

@@ -49,7 +49,8 @@ def line(scale: float | Tensor, base: Guide) -> Guide:
 
         def guided(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
             from_here = start(x, level, cond)
-            return torch.lerp(from_here, denoise(x, level, cond), each(strength, x).expand_as(x))
+            there = denoise(x, level, cond)
+            return torch.lerp(from_here, there, each(strength, there).expand_as(there))
 
         return guided
 

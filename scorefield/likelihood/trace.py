@@ -1,6 +1,7 @@
 """Traces of the denoiser's Jacobian: exact, or by random probes (eq. 2)."""
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Literal, get_args
 
 import torch
@@ -42,7 +43,7 @@ def exact_trace(denoise: Denoise, graph: bool = False, each: bool = False) -> Tr
             rows_of_j = products(denoised, x, basis).flatten(2)[..., first : first + count]
             diagonal = rows_of_j.diagonal(dim1=0, dim2=2)
             terms.append(diagonal if each else diagonal.sum(1, keepdim=True))
-        trace = torch.cat(terms, 1)[:, None] if each else sum(terms)
+        trace = torch.cat(terms, 1)[:, None] if each else reduce(torch.add, terms)
         return (denoised if graph else denoised.detach()), trace
 
     return traced

@@ -28,7 +28,7 @@ FEW = 2**22
 """Numbers of samples that are all kept: 16 MiB."""
 
 
-class Kept(NamedTuple):
+class KeptSamples(NamedTuple):
     """Of n samples: the places `at` of those that are kept, in order; the moments of features in
     each of the `draws` of a Frechet distance; of all, their `nearest` training examples, `(n,)`
     distances and indices, and how sure a judge is, if there is one, and what it has `named`."""
@@ -68,7 +68,7 @@ def one_pass(pieces: Iterable[Tensor], reference: Reference) -> Seen:
         raise BadInput(f"{first} samples came where {n} were announced.", "Announce as many.")
     features, logits = _joined(judged) or (x0.flatten(1), None)
     moments = tuple(draw.moments() for draw in draws)
-    kept = Kept(at, moments, _joined(near), _joined(said))
+    kept = KeptSamples(at, moments, _joined(near), _joined(said))
     return Seen(x0, features, logits, reference.asked[at], kept)
 
 

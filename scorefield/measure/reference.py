@@ -22,7 +22,7 @@ from scorefield.measure.fractions import class_counts, one_class, pick
 
 if TYPE_CHECKING:
     from scorefield.measure.judge import Judge
-    from scorefield.measure.onepass import Kept
+    from scorefield.measure.onepass import KeptSamples
 
 
 MOST_NUMBERS = 2**29
@@ -45,7 +45,7 @@ class Seen(NamedTuple):
     features: Tensor
     logits: Tensor | None
     label: Tensor
-    kept: "Kept | None" = None
+    kept: "KeptSamples | None" = None
 
     def among(self, classes: Tensor) -> "Seen":
         """The examples of these classes."""

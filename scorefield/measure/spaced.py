@@ -3,19 +3,26 @@
 import torch
 from torch import Tensor
 
+from scorefield.base import Cond
 from scorefield.base.finding import Figure
 from scorefield.data import Data
 from scorefield.measure.apart import energy_distance
+from scorefield.measure.molecules import molecule_figures
 from scorefield.measure.reference import Outcome
+from scorefield.measure.table import row_figures
 
 
-def spaced_outcome(x0: Tensor, data: Data) -> Outcome:
-    """Figures of samples x0 (N, ..), each beside what held-out data are at."""
+def spaced_outcome(x0: Tensor, data: Data, cond: Cond | None = None) -> Outcome:
+    """Figures of samples x0 (N, ..), made for `cond`, each beside what held-out data are at."""
     train, test = (data.scaling.encode(split.x) for split in (data.train, data.test))
     record = {"data": data.name, "feature_space": data.kind.plural, "n_samples": len(x0),
               "n_train": len(train), "n_test": len(test)}  # fmt: skip
     if data.space == "letters":
         return Outcome(record, letter_figures(x0, train, test, len(data.alphabet)))
+    if data.space == "smiles":
+        return Outcome(record, molecule_figures(x0, data, cond))
+    if data.space == "table":
+        return Outcome(record, row_figures(x0, data))
     found, floor = energy_distance(x0, test), energy_distance(train[torch.randperm(
         len(train), generator=torch.Generator().manual_seed(0))], test)  # fmt: skip
     words = "Of chords, to held-out points; beside it that of training points."

@@ -179,7 +179,7 @@ class Soft(Blurring):
     """Soft diffusion: Daras et al. 2023, "Soft diffusion: score matching with general
     corruptions": `x = C x0 + sigma eps`, C the blur of `Blurring` without a floor.
 
-    >>> level = Soft(shape=(32,))(torch.tensor(1.0))
+    >>> level = Soft(20.0, shape=(32,))(torch.tensor(1.0))
     >>> float(level.alpha[0, 0]), float(level.alpha[0, 31]), round(float(level.sigma[0, 31]), 9)
     (1.0, 0.0, 50.0)
     """
@@ -199,7 +199,7 @@ class Heat(Spectral):
     blurred data with noise of deviation sigma added. The authors' program leaves that noise out.
     The clock only counts.
 
-    >>> level = Heat(shape=(8,))(torch.tensor(1.0))
+    >>> level = Heat(20.0, shape=(8,))(torch.tensor(1.0))
     >>> float(level.alpha[0, 0]), float(level.sigma[0, 0])
     (1.0, 0.01)
     """
@@ -377,7 +377,7 @@ def basis_of(schedule: Any) -> Basis:
 def forward_places(schedule: Any, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
     """The forward process as it looks: x of samples x0 `(B, *shape)` at times t `(n,)` with one
     noise eps, like x0, as samples `(n, B, *shape)` again, each over sqrt(alpha^2 + sigma^2) of the
-    clock.
+    clock, unless that only counts.
 
     >>> one = torch.ones(1, 1, 4, 4)
     >>> forward_places(Blurring(), one, torch.tensor([0.0, 0.5]), 0 * one)[:, 0, 0, 0, 0]
@@ -388,5 +388,7 @@ def forward_places(schedule: Any, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
     for at in t:
         clock = (schedule.clock if isinstance(schedule, Spectral) else schedule)(at)
         alpha, sigma = level_of(schedule, clock, tuple(y.shape[1:])).like(y)
-        rows.append(basis.inverse(alpha * y + sigma * z) / float(torch.hypot(*clock)))
+        counts = getattr(schedule, "begins_in_data", False)
+        size = 1.0 if counts else float(torch.hypot(*clock))
+        rows.append(basis.inverse(alpha * y + sigma * z) / size)
     return torch.stack(rows)

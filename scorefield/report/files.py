@@ -13,8 +13,12 @@ from torch import Tensor
 from scorefield.base.finding import Findings, Strip
 from scorefield.data.kind import PICTURE, Kind
 from scorefield.data.letters import spelled
+from scorefield.data.readers.table import csv_of
+from scorefield.data.table import kept_cells, row_cells
 from scorefield.report.globe import globes
+from scorefield.report.molecules import molecules_drawn
 from scorefield.report.picture import frames, picture, picture_of
+from scorefield.run.config import DataFacts
 from scorefield.store import (
     Pieces,
     alone,
@@ -77,6 +81,7 @@ def keep_samples(made: Samples, out: Path) -> None:
     on one sheet, a .gif on their way, a .wav as sound, a folder each by its seed and class. A .png
     says how it was made."""
     scaling, label, pieces = made.scaling, made.label, made.pieces
+    rate = made.facts.rate if made.facts else 0
     if made.single is not None:
         one = slice(made.single, made.single + 1)
         label, pieces = None if label is None else label[one], (x0[one] for x0 in pieces)
@@ -85,24 +90,25 @@ def keep_samples(made: Samples, out: Path) -> None:
         x = (scaling.decode(x0) if scaling else x0 for x0 in pieces)
         arrays = {"x": Pieces(len(made.seeds), x), "seed": made.seeds}
         write_npz(arrays if label is None else {**arrays, "y": label}, out)
+    elif out.suffix in (".txt", ".smi", ".csv") and made.facts:
+        write_bytes(out, in_letters(torch.cat(list(pieces)), made.facts, made.given))
     elif out.suffix in FILED:
         write_rows(_filed(made._replace(pieces=pieces, label=label)), out, made.names)
-    elif out.suffix == ".txt":
-        texts = (text for x0 in pieces for text in spelled(x0, made.alphabet))
-        write_bytes(out, "".join(f"{text}\n" for text in texts).encode())
     elif out.suffix == ".gif":
         write_gif(frames(pieces, made.columns, label), out)
     elif out.suffix == ".wav":
-        write_wavs([(out, end_to_end(pieces, made.rate))], made.rate)
-    elif made.rate and not out.suffix:
+        write_wavs([(out, end_to_end(pieces, rate))], rate)
+    elif rate and not out.suffix:
         names = file_names(made.seeds, label, made.names, ".wav")
-        clips = (end_to_end([x], made.rate) for x in _rows(pieces))
-        write_wavs(zip((out / name for name in names), clips), made.rate)
+        clips = (end_to_end([x], rate) for x in _rows(pieces))
+        write_wavs(zip((out / name for name in names), clips), rate)
     elif out.suffix == ".png":
         x0 = torch.cat(list(pieces))
         turns = len(made.captions)
         texts = [made.captions[i % turns] for i in range(len(x0))] if turns else ()
-        if made.space == "sphere:2":
+        if made.facts and made.facts.space == "smiles":
+            sheet = molecules_drawn(spelled(x0, made.facts.alphabet))
+        elif made.facts and made.facts.space == "sphere:2":
             sheet = globes([("samples", x0)])
         else:
             sheet = picture(x0, made.columns, label, made.single is None, texts)
@@ -114,6 +120,16 @@ def keep_samples(made: Samples, out: Path) -> None:
             (out / name, tagged(picture(x, magnify=False), said))
             for name, x, said in zip(names, _rows(pieces), words)
         )
+
+
+def in_letters(x0: Tensor, facts: DataFacts, given: Sequence[Sequence[str]] = ()) -> bytes:
+    """What numbers of letters (N, L) stand for, as the content of a file: lines, or of a table a
+    .csv in its own columns."""
+    if facts.space == "table":
+        names = [column.name for column in facts.columns]
+        rows = row_cells(x0, facts.columns)
+        return csv_of(names, kept_cells(rows, given) if given else rows)
+    return "".join(f"{text}\n" for text in spelled(x0, facts.alphabet)).encode()
 
 
 def _filed(made: Samples) -> Iterator[FiledRow]:

@@ -9,9 +9,9 @@ from torch import Tensor
 from scorefield.base import BadInput
 from scorefield.base.rows import repeat_labels
 from scorefield.data.codec import Latents
-from scorefield.data.letters import spelled
 from scorefield.denoise import Denoiser
 from scorefield.nets import Autoencoder
+from scorefield.report.files import in_letters
 from scorefield.report.globe import globes
 from scorefield.report.picture import picture
 from scorefield.run.autoencoder import learns_codes
@@ -23,6 +23,7 @@ from scorefield.run.words import told_prompts
 from scorefield.store import Folder, write_bytes, write_png
 from scorefield.train import Progress
 from scorefield.use.generate import generate
+from scorefield.use.sample import WRITTEN
 
 COLUMNS = 10
 """Most columns of a picture."""
@@ -85,8 +86,8 @@ def draw_stage(step: Progress, config: Config, out: Path) -> None:
         labels=labels,
         cond=cond,
     )
-    if facts.space == "letters":
-        write_bytes(file.with_suffix(".txt"), "\n".join(spelled(x0, facts.alphabet)).encode())
+    if facts.kind.lettered:
+        write_bytes(file.with_suffix(WRITTEN[facts.space][0]), in_letters(x0, facts))
         return
     if facts.space == "sphere:2":
         data = config.load_data()

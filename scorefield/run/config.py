@@ -12,7 +12,8 @@ from scorefield.base import BadInput, Level, unknown
 from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed, with_defaults
 from scorefield.data import Conditions, Data, Scaling
-from scorefield.data.kind import KINDS, LETTERS, Kind
+from scorefield.data.kind import KINDS, LETTERED, Kind
+from scorefield.data.table import Column
 from scorefield.data.text import TextFacts
 from scorefield.denoise import Denoiser, Manner, Precision, Spaced, Timed, views
 from scorefield.objective import Bridged, Criterion
@@ -25,7 +26,7 @@ from scorefield.train import Training
 UNBIASED = ("uniform", "stratified", "antithetic", "adaptive")
 """Laws of times that leave the expectation of a uniform t."""
 
-OWN = {name for kind in (*KINDS, LETTERS) for name in kind.networks}
+OWN = {name for kind in (*KINDS, *LETTERED.values()) for name in kind.networks}
 """Networks whose data are known; those of others say it themselves."""
 SMALLEST_ALPHA = 1e-4
 """D = (x - sigma eps)/alpha turns float32's 6e-8 into at most 1e-3 of a unit at this alpha."""
@@ -63,6 +64,8 @@ class DataFacts:
     space: str = ""
     alphabet: tuple[str, ...] = ()
     """Of data that are not in R^n, as `Data` has them."""
+    columns: tuple[Column, ...] = ()
+    """Of tables and molecules, likewise."""
     text: TextFacts | None = None
     """Of a run whose captions are told."""
     rate: int = 0
@@ -107,7 +110,7 @@ class DataFacts:
                 f"run was trained on {self.shape} and {len(self.classes)}.",
                 remedy,
             )
-        if (now.space, now.alphabet) != (self.space, self.alphabet):
+        if (now.space, now.alphabet, now.columns) != (self.space, self.alphabet, self.columns):
             raise BadInput(
                 f"the data are of {now.space or 'R^n'} and {len(now.alphabet)} letters, those that "
                 f"the run was trained on of {self.space or 'R^n'} and {len(self.alphabet)}.",
@@ -170,7 +173,8 @@ class DataFacts:
             )
         own = (data.name, data.shape, data.classes, data.scaling)
         more = data.conditions, data.edition, data.present or None, None
-        return cls(*own, sigma_data, *more, data.space, data.alphabet, data.text, data.rate)
+        more = *more, data.space, data.alphabet, data.columns, data.text, data.rate
+        return cls(*own, sigma_data, *more)
 
 
 def _told(conditions: Conditions) -> str:
@@ -257,7 +261,7 @@ def space_of(config: Config, facts: DataFacts) -> Any:
     """Where a run's samples live, if not in R^n; of letters its objective says by which noise.
     Raises BadInput for an objective of another place."""
     kind = parsed(config.objective.kind).name
-    letters, noises = facts.space == "letters", ("absorbing", "multinomial")
+    letters, noises = facts.kind.lettered, ("absorbing", "multinomial")
     if (kind in catalogue.matchings) != bool(facts.space) or letters != (kind in noises):
         usual = (
             noises if letters else ("kernel-score", "geodesic") if facts.space else ("regression",)

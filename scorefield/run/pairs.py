@@ -7,15 +7,16 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Seeded
+from scorefield.base import BadInput, Cond, Denoise, Guide, Level, Seeded
 from scorefield.bridge import BridgeStep
 from scorefield.catalogue.spec import build, parsed
 from scorefield.data import Conditions, Data, Scaling, Split
 from scorefield.data.kind import PICTURE
 from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, Plan, draw
+from scorefield.guide.known import known
 from scorefield.inverse import measure
-from scorefield.inverse.operators import Operator
+from scorefield.inverse.operators import Mask, Operator
 from scorefield.objective import Bridged, PairResidual
 from scorefield.process import Schedule
 from scorefield.run.config import DataFacts, build_levels, build_objective, build_schedule
@@ -136,10 +137,36 @@ def lead(
         solver = build_solver(config.sample.solver, facts.sigma_data)
         levels = build_levels(config.sample.grid, schedule, steps)
     asked = Asked(torch.tensor(seeds), cond, start)
-    x, calls, seconds = draw(denoiser, Plan(solver, levels), asked, facts.inner)
+    hidden = _hidden(config, facts) if start is None else None
+    guide = () if hidden is None else (_keeping(hidden),)
+    x, calls, seconds = draw(denoiser, Plan(solver, levels, *guide), asked, facts.inner)
+    if hidden is not None:  # the last level may have some noise yet
+        x = torch.where(hidden, x, y.cpu())
     if isinstance(objective, PairResidual):
         x = y.cpu() + objective.unit * x
     return Led(x, calls, seconds)
+
+
+def _hidden(config: Config, facts: DataFacts) -> Tensor | None:
+    """Where the other end does not say x0 itself, if it does elsewhere: a past without noise."""
+    o = config.data
+    if not o.corruption or o.noise or parsed(config.objective.kind).name == "residual":
+        return None
+    operator = build("operators", o.corruption, shape=tuple(facts.shape))
+    return ~operator.known if isinstance(operator, Mask) else None
+
+
+def _keeping(hidden: Tensor) -> Guide:
+    """`known`, of the condition image, row by row."""
+
+    def guide(denoise: Denoise) -> Denoise:
+        def told(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
+            y = (cond or {})["image"]
+            return known(y, hidden.to(x.device))(denoise)(x, level, cond)
+
+        return told
+
+    return guide
 
 
 def continued(

@@ -29,7 +29,7 @@ class DataConfig:
     """Where it is, for sets that are not embedded."""
     size: int | None = None
     """Pixels of a side to shrink and crop pictures to; letters of a piece of text; moments of a
-    sound or series."""
+    sound or series; how many molecules, or rows of a table."""
     channels: int | None = None
     """1 for grey or 3 for colour, where the set leaves a choice."""
     kind: Literal["picture", "series", "volume", "sphere", "torus", "rotations"] | None = None
@@ -39,6 +39,8 @@ class DataConfig:
     None: beside the run, of a folder or archive that decoded takes over a quarter of the memory."""
     alphabet: str | None = None
     """The letters of a text, where they are not to be those found in it."""
+    properties: str | None = None
+    """Of molecules, what samples may be asked for, joined by +: logP, QED, weight."""
     rate: int | None = None
     """Moments a second that sounds are brought to."""
     corruption: str | None = None
@@ -221,11 +223,11 @@ class Config:
         if (ours and colon) or (not ours and kind in plugins("datasets")):
             spec = parsed(d.name)
             said = {"path": d.path, "size": d.size, "channels": d.channels, "kind": d.kind}
-            said |= {"alphabet": d.alphabet, "rate": d.rate}
+            said |= {"alphabet": d.alphabet, "properties": d.properties, "rate": d.rate}
             said = {key: str(value) for key, value in said.items() if value is not None}
             spec = spec._replace(options={**spec.options, **said})
             return build("datasets", spec, seed=self.training.seed)
-        names = "path", "size", "channels", "kind", "alphabet", "rate"
+        names = "path", "size", "channels", "kind", "alphabet", "properties", "rate"
         own = {name: getattr(d, name) for name in names}
         return data.load(d.name, **own, cache=place, seed=self.training.seed)
 

@@ -17,7 +17,7 @@ SCHEMA = 5
 """Version of `config.json`; a higher one was written by a newer Scorefield. 2: the data's edition,
 classes that are present, constant coordinates. 3: the network and the rest are specs.
 4: students. 5: autoencoders, and the codecs of runs on latents; models of other programs."""
-LATER = ("codec", "space", "alphabet", "text", "rate", "deviations")
+LATER = ("codec", "space", "alphabet", "columns", "text", "rate", "deviations")
 """Facts that are written where there are some."""
 NET = {"name": "auto", "width": 32, "blocks": 2, "multipliers": [1, 2]}
 """The network where a file before schema 3 said nothing else."""

@@ -74,38 +74,38 @@ def fit_run(
     Raises BadInput, before anything is written, for settings or data that cannot be trained on,
     and if `out` holds another run or cannot be written.
     """
-    config = recipe(config) if isinstance(config, str) else config
-    config = dataclasses.replace(config, training=_replaced(config.training, training))
-    (check_autoencoder if learns_codes(config) else check)(config)
+    chosen = recipe(config) if isinstance(config, str) else config
+    chosen = dataclasses.replace(chosen, training=_replaced(chosen.training, training))
+    (check_autoencoder if learns_codes(chosen) else check)(chosen)
     folder, team = None if out is None else Folder(Path(out)), Team()
     with ExitStack() as held:
         if folder:
             team.together(lambda: _hold(folder, team, held))
-        begun = team.together(lambda: _begin(folder, config, resume, say))
+        begun = team.together(lambda: _begin(folder, chosen, resume, say))
         data, facts, seen, codec = begun
-        if seen >= config.training.images and folder:
-            if learns_codes(config):
+        if seen >= chosen.training.images and folder:
+            if learns_codes(chosen):
                 return open_autoencoder(folder.path).module
             return open_run(folder.path, spaces=True).denoiser
         if seen and folder:
-            config = team.together(lambda: _as_settled(config, folder))
+            chosen = team.together(lambda: _as_settled(chosen, folder))
         for line in remarks(data) if team.is_main and isinstance(data, Data) else ():
             say(line)
-        task = team.together(lambda: _task(config, begun))
+        task = team.together(lambda: _task(chosen, begun))
         path = folder.path if folder else None
-        steps = fit(task, data, config.training, path, resume, stop, say)
-        writes, kept = folder if folder and team.is_main else None, config.training
+        steps = fit(task, data, chosen.training, path, resume, stop, say)
+        writes, kept = folder if folder and team.is_main else None, chosen.training
         if writes and not seen:
             if codec:
                 keep_codec(writes.path, codec)
-            writes.keep_config(to_json(config, facts))
+            writes.keep_config(to_json(chosen, facts))
 
         def see(step: Progress) -> None:
             nonlocal seen, kept
-            now = _settled(config.training, step.micro_batch)
+            now = _settled(chosen.training, step.micro_batch)
             if writes and (seen or now != kept):  # the checkpoint was whole: the settings are its
                 kept = now
-                settled = dataclasses.replace(config, training=now)
+                settled = dataclasses.replace(chosen, training=now)
                 writes.keep_config(resumed_json(writes.config(), settled))
                 seen = 0
             if watch and team.is_main:

@@ -128,6 +128,7 @@ class Arc(Plain):
         if at is not here:
             newest, batch = (at.logsnr / 2).to(ages), len(ages)
             ages = widened(ages, here)
+            ages = ages.expand(max(len(ages), newest.shape[:1].numel()), *ages.shape[1:])
             ages = torch.cat((newest.expand_as(ages[:, 0])[:, None], ages[:, 1:]), 1)
             ages = ages.expand(batch, *ages.shape[1:])
         slope = weighted_sum((x, denoised, *slopes), value)

@@ -217,7 +217,7 @@ def check_levels(levels: Level, batch: int) -> None:
         )
 
 
-def check_one_clock(solver: Solver, level: Level) -> None:
+def check_one_clock(solver: object, level: Level) -> None:
     """Raise BadInput from a solver that chooses a sample's steps, if its coordinates differ."""
     if level.per_coordinate:
         raise BadInput(

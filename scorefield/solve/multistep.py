@@ -150,7 +150,7 @@ class ByBits:
 
 def _found(
     rule: Rule, values: ByBits, table: ByBits, options: tuple[Any, ...]
-) -> tuple[Weights, Tensor]:
+) -> tuple[tuple[tuple[Tensor, ...], ...], Tensor]:
     """Of coordinates that are at the same levels, such as cosines (k, l) and (l, k), once."""
     rows = torch.cat((values.numbers.T, table.numbers), 1)
     first, place = distinct(rows)

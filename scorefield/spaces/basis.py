@@ -100,7 +100,7 @@ class DCT(Basis):
     def _along(self, x: Tensor, back: bool) -> Tensor:
         for axis in range(min(2, x.ndim - 1), x.ndim):
             rows = _cosines(x.shape[axis], x.dtype, x.device)
-            x = torch.tensordot(x, rows.T if back else rows, ([axis], [1])).movedim(-1, axis)
+            x = (x.movedim(axis, -1) @ (rows if back else rows.T)).movedim(-1, axis)
         return x
 
     def waves(self, shape: tuple[int, ...]) -> list[Tensor]:
@@ -182,7 +182,7 @@ class Haar(Basis):
         rows, axes = _steps(self.levels, x.dtype, x.device)[0], x.ndim - 2
         for axis in range(2, 2 + axes):  # each axis is split, its blocks go behind the channels
             x = x.unflatten(axis, (-1, len(rows)))
-            x = torch.tensordot(x, rows, ([axis + 1], [1]))
+            x = x.movedim(axis + 1, -1) @ rows.T
         x = x.movedim(list(range(-axes, 0)), list(range(2, 2 + axes)))
         return x.flatten(1, 1 + axes)
 
@@ -190,7 +190,7 @@ class Haar(Basis):
         rows, axes = _steps(self.levels, y.dtype, y.device)[0], y.ndim - 2
         y = y.unflatten(1, (-1, *(len(rows),) * axes))
         for _ in range(axes):  # the block's first axis goes behind the places
-            y = torch.tensordot(y, rows, ([2], [0]))
+            y = y.movedim(2, -1) @ rows
         y = y.movedim(list(range(-axes, 0)), [3 + 2 * axis for axis in range(axes)])
         for axis in range(axes):
             y = y.flatten(2 + axis, 3 + axis)

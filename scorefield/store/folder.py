@@ -36,6 +36,12 @@ ENTRIES = (
     Entry("optimizer.safetensors", "train", "the optimiser's moments"),
     Entry("model-TURN.safetensors", "train", "weights of what else learns, such as an adversary"),
     Entry("optimizer-TURN.safetensors", "train", "the moments of its optimiser"),
+    Entry(
+        "shards/PART-RANK-of-SIZE.safetensors",
+        "train",
+        "weights and moments, of processes that hold a share each",
+    ),
+    Entry("shards/PART.safetensors.index.json", "train", "which of these has which tensor"),
     Entry("objective.safetensors", "train", "what some tasks remember: past losses, a target"),
     Entry("codec.safetensors", "train", "the autoencoder in whose latents a run works: a copy"),
     Entry(".lock", "train", "held by `flock` while it is at work; what a kill left holds nothing"),

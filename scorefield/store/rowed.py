@@ -70,7 +70,7 @@ def _tar(rows: Iterator[tuple[int, FiledRow]], file: IO[bytes], classes: Sequenc
                 info = tarfile.TarInfo(f"{i:09d}.{suffix}")
                 info.size = len(content)  # no time and no owner: equal rows make equal files
                 archive.addfile(info, io.BytesIO(content))
-            archive.members = []  # a list of all that were written
+            archive.members = []  # type: ignore[attr-defined] a list of all that were written
 
 
 def _parquet(rows: Iterator[tuple[int, FiledRow]], file: IO[bytes], classes: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from scorefield.base import BadInput
 from scorefield.train.settings import LONGEST
-from scorefield.train.sharded import unsharded
+from scorefield.train.sharded import any_cut, unsharded
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -96,8 +96,12 @@ class EMA(Generic[M]):
     @torch.no_grad()
     def take(self, weights: Sequence[Tensor], buffers: Sequence[Tensor], k: int) -> None:
         """`update` with weights that are listed already: a walk over the modules takes longer."""
-        weights = [unsharded(weight) for weight in weights]
-        torch._foreach_lerp_(self._weights, weights, 1 - self.decay(k))  # type: ignore[attr-defined]
+        new = 1 - self.decay(k)
+        if any_cut(weights):  # one at a time: no process has room for all
+            for mine, weight in zip(self._weights, weights, strict=True):
+                mine.lerp_(unsharded(weight), new)
+        else:
+            torch._foreach_lerp_(self._weights, weights, new)  # type: ignore[attr-defined]
         for mine, theirs in zip(self._buffers, buffers, strict=True):
             mine.copy_(theirs)
 

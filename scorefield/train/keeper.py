@@ -4,10 +4,22 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from scorefield.store import Folder, Log, drop_snapshots, save_snapshot
+from scorefield.store.commit import (
+    commit_parts,
+    finish_commit,
+    shard_name,
+    write_index,
+    write_parts,
+)
+from scorefield.store.files import Tensors
 from scorefield.train import trackers
+from scorefield.train.launch import Team
 from scorefield.train.meter import Meter
 from scorefield.train.settings import Training
+from scorefield.train.sharded import share_of, shares
 from scorefield.train.state import TrainState
 
 if TYPE_CHECKING:
@@ -28,7 +40,7 @@ class Keeper:
         self.training, self.saved, self.accelerator = training, images, accelerator
         self.since = time.monotonic()
         self.meter = Meter(images, training.log_every, state.task.buckets)
-        self.run = run if accelerator.is_main_process else None
+        self.folder, self.run = run, run if accelerator.is_main_process else None
         self.meaning = Folder(self.run).meaning() if self.run else None
         if self.run:
             drop_snapshots(self.run, images)
@@ -60,11 +72,43 @@ class Keeper:
         """Commit the state, unless the last checkpoint is of it already."""
         if self.saved == state.images_seen:
             return
-        parts = state.parts()
+        parts, cut = state.parts()
         if self.run:
             self._write_row()
+        if cut and self.folder:
+            self._commit_shares(self.folder, parts, cut, state.images_seen)
+        elif self.run:
             Folder(self.run).commit(parts, state.images_seen, self.meaning)
         self.saved, self.since = state.images_seen, time.monotonic()
+
+    def _commit_shares(
+        self, run: Path, parts: dict[str, Tensors], cut: dict[str, Tensors], images: int
+    ) -> None:
+        """Commit parts that are cut: every process writes its share, the main one the others."""
+        team, main = Team(), self.run is not None
+        team.together(lambda: finish_commit(run) if main else None)
+        mine = {shard_name(name, team.rank, team.size): share_of(some, team.rank, team.size)
+                for name, some in cut.items()}  # fmt: skip
+        meaning = Folder(run).meaning()
+        own = team.together(lambda: write_parts(run, mine, meaning))
+        told = torch.tensor([list(bytes.fromhex(own[name])) for name in mine], dtype=torch.uint8)
+        digests = {
+            shard_name(name, rank, team.size): bytes(row.tolist()).hex()
+            for rank, rows in enumerate(team.gather(told))
+            for name, row in zip(cut, rows)
+        }
+
+        def end() -> None:
+            whole = write_parts(run, parts, meaning)
+            commit_parts(run, {**digests, **whole}, {"images_seen": images})
+            for name, some in cut.items():
+                held = shares(some, team.size).items()
+                size = sum(v.numel() * v.element_size() for v in some.values())
+                write_index(
+                    run, name, {k: shard_name(name, rank, team.size) for k, rank in held}, size
+                )
+
+        team.together(end if main else lambda: None)
 
     def close(self) -> None:
         """Write what the log still lacks."""

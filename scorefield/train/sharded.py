@@ -1,6 +1,7 @@
 """Weights that FSDP has cut into a piece for each process: as wholes, and into pieces again."""
 
 import sys
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -9,6 +10,38 @@ from torch import Tensor
 def unsharded(tensor: Any) -> Tensor:
     """All pieces of a tensor; every process must ask for it. A tensor that is whole stays."""
     return tensor.full_tensor() if _is_cut(tensor) else tensor
+
+
+def any_cut(tensors: Iterable[Any]) -> bool:
+    """Whether some are pieces."""
+    return any(map(_is_cut, tensors))
+
+
+def shares(tensors: Mapping[str, Any], size: int) -> dict[str, int]:
+    """Which of `size` processes writes which tensor: as many numbers each as whole tensors allow,
+    in order.
+
+    >>> import torch
+    >>> shares({"a": torch.zeros(6), "b": torch.zeros(2), "c": torch.zeros(4)}, 2)
+    {'a': 0, 'b': 1, 'c': 1}
+    """
+    total, begun, found = sum(v.numel() for v in tensors.values()), 0, {}
+    for name, tensor in tensors.items():
+        middle = begun + tensor.numel() / 2
+        found[name] = min(size - 1, int(middle * size / max(total, 1)))
+        begun += tensor.numel()
+    return found
+
+
+def share_of(tensors: Mapping[str, Any], rank: int, size: int) -> dict[str, Tensor]:
+    """Those of them that process `rank` writes, whole; every process must ask, for each is put
+    together by all. No process holds more than its share and one tensor."""
+    owner, found = shares(tensors, size), {}
+    for name, tensor in tensors.items():
+        whole = unsharded(tensor)
+        if owner[name] == rank:
+            found[name] = whole.detach().cpu()
+    return found
 
 
 def cut_like(tensor: Tensor, weight: Any) -> Tensor:

@@ -10,7 +10,7 @@ from scorefield.objective import Task, Turn
 from scorefield.store import Folder, load_weights
 from scorefield.store.files import Tensors
 from scorefield.train.ema import EMA, M
-from scorefield.train.sharded import cut_like, unsharded
+from scorefield.train.sharded import any_cut, cut_like
 
 MEMORY = "objective"
 """The part of a checkpoint with what a task remembers."""
@@ -33,15 +33,18 @@ class TrainState(NamedTuple, Generic[M]):
         """By the names of their parts of a checkpoint."""
         return {"ema": self.ema, **{f"ema-{length}": p for length, p in self.powers.items()}}
 
-    def parts(self) -> dict[str, Tensors]:
-        """The files of a checkpoint: name -> tensors. Every process must ask for them."""
+    def parts(self) -> tuple[dict[str, Tensors], dict[str, Tensors]]:
+        """The parts of a checkpoint, name -> tensors: those that every process has whole; and
+        weights and moments that are cut into a piece for each, in pieces."""
         found = {name: e.average.state_dict() for name, e in self.averages.items()}
+        cut = dict[str, Tensors]()
         for end, turn, optimizer in zip(self._ends(), self.turns, self.optimizers):
             weights = turn.module.state_dict()
-            found[f"model{end}"] = {name: unsharded(v) for name, v in weights.items()}
-            found[f"optimizer{end}"] = optimizer_tensors(optimizer, _names(turn.module, optimizer))
+            into = cut if any_cut(weights.values()) else found
+            into[f"model{end}"] = weights
+            into[f"optimizer{end}"] = optimizer_tensors(optimizer, _names(turn.module, optimizer))
         memory = self.task.memory()
-        return {**found, **({MEMORY: memory} if memory else {})}
+        return {**found, **({MEMORY: memory} if memory else {})}, cut
 
     def restored(self, folder: Folder) -> tuple["TrainState[M]", list[Tensors]]:
         """The state of the folder's last checkpoint, loaded into these same objects, and the
@@ -55,7 +58,7 @@ class TrainState(NamedTuple, Generic[M]):
         parts = dict(zip(names, found, strict=True))
         for name, module in modules.items():
             load_weights(module, parts[name], folder.path / f"{name}.safetensors")
-        folder.check_meaning(folder.path / "model.safetensors")
+        folder.check_meaning(folder.path / "ema.safetensors")
         if memory:
             self.task.recall(parts[MEMORY])
         return self._replace(images_seen=images_seen), [parts[name] for name in moments]
@@ -81,7 +84,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dic
     state = optimizer.state_dict()["state"]
     # In one order on all processes, that they ask for the same piece at the same time.
     return {
-        f"{names[i]}/{key}": unsharded(torch.as_tensor(state[i][key]))
+        f"{names[i]}/{key}": torch.as_tensor(state[i][key])
         for i in sorted(state)
         for key in sorted(state[i])
     }

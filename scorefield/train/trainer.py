@@ -152,7 +152,7 @@ def _steps(
 ) -> Generator[Progress[M], None, M]:  # fmt: skip
     task, module, device = state.task, state.task.module, accelerator.device
     net, shape = getattr(module, "net", module), data.shape if isinstance(data, Data) else data
-    shape = tuple(getattr(module, "net_shape", shape))
+    shape = tuple(getattr(module, "net_shape", ()) or shape)
     for turn in state.turns:
         turn.module.train()
     keeper = Keeper(run, training, state, accelerator)

@@ -82,6 +82,11 @@ def fit_grid(
     """
     how = Fit(**fitting)
     _check(solver, steps, how)
+    if getattr(schedule, "begins_in_data", False):
+        raise BadInput(
+            f"{type(schedule).__name__} does not end in noise, where a fit has its starts.",
+            "Use an unfitted grid, such as vp-root.",
+        )
     began, starts, rounds = time.monotonic(), how.starts, how.rounds
     ends = schedule(torch.tensor([1.0, how.stop or 0.0], dtype=torch.float64))
     if how.stop is None:

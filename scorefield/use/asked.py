@@ -12,9 +12,13 @@ from torch import Tensor
 from scorefield.base import BadInput, unknown
 from scorefield.base.rows import repeat_labels
 from scorefield.data.letters import numbers_of
+from scorefield.data.molecules import tokens_of
 from scorefield.data.readers.arrays import read_arrays
 from scorefield.data.readers.given import read_examples
 from scorefield.data.readers.letters import read_lines
+from scorefield.data.readers.sounds import given_sound
+from scorefield.data.readers.table import aligned_rows
+from scorefield.data.table import row_filling
 from scorefield.run.autoencoder import Coded
 from scorefield.run.config import DataFacts
 from scorefield.run.open import Run, data_of
@@ -153,6 +157,9 @@ def given_examples(
     if run.facts.space and isinstance(run, Run) and (at or not index):
         return spaced_examples(run, Path(text), field), None
     if at or not index:
+        rate = run.facts.rate
+        if rate and (x := given_sound(Path(text), run.facts.shape, rate, field)) is not None:
+            return run.facts.scaling.encode(x), None
         return read_examples(Path(text), run.facts.shape, run.facts.scaling, field, fit)
     data = data_of(run)
     if not index.isdecimal() or int(index) >= len(data.test):
@@ -169,8 +176,14 @@ def spaced_examples(run: Run, file: Path, field: str) -> Tensor:
     """x0 of a run that is not on R^n: the lines of a .txt, or x of an .npz or .npy; BadInput for
     letters outside the alphabet, and points off the manifold."""
     facts, where = run.facts, f"`{field}` {file}"
-    if facts.alphabet and file.suffix == ".txt":
-        x = numbers_of(read_lines(file, field), facts.alphabet, facts.shape[0], where)
+    if facts.space == "table" and file.suffix in (".csv", ".parquet"):
+        x, known = row_filling(aligned_rows(file, facts.columns, field), facts.columns, where)
+        missing = torch.tensor([c.first for c in facts.columns for _ in range(c.digits)])
+        return torch.where(known == -1, missing, x)
+    if facts.kind.lettered and file.suffix in (".txt", ".smi"):
+        lines = read_lines(file, field)
+        texts = [tokens_of(text) for text in lines] if facts.space == "smiles" else lines
+        x = numbers_of(texts, facts.alphabet, facts.shape[0], where)
         return torch.from_numpy(x).float()
     found = read_arrays(file, field).get("x")
     if found is None or found.shape[1:] != facts.shape or found.dtype.kind not in "fiu":

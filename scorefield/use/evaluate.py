@@ -62,7 +62,7 @@ def evaluate(request: Request, seed: int = 0) -> Findings:
         reference = Reference(data, judge, n, labels if judge else None)
         found = measures_of(one_pass(drawn, reference), reference)
     else:
-        found = spaced_outcome(torch.cat(list(drawn)), data)
+        found = spaced_outcome(torch.cat(list(drawn)), data, asked.cond)
     record = {
         "images_seen": run.images_seen,
         "average": request.average,

@@ -14,7 +14,7 @@ and the workspace of kernels, some 5 to 10%.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -130,7 +130,7 @@ def foreseen(
     if peak is not None and not 0 < peak < math.inf:
         raise BadInput(f"`peak` is {peak:g}.", "Give TFLOP/s above 0.", "peak")
     denoiser = build_denoiser(config, facts)
-    net, shape = denoiser.net, denoiser.net_shape
+    net, shape = cast(nn.Module, denoiser.net), denoiser.net_shape
     size, need, share = describe(net, shape), needs(config, net, shape), training.batch // devices
     rows = training.micro_batch if isinstance(training.micro_batch, int) else share
     again = 4 if getattr(net, "checkpoint", False) else 3

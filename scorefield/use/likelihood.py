@@ -75,7 +75,7 @@ def likelihood(request: Request, words: Words, data: str, against: str | None) -
     run, own = request.opened, data_of(request.opened)
     check_begins_in_noise(run.schedule, "a likelihood")
     cell, codec = None if run.facts.space else cell_of(own), run.facts.codec
-    if run.facts.space == "letters" and words.method == "flow":
+    if run.facts.kind.lettered and words.method == "flow":
         words = words._replace(method="vlb")  # letters have no flow
     how = how_of(None if codec else cell, request, words)
     at_least("n", request.n)
@@ -118,9 +118,7 @@ def _measured(request: Request, how: How, s: Set, cell: float | None) -> CodedBi
         codec, units = facts.codec, facts.scaling
         return measure_coded(request.mean, s.x0, how, codec, units, cell, **given)
     bits = measure_bits(request.mean, s.x0, how, cell=cell, **given)
-    levels = facts.space == "letters" or (
-        cell and (how.dequantise or how.method in ("elbo", "vlb"))
-    )
+    levels = facts.kind.lettered or (cell and (how.dequantise or how.method in ("elbo", "vlb")))
     return CodedBits(bits, "", bool(levels))
 
 

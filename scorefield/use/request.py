@@ -13,6 +13,8 @@ import scorefield
 from scorefield.base import BadInput, Watch, quiet
 from scorefield.catalogue.plans import guide_specs, plan
 from scorefield.catalogue.spec import parsed
+from scorefield.data.readers.table import aligned_rows
+from scorefield.data.table import rows_to_fill
 from scorefield.denoise import Denoiser, Precision
 from scorefield.run.open import EXACT, Run, device, open_conditions, open_run
 from scorefield.run.pairs import is_paired
@@ -144,6 +146,8 @@ class Request:
         self._check_begins()
         if not self.texts:
             idle("negative", self.negative, "there is no `prompt`")
+            if self.rows:
+                return rows_to_fill(self.rows, self.opened.facts.columns, f"`fill` {self.fill}")
             return (
                 None if self.conditions is None else open_conditions(self.opened, self.conditions)
             )
@@ -154,6 +158,14 @@ class Request:
             if value:
                 raise BadInput(f"`prompt` and `{field}` exclude each other.", "Give one.", "prompt")
         return self.opened.told(self.texts, self.negative)
+
+    @cached_property
+    def rows(self) -> list[tuple[str, ...]]:
+        """Those of a table that are to be filled in."""
+        facts = self.opened.facts
+        if self.fill is None or facts.space != "table":
+            return []
+        return aligned_rows(Path(self.fill), facts.columns, "fill")
 
     @cached_property
     def texts(self) -> list[str]:

@@ -310,7 +310,7 @@ def figures(
     spread = x.std(0) if len(x) > 1 else torch.zeros_like(x[0])
     words = f"Of A(x0) and y, RMS; the noise is {noise:g}."
     yield Figure("misfit", _rms(misfit), words=words, key="misfit")
-    words = "Of a pixel, RMS."
+    words = "Of a place, RMS."
     yield Figure("deviation among them", _rms(spread), words=words, key="deviation")
     if truth is not None:
         far, mean = _rms(x - truth), psnr(x.mean(0, keepdim=True), truth)

@@ -19,12 +19,14 @@ from scorefield.base.finding import Findings
 from scorefield.catalogue.plans import guide as build_guide
 from scorefield.data.kind import PICTURE, VECTOR, Kind
 from scorefield.data.letters import filling
+from scorefield.data.molecules import tokens_of
 from scorefield.data.sets import Scaling
 from scorefield.draw import Asked, Plan
 from scorefield.draw.shards import Shards
 from scorefield.guide import chain
-from scorefield.guide.filled import filled
+from scorefield.guide.filled import filled, rows_filled
 from scorefield.guide.prompts import composed, prompts
+from scorefield.run.config import DataFacts
 from scorefield.run.open import data_of
 from scorefield.store import alone, claim, sweep_torn
 from scorefield.train import Team
@@ -40,8 +42,8 @@ from scorefield.use.request import Request
 
 class Samples(NamedTuple):
     """x0 in `pieces` (of a film: all of them, moment by moment), with the seeds and classes `(n,)`,
-    how many stand in a row, and `words` of how they were made. `single` is the index of the only
-    one of them that is meant."""
+    how many stand in a row, and `words` of how they were made; `single` is the index of the only
+    one of them that is meant, and of a table `given` are the rows to be filled in, in turn."""
 
     pieces: Iterable[Tensor]
     seeds: Tensor
@@ -52,9 +54,8 @@ class Samples(NamedTuple):
     words: dict[str, Any]
     captions: Sequence[str] = ()
     single: int | None = None
-    alphabet: tuple[str, ...] = ()
-    space: str = ""
-    rate: int = 0
+    facts: DataFacts | None = None
+    given: Sequence[Sequence[str]] = ()
 
 
 class _Job(NamedTuple):
@@ -186,8 +187,7 @@ def _read(request: Request, like: Like | None, held: ExitStack | None) -> _Job:
     label = (asked.rows(0, len(shards)).cond or {}).get("label")
     scaling = (second.run if second else run).facts.scaling
     made = Samples((), asked.seeds, label, scaling, request.columns or own, run.facts.classes, said,
-                   request.texts, single, run.facts.alphabet, run.facts.space,
-                   run.facts.rate)  # fmt: skip
+                   request.texts, single, run.facts, request.rows)  # fmt: skip
     return _Job(request, shards, noisy, out, made, second)
 
 
@@ -235,8 +235,12 @@ def _filled(request: Request, plan: Plan) -> Plan:
     """The plan of texts that have the letters that are asked for."""
     denoiser, facts = request.opened.denoiser, request.opened.facts
     pattern = request.fill or ""
-    if facts.space != "letters":
-        raise BadInput(f"`fill` {pattern} is of letters.", "Leave it out.", "fill")
+    if facts.space == "table":
+        return plan._replace(guide=chain(plan.guide, rows_filled(denoiser.space, facts.columns)))
+    if not facts.kind.lettered:
+        raise BadInput(f"`fill` {pattern} is of letters and tables.", "Leave it out.", "fill")
+    if facts.space == "smiles":
+        pattern = tokens_of(pattern)
     letters, known = filling(pattern, facts.alphabet, facts.shape[0])
     return plan._replace(guide=chain(filled(denoiser.space, letters, known), plan.guide))
 
@@ -250,6 +254,14 @@ FILED = (".tar", ".parquet")
 NO_PICTURES = "The run makes points: give a .png of all, or an .npz."
 
 
+WRITTEN = {
+    "letters": (".txt", ".npz"),
+    "smiles": (".txt", ".smi", ".png", ".npz"),
+    "table": (".csv", ".npz"),
+}
+"""Files that numbers of letters go into, the usual one first."""
+
+
 def _place(request: Request, seeds: list[int], shown: int) -> Path:
     """Where the samples go, tried before any work is done."""
     out, shape = (
@@ -257,10 +269,12 @@ def _place(request: Request, seeds: list[int], shown: int) -> Path:
         request.opened.facts.shape,
     )
     facts = request.opened.facts
-    if facts.space == "letters":
-        out = request.out or request.path / "samples" / f"{shown}-seeds.txt"
-        if out.suffix not in (".txt", ".npz"):
-            raise BadInput(f"`out` is {out}.", "Letters go into a .txt or an .npz.", "out")
+    if facts.kind.lettered:
+        usual, *others = WRITTEN[facts.space]
+        out = request.out or request.path / "samples" / f"{shown}-seeds{usual}"
+        if out.suffix not in (usual, *others):
+            remedy = f"{facts.kind.plural.capitalize()} go into a {' or '.join((usual, *others))}."
+            raise BadInput(f"`out` is {out}.", remedy, "out")
         claim(out)
         return out
     if out.suffix == ".wav" and not facts.rate:

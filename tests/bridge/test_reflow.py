@@ -49,7 +49,9 @@ def test_one_step_of_a_straight_flow_is_all_of_it():
     assert torch.allclose(ends, S * x, atol=1e-5)
     blurred = sample(DDIM(), made(True).module, x, Level(1 - t, t), Zero())
     assert float(blurred.abs().max()) < 1e-6  # the mean of all data
-    assert made().module.manner.plan.startswith("ddim@angle")
+    manner = made().module.manner
+    assert manner
+    assert manner.plan.startswith("ddim@angle")
 
 
 def test_without_a_call_there_is_none():

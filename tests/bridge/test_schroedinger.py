@@ -19,6 +19,7 @@ from scorefield.bridge import (
     sb_log_prob,
 )
 from scorefield.objective import (
+    Batch,
     Bridged,
     Immiscible,
     Independent,
@@ -166,7 +167,11 @@ def best_slope(matching):
         chance = task.draw((40_000, 1), rng(2))
         at = chance.at.clone()
         at[:, 0], at[:, 1] = 0.5, torch.arange(40_000) / 40_000 + 1e-9
-        losses.append(task.loss(None, chance._replace(at=at)).per_sample.mean().item())
+        losses.append(
+            task.loss(Batch(torch.zeros(1, 1), None), chance._replace(at=at))
+            .per_sample.mean()
+            .item()
+        )
     low, mid, high = losses
     return (low - high) / (2 * (low + high - 2 * mid))
 

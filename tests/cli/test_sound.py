@@ -11,7 +11,8 @@ from PIL import Image
 
 from scorefield.cli import main
 from scorefield.run.open import data_of, open_run
-from scorefield.run.pairs import continued
+from scorefield.run.pairs import continued, lead
+from scorefield.store import write_wavs
 from tests.refusal import refused as bad
 
 SHORT = ["--batch", "16", "--images", "32", "--checkpoint-every", "32", "--sample.steps", "2"]
@@ -54,6 +55,12 @@ def test_sounds_are_sampled_measured_and_restored(sounds, tmp_path, cli, refused
         assert cli("restore", str(sounds), *words, "--out", str(tmp_path / "r"))[0] == 0
         assert (tmp_path / "r" / "restoration-2.wav").stat().st_size == 44 + 2 * 1024
         assert Image.open(tmp_path / "r" / "sheet.png").width > 300
+    clip = str(sounds.parent / "data" / "a" / "0.wav")
+    words = ["--operator", "gap:300,100", "--n", "1", "--steps", "2", "--out", str(tmp_path / "o")]
+    assert cli("restore", str(sounds), "--input", clip, *words)[0] == 0
+    write_wavs([(tmp_path / "silent.wav", np.zeros((99, 1)))], 8000)
+    silent = str(tmp_path / "silent.wav")
+    assert "it is silent" in refused("restore", str(sounds), "--input", silent, *words)
     again = ["--resume", "--out", str(sounds), "--data.rate", "16000"]
     assert "--data.rate 8000" in refused("train", "sounds", *again)
 
@@ -75,8 +82,14 @@ def test_series_are_forecast(tmp_path, cli, refused):
     assert cli("restore", run, "--operator", "future:4", *asked)[0] == 0
     record = json.loads((tmp_path / "r" / "restore.json").read_text())
     assert record["crps"] > 0
+    assert record["misfit"] < 1e-6  # the past is kept as it was
     assert Image.open(tmp_path / "r" / "sheet.png").width > 300
     assert cli("eval", run, "--n", "20")[0] == 0
+    opened = open_run(run)
+    y = torch.zeros(300, 1, 16)  # more rows than are drawn at a time
+    y[:, :, :12] = torch.arange(300.0)[:, None, None] / 300
+    made = lead(opened.denoiser, opened.config, opened.facts, y, list(range(300)), 2).x
+    assert torch.equal(made[:, :, :12], y[:, :, :12])
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import io
 import os
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ def pictures(root: Path, mode: str = "RGB", deep: tuple[int, ...] = ()) -> Path:
     return root
 
 
-def cached(root: Path, cache: Path, say=str, **options) -> Data:
+def cached(root: Path, cache: Path, say: Callable[[str], object] = str, **options) -> Data:
     return load("folder", path=str(root), cache=CachePlace(cache, say, True), **options)
 
 

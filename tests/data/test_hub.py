@@ -163,6 +163,13 @@ def test_splits_must_have_the_same_columns(tmp_path):
     refused("different columns", read, tmp_path / "saved")
 
 
+def test_shards_must_have_the_same_columns(tmp_path):
+    for file, name in (("a", "y"), ("b", "z")):
+        rows = hf.Dataset.from_dict({"x": [1.0, 2.0], name: [0.0, 1.0]})
+        rows.to_parquet(tmp_path / "shards" / f"{file}.parquet")
+    refused("different columns: one has x, z, and the first x, y", read, tmp_path / "shards")
+
+
 def test_without_a_train_split_there_must_be_one_split(tmp_path):
     hf.DatasetDict({"a": labelled(4), "b": labelled(4)}).save_to_disk(tmp_path / "saved")
     refused("splits a, b and none is called train", read, tmp_path / "saved")

@@ -8,13 +8,15 @@ from PIL import Image
 from scorefield.data import datasets, load
 from tests.refusal import refused
 
-TOYS = ("swiss-roll", "moons", "8-gaussians", "checkerboard")
+TOYS = ("swiss-roll", "moons", "8-gaussians", "checkerboard", "tetrahedra")
 
 
 def test_the_names():
     assert set(datasets) == {
         *TOYS,
         *("digits", "mnist", "fashion-mnist", "cifar10", "folder", "npz", "huggingface"),
+        *("captioned-digits", "points", "letters", "smiles", "table"),
+        *("sounds", "series", "moving-digits"),
     }
 
 

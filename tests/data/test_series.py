@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from scorefield.data import load
-from scorefield.data.readers.series import stamped, windows
+from scorefield.data.readers.series import stamped, windowed
 from tests.refusal import refused
 
 
@@ -99,5 +99,5 @@ def test_arrays_may_have_gaps_and_a_test_split(tmp_path):
 
 
 def test_windows_cover_the_end():
-    found = windows(np.arange(11.0)[None], 8)
+    found = windowed(np.arange(11.0)[None], 8)
     assert found[:, 0, -1].tolist() == [7, 9, 10]

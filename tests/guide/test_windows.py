@@ -49,7 +49,7 @@ def test_a_sum_and_labels_in_the_wrong_order_are_found(monkeypatch):
                 torch.ones(1, 24, ((x.shape[2] - 4) // 2 + 1) * ((x.shape[3] - 6) // 2 + 1)),
                 x.shape[2:], SIZE, stride=2,
             )  # fmt: skip
-            return windows(SIZE, 2)(denoise)(x, level, cond) * ones(x, level) * count
+            return windows(SIZE, 2)(denoise)(x, level, cond) * ones(x, level, None) * count
 
         return guided
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import cast
 
 import numpy as np
 import pytest
@@ -13,12 +14,13 @@ from scorefield.base.pairs import inverse_of, lower
 from scorefield.catalogue.spec import build
 from scorefield.denoise import Gaussian, Mixture
 from scorefield.draw import Asked, Plan, draw
-from scorefield.likelihood import flow_log_prob
+from scorefield.likelihood import flow_log_prob, path
 from scorefield.objective.weight import HybridScore, Likelihood
 from scorefield.process import VP, Momentum, grids
 from scorefield.process.momentum import Damped
-from scorefield.solve import DDIM, DDPM, DEIS, Arc, EulerMaruyama, damped, sample, trajectory
+from scorefield.solve import DDIM, DDPM, DEIS, RK, Arc, EulerMaruyama, damped, sample, trajectory
 from scorefield.solve.loop import showing
+from scorefield.tune import fit_grid
 from tests.refusal import fails, refused
 
 PROCESS = Momentum()
@@ -30,7 +32,7 @@ TWO = Mixture(
 
 
 def time(*t: float) -> torch.Tensor:
-    return torch.tensor(t if len(t) > 1 else t[0], dtype=torch.float64)
+    return torch.tensor(t, dtype=torch.float64).squeeze()
 
 
 def at_time(*t: float) -> Pairs:
@@ -133,7 +135,7 @@ def check_seen(kind: type[Pairs]) -> None:
     z = torch.randn(50, 2, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for t in (0.02, 0.2, 0.6):
         at = kind(4 * time(t), PAIRING)
-        found = showing(TWO.denoise, at)(z, at)
+        found = showing(TWO.denoise, at)(z, at, None)
         assert torch.allclose(found.flatten(), exact(z, at), atol=1e-8), "seen"
 
 
@@ -173,7 +175,7 @@ def slope_by_regression(last: int) -> torch.Tensor:
 def check_regression(last: int) -> None:
     at, z = at_time(0.2), torch.zeros(3, 2, 1, dtype=torch.float64)
     z[1, 0], z[2, 1] = 1, 1
-    rows = at.slope(z, showing(ONE.denoise, at)(z, at)).flatten()
+    rows = at.slope(z, showing(ONE.denoise, at)(z, at, None)).flatten()
     exact = torch.stack([rows[0], rows[1] - rows[0], rows[2] - rows[0]])
     assert torch.allclose(exact, time(-0.8025, 0.7087, -4.7948), atol=1e-4)
     assert torch.allclose(slope_by_regression(last).flatten(), exact, atol=0.03), "score"
@@ -269,7 +271,7 @@ def moments(solver, steps: int) -> float:
     inputs = torch.cat([torch.zeros_like(unit[:1]), unit])
     for k in range(steps):
         draws = iter((inputs[:, 2:4], inputs[:, 4:]))
-        noise = lambda z, here, there: next(draws)[..., None]  # noqa: B023, E731
+        noise = lambda x, here, there: next(draws)[..., None]  # noqa: B023, E731
         out = sample(solver, ONE.denoise, inputs[:, :2, None], grid.at(slice(k, k + 2)), noise)
         push = (out[1:, :, 0] - out[0, :, 0]).T
         mean = push[:, :2] @ mean + out[0, :, 0]
@@ -322,7 +324,7 @@ def test_samples_of_every_kind(solver):
 
 
 def test_levels_of_each_sample_and_pauses():
-    grid = grids.vp_root(PROCESS, 6, stop=0.01).pairs.time
+    grid = cast(Shown, grids.vp_root(PROCESS, 6, stop=0.01)).pairs.time
     each = Pairs(torch.stack([grid, 0.9 * grid], 1), PAIRING)
     z = torch.randn(2, 2, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for solver in WALK[:-1]:
@@ -339,6 +341,47 @@ def test_a_method_of_pairs_alone_needs_them():
             Asked(torch.arange(2)), (1,))  # fmt: skip
     refused("not such", sample, Arc(), ONE.denoise, torch.ones(1, 2, 1), root_grid(3), Zero())
     assert build("schedules", "momentum:damping=2") == dataclasses.replace(PROCESS, damping=2.0)
+
+
+def learned(x, level, cond=None):
+    """D of no data."""
+    return 0.9 * TWO.denoise(x, level) + 0.05 * torch.tanh(3 * x)
+
+
+def check_density(denoise) -> None:
+    """log p of where the walk of what is seen leads, by its own slope in the noise."""
+    z = torch.linspace(-2, 2, 9).double()[:, None].requires_grad_()
+    levels = path(PROCESS, 96)
+    (*_, (state, _)) = trajectory(RK(), learned, z, levels, Zero())
+    y = state.x / levels.alpha[-1]
+    (slope,) = torch.autograd.grad(y.sum(), z)
+    truth = -(z**2 + math.log(2 * math.pi))[:, 0] / 2 - slope.log()[:, 0]
+    found = flow_log_prob(denoise, y.detach(), PROCESS, floor=True).log_prob
+    assert torch.allclose(found, truth.detach(), atol=0.03), "density"
+
+
+def test_the_likelihood_of_a_learned_denoiser_is_that_of_its_samples():
+    check_density(learned)
+    fails("density", check_density, TWO.denoise)
+
+
+def test_the_flow_of_pairs_of_a_learned_denoiser_is_another():
+    """Deviations at the end of the flow of pairs and of what is seen, both affine here."""
+    shown = grids.vp_root(PROCESS, 100)
+    z = torch.cat([torch.zeros(1, 2), torch.eye(2)])[..., None].double()
+    for off, own, other in ((0.0, 0.3, 0.3), (0.3, 0.26544, 0.2662)):
+        D = lambda x, at, cond=None: (1 - off * at.sigma) * ONE.denoise(x, at)  # noqa: B023, E731
+        ends = sample(DEIS(2), D, z, shown.pairs, Zero())[:, 0, 0]
+        pairs = torch.hypot(ends[1] - ends[0], PAIRING.mass**0.5 * (ends[2] - ends[0]))
+        ends = sample(DEIS(2), D, z[:2, 0], shown, Zero())[:, 0]
+        found = float(pairs), float(ends[1] - ends[0])
+        assert found == pytest.approx((own, other), abs=2e-4)
+
+
+def test_grids_are_fitted_to_what_is_seen():
+    fitted = fit_grid(TWO.denoise, PROCESS, DDIM(), 4, (1,), starts=16, rounds=6, reference=48)
+    assert fitted.error < fitted.error_before
+    assert type(fitted.levels) is Level
 
 
 def test_the_likelihood_of_what_is_seen_is_that_of_the_data():

@@ -78,6 +78,54 @@ def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
     assert found == sorted(found)  # before the commit the old one, after it the new one
 
 
+def save_shares(run: Path, value: int) -> None:
+    """What two processes save together: a share of each, and what the main one has whole."""
+    commit.finish_commit(run)
+    digests = {}
+    for rank, w in enumerate(torch.full((2, 4), float(value))):
+        share = {commit.shard_name("model", rank, 2): {f"w{rank}": w}}
+        digests |= commit.write_parts(run, share)
+    digests |= commit.write_parts(run, {"ema": {"w": torch.tensor([float(value)])}})
+    commit.commit_parts(run, digests, {"images_seen": value})
+
+
+def shared_value(run: Path) -> int:
+    (model, ema), state = load_checkpoint(run, "model", "ema")
+    assert set(model) == {"w0", "w1"}
+    values = {int(w[0]) for w in (*model.values(), *ema.values())}
+    assert values == {state["images_seen"]}
+    return state["images_seen"]
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_moment_leaves_all_shares_of_one_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "save", save_shares)
+    found, n, killed = [], 0, True
+    while killed:
+        n += 1
+        run = tmp_path / str(n)
+        save_shares(run, 1)
+        killed = killed_at(n, run, 2)
+        found.append(shared_value(run))
+        save_shares(run, 3)
+        assert shared_value(run) == 3
+        assert not [p.name for p in run.rglob("*") if p.suffix in (".tmp", ".next")]
+    assert n > 12
+    assert set(found) == {1, 2}
+    assert found == sorted(found)
+
+
+def test_shares_give_way_to_wholes_and_wholes_to_shares(tmp_path):
+    store.save_checkpoint(tmp_path, parts(1), {"images_seen": 1})
+    save_shares(tmp_path, 2)
+    assert not (tmp_path / "model.safetensors").exists()
+    (tmp_path / f"{commit.shard_name('model', 1, 2)}.safetensors").rename(tmp_path / "aside")
+    refused("is missing", load_checkpoint, tmp_path, "model")
+    store.save_checkpoint(tmp_path, parts(5), {"images_seen": 5})
+    assert value_of(tmp_path) == 5
+    assert not (tmp_path / "shards").exists()
+
+
 def survives_two_kills(folder: Path) -> bool:
     """Whether a checkpoint is left after a kill at any rename of one save and of the next."""
     renames = ("replace",)
@@ -104,7 +152,7 @@ def test_a_second_kill_at_any_rename_leaves_one_too(tmp_path):
 @pytest.mark.slow
 def test_a_save_that_does_not_finish_the_last_one_would_lose_both(tmp_path, monkeypatch):
     """The twin: without step 0 of the protocol the same check fails."""
-    monkeypatch.setattr(commit, "_finish", lambda run: None)
+    monkeypatch.setattr(commit, "finish_commit", lambda run: None)
     assert not survives_two_kills(tmp_path)
 
 

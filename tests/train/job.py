@@ -1,7 +1,8 @@
 """A training run as one of several processes: `job.py KIND FOLDER IMAGES DROPOUT [resume]`.
 
 KIND is ddp (what Accelerate chooses on CPUs), tasks (every task of `TASKS`, each in its folder),
-killed (every task, one process after another, killed at random steps), or fsdp: Accelerate turns
+killed (every task, one process after another, killed at random steps; killed-12: one, in portions
+of 12), or fsdp: Accelerate turns
 FSDP on for accelerators only, so its state is told here that this is one; all that follows is its
 own version 2 path. fsdp-muon has that optimiser, fsdp-6 and ddp-auto that micro-batch. IMAGES is
 where the run is stopped.
@@ -171,13 +172,13 @@ def run(
     return train(lambda: denoising(dropout), folder, images, resume, settings=settings).module
 
 
-def killed(name: str, folder: Path, seed: int) -> list[int]:
+def killed(name: str, folder: Path, seed: int, settings: Training = SETTINGS) -> list[int]:
     """Train with `kill -9` at random steps, each time in a process of its own; how they ended."""
     ends = []
     for images in [*sorted(random.Random(seed).sample(range(32, 320, 32), 3)), 320]:
         child = os.fork()
         if not child:
-            train(TASKS[name], folder, images, True, killed=images < SETTINGS.images)
+            train(TASKS[name], folder, images, True, images < SETTINGS.images, settings)
             os._exit(0)
         ends.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     return ends
@@ -196,8 +197,9 @@ if __name__ == "__main__":
             fsdp_version=2, auto_wrap_policy="no_wrap", cpu_ram_efficient_loading=False
         )
     if kind == "killed":
-        for name in TASKS:
-            ends = [killed(name, Path(folder) / f"{name}{seed}", seed) for seed in range(2)]
+        settings = replace(SETTINGS, micro_batch=int(optimizer or 0) or None)
+        for name in ["denoising"] if optimizer else TASKS:
+            ends = [killed(name, Path(folder) / f"{name}{k}", k, settings) for k in range(2)]
             assert ends == [[-9, -9, -9, 0]] * 2
         sys.exit()
     if kind == "tasks":

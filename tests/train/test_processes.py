@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from scorefield.store import load_checkpoint, snapshots
 
@@ -57,7 +59,8 @@ def in_one(out: Path, *words) -> Path:
 
 
 def everything(run: Path) -> dict[str, torch.Tensor]:
-    names = json.loads((run / "state.json").read_text())["sha256"]
+    files = json.loads((run / "state.json").read_text())["sha256"]
+    names = sorted({re.sub(r"^shards/(.+)-\d+-of-\d+$", r"\1", name) for name in files})
     parts = dict(zip(names, load_checkpoint(run, *names)[0], strict=True))
     parts |= {s.path.name: s.tensors() for s in snapshots(run)}
     return {f"{part}/{k}": v.double() for part, some in parts.items() for k, v in some.items()}
@@ -97,7 +100,7 @@ def test_weights_that_no_sample_asks_for_do_not_stop_two_processes(tmp_path):
 
 
 @pytest.mark.parametrize(("optimizer", "far"), [("adamw", FAR), ("muon", LIFTED)])
-def test_sharded_weights_train_save_whole_and_resume(tmp_path, optimizer, far):
+def test_sharded_weights_train_save_in_shards_and_resume(tmp_path, optimizer, far):
     kind, one = f"fsdp-{optimizer}", in_one(tmp_path / "one", 320, 0.1, False, optimizer)
     assert "DTensor" in launch(kind, tmp_path / "whole")
     assert distance(one, tmp_path / "whole") < far
@@ -106,6 +109,22 @@ def test_sharded_weights_train_save_whole_and_resume(tmp_path, optimizer, far):
     launch(kind, tmp_path / "cut", 320, 0.1, "resume")
     assert distance(tmp_path / "whole", tmp_path / "cut") == 0.0
     assert distance(one, in_one(tmp_path / "alone", 320, 0.1, True, optimizer)) < far
+    check_shards(tmp_path / "whole")
+    assert not (tmp_path / "alone/shards").exists()  # one process needs none
+
+
+def check_shards(run: Path) -> None:
+    """Of weights and moments, about half of the bytes in each, and an index of them all."""
+    for part in ("model", "optimizer"):
+        index = json.loads((run / f"shards/{part}.safetensors.index.json").read_text())
+        files = [run / f"shards/{part}-0000{k}-of-00002.safetensors" for k in (1, 2)]
+        found = [load_file(file) for file in files]
+        where = {name: file.name for file, some in zip(files, found) for name in some}
+        assert index["weight_map"] == where
+        size = sum(v.numel() * v.element_size() for some in found for v in some.values())
+        assert index["metadata"]["total_size"] == size
+        assert not (run / f"{part}.safetensors").exists()
+    assert not list(run.rglob("*.next"))
 
 
 def test_another_run_is_farther(one, tmp_path):

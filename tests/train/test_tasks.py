@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,18 @@ def test_a_task_that_is_killed_at_random_steps_ends_the_same(whole, tmp_path):
     for name in TASKS:
         check_same(tmp_path / f"{name}0", whole / name)
         check_same(tmp_path / f"{name}1", whole / name)
+
+
+def test_a_run_in_portions_that_is_killed_at_random_steps_ends_the_same(tmp_path):
+    settings = replace(SETTINGS, micro_batch=12)
+    train(TASKS["denoising"], tmp_path / "whole", settings=settings)
+    command = [sys.executable, "-m", "tests.train.job", "killed-12", str(tmp_path), "320", "0"]
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for k in range(2):
+        check_same(tmp_path / f"denoising{k}", tmp_path / "whole")
+    train(TASKS["denoising"], tmp_path / "other")  # the twin: all at once rounds otherwise
+    fails("", check_same, tmp_path / "other", tmp_path / "whole")
 
 
 @pytest.mark.parametrize("forgotten", ["target", "levels", "critic's moments"])

@@ -252,6 +252,21 @@ def left(flip: bool, step: int = 0, rank: int = 0, processes: int = 1) -> torch.
     return batch.x0[:, 0, 0, 0]
 
 
+def test_fewer_examples_than_processes_are_shown_again():
+    """Three examples among eight processes: their parts of a batch are the batch."""
+    data = Data("three", split := Split(torch.randn(3, 2)), split, (), Scaling((0.0,), (1.0,)))
+
+    def rows(rank: int, processes: int) -> torch.Tensor:
+        where = SimpleNamespace(
+            process_index=rank, num_processes=processes, device=torch.device("cpu")
+        )
+        return gathering(data, split, task(), SETTINGS, where)(5)[0]  # type: ignore[arg-type]
+
+    parts = torch.stack([rows(rank, 8) for rank in range(8)], 1).flatten(0, 1)
+    assert torch.equal(parts, rows(0, 1))
+    assert len(parts.unique(dim=0)) == 3
+
+
 def test_half_of_the_pictures_are_flipped_by_the_seed_of_the_step():
     assert set(left(False).tolist()) == {-1.0}
     many = torch.cat([left(True, step) for step in range(30)])

@@ -42,7 +42,7 @@ def huggingface(
     image_column = _image_column(parts[0], path)
     count, full, done = sum(map(len, parts)), None, ()
     if image_column is not None:
-        stack = stacked_on_disk(Column(parts, image_column), size, channels, f"'{path}'", cache)
+        stack = stacked_on_disk(FileColumn(parts, image_column), size, channels, f"'{path}'", cache)
         if stack is None:
             sources = _files(parts, image_column)
             stack = stack_pictures(sources, count, size, channels, f"'{path}'")
@@ -87,6 +87,17 @@ def _splits(path: str) -> "dict[str, Dataset]":
     except BadInput:
         raise
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
+        own, first = (
+            set(getattr(error.__cause__, f"{whose}_column_names", None) or ())
+            for whose in ("table", "requested")
+        )
+        if own != first:
+            raise BadInput(
+                f"the files of '{path}' have different columns: one has "
+                f"{', '.join(sorted(own))}, and the first {', '.join(sorted(first))}.",
+                "Save all with the same ones.",
+                "data.path",
+            ) from None
         reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
         raise BadInput(
             f"the Hugging Face data set '{path}' cannot be loaded: {reason[0].rstrip('.')}.",
@@ -141,7 +152,7 @@ def _columns(part: "Dataset", kind: type) -> list[str]:
     return [name for name, feature in part.features.items() if isinstance(feature, kind)]
 
 
-class Column:
+class FileColumn:
     """The undecoded files of an image column, all parts after one another, by number."""
 
     def __init__(self, parts: "list[Dataset]", column: str) -> None:
@@ -155,8 +166,12 @@ class Column:
     def __len__(self) -> int:
         return len(self.rows)
 
-    @cached_property
+    @property
     def names(self) -> list[str]:
+        return self._names
+
+    @cached_property
+    def _names(self) -> list[str]:
         return [f"row {i}" for i in range(len(self))]
 
     def content(self, number: int) -> bytes | Path:

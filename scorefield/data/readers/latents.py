@@ -28,7 +28,7 @@ LATENTS_VERSION = 1
 """Of how latents are kept: another makes other caches."""
 ROWS = 4096
 """That are encoded, or multiplied, between two writes."""
-Spread = Callable[[Tensor], tuple[Tensor, Tensor]]
+Encoding = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class LatentCache:
         path = self.folder / "about.json"
         return read_json(path) if path.exists() else None
 
-    def moments(self, name: str, count: int, spread: Spread) -> tuple[Tensor, Tensor]:
+    def moments(self, name: str, count: int, spread: Encoding) -> tuple[Tensor, Tensor]:
         """Means and deviations `(N, *shape)` of a split, mapped; those of the examples at an index
         by `spread` where they are not there yet."""
         maps = self._maps(name, count)

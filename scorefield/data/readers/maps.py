@@ -75,7 +75,7 @@ class MappedRows:
 
     def write(self, first: int, rows: np.ndarray) -> None:
         """Put rows in from `first` on, and wait until the disk has them."""
-        content = memoryview(np.ascontiguousarray(rows, DTYPES[self.dtype]).reshape(-1).view("u1"))
+        content = np.ascontiguousarray(rows, DTYPES[self.dtype]).reshape(-1).view("u1").data
         handle = os.open(self.path, os.O_WRONLY)
         try:
             done, at = 0, ALIGNED + first * self.row_bytes

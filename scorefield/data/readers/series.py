@@ -19,9 +19,9 @@ from scorefield.data.conditions import LARGEST
 from scorefield.data.readers.arrays import read_arrays, scaling_of
 from scorefield.data.sets import Data, split_at, split_off
 
-HELD, STRIDE, LEAST = 5, 4, 2
+HELD, STRIDE, LEAST, USUAL = 5, 4, 2, 48
 """The last share 1/HELD of a long series is held out; windows begin every size / STRIDE moments;
-moments of a window at least."""
+moments of a window at least, and of a .csv's unless said."""
 GAPS = ("", "?", "nan", "na", "null", "none")
 ALIGNED = 1e-3
 """Of a step, by which a time stamp may be off the clock."""
@@ -55,7 +55,8 @@ def series(path: str, size: int | None = None) -> Data:
         raise BadInput(f"`data.path` {path} ends in '{suffix}'.", "Give a .csv, .ts or .npz.")
     found = readers[suffix](file)
     long = suffix == ".csv"
-    size = size or (48 if long else min(x.shape[1] for x in found.x))
+    if size is None:
+        size = USUAL if long else int(min(x.shape[1] for x in found.x))
     if size < LEAST:
         raise BadInput(f"`data.size` is {size}.", f"Give at least {LEAST} moments.", "data.size")
     x, told = _filled(found.x, path)
@@ -68,11 +69,11 @@ def series(path: str, size: int | None = None) -> Data:
                 f"Give `data.size` at most {x[0].shape[1] // 2}.",
                 "data.size",
             )
-        parts = [windows(part, size) for part in (x[0][:, :cut], x[0][:, cut:])]
+        parts = [windowed(part, size) for part in (x[0][:, :cut], x[0][:, cut:])]
         train, test = (split_at(part, None, slice(None)) for part in parts)
         classes: tuple[str, ...] = ()
     else:
-        cut_up = [windows(one, size) for one in x]
+        cut_up = [windowed(one, size) for one in x]
         rows, case = np.concatenate(cut_up), np.repeat(np.arange(len(x)), [*map(len, cut_up)])
         classes = tuple(sorted(set(found.labels)))
         number = np.array([classes.index(word) for word in found.labels]) if classes else None
@@ -93,12 +94,12 @@ def series(path: str, size: int | None = None) -> Data:
     return Data("series", train, test, classes, scaling, done=tuple(told))
 
 
-def windows(x: np.ndarray, size: int) -> np.ndarray:
+def windowed(x: np.ndarray, size: int) -> np.ndarray:
     """Windows (n, C, size) of a series (C, L), the last at its end.
 
-    >>> windows(np.arange(7.0)[None], 4)[:, 0, 0]
+    >>> windowed(np.arange(7.0)[None], 4)[:, 0, 0]
     array([0., 1., 2., 3.])
-    >>> windows(np.array([[5.0, 6.0]]), 4)
+    >>> windowed(np.array([[5.0, 6.0]]), 4)
     array([[[5., 5., 5., 6.]]])
     """
     length = x.shape[1]

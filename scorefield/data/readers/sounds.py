@@ -9,10 +9,13 @@ heard, divided by its largest value, and cut or followed by silence to one lengt
 
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.data.readers.folder import class_in_name, classes_of_names
@@ -156,6 +159,17 @@ def read_clip(file: Path, size: int, channels: int, rate: int) -> Clip:
     x = np.zeros((channels, size), np.float32)
     x[:, : len(c)] = c.T
     return Clip(x, tuple(done))
+
+
+def given_sound(file: Path, shape: Sequence[int], rate: int, field: str) -> Tensor | None:
+    """One clip (1, C, L) that a person hands to a command, by eq. 1; None of what is no sound."""
+    if not (file.is_file() and is_sound(file)):
+        return None
+    try:
+        return torch.from_numpy(read_clip(file, shape[1], shape[0], rate).x)[None]
+    except (Unheard, RuntimeError, OSError) as error:
+        fact = f"`{field}` {file} cannot be heard: {reason_unheard(error)}."
+        raise BadInput(fact, "Give a whole sound.", field) from error
 
 
 def is_clipped(c: np.ndarray) -> bool:

@@ -10,7 +10,7 @@ import os
 import struct
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Protocol
@@ -33,7 +33,7 @@ class Undecoded(Protocol):
     """Files of pictures, by number."""
 
     @property
-    def names(self) -> list[str]: ...
+    def names(self) -> Sequence[str]: ...
 
     @property
     def digest(self) -> str:
@@ -197,7 +197,7 @@ def archive_members(archive: Path, suffix: str = "") -> Iterator[tuple[str, int,
             for member in opened:
                 if member.isreg():
                     yield member.name.removeprefix("./"), member.offset_data, member.size
-                opened.members = []  # a list of all that were read
+                vars(opened)["members"] = []  # a list of all that were read
     except (OSError, tarfile.TarError, zipfile.BadZipFile, struct.error) as error:
         raise BadInput(f"{archive} cannot be read as an archive: {error}.", again) from error
 

@@ -1,0 +1,93 @@
+"""Molecules as SMILES: their tokens, which are taken, and the properties that they have."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from scorefield.base import BadInput, unknown
+
+TOKEN = re.compile(r"\[[^\[\]]*\]|%\d\d|Br|Cl|.")
+"""An atom in brackets, the number of a ring, an atom of two letters, or a sign. The ring closure
+%12 and the atom Cl are one: split, `C` and `l` are no atoms."""
+ELEMENTS = frozenset({"B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I", "H"})
+PROPERTIES = {
+    "logP": ("Crippen", "MolLogP"),
+    "QED": ("QED", "qed"),
+    "weight": ("Descriptors", "MolWt"),
+}
+"""By name, the module of RDKit and its function: the partition coefficient of Wildman and Crippen
+1999, the drug-likeness of Bickerton et al. 2012, g/mol."""
+
+
+def tokens_of(smiles: str) -> list[str]:
+    """The tokens of SMILES.
+
+    >>> tokens_of("C[C@H](Cl)c1ccc[nH]1")
+    ['C', '[C@H]', '(', 'Cl', ')', 'c', '1', 'c', 'c', 'c', '[nH]', '1']
+    """
+    return TOKEN.findall(smiles)
+
+
+def chemistry(module: str) -> Any:
+    """A module of RDKit, which says nothing of what it cannot parse; BadInput without it."""
+    try:
+        from rdkit import RDLogger
+
+        RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]
+        return __import__(f"rdkit.Chem.{module}", fromlist=[module])
+    except ImportError as error:
+        raise BadInput(
+            "molecules are read by rdkit, which is not installed.",
+            "Install it: pip install 'scorefield[molecules]'.",
+        ) from error
+
+
+def molecule_of(smiles: str) -> Any:
+    """RDKit's molecule of SMILES with at least an atom, or None."""
+    found = chemistry("rdmolfiles").MolFromSmiles(smiles) if smiles else None
+    return found if found is not None and found.GetNumAtoms() else None
+
+
+def fault_of(molecule: Any) -> str | None:
+    """Why a molecule is not taken, if it is not. Charges that cancel, such as a nitro group's, are
+    taken."""
+    if molecule is None:
+        return "does not parse"
+    strange = sorted({a.GetSymbol() for a in molecule.GetAtoms()} - ELEMENTS)
+    if strange:
+        return f"has the element {strange[0]}"
+    if charge := sum(a.GetFormalCharge() for a in molecule.GetAtoms()):
+        return f"has the charge {charge:+d}"
+    parts = len(chemistry("rdmolops").GetMolFrags(molecule))
+    return f"is {parts} molecules" if parts > 1 else None
+
+
+def checked_molecules(smiles: Sequence[str], where: str) -> list[Any]:
+    """RDKit's molecules, or BadInput for those that are not taken, the first by its number."""
+    found = [molecule_of(text) for text in smiles]
+    faults = {k: fault for k, m in enumerate(found) if (fault := fault_of(m))}
+    for k, fault in faults.items():
+        raise BadInput(
+            f"{where}: {len(faults):,} of {len(smiles):,} molecules cannot be taken; number "
+            f"{k + 1}, {smiles[k][:60]}, {fault}.",
+            f"Leave them out: neutral single molecules of {', '.join(sorted(ELEMENTS))} are taken.",
+        )
+    return found
+
+
+def properties_of(molecules: Sequence[Any], names: Sequence[str]) -> np.ndarray:
+    """Their properties (N, names), float32.
+
+    >>> properties_of([molecule_of("CCO")], ["weight"]).round(2).tolist()
+    [[46.06999969482422]]
+    """
+    laws: list[Callable[[Any], float]] = []
+    for name in names:
+        if name not in PROPERTIES:
+            raise unknown("property", name, PROPERTIES)
+        module, law = PROPERTIES[name]
+        laws.append(getattr(chemistry(module), law))
+    rows = [[law(m) for law in laws] for m in molecules]
+    return np.array(rows, np.float32).reshape(len(molecules), len(laws))

@@ -1,0 +1,55 @@
+"""Molecules of a file of SMILES."""
+
+import csv
+import gzip
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from scorefield.base import BadInput
+from scorefield.data.letters import letter_data
+from scorefield.data.molecules import checked_molecules, properties_of, tokens_of
+from scorefield.data.readers.letters import read_lines
+from scorefield.data.sets import Data
+from scorefield.data.table import Column
+
+
+def smiles(path: str, size: int | None = None, properties: str | None = None) -> Data:
+    """Molecules of a file: a .csv or .csv.gz with a column SMILES, or lines that begin with one.
+
+    `size`: how many of them, evenly spread over the file. `properties`: those that samples may be
+    asked for, joined by +: logP, QED, weight. Raises BadInput for a file with molecules that do not
+    parse, are charged, several at once, or of other elements.
+    """
+    texts = read_smiles(Path(path))
+    if size is not None:
+        if size < 1:
+            raise BadInput(f"`data.size` is {size}.", "Give at least 1.", "data.size")
+        texts = [
+            texts[i] for i in np.linspace(0, len(texts) - 1, min(size, len(texts))).astype(int)
+        ]
+    molecules = checked_molecules(texts, f"'{path}'")
+    names = properties.split("+") if properties else []
+    more = {"vector": properties_of(molecules, names)} if names else {}
+    data = letter_data("smiles", [tokens_of(text) for text in texts], more=more)
+    columns = tuple(Column(name, number=True) for name in names)
+    return replace(data, space="smiles", columns=columns)
+
+
+def read_smiles(path: Path) -> list[str]:
+    """The SMILES of a file, in order."""
+    if not path.name.endswith((".csv", ".csv.gz")):
+        return [line.split()[0] for line in read_lines(path, "data.path")]
+    if not path.is_file():
+        raise BadInput(f"`data.path` {path}: there is no such file.", "Give one.", "data.path")
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig") as file:
+        rows = csv.reader(file)
+        names = [name.strip().lower() for name in next(rows, [])]
+        if "smiles" not in names:
+            raise BadInput(
+                f"'{path}' has the columns {', '.join(names) or 'of nothing'}.",
+                "Call one SMILES.",
+                "data.path",
+            )
+        return [row[names.index("smiles")].strip() for row in rows if row]

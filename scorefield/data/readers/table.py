@@ -1,0 +1,215 @@
+"""Tables of a file, read a column at a time: each is kept as numbers of its values."""
+
+import csv
+import math
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scorefield.base import BadInput
+from scorefield.data.sets import Data
+from scorefield.data.table import (
+    ABSENT,
+    MOST_WORDS,
+    ONE_DIGIT,
+    Column,
+    nearest_value,
+    quantiles,
+    table_data,
+)
+
+
+def table(path: str, size: int | None = None) -> Data:
+    """The rows of a .csv or .parquet file with names in its first line, a tenth held out; `size`:
+    at most the first so many.
+
+    A column of numbers, but for missing cells, is one of numbers, of at most 4,096 quantiles; all
+    others are of words, at most 16,384. Raises BadInput for more words, for numbers among which few
+    words are, and for lines of unlike lengths.
+    """
+    names, rows = read_rows(Path(path), "data.path")
+    gathered = [_Gathered(name, path) for name in names]
+    for k, row in enumerate(rows):
+        if size is not None and k >= size:
+            break
+        for column, cell in zip(gathered, row):
+            column.add(cell)
+    if not gathered[0].codes:
+        raise BadInput(f"'{path}' has no rows.", "Give some.", "data.path")
+    found = [column.found() for column in gathered]
+    return table_data("table", *zip(*found))
+
+
+def read_rows(path: Path, field: str) -> tuple[list[str], Iterator[Sequence[str]]]:
+    """The names of a file's columns, and its rows as text."""
+    if not path.is_file():
+        raise BadInput(
+            f"`{field}` {path}: there is no such file.", "Give a .csv or .parquet.", field
+        )
+    names, rows = _parquet(path) if path.suffix == ".parquet" else _lines(path, field)
+    twice = next((name for k, name in enumerate(names) if name in names[:k]), None)
+    if twice is not None or not names:
+        fact = f"the name '{twice}' twice" if names else "no columns"
+        raise BadInput(f"'{path}' has {fact}.", "Name each column in the first line, once.", field)
+    return names, rows
+
+
+def _lines(path: Path, field: str) -> tuple[list[str], Iterator[Sequence[str]]]:
+    def rows() -> Iterator[list[str]]:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            try:
+                yield from csv.reader(file)
+            except (UnicodeDecodeError, csv.Error) as error:
+                raise BadInput(
+                    f"`{field}` {path} is no CSV in UTF-8.", "Give one.", field
+                ) from error
+
+    found = rows()
+    names = [name.strip() for name in next(found, [])]
+
+    def checked() -> Iterator[list[str]]:
+        for k, row in enumerate(found, 2):
+            if row and len(row) != len(names):
+                raise BadInput(
+                    f"line {k} of '{path}' has {len(row)} cells, the first {len(names)}.",
+                    "Mend the line.",
+                    field,
+                )
+            if row:
+                yield row
+
+    return names, checked()
+
+
+def _parquet(path: Path) -> tuple[list[str], Iterator[Sequence[str]]]:
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise BadInput(
+            f"'{path}' is read by pyarrow, which is not installed.",
+            "Install it: pip install 'scorefield[data]'; or give a .csv.",
+        ) from error
+    try:
+        file = parquet.ParquetFile(path)
+    except Exception as error:  # whatever the library raises of a damaged file
+        raise BadInput(f"'{path}' cannot be read as parquet.", "Give a whole one.") from error
+
+    def rows() -> Iterator[Sequence[str]]:
+        for batch in file.iter_batches(8192):
+            yield from zip(*(map(_text, column.to_pylist()) for column in batch.columns))
+
+    return list(file.schema_arrow.names), rows()
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+class _Gathered:
+    """A column as it is read: a code for each cell, and each text once; or, when a column of
+    numbers has too many of them, the numbers."""
+
+    def __init__(self, name: str, path: str) -> None:
+        self.name, self.path = name, path
+        self.code: dict[str, int] = {}
+        self.codes: array = array("i")
+        self.decimals = 0
+
+    def add(self, cell: str) -> None:
+        cell = cell.strip()
+        if self.codes.typecode == "i":
+            self.codes.append(self.code.setdefault(cell, len(self.code)))
+            if len(self.code) > 2 * MOST_WORDS:
+                self.codes = array("d", self.numbers())
+                self.code = {}
+        else:
+            self.codes.append(self.number(cell))
+
+    def number(self, cell: str) -> float:
+        if cell in ABSENT:
+            return math.nan
+        self.decimals = decimals_of(cell, self.decimals)
+        if math.isfinite(x := number_of(cell)):
+            return x
+        raise BadInput(
+            f"the column '{self.name}' of '{self.path}' holds numbers and '{cell[:40]}'.",
+            "Mend it, leave the column out, or leave such cells empty.",
+        )
+
+    def numbers(self) -> np.ndarray:
+        """Each cell as a number, or BadInput."""
+        texts = [cell for cell in self.code if cell not in ABSENT]
+        if not any(math.isfinite(number_of(cell)) for cell in texts):
+            raise BadInput(
+                f"the column '{self.name}' of '{self.path}' has over {MOST_WORDS:,} different "
+                "words.",
+                "Leave it out: a name or a number of each row is no property of it.",
+            )
+        return np.array([self.number(cell) for cell in self.code])[np.array(self.codes)]
+
+    def found(self) -> tuple[Column, np.ndarray]:
+        """The column, and the number of each cell's value, -1 where it is missing."""
+        if self.codes.typecode == "i":
+            words = sorted(cell for cell in self.code if cell not in ABSENT)
+            are = sum(math.isfinite(number_of(word)) for word in words)
+            many = (len(words) > ONE_DIGIT and are > len(words) / 2) or len(words) > MOST_WORDS
+            if words and are < len(words) and not many:
+                rank = {word: k for k, word in enumerate(words)}
+                state = np.array([rank.get(cell, -1) for cell in self.code])[np.array(self.codes)]
+                missing = bool((state < 0).any())
+                return Column(self.name, words=tuple(words), missing=missing), state
+            x = self.numbers() if words else np.full(len(self.codes), np.nan)
+        else:
+            x = np.frombuffer(self.codes)
+        gone = np.isnan(x)
+        values = quantiles(x[~gone])
+        state = np.where(
+            gone, -1, nearest_value(np.where(gone, 0, x), values) if len(values) else -1
+        )
+        return Column(
+            self.name, True, tuple(values.tolist()), (), self.decimals, bool(gone.any())
+        ), state.astype(np.int16)
+
+
+def number_of(cell: str) -> float:
+    """A cell as a number, NaN if it is none."""
+    try:
+        return float(cell) if "_" not in cell else math.nan
+    except ValueError:
+        return math.nan
+
+
+def decimals_of(cell: str, so_far: int) -> int:
+    """The most decimals of a column; -1 if any number has an exponent."""
+    if so_far < 0 or "e" in cell.lower():
+        return -1
+    return max(so_far, len(cell.partition(".")[2]))
+
+
+def csv_of(names: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
+    """The content of a .csv file."""
+    import io
+
+    file = io.StringIO(newline="")
+    csv.writer(file, lineterminator="\n").writerows([names, *rows])
+    return file.getvalue().encode()
+
+
+def aligned_rows(path: Path, columns: Sequence[Column], field: str) -> list[tuple[str, ...]]:
+    """The rows of a file, their cells in the order of `columns`."""
+    names, rows = read_rows(path, field)
+    own = [column.name for column in columns]
+    if strange := [name for name in names if name not in own]:
+        raise BadInput(
+            f"'{path}' has the column '{strange[0]}', the run's are {', '.join(own)[:200]}.",
+            "Leave it out, or name it so.",
+            field,
+        )
+    at = [names.index(name) if name in names else None for name in own]
+    found = [tuple("" if k is None else row[k].strip() for k in at) for row in rows]
+    if not found:
+        raise BadInput(f"'{path}' has no rows.", "Give some.", field)
+    return found
