@@ -368,10 +368,10 @@ def check(config: Config) -> None:
     if what_learns(o) == "matchings":
         bound("walks", sample.solver)
     elif parsed(sample.solver).name in names("walks"):
-        raise BadInput(
-            f"`objective.kind` is {o.kind}, and the solver {sample.solver} is not of data in R^n.",
-            f"Use {', '.join(names('matchings'))}, or `sample.solver` arc.",
+        fact = (
+            f"`objective.kind` is {o.kind}, and the solver {sample.solver} is not of data in R^n."
         )
+        raise BadInput(fact, f"Use {', '.join(names('matchings'))}, or `sample.solver` arc.")
     else:
         build("solvers", sample.solver)
     if config.source:
@@ -419,10 +419,8 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
         )
     place = "ve" if kind == "kernel-score" else "flow"
     if kind in catalogue.matchings and on != place:
-        raise BadInput(
-            f"`objective.kind` {kind} on `objective.schedule` {o.schedule}: it is on {place}.",
-            f"Use `objective.schedule` {place}.",
-        )
+        fact = f"`objective.kind` {kind} on `objective.schedule` {o.schedule}: it is on {place}."
+        raise BadInput(fact, f"Use `objective.schedule` {place}.")
     if kind in ("absorbing", "multinomial") and law not in UNBIASED:
         raise BadInput(
             f"`objective.times` {o.law} does not keep the bound's expectation.",
@@ -447,12 +445,8 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
             f"`objective.kind` is {o.kind}.",
             "Leave it out.",
         )
-    if kind != "regression" and isinstance(schedule, Spectral):
-        raise BadInput(
-            f"`objective.kind` {o.kind} takes one level for all coordinates, and the schedule "
-            f"{o.schedule} has one for each.",
-            "Use `objective.kind` regression, or another schedule.",
-        )
+    if kind != "regression":
+        check_one_level(schedule, f"`objective.kind` {o.kind}")
     if kind == "sliced" and training.compile:
         raise BadInput(
             "the sliced objective differentiates twice, which compiled networks cannot.",
