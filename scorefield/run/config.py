@@ -413,10 +413,8 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
             "Give `objective.kind` variational `objective.schedule` learned, or neither.",
         )
     if kind == "variational" and law not in UNBIASED:
-        raise BadInput(
-            f"`objective.times` {o.law} does not keep the variational bound's expectation.",
-            f"Use one of {', '.join(UNBIASED)}.",
-        )
+        fact = f"`objective.times` {o.law} does not keep the variational bound's expectation."
+        raise BadInput(fact, f"Use one of {', '.join(UNBIASED)}.")
     place = "ve" if kind == "kernel-score" else "flow"
     if kind in catalogue.matchings and on != place:
         fact = f"`objective.kind` {kind} on `objective.schedule` {o.schedule}: it is on {place}."
@@ -448,10 +446,8 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
     if kind != "regression":
         check_one_level(schedule, f"`objective.kind` {o.kind}")
     if kind == "sliced" and training.compile:
-        raise BadInput(
-            "the sliced objective differentiates twice, which compiled networks cannot.",
-            "Leave `compile` out.",
-        )
+        fact = "the sliced objective differentiates twice, which compiled networks cannot."
+        raise BadInput(fact, "Leave `compile` out.")
     build("times", o.law)(schedule, 1, torch.Generator())  # a level that is not there raises
 
 
