@@ -217,10 +217,10 @@ def check(config: Config) -> None:
     if what_learns(o) == "matchings":
         bound("walks", sample.solver)
     elif parsed(sample.solver).name in names("walks"):
-        raise BadInput(
-            f"`objective.kind` is {o.kind}, and the solver {sample.solver} is not of data in R^n.",
-            f"Use {', '.join(names('matchings'))}, or `sample.solver` arc.",
+        fact = (
+            f"`objective.kind` is {o.kind}, and the solver {sample.solver} is not of data in R^n."
         )
+        raise BadInput(fact, f"Use {', '.join(names('matchings'))}, or `sample.solver` arc.")
     else:
         build("solvers", sample.solver)
     if config.source:
@@ -262,16 +262,12 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
             "Give `objective.kind` variational `objective.schedule` learned, or neither.",
         )
     if kind == "variational" and law not in UNBIASED:
-        raise BadInput(
-            f"`objective.times` {o.law} does not keep the variational bound's expectation.",
-            f"Use one of {', '.join(UNBIASED)}.",
-        )
+        fact = f"`objective.times` {o.law} does not keep the variational bound's expectation."
+        raise BadInput(fact, f"Use one of {', '.join(UNBIASED)}.")
     place = "ve" if kind == "kernel-score" else "flow"
     if kind in catalogue.matchings and on != place:
-        raise BadInput(
-            f"`objective.kind` {kind} on `objective.schedule` {o.schedule}: it is on {place}.",
-            f"Use `objective.schedule` {place}.",
-        )
+        fact = f"`objective.kind` {kind} on `objective.schedule` {o.schedule}: it is on {place}."
+        raise BadInput(fact, f"Use `objective.schedule` {place}.")
     if kind in ("absorbing", "multinomial") and law not in UNBIASED:
         raise BadInput(
             f"`objective.times` {o.law} does not keep the bound's expectation.",
@@ -296,17 +292,11 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
             f"`objective.kind` is {o.kind}.",
             "Leave it out.",
         )
-    if kind != "regression" and isinstance(schedule, Spectral):
-        raise BadInput(
-            f"`objective.kind` {o.kind} takes one level for all coordinates, and the schedule "
-            f"{o.schedule} has one for each.",
-            "Use `objective.kind` regression, or another schedule.",
-        )
+    if kind != "regression":
+        check_one_level(schedule, f"`objective.kind` {o.kind}")
     if kind == "sliced" and training.compile:
-        raise BadInput(
-            "the sliced objective differentiates twice, which compiled networks cannot.",
-            "Leave `compile` out.",
-        )
+        fact = "the sliced objective differentiates twice, which compiled networks cannot."
+        raise BadInput(fact, "Leave `compile` out.")
     build("times", o.law)(schedule, 1, torch.Generator())  # a level that is not there raises
 
 

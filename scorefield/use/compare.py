@@ -30,7 +30,7 @@ from scorefield.store import claim_folder, to_csv
 from scorefield.tune import FittedGrid, flow_levels
 from scorefield.use.asked import check_guided, counts, idle, labels_of, warn_absent, warn_guidance
 from scorefield.use.judge import judge_of
-from scorefield.use.plan import asked_of, build_grid, placed, schedule_of, unit_of, walk_of
+from scorefield.use.plan import asked_of, build_grid, on_coordinates, schedule_of, unit_of, walk_of
 from scorefield.use.request import Request, versions
 
 SOLVERS = ("ddim", "dpmpp2m", "unipc2", "arc", "sde-dpmpp2m")
@@ -189,7 +189,7 @@ def compare(
     def walked(method: Contestant, count: int, own: float) -> Drawn:
         nonlocal behind
         before, behind = behind, behind + own
-        levels, solver = placed(denoiser, method.levels, method.solver)
+        levels, solver = on_coordinates(denoiser, method.levels, method.solver)
         plan = Plan(solver, levels, guide)
 
         def part(done: float, total: float, unit: str) -> None:

@@ -210,10 +210,10 @@ def walk_of(
         with torch.no_grad():
             own = copy.deepcopy(sampler).cpu()
             return own.levels, own.solver
-    return placed(denoiser, levels, walker)
+    return on_coordinates(denoiser, levels, walker)
 
 
-def placed(denoiser: Denoiser, levels: Level, walker: Solver) -> tuple[Level, Solver]:
+def on_coordinates(denoiser: Denoiser, levels: Level, walker: Solver) -> tuple[Level, Solver]:
     """A grid of the clock as that of the denoiser's coordinates, and the solver as it walks it."""
     levels = grid_of(denoiser.schedule, levels, tuple(denoiser.shape))
     if isinstance(walker, Stretched):
