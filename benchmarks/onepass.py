@@ -15,11 +15,11 @@ from scorefield.use.evaluate import measures_of
 
 n, how, shape = int(sys.argv[1]), sys.argv[2], (3, 32, 32)
 rng = torch.Generator().manual_seed(0)
-splits = (
+train, test = (
     Split(torch.rand(m, *shape, generator=rng), {"label": torch.arange(m) % 10})
     for m in (2000, 1000)
 )
-data = Data("noise", *splits, tuple("abcdefghij"), Scaling((0.5,) * 3, (0.5,) * 3))
+data = Data("noise", train, test, tuple("abcdefghij"), Scaling((0.5,) * 3, (0.5,) * 3))
 torch.manual_seed(0)
 judge = Judge(shape, 10, width=8).eval().requires_grad_(False)
 reference = Reference(data, judge, n, torch.arange(n) % 10)

@@ -9,7 +9,9 @@ import numpy as np
 
 
 def main() -> None:
-    from statsmodels.tsa.exponential_smoothing.ets import ETSModel
+    from statsmodels.tsa.exponential_smoothing.ets import (  # pyright: ignore[reportMissingImports] a peer
+        ETSModel,
+    )
 
     warnings.simplefilter("ignore")
     work = Path(sys.argv[1])

@@ -171,7 +171,8 @@ def distinct(rows: Tensor) -> tuple[Tensor, Tensor]:
     [0, 1, 0]
     """
     if rows.requires_grad:
-        return (torch.arange(len(rows), device=rows.device),) * 2
+        every = torch.arange(len(rows), device=rows.device)
+        return every, every
     table = np.ascontiguousarray(rows.cpu().numpy())
     bits = table.view(np.dtype((np.void, table.itemsize * table.shape[1])))[:, 0]
     _, first, place = np.unique(bits, return_index=True, return_inverse=True)

@@ -80,8 +80,10 @@ def test_rows_are_read_back_by_what_trains_on_them(cli, trained, tmp_path, monke
     wanted = [single[f"{seed:06d}"] for seed in (*range(5, 10), 2, *range(11, 15))]
     if name.endswith("tar"):
         sources = in_archives(tmp_path / "some", files)
-        assert sources.labels().tolist() == [3, 7, 1, 3, 7, 1, 3, 7, 1, 3]
-        found = [content for _, content in sources.each()]
+        labels = sources.labels()
+        assert labels is not None
+        assert labels.tolist() == [3, 7, 1, 3, 7, 1, 3, 7, 1, 3]
+        found = [bytes(content) for _, content in sources.each()]
     else:
         datasets = pytest.importorskip("datasets")
         rows = datasets.load_dataset("parquet", data_files=[str(f) for f in files])["train"]

@@ -38,7 +38,7 @@ reconstruct RUN
 ema RUN --length .1
 report RUN
 """
-SPACED = dict.fromkeys(
+SPACED: dict[str, str] = dict.fromkeys(
     ("compare", "fit-grid", "restore", "edit", "encode", "interpolate", "anagram", "export",
      "train-classifier", "reconstruct", "ema"), "What there is for it")  # fmt: skip
 SPACED["distill"] = "no flow from noise"

@@ -367,7 +367,7 @@ def test_the_likelihood_of_a_learned_denoiser_is_that_of_its_samples():
 
 def test_the_flow_of_pairs_of_a_learned_denoiser_is_another():
     """Deviations at the end of the flow of pairs and of what is seen, both affine here."""
-    shown = grids.vp_root(PROCESS, 100)
+    shown = cast(Shown, grids.vp_root(PROCESS, 100))
     z = torch.cat([torch.zeros(1, 2), torch.eye(2)])[..., None].double()
     for off, own, other in ((0.0, 0.3, 0.3), (0.3, 0.26544, 0.2662)):
         D = lambda x, at, cond=None: (1 - off * at.sigma) * ONE.denoise(x, at)  # noqa: B023, E731

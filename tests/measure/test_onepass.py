@@ -17,11 +17,11 @@ N, CLASSES = 900, 3
 @pytest.fixture(scope="module", params=[True, False], ids=["judged", "plain"])
 def reference(request) -> Reference:
     rng = torch.Generator().manual_seed(0)
-    splits = (
+    train, test = (
         Split(torch.rand(n, 1, 4, 4, generator=rng), {"label": torch.arange(n) % CLASSES})
         for n in (300, 90)
     )
-    data = Data("tiny", *splits, tuple("abc"), Scaling((0.5,), (0.5,)))
+    data = Data("tiny", train, test, tuple("abc"), Scaling((0.5,), (0.5,)))
     with torch.random.fork_rng():
         torch.manual_seed(0)
         judge = Judge(data.shape, CLASSES).eval().requires_grad_(False) if request.param else None
