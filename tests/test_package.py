@@ -1,6 +1,7 @@
 """What `make package` builds holds all of the package, and runs away from the checkout."""
 
 import json
+import os
 import subprocess
 import sys
 import sysconfig
@@ -68,9 +69,11 @@ def test_the_wheel_trains_samples_and_reports_in_a_fresh_environment(built, tmp_
     site = next((tmp_path / "venv").rglob("site-packages"))
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
 
+    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
     def run(*words: str) -> str:
         return subprocess.run(
-            words, cwd=tmp_path, check=True, capture_output=True, text=True
+            words, cwd=tmp_path, env=alone, check=True, capture_output=True, text=True
         ).stdout
 
     wheel = str(next(built.glob("*.whl")))

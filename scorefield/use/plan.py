@@ -17,7 +17,7 @@ from scorefield.catalogue.spec import build, parsed
 from scorefield.data import Data
 from scorefield.denoise import Denoiser, Manner
 from scorefield.draw import Asked, Plan, guided
-from scorefield.process import Flow, Schedule, Spectral, grid_of
+from scorefield.process import Flow, Schedule, Spectral, basis_of, grid_of
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, open_grid
 from scorefield.run.settings import SampleConfig
@@ -103,7 +103,7 @@ def plan_of(
     Raises BadInput for unknown names, a denoiser without a schedule or shape, and what a student
     was not made for.
     """
-    schedule_of(denoiser)
+    basis = basis_of(schedule_of(denoiser))
     if (space := getattr(denoiser, "space", None)) is not None:
         return plan_on(space, denoiser, conditional, steps, solver, grid, guidance)
     manner = getattr(denoiser, "manner", None)
@@ -117,7 +117,7 @@ def plan_of(
     outer = None
     if guide:
         check_places(guide, denoiser)
-        outer = in_places(build_guide(guide, shape=tuple(denoiser.shape)), denoiser.basis)
+        outer = in_places(build_guide(guide, shape=tuple(denoiser.shape)), basis)
     return Plan(method, levels, guided(guidance, conditional, outer))
 
 

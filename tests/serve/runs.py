@@ -49,6 +49,7 @@ def of_objective(path: Path, kind: str) -> Path:
     o = {
         "hybrid": ObjectiveConfig(kind, "ddpm"),
         "variational": ObjectiveConfig(kind, "learned", times="antithetic"),
+        "bridge": ObjectiveConfig(kind, "flow"),
     }.get(kind, ObjectiveConfig(kind))
     return untrained(path, Config(data=DataConfig("digits"), net=TINY, objective=o, sample=SHORT))
 

@@ -71,7 +71,12 @@ def test_every_condition(condition, tmp_path):
 
 @pytest.mark.parametrize("objective", catalogue.objectives)
 def test_every_objective(objective, tmp_path):
-    check_served(runs.of_objective(tmp_path / "run", objective))
+    """But what leads from one end of a pair, which is no noise."""
+    path = runs.of_objective(tmp_path / "run", objective)
+    if objective == "residual":
+        refused("trained on pairs", check_served, path)
+    else:
+        check_served(path)
 
 
 @pytest.mark.parametrize("method", catalogue.students)

@@ -4,6 +4,8 @@ x ~ N(0, 1) is seen as y = x + tau n. What the exact model draws given sqrt(1 - 
 the variance 1 + g^2 tau^2 and covariance g with x, g = 1 - s^2 = 1/(1 + (s/alpha)^2).
 """
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -17,7 +19,7 @@ from scorefield.run.recipes import digits
 from scorefield.run.train import fit_run
 from scorefield.solve import DDIM
 from scorefield.train import Training
-from scorefield.train.step import draw_batch
+from scorefield.train.step import draw_batch, gathering
 from scorefield.use.cascade import open_cascade
 from tests.refusal import fails, refused
 
@@ -113,11 +115,10 @@ def test_training_draws_one_noise_a_sample_and_goes_on_the_same():
         def draw(self, shape, rng):
             return None
 
-    task = Nothing()
-    one, same, other = (
-        draw_batch(data, data.train, task, training, k, Accelerator(cpu=True)).batch  # type: ignore[arg-type]
-        for k in (3, 3, 4)
-    )
+    team: Any = Accelerator(cpu=True)
+    task: Any = Nothing()
+    gathered = gathering(data, data.train, task, training, team)
+    one, same, other = (draw_batch(gathered(k), task, training, k, team).batch for k in (3, 3, 4))
     assert one.cond
     assert same.cond
     assert other.cond
