@@ -22,7 +22,7 @@ from scorefield.use.foresee import facts_foreseen, foreseen, needs
 from scorefield.data import Data, Scaling, Split
 import torch
 net, batch, micro = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-config = Config(Training(images=3 * batch, batch=batch, micro_batch=micro), net=net)
+config = Config(Training(images=2 * batch, batch=batch, micro_batch=micro), net=net)
 facts = facts_foreseen(config, (3, 64, 64), 0)
 x = torch.zeros(8, 3, 64, 64, dtype=torch.uint8)
 data = Data("given", Split(x), Split(x), (), facts.scaling)
