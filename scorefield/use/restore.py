@@ -30,7 +30,7 @@ from scorefield.run.open import Run, build_solver, device, open_run
 from scorefield.run.pairs import is_led, lead, lifted
 from scorefield.run.settings import SampleConfig
 from scorefield.store import claim_folder
-from scorefield.use.asked import FEW, check_guided, count, given_examples, how_many
+from scorefield.use.asked import FEW, check_guided, count, given_examples, how_many, idle
 from scorefield.use.plan import asked_of
 from scorefield.use.request import Request
 
@@ -123,6 +123,7 @@ def _ways(
     """Everything that is asked to restore y, by name, checked before any work."""
     run, seeds, found = request.opened, request.chosen_seeds(FEW), list[tuple[str, Restoring]]()
     if is_led(run.config, run.facts):
+        idle("method", "+".join(methods), f"{run.path} leads from what was measured", "dps")
         found.append(_paired_way(run, of, a, y, seeds, request.steps))
     else:
         found += [(name, partial(_by_prior, request, a, y, of.noise, name)) for name in methods]

@@ -55,6 +55,9 @@ def test_what_does_not_fit_is_refused(refused, run, cli, tiny, pairs, tmp_path):
     at = ("--input", "test:3", "--out", tmp_path / "r")
     assert "trained on pool:2" in refused("restore", own, "--operator", "pool:4", *at)
     assert "with 0.05" in refused("restore", own, "--operator", "pool:2", "--noise", 0, *at)
+    assert "ddrm does nothing" in refused(
+        "restore", own, "--operator", "pool:2", "--noise", 0.05, "--method", "ddrm", *at
+    )
     assert "not trained on pairs" in refused(
         "restore", run, "--operator", "pool:2", "--beside", run, *at
     )
