@@ -133,7 +133,7 @@ def test_bad_input():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(1))
 def test_full_training_reads_digits(seed):
     _, report = train_judge(load("digits"), seed=seed)
     assert report.accuracy >= 0.965  # measured 0.976 to 0.990 at these seeds, in hands not seen
