@@ -360,12 +360,15 @@ def check_one_level(schedule: Any, what: str) -> None:
         )
 
 
-def check_begins_in_noise(schedule: Any, what: str) -> None:
+def check_begins_in_noise(
+    schedule: Any, what: str, remedy: str = "Use a run on another schedule."
+) -> None:
     """Raise BadInput if the law of x at the noisiest level is not known, from what needs it."""
     if getattr(schedule, "begins_in_data", False):
         raise BadInput(
-            f"the process {type(schedule).__name__} begins in blurred data, and {what} in noise.",
-            "Use a run on another schedule.",
+            f"the process {type(schedule).__name__} does not end in noise: it begins in blurred "
+            f"data, and {what} in noise.",
+            remedy,
         )
 
 

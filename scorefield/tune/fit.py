@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import CLEAN, BadInput, Cond, Denoise, Seeded, join
-from scorefield.process import Schedule, grid_of
+from scorefield.process import Schedule, check_begins_in_noise, grid_of
 from scorefield.solve import Solver
 from scorefield.tune.fitted import FittedGrid
 from scorefield.tune.runs import Counted, Ends, Fitting, Problem, in_copies
@@ -82,11 +82,7 @@ def fit_grid(
     """
     how = Fit(**fitting)
     _check(solver, steps, how)
-    if getattr(schedule, "begins_in_data", False):
-        raise BadInput(
-            f"{type(schedule).__name__} does not end in noise, where a fit has its starts.",
-            "Use an unfitted grid, such as vp-root.",
-        )
+    check_begins_in_noise(schedule, "a fit", "Use an unfitted grid, such as vp-root.")
     began, starts, rounds = time.monotonic(), how.starts, how.rounds
     ends = schedule(torch.tensor([1.0, how.stop or 0.0], dtype=torch.float64))
     if how.stop is None:

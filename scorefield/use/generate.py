@@ -5,9 +5,10 @@ from typing import Unpack
 
 from torch import Tensor
 
-from scorefield.base import BadInput, Cond, Watch, quiet
+from scorefield.base import Cond, Watch, quiet
 from scorefield.denoise import Denoiser
 from scorefield.draw import draw
+from scorefield.process import check_begins_in_noise
 from scorefield.use.plan import Settings, asked_of, plan_of
 
 
@@ -42,9 +43,9 @@ def generate(
     """
     asked = asked_of(denoiser, n, seeds=seeds, labels=labels, cond=cond)
     plan = plan_of(denoiser, bool(asked.cond), **settings)
-    if getattr(denoiser.schedule, "begins_in_data", False):
-        raise BadInput(
-            f"{type(denoiser.schedule).__name__} does not end in noise: samples begin in data.",
-            "Use scorefield sample, or draw with a start (docs/processes.md).",
-        )
+    check_begins_in_noise(
+        denoiser.schedule,
+        "what is generated",
+        "Use scorefield sample, or draw with a start (docs/processes.md).",
+    )
     return denoiser.decode(draw(denoiser, plan, asked, denoiser.shape, batch=batch, watch=watch).x)
