@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import os
 import re
 import shutil
@@ -69,7 +70,20 @@ def everything(run: Path) -> dict[str, torch.Tensor]:
 def distance(a: Path, b: Path) -> float:
     x, y = everything(a), everything(b)
     assert x.keys() == y.keys()
-    return max(float((x[k] - y[k]).abs().max() / (x[k].abs().max() + 1e-9)) for k in x)
+    return float(torch.stack([apart(x[k], y[k]) for k in x]).max())
+
+
+def apart(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Of the largest entry; 0 where both are the same infinity, which is how no limit is stored."""
+    gap = torch.where(x == y, 0, x - y).abs()
+    return gap.max() / (x.abs().max() + 1e-9)
+
+
+def test_twin_a_distance_sees_what_is_not_a_number():
+    inf = torch.tensor([math.inf, 1.0])
+    assert apart(inf, inf) == 0
+    assert not apart(torch.ones(2), torch.tensor([1.0, math.nan])) < FAR
+    assert not apart(torch.ones(2), inf) < FAR
 
 
 @pytest.fixture(scope="module")
