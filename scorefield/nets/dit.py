@@ -17,7 +17,7 @@ from scorefield.nets.contract import (
     config_of,
     spatial_of,
 )
-from scorefield.nets.embed import Embedding, Features, as_null, with_image
+from scorefield.nets.embed import Embedding, Features, as_null, positions, with_image
 from scorefield.nets.init import preserve_variance, zero
 from scorefield.nets.tokens import Context, CrossAttention, Tokens
 
@@ -185,22 +185,3 @@ def joined(tokens: Tensor, size: int, counts: Sequence[int]) -> Tensor:
     for side in range(n):
         x = x.flatten(2 + side, 3 + side)
     return x
-
-
-def positions(counts: Sequence[int], width: int) -> Tensor:
-    """(N, width) for a grid of `counts` places a side: of n sides each has an n-th of the channels,
-
-        sin(w_k p), cos(w_k p),   w_k = 10000^(-2 n k / width),   k = 0, 1, ..,
-
-    p its place there, and what is left over of them is 0.
-
-    >>> positions((1, 2), 4).tolist()[0]
-    [0.0, 1.0, 0.0, 1.0]
-    """
-    n = len(counts)
-    w = 10_000 ** -torch.linspace(0, 1, width // (2 * n) + 1, dtype=torch.float64)[:-1]
-    phases = [torch.arange(count)[:, None] * w for count in counts]
-    waves = [torch.cat([phase.sin(), phase.cos()], dim=1).float() for phase in phases]
-    at = torch.cartesian_prod(*(torch.arange(count) for count in counts)).view(-1, n)
-    told = torch.cat([wave[at[:, side]] for side, wave in enumerate(waves)], dim=1)
-    return F.pad(told, (0, width - told.shape[1]))

@@ -1,10 +1,11 @@
 """What a network is told besides x: the noise level and the conditions, as one vector a sample."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scorefield.base import BadInput, unknown
@@ -187,6 +188,25 @@ def as_null(cond: Mapping[str, Tensor] | None) -> Mapping[str, Tensor] | None:
         return cond
     empty, null = ~cond["mask"].any(1), cond.get("null")
     return {**cond, "null": empty if null is None else null | empty}
+
+
+def positions(counts: Sequence[int], width: int) -> Tensor:
+    """(N, width) for a grid of `counts` places a side: of n sides each has an n-th of the channels,
+
+        sin(w_k p), cos(w_k p),   w_k = 10000^(-2 n k / width),   k = 0, 1, ..,
+
+    p its place there, and what is left over of them is 0.
+
+    >>> positions((1, 2), 4).tolist()[0]
+    [0.0, 1.0, 0.0, 1.0]
+    """
+    n = len(counts)
+    w = 10_000 ** -torch.linspace(0, 1, width // (2 * n) + 1, dtype=torch.float64)[:-1]
+    phases = [torch.arange(count)[:, None] * w for count in counts]
+    waves = [torch.cat([phase.sin(), phase.cos()], dim=1).float() for phase in phases]
+    at = torch.cartesian_prod(*(torch.arange(count) for count in counts)).view(-1, n)
+    told = torch.cat([wave[at[:, side]] for side, wave in enumerate(waves)], dim=1)
+    return F.pad(told, (0, width - told.shape[1]))
 
 
 def with_image(x: Tensor, cond: Mapping[str, Tensor] | None, channels: int | None) -> Tensor:

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from scorefield.base import BadInput
 from scorefield.nets.contract import check_dropout, check_inputs, check_sizes, config_of
-from scorefield.nets.dit import DiTBlock, modulated, positions
-from scorefield.nets.embed import Embedding, Features
+from scorefield.nets.dit import DiTBlock, modulated
+from scorefield.nets.embed import Embedding, Features, positions
 from scorefield.nets.init import preserve_variance, zero
 
 

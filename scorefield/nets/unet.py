@@ -19,7 +19,7 @@ from scorefield.nets.contract import (
     config_of,
     spatial_of,
 )
-from scorefield.nets.embed import Embedding, Features, as_null, with_image
+from scorefield.nets.embed import Embedding, Features, as_null, positions, with_image
 from scorefield.nets.init import CONVOLUTIONS, preserve_variance, zero
 from scorefield.nets.tokens import Context, CrossAttention, Tokens
 
@@ -46,6 +46,8 @@ class UNet(nn.Module):
     noise is told (see Embedding). checkpoint: in training, compute each block again in the backward
     pass instead of keeping its activations. fold: blocks of fold pixels a side enter and leave as
     channels of one (space to depth; sizes are multiples), so that level 0 has size / fold pixels.
+    places: tell each pixel of level 0 where it is, by sines as a DiT's patches are: convolutions
+    know the border alone, where all of a sound begins at the first moment.
 
     Sizes of the conditions, None for none: classes of "label", entries of "vector", channels of
     "image" (B, C', *sizes), which enters beside x, and of "tokens", which every attending block
@@ -62,6 +64,8 @@ class UNet(nn.Module):
     >>> net(x, noise, {"label": torch.tensor([3, 7])}).shape
     torch.Size([2, 1, 8, 8])
     """
+
+    where: Tensor
 
     def __init__(
         self,
@@ -85,6 +89,7 @@ class UNet(nn.Module):
         dropout: float = 0.0,
         checkpoint: bool = False,
         fold: int = 1,
+        places: bool = False,
     ) -> None:
         super().__init__()
         self.config = config_of(locals())
@@ -141,6 +146,11 @@ class UNet(nn.Module):
         self.tokens = Tokens(context, tokens, vocabulary, length) if context else None
         entering, leaving = shape[0] + (image or 0), out_channels or shape[0]
         self.stem = preserve_variance(conv(entering * pixels, channels[0], 3, padding=1))
+        self.places = None
+        if places:
+            self.places = zero(nn.Linear(channels[0], channels[0], bias=False))
+            where = positions([size // fold for size in shape[1:]], channels[0])
+            self.register_buffer("where", where, persistent=False)
         self.encoders = nn.ModuleList(encoder(level) for level in range(len(channels)))
         self.downs = nn.ModuleList(
             preserve_variance(conv(channels[level], channels[level + 1], 3, 2, padding=1))
@@ -162,6 +172,8 @@ class UNet(nn.Module):
         context = None if self.tokens is None else self.tokens(cond, x.shape[0])
         seen = with_image(x.to(self.stem.weight.dtype), cond, self.image)
         h = self.stem(space_to_depth(seen, self.fold))
+        if self.places is not None:
+            h = h + self.places(self.where).mT.unflatten(1, h.shape[2:])
         if unpack_dual(h).tangent is None:  # torch has no group norm of both in that format
             h = channels_last(h)
         skips: list[Tensor] = []

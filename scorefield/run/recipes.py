@@ -286,7 +286,7 @@ def sounds() -> Config:
         Training(images=48_000, batch=32, lr=3e-3, optimizer="muon", warmup=1_500, decay="linear",
                  checkpoint_every=8_000),
         DataConfig("sounds"),
-        "auto:width=48,multipliers=1-2-3,blocks=1,norms=1,fold=32,attention=2,dropout=0.1",
+        "auto:width=48,multipliers=1-2-3,blocks=1,norms=1,fold=32,attention=2,dropout=0.1,places=true",
         sample=SampleConfig(steps=20, guidance=1.5),
     )  # fmt: skip
 

@@ -7,7 +7,8 @@ import torch
 
 from scorefield.nets import UNet
 from scorefield.nets.classifier import Classifier
-from scorefield.nets.dit import DiT, joined, patches, positions
+from scorefield.nets.dit import DiT, joined, patches
+from scorefield.nets.embed import positions
 from scorefield.nets.unet import depth_to_space, doubled, space_to_depth
 from tests.refusal import fails, refused
 
@@ -70,6 +71,21 @@ def test_folds_undo_and_keep_blocks_together(sizes):
     assert torch.equal(small[:, :: 2 ** len(sizes)], corner)
     net = moved(UNet((3, *sizes), width=16, multipliers=(1,), blocks=1, fold=2))
     assert net(x, torch.zeros(2)).shape == x.shape
+
+
+@pytest.mark.parametrize("sizes", [(48,), (48, 4), (48, 2, 4)])
+def test_places_tell_the_middle_of_a_constant_apart(sizes):
+    """Whose pixels, but for the border's, are one to convolutions alone."""
+
+    def spread(places: bool) -> float:
+        options = {"width": 16, "multipliers": (1,), "blocks": 1, "norm": "rms", "attention": ()}
+        net = moved(UNet((1, *sizes), **options, fold=2, places=places))
+        F = net(torch.ones(1, 1, *sizes), torch.zeros(1))
+        inside = F[0, 0, 22:26:2]  # two of 24 places: eight convolutions of 3 reach 8 of them
+        return float((inside[1] - inside[0]).abs().max())
+
+    assert spread(places=False) < 1e-6
+    assert spread(places=True) > 1e-3
 
 
 @pytest.mark.parametrize("sizes", [(6,), (4, 6), (4, 2, 6)])

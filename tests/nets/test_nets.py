@@ -12,7 +12,8 @@ from torch import nn
 
 from scorefield.nets import MLP, DiT, UNet, describe
 from scorefield.nets.attention import attention
-from scorefield.nets.dit import joined, patches, positions
+from scorefield.nets.dit import joined, patches
+from scorefield.nets.embed import positions
 from tests.refusal import fails, refused
 
 SHAPES = [(1, 8, 8), (3, 25, 25), (4, 7, 13), (1, 1, 1), (2, 28, 28), (3, 21), (1, 3, 5, 2)]
@@ -79,7 +80,7 @@ def test_F_has_the_shape_of_x(shape, options):
 
 KINDS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
     ((1, 8, 8), {}), ((1, 8, 8), {"norms": 1}), ((1, 8, 8), {"patch": 2}), ((2,), {}),
-    ((3, 4, 8), {"fold": 2}),
+    ((3, 4, 8), {"fold": 2}), ((1, 8, 8), {"places": True}),
 ]  # fmt: skip
 every = pytest.mark.parametrize("shape, options", KINDS)
 
