@@ -29,7 +29,7 @@ from scorefield.run.open import data_of, open_run
 from scorefield.run.pairs import lead
 
 DRAWS, SEEDS = 100, 3
-SETS = {"nino": (12, 36, 12), "co2": (52, 78, 26)}
+SETS = {"nino": (12, 36, 12), "co2": (52, 104, 26)}
 """Season, past and horizon."""
 
 

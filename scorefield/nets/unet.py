@@ -171,7 +171,7 @@ class UNet(nn.Module):
         emb = F.silu(self.embedding(noise, cond))
         context = None if self.tokens is None else self.tokens(cond, x.shape[0])
         seen = with_image(x.to(self.stem.weight.dtype), cond, self.image)
-        h = self.stem(space_to_depth(seen, self.fold))
+        h = self.stem(as_picture(space_to_depth(seen, self.fold)))
         if self.places is not None:
             h = h + self.places(self.where).mT.unflatten(1, h.shape[2:])
         if unpack_dual(h).tangent is None:  # torch has no group norm of both in that format
@@ -187,7 +187,8 @@ class UNet(nn.Module):
             for block in self.decoders[level].children():
                 h = self._run(block, h, emb, context, skips.pop())
             h = doubled(self.ups[level - 1](h), like=skips[-1]) if level > 0 else h
-        out = depth_to_space(self.out(F.silu(self.last_norm(h))), self.fold)
+        h = self.out(F.silu(self.last_norm(h)))
+        out = depth_to_space(h.flatten(2).contiguous() if x.ndim == 3 else h, self.fold)
         return out.to(x.dtype, memory_format=torch.contiguous_format)
 
     def _run(self, block: nn.Module, *inputs: Tensor | Context | None) -> Tensor:
@@ -310,7 +311,7 @@ class PixelRMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         h = (x * torch.rsqrt(wide.square().mean(1, keepdim=True) + 1e-5)).to(x.dtype)
-        return h if self.weight is None else h * self.weight
+        return h if self.weight is None else h * self.weight.view(-1, *[1] * (x.ndim - 2))
 
 
 def channel_norm(kind: Norm, channels: int, affine: bool = True, spatial: int = 2) -> nn.Module:
@@ -332,7 +333,8 @@ def doubled(x: Tensor, like: Tensor) -> Tensor:
     # expand, whose backward pass is slow when it is not.
     pixels = x.movedim(1, -1)
     for side in reversed(range(1, x.ndim - 1)):
-        pixels = torch.stack([pixels, pixels], dim=side + 1).flatten(side, side + 1)
+        if x.shape[side + 1] < like.shape[side + 1]:
+            pixels = torch.stack([pixels, pixels], dim=side + 1).flatten(side, side + 1)
     return pixels.movedim(-1, 1)[:, :, *map(slice, like.shape[2:])]
 
 
@@ -363,6 +365,12 @@ def depth_to_space(x: Tensor, fold: int) -> Tensor:
     for side in range(n):
         x = x.flatten(2 + side, 3 + side)
     return x
+
+
+def as_picture(x: Tensor) -> Tensor:
+    """Series (B, C, L) one pixel high (B, C, 1, L), since torch lays out pictures and volumes
+    channels-last but no series; others as they are."""
+    return x.unsqueeze(2) if x.ndim == 3 else x
 
 
 def channels_last(x: Tensor) -> Tensor:
