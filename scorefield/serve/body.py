@@ -64,8 +64,8 @@ class Common(Body):
     """Each step up counts work as a quarter; nobody waits for ever."""
     deadline: Annotated[float, Field(gt=0, le=3600)] | None = None
     """Seconds after which the answer is wanted no more."""
-    format: Literal["png", "x"] | None = None
-    """Pictures (with how they were made), or numbers in the units of the data."""
+    format: Literal["png", "wav", "x"] | None = None
+    """Pictures (with how they were made), sounds, or numbers in the units of the data."""
 
     def request(self, run: Run, **more: Any) -> Request:
         """The same, as it is asked of a run on the command line."""

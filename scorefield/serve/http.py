@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -187,12 +187,13 @@ def _add_requests(app: FastAPI, service: Service) -> None:
         async for event in _events(service, taken, _Ear(), stays=True):
             yield event
 
-    @app.get("/v1/requests/{number}/{index}.png", summary="A picture of an answer.")
-    async def shown(number: str, index: int) -> Response:
+    @app.get("/v1/requests/{number}/{index}.{form}", summary="A picture or sound of an answer.")
+    async def shown(number: str, index: int, form: Literal["png", "wav"]) -> Response:
         samples = json.loads(service.shelf.get(number) or b"{}").get("samples", [])
-        if not 0 <= index < len(samples) or "png" not in samples[index]:
-            raise HTTPException(404, "there is no such picture, or it is kept no more.")
-        return Response(base64.b64decode(samples[index]["png"]), media_type="image/png")
+        if not 0 <= index < len(samples) or form not in samples[index]:
+            raise HTTPException(404, "there is no such picture or sound, or it is kept no more.")
+        kind = {"png": "image/png", "wav": "audio/wav"}[form]
+        return Response(base64.b64decode(samples[index][form]), media_type=kind)
 
 
 def _add_images(app: FastAPI, service: Service) -> None:

@@ -22,11 +22,12 @@ from scorefield.draw import Asked, Job, Plan
 from scorefield.guide import View
 from scorefield.inverse import measure
 from scorefield.likelihood import slerp
+from scorefield.report.files import end_to_end
 from scorefield.report.picture import picture
 from scorefield.run.open import Run
 from scorefield.serve.body import Common, EditBody, RestoreBody, SamplesBody, picture_bytes
 from scorefield.serve.network import Network
-from scorefield.store import tagged, to_png
+from scorefield.store import tagged, to_png, to_wav
 from scorefield.use.again import tag_of
 from scorefield.use.anagram import views_guide
 from scorefield.use.asked import check_guided, idle
@@ -183,6 +184,8 @@ def _form(run: Run, body: Common) -> str:
     drawn = run.facts.kind is PICTURE
     if body.format == "png":
         PICTURE.check(run.facts.shape, "`format` png is")
+    if body.format == "wav" and not run.facts.rate:
+        raise BadInput("`format` is wav, and the run makes no sounds.", "Leave it out.", "format")
     return body.format or ("png" if drawn else "x")
 
 
@@ -198,6 +201,9 @@ def _shown(
             row["label"] = str(run.facts.classes[int(label[i])])
         if form == "x":
             row["x"] = run.facts.scaling.decode(one)[0].tolist()
+        elif form == "wav":
+            sound = to_wav(end_to_end([one], run.facts.rate), run.facts.rate)
+            row["wav"] = base64.b64encode(sound).decode()
         else:
             row["png"] = png(one, None if words is None else {**words, "index": i})
         rows.append(row)

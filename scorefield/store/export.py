@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.store.files import new_file, read_bytes, sync_folder
+from scorefield.store.files import new_file, read_bytes, sync_folder, write_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -130,15 +130,21 @@ def write_gif(images: Sequence["Image"], path: Path) -> None:
     sync_folder(path.parent)
 
 
+def to_wav(clip: np.ndarray, rate: int) -> bytes:
+    """A sound `(T, C)` in [-1, 1] as the bytes of a WAV of 16 bits; beyond that it is cut."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as out:
+        out.setnchannels(clip.shape[1])
+        out.setsampwidth(2)
+        out.setframerate(rate)
+        out.writeframes(np.rint(32767 * clip.clip(-1, 1)).astype("<i2").tobytes())
+    return buffer.getvalue()
+
+
 def write_wavs(clips: Iterable[tuple[Path, np.ndarray]], rate: int) -> None:
-    """Write sounds `(T, C)` in [-1, 1], each atomically, as WAV of 16 bits; beyond that they are
-    cut."""
+    """Write sounds, each atomically."""
     for path, clip in clips:
-        with new_file(path) as file, wave.open(file, "wb") as out:
-            out.setnchannels(clip.shape[1])
-            out.setsampwidth(2)
-            out.setframerate(rate)
-            out.writeframes(np.rint(32767 * clip.clip(-1, 1)).astype("<i2").tobytes())
+        write_bytes(path, to_wav(clip, rate))
 
 
 def write_png(image: "Image", path: Path) -> None:

@@ -1,24 +1,36 @@
 """Every kind of run is served, with the samples of `generate`, or refused in one sentence."""
 
+import base64
+import io
 import json
 import threading
+import wave
+from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from scorefield import catalogue
 from scorefield.base import BadInput
+from scorefield.data import Scaling
 from scorefield.data import kind as kinds
 from scorefield.data.conditions import KINDS as CONDITION_KINDS
+from scorefield.report.files import PEAK
 from scorefield.run.open import open_conditions
+from scorefield.run.stored import stored_settings
 from scorefield.serve import network
 from scorefield.serve.batcher import Ticket
 from scorefield.serve.body import SamplesBody
 from scorefield.serve.service import Service
+from scorefield.store import Folder
 from scorefield.use.generate import generate
 from scorefield.use.plan import settings_of
 from tests.refusal import refused
 from tests.serve import runs
+
+PLAIN = Scaling((0.0, 0.0), (1.0, 1.0))
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -28,10 +40,10 @@ def not_measured(monkeypatch):
     monkeypatch.setattr(network, "costs", lambda *given: {1: 1.0, 64: 1.0})
 
 
-def served(path, **said) -> tuple[Service, dict]:
+def served(path, form: Any = "x", **said) -> tuple[Service, dict]:
     """A service of the run, and its answer."""
     service, ended = Service({"run": path}), threading.Event()
-    ticket = service.accept("samples", SamplesBody(format="x", **said))
+    ticket = service.accept("samples", SamplesBody(format=form, **said))
     assert isinstance(ticket, Ticket)
     ticket.listeners.append(lambda kind, what: kind == "step" or ended.set())
     while service.batcher.wave():
@@ -110,3 +122,20 @@ def test_every_solver_is_served_or_refused(tmp_path):
     bad = {str(ticket.outcome) for ticket in tickets if ticket.state != "done"}
     assert len(tickets) > 0.9 * len(catalogue.solvers)
     assert all(text.endswith(".") and "\n" not in text for text in [*said, *bad]), [*said, *bad]
+
+
+def test_sounds_are_heard(tmp_path):
+    """As .wav at the rate of the data, its loudest moment at `PEAK`; no other run makes them."""
+    config, facts = stored_settings(Folder(runs.KINDS["series"](tmp_path / "series")))
+    path = runs.untrained(tmp_path / "run", config, replace(facts, rate=8000, scaling=PLAIN))
+    service, answer = served(path, n=2, seed=5, form="wav")
+    x = np.array([sample["x"] for sample in served(path, n=2, seed=5)[1]["samples"]])
+    for sample, clip in zip(answer["samples"], x, strict=True):
+        with wave.open(io.BytesIO(base64.b64decode(sample["wav"]))) as file:
+            assert (file.getframerate(), file.getnchannels()) == (8000, 2)
+            frames = np.frombuffer(file.readframes(99), "<i2").reshape(-1, 2)
+        assert np.abs(frames.T - 32767 * PEAK * clip / np.abs(clip).max()).max() <= 1
+    service.finisher.shutdown()
+    other = runs.digits(tmp_path / "digits")
+    fact = "`format` is wav, and the run makes no sounds. Leave it out"
+    refused(fact, served, other, n=1, form="wav")
