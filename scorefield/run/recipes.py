@@ -280,14 +280,14 @@ def table() -> Config:
 def sounds() -> Config:
     """Your own sounds: a folder, class = sub-folder, half a second each. Give `data.path`.
 
-    Some 14 minutes of a core; see docs/sound.md for how far a part of that leads.
+    Some 14 minutes of a core; docs/sound.md says how far that leads.
     """
     return Config(
         Training(images=48_000, batch=32, lr=3e-3, optimizer="muon", warmup=1_500, decay="linear",
                  checkpoint_every=8_000),
         DataConfig("sounds"),
         "auto:width=48,multipliers=1-2-3,blocks=1,norms=1,fold=32,attention=2,dropout=0.1,places=true",
-        sample=SampleConfig(steps=20, guidance=1.5),
+        sample=SampleConfig(steps=20, guidance=3.0),
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ PIXELS = 4096 * 4096
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 Class = Annotated[int, Field(ge=0)] | Text
+Prompt = Annotated[str, Field(max_length=4000)]
 Base64 = Annotated[str, Field(min_length=1)]
 
 
@@ -46,8 +47,8 @@ class Common(Body):
     """The class of all, by number or name."""
     labels: Annotated[list[Class], Field(min_length=1, max_length=MOST)] | None = None
     """Classes, in turn."""
-    prompt: Text | None = None
-    """The same in words: names of classes, with commas between them."""
+    prompt: Prompt | None = None
+    """A text for a run that reads some; else names of classes, with commas between them."""
     steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Steps of the solver (the run's own)."""
     solver: Text | None = None
@@ -74,6 +75,9 @@ class Common(Body):
         if self.precision not in (None, run.denoiser.precision):
             fact = f"`precision` is {self.precision}, and the run is served in "
             raise BadInput(f"{fact}{run.denoiser.precision}.", "Leave it out.", "precision")
+        if self.prompt is not None and run.facts.text and "prompt" not in more:
+            fact = "`prompt` is a text, and samples alone are told one."
+            raise BadInput(fact, "Leave it out.", "prompt")
         labels, seeds = self._classes(run), self._seeds()
         n = self.n or len(seeds or labels or [0])
         if seeds is None:
@@ -91,12 +95,13 @@ class Common(Body):
 
     def _classes(self, run: Run) -> list[int] | None:
         only("label", self.label, "labels", self.labels)
-        only("prompt", self.prompt, "label", self.label if self.labels is None else self.labels)
+        named = None if run.facts.text else self.prompt
+        only("prompt", named, "label", self.label if self.labels is None else self.labels)
         said: list[int | str] | None = self.labels
         if self.label is not None:
             said = [self.label]
-        elif self.prompt is not None:
-            said = [word.strip() for word in self.prompt.split(",")]
+        elif named is not None:
+            said = [word.strip() for word in named.split(",")]
         return None if said is None else [index(each, run) for each in said]
 
 
@@ -105,6 +110,8 @@ class SamplesBody(Common):
 
     conditions: dict[Text, list[Any]] | None = None
     """Rows of y, vector, image or tokens, as in the file that the run was trained on."""
+    negative: Prompt | None = None
+    """What the samples of a `prompt` shall not show."""
     unconditional: bool = False
     """Without any class or other condition."""
     guide: Text = "cfg"
@@ -142,8 +149,8 @@ class RestoreBody(Common):
 class ImagesBody(Body):
     """What clients of OpenAI's images send, and the settings of a sampler beside it."""
 
-    prompt: Annotated[str, Field(min_length=1, max_length=4000)]
-    """Names of classes, with commas between them."""
+    prompt: Prompt
+    """A text for a run that reads some; else names of classes, with commas between them."""
     model: Text | None = None
     n: Annotated[int, Field(ge=1, le=10)] | None = None
     size: Text | None = None

@@ -235,6 +235,7 @@ def _add_views(app: FastAPI, service: Service) -> None:
             data.append({
                 "id": name, "object": "model", "created": service.began, "owned_by": "scorefield",
                 "shape": list(run.facts.shape), "classes": list(run.facts.classes),
+                "reads": run.facts.text and run.facts.text.encoder,
                 "conditions": run.facts.conditions.sizes, "precision": run.denoiser.precision,
                 "settings": vars(run.config.sample), "images_seen": run.images_seen,
                 "rows": network.limit, "seconds": network.costs,

@@ -71,9 +71,11 @@ def _samples(network: Network, body: SamplesBody) -> Work:
     run = network.run
     if body.views is not None:
         return _anagram(network, body, body.views)
+    texts = () if body.prompt is None or not run.facts.text else (body.prompt,)
     request = body.request(
-        run, conditions=body.conditions, unconditional=body.unconditional, guide=body.guide
-    )
+        run, conditions=body.conditions, unconditional=body.unconditional, guide=body.guide,
+        prompt=texts, negative=body.negative,
+    )  # fmt: skip
     seeds, labels = request.chosen_seeds(), labels_wanted(request)
     asked, plan, settings, _, told = settle(request, seeds, labels)
     words = tag_of(request, about(run, asked, settings, request.batch, labels, told),

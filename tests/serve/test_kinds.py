@@ -17,12 +17,14 @@ from scorefield.base import BadInput
 from scorefield.data import Scaling
 from scorefield.data import kind as kinds
 from scorefield.data.conditions import KINDS as CONDITION_KINDS
+from scorefield.guide.prompts import prompts
 from scorefield.report.files import PEAK
 from scorefield.run.open import open_conditions
+from scorefield.run.settings import Config, DataConfig
 from scorefield.run.stored import stored_settings
 from scorefield.serve import network
 from scorefield.serve.batcher import Ticket
-from scorefield.serve.body import SamplesBody
+from scorefield.serve.body import EditBody, SamplesBody
 from scorefield.serve.service import Service
 from scorefield.store import Folder
 from scorefield.use.generate import generate
@@ -139,3 +141,26 @@ def test_sounds_are_heard(tmp_path):
     other = runs.digits(tmp_path / "digits")
     fact = "`format` is wav, and the run makes no sounds. Leave it out"
     refused(fact, served, other, n=1, form="wav")
+
+
+def test_a_prompt_is_a_text_for_a_run_that_reads_some(tmp_path):
+    config = Config(data=DataConfig("captioned-digits", text="words"), net=runs.TINY,
+                    sample=runs.SHORT)  # fmt: skip
+    path = runs.untrained(tmp_path / "run", config)
+    said = {"prompt": "a thin seven", "negative": "a one", "guidance": 2.0}
+    service, answer = served(path, n=2, seed=5, **said)
+    run = service.networks["run"].run
+    cond = run.told(["a thin seven"], "a one")
+    guide = prompts(2.0)
+    settings: dict[str, Any] = {**settings_of(run), "guidance": 1.0}
+    x0 = generate(run.denoiser, seeds=[5, 6], cond=cond, guide=guide, **settings)
+    found = torch.tensor([sample["x"] for sample in answer["samples"]])
+    assert torch.equal(found, run.facts.scaling.decode(x0))
+    edit = EditBody(image=base64.b64encode(b"?").decode(), prompt="a seven")
+    refused("samples alone are told one. Leave it out", edit.request, run)
+    refused(
+        "`negative` a one does nothing: there is no `prompt`. Leave it out",
+        served,
+        path,
+        negative="a one",
+    )

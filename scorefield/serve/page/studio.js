@@ -18,19 +18,20 @@ const body = (said, ...names) => Object.fromEntries(['model', ...names]
   .map((name) => [name, NUMBERS.has(name) ? Number(said[name]) : said[name]])
   .map(([name, value]) => name === 'labels'
     ? [name, value.split(',').map((word) => word.trim())] : [name, value]));
-const HOW = ['labels', 'steps', 'solver', 'grid', 'guidance'];
+const HOW = ['labels', 'steps', 'solver', 'grid', 'guidance'], WORDS = ['prompt', 'negative'];
+const NOTHING = {labels: '', prompt: '', negative: ''};
 
 // What each tab asks the service for: a verb and a body, one for each strip.
 const ASKS = {
-  samples: (s) => [['samples', {...body(s, 'n', 'seed', ...HOW, 'guide'), previews: 1}]],
+  samples: (s) => [['samples', {...body(s, 'n', 'seed', ...HOW, ...WORDS, 'guide'), previews: 1}]],
   compare: (s) => ['', 'b_'].map((b) => ['samples', {previews: 1, ...body({...s,
     ...(b ? Object.fromEntries(['steps', 'solver', 'grid', 'guidance']
-      .filter((k) => s[b + k]).map((k) => [k, s[b + k]])) : {})}, 'n', 'seed', ...HOW)}]),
+      .filter((k) => s[b + k]).map((k) => [k, s[b + k]])) : {})}, 'n', 'seed', ...HOW, ...WORDS)}]),
   edit: (s, files) => [['edit', {...body(s, 'n', 'seed', ...HOW, 'strength'),
     image: files.image, ...(files.mask ? {mask: files.mask} : {}), previews: 1}]],
   restore: (s, files) => [['restore', {...body(s, 'n', 'seed', 'steps', 'operator', 'method', 'noise'),
     ...(s.labels ? {label: s.labels.split(',')[0]} : {}), image: files.image, previews: 1}]],
-  between: (s) => [['samples', {...body({between: 6, ...s}, 'between', ...HOW),
+  between: (s) => [['samples', {...body({between: 6, ...s}, 'between', ...HOW, ...WORDS),
     seeds: [Number(s.seed), Number(s.other ?? 1)], previews: 1}]],
   anagram: (s) => [['samples', {...body({views: 'identity,rot180', ...s}, 'n', 'seed', ...HOW, 'views'),
     previews: 1}]],
@@ -63,7 +64,7 @@ function Form({said, put, model, books, files, setFiles, go, busy}) {
   const upload = async (e) => e.target.files[0] && setFiles({image: await base64(e.target.files[0])});
   return html`<form onSubmit=${(e) => { e.preventDefault(); go(); }} aria-label="Settings">
     ${Object.keys(books.models).length > 1 && html`<${Field} label="Run"><select value=${model.id}
-      onChange=${(e) => put({model: e.target.value, labels: ''})}>
+      onChange=${(e) => put({model: e.target.value, ...NOTHING})}>
       ${Object.keys(books.models).map((id) => html`<option key=${id}>${id}</option>`)}</select><//>`}
     ${['edit', 'restore'].includes(tab) && html`
       <${Field} label="Picture (any size; its middle square is taken)">
@@ -73,6 +74,9 @@ function Form({said, put, model, books, files, setFiles, go, busy}) {
       ${files.image && tab === 'restore' && html`<img class="draw" src=${files.image} alt="the picture" />`}`}
     ${model.classes.length > 0 && html`<${Text} label=${`Classes: ${model.classes.slice(0, 10).join(', ')}`}
       name="labels" hint=${tab === 'anagram' ? 'one for each view' : 'all in turn'} ...${more} />`}
+    ${model.reads && ['samples', 'compare', 'between'].includes(tab) && html`
+      <${Text} label="Prompt" name="prompt" hint="what is to be seen" ...${more} />
+      <${Text} label="And not" name="negative" ...${more} />`}
     ${tab === 'between' ? html`<div class="pair"><${Text} label="From seed" name="seed" type="number" ...${more} />
         <${Text} label="To seed" name="other" hint="1" type="number" ...${more} /></div>
         <${Slide} label="Between them" name="between" min="1" max="20" usual="6" ...${more} />`
@@ -117,6 +121,7 @@ const recalled = ({run, order, index}, books) => {
   return {tab: 'samples', model: books.models[run.split('/').pop()] ? run.split('/').pop() : undefined,
     seed: String(seeds[one]), n: index == null ? String(seeds.length) : '1', steps: String(order.steps),
     labels: order.labels ? expand(order.labels)[one % expand(order.labels).length] : '',
+    prompt: order.prompt?.[one % order.prompt.length] ?? '', negative: order.negative ?? '',
     solver: order.solver, grid: order.grid, guide: order.guide === 'cfg' ? '' : order.guide,
     guidance: order.guidance == null ? '' : String(order.guidance)};
 };
@@ -146,7 +151,7 @@ function Runs({books, put}) {
     <th>Images seen</th><th>Rows of a wave</th><th></th></tr></thead><tbody>
     ${Object.values(books.models).map((m) => html`<tr key=${m.id}><td>${m.id}</td><td>${m.shape.join(' × ')}</td>
       <td>${m.classes.length}</td><td>${m.images_seen.toLocaleString('en')}</td><td>${m.rows}</td><td class="row">
-      <button onClick=${() => put({tab: 'samples', model: m.id, labels: ''})}>Sample</button>
+      <button onClick=${() => put({tab: 'samples', model: m.id, ...NOTHING})}>Sample</button>
       <a href=${`/v1/models/${m.id}/report`} target="_blank">Report</a></td></tr>`)}</tbody></table></div></section>`;
 }
 
