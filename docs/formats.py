@@ -36,7 +36,7 @@ OTHERS = {
     "*.npz of samples": "`x` (N, ...) in the data's own units, `seed` (N,), of classes `y` (N,)",
     "*.npz of data": "`x` (N, ...), and of each example what is known: `y`, `vector`, `image`, "
     "`tokens`; `x_test` and so on are held out ([conditions](../conditions.md))",
-    "*.png of samples": "a text `scorefield`, JSON of how they were made: for `sample --like`",
+    "*.png of samples": "a text chunk, JSON of `run`, `order`, `job`: for `sample --like`",
 }
 """What files hold that have no type."""
 HIDDEN = ("x0", "labels", "png", "key")

@@ -21,6 +21,17 @@ from scorefield.catalogue.spec import KINDS
 from scorefield.cli import COMMANDS
 
 PACKAGE = Path(catalogue.__file__).parents[1]
+CELLS = Path(__file__).with_name("cells")
+"""Of some kinds, a script that draws or prints a figure of all its entries."""
+HEADER = """---
+file_format: mystnb
+kernelspec: {name: python3, language: python}
+---
+"""
+MORE = {
+    "solvers": "[All of them, measured](../solvers.md): order, and error at each count of calls."
+}
+"""Where the figures of other kinds are."""
 
 
 def written(folder: Path, found: Mapping[str, str]) -> None:
@@ -102,8 +113,14 @@ def helped(name: str) -> str:
 
 
 def methods(kind: str) -> str:
-    """All entries of a kind: what `scorefield explain` tells of each."""
-    parts = [f"# {kind.capitalize()}\n\nAs `scorefield explain {KINDS[kind]} NAME` tells them.\n"]
+    """All entries of a kind: what `scorefield explain` tells of each, below a figure of them."""
+    text = f"# {kind.capitalize()}\n\nAs `scorefield explain {KINDS[kind]} NAME` tells them."
+    parts = [f"{text} {MORE.get(kind, '')}".rstrip() + "\n"]
+    if (cell := CELLS / f"{kind}.py").exists():
+        tree = ast.parse(code := cell.read_text())
+        lines = code.splitlines()[tree.body[0].end_lineno :]
+        told, ran = ast.get_docstring(tree), "\n".join(lines).strip()
+        parts = [HEADER, *parts, f"## Side by side\n\n{told}\n\n```{{code-cell}}\n{ran}\n```\n"]
     for name in first_lines(kind):
         text = to_text(explained(KINDS[kind], name)).partition("\n")[2]
         parts.append(f"## {name}\n\n```text\n{text.strip()}\n```\n")

@@ -131,3 +131,10 @@ def test_every_block_of_python_runs(page, trained, cli, tmp_path, monkeypatch): 
         for much, little in LESS.items():
             code = code.replace(much, little)
         exec(compile(code, str(page), "exec"), names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", sorted((ROOT / "docs/cells").glob("*.py")), ids=lambda p: p.stem)
+def test_every_figure_of_the_catalogue_is_drawn(cell, capsys):
+    exec(compile(cell.read_text().replace("range(400)", "range(20)"), str(cell), "exec"), {})
+    assert capsys.readouterr().out or cell.stem == "schedules"
