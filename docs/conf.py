@@ -27,7 +27,7 @@ author = copyright = "The Scorefield authors"
 version = release = __version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "docs.mathml"]
-exclude_patterns = ["pictures", "images"]
+exclude_patterns = ["pictures", "images", "cells"]
 default_role = "code"
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
@@ -46,6 +46,8 @@ html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = f"Scorefield {__version__}"
 html_show_sourcelink = False
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 
 
 def plain(app, what, name, obj, options, lines: list[str]) -> None:

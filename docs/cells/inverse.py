@@ -1,5 +1,5 @@
 """N(0, 1) data, seen as y = x0 + n with noise of deviation 1: at y = 1 the posterior is N(.5, .5).
-Mean and variance of 400 answers in 100 steps, of which chance takes some variance from any law. [The
+Mean and variance of 400 answers in 100 steps, of which chance takes some variance. [The
 page of inverse problems](../inverse.md) has pictures, [its benchmark](../benchmarks/restore.md)
 figures beside another package."""
 

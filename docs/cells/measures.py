@@ -1,6 +1,6 @@
 """What each says of eight modes on a ring beside 1,000 real points: of as many others, of a ring
-that is one mode short, and of one that is wider, which moments do not show. What they are blind to is
-on [the page of measures](../trilemma.md)."""
+that is one mode short, and of one that is wider, which moments do not show. What each is blind to:
+[the page of measures](../trilemma.md)."""
 
 import torch
 

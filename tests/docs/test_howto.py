@@ -15,8 +15,12 @@ PAGES = sorted(p for p in (ROOT / "docs/howto").glob("*.md") if p.stem != "index
 BLOCK = re.compile(r"^```(\{code-cell\}|sh|toml)\n(.*?)^```", re.S | re.M)
 SIZES = {"eval": "--n 20", "compare": "--n 4", "fit-grid": "--starts 16 --rounds 1"}
 """What is added to a page's lines, beside a small network: the size of the work."""
-SMALL = {"table": ["--net", "auto:width=8,blocks=1", "--batch", "32", "--images", "64"]}
-"""A network of vectors has no multipliers."""
+LESS = ["--batch", "32", "--images", "64", "--sample.steps", "2"]
+SMALL = {
+    "table": ["--net.width", "8", "--net.blocks", "1", *LESS],
+    "audio": ["--net", "unet:width=8,multipliers=1,blocks=1,fold=32", *LESS],
+}
+"""Of networks that have no multipliers, or a level that is attended to."""
 ELSEWHERE = ("serve", "doctor", "export")
 """Verbs that tests/serve, tests/cli and tests/interop run."""
 pytestmark = pytest.mark.slow
