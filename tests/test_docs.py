@@ -81,6 +81,7 @@ def untold(text: str) -> list[str]:
 def test_the_readme_is_short_and_its_figures_are_those_of_the_pages_of_figures():
     text = (ROOT / "README.md").read_text()
     assert len(text.splitlines()) <= 150
+    assert (ROOT / "docs/images/digits.gif").stat().st_size < 400_000
     assert untold(text) == []
     assert len(untold(text.replace("RMS .9,", "RMS .95,"))) == 1
 
