@@ -65,7 +65,7 @@ bench-wait: .venv/installed
 	$(BIN)/python -m benchmarks.wait $(ARGS)
 
 # the documentation as pages, executed; what neither page nor library has changed is not run again
-site: .venv/developer
+site: .venv/docs
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -b html -W --keep-going -q docs build/site
 	@echo "build/site/index.html"
 
@@ -81,14 +81,11 @@ docs: .venv/installed
 	$(BIN)/python -m docs.errata
 	$(BIN)/python -m docs.folder
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/docs: EXTRA = [docs]
+.venv/developer: EXTRA = [dev]
+.venv/installed .venv/docs .venv/developer: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(INSTALL) -e .
-	@touch $@
-
-.venv/developer: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(INSTALL) -e '.[dev]'
+	$(INSTALL) -e '.$(EXTRA)'
 	@touch $@ .venv/installed
 
 clean:

@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT))
 os.environ["PYTHONPATH"] = str(ROOT)  # cells run this very library, whatever is installed
 os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # bars are no part of a page
 
-from docs import reference  # noqa: E402
+from docs import notebooks, reference  # noqa: E402
 from scorefield import __version__  # noqa: E402
 
 
@@ -27,7 +27,7 @@ author = copyright = "The Scorefield authors"
 version = release = __version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "docs.mathml"]
-exclude_patterns = ["pictures", "images"]
+exclude_patterns = ["pictures", "images", "cells"]
 default_role = "code"
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
@@ -35,6 +35,7 @@ myst_heading_anchors = 3
 nb_execution_mode = os.environ.get("SCOREFIELD_CELLS", "cache")  # off: the fast half of the site
 nb_execution_cache_path = str(ROOT / "build" / "executed" / library())
 nb_execution_timeout = 120
+nb_execution_in_temp = True  # what a cell writes is no part of the sources
 nb_execution_raise_on_error = True
 nb_merge_streams = True  # what a cell prints is one block
 
@@ -45,6 +46,8 @@ html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = f"Scorefield {__version__}"
 html_show_sourcelink = False
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 
 
 def plain(app, what, name, obj, options, lines: list[str]) -> None:
@@ -65,6 +68,16 @@ def plain(app, what, name, obj, options, lines: list[str]) -> None:
     lines[:] = "\n".join(lines).split("\n")
 
 
+def downloadable(app, name: str, source: list[str]) -> None:
+    """A page with cells says below its title where it is as a notebook."""
+    if "{code-cell}" in source[0] and name.startswith("course/"):
+        stem = name.partition("/")[2]
+        link = f"{{nb-download}}`This page as a notebook <{stem}.ipynb>`"
+        source[0] = re.sub(r"^(# .*\n)", rf"\1\n{link}\n", source[0], count=1, flags=re.MULTILINE)
+
+
 def setup(app) -> None:
-    reference.written(HERE / "reference")
+    reference.written(HERE / "reference", dict(reference.pages()))
+    reference.written(HERE / "examples", notebooks.pages())
+    app.connect("source-read", downloadable)
     app.connect("autodoc-process-docstring", plain)

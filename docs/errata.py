@@ -68,6 +68,16 @@ PROGRAMS = (
         "tests/guide/test_anagram.py::"
         "test_a_view_that_is_not_orthogonal_is_refused_with_its_defect",
     ),
+    (
+        "a variational autoencoder trained without its KL term",
+        "the loss rises by `V (W^T W) / 2 s^2` with log V: the encoder's variance falls to 0",
+        "tests/latent/test_vae.py::test_without_its_kl_the_variance_of_the_encoder_collapses",
+    ),
+    (
+        "a consistency loss that says nothing of the boundary",
+        "a network that always says the same has no loss at all",
+        "tests/distill/test_laws.py::test_twin_a_denoiser_that_does_not_keep_clean_data_pays_nothing",
+    ),
 )
 """Slips of published programs, what shows them, and the test in which each is planted and fails."""
 HEAD = """# Errata: what is often printed, and the number that shows it

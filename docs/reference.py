@@ -1,4 +1,4 @@
-"""The reference of the site, made of the library itself: `written(folder)` writes every page.
+"""The reference of the site, made of the library itself: `written(folder, dict(pages()))`.
 
 Public names from the packages, verbs from their --help, methods from the catalogue, files from
 the store, errors from the places that raise them.
@@ -6,65 +6,57 @@ the store, errors from the places that raise them.
 
 import ast
 import contextlib
-import dataclasses
 import io
-import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from unittest.mock import patch
 
+from docs import formats
 from scorefield import catalogue
 from scorefield.catalogue.describe import explained, first_lines, to_text
 from scorefield.catalogue.spec import KINDS
 from scorefield.cli import COMMANDS
-from scorefield.run.recipes import recipes
-from scorefield.run.stored import SCHEMA
-from scorefield.store import ENTRIES
 
 PACKAGE = Path(catalogue.__file__).parents[1]
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": "threads of one network call; two processes on one machine want 1 each",
-    "OMP_WAIT_POLICY": "`passive` unless it is set: threads that spin while they wait fight over "
-    "the cores",
-    "CUDA_VISIBLE_DEVICES": "which GPUs there are",
-    "SCOREFIELD_TOKEN": "the secret of `scorefield serve`, which `--host` needs",
-    "SCOREFIELD_BROWSER": "a Chromium for the tests of pages",
+CELLS = Path(__file__).with_name("cells")
+"""Of some kinds, a script that draws or prints a figure of all its entries."""
+HEADER = """---
+file_format: mystnb
+kernelspec: {name: python3, language: python}
+---
+"""
+MORE = {
+    "solvers": "[All of them, measured](../solvers.md): order, and error at each count of calls."
 }
-EXITS = {
-    0: "done",
-    1: "a bug of ours: please report the lines above it",
-    2: "a mistake that you can mend: one sentence of fact, one of remedy",
-    130: "stopped by Ctrl-C or SIGTERM; what was done is kept",
-}
+"""Where the figures of other kinds are."""
 
 
-def written(folder: Path) -> list[Path]:
-    """Write all pages of the reference into a folder of their own; the paths written."""
+def written(folder: Path, found: Mapping[str, str]) -> None:
+    """Write pages into a folder of their own, by the names of their files."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = dict(pages())
-    for old in folder.glob("*.md"):
-        if old.stem not in found:
+    for old in folder.iterdir():
+        if old.name not in found:
             old.unlink()
     for name, text in found.items():
-        path = folder / f"{name}.md"
+        path = folder / name
         if not path.exists() or path.read_text() != text:  # a page that is as it was stays read
             path.write_text(text)
-    return [folder / f"{name}.md" for name in found]
 
 
 def pages() -> Iterator[tuple[str, str]]:
-    """Name and Markdown of each page."""
+    """File and Markdown of each page."""
     packages, kinds = public_packages(), sorted(KINDS)
-    yield "commands", commands()
+    yield "commands.md", commands()
     for kind in kinds:
-        yield f"catalogue-{kind}", methods(kind)
+        yield f"catalogue-{kind}.md", methods(kind)
     for package in packages:
-        yield f"api-{package}", api(package)
-    yield "files", files()
-    yield "errors", errors()
+        yield f"api-{package}.md", api(package)
+    yield "files.md", formats.page()
+    yield from formats.schemas().items()
+    yield "errors.md", errors()
     listed = [
         ("Commands, files, errors", ["commands", "files", "errors"]),
         ("Methods by name", [f"catalogue-{kind}" for kind in kinds]),
@@ -74,7 +66,7 @@ def pages() -> Iterator[tuple[str, str]]:
         f"```{{toctree}}\n:caption: {caption}\n:maxdepth: 1\n\n" + "\n".join(names) + "\n```\n"
         for caption, names in listed
     )
-    yield "index", "# Reference\n\nMade of the library itself.\n\n" + "\n".join(trees)
+    yield "index.md", "# Reference\n\nMade of the library itself.\n\n" + "\n".join(trees)
 
 
 def public_packages() -> list[str]:
@@ -121,29 +113,18 @@ def helped(name: str) -> str:
 
 
 def methods(kind: str) -> str:
-    """All entries of a kind: what `scorefield explain` tells of each."""
-    parts = [f"# {kind.capitalize()}\n\nAs `scorefield explain {KINDS[kind]} NAME` tells them.\n"]
+    """All entries of a kind: what `scorefield explain` tells of each, below a figure of them."""
+    text = f"# {kind.capitalize()}\n\nAs `scorefield explain {KINDS[kind]} NAME` tells them."
+    parts = [f"{text} {MORE.get(kind, '')}".rstrip() + "\n"]
+    if (cell := CELLS / f"{kind}.py").exists():
+        tree = ast.parse(code := cell.read_text())
+        lines = code.splitlines()[tree.body[0].end_lineno :]
+        told, ran = ast.get_docstring(tree), "\n".join(lines).strip()
+        parts = [HEADER, *parts, f"## Side by side\n\n{told}\n\n```{{code-cell}}\n{ran}\n```\n"]
     for name in first_lines(kind):
         text = to_text(explained(KINDS[kind], name)).partition("\n")[2]
         parts.append(f"## {name}\n\n```text\n{text.strip()}\n```\n")
     return "\n".join(parts)
-
-
-def files() -> str:
-    """A run folder, `config.json`, the environment, exit codes."""
-    entries = "\n".join(f"| `{name}` | `{by}` | {what} |" for name, by, what in ENTRIES)
-    config = json.dumps(dataclasses.asdict(recipes["digits"]()), indent=1)
-    shown = (
-        f"## config.json\n\nSchema {SCHEMA}; of the recipe `digits`:\n\n```json\n{config}\n```\n"
-    )
-    environment = "\n".join(f"| `{name}` | {text} |" for name, text in ENVIRONMENT.items())
-    exits = "\n".join(f"| {code} | {text} |" for code, text in EXITS.items())
-    return (
-        f"# Files, environment, exit codes\n\n## A run folder\n\n| file | command | content |\n"
-        f"| --- | --- | --- |\n{entries}\n{shown}\n## Environment\n\n| variable | what it does |\n"
-        f"| --- | --- |\n{environment}\n\n## Exit codes\n\n| code | meaning |\n"
-        f"| --- | --- |\n{exits}\n"
-    )
 
 
 def errors() -> str:

@@ -1,4 +1,8 @@
-"""A guide is a function of a denoiser: here it keeps a picture's mean where it is asked."""
+"""A guide of your own.
+
+A guide is a function of a denoiser, and so it goes together with every solver. This one keeps a
+picture's mean where it is asked.
+"""
 
 import torch
 
@@ -24,9 +28,13 @@ def lighter(mean: float):
     return guide
 
 
+# %% The exact denoiser of a thousand digits; eight samples at each mean, from the same seeds.
 data = sf.load_data("digits")
 x0, _ = data.batch(data.train, torch.arange(1000))
 denoise, levels, noise = DataSet(x0).denoise, grids.karras(EDM(), 20), Seeded(range(8))
+rows = []
 for mean in (-0.5, -0.2):
     x = sample(Heun(), lighter(mean)(denoise), noise.start((1, 8, 8), levels), levels, noise)
     print(f"asked for a mean of {mean}, found {x.mean():.2f}")
+    rows.append(x)
+sf.plot(torch.cat(rows), columns=8)

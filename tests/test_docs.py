@@ -61,6 +61,31 @@ def test_every_line_runs(page, block, trained, cli, tmp_path, monkeypatch):  # n
     assert Path("runs/digits/compare/compare.csv").exists()
 
 
+NUMBER = re.compile(r"\d*\.?\d+")
+
+
+def untold(text: str) -> list[str]:
+    """Rows of README's table of figures with a number that stands in no page of figures."""
+    table = text.split("\n## Figures\n")[1].split("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ")][2:]
+    found = []
+    for row in rows:
+        links = ["docs/figures.md", *re.findall(r"\]\(([^)#]+)\)", row)]
+        told = {float(v) for page in links for v in NUMBER.findall((ROOT / page).read_text())}
+        measured = re.sub(r"\([^)]*\)", "", row.split(" | ")[1])
+        if not {float(v) for v in NUMBER.findall(measured.replace(",", ""))} <= told:
+            found.append(row)
+    return found
+
+
+def test_the_readme_is_short_and_its_figures_are_those_of_the_pages_of_figures():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 150
+    assert (ROOT / "docs/images/digits.gif").stat().st_size < 400_000
+    assert untold(text) == []
+    assert len(untold(text.replace("RMS .9,", "RMS .9137,"))) == 1
+
+
 def test_the_second_session_of_the_readme_finds_the_two_modes():
     names: dict = {}
     exec(blocks("README.md")[1], names)

@@ -78,7 +78,7 @@ class Column:
         if not self.digits:
             return np.full(len(letters), min(0, self.states - 1))
         state = letters[:, 0] * self.base + letters[:, 1] if self.digits > 1 else letters[:, 0]
-        gone = (letters[:, 0] >= self.first) & self.missing
+        gone = (letters[:, 0] == self.first) & self.missing
         return np.where(gone, -1, state.clip(0, self.states - 1))
 
     def state_of(self, cells: Sequence[str], where: str) -> np.ndarray:

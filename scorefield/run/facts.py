@@ -30,24 +30,33 @@ class DataFacts:
     """What a trained run must know of its data to be used without it."""
 
     name: str
+    """Of the set."""
     shape: tuple[int, ...]
+    """Of an example."""
     classes: tuple[str, ...]
+    """Their names, in the order of the labels."""
     scaling: Scaling
+    """x0 = (u - offset) / scale of what the file holds."""
     sigma_data: float
+    """Deviation of x0."""
     conditions: Conditions = Conditions()
+    """Sizes and scalings of what else the model is told."""
     edition: int = 1
+    """Of a set that is embedded: which of its versions."""
     present: tuple[int, ...] | None = None
     """The classes that have a training example; None in runs of versions that did not say."""
     codec: CodecFacts | None = None
     """Of a run on latents; `sigma_data` is then theirs."""
     space: str = ""
+    """Where examples lie, if not in R^n: a manifold, letters, a table."""
     alphabet: tuple[str, ...] = ()
-    """Of data that are not in R^n, as `Data` has them."""
+    """Of letters, in the order of their numbers."""
     columns: tuple[Column, ...] = ()
-    """Of tables and molecules, likewise."""
+    """Of a table, how each is told in digits; of molecules, their properties."""
     text: TextFacts | None = None
     """Of a run whose captions are told."""
-    rate: int = 0  # moments a second of what is heard
+    rate: int = 0
+    """Moments a second of what is heard."""
     deviations: tuple[float, ...] = ()
     """Of x0 in each band of the schedule's basis, if it has a level for each coordinate."""
 

@@ -29,6 +29,9 @@ def check_digits(column):
     assert (letters < np.array(column.bases)).all()
     assert len(np.unique(letters, axis=0)) == len(states)
     assert (column.states_of(letters) == states).all()
+    other = np.arange(max(column.bases) + 3)  # other columns may have more letters than this one
+    strange = np.stack([other[other != column.first]] * column.digits, 1)
+    assert (column.states_of(strange) >= 0).all()  # none but its own letter is a missing cell
 
 
 @pytest.mark.parametrize("n", [2, 64, 65, 100, 4096, 10_000])
