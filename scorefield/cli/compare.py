@@ -20,6 +20,7 @@ from scorefield.cli.flags import (
 )
 from scorefield.cli.frame import Bar, Found, verb
 
+
 class Options(OnRun, Rows):
     """Compare solvers on a run, from the same seeds: how far each is from the model's own
     probability flow, Frechet distance beside its real-vs-real floor, class agreement, network

@@ -98,7 +98,7 @@ def resnet50(path: str, side: int = 128) -> Extractor:
 
     He et al. 2016 (arXiv:1512.03385). side: pixels that pictures are shown at, 32 or more.
     """
-    weights, content = _sharded(Path(path) / "ResNet50")
+    weights, content = sharded(Path(path) / "ResNet50")
     sha = _checked(Path(path), digest(content), RESNET_SHA)
     return _extractor("ResNet-50", resnet_of(weights), side, _blue_first, sha)
 
@@ -126,7 +126,7 @@ def _checked(place: Path, found: str, wanted: str) -> str:
     return found
 
 
-def _sharded(folder: Path) -> tuple[dict[str, Tensor], bytes]:
+def sharded(folder: Path) -> tuple[dict[str, Tensor], bytes]:
     """The tensors of a model that TensorFlow.js has, and the bytes that they are in."""
     if not (folder / "model.json").is_file():
         raise BadInput(f"{folder} holds no model.json.", f"Get it: {PACKED}.", "features")

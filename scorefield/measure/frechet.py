@@ -36,7 +36,6 @@ from scorefield.measure.checks import check_rows, check_same_shape
 from scorefield.measure.fractions import class_counts, one_class, pick
 from scorefield.measure.reference import Outcome, Reference, Seen, as_json
 
-
 T = TypeVar("T")
 GROUPS = 10
 """Parts of a draw of all rows, left out in turn."""
@@ -182,7 +181,7 @@ def frechet_drawn(
         raise BadInput(f"{n} rows are drawn.", "At least 2 are needed.")
     drawn = frechet_picks(label, counts, draws, seed)
     found = [RowMoments.of(rows[i.to(rows.device)]) for i in drawn.picks]
-    return over_draws(drawn._replace(picks=found), reference)
+    return over_draws(Draws(found, drawn.whole), reference)
 
 
 class Draws(NamedTuple, Generic[T]):

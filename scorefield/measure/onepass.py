@@ -68,7 +68,7 @@ def one_pass(pieces: Iterable[Tensor], reference: Reference) -> Seen:
         first = rows.stop
     if first != n:
         raise BadInput(f"{first} samples came where {n} were announced.", "Announce as many.")
-    moments = parts._replace(picks=[draw.moments() for draw in draws])
+    moments = Draws([draw.moments() for draw in draws], parts.whole)
     kept = KeptSamples(at, moments, _joined(near), _joined(said))
     judged = torch.cat(logits) if logits else None
     return Seen(x0, torch.cat(features), judged, reference.asked[at], kept)

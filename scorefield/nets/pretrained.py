@@ -6,7 +6,6 @@ pictures as it was trained to see them (B, 3, H, W), any H and W from 32 on, to 
 of its last activations, `(B, size)`; `head` maps those to 1,000 classes of ImageNet.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -232,7 +232,12 @@ def _findings(found: Sequence[Rival], field: Field) -> Findings:
     strips = (
         Strip(f"{r.name}: {r.kind}", r.samples, SHOWN // 2, r.label, words=r.plan) for r in there
     )
-    items = (*(c for c in charts if c), *strips, corners(found, " ".join(notes)), _all_figures(there))
+    items = (
+        *(c for c in charts if c),
+        *strips,
+        corners(found, " ".join(notes)),
+        _all_figures(there),
+    )
     record = {
         "n": field.n, "seeds": list(field.seeds), "feature_space": space, "versions": versions(),
         "rivals": [_as_row(rival) for rival in found], "notes": notes,

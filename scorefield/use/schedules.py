@@ -22,10 +22,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Level, Seeded, Watch
+from scorefield.base import BadInput, Level, Seeded
 from scorefield.base.finding import Findings, Line, Mark, Series, Strip, Table, ends
 from scorefield.base.rows import repeat_labels
-from scorefield.catalogue.spec import build, canonical, specs
+from scorefield.catalogue.spec import canonical, specs
 from scorefield.data import Data
 from scorefield.denoise import Denoiser
 from scorefield.draw import Job, walk
@@ -46,14 +46,16 @@ HELD, PATHS, STEPS = 500, 64, 40
 """Held-out examples that D errs on; paths that are followed, and in how many steps."""
 LOGSNR = tuple(float(v) for v in range(-8, 9))
 
+Curve = tuple[tuple[float, float], ...]
+
 
 @dataclass(frozen=True)
 class Course:
     """What a short run under a schedule came to: D's `error` by log snr, or nothing where there is
     no one level; the `bend` of its paths by t; and the run as a rival."""
 
-    error: tuple[tuple[float, float], ...]
-    bend: tuple[tuple[float, float], ...]
+    error: Curve
+    bend: Curve
     rival: Rival
 
     @property
@@ -74,7 +76,7 @@ def by_schedule(request: Request, schedules: str, images: int | None) -> Finding
     if twice := [n for n in names if [canonical("schedules", m) for m in names].count(
             canonical("schedules", n)) > 1]:  # fmt: skip
         raise BadInput(f"the schedule {twice[0]} is listed twice.", "List it once.", "schedules")
-    if run.facts.space or run.config.student or run.facts.codec and not run.config.codec:
+    if run.facts.space or run.config.student or (run.facts.codec and not run.config.codec):
         raise BadInput(f"{run.path} is no diffusion run.", "Give one.", "run")
     seeds = request.chosen_seeds(500)
     if len(seeds) < 2:
@@ -128,7 +130,7 @@ def _cond(run: Run, n: int) -> dict[str, Tensor] | None:
 
 
 @torch.no_grad()
-def error_of(denoiser: Denoiser, data: Data) -> tuple[tuple[float, float], ...]:
+def error_of(denoiser: Denoiser, data: Data) -> Curve:
     """Pairs (log snr, mean square of x0 - D) over held-out examples, noise of their seeds; of a
     schedule with a level for each coordinate, none."""
     schedule = schedule_of(denoiser)
@@ -153,7 +155,7 @@ def error_of(denoiser: Denoiser, data: Data) -> tuple[tuple[float, float], ...]:
 @torch.no_grad()
 def bend_of(
     denoiser: Denoiser, cond: dict[str, Tensor] | None, steps: int = STEPS
-) -> tuple[tuple[float, float], ...]:
+) -> Curve:
     """Pairs (t, b) of eq. 1 along the flow, by differences over even steps of t."""
     n = PATHS if cond is None else len(next(iter(cond.values())))
     plan = plan_of(denoiser, bool(cond), steps=steps, solver="arc", grid=GRID, guidance=1.0)
@@ -166,7 +168,7 @@ def bend_of(
     return bend_along(t, x[: len(t)])
 
 
-def bend_along(t: Sequence[float], x: Tensor) -> tuple[tuple[float, float], ...]:
+def bend_along(t: Sequence[float], x: Tensor) -> Curve:
     """Eq. 1 of paths `x (K, n, *shape)` at falling times t, at the middles between them.
 
     >>> t = [1.0, 0.5, 0.0]
@@ -183,18 +185,22 @@ def bend_along(t: Sequence[float], x: Tensor) -> tuple[tuple[float, float], ...]
     return tuple((m, float(v)) for m, v in zip(middle, off))
 
 
+def _line(name: str, pairs: Curve) -> Line:
+    return Line(name, tuple(x for x, _ in pairs), tuple(y for _, y in pairs))
+
+
 def _findings(
     found: Sequence[Course], failed: Sequence[Rival], field: Field, run: str, images: int
 ) -> Findings:
     rivals = [c.rival for c in found]
     space, notes = field.reference(rivals[0].label).space, notes_of([*rivals, *failed], field)
     how = (
-        f"Runs of {images:,} images each, as {run} but for the schedule: levels drawn evenly in its "
-        f"t, samples in even steps of it. {field.n:,} samples of each from the same seeds; measured "
-        f"in: {space}."
+        f"Runs of {images:,} images each, as {run} but for the schedule: levels drawn evenly in "
+        f"its t, samples in even steps of it. {field.n:,} samples of each from the same seeds; "
+        f"measured in: {space}."
     )
-    errors = [Line(c.rival.name, *zip(*c.error)) for c in found if c.error]
-    bends = [Line(c.rival.name, *zip(*c.bend)) for c in found]
+    errors = [_line(c.rival.name, c.error) for c in found if c.error]
+    bends = [_line(c.rival.name, c.bend) for c in found]
     real, points = None, []
     for c in found:
         if figure := c.rival.figures.get(QUALITY):
@@ -215,7 +221,7 @@ def _findings(
     known = [dict(c.error) for c in found if c.error]
     shared = [v for v in LOGSNR if known and all(v in errors for errors in known)]
 
-    def mean(error: Sequence[tuple[float, float]]) -> float | None:
+    def mean(error: Curve) -> float | None:
         here = [e for v, e in error if v in shared]
         return sum(here) / len(here) if here else None
 
