@@ -143,6 +143,20 @@ class Reference:
         return pick(self.asked, self._even, rng), rng
 
     @property
+    def lacking(self) -> dict[str, str]:
+        """Of classes that were asked for and have no real examples, what is done without them."""
+        if self.labels is None:
+            return {}
+        found, asked = dict[str, str](), self.asked.unique()
+        for name, seen, done in (
+            ("training", self.like_train, "its samples are left out"),
+            ("held-out", self.like_test, "its samples count in the Frechet distance alone"),
+        ):
+            for k in asked[~torch.isin(asked, seen.label)].tolist():
+                found[f"{name} examples of {self.data.classes[k]}"] = f"there are none: {done}."
+        return found
+
+    @property
     def _even(self) -> Tensor:
         return self.counts.minimum(torch.bincount(self.like_test.label, minlength=len(self.counts)))
 

@@ -140,10 +140,10 @@ class _Drawing:
 
 def measures_of(samples: Tensor | Seen, reference: Reference) -> Outcome:
     """What every measure finds of samples, those of installed packages too; `not_measured` says of
-    one that cannot be taken why, and the others are."""
+    one that cannot be taken why, as of a class without examples, and the others are."""
     seen = reference.samples(samples) if isinstance(samples, Tensor) else samples
     given = {"samples": seen, "reference": reference}
-    found, lost = list[Outcome](), dict[str, str]()
+    found, lost = list[Outcome](), reference.lacking
     for name in names("measures"):
         try:
             found.append(build("measures", name, **given))
