@@ -25,7 +25,10 @@ from torch import Tensor
 POINTS, SEEDS = 256, (0, 1, 2)
 """Points of a set of starts, and the seed of each set; the tables show all of them."""
 BUDGETS = (5, 8, 10, 15, 20, 35, 50, 100)
-SAMPLES, SAMPLE_BUDGETS, DIRECTIONS = 20_000, (5, 10, 20, 50), 128
+SAMPLES, SAMPLE_BUDGETS = 20_000, (5, 10, 20, 50)
+ANGLES = torch.arange(128).double() * math.pi / 128
+DIRECTIONS = torch.stack([ANGLES.cos(), ANGLES.sin()])
+"""Of the plane, even, `(2, 128)`: along which sets of samples are compared."""
 
 Denoise = Callable[[Tensor, Tensor | float], Tensor]
 
@@ -207,10 +210,3 @@ class Counted:
     def __call__(self, y: Tensor, r: Tensor | float) -> Tensor:
         self.seen += len(y)
         return self.denoise(y, r)
-
-
-def sliced_w2(a: Tensor, b: Tensor) -> float:
-    """Root mean square of the W2 of projections on DIRECTIONS of the plane; sets of equal size."""
-    angle = torch.arange(DIRECTIONS).double() * math.pi / DIRECTIONS
-    along = torch.stack([angle.cos(), angle.sin()])
-    return float(((a @ along).sort(0)[0] - (b @ along).sort(0)[0]).square().mean().sqrt())

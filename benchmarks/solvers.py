@@ -39,9 +39,9 @@ from benchmarks.problems import (
     SAMPLES,
     SEEDS,
     Case,
-    sliced_w2,
     starts,
 )
+from scorefield.measure.apart import sliced_w2
 
 PACKAGES = {
     "scorefield": "scorefield",
@@ -101,7 +101,7 @@ def floor(cases: list[Case], seeds: tuple[int, ...]) -> float:
 def real_against_real(samples: int) -> list[float]:
     mixture = PROBLEMS[SAMPLED[0]]
     real = mixture.sample(samples, 1000)
-    return [sliced_w2(mixture.sample(samples, 1001 + k), real) for k in range(3)]
+    return [sliced_w2(mixture.sample(samples, 1001 + k), real, DIRECTIONS) for k in range(3)]
 
 
 # --- running --------------------------------------------------------------------------------------
@@ -241,7 +241,7 @@ def text(report: dict[str, Any]) -> str:
         title = f"{PROBLEMS[SAMPLED[0]].title}, {PROCESSES[SAMPLED[1]].title}"
         parts += [
             f"## Samplers that use chance: {title}",
-            f"Sliced W2 ({DIRECTIONS} directions) of {report['samples']} samples to as many of the "
+            f"Sliced W2 ({DIRECTIONS.shape[1]} directions) of {report['samples']} samples to as many of the "
             f"data; real against real: {', '.join(map(number, report['real']))}. Every run ends "
             "as its package ends it, on clean data where it can.",
             summary(samples),

@@ -21,11 +21,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.problems import DIRECTIONS, POINTS, sliced_w2
+from benchmarks.problems import DIRECTIONS, POINTS
 from scorefield import catalogue
 from scorefield.base import BadInput, Level, Seeded, Zero, like
 from scorefield.catalogue.describe import facts
 from scorefield.catalogue.spec import Spec
+from scorefield.measure import sliced_w2
 from scorefield.process import VP
 from scorefield.solve import Solver, sample
 from scorefield.solve.laws import EIGHT
@@ -73,7 +74,7 @@ def real(number: int) -> Tensor:
 
 def real_to_real() -> list[float]:
     """Mean and deviation of the distance between two sets without error."""
-    found = [sliced_w2(real(0), real(k)) for k in range(1, SETS + 1)]
+    found = [sliced_w2(real(0), real(k), DIRECTIONS) for k in range(1, SETS + 1)]
     return [rounded(statistics.fmean(found)), rounded(statistics.stdev(found))]
 
 
@@ -83,7 +84,7 @@ def error(solver: Solver, levels: Level) -> tuple[float, float]:
     if solver.stochastic:
         noise = Seeded(range(SAMPLES))
         x = noise.start((2,), levels, dtype=torch.float64)
-        off = sliced_w2(sample(solver, count, x, levels, noise), real(0))
+        off = sliced_w2(sample(solver, count, x, levels, noise), real(0), DIRECTIONS)
     else:
         x, exact = eight_flow()
         end = sample(solver, count, x, levels, noise)
@@ -207,7 +208,7 @@ def page(figures: Figures, solvers: Entries) -> str:
         HEAD.format(stop=STOP, grids=", ".join(f"`{grid}`" for grid in GRIDS)),
         FLOW.format(points=POINTS),
         overview({name: made[name] for name in flow}, known),
-        CHANCE.format(samples=SAMPLES, directions=DIRECTIONS, mean=mean, spread=spread),
+        CHANCE.format(samples=SAMPLES, directions=DIRECTIONS.shape[1], mean=mean, spread=spread),
         overview({name: made[name] for name in chance}, known),
         ORDERS,
         orders_table({name: made[name] for name in flow}, figures["orders"]),

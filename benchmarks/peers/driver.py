@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.problems import PROCESSES, Case, Counted, Process, sliced_w2, starts
+from benchmarks.problems import DIRECTIONS, PROCESSES, Case, Counted, Process, starts
 from benchmarks.problems import problem as mixture_of
+from scorefield.measure.apart import sliced_w2
 
 LEAVES = ("y", "at_end", "at_zero")
 
@@ -184,7 +185,7 @@ def sample_rows(package: Package, job: Job, candidate: Candidate) -> Iterator[di
             continue
         y = starts(mixture.dim, known, job.samples, 0)
         end, _, counted = attempt(candidate, problem, y, n)
-        error = sliced_w2(end.double(), mixture.sample(job.samples, 1000))
+        error = sliced_w2(end, mixture.sample(job.samples, 1000), DIRECTIONS)
         yield row | {"n": n, "calls": counted, "error": error if math.isfinite(error) else None}
 
 

@@ -6,6 +6,7 @@ text, such as `heun:churn=.3`.
 
 from scorefield.catalogue.adversaries import adversaries
 from scorefield.catalogue.autoencoders import autoencoders, decoders
+from scorefield.catalogue.extractors import extractors
 from scorefield.catalogue.grids import grids
 from scorefield.catalogue.guides import guides
 from scorefield.catalogue.inverse import inverse
@@ -24,7 +25,8 @@ from scorefield.catalogue.views import of_pictures as views
 from scorefield.data import datasets
 
 __all__ = [
-    "adversaries", "autoencoders", "couplings", "datasets", "decoders", "grids", "guides",
-    "inverse", "matchings", "measures", "networks", "objectives", "operators", "paths", "schedules",
-    "solvers", "spaces", "students", "targets", "texts", "times", "views", "walks", "weights",
+    "adversaries", "autoencoders", "couplings", "datasets", "decoders", "extractors", "grids",
+    "guides", "inverse", "matchings", "measures", "networks", "objectives", "operators", "paths",
+    "schedules", "solvers", "spaces", "students", "targets", "texts", "times", "views", "walks",
+    "weights",
 ]  # fmt: skip

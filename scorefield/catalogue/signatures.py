@@ -35,6 +35,7 @@ KINDS = {
     "couplings": "coupling",
     "datasets": "dataset",
     "decoders": "decoder",
+    "extractors": "extractor",
     "grids": "grid",
     "guides": "guide",
     "inverse": "inverse",

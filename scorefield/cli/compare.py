@@ -8,8 +8,10 @@ import tyro
 
 from scorefield.cli.flags import (
     Arithmetic,
+    FeatureSpace,
     GridSpec,
     GuidanceScale,
+    ImageCount,
     OnRun,
     OutPath,
     Rows,
@@ -33,6 +35,7 @@ class Options(OnRun, Rows):
           --steps 5,10,20 --n 1000
       scorefield compare runs/digits runs/digits-consistency --solvers arc --n 1000
       scorefield compare runs/digits runs/digits-vae runs/digits-gan --page --out page.html
+      scorefield compare runs/digits --schedules cosine,flow,vp,edm --images 20000
       scorefield compare runs/digits --guidance 3 --labels 3,5 --out runs/digits/guided --json
     """
 
@@ -49,10 +52,24 @@ class Options(OnRun, Rows):
     page: Switch = False
     """Set the runs themselves side by side, whatever they are, on one page that needs no other
     file: quality, coverage, seconds a sample, training, samples of the same seeds."""
+    features: FeatureSpace = None
+    schedules: str | None = None
+    """Schedules (scorefield catalogue schedules), each with a short run of its own in
+    RUN/schedules, beside one another on a page: loss, curvature of paths, quality."""
+    images: ImageCount = None
     out: OutPath = None
 
 
 def work(o: Options, bar: Bar) -> Found:
+    from scorefield.use.asked import idle
+
+    if o.schedules:
+        from scorefield.report.rivals import schedules_page
+
+        idle("students", " ".join(map(str, o.students)) or None, "`schedules` are those of one run")
+        words = f"scorefield compare {shlex.quote(str(o.run))} --schedules {o.schedules}"
+        return schedules_page(o.request(bar, solver=o.solvers), o.schedules, o.images, words)
+    idle("images", o.images, "there are no `schedules`")
     if o.page:
         from scorefield.report.rivals import paged
 
@@ -60,6 +77,7 @@ def work(o: Options, bar: Bar) -> Found:
         several = [o.request(bar, run=run, solver=o.solvers) for run in runs]
         words = " ".join(shlex.quote(str(run)) for run in runs)
         return paged(several, f"scorefield compare {words} --page", bar)
+    idle("features", o.features, "solvers are compared in the judge's")
     from scorefield.report.strips import keep
     from scorefield.use.compare import compare_run
 

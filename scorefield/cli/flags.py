@@ -53,6 +53,13 @@ OneClass = Annotated[
 ]
 SeedNumber = Annotated[int, flag("Seed of all that is drawn.")]
 ImageCount = Annotated[int | None, flag("Images seen by training, repeats counted.")]
+FeatureSpace = Annotated[
+    str | None,
+    flag(
+        "Feature space of another network: efficientnet-lite0, of scorefield[features], or "
+        "resnet50:path=DIR (see scorefield catalogue extractors; default: the judge's)."
+    ),
+]
 OutPath = Annotated[Path | None, flag("What to write (None: a place in the run folder, or by it).")]
 Source = Annotated[
     str | None, flag("A picture, an .npz or .npy of examples x, or test:INDEX of held-out data.")

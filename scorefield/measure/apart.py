@@ -16,19 +16,25 @@ GROUPS = 10
 """That are left out in turn."""
 
 
-def sliced_w2(a: Tensor, b: Tensor, directions: int = 64, seed: int = 0) -> float:
-    """Root of the mean over random directions of the squared 2-Wasserstein distance of what two
-    sets `(n, d)` of one size are seen as along them (Bonneel et al. 2015).
+def sliced_w2(a: Tensor, b: Tensor, directions: int | Tensor = 64, seed: int = 0) -> float:
+    """Root of the mean over directions of the squared 2-Wasserstein distance of what two sets
+    `(n, d)` of one size are seen as along them (Bonneel et al. 2015). `directions`: so many random
+    ones, or unit vectors `(d, K)`.
 
     >>> a = torch.tensor([[0.0], [1.0]])
     >>> sliced_w2(a, a + 2)
     2.0
     """
-    rng = torch.Generator().manual_seed(seed)
-    v = torch.randn(a.shape[1], directions, generator=rng, dtype=torch.float64)
-    v = v.to(a.device) / v.norm(dim=0).to(a.device)
-    seen = ((x.double() @ v).sort(0).values for x in (a, b))
+    v = directions if isinstance(directions, Tensor) else random_directions(a, directions, seed)
+    seen = ((x.double() @ v.to(x.device)).sort(0).values for x in (a, b))
     return float((next(seen) - next(seen)).square().mean().sqrt())
+
+
+def random_directions(a: Tensor, count: int, seed: int = 0) -> Tensor:
+    """Unit vectors `(d, count)` for sets `(n, d)`, even over the sphere."""
+    rng = torch.Generator().manual_seed(seed)
+    v = torch.randn(a.shape[1], count, generator=rng, dtype=torch.float64)
+    return v / v.norm(dim=0)
 
 
 def energy_distance(a: Tensor, b: Tensor) -> float:

@@ -8,6 +8,7 @@ that is worse than real data looks as good. Where nothing was asked for, all is 
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def one_class(n: int) -> Tensor:
@@ -42,10 +43,12 @@ def in_fractions(n: int, counts: Tensor) -> Tensor:
 
 
 def pick(label: Tensor, counts: Tensor, rng: torch.Generator) -> Tensor:
-    """Indices of `counts[c]` random examples of each class c, without replacement."""
+    """Indices of `counts[c]` random examples of each class c, without replacement; of a class past
+    the last of `counts`, none."""
     shuffled = torch.randperm(len(label), generator=rng)
     by_class = label[shuffled].argsort(stable=True)
     y = label[shuffled][by_class]
     size = torch.bincount(label, minlength=len(counts))
+    counts = F.pad(counts, (0, len(size) - len(counts)))
     place = torch.arange(len(y)) - (size.cumsum(0) - size)[y]
     return shuffled[by_class[place < counts[y]]]

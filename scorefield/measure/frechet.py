@@ -19,11 +19,12 @@ spaces, do not compare. The distance sees two moments only: equal moments give 0
 """
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import accumulate
 from math import sqrt
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -34,6 +35,10 @@ from scorefield.measure.blocks import BLOCK, blocks
 from scorefield.measure.checks import check_rows, check_same_shape
 from scorefield.measure.fractions import class_counts, one_class, pick
 from scorefield.measure.reference import Outcome, Reference, Seen, as_json
+
+T = TypeVar("T")
+GROUPS = 10
+"""Parts of a draw of all rows, left out in turn."""
 
 
 def frechet(a: Tensor, b: Tensor) -> float:
@@ -152,7 +157,8 @@ def frechet_floor(
     """Mean and standard deviation of the distance of n rows of `real_a` to all of `real_b`.
 
     Each draw takes n rows without replacement; draws overlap when n * draws > len(real_a), and
-    then the standard deviation is too small. One draw, or n = len(real_a), has deviation 0.
+    then the standard deviation is too small. That of n = len(real_a) is by leaving out a tenth in
+    turn; one draw has deviation 0.
     """
     check_rows("first features", real_a)
     if not 2 <= n <= len(real_a):
@@ -166,36 +172,59 @@ def frechet_drawn(
     rows: Tensor, reference: Tensor, label: Tensor, counts: Tensor, draws: int = 8, seed: int = 0
 ) -> tuple[float, float]:
     """Mean and standard deviation of the distance to `reference` of draws that take `counts[c]` of
-    the rows of each class c, whose classes are `label` (n,); deviation 0 if they take all rows."""
+    the rows of each class c, whose classes are `label` (n,); if they take all rows, the standard error, by leaving out
+    tenths."""
     check_rows("first features", rows, 1)
     check_rows("second features", reference)
     check_same_shape("first features", rows, "second features", reference)
-    picks = frechet_picks(label, counts, draws, seed)
-    if len(picks[0]) < 2:
-        raise BadInput(f"{len(picks[0])} rows are drawn.", "At least 2 are needed.")
-    return over_draws((RowMoments.of(rows[i.to(rows.device)]) for i in picks), reference)
+    if (n := int(counts.sum())) < 2:
+        raise BadInput(f"{n} rows are drawn.", "At least 2 are needed.")
+    drawn = frechet_picks(label, counts, draws, seed)
+    found = [RowMoments.of(rows[i.to(rows.device)]) for i in drawn.picks]
+    return over_draws(Draws(found, drawn.whole), reference)
 
 
-def frechet_picks(label: Tensor, counts: Tensor, draws: int = 8, seed: int = 0) -> list[Tensor]:
+class Draws(NamedTuple, Generic[T]):
+    """Of each draw its rows, or what is known of them; or `whole`: of each part of the only one."""
+
+    picks: Sequence[T]
+    whole: bool
+
+
+def frechet_picks(label: Tensor, counts: Tensor, draws: int = 8, seed: int = 0) -> Draws[Tensor]:
     """Which rows each draw of `frechet_drawn` takes: known before there are any."""
-    if int(counts.sum()) == len(label):
-        return [torch.arange(len(label))]
+    n = len(label)
+    if int(counts.sum()) == n:
+        parts = GROUPS if n >= 2 * GROUPS else 1
+        by_class = label.argsort(stable=True)  # each part has the classes as all have
+        return Draws([by_class[k::parts] for k in range(parts)], True)
     rng = torch.Generator().manual_seed(seed)
-    return [pick(label, counts, rng) for _ in range(draws)]
+    return Draws([pick(label, counts, rng) for _ in range(draws)], False)
 
 
-def over_draws(found: Iterable[RowMoments], reference: Tensor) -> tuple[float, float]:
-    """Mean and standard deviation of the distances of these draws to rows `(m, D)`."""
-    real = RowMoments.of(reference)
-    values = torch.tensor([one.frechet(real) for one in found], dtype=torch.float64)
-    return values.mean().item(), values.std(correction=0).item()
+def over_draws(found: Draws[RowMoments], reference: Tensor) -> tuple[float, float]:
+    """Mean of the distances of draws to rows `(m, D)` and their standard deviation; of one of all
+    rows its standard error, by leaving out each part in turn (`apart.jackknife`)."""
+    real, parts = RowMoments.of(reference), found.picks
+    if not found.whole:
+        values = torch.tensor([one.frechet(real) for one in parts], dtype=torch.float64)
+        return values.mean().item(), values.std(correction=0).item()
+    before, after = (list(accumulate(some, operator.add)) for some in (parts, parts[::-1]))
+    value, last = before[-1].frechet(real), len(parts) - 1
+    if not last:
+        return value, 0.0
+    left = [after[last - 1], *(before[k - 1] + after[last - 1 - k] for k in range(1, last)),
+            before[last - 1]]  # fmt: skip
+    values = torch.tensor([one.frechet(real) for one in left], dtype=torch.float64)
+    return value, (last * values.var(correction=0)).sqrt().item()
 
 
 @dataclass(frozen=True)
 class FrechetReport:
     """A model's Frechet distance to the test set beside its floor, both at sample size n.
 
-    `value`, `floor`: means over draws; `*_std`: over those draws. `ratio` = value / floor, 1 for
+    `value`, `floor`: means over draws; `*_std`: over those draws, or by leaving out tenths of the
+    one that takes all. `ratio` = value / floor, 1 for
     samples as near to the test set as training examples are; None when the floor is 0.
     """
 
@@ -249,6 +278,7 @@ def frechet_figure(samples: Seen, reference: Reference, draws: int = 8, seed: in
     """Frechet distance of samples beside that of training examples, both to the test set and in the
     fractions of classes that samples were asked for: are they like data?"""
     real, test = reference.like_train, reference.like_test.features
+    _check_rank(reference, test)
     if samples.kept:
         value = over_draws(samples.kept.draws, test)
         floor = frechet_drawn(real.features, test, real.label, reference.counts, draws, seed)
@@ -266,3 +296,15 @@ def frechet_figure(samples: Seen, reference: Reference, draws: int = 8, seed: in
     figure = Figure("Frechet distance", f.value, f.value_std, f.floor, f.floor_std, best="low",
                     words=words)  # fmt: skip
     return Outcome({"frechet": as_json(f)}, (figure,))
+
+
+def _check_rank(reference: Reference, test: Tensor) -> None:
+    """Refuse sets that are too few for the space of an extractor."""
+    few, size = min(int(reference.counts.sum()), len(test)), test.shape[1]
+    if reference.extractor and few <= size:
+        raise BadInput(
+            f"{few:,} examples are too few for a Frechet distance of {size:,} features: their "
+            "covariance has not full rank, and what is measured is their number.",
+            f"Give more than {size:,} samples, or go by the kernel distance, which is unbiased.",
+            "n",
+        )

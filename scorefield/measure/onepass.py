@@ -20,7 +20,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.measure.agreement import sure_of
-from scorefield.measure.frechet import RowMoments, frechet_picks
+from scorefield.measure.frechet import Draws, RowMoments, frechet_picks
 from scorefield.measure.memorise import nearest
 from scorefield.measure.reference import Reference, Seen
 
@@ -30,11 +30,11 @@ FEW = 2**22
 
 class KeptSamples(NamedTuple):
     """Of n samples: the places `at` of those that are kept, in order; the moments of features in
-    each of the `draws` of a Frechet distance; of all, their `nearest` training examples, `(n,)`
+    each pick of the `draws` of a Frechet distance; of all, their `nearest` training examples, `(n,)`
     distances and indices, and how sure a judge is, if there is one, and what it has `named`."""
 
     at: Tensor
-    draws: tuple[RowMoments, ...]
+    draws: Draws[RowMoments]
     nearest: tuple[Tensor, Tensor]
     named: tuple[Tensor, Tensor] | None
 
@@ -48,8 +48,9 @@ def one_pass(pieces: Iterable[Tensor], reference: Reference) -> Seen:
         keep = _mask(n, reference.picked()[0])
     at = keep.nonzero().flatten()
     x0 = train.new_empty(len(at), *train.shape[1:])
-    picks = [_mask(n, i) for i in frechet_picks(reference.asked, reference.counts)]
-    draws, judged, near, said, first = [_Sum() for _ in picks], [], [], [], 0
+    parts = frechet_picks(reference.asked, reference.counts)
+    picks = [_mask(n, i) for i in parts.picks]
+    draws, features, logits, near, said, first = [_Sum() for _ in picks], [], [], [], [], 0
     for piece in pieces:
         rows = slice(first, first + len(piece))
         if rows.stop > n:
@@ -57,8 +58,9 @@ def one_pass(pieces: Iterable[Tensor], reference: Reference) -> Seen:
         seen, here = reference.seen(piece, reference.asked[rows]), keep[rows]
         begun = int(keep[:first].sum())
         x0[begun : begun + int(here.sum())] = seen.x0[here]
+        features.append(seen.features[here])
         if seen.logits is not None:
-            judged.append((seen.features[here], seen.logits[here]))
+            logits.append(seen.logits[here])
             said.append(sure_of(seen.logits))
         for draw, pick in zip(draws, picks):
             draw.add(seen.features[pick[rows]])
@@ -66,10 +68,10 @@ def one_pass(pieces: Iterable[Tensor], reference: Reference) -> Seen:
         first = rows.stop
     if first != n:
         raise BadInput(f"{first} samples came where {n} were announced.", "Announce as many.")
-    features, logits = _joined(judged) or (x0.flatten(1), None)
-    moments = tuple(draw.moments() for draw in draws)
+    moments = Draws([draw.moments() for draw in draws], parts.whole)
     kept = KeptSamples(at, moments, _joined(near), _joined(said))
-    return Seen(x0, features, logits, reference.asked[at], kept)
+    judged = torch.cat(logits) if logits else None
+    return Seen(x0, torch.cat(features), judged, reference.asked[at], kept)
 
 
 def _joined(parts: list[tuple[Tensor, Tensor]]) -> Any:

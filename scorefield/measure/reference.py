@@ -18,15 +18,18 @@ from scorefield.base.finding import Figure
 from scorefield.data import Data, Split
 from scorefield.measure.blocks import blocks
 from scorefield.measure.checks import check_labels, check_rows
-from scorefield.measure.fractions import class_counts, one_class, pick
+from scorefield.measure.fractions import class_counts, in_fractions, one_class, pick
 
 if TYPE_CHECKING:
+    from scorefield.measure.extractor import Extractor
     from scorefield.measure.judge import Judge
     from scorefield.measure.onepass import KeptSamples
 
 
 MOST_NUMBERS = 2**29
 """Of real examples of a map that are looked at: 2 GiB as x0."""
+MOST_EXTRACTED, EXTRACTED = 10_000, 32
+"""Of training and of test examples, that a large network looks at; of these at a time."""
 
 
 class Outcome(NamedTuple):
@@ -69,21 +72,27 @@ class Seen(NamedTuple):
 class Reference:
     """Real data that sets of n samples are measured against: `train` and `test`, all that there
     are, and `like_train` and `like_test`, those of the classes `labels (n,)` that were asked for.
+    With an `extractor` features are its own, of at most MOST_EXTRACTED of these each.
 
     `counts (K,)`: how many of each class a draw has, from samples and from training examples alike,
-    at most as many as there are test examples. `space`: where features lie, the judge's or that of
-    the data. Raises BadInput for a judge of other data, labels that do not fit, and fewer than 2
-    examples.
+    at most as many as there are test examples. `space`: where features lie, the extractor's, the
+    judge's or that of the data. Raises BadInput for a judge of other data, labels that do not fit,
+    and fewer than 2 examples.
     """
 
     def __init__(
-        self, data: Data, judge: "Judge | None", n: int, labels: Tensor | None = None
+        self,
+        data: Data,
+        judge: "Judge | None",
+        n: int,
+        labels: Tensor | None = None,
+        extractor: "Extractor | None" = None,
     ) -> None:
         _check(data, judge, n, labels)
-        self.data, self.judge, self.labels = data, judge, labels
+        self.data, self.judge, self.labels, self.extractor = data, judge, labels, extractor
         size = judge.config["features"] if judge else data.train.x[0].numel()
         self.space = f"{judge.name} v{judge.version} features" if judge else "data"
-        self.space += f" ({size})"
+        self.space = extractor.space if extractor else f"{self.space} ({size})"
         self.train, self.test = (self._of(split) for split in (data.train, data.test))
         if labels is None or "label" not in data.train.cond:
             self.asked = one_class(n)
@@ -91,8 +100,8 @@ class Reference:
         else:
             self.asked = labels.cpu()
             like = [s.among(self.asked) for s in (self.train, self.test)]
-        self.like_train, self.like_test = like
-        rows = n, *(len(s.x0) for s in like)
+        self.like_train, self.like_test = (self._extracted(s) for s in like)
+        rows = n, *(len(s.x0) for s in (self.like_train, self.like_test))
         if min(rows) < 2:
             raise BadInput(
                 f"{n} samples, {rows[1]} training and {rows[2]} test examples of what was asked "
@@ -116,7 +125,7 @@ class Reference:
                 "Evaluate samples of a model of this data.",
             )
         x0 = x0.clamp(-1, 1) if self.data.kind.bounded else x0
-        return self._seen(x0.to(self.train.x0), label)
+        return self._featured(self._seen(x0.to(self.train.x0), label))
 
     def trio(self, samples: Seen, seed: int = 0) -> tuple[Seen, Seen, Seen]:
         """As many samples, training and test examples, each set in the same fractions of classes:
@@ -134,6 +143,20 @@ class Reference:
         return pick(self.asked, self._even, rng), rng
 
     @property
+    def lacking(self) -> dict[str, str]:
+        """Of classes that were asked for and have no real examples, what is done without them."""
+        if self.labels is None:
+            return {}
+        found, asked = dict[str, str](), self.asked.unique()
+        for name, seen, done in (
+            ("training", self.like_train, "its samples are left out"),
+            ("held-out", self.like_test, "its samples count in the Frechet distance alone"),
+        ):
+            for k in asked[~torch.isin(asked, seen.label)].tolist():
+                found[f"{name} examples of {self.data.classes[k]}"] = f"there are none: {done}."
+        return found
+
+    @property
     def _even(self) -> Tensor:
         return self.counts.minimum(torch.bincount(self.like_test.label, minlength=len(self.counts)))
 
@@ -142,6 +165,19 @@ class Reference:
         label = split.cond.get("label")
         own = one_class(len(x0)) if label is None else label.cpu()[looked_at(split)]
         return self._seen(x0, own)
+
+    def _extracted(self, seen: Seen) -> Seen:
+        """At most MOST_EXTRACTED of them, in their fractions of classes, by the extractor."""
+        if self.extractor and len(seen.x0) > MOST_EXTRACTED:
+            counts = in_fractions(MOST_EXTRACTED, torch.bincount(seen.label))
+            seen = seen.rows(pick(seen.label, counts, torch.Generator().manual_seed(0)))
+        return self._featured(seen)
+
+    def _featured(self, seen: Seen) -> Seen:
+        if not self.extractor:
+            return seen
+        parts = [self.extractor(x) for x in seen.x0.split(EXTRACTED)]
+        return seen._replace(features=torch.cat(parts))
 
     @torch.no_grad()
     def _seen(self, x0: Tensor, label: Tensor) -> Seen:

@@ -49,6 +49,7 @@ HEADLINES = ("Frechet distance", "Class agreement")
 """Figures that stand at the top of the page."""
 PLACES = (
     ("measures", "Measures", "eval.json", "eval", "Not measured yet."),
+    ("spaces", "Measured in other features", "eval-SPACE.json", "eval", ""),
     ("solvers", "Solvers", "compare/compare.json", "compare", "No solvers were compared yet."),
     ("grids", "Fitted grids", "grids/NAME.json", "fit-grid", "No grid was fitted to it yet."),
     ("likelihood", "Likelihood", "likelihood/NAME.json", "likelihood", ""),

@@ -14,7 +14,7 @@ from scorefield.base import BadInput, Cond, Watch
 from scorefield.base.finding import Figure, Findings
 from scorefield.base.rows import repeat_labels
 from scorefield.catalogue.signatures import names
-from scorefield.catalogue.spec import build
+from scorefield.catalogue.spec import build, parsed
 from scorefield.data import Data
 from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, Plan, draw
@@ -23,7 +23,7 @@ from scorefield.measure.spaced import spaced_outcome
 from scorefield.run.open import Run, data_of
 from scorefield.store import claim, exists, read_json, write_findings
 from scorefield.use.asked import at_least, check_guided, warn_guidance
-from scorefield.use.judge import judge_of
+from scorefield.use.judge import extractor_of, judge_of
 from scorefield.use.plan import asked_of, begun_in_data, plan_of
 from scorefield.use.request import Request, versions
 
@@ -38,12 +38,14 @@ def evaluate(request: Request, seed: int = 0) -> Findings:
     request = dataclasses.replace(request, spaces=True)
     n, run, settings = request.n or 0, request.opened, request.settings
     at_least("n", n, 2)
-    target, facts = request.path / "eval.json", run.facts
+    space = f"-{parsed(request.features).name}" if request.features else ""
+    target, facts = request.path / f"eval{space}.json", run.facts
     claim(target, request.path / "judge.json", field="run")
     check_guided(request.guidance, bool(facts.classes or facts.conditions.keys))
     if facts.classes:
         warn_guidance(settings["grid"], settings["guidance"])
     data, denoiser = data_of(run), request.denoiser
+    extractor = extractor_of(request.features, data)
     labels, cond = _conditions(run, data, n)
     asked = asked_of(denoiser, seeds=range(seed, seed + n), cond=cond)
     plan = plan_of(denoiser, bool(asked.cond), **settings)
@@ -52,17 +54,19 @@ def evaluate(request: Request, seed: int = 0) -> Findings:
     flat = not facts.space
     if flat and len(facts.classes) > 1 and data.kind.spatial:
         judge, accuracy = judge_of(request.path, data, request.watch)
-    elif data.kind.spatial:
+    elif data.kind.spatial and not extractor:
         warnings.warn(
             f"no labels, so no judge: {data.kind.place}s compared as they are, which says little "
             f"of {data.kind.plural}",
             stacklevel=2,
         )
     if flat:
-        reference = Reference(data, judge, n, labels if judge else None)
+        reference = Reference(data, judge, n, labels if judge else None, extractor)
         found = measures_of(one_pass(drawn, reference), reference)
     else:
         found = spaced_outcome(torch.cat(list(drawn)), data, asked.cond)
+    for name, why in found.record.get("not_measured", {}).items():
+        warnings.warn(f"{name}: {why}", stacklevel=2)
     record = {
         "images_seen": run.images_seen,
         "average": request.average,
@@ -135,10 +139,16 @@ class _Drawing:
 
 
 def measures_of(samples: Tensor | Seen, reference: Reference) -> Outcome:
-    """What every measure finds of samples, those of installed packages too."""
+    """What every measure finds of samples, those of installed packages too; `not_measured` says of
+    one that cannot be taken why, as of a class without examples, and the others are."""
     seen = reference.samples(samples) if isinstance(samples, Tensor) else samples
     given = {"samples": seen, "reference": reference}
-    found = [build("measures", name, **given) for name in names("measures")]
+    found, lost = list[Outcome](), reference.lacking
+    for name in names("measures"):
+        try:
+            found.append(build("measures", name, **given))
+        except BadInput as error:
+            lost[name] = str(error)
     record: dict[str, Any] = {
         "data": reference.data.name,
         "feature_space": reference.space,
@@ -148,6 +158,8 @@ def measures_of(samples: Tensor | Seen, reference: Reference) -> Outcome:
     }
     for one in found:
         record |= one.record
+    if lost:
+        record["not_measured"] = lost
     return Outcome(record, tuple(figure for one in found for figure in one.figures))
 
 

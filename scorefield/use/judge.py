@@ -8,9 +8,12 @@ from typing import Any
 import torch
 
 from scorefield.base import Watch, quiet
+from scorefield.catalogue.spec import build
 from scorefield.data import Data
 from scorefield.measure import Judge, Judging, Report, accuracy_of, check_trainable
+from scorefield.measure.extractor import Extractor, check_pictures
 from scorefield.measure.spectral import is_heard
+from scorefield.run.open import device
 from scorefield.store import keep_model, open_model
 from scorefield.train import Training, learn
 
@@ -53,6 +56,17 @@ def train_judge(
     return judge, Report(
         found.fraction, found.low, found.high, found.n, n, epochs=epochs, seed=seed, seconds=seconds
     )
+
+
+def extractor_of(features: str | None, data: Data) -> Extractor | None:
+    """The network of others in whose features the examples of this data are compared, on the
+    device. Raises BadInput for data that it cannot look at."""
+    if features is None:
+        return None
+    found: Extractor = build("extractors", features)
+    check_pictures(found.title, tuple(data.shape))
+    found.net.to(device())
+    return found
 
 
 def judge_of(folder: Path, data: Data, watch: Watch = quiet) -> tuple[Judge, float]:

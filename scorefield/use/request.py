@@ -32,8 +32,8 @@ class Request:
     `spaces`: whether it may be a run that is not on R^n. For whom: `n`, `seeds`, and `labels` in
     turn, `conditions` or `unconditional`; or one `label` for all; or texts, each a `prompt` or a
     line of the file `prompts`, in turn too. Made larger by a run `cascade`, shown them noised by
-    `augment`. How: `steps`, `solver`, `grid`, `guidance`, `guide`, `precision`. Where to: `out`,
-    `columns`.
+    `augment`. How: `steps`, `solver`, `grid`, `guidance`, `guide`, `precision`. Measured in the
+    space of `features`. Where to: `out`, `columns`.
     """
 
     run: Path | Run | None
@@ -47,6 +47,7 @@ class Request:
     prompts: Path | None = None
     negative: str | None = None
     cascade: Path | None = None
+    features: str | None = None
     augment: float | None = None
     unconditional: bool = False
     steps: str | int | None = None

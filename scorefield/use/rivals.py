@@ -5,12 +5,11 @@ VAE is quick and covers, a GAN is quick and sharp, diffusion is sharp and covers
 measured on the same seeds, against the same real data, by one judge, as it itself is sampled.
 """
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -23,11 +22,12 @@ from scorefield.catalogue.spec import parsed
 from scorefield.data import Data
 from scorefield.draw import Drawn, draw
 from scorefield.measure import Judge, Reference
+from scorefield.measure.extractor import Extractor
 from scorefield.run.autoencoder import learns_codes
 from scorefield.run.open import Run, data_of
 from scorefield.store import trained_seconds
 from scorefield.use.evaluate import measures_of
-from scorefield.use.judge import judge_of
+from scorefield.use.judge import extractor_of, judge_of
 from scorefield.use.plan import asked_of, plan_of
 from scorefield.use.request import Request, versions
 
@@ -43,6 +43,7 @@ class Rival:
     `plan`: how it is sampled. `calls`: of the network a sample, of a VAE its
     decoder's. `seconds`: a sample. `training`:
     seconds, its teacher's and its codec's too. `samples`: the first few, of the classes `label`.
+    `lost`: why a measure could not be taken, by its name.
     """
 
     name: str
@@ -56,36 +57,50 @@ class Rival:
     samples: Tensor | None = None
     label: Tensor | None = None
     failure: str = ""
+    lost: dict[str, str] = field(default_factory=dict)
 
 
 class Field:
-    """The real data of all rivals and their one judge, opened with the first run that has them."""
+    """The real data of all rivals and their one judge, opened with the first run that has them;
+    `features`: the space that they are compared in, if it is not the judge's. `notes`: what they
+    had to do without."""
 
-    def __init__(self, seeds: Sequence[int], watch: Watch = quiet) -> None:
-        self.seeds, self.n, self.watch = seeds, len(seeds), watch
+    def __init__(
+        self, seeds: Sequence[int], watch: Watch = quiet, features: str | None = None
+    ) -> None:
+        self.seeds, self.n, self.watch, self.features = seeds, len(seeds), watch, features
         self.first: Run | None = None
         self.data: Data | None = None
         self.judge: Judge | None = None
+        self.extractor: Extractor | None = None
+        self.notes: list[str] = []
         self._references: dict[bool, Reference] = {}
 
     def begin(self, runs: Sequence[Run]) -> None:
-        """The data and the judge of the first run with classes, else of the first."""
-        self.first = next((run for run in runs if len(run.facts.classes) > 1), runs[0])
-        self.data = data_of(self.first)
+        """The data and the judge of the first run with classes, else of the first, whose data are
+        there."""
+        order = sorted(runs, key=lambda run: len(run.facts.classes) < 2)
+        found = [tried(lambda run=run: data_of(run)) for run in order]
+        k = next((k for k, data in enumerate(found) if isinstance(data, Data)), 0)
+        if isinstance(found[k], BadInput):
+            raise found[k]
+        self.first, self.data = order[k], cast(Data, found[k])
+        self.extractor = extractor_of(self.features, self.data)
         if len(self.data.classes) < 2 or not self.data.kind.spatial:
             return
         try:
             self.judge, _ = judge_of(self.first.path, self.data, self.watch)
-        except BadInput as error:
-            said = f"no judge, so samples are compared as they are: {error}"
-            warnings.warn(said, stacklevel=2)
+        except BadInput as error:  # the page shows the rest
+            self.notes.append(f"No judge, so samples are compared as they are: {error}")
 
     def reference(self, labels: Tensor | None) -> Reference:
         """Real data in the fractions of the classes that are asked for."""
         known = labels is not None
         if known not in self._references:
             assert self.data
-            self._references[known] = Reference(self.data, self.judge, self.n, labels)
+            self._references[known] = Reference(
+                self.data, self.judge, self.n, labels, self.extractor
+            )
         return self._references[known]
 
     def check(self, run: Run) -> None:
@@ -120,6 +135,7 @@ class Field:
             run.images_seen, cost_of(run),
             {figure.name: figure for figure in found.figures}, drawn.x[:SHOWN].cpu(),
             None if labels is None else labels[:SHOWN],
+            lost=found.record.get("not_measured", {}),
         )  # fmt: skip
 
     def _drawn(self, request: Request, settings: dict[str, Any], labels: Tensor | None) -> Drawn:
@@ -157,7 +173,7 @@ def rivals(requests: Sequence[Request], seeds: Sequence[int], watch: Watch = qui
 
     Raises BadInput if none can be.
     """
-    opened: list[Run | BadInput] = [_tried(lambda r=r: r.opened) for r in requests]
+    opened: list[Run | BadInput] = [tried(lambda r=r: r.opened) for r in requests]
     runs = [run for run in opened if isinstance(run, Run)]
     if not runs:
         raise next(one for one in opened if isinstance(one, BadInput))
@@ -165,11 +181,11 @@ def rivals(requests: Sequence[Request], seeds: Sequence[int], watch: Watch = qui
         raise BadInput("one sample of each is asked for.", "Give `n` or `seeds` of at least 2.")
     names = [request.path.resolve().name for request in requests]
     names = [str(r.path) if names.count(own) > 1 else own for r, own in zip(requests, names)]
-    field = Field(seeds, watch)
+    field = Field(seeds, watch, requests[0].features)
     field.begin(runs)
     found: list[Rival] = []
     for name, request, run in zip(names, requests, opened):
-        done = run if isinstance(run, BadInput) else _tried(
+        done = run if isinstance(run, BadInput) else tried(
             lambda run=run, request=request: field.measured(run, request))  # fmt: skip
         failed = isinstance(done, BadInput)
         found.append(Rival(name, failure=str(done)) if failed else replace(done, name=name))
@@ -178,7 +194,8 @@ def rivals(requests: Sequence[Request], seeds: Sequence[int], watch: Watch = qui
     return replace(_findings(found, field), run=str(requests[0].path))
 
 
-def _tried(call: Callable[[], Any]) -> Any:
+def tried(call: Callable[[], Any]) -> Any:
+    """What the call gives, or the BadInput that it raises."""
     try:
         return call()
     except BadInput as error:
@@ -205,7 +222,7 @@ def _findings(found: Sequence[Rival], field: Field) -> Findings:
         f"{field.n:,} samples of each from the same seeds, as each run is sampled; measured in: "
         f"{space}. Real data get the floor at the same size; within it nothing is ranked."
     )
-    lost = " ".join(f"{rival.name}: {rival.failure}" for rival in found if rival.failure)
+    notes = notes_of(found, field)
     charts = [
         _pareto(there, "seconds", QUALITY, "ms a sample"),
         _pareto(there, "seconds", COVERAGE, "ms a sample"),
@@ -215,12 +232,24 @@ def _findings(found: Sequence[Rival], field: Field) -> Findings:
     strips = (
         Strip(f"{r.name}: {r.kind}", r.samples, SHOWN // 2, r.label, words=r.plan) for r in there
     )
-    items = (*(c for c in charts if c), *strips, _corners(found, lost), _all_figures(there))
+    items = (
+        *(c for c in charts if c),
+        *strips,
+        corners(found, " ".join(notes)),
+        _all_figures(there),
+    )
     record = {
         "n": field.n, "seeds": list(field.seeds), "feature_space": space, "versions": versions(),
-        "rivals": [_as_row(rival) for rival in found],
+        "rivals": [_as_row(rival) for rival in found], "notes": notes,
     }  # fmt: skip
     return Findings("compare", "", how, items, record)
+
+
+def notes_of(found: Sequence[Rival], field: Field) -> list[str]:
+    """What is missing, and why: runs, and measures of all."""
+    lost = dict.fromkeys(f"{name}: {why}" for rival in found for name, why in rival.lost.items())
+    runs = (f"{rival.name}: {rival.failure}" for rival in found if rival.failure)
+    return [*runs, *field.notes, *lost]
 
 
 def _as_row(rival: Rival) -> dict[str, Any]:
@@ -264,7 +293,7 @@ CORNERS = (QUALITY, "Kernel distance (KID)", "Precision", COVERAGE, "Class chi-s
            "Classification accuracy score", "Distance to training data")  # fmt: skip
 
 
-def _corners(found: Sequence[Rival], lost: str) -> Table:
+def corners(found: Sequence[Rival], lost: str) -> Table:
     """The trilemma: a row for each run, with the place of each figure among those of all."""
     shown = [name for name in CORNERS if any(name in rival.figures for rival in found)]
     places = {name: ranks([r.figures.get(name) for r in found]) for name in shown}

@@ -6,9 +6,11 @@ from itertools import pairwise
 import pytest
 import torch
 
+from scorefield import catalogue
 from scorefield.measure import Judge
+from scorefield.measure.extractor import Extractor
 from scorefield.store import write_json, write_tensors
-from scorefield.use import search
+from scorefield.use import schedules, search
 from tests.cli.conftest import TINY
 
 pytestmark = pytest.mark.slow
@@ -86,3 +88,84 @@ def test_a_preset_is_found_kept_and_taken(cli, judged, monkeypatch, tmp_path):
     code, out, err = cli("sample", judged, *words, "--out", tmp_path / "x.png")
     assert code == 0, err
     assert json.loads(out)["steps"] == int(kept["plan"].rpartition("/")[2])
+
+
+class Means(torch.nn.Module):
+    """Means of the rows of a picture of 8 x 8."""
+
+    size = 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()), requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.weight * x[:, 0].mean(2)
+
+
+@pytest.fixture
+def tiny_space(monkeypatch):
+    """A feature space that is quickly there."""
+
+    def rows() -> Extractor:
+        """Means of rows."""
+        return Extractor("Rows", Means(), 8, lambda x: x / 255, "0" * 64)
+
+    monkeypatch.setitem(catalogue.extractors, "rows", rows)
+
+
+def test_another_feature_space(cli, refused, judged, points, tiny_space, tmp_path):
+    code, out, err = cli("eval", judged, "--features", "rows", "--n", 40, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["feature_space"].startswith("Rows at 8 px")
+    assert found["agreement"] is not None  # by the judge still
+    assert not (judged / "eval.json").exists()
+    page = tmp_path / "report.html"
+    assert cli("report", judged, "--out", page).code == 0
+    assert "Measured in other features" in page.read_text()
+    code, out, err = cli("compare", judged, "--page", "--features", "rows", "--n", 8, "--json")
+    assert code == 0, err  # 8 of 8 features are too few for a covariance: the rest is there
+    found = json.loads(out)
+    assert "8 examples are too few" in " ".join(found["notes"])
+    assert "Coverage" in found["rivals"][0]["figures"]
+    assert "8 examples are too few" in (judged / "compare" / "rivals.html").read_text()
+    assert "unknown extractor" in refused("eval", judged, "--features", "inception")
+    assert "looks at pictures" in refused("eval", points, "--features", "rows")
+    assert "does nothing" in refused("compare", judged, "--features", "rows")
+
+
+def test_the_page_draws_the_rest_where_there_is_no_judge(cli, judged, tmp_path):
+    (judged / "judge.json").write_text("{}")
+    code, out, err = cli("compare", judged, "--page", "--n", 40, "--json")
+    assert code == 0, err
+    (note,) = json.loads(out)["notes"]
+    assert note.startswith("No judge, so samples are compared as they are: ")
+    assert "No judge" in (judged / "compare" / "rivals.html").read_text()
+
+
+def test_schedules_beside_one_another(cli, refused, judged, monkeypatch):
+    for name, count in (("HELD", 50), ("PATHS", 10)):
+        monkeypatch.setattr(schedules, name, count)
+    words = ("compare", judged, "--schedules", "flow,edm,learned", "--images", 64, "--n", 12)
+    code, out, err = cli(*words, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert [one["name"] for one in found["schedules"]] == ["flow", "edm"]
+    assert found["schedules"][0]["curvature"] > 10 * found["schedules"][1]["curvature"]
+    (note,) = found["notes"]
+    assert note.startswith("learned: ")
+    page = (judged / "compare" / "schedules.html").read_text()
+    for text in ("Error of D by level", "Bend of the paths", "Frechet distance by curvature"):
+        assert text in page, text
+    config = json.loads((judged / "schedules" / "flow" / "config.json").read_text())
+    assert config["config"]["objective"]["schedule"] == "flow"
+    log = judged / "schedules" / "flow" / "log.jsonl"
+    before = log.stat().st_mtime_ns
+    assert cli(*words).code == 0
+    assert log.stat().st_mtime_ns == before  # used again
+    assert "listed twice" in refused("compare", judged, "--schedules", "flow,flow")
+    assert "unknown schedule" in refused("compare", judged, "--schedules", "flown")
+    assert "no schedule can be" in refused("compare", judged, "--schedules", "learned")
+    assert "does nothing" in refused("compare", judged, "--images", 9)
+    assert "does nothing" in refused("compare", judged, judged, "--schedules", "flow")

@@ -106,3 +106,28 @@ def test_counts_are_of_what_there_is():
     asked, real = torch.arange(40) % 4, torch.tensor([0] * 30 + [1] * 30 + [2] * 3 + [5] * 9)
     assert class_counts(asked, real, 1000).tolist() == [10, 10, 3, 0, 0, 0]
     assert class_counts(asked, real, 20).tolist() == [5, 5, 3, 0, 0, 0]
+
+
+def test_a_class_without_examples_is_said_and_the_rest_is_measured():
+    """`left` has no held-out example, `right` no training one, `none` neither."""
+    held = Split(TEST.x[1::2][:80], {"label": TEST.cond["label"][1::2][:80]})
+    learned = Split(TRAIN.x[::2][:80], {"label": TRAIN.cond["label"][::2][:80]})
+    label = torch.arange(60) % 2
+    both = Split(torch.cat([learned.x, held.x[:20]]),
+                 {"label": torch.cat([learned.cond["label"], held.cond["label"][:20]])})  # fmt: skip
+    data = Data("uneven", both, held, ("left", "right", "none"), Scaling((0.0,), (1.0,)))
+    found = measures_of(FRESH.x, Reference(data, None, 60, label))
+    (said,) = found.record["not_measured"].items()
+    assert said[0] == "held-out examples of left"
+    assert said[1].startswith("there are none")
+    assert len(found.figures) > 8
+    other = Data("other", held, both, ("left", "right", "none"), Scaling((0.0,), (1.0,)))
+    (said,) = Reference(other, None, 60, label).lacking
+    assert said == "training examples of left"
+
+
+def test_pick_of_a_class_past_the_last_count():
+    label = torch.tensor([0, 1, 2, 2])
+    assert pick(label, torch.tensor([1, 1]), torch.Generator().manual_seed(0)).sort()[0].tolist() == [
+        0, 1,
+    ]  # fmt: skip
