@@ -19,9 +19,10 @@ from scorefield.denoise.timed import (
     Straight,
 )
 from scorefield.nets.graph import Graph
-from scorefield.nets.guests import Guest, library
+from scorefield.nets.guests import Guest
 from scorefield.nets.song import USUAL, EdmGuest
 from scorefield.process import EDM, VE, VP, Flow, Schedule, published_chain
+from scorefield.run.encoders import encoder
 from scorefield.run.settings import SourceConfig
 
 CHAINS = (
@@ -115,24 +116,6 @@ def _size(scheduler: Mapping[str, Any], key: str, usual: float) -> float:
 
 def _edm(scheduler: Mapping[str, Any]) -> EDM:
     return EDM(_size(scheduler, "sigma_min", 0.002), _size(scheduler, "sigma_max", 80.0))
-
-
-def encoder(settings: Mapping[str, Any]) -> nn.Module:
-    """A text encoder of transformers, by its settings: CLIPTextModel or T5EncoderModel."""
-    known = ("CLIPTextModel", "T5EncoderModel")
-    (kind,) = settings.get("architectures") or ["none"]
-    if kind not in known:
-        raise unknown("text encoder", str(kind), known)
-    transformers = library("transformers")
-    config = {"CLIPTextModel": "CLIPTextConfig", "T5EncoderModel": "T5Config"}[kind]
-    try:
-        made = getattr(transformers, kind)(getattr(transformers, config)(**settings))
-    except Exception as error:  # whatever it says of settings that do not go together
-        raise BadInput(
-            f"{kind} cannot be built of its settings: {str(error).strip()[:200]}.",
-            "Restore its config.json.",
-        ) from error
-    return made.eval()
 
 
 def guest_of(source: SourceConfig) -> nn.Module:

@@ -8,7 +8,8 @@ none, of an earlier version or made by hand, are read as they are.
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,6 +37,16 @@ def digest_json(content: Any) -> str:
     True
     """
     return digest(json.dumps(content, sort_keys=True, allow_nan=False).encode())
+
+
+def digest_files(paths: Sequence[Path]) -> str:
+    """Of names and contents, however large, in that order."""
+    found = hashlib.sha256()
+    for path in paths:
+        found.update(f"{path.name}\n".encode())
+        with path.open("rb") as file:
+            found.update(hashlib.file_digest(file, "sha256").digest())
+    return found.hexdigest()
 
 
 def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
