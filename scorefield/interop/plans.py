@@ -14,6 +14,7 @@ SOLVERS = {
     "EDMPrecond": "heun",
     "VPPrecond": "heun",
     "VEPrecond": "heun",
+    "Precond": "heun",
     "CMStochasticIterativeScheduler": "jump:fresh=1",
 }
 """Euler's step in sigma/alpha is that of DDIM."""

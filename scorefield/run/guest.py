@@ -18,9 +18,11 @@ from scorefield.denoise.timed import (
     Running,
     Straight,
 )
+from scorefield.nets.edm2 import Edm2UNet
 from scorefield.nets.graph import Graph
 from scorefield.nets.guests import Guest
-from scorefield.nets.song import USUAL, EdmGuest
+from scorefield.nets.labelled import Labelled
+from scorefield.nets.song import USUAL, EdmUNet
 from scorefield.process import EDM, VE, VP, Flow, Schedule, published_chain
 from scorefield.run.encoders import encoder
 from scorefield.run.settings import SourceConfig
@@ -35,7 +37,9 @@ CHAINS = (
 )  # fmt: skip
 FLOWS = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
 EDMS = ("EDMEulerScheduler", "EDMDPMSolverMultistepScheduler")
-PRECONDITIONED = ("EDMPrecond", "VPPrecond", "VEPrecond")
+PRECONDITIONED = ("EDMPrecond", "VPPrecond", "VEPrecond", "Precond")
+FILED = {**dict.fromkeys(USUAL, EdmUNet), "UNet": Edm2UNet}
+"""Networks under the names of files: `kind(name, settings)`."""
 CONSISTENCY = "CMStochasticIterativeScheduler"
 DIRECT = "Direct"
 """Of what says D itself."""
@@ -69,7 +73,7 @@ def published(scheduler: Mapping[str, Any]) -> Published:
             raise unknown("prediction_type", str(said), ("epsilon", "v_prediction"))
         sign = 1 if said == "epsilon" else -1
         return Published(_edm(scheduler), Karras(_size(scheduler, "sigma_data", 0.5), sign), "edm")
-    if name == "EDMPrecond":
+    if name in ("EDMPrecond", "Precond"):
         return Published(_edm(scheduler), Karras(_size(scheduler, "sigma_data", 0.5)), "edm")
     if name == "VPPrecond":
         least = _size(scheduler, "beta_min", 0.1)
@@ -124,8 +128,8 @@ def guest_of(source: SourceConfig) -> nn.Module:
         own = {k: v for k, v in source.network.items() if k != "_class_name"}
         return Graph(**{**own, "shape": tuple(own["shape"])})
     kind = source.network.get("_class_name", "none")
-    if kind in USUAL:
-        return EdmGuest(kind, source.network)
+    if kind in FILED:
+        return Labelled(FILED[kind](kind, source.network))
     text = encoder(source.text) if source.text else None
     net = Guest(kind, source.network, source.null, text, source.empty)
     nn.Module.to(net.model, dtype=getattr(torch, source.dtype))  # theirs warns in any case

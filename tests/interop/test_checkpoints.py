@@ -101,7 +101,7 @@ class _Edm:
 
     def __reduce__(self) -> Any:
         source = f"open({str(self.marker)!r}, 'w')"
-        state = {**vars(self.module)}
+        state = {key: v for key, v in vars(self.module).items() if key != "said"}
         state["_modules"] = {k: _Edm(m, self.marker) for k, m in self.module.named_children()}
         meta = {"type": "class", "version": 6, "module_src": source, "state": state,
                 "class_name": type(self.module).__name__}  # fmt: skip
