@@ -13,6 +13,7 @@ from scorefield.interop.edm import read_edm
 from scorefield.interop.folder import Foreign, read_folder, say_warned
 from scorefield.interop.graph import read_graph
 from scorefield.interop.hub import HEAD, copied, is_run, pull
+from scorefield.interop.kdiff import is_kdiff, read_kdiff
 from scorefield.interop.plans import their_plan
 from scorefield.run.autoencoder import keep_codec
 from scorefield.run.config import build_denoiser
@@ -37,13 +38,17 @@ def load_foreign(source: str | Path, levels: str | None = None) -> Any:
 
 
 def read_foreign(source: Path, levels: str | None = None) -> Foreign:
-    """A folder of diffusers, an ONNX graph, or a checkpoint of EDM or ADM, by its name."""
+    """A folder of diffusers, an ONNX graph, or a checkpoint of EDM, ADM or k-diffusion."""
     if source.suffix == ".onnx":
         return read_graph(source, levels)
     if levels is not None:
         raise BadInput(f"`levels` {levels} is of an ONNX graph.", "Leave it out.", "levels")
+    if source.suffix == ".safetensors":
+        return read_kdiff(source)
     if source.suffix in (".pt", ".pth", ".pkl", ".ckpt"):
         found = read_checkpoint(source)
+        if is_kdiff(found):
+            return read_kdiff(source, found)
         inert = isinstance(found, dict) and any(isinstance(v, Inert) for v in found.values())
         return read_edm(source, found) if inert else read_adm(source, found)
     return read_folder(source)

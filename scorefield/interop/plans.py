@@ -15,8 +15,10 @@ SOLVERS = {
     "VPPrecond": "heun",
     "VEPrecond": "heun",
     "Precond": "heun",
+    "Denoiser": "ddim",
     "CMStochasticIterativeScheduler": "jump:fresh=1",
 }
+KARRAS = ("Denoiser", "EDMEulerScheduler", "CMStochasticIterativeScheduler")
 """Euler's step in sigma/alpha is that of DDIM."""
 VARIANCES = {"fixed_small": "0", "fixed_small_log": "0", "fixed_large": "1",
              "fixed_large_log": "1", "learned_range": "learned"}  # fmt: skip
@@ -47,7 +49,7 @@ def _grid(name: str, scheduler: Mapping[str, Any], tokens: int | None) -> str:
     for key, grid in (("use_karras_sigmas", "karras"), ("use_exponential_sigmas", "exponential")):
         if scheduler.get(key):
             return grid
-    if name.endswith("Precond") or name in ("EDMEulerScheduler", "CMStochasticIterativeScheduler"):
+    if name.endswith("Precond") or name in KARRAS:
         kind, rho = scheduler.get("sigma_schedule", "karras"), scheduler.get("rho", 7.0)
         return "exponential" if kind == "exponential" else f"karras:rho={rho:g}"
     euler = name.startswith("Euler")

@@ -1,7 +1,7 @@
 """The U-Net of EDM2 (Karras et al. 2024, "Analyzing and improving the training dynamics of
 diffusion models", arXiv:2312.02696, app. B and fig. 21): no part changes the size of what it gets.
 
-    unit(x) = x / (rms(x) + 1e-4)                                                    (eq. 1)
+    unit(x) = x / (rms(x) + 1e-4)                                                     (eq. 1)
     W x: rows of W brought to unit size, divided by sqrt(numbers of a row)           (eq. 2)
     a +_t b = ((1-t) a + t b) / sqrt((1-t)^2 + t^2)                                  (eq. 3)
     [a, b]: sqrt((n_a + n_b) / ((1-t)^2 + t^2)) [(1-t) a / sqrt(n_a), t b / sqrt(n_b)]   (eq. 4)
@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scorefield.nets.labelled import settled
+from scorefield.nets.labelled import net_settings
 
 EPS, SILU = 1e-4, 0.596
 
@@ -53,28 +53,28 @@ class Edm2Settings:
     clip_act: float = 256.0
 
 
-def unit(x: Tensor, *axes: int) -> Tensor:
+def _unit(x: Tensor, *axes: int) -> Tensor:
     """Eq. 1, over some axes.
 
-    >>> unit(torch.tensor([[3.0, 4.0]]), 1).square().mean().round(decimals=3)
+    >>> _unit(torch.tensor([[3.0, 4.0]]), 1).square().mean().round(decimals=3)
     tensor(1.)
     """
     return x / (x.square().mean(axes, keepdim=True).sqrt() + EPS)
 
 
-def added(a: Tensor, b: Tensor, t: float) -> Tensor:
+def _added(a: Tensor, b: Tensor, t: float) -> Tensor:
     """Eq. 3."""
     return a.lerp(b, t) / math.hypot(1 - t, t)
 
 
-def beside(a: Tensor, b: Tensor, t: float) -> Tensor:
+def _beside(a: Tensor, b: Tensor, t: float) -> Tensor:
     """Eq. 4, along channels."""
     whole = math.sqrt(a.shape[1] + b.shape[1]) / math.hypot(1 - t, t)
     ways = (1 - t) / math.sqrt(a.shape[1]), t / math.sqrt(b.shape[1])
     return torch.cat([whole * ways[0] * a, whole * ways[1] * b], 1)
 
 
-def bent(x: Tensor) -> Tensor:
+def _bent(x: Tensor) -> Tensor:
     """Eq. 5."""
     return F.silu(x) / SILU
 
@@ -89,7 +89,7 @@ class MagnitudeConv(nn.Module):
     def forward(self, x: Tensor, gain: Tensor | float = 1.0) -> Tensor:
         rows = self.weight.float()
         scale = gain / math.sqrt(rows[0].numel())
-        rows = (unit(rows, *range(1, rows.ndim)) * scale).to(x.dtype)
+        rows = (_unit(rows, *range(1, rows.ndim)) * scale).to(x.dtype)
         if rows.ndim == 2:
             return x @ rows.T
         return F.conv2d(x, rows, padding=rows.shape[-1] // 2)
@@ -133,15 +133,15 @@ class Edm2Block(nn.Module):
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         x = self._resampled(x)
         if self.encodes:
-            x = unit(x if self.conv_skip is None else self.conv_skip(x), 1)
+            x = _unit(x if self.conv_skip is None else self.conv_skip(x), 1)
         told = self.emb_linear(emb, self.emb_gain)[:, :, None, None] + 1
-        y = bent(self.conv_res0(bent(x)) * told)
+        y = _bent(self.conv_res0(_bent(x)) * told)
         y = self.conv_res1(F.dropout(y, self.said.dropout, self.training))
         if not self.encodes and self.conv_skip is not None:
             x = self.conv_skip(x)
-        x = added(x, y, self.said.res_balance)
+        x = _added(x, y, self.said.res_balance)
         if self.heads:
-            x = added(x, self.attn_proj(self._attended(x)), self.said.attn_balance)
+            x = _added(x, self.attn_proj(self._attended(x)), self.said.attn_balance)
         return x.clamp(-self.said.clip_act, self.said.clip_act)
 
     def _resampled(self, x: Tensor) -> Tensor:
@@ -158,7 +158,7 @@ class Edm2Block(nn.Module):
     def _attended(self, x: Tensor) -> Tensor:
         """Rows of qkv are, head by head, channel by channel, q then k then v; each of unit size."""
         rows = self.attn_qkv(x).view(len(x), self.heads, self.outer // self.heads, 3, -1)
-        q, k, v = (part.transpose(-1, -2) for part in unit(rows, 2).unbind(3))
+        q, k, v = (part.transpose(-1, -2) for part in _unit(rows, 2).unbind(3))
         return F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(x.shape)
 
 
@@ -167,7 +167,7 @@ class Edm2UNet(nn.Module):
 
     def __init__(self, kind: str, settings: Mapping[str, Any]) -> None:
         super().__init__()
-        self.kind, self.said = kind, settled(Edm2Settings, kind, settings)
+        self.kind, self.said = kind, net_settings(Edm2Settings, kind, settings)
         s = self.said
         self.classes, self.knows_none = s.label_dim, False
         widths = [s.model_channels * mult for mult in s.channel_mult]
@@ -217,14 +217,14 @@ class Edm2UNet(nn.Module):
         if self.emb_label is not None:
             label = x.new_zeros(1, self.classes) if label is None else label
             own = self.emb_label(label * math.sqrt(self.classes))
-            emb = added(emb, own.expand_as(emb), self.said.label_balance)
-        emb = bent(emb)
+            emb = _added(emb, own.expand_as(emb), self.said.label_balance)
+        emb = _bent(emb)
         x, skips = torch.cat([x, torch.ones_like(x[:, :1])], 1), list[Tensor]()
         for block in self.enc.values():
             x = block(x, emb) if isinstance(block, Edm2Block) else block(x)
             skips.append(x)
         for name, block in self.dec.items():
             if "block" in name:
-                x = beside(x, skips.pop(), self.said.concat_balance)
+                x = _beside(x, skips.pop(), self.said.concat_balance)
             x = block(x, emb)
         return self.out_conv(x, self.out_gain)

@@ -3,7 +3,8 @@ contract."""
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from typing import Any, Protocol, TypeVar
+from types import NoneType, UnionType
+from typing import Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 import torch
 import torch.nn.functional as F
@@ -15,13 +16,13 @@ from scorefield.nets.maps import NUMBERS
 _Kind = TypeVar("_Kind")
 
 
-def settled(
+def net_settings(
     kind: type[_Kind], name: str, said: Mapping[str, Any],
     choices: Mapping[str, tuple[Any, ...]] | None = None,
 ) -> _Kind:  # fmt: skip
     """Settings of a network of that name as the dataclass of its kind, or BadInput that names the
     one at fault: strange, missing, of another type, below 0 or none of its `choices`."""
-    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    known, hints = {f.name: f for f in fields(kind)}, get_type_hints(kind)  # type: ignore[arg-type]
     whole = {key: tuple(value) if isinstance(value, list) else value
              for key, value in said.items() if key != "_class_name"}  # fmt: skip
     for key, value in whole.items():
@@ -29,7 +30,8 @@ def settled(
             raise BadInput(
                 f"{name} has {key} {value!r}.", "Only what its paper has can be honoured."
             )
-        if not _right(value, known[key].default, (choices or {}).get(key)):
+        some = (choices or {}).get(key)
+        if value not in some if some else not _right(value, hints[key]):
             raise BadInput(f"{name} has {key} {value!r}.", "Restore the file.")
     for key, field in known.items():
         if key not in whole and field.default is MISSING:
@@ -37,20 +39,19 @@ def settled(
     return kind(**whole)
 
 
-def _right(value: Any, usual: Any, choices: tuple[Any, ...] | None) -> bool:
-    if choices:
-        return value in choices
-    if value is None or usual is None:
-        return usual is None
-    if isinstance(usual, tuple) != isinstance(value, tuple):
-        return False
-    one = usual[:1] if isinstance(usual, tuple) else (0 if usual is MISSING else usual,)
-    kinds = {float: (int, float), bool: (bool,)}.get(type(one[0]), (int,))
-    each = value if isinstance(value, tuple) else (value,)
-    return all(type(v) in kinds and v >= 0 for v in each)
+def _right(value: Any, hint: Any) -> bool:
+    """Whether a value is of a field's type, and no number below 0."""
+    parts = get_args(hint)
+    if isinstance(hint, UnionType):
+        return any(_right(value, part) for part in parts)
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(_right(each, parts[0]) for each in value)
+    if hint in (Any, NoneType, str):
+        return hint is Any or isinstance(value, hint)
+    return type(value) in ((int, float) if hint is float else (hint,)) and value >= 0
 
 
-class Named(Protocol):
+class PublishedNet(Protocol):
     """A network: x (B, C, H, W), told (B,), and of each sample a one at its class, or none of a
     sample without, (B, classes); what it says, as large as x."""
 
@@ -70,7 +71,7 @@ class Labelled(nn.Module):
 
     timed = True
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: PublishedNet) -> None:
         super().__init__()
         self.model = model
         self.reads_null = not model.classes or model.knows_none

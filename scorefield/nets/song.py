@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scorefield.nets.labelled import settled
+from scorefield.nets.labelled import net_settings
 
 HALF = math.sqrt(0.5)
 CHANNELS_PER_HEAD = 64
@@ -180,7 +180,7 @@ class EdmUNet(nn.Module):
     def __init__(self, kind: str, settings: Mapping[str, Any]) -> None:
         super().__init__()
         self.kind = kind
-        self.said = s = settled(EdmSettings, kind, {**USUAL[kind], **settings}, CHOICES)
+        self.said = s = net_settings(EdmSettings, kind, {**USUAL[kind], **settings}, CHOICES)
         self.classes, self.knows_none = s.label_dim, s.label_dropout > 0
         self.song = kind == "SongUNet"
         told, emb = s.model_channels * s.channel_mult_noise, s.model_channels * s.channel_mult_emb

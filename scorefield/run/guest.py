@@ -21,6 +21,8 @@ from scorefield.denoise.timed import (
 from scorefield.nets.edm2 import Edm2UNet
 from scorefield.nets.graph import Graph
 from scorefield.nets.guests import Guest
+from scorefield.nets.kdiff import ImageV1
+from scorefield.nets.kformer import TransformerV1, TransformerV2
 from scorefield.nets.labelled import Labelled
 from scorefield.nets.song import USUAL, EdmUNet
 from scorefield.process import EDM, VE, VP, Flow, Schedule, published_chain
@@ -37,8 +39,13 @@ CHAINS = (
 )  # fmt: skip
 FLOWS = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
 EDMS = ("EDMEulerScheduler", "EDMDPMSolverMultistepScheduler")
-PRECONDITIONED = ("EDMPrecond", "VPPrecond", "VEPrecond", "Precond")
-FILED = {**dict.fromkeys(USUAL, EdmUNet), "UNet": Edm2UNet}
+DENOISER = "Denoiser"
+"""Of k-diffusion: Karras' preconditioning."""
+PRECONDITIONED = ("EDMPrecond", "VPPrecond", "VEPrecond", "Precond", DENOISER)
+FILED = {
+    **dict.fromkeys(USUAL, EdmUNet), "UNet": Edm2UNet, "image_v1": ImageV1,
+    "image_transformer_v1": TransformerV1, "image_transformer_v2": TransformerV2,
+}  # fmt: skip
 """Networks under the names of files: `kind(name, settings)`."""
 CONSISTENCY = "CMStochasticIterativeScheduler"
 DIRECT = "Direct"
@@ -73,7 +80,7 @@ def published(scheduler: Mapping[str, Any]) -> Published:
             raise unknown("prediction_type", str(said), ("epsilon", "v_prediction"))
         sign = 1 if said == "epsilon" else -1
         return Published(_edm(scheduler), Karras(_size(scheduler, "sigma_data", 0.5), sign), "edm")
-    if name in ("EDMPrecond", "Precond"):
+    if name in ("EDMPrecond", "Precond", DENOISER):
         return Published(_edm(scheduler), Karras(_size(scheduler, "sigma_data", 0.5)), "edm")
     if name == "VPPrecond":
         least = _size(scheduler, "beta_min", 0.1)

@@ -82,12 +82,20 @@ def to_header(marks: Mapping[str, str]) -> dict[str, str] | None:
     return {MARKS: json.dumps(marks, sort_keys=True)} if marks else None
 
 
+def header_of(content: bytes) -> dict[str, str]:
+    """The metadata of a safetensors file that begins so; none where it has none."""
+    try:
+        (length,) = struct.unpack("<Q", content[:8])
+        found = json.loads(content[8 : 8 + length]).get("__metadata__")
+    except (struct.error, ValueError, AttributeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def marks_of(content: bytes) -> dict[str, str]:
     """The marks of a safetensors file that begins so; none where it carries none."""
     try:
-        (length,) = struct.unpack("<Q", content[:8])
-        header = json.loads(content[8 : 8 + length])
-        marks = json.loads(header["__metadata__"][MARKS])
-    except (struct.error, ValueError, KeyError, TypeError):
+        marks = json.loads(header_of(content)[MARKS])
+    except (ValueError, KeyError, TypeError):
         return {}
     return marks if isinstance(marks, dict) else {}
