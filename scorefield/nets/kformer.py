@@ -137,13 +137,13 @@ class Turns(nn.Module):
 
 
 @lru_cache(maxsize=32)
-def seen(kind: str, size: int, shift: int, height: int, width: int) -> Tensor | None:
+def seen_tokens(kind: str, size: int, shift: int, height: int, width: int) -> Tensor | None:
     """Which tokens (L, L) each may see; None is all.
 
     neighborhood: the `size` x `size` nearest that lie within the picture. shifted-window: those
     whose window has the same number, windows beginning `shift` before the picture.
 
-    >>> seen("neighborhood", 3, 0, 3, 5)[0].nonzero().flatten().tolist()  # the corner's
+    >>> seen_tokens("neighborhood", 3, 0, 3, 5)[0].nonzero().flatten().tolist()  # the corner's
     [0, 1, 2, 5, 6, 7, 10, 11, 12]
     """
     if kind == "global":
@@ -191,7 +191,7 @@ class CosineAttention(nn.Module):
         tau = self.qk_norm.scale.exp().clamp(max=100) if self.first else self.scale
         root = (tau / self.head).sqrt()[:, None, None]  # |unit(q)| is sqrt(head)
         q, k = (self.pos_emb(root * _unit(part), place) for part in (q, k))
-        mask = seen(*self.kind, *sides)
+        mask = seen_tokens(*self.kind, *sides)
         mask = None if mask is None else mask.to(x.device)
         found = F.scaled_dot_product_attention(q, k, v, mask, scale=1.0)
         found = found.transpose(1, 2).flatten(2)

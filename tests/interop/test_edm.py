@@ -50,7 +50,7 @@ def waves(net: Any) -> Any:
     """The same weights in any program: waves along the numbers of each, by its place by name."""
     for k, (name, tensor) in enumerate(sorted(net.state_dict().items())):
         wave = torch.sin(0.7 * torch.arange(tensor.numel()) + k).view(tensor.shape)
-        if "resample_filter" not in name:
+        if "resample_filter" not in name and "kernel" not in name:
             tensor.copy_(0.2 * wave + (tensor.ndim <= 1))
     return net.eval()
 
@@ -63,7 +63,7 @@ def inputs(label_dim: int) -> tuple[Any, ...]:
 
 @torch.no_grad()
 def figures(net: Any) -> tuple[float, float, float]:
-    x, told, label = inputs(net.said.label_dim)
+    x, told, label = inputs(net.classes)
     out = net(x, told, label)
     return float(out.abs().mean()), float(out.flatten()[0]), float(out.flatten()[-1])
 

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from scorefield import interop
 from scorefield.base import Level
-from scorefield.nets.kformer import seen
+from scorefield.nets.kformer import seen_tokens
 from scorefield.run.guest import FILED
 from tests.cli.conftest import cli  # noqa: F401 a fixture
 from tests.interop.test_edm import figures, waves
@@ -63,7 +63,7 @@ def test_the_networks_are_the_original_programs(case):
     "case, wrong",
     [
         ("image_v1", {"self_attn_depths": [False, False]}),
-        ("image_v1 else", {"skip_stages": 0}),
+        ("image_v1 else", {"self_attn_depths": [True, True, False]}),
         ("transformer_v1", {"d_ff": 128}),
         ("transformer_v2", {"self_attns": [{"type": "global", "d_head": 16}, {"type": "none"}]}),
         ("transformer_v2", {"self_attns": [
@@ -78,7 +78,7 @@ def test_a_planted_network(case, wrong):
 @pytest.mark.parametrize("size, sides", [(3, (4, 5)), (5, (5, 6))])
 def test_a_neighbourhood_lies_within(size, sides):
     """Each token sees `size` x `size` others, as near to it as the picture lets them be."""
-    mask = seen("neighborhood", size, 0, *sides)
+    mask = seen_tokens("neighborhood", size, 0, *sides)
     assert mask is not None
     assert set(mask.sum(1).tolist()) == {size**2}
     for q in range(len(mask)):
