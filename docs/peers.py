@@ -1,4 +1,5 @@
-"""The figures of docs/peers.md, on data whose flow is known. It needs torch and diffusers alone.
+"""The figures of docs/peers.md, on data whose flow is known. It needs torch and diffusers alone,
+and azula for the last.
 
     python docs/peers.py
 
@@ -11,6 +12,7 @@ import itertools
 import math
 import warnings
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -119,7 +121,37 @@ def clips() -> None:
           "direction is that of the clamped x0")  # fmt: skip
 
 
+def etas() -> None:
+    """The deviation of a step's fresh noise, by eta, as a part of that at eta 1."""
+    plan, x = diffusers.DDIMScheduler(clip_sample=False), torch.ones(1, 200_000)
+    plan.set_timesteps(10)
+    zero = torch.zeros_like(x)
+    theirs = [
+        float(plan.step(zero, plan.timesteps[4], x, eta=e).prev_sample.std()) for e in (1, 0.5)
+    ]
+    print(
+        f"DDIM, eta .5: fresh noise of diffusers has {theirs[1] / theirs[0]:.3f} of its size",
+        end="",
+    )
+    try:
+        azula, noise = import_module("azula.sample"), import_module("azula.noise")
+    except ImportError:
+        print(" at eta 1 (azula is not installed)")
+        return
+
+    class Nothing(torch.nn.Module):
+        schedule = noise.VPSchedule()
+
+        def forward(self, x, t):
+            return SimpleNamespace(mean=0 * x)
+
+    sampled = [azula.DDIMSampler(Nothing(), eta=e).step(x, torch.tensor(0.5), torch.tensor(0.4))
+               for e in (1.0, 0.5)]  # fmt: skip
+    found = [float(drawn.std()) for drawn in sampled]
+    print(f", of azula {found[1] / found[0]:.3f}, at eta 1")
+
+
 if __name__ == "__main__":
     print("diffusers", diffusers.__version__, "torch", torch.__version__)
-    for part in (landing, spacings, orders, shifts, repeats, clips):
+    for part in (landing, spacings, orders, shifts, repeats, clips, etas):
         part()

@@ -274,7 +274,7 @@ class Data:
         said = cond.pop("caption", None)
         if said is not None and self.told:
             said = said.to(self.told.mask.device)
-            cond |= {k: v.index_select(0, said) for k, v in self.told._asdict().items()}
+            cond |= {k: v.index_select(0, said) for k, v in self.told.leaves.items()}
         if self.low:
             from scorefield.data.lower import with_itself_lower
 

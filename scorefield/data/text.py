@@ -25,11 +25,17 @@ WEIGHT = re.compile(r"(.*):\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*", re.DOTALL)
 
 
 class TextTokens(NamedTuple):
-    """K texts as networks read them: `tokens` (K, L) ids or (K, L, d) features, and which of the
-    places hold one, `mask` (K, L)."""
+    """K texts as networks read them: `tokens` (K, L) ids or (K, L, d) features, which of the places
+    hold one, `mask` (K, L), and what some encoders say of each text as a whole, `vector` (K, c)."""
 
     tokens: Tensor
     mask: Tensor
+    vector: Tensor | None = None
+
+    @property
+    def leaves(self) -> dict[str, Tensor]:
+        """Of a condition: those there are."""
+        return {key: leaf for key, leaf in self._asdict().items() if leaf is not None}
 
 
 @dataclass(frozen=True)
@@ -182,16 +188,16 @@ def prompted(encode: TextEncoder, texts: Sequence[str], less: str | None = None)
     `less`, asked not to be, leaves that the guide `prompts` reads."""
     asked = [prompt_of(text) for text in texts]
     most = max(len(p.texts) for p in asked)
-    cond = dict(encode([p.texts[0] for p in asked])._asdict())
+    cond = encode([p.texts[0] for p in asked]).leaves
     if most > 1 or any(p.weights[0] != 1 for p in asked):
         cond["weight"] = torch.tensor([p.weights[0] for p in asked])
     for k in range(1, most):
         told = encode([p.texts[k] if k < len(p.texts) else "" for p in asked])
-        cond |= {f"also{k}.{key}": leaf for key, leaf in told._asdict().items()}
+        cond |= {f"also{k}.{key}": leaf for key, leaf in told.leaves.items()}
         own = [p.weights[k] if k < len(p.weights) else 0.0 for p in asked]
         cond[f"also{k}.weight"] = torch.tensor(own)
     if less is not None:
-        told = encode([less])._asdict()
+        told = encode([less]).leaves
         cond |= {f"less.{key}": leaf.expand(len(asked), *leaf.shape[1:]).contiguous()
                  for key, leaf in told.items()}  # fmt: skip
     return cond

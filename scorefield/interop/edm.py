@@ -1,7 +1,9 @@
-"""Checkpoints of EDM (Karras et al. 2022, with its VP and VE ones), read without pickles.
+"""Checkpoints of EDM (Karras et al. 2022, with its VP and VE ones) and EDM2 (Karras et al. 2024),
+read without pickles.
 
 A file holds the averaged network in its preconditioning: EDMPrecond around a SongUNet or a
-DhariwalUNet, each with its settings. Nothing of the source that lies beside them is looked at.
+DhariwalUNet, Precond around a UNet, each with its settings. Nothing of the source that lies beside
+them is looked at.
 """
 
 from collections.abc import Mapping
@@ -9,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from scorefield.base import BadInput
+from scorefield.data import Scaling
 from scorefield.data.sets import EIGHT_BIT
 from scorefield.interop.folder import Foreign
-from scorefield.nets.song import USUAL
 from scorefield.run.facts import DataFacts
-from scorefield.run.guest import PRECONDITIONED, published
+from scorefield.run.guest import FILED, PRECONDITIONED, published
 from scorefield.run.settings import SourceConfig
 from scorefield.store.inert import Inert, state_of
 
@@ -25,10 +27,11 @@ UNTOLD = "map_augment"
 def read_edm(file: Path, found: Mapping[str, Any]) -> Foreign:
     """What a checkpoint holds, as `read_checkpoint` found it, or BadInput by name."""
     outer = found.get("ema")
-    inner = (outer.state.get("_modules") or {}).get("model") if isinstance(outer, Inert) else None
+    parts = (outer.state.get("_modules") or {}) if isinstance(outer, Inert) else {}
+    inner = parts.get("unet", parts.get("model"))
     if not isinstance(outer, Inert) or not isinstance(inner, Inert):
         raise BadInput(f"{file} has no averaged network 'ema'.", "Give a snapshot of a training.")
-    for part, known in ((outer, PRECONDITIONED), (inner, USUAL)):
+    for part, known in ((outer, PRECONDITIONED), (inner, FILED)):
         if part.kind not in known:
             raise BadInput(
                 f"{file} holds a {part.kind}, which cannot be honoured here.",
@@ -43,11 +46,14 @@ def read_edm(file: Path, found: Mapping[str, Any]) -> Foreign:
     whole = state_of(inner)
     weights = {name: tensor.float() for name, tensor in whole.items() if UNTOLD not in name}
     left = (f"{UNTOLD} is left out: samples are not augmented",) * (len(weights) < len(whole))
-    count, side = network.get("label_dim", 0), network["img_resolution"]
+    count, side = int(network.get("label_dim", 0)), network.get("img_resolution")
     classes = tuple(map(str, range(count)))
-    shape = (network["in_channels"], side, side)
+    channels = network.get("in_channels", network.get("img_channels"))
+    if type(channels) is not int or type(side) is not int or min(channels, side) < 1:
+        raise BadInput(f"{file} says {channels!r} channels of side {side!r}.", "Restore the file.")
     deviation = float(scheduler.get("sigma_data", 0.5))
-    facts = DataFacts(file.stem, shape, classes, EIGHT_BIT, deviation)
+    scaling = EIGHT_BIT if channels in (1, 3) else Scaling((0.0,), (1.0,))  # or latents
+    facts = DataFacts(file.stem, (channels, side, side), classes, scaling, deviation)
     source = SourceConfig({"_class_name": inner.kind, **network}, scheduler, classes=count)
     return Foreign(source, facts, {"model": weights}, warned=left)
 

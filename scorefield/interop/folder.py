@@ -16,10 +16,11 @@ from scorefield.data import Conditions, Scaling
 from scorefield.data.sets import EIGHT_BIT
 from scorefield.nets.guests import GUESTS, shape_of, told_size
 from scorefield.nets.kl import spec_of
+from scorefield.run.encoders import PipelineText
 from scorefield.run.facts import CodecFacts, DataFacts
 from scorefield.run.guest import published
 from scorefield.run.settings import SourceConfig
-from scorefield.store import digest_tensors, exists, files, read_json, read_tensors
+from scorefield.store import digest_tensors, exists, fitted, read_json, read_weights
 
 NETWORKS = ("unet", "transformer")
 IGNORED = ("safety_checker", "feature_extractor", "image_encoder", "tokenizer", "tokenizer_2",
@@ -60,20 +61,23 @@ def read_folder(folder: Path) -> Foreign:
     scheduler = _settings(parts["scheduler"], "scheduler_config.json", "config.json")
     published(scheduler)
     _check_settings(network, parts[name])
-    text = _text(parts) if network.get("_class_name") == "UNet2DConditionModel" else None
+    index = read_json(folder / "model_index.json") if exists(folder / "model_index.json") else {}
+    kind = str(network["_class_name"])
+    words = PipelineText(folder) if PipelineText.reads(folder, index, kind) else None
+    text = _text(parts) if kind == "UNet2DConditionModel" else None
     weights = read_weights(parts[name])
     dtype = _dtype(weights, parts[name])
-    null, empty, more = _none(network, text, weights)
+    null, empty, more = _none(network, text, weights, words)
     others = {key: _settings(at, "config.json") for key, at in parts.items() if key == "vae"}
-    index = read_json(folder / "model_index.json") if exists(folder / "model_index.json") else {}
     facts = facts_of(network, text, null, scheduler, {**index, **others}, folder.name)
+    facts = replace(facts, text=words and words.facts)
     source = SourceConfig(
         network, scheduler, dtype, len(facts.classes), null, text, empty,
         {"index": index, **others},
     )  # fmt: skip
     parted = {"model": weights, "": more}
     if text:
-        parted["text"] = _plain(read_weights(parts["text_encoder"]))
+        parted["text"] = read_weights(parts["text_encoder"])
     codec = None
     if "vae" in parts:
         codec, facts = _codec(parts["vae"], others["vae"], facts)
@@ -155,89 +159,12 @@ def _check_settings(network: Mapping[str, Any], where: Path) -> None:
             raise BadInput(f"{where} has {key} {value!r}.", f"Sizes go up to {LARGEST:,}.")
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """The tensors of a component: of one safetensors file or of the shards that an index names."""
-    stem = {"text_encoder": "model"}.get(folder.name, "diffusion_pytorch_model")
-    index = folder / f"{stem}.safetensors.index.json"
-    if exists(index):
-        names = _shards(index)
-    else:
-        found = [at.name for at in files(folder, "*.safetensors")]
-        plain = [name for name in found if name in (f"{stem}.safetensors", "model.safetensors")]
-        names = set(plain[:1] or found[:1])
-        if not names:
-            pickles = [at.name for end in ("bin", "pt", "ckpt") for at in files(folder, f"*.{end}")]
-            has = f"only {pickles[0]}, a pickle, which is not opened" if pickles else "no weights"
-            raise BadInput(
-                f"{folder} has {has}.",
-                "Save it with diffusers' save_pretrained(safe_serialization=True) where you trust "
-                "it.",
-            )
-    tensors: dict[str, Tensor] = {}
-    for name in sorted(names):
-        more = read_tensors(folder / name)
-        if both := sorted(tensors.keys() & more.keys()):
-            raise BadInput(f"two shards of {folder} hold {both[0]}.", "Restore the files.")
-        tensors |= more
-    return tensors
-
-
-def _shards(index: Path) -> set[str]:
-    table = read_json(index).get("weight_map")
-    if not isinstance(table, dict) or not table:
-        raise BadInput(f"{index} has no weight_map.", "Restore the file.")
-    for name in table.values():
-        if not isinstance(name, str) or Path(name).name != name or not name.endswith("tensors"):
-            raise BadInput(
-                f"{index} names the shard {name!r}.", "Shards are .safetensors files beside it."
-            )
-    return set(table.values())
-
-
 def _dtype(weights: Mapping[str, Tensor], where: Path) -> str:
     counts = Counter(tensor.dtype for tensor in weights.values() if tensor.is_floating_point())
     common = counts.most_common(1)[0][0] if counts else torch.float32
     if common not in DTYPES:
         raise BadInput(f"the weights of {where} are {common}.", f"Use one of {[*DTYPES.values()]}.")
     return DTYPES[common]
-
-
-def _plain(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names as transformers has had them since 5; buffers that older ones kept are left out."""
-    renamed = {name.removeprefix("text_model."): tensor for name, tensor in weights.items()}
-    return {name: tensor for name, tensor in renamed.items() if "position_ids" not in name}
-
-
-def fitted(
-    wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], where: str
-) -> dict[str, Tensor]:
-    """The weights that a network wants; one that is another's twin may be left out.
-
-    Raises BadInput that names what is missing, too many, of another shape, or not finite.
-    """
-    twins: dict[int, str] = {}
-    for name, tensor in wanted.items():
-        if name in found and tensor.numel():
-            twins.setdefault(tensor.data_ptr(), name)
-    whole = dict(found)
-    for name, tensor in wanted.items():
-        if name not in whole and tensor.data_ptr() in twins:
-            whole[name] = found[twins[tensor.data_ptr()]]
-    for names, has in (
-        (wanted.keys() - whole.keys(), "lacks the weights"),
-        (whole.keys() - wanted.keys(), "has weights that its network has not:"),
-        ({k for k in wanted.keys() & whole.keys() if wanted[k].shape != whole[k].shape},
-         "has weights of another shape:"),
-        ({k for k, v in whole.items() if v.is_floating_point() and not v.isfinite().all()},
-         "has weights that are not finite:"),
-        ({k for k in wanted.keys() & whole.keys()
-          if wanted[k].is_floating_point() != whole[k].is_floating_point()},
-         "has weights of another type:"),
-    ):  # fmt: skip
-        if names:
-            some = ", ".join(sorted(names)[:3]) + ", ..." * (len(names) > 3)
-            raise BadInput(f"{where} {has} {some}.", "Restore the files, or save them again.")
-    return {name: whole[name] for name in wanted}
 
 
 def _text(parts: Mapping[str, Path]) -> dict[str, Any] | None:
@@ -248,20 +175,25 @@ def _text(parts: Mapping[str, Path]) -> dict[str, Any] | None:
 
 
 def _none(
-    network: Mapping[str, Any], text: Mapping[str, Any] | None, weights: Mapping[str, Tensor]
-) -> tuple[int | None, dict[str, list[int]], dict[str, Tensor]]:
-    """What stands for no condition: a class, or the ids of the empty prompt."""
+    network: Mapping[str, Any], text: Mapping[str, Any] | None, weights: Mapping[str, Tensor],
+    words: PipelineText | None,
+) -> tuple[int | None, dict[str, list[int]], dict[str, Tensor]]:  # fmt: skip
+    """What stands for no condition: a class, or what the empty prompt is told as."""
     if network.get("_class_name") == "DiTTransformer2DModel":
         classes = network.get("num_embeds_ada_norm") or 1000
         table = weights.get("transformer_blocks.0.norm1.emb.class_embedder.embedding_table.weight")
         return (classes if table is not None and len(table) > classes else None), {}, {}
-    if text is None:
+    if words:
+        leaves = {k: leaf[0] for k, leaf in words([""]).leaves.items() if k != "mask"}
+    elif text:
+        length, most = text.get("max_position_embeddings", 77), text.get("vocab_size", 0) - 1
+        begin, end = (min(text.get(f"{which}_token_id", k), most)
+                      for k, which in enumerate(("bos", "eos")))  # fmt: skip
+        leaves = {"tokens": torch.tensor([begin, *[end] * (length - 1)])}
+    else:
         return network.get("_null_class"), {}, {}
-    length = text.get("max_position_embeddings", 77)
-    begin, end = text.get("bos_token_id", 0), text.get("eos_token_id", 1)
-    most = text.get("vocab_size", 0) - 1
-    ids = torch.tensor([min(begin, most), *[min(end, most)] * (length - 1)])
-    return None, {"tokens": [length]}, {"null_tokens": ids}
+    shapes = {key: list(leaf.shape) for key, leaf in leaves.items()}
+    return None, shapes, {f"null_{key}": leaf for key, leaf in leaves.items()}
 
 
 def facts_of(

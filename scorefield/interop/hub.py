@@ -16,7 +16,7 @@ from scorefield.run.open import Run, open_run
 from scorefield.store import exists, write_bytes
 
 PARTS = ("config.json", "state.json", "ema.safetensors", "eval.json", "README.md")
-WANTED = ("*.json", "*.safetensors", "*.txt", "README.md")
+WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "README.md")
 HEAD = "hub:"
 USE = """```
 pip install scorefield

@@ -10,16 +10,18 @@ from scorefield.catalogue.spec import build
 from scorefield.data.codec import Latents
 from scorefield.interop.adm import read_adm
 from scorefield.interop.edm import read_edm
-from scorefield.interop.folder import Foreign, fitted, read_folder, say_warned
+from scorefield.interop.folder import Foreign, read_folder, say_warned
 from scorefield.interop.graph import read_graph
 from scorefield.interop.hub import HEAD, copied, is_run, pull
+from scorefield.interop.kdiff import is_kdiff, read_kdiff
 from scorefield.interop.plans import their_plan
 from scorefield.run.autoencoder import keep_codec
 from scorefield.run.config import build_denoiser
+from scorefield.run.encoders import named_now
 from scorefield.run.facts import DataFacts
 from scorefield.run.settings import Config, DataConfig, ObjectiveConfig, SampleConfig
 from scorefield.run.stored import to_json
-from scorefield.store import Folder
+from scorefield.store import Folder, fitted
 from scorefield.store.inert import Inert, read_checkpoint
 
 
@@ -36,13 +38,17 @@ def load_foreign(source: str | Path, levels: str | None = None) -> Any:
 
 
 def read_foreign(source: Path, levels: str | None = None) -> Foreign:
-    """A folder of diffusers, an ONNX graph, or a checkpoint of EDM or ADM, by its name."""
+    """A folder of diffusers, an ONNX graph, or a checkpoint of EDM, ADM or k-diffusion."""
     if source.suffix == ".onnx":
         return read_graph(source, levels)
     if levels is not None:
         raise BadInput(f"`levels` {levels} is of an ONNX graph.", "Leave it out.", "levels")
+    if source.suffix == ".safetensors":
+        return read_kdiff(source)
     if source.suffix in (".pt", ".pth", ".pkl", ".ckpt"):
         found = read_checkpoint(source)
+        if is_kdiff(found):
+            return read_kdiff(source, found)
         inert = isinstance(found, dict) and any(isinstance(v, Inert) for v in found.values())
         return read_edm(source, found) if inert else read_adm(source, found)
     return read_folder(source)
@@ -56,6 +62,8 @@ def _opened(config: Config, foreign: Foreign) -> Any:
         own = {k.removeprefix(head): v for k, v in wanted.items() if k.startswith(head)}
         if not part:
             own = {name: own[name] for name in weights}
+        if part == "text":
+            weights = named_now(weights, own)
         fit = fitted(own, weights, f"the {part or 'null'} of {foreign.facts.name}")
         given |= {f"{head}{name}": tensor for name, tensor in fit.items()}
     denoiser.load_state_dict(given)
@@ -110,7 +118,8 @@ def taken_in(source: Path, out: Path, trained_on: str = "", levels: str | None =
         keep_codec(out, denoiser.codec)
     place.commit({"ema": denoiser.state_dict()}, 0, place.meaning())
     count = sum(tensor.numel() for tensor in denoiser.parameters())
-    plan = their_plan(foreign.source.scheduler)
+    side = facts.inner[-1] if config.net.startswith("Flux") else None
+    plan = their_plan(foreign.source.scheduler, side and (side // 2) ** 2)
     shape = "x".join(map(str, facts.shape))
     record = {
         "out": str(out),

@@ -16,7 +16,8 @@ from scorefield.interop.card import card
 from scorefield.process import EDM, DiscreteVP, Flow
 from scorefield.run.open import Run
 from scorefield.run.stored import to_json
-from scorefield.store import claim_folder, write_bytes, write_json, write_tensors
+from scorefield.run.words import encoder_of
+from scorefield.store import claim_folder, read_bytes, write_bytes, write_json, write_tensors
 from scorefield.store.digest import digest_tensors, short
 
 PREDICTION = {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}
@@ -49,6 +50,8 @@ def to_diffusers(run: Run, out: Path, fold: int | None = None) -> Findings:
         file = "diffusion_pytorch_model" if part == "vae" else "model"
         write_json(out / part / "config.json", content, seal=False)
         write_tensors(out / part / f"{file}.safetensors", tensors)
+    for file in parts.get("files", ()):
+        write_bytes(out / file.parent.name / file.name, read_bytes(file))
     write_tensors(out / name / "diffusion_pytorch_model.safetensors", weights)
     write_json(out / name / "config.json", settings, seal=False)
     write_json(out / "scheduler" / "scheduler_config.json", scheduler, seal=False)
@@ -68,10 +71,11 @@ def _native(run: Run, fold: int | None) -> dict[str, Any]:
     source = run.config.source
     if source:
         settings, scheduler = dict(source.network), dict(source.scheduler)
-        index = {k: v for k, v in source.others.get("index", {}).items() if k.startswith("_")}
+        there = source.others.get("index", {})
+        index = {k: v for k, v in there.items() if k.startswith("_") or v == [None, None]}
     else:
         settings = {**net.settings, "_class_name": net.kind, "_null_class": net.null}
-        scheduler, index = scheduler_of(run), {}
+        scheduler, index, there = scheduler_of(run), {}, {}
     usual = "DiTPipeline" if net.kind.startswith("DiT") else "DDPMPipeline"
     said = {"_class_name": usual, "_diffusers_version": "0.42.1", **index}
     index = {**said, name: ["diffusers", net.kind],
@@ -85,10 +89,13 @@ def _native(run: Run, fold: int | None) -> dict[str, Any]:
     if codec and source and "vae" in source.others:
         others.append(("vae", source.others["vae"], _copies(codec.module.vae.state_dict())))
         index["vae"] = ["diffusers", "AutoencoderKL"]
+    words: Any = run.facts.text and encoder_of(run.facts.text)
+    index |= {part: there[part] for part in (words.parts if words else ())}
     weights = _copies(net.model.state_dict())
     if fold is not None:
         settings, weights = told_by_bias(settings, weights, fold)
     return {"network": (name, settings, weights, scheduler), "index": index, "others": others,
+            "files": words.files if words else (),
             "use": _use(said["_class_name"], scheduler["_class_name"])}  # fmt: skip
 
 

@@ -16,15 +16,14 @@ Weights have the names that the files give them, so that a file fits or is refus
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scorefield.base import BadInput, Cond
-from scorefield.nets.maps import NUMBERS
+from scorefield.nets.labelled import net_settings
 
 HALF = math.sqrt(0.5)
 CHANNELS_PER_HEAD = 64
@@ -63,29 +62,6 @@ CHOICES = {
     "encoder_type": ("standard", "skip", "residual"),
     "decoder_type": ("standard", "skip"),
 }
-
-
-def edm_settings(kind: str, said: Mapping[str, Any]) -> EdmSettings:
-    """Settings of a network of that name, or BadInput that names the one at fault."""
-    known = {field.name for field in fields(EdmSettings)}
-    if strange := sorted(said.keys() - known - {"_class_name"}):
-        raise BadInput(f"{kind} has {strange[0]} {said[strange[0]]!r}.", "Only what Karras et al. "
-                       "2022 has can be honoured.")  # fmt: skip
-    whole = {**USUAL[kind], **{key: value for key, value in said.items() if key in known}}
-    for key, value in whole.items():
-        usual = getattr(EdmSettings, key, 0)
-        if isinstance(value, list):
-            whole[key] = value = tuple(value)
-        both = isinstance(usual, tuple) and isinstance(value, tuple)
-        each: tuple[Any, ...] = value if both else (value,)
-        choices = CHOICES.get(key)
-        right = value in choices if choices else all(
-            type(v) in ((int, float) if isinstance(usual, float) else (int,)) and v >= 0
-            for v in each
-        )  # fmt: skip
-        if not right:
-            raise BadInput(f"{kind} has {key} {value!r}.", "Restore the file.")
-    return EdmSettings(**whole)
 
 
 class EdmConv(nn.Module):
@@ -203,8 +179,10 @@ class EdmUNet(nn.Module):
 
     def __init__(self, kind: str, settings: Mapping[str, Any]) -> None:
         super().__init__()
-        self.kind, self.said = kind, edm_settings(kind, settings)
-        s, self.song = self.said, kind == "SongUNet"
+        self.kind = kind
+        self.said = s = net_settings(EdmSettings, kind, {**USUAL[kind], **settings}, CHOICES)
+        self.classes, self.knows_none = s.label_dim, s.label_dropout > 0
+        self.song = kind == "SongUNet"
         told, emb = s.model_channels * s.channel_mult_noise, s.model_channels * s.channel_mult_emb
         if s.embedding_type == "fourier":
             self.map_noise = Waves(told // 2)
@@ -337,35 +315,3 @@ class EdmUNet(nn.Module):
 def _outer(block: Any) -> int:
     """Channels that come out of a block or a convolution."""
     return len(getattr(block, "conv1", block).weight)
-
-
-class EdmGuest(nn.Module):
-    """A network of EDM behind the contract net(x, told, cond) -> F.
-
-    Raises BadInput for a sample without class, where it was never trained without.
-    """
-
-    timed = True
-
-    def __init__(self, kind: str, settings: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.model = EdmUNet(kind, settings)
-        said = self.model.said
-        self.reads_null = not said.label_dim or said.label_dropout > 0
-
-    def forward(self, x: Tensor, told: Tensor, cond: Cond | None = None) -> Tensor:
-        cond = {key: leaf for key, leaf in (cond or {}).items() if key not in NUMBERS}
-        count, none = self.model.said.label_dim, cond.get("null")
-        if not count:
-            return self.model(x, told)
-        if "label" not in cond and none is None:
-            none = torch.ones(x.shape[0], dtype=torch.bool, device=x.device)
-        if none is not None and not self.reads_null and bool(none.any()):
-            raise BadInput(
-                f"{self.model.kind} was told a class of every sample, and does not know what none "
-                "is.",
-                "Give `labels`, and no guidance that asks without them.",
-            )
-        label = cond.get("label", torch.zeros(x.shape[0], dtype=torch.int64, device=x.device))
-        one = F.one_hot(label, count).to(x)
-        return self.model(x, told, one if none is None else one * ~none[:, None])

@@ -18,10 +18,15 @@ from scorefield.denoise.timed import (
     Running,
     Straight,
 )
+from scorefield.nets.edm2 import Edm2UNet
 from scorefield.nets.graph import Graph
-from scorefield.nets.guests import Guest, library
-from scorefield.nets.song import USUAL, EdmGuest
+from scorefield.nets.guests import Guest
+from scorefield.nets.kdiff import ImageV1
+from scorefield.nets.kformer import TransformerV1, TransformerV2
+from scorefield.nets.labelled import Labelled
+from scorefield.nets.song import USUAL, EdmUNet
 from scorefield.process import EDM, VE, VP, Flow, Schedule, published_chain
+from scorefield.run.encoders import encoder
 from scorefield.run.settings import SourceConfig
 
 CHAINS = (
@@ -34,7 +39,14 @@ CHAINS = (
 )  # fmt: skip
 FLOWS = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
 EDMS = ("EDMEulerScheduler", "EDMDPMSolverMultistepScheduler")
-PRECONDITIONED = ("EDMPrecond", "VPPrecond", "VEPrecond")
+DENOISER = "Denoiser"
+"""Of k-diffusion: Karras' preconditioning."""
+PRECONDITIONED = ("EDMPrecond", "VPPrecond", "VEPrecond", "Precond", DENOISER)
+FILED = {
+    **dict.fromkeys(USUAL, EdmUNet), "UNet": Edm2UNet, "image_v1": ImageV1,
+    "image_transformer_v1": TransformerV1, "image_transformer_v2": TransformerV2,
+}  # fmt: skip
+"""Networks under the names of files: `kind(name, settings)`."""
 CONSISTENCY = "CMStochasticIterativeScheduler"
 DIRECT = "Direct"
 """Of what says D itself."""
@@ -68,7 +80,7 @@ def published(scheduler: Mapping[str, Any]) -> Published:
             raise unknown("prediction_type", str(said), ("epsilon", "v_prediction"))
         sign = 1 if said == "epsilon" else -1
         return Published(_edm(scheduler), Karras(_size(scheduler, "sigma_data", 0.5), sign), "edm")
-    if name == "EDMPrecond":
+    if name in ("EDMPrecond", "Precond", DENOISER):
         return Published(_edm(scheduler), Karras(_size(scheduler, "sigma_data", 0.5)), "edm")
     if name == "VPPrecond":
         least = _size(scheduler, "beta_min", 0.1)
@@ -117,32 +129,14 @@ def _edm(scheduler: Mapping[str, Any]) -> EDM:
     return EDM(_size(scheduler, "sigma_min", 0.002), _size(scheduler, "sigma_max", 80.0))
 
 
-def encoder(settings: Mapping[str, Any]) -> nn.Module:
-    """A text encoder of transformers, by its settings: CLIPTextModel or T5EncoderModel."""
-    known = ("CLIPTextModel", "T5EncoderModel")
-    (kind,) = settings.get("architectures") or ["none"]
-    if kind not in known:
-        raise unknown("text encoder", str(kind), known)
-    transformers = library("transformers")
-    config = {"CLIPTextModel": "CLIPTextConfig", "T5EncoderModel": "T5Config"}[kind]
-    try:
-        made = getattr(transformers, kind)(getattr(transformers, config)(**settings))
-    except Exception as error:  # whatever it says of settings that do not go together
-        raise BadInput(
-            f"{kind} cannot be built of its settings: {str(error).strip()[:200]}.",
-            "Restore its config.json.",
-        ) from error
-    return made.eval()
-
-
 def guest_of(source: SourceConfig) -> nn.Module:
     """The network that a run's source describes, with fresh weights of their own dtype."""
     if source.network.get("_class_name") == "Graph":
         own = {k: v for k, v in source.network.items() if k != "_class_name"}
         return Graph(**{**own, "shape": tuple(own["shape"])})
     kind = source.network.get("_class_name", "none")
-    if kind in USUAL:
-        return EdmGuest(kind, source.network)
+    if kind in FILED:
+        return Labelled(FILED[kind](kind, source.network))
     text = encoder(source.text) if source.text else None
     net = Guest(kind, source.network, source.null, text, source.empty)
     nn.Module.to(net.model, dtype=getattr(torch, source.dtype))  # theirs warns in any case

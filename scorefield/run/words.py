@@ -9,6 +9,7 @@ from scorefield.base import BadInput
 from scorefield.catalogue.spec import build
 from scorefield.data import Data
 from scorefield.data.text import TextEncoder, TextFacts, TextTokens, WordTable, prompted, spoken
+from scorefield.run.encoders import HEAD, PipelineText
 from scorefield.store import exists, read_tensors, write_tensors
 from scorefield.store.digest import digest_json
 
@@ -17,12 +18,15 @@ def encoder_of(facts: TextFacts) -> TextEncoder:
     """The text encoder of a run, or BadInput if it is another by now."""
     if facts.words:
         return WordTable(facts)
-    found = build("texts", facts.encoder, length=facts.length)
+    if facts.encoder.startswith(HEAD):
+        found = PipelineText(Path(facts.encoder.removeprefix(HEAD)), facts.length)
+    else:
+        found = build("texts", facts.encoder, length=facts.length)
     if found.facts.digest != facts.digest:
         raise BadInput(
             f"the text encoder {facts.encoder} is of {found.facts.digest}, and that of the run was "
             f"of {facts.digest}.",
-            "Install the one that the run was trained with.",
+            "Put the one that the run was trained with in its place.",
         )
     return found
 
@@ -54,7 +58,7 @@ class KeptTexts:
         if exists(file):
             return TextTokens(**read_tensors(file))
         told = self.encoder(texts)
-        write_tensors(file, told._asdict())
+        write_tensors(file, told.leaves)
         return told
 
 

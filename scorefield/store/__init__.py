@@ -1,7 +1,7 @@
 """Floor 1: all file work: written whole or not at all, read with suspicion, never a pickle."""
 
 from scorefield.store.commit import load_checkpoint, save_checkpoint
-from scorefield.store.digest import digest_json, digest_tensors, short
+from scorefield.store.digest import digest_files, digest_json, digest_tensors, short
 from scorefield.store.export import (
     Pieces,
     from_png,
@@ -36,6 +36,7 @@ from scorefield.store.files import (
     write_tensors,
 )
 from scorefield.store.folder import ENTRIES, Folder, Reader
+from scorefield.store.foreign import fitted, read_weights
 from scorefield.store.lock import alone
 from scorefield.store.log import Log, total_seconds, trained_seconds
 from scorefield.store.snapshots import Snapshot, drop_snapshots, save_snapshot, snapshots

@@ -8,7 +8,8 @@ none, of an earlier version or made by hand, are read as they are.
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,6 +37,16 @@ def digest_json(content: Any) -> str:
     True
     """
     return digest(json.dumps(content, sort_keys=True, allow_nan=False).encode())
+
+
+def digest_files(paths: Sequence[Path]) -> str:
+    """Of names and contents, however large, in that order."""
+    found = hashlib.sha256()
+    for path in paths:
+        found.update(f"{path.name}\n".encode())
+        with path.open("rb") as file:
+            found.update(hashlib.file_digest(file, "sha256").digest())
+    return found.hexdigest()
 
 
 def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
@@ -71,12 +82,20 @@ def to_header(marks: Mapping[str, str]) -> dict[str, str] | None:
     return {MARKS: json.dumps(marks, sort_keys=True)} if marks else None
 
 
+def header_of(content: bytes) -> dict[str, str]:
+    """The metadata of a safetensors file that begins so; none where it has none."""
+    try:
+        (length,) = struct.unpack("<Q", content[:8])
+        found = json.loads(content[8 : 8 + length]).get("__metadata__")
+    except (struct.error, ValueError, AttributeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def marks_of(content: bytes) -> dict[str, str]:
     """The marks of a safetensors file that begins so; none where it carries none."""
     try:
-        (length,) = struct.unpack("<Q", content[:8])
-        header = json.loads(content[8 : 8 + length])
-        marks = json.loads(header["__metadata__"][MARKS])
-    except (struct.error, ValueError, KeyError, TypeError):
+        marks = json.loads(header_of(content)[MARKS])
+    except (ValueError, KeyError, TypeError):
         return {}
     return marks if isinstance(marks, dict) else {}

@@ -207,8 +207,8 @@ def _build(stack: list[Any]) -> None:
     state = stack.pop()
     if isinstance(stack[-1], Inert) and isinstance(state, dict):
         stack[-1].state.update(state)
-    elif isinstance(stack[-1], dict) and isinstance(state, dict):
-        stack[-1].update(state)  # what a subclass of dict keeps beside its items
+    elif not isinstance(stack[-1], dict):  # whose attributes beside its items say nothing
+        raise ValueError("it gives attributes to what has none")
 
 
 def _tuple(n: int) -> Callable[[list[Any]], None]:

@@ -12,13 +12,15 @@ from torch import nn
 
 from scorefield import interop
 from scorefield.base import Level
-from scorefield.nets.song import EdmUNet
+from scorefield.run.guest import FILED
 from tests.cli.conftest import cli  # noqa: F401 a fixture
 from tests.interop.test_checkpoints import edm
 from tests.refusal import refused
 
 SONG = {"img_resolution": 8, "in_channels": 3, "out_channels": 3, "model_channels": 16,
         "channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": [4]}  # fmt: skip
+SMALL = {"img_resolution": 8, "img_channels": 3, "model_channels": 16, "channel_mult": [1, 2],
+         "num_blocks": 1, "attn_resolutions": [4], "channels_per_head": 8}  # fmt: skip
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "ddpm++": ("SongUNet", {**SONG, "label_dim": 5, "label_dropout": 0.1}),
     "ncsn++": ("SongUNet", {**SONG, "embedding_type": "fourier", "channel_mult_noise": 2,
@@ -26,24 +28,30 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "skip": ("SongUNet", {**SONG, "encoder_type": "skip", "decoder_type": "skip",
                           "resample_filter": [1, 3, 3, 1]}),
     "adm": ("DhariwalUNet", {**SONG, "model_channels": 64, "label_dim": 5}),
+    "edm2": ("UNet", {**SMALL, "label_dim": 5}),
+    "edm2 else": ("UNet", {**SMALL, "label_dim": 0, "resample_filter": [1, 3, 3, 1],
+                           "channel_mult_noise": 2, "channel_mult_emb": 3, "concat_balance": 0.3,
+                           "res_balance": 0.4}),
 }  # fmt: skip
 THEIRS = {
     "ddpm++": (3.68818, -6.35278, 5.79906),
     "ncsn++": (3.70069, -7.15906, 5.26284),
     "skip": (3.30871, 1.14559, -5.54866),
     "adm": (7.77546, -7.90446, -8.46884),
+    "edm2": (312.09525, 444.95398, -27.17808),
+    "edm2 else": (463.05649, 159.02174, -279.71753),
 }
-"""Of the original program (NVlabs/edm) with the weights and inputs below, run beside ours: mean
-size of its output, and its first and last number."""
+"""Of the original programs (NVlabs/edm, edm2) with the weights and inputs below, run beside ours:
+mean size of the output, and its first and last number."""
 
 
 @torch.no_grad()
-def waves(net: EdmUNet) -> EdmUNet:
+def waves(net: Any) -> Any:
     """The same weights in any program: waves along the numbers of each, by its place by name."""
     for k, (name, tensor) in enumerate(sorted(net.state_dict().items())):
         wave = torch.sin(0.7 * torch.arange(tensor.numel()) + k).view(tensor.shape)
-        if "resample_filter" not in name:
-            tensor.copy_(0.2 * wave + (tensor.ndim == 1))
+        if "resample_filter" not in name and "kernel" not in name:
+            tensor.copy_(0.2 * wave + (tensor.ndim <= 1))
     return net.eval()
 
 
@@ -54,8 +62,8 @@ def inputs(label_dim: int) -> tuple[Any, ...]:
 
 
 @torch.no_grad()
-def figures(net: EdmUNet) -> tuple[float, float, float]:
-    x, told, label = inputs(net.said.label_dim)
+def figures(net: Any) -> tuple[float, float, float]:
+    x, told, label = inputs(net.classes)
     out = net(x, told, label)
     return float(out.abs().mean()), float(out.flatten()[0]), float(out.flatten()[-1])
 
@@ -63,7 +71,8 @@ def figures(net: EdmUNet) -> tuple[float, float, float]:
 @pytest.mark.parametrize("case", CASES)
 def test_the_networks_are_the_original_programs(case):
     kind, said = CASES[case]
-    assert figures(waves(EdmUNet(kind, said))) == pytest.approx(THEIRS[case], abs=2e-5)
+    found = figures(waves(FILED[kind](kind, said)))
+    assert found == pytest.approx(THEIRS[case], rel=3e-5, abs=2e-5)
 
 
 @pytest.mark.parametrize(
@@ -72,11 +81,15 @@ def test_the_networks_are_the_original_programs(case):
         ("ddpm++", {"resample_filter": [1, 3, 3, 1]}),
         ("ncsn++", {"resample_filter": [1, 1]}),
         ("adm", {"attn_resolutions": [8, 4]}),
+        ("edm2", {"label_balance": 0.4}),
+        ("edm2", {"clip_act": 1e9}),
+        ("edm2 else", {"resample_filter": [1, 1]}),
+        ("edm2 else", {"concat_balance": 0.5}),
     ],
 )
 def test_a_planted_network(case, wrong):
     kind, said = CASES[case]
-    assert figures(waves(EdmUNet(kind, {**said, **wrong}))) != pytest.approx(THEIRS[case], abs=1e-3)
+    assert figures(waves(FILED[kind](kind, {**said, **wrong}))) != pytest.approx(THEIRS[case], 1e-4)
 
 
 def named(kind: str, module: nn.Module, **attributes: Any) -> nn.Module:
@@ -86,16 +99,17 @@ def named(kind: str, module: nn.Module, **attributes: Any) -> nn.Module:
     return found
 
 
-def checkpoint(folder: Path, outer: str, case: str, **about: Any) -> tuple[Path, EdmUNet]:
+def checkpoint(folder: Path, outer: str, case: str, **about: Any) -> tuple[Path, Any]:
     """A file in EDM's layout, and the network that it holds."""
     kind, said = CASES[case]
-    net = waves(EdmUNet(kind, said))
+    net = waves(FILED[kind](kind, said))
     held = named(
         kind, net, said=None, _init_args=(), _init_kwargs={**said, **about.pop("more", {})}
     )
-    held.map_augment = nn.Linear(9, 4, bias=False)
+    if kind != "UNet":
+        held.map_augment = nn.Linear(9, 4, bias=False)
     whole = nn.Module()
-    whole.model = held
+    setattr(whole, "unet" if kind == "UNet" else "model", held)
     return edm(folder, named(outer, whole, **about)), net
 
 
@@ -131,6 +145,18 @@ def test_a_file_is_its_denoiser(outer, tmp_path):
     assert torch.allclose(denoiser(x, Level.of(1.0, SIGMA)), none, atol=1e-4)
 
 
+@torch.no_grad()
+def test_a_file_of_edm2_is_its_denoiser(tmp_path):
+    file, net = checkpoint(tmp_path, "Precond", "edm2", sigma_data=0.5)
+    denoiser = interop.load(file)
+    x, _, one = inputs(5)
+    (told, c_in), (c_skip, c_out) = TOLD[EDM], SKIP[EDM]
+    truth = c_skip * x + c_out * net(c_in * x, torch.full((2,), told), one)
+    own = denoiser(x, Level.of(1.0, SIGMA), {"label": torch.tensor([0, 3])})
+    assert torch.allclose(own, truth, rtol=1e-5)
+    refused("does not know what none is", denoiser, x, Level.of(1.0, SIGMA))
+
+
 def test_a_run_of_it_is_sampled(tmp_path, cli):  # noqa: F811
     file, _ = checkpoint(tmp_path, EDM, "adm", sigma_data=0.5)
     code, out, err = cli("import", file, "--out", tmp_path / "run", "--json")
@@ -154,6 +180,7 @@ def test_a_run_of_it_is_sampled(tmp_path, cli):  # noqa: F811
         (EDM, {"more": {"encoder_type": "odd"}}, "encoder_type 'odd'"),
         (EDM, {"more": {"num_heads": 3}}, "num_heads 3"),
         (EDM, {"more": {"num_blocks": 2}}, "lacks the weights"),
+        (EDM, {"more": {"img_resolution": None}}, "of side None"),
     ],
 )
 def test_what_cannot_be_honoured_is_named(outer, about, says, tmp_path):
