@@ -15,7 +15,7 @@ TOGETHER = 32
 know each other."""
 FAR = 100.0
 """Nats."""
-LossName = Literal["lv", "kl", "tb"]
+LossName = Literal["lv", "kl", "tb", "matching", "adjoint"]
 
 
 class PathDraws(NamedTuple):
@@ -57,7 +57,8 @@ class Learning(Task[nn.Module]):
     buckets = Buckets("log w", -100.0, 10.0, 20)
 
     def draw(self, shape: tuple[int, ...], rng: torch.Generator) -> PathDraws:
-        size = (shape[0], TOGETHER, self.route.steps + 1, self.target.dim)
+        blank = self.route.blank(1, self.target.dim)
+        size = (shape[0], TOGETHER, self.route.steps + 1, *blank.shape[1:])
         return PathDraws(torch.randn(size, generator=rng, device=rng.device))
 
     def loss(self, batch: Batch, chance: PathDraws) -> Loss:
