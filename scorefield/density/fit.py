@@ -31,6 +31,8 @@ GROUPS = 4
 """Populations of a reference, whose spread is its error."""
 AT_ONCE = 2000
 """Paths that are drawn together."""
+BESIDE = Annealing(adaptive=0.9, particles=500, moves=16, spread=4.0)
+"""What is run beside a learned path."""
 ENOUGH = 10
 """Particles a coordinate from which a covariance is believed."""
 MOST_BACK = 10_000
@@ -133,8 +135,9 @@ class FittedDensity:
 
     @cached_property
     def upper(self) -> Estimate | None:
-        """Mean and error of log w over paths that q draws back from exact samples: the upper bound,
-        which sees modes that are missed, of at most MOST_BACK. None where no exact samples are known."""
+        """Mean and error of log w over paths that q draws back from exact samples, at most
+        MOST_BACK: the upper bound, which sees modes that are missed. None where no exact samples
+        are known."""
         if self.task is None or self.target.draw is None or self._tilted:
             return None
         rng = torch.Generator().manual_seed(self.seed + 1)
@@ -244,7 +247,7 @@ def fit_density(
     target = replace(target, log_prob=counted)
     reference = None
     if prior is None and (target.scale is None or isinstance(way, LearnedPath)):
-        reference = populated(Annealing(adaptive=0.9, particles=500, moves=2), target, rng, watch)
+        reference = populated(BESIDE, target, rng, watch)
     if target.scale is None and reference is not None:
         target, reference = located(target, reference)
     if not isinstance(way, LearnedPath):
@@ -256,6 +259,11 @@ def fit_density(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         task = way.task(target.standard(), steps)
+    if reference is not None:
+        who = torch.multinomial(
+            reference.log_weight.softmax(0), len(reference.x), True, generator=rng
+        )
+        task.ends = reference.x[who].float()
     left = seconds - (clock() - began)
     average, losses = learned_in(task, left, seed, folder, watch)
     task = replace(task, module=average.cpu().eval())

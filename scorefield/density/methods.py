@@ -181,8 +181,10 @@ class SCLD(CMCD):
                 f"Use lv, from 1 to {steps} parts and a threshold from 0 to 1.", "parts",
             )  # fmt: skip
         plain = super().task(target, steps)
-        return LearningParts(plain.module, plain.route, target, "lv", self.parts, self.threshold,
-                             self.moves)  # fmt: skip
+        return LearningParts(
+            plain.module, plain.route, target, parts=self.parts, threshold=self.threshold,
+            moves=self.moves,
+        )  # fmt: skip
 
 
 METHODS: dict[str, type[Any]] = {

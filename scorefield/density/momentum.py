@@ -18,8 +18,8 @@ from scorefield.smc.annealed import LOG2PI
 
 class Steps(NamedTuple):
     """Coefficients of each step, `(N, ...)` float64: of p, `keep z + gain D` with the covariance
-    `wide + gain gain^T C`; of q, `turn z` with `noise`. Covariances `(N, 3)` are `packed`; `more` is
-    how C adds to that of p."""
+    `wide + gain gain^T C`; of q, `turn z` with `noise`. Covariances `(N, 3)` are `packed`; `more`
+    is how C adds to that of p."""
 
     keep: Tensor
     gain: Tensor

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -42,7 +43,7 @@ class LearningParts(Learning):
     def cuts(self) -> list[range]:
         """The steps of each part."""
         ends = [round(i * self.route.steps / self.parts) for i in range(self.parts + 1)]
-        return [range(a, b) for a, b in zip(ends, ends[1:])]
+        return [range(a, b) for a, b in pairwise(ends)]
 
     def draw(self, shape: tuple[int, ...], rng: torch.Generator) -> PartDraws:
         size = (shape[0], TOGETHER, self.route.steps + 1, self.target.dim)
@@ -55,12 +56,13 @@ class LearningParts(Learning):
         with torch.no_grad():
             x, log_weight = z[0], z[0].new_zeros(len(z[0]), dtype=torch.float64)
             for i, steps in enumerate(self.cuts):
-                legs.append(self.route.leg(self.module, self.target, lambda k, x: z[k], x, steps))
-                log_weight = log_weight + self.gain(legs[-1], steps, legs[-1].log_weight)
+                leg = self.leg(lambda k, x: z[k], x, steps)
+                legs.append(leg)
+                log_weight = log_weight + self.gain(leg, steps, leg.log_weight)
                 who, log_weight, _, _ = resampled(
                     log_weight, TOGETHER, chance.u[:, i : i + 1], self.threshold
                 )
-                x = legs[-1].x[-1][who]
+                x = leg.x[-1][who]
         ratio = self.route.ratios(self.module, legs)
         per_row, total = torch.zeros(()), torch.zeros(())
         for leg, steps in zip(legs, self.cuts):
@@ -69,6 +71,11 @@ class LearningParts(Learning):
             apart = held(gain - gain.detach().median(1, keepdim=True).values)
             per_row, total = per_row + apart.var(1), total + gain.detach().mean(1)
         return Loss(per_row.float(), total.float(), {})
+
+    def leg(self, draw: Draw, x: Tensor, steps: range) -> Paths:
+        """A part of paths, weighed by `sum log q - log p`."""
+        none = x.new_zeros(len(x), dtype=torch.float64)
+        return self.route.leg(self.module, self.target, draw, x, steps, none)
 
     def gain(self, leg: Paths, steps: range, ratio: Tensor) -> Tensor:
         """Eq. 7, of the sum of `log q - log p`."""
@@ -88,7 +95,7 @@ class LearningParts(Learning):
         least, length, calls = torch.ones(groups, dtype=torch.float64), 0.2, 0
         draw: Draw = lambda k, x: torch.randn(x.shape, generator=rng, dtype=x.dtype)  # noqa: E731
         for steps in self.cuts:
-            leg = self.route.leg(self.module, self.target, draw, x, steps)
+            leg = self.leg(draw, x, steps)
             log_weight = log_weight + self.gain(leg, steps, leg.log_weight)
             calls += len(x) * (len(steps) + 1)
             ess = log_weight.view(groups, -1).softmax(1).square().sum(1).reciprocal() / particles

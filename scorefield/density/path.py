@@ -122,16 +122,16 @@ class Route(ABC):
     ) -> Paths:
         """Draw paths, shaped like x; with `graph` their gradient runs through every step."""
         x = self.start(draw, x)
-        walk = self.leg(control, target, draw, x, range(self.steps), graph)
-        ends = self.log_end(target, walk.x[-1]) - self.log_start(x)
-        return walk._replace(log_weight=walk.log_weight + ends)
+        walk = self.leg(control, target, draw, x, range(self.steps), -self.log_start(x), graph)
+        return walk._replace(log_weight=walk.log_weight + self.log_end(target, walk.x[-1]))
 
     def leg(
-        self, control: Any, target: Target, draw: Draw, x: Tensor, steps: range, graph: bool = False
-    ) -> Paths:
-        """The steps of some k, from x on, weighed by `sum log q - log p` alone."""
+        self, control: Any, target: Target, draw: Draw, x: Tensor, steps: range, total: Tensor,
+        graph: bool = False,
+    ) -> Paths:  # fmt: skip
+        """The steps of some k, from x on: `sum log q - log p` on top of a `total (B,)`."""
         k = torch.full((len(x),), steps.start, device=x.device)
-        slope, total = self.slope(target, x, k, graph), x.new_zeros(len(x), dtype=torch.float64)
+        slope = self.slope(target, x, k, graph)
         xs, slopes = [x], [slope]
         for step in steps:
             mean, variance = self.forth(control, x, k, slope)
@@ -161,6 +161,11 @@ class Route(ABC):
 
     def retrace(self, control: Any, target: Target, x: Tensor, draw: Draw) -> Paths:
         """Paths drawn backwards by q from samples x of the target, as the upper bound asks."""
+        path = self.traced(control, target, x, draw)
+        return path._replace(log_weight=self.weigh(control, target, path))
+
+    def traced(self, control: Any, target: Target, x: Tensor, draw: Draw) -> Paths:
+        """The same, not weighed."""
         x = self.lifted(x, draw)
         k = torch.full((len(x),), self.steps, device=x.device)
         slope = self.slope(target, x, k)
@@ -171,8 +176,7 @@ class Route(ABC):
             slope = self.slope(target, x, k)
             xs.append(x)
             slopes.append(slope)
-        path = Paths(torch.stack(xs[::-1]), torch.stack(slopes[::-1]), x.new_zeros(len(x)))
-        return path._replace(log_weight=self.weigh(control, target, path))
+        return Paths(torch.stack(xs[::-1]), torch.stack(slopes[::-1]), x.new_zeros(len(x)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,11 +12,11 @@ from scorefield.smc.annealed import LOG2PI, LogDensity, Reached, Spot, leap, spo
 
 @dataclass(frozen=True)
 class Hamiltonian:
-    """`particles` chains of Hamiltonian moves at rho itself, `rounds` of them, the first half thrown
-    away. In its last part the counts of leapfrogs are seen after which a trajectory first comes
-    nearer to its start, `(x - x_0) . p < 0`, which is where NUTS stops; a move then has one of these
-    counts, drawn at random (Wu, Stoehr and Robert 2018, "Faster Hamiltonian Monte Carlo by learning
-    leapfrog scale"), at most `longest`. As the draw does not look at where a chain is, rho is kept.
+    """`particles` chains of Hamiltonian moves at rho itself, `rounds` of them, the first half
+    thrown away. In that half the counts of leapfrogs are seen after which a trajectory first comes
+    nearer to its start, `(x - x_0) . p < 0`, which is where NUTS stops; a move then has one of
+    these counts, drawn at random (Wu, Stoehr and Robert 2018, "Faster Hamiltonian Monte Carlo by
+    learning leapfrog scale"), at most `longest`. The draw does not look at where a chain is.
 
     log Z is by a bridge (Meng and Wong 1996) between the chains' points and a normal law of the
     moments of every other one, iterated from r = 1 with l = rho / N in equal counts:
