@@ -3,6 +3,7 @@ each has something planted that does not."""
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -15,10 +16,12 @@ from scorefield.density.learned import Learning, PathDraws
 from scorefield.density.momentum import Underdamped, damped, packed
 from scorefield.density.parts import LearningParts, PartDraws
 from scorefield.density.path import Noised, even
+from scorefield.objective import Batch
 from scorefield.process import Momentum
 from tests.density.controls import MEAN, STD, bell, draws, exact, off
 from tests.refusal import fails, refused
 
+NOTHING = Batch(torch.zeros(0), None)
 PAIRED = Underdamped(damped(8, 10.0, 0.05, 1.0))
 
 
@@ -91,7 +94,7 @@ def test_levels_of_pairs_are_even_in_what_is_seen():
     assert float(levels.covariance[-1, 1, 1]) == Momentum().mass
 
 
-def learned(method, steps=8, dim=1, noise=0.3):
+def learned(method, steps=8, dim=1, noise=0.3) -> Any:
     """A task whose network says something."""
     torch.manual_seed(0)
     task = method.task(bell() if dim == 1 else normal(dim, 0.3, 0.8), steps)
@@ -154,10 +157,10 @@ def test_a_planted_part_that_forgets_where_it_began():
 def test_one_part_is_plain_cmcd():
     whole, plain = learned(SCLD(width=8, parts=1)), learned(CMCD(width=8))
     z = torch.randn(3, 32, 9, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    one = whole.loss(None, PartDraws(z, torch.rand(3, 1))).per_sample
-    assert torch.allclose(one, plain.loss(None, PathDraws(z)).per_sample, rtol=1e-5)
+    one = whole.loss(NOTHING, PartDraws(z, torch.rand(3, 1))).per_sample
+    assert torch.allclose(one, plain.loss(NOTHING, PathDraws(z)).per_sample, rtol=1e-5)
     parts = learned(SCLD(width=8, parts=2))
-    two = parts.loss(None, PartDraws(z, torch.rand(3, 2))).per_sample
+    two = parts.loss(NOTHING, PartDraws(z, torch.rand(3, 2))).per_sample
     assert not torch.allclose(two, one, rtol=1e-2)
 
 
@@ -192,14 +195,14 @@ def test_what_the_end_says_of_the_middle():
     fails("", check_regression, x, here, (x0, bell().gradient(x0)))
 
 
-def trained(method, steps):
+def trained(method, steps) -> Any:
     torch.manual_seed(0)
     task = method.task(normal(2, 0.7, 0.5).standard(), 6)
     rate = 3e-3 if isinstance(task, AdjointSampling) else 1e-2
     optimiser = torch.optim.Adam(task.module.parameters(), rate)
     rng = torch.Generator().manual_seed(0)
     for step in range(steps):
-        loss = task.loss(None, task.draw((2, 2), rng)).per_sample.mean()
+        loss = task.loss(NOTHING, task.draw((2, 2), rng)).per_sample.mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -233,7 +236,7 @@ def test_a_buffer_goes_on_as_it_was():
     assert not torch.equal(other.kept, task.kept)
     other.recall(task.memory())
     chance = task.draw((2, 2), torch.Generator().manual_seed(1))
-    assert torch.equal(*(t.loss(None, chance).per_sample for t in (task, other)))
+    assert torch.equal(*(t.loss(NOTHING, chance).per_sample for t in (task, other)))
     for t in (task, other):
         t.after(2 * EVERY)
     assert torch.equal(task.kept, other.kept)
@@ -246,9 +249,9 @@ def test_the_target_is_asked_at_ends_alone():
         asked.append(len(x))
         return -x.square().sum(1) / 2
 
-    task = DDS(loss="adjoint", width=8).task(replace(normal(1), log_prob=log_prob), 6)
+    task: Any = DDS(loss="adjoint", width=8).task(replace(normal(1), log_prob=log_prob), 6)
     asked.clear()
-    task.loss(None, task.draw((2, 1), torch.Generator())).per_sample.mean().backward()
+    task.loss(NOTHING, task.draw((2, 1), torch.Generator())).per_sample.mean().backward()
     assert asked == []
     assert isinstance(task, AdjointSampling)
     task.fresh(1)
