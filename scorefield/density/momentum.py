@@ -45,7 +45,7 @@ class Underdamped(Route):
     et al. 2025, "Underdamped diffusion bridges", by its exact kernels in place of splittings):
 
         q(z_k | z_k+1) = N(Psi z_k+1, N),
-        p(z_k+1 | z_k) = N(keep z + gain D, wide + gain gain^T C),                       (eq. 6)
+        p(z_k+1 | z_k) = N(keep z + gain D, wide + gain gain^T C),                       (eq. 7)
 
     keep, gain and wide those of q(z_k+1 | z_k, x0 = D). All that z says of x0 is one number
     (`base/pairs.py`): it and its level are what a control of `Noised` hears. They end at

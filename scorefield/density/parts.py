@@ -29,7 +29,7 @@ class LearningParts(Learning):
     its ESS is below `threshold` (Chen, Richter, Berner, Blessing, Neumann and Anandkumar 2025,
     "Sequential controlled Langevin diffusions"). A part from k to m weighs
 
-        log w = log pi_m(x_m) - log pi_k(x_k) + sum_k..m [log q - log p],                (eq. 7)
+        log w = log pi_m(x_m) - log pi_k(x_k) + sum_k..m [log q - log p],                (eq. 9)
 
     and what is learned is the sum over parts of the loss of its log w, whose starts are where the
     population is. At the end `moves` Hamiltonian ones keep pi_m after each resampling.
@@ -78,7 +78,7 @@ class LearningParts(Learning):
         return self.route.leg(self.module, self.target, draw, x, steps, none)
 
     def gain(self, leg: Paths, steps: range, ratio: Tensor) -> Tensor:
-        """Eq. 7, of the sum of `log q - log p`."""
+        """Eq. 9, of the sum of `log q - log p`."""
         there = self.bridged(steps.stop, leg.x[-1])
         return there - self.bridged(steps.start, leg.x[0]) + ratio
 

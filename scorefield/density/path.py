@@ -268,7 +268,7 @@ class Annealed(Route):
     that is learned (Vargas et al. 2024, "Transport meets variational inference", CMCD):
 
         p(x_k+1 | x_k) = N(x + h (grad log pi_k+1(x) + u_k+1(x)), 2 h),
-        q(x_k | x_k+1) = N(x + h (grad log pi_k+1(x) - u_k+1(x)), 2 h).                  (eq. 5)
+        q(x_k | x_k+1) = N(x + h (grad log pi_k+1(x) - u_k+1(x)), 2 h).                  (eq. 6)
 
     With u = 0 this is annealed importance sampling by unadjusted Langevin steps. A control has
     `temper(k)`, b_k from 0 to 1, `length(k)`, h, both `(B,)`, and gives u of (x, b, slope).
