@@ -23,9 +23,9 @@ class Options(flags.Spoken):
       scorefield density my_file.py:log_prob --dim 10 --method smc
       scorefield density runs/wells --n 10000 --out samples.npz
 
-    The methods (scorefield explain path NAME): dds, dis, pis, cmcd learn a path; smc, ais and
-    tempering learn nothing, and are what a learned one is compared with. The same call goes on with
-    a training that was stopped.
+    The methods (scorefield explain path NAME): dds, dis, pis, dbs, uds, cmcd and scld learn a path;
+    smc, ais, tempering and hmc learn nothing, and are what a learned one is compared with. The same
+    call goes on with a training that was stopped.
     """
 
     target: Annotated[str, tyro.conf.Positional]

@@ -67,7 +67,7 @@ class Control(nn.Module):
 
     def __init__(self, dim: int, finest: float, width: int = 64, layers: int = 2) -> None:
         super().__init__()
-        self.net = Shared(dim, 4, 3, width, layers)
+        self.net = Shared(dim, 5, 4, width, layers)
         self.log_width = nn.Parameter(torch.tensor(math.log(finest)))
         self.log_z = nn.Parameter(torch.zeros(()))
 
@@ -81,9 +81,14 @@ class Control(nn.Module):
         gate = 1 / (1 + (ratio / self.log_width.exp()).square())
         scaled = x / (alpha.square() + sigma.square()).sqrt()
         push = spread * slope
-        seen = torch.stack([scaled, denoised, push.asinh(), (gate * push).asinh()], 2)
+        known = denoised / spread
+        seen = [scaled, denoised, push.asinh(), (gate * push).asinh(), known.asinh()]
         noise = ratio.flatten().log().expand(len(x))
-        mean, log_share, more = self.net(seen, noise).unbind(2)
+        mean, log_share, more, log_wide = self.net(torch.stack(seen, 2), noise).unbind(2)
+        # of x0 ~ N(0, s), which is 1 at the start: D0 and C0 times s / (C0 + (1 - C0) s)
+        wide = bounded(log_wide, 12).exp()
+        part = wide / (1 + (wide - 1) * (1 - variance))
+        denoised, variance, spread = part * denoised, part * variance, part.sqrt() * spread
         pull = bounded((1 + bounded(more, 4)) * gate * variance * slope, 4)
         share = torch.where(log_share > 0, bounded(log_share, 2), bounded(log_share)).exp()
         return denoised + pull + spread * bounded(mean, 4), variance * share

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from scorefield.base import BadInput, Level, Seeded, Watch, quiet, unknown
+from scorefield.density.adjoint import EVERY
 from scorefield.density.learned import Learning
 from scorefield.density.methods import METHODS, Approach, LearnedPath
+from scorefield.density.parts import LearningParts
 from scorefield.density.path import Draw, Paths
 from scorefield.density.target import Target, check_target
 from scorefield.density.tilted import TiltedModel
@@ -29,6 +31,12 @@ GROUPS = 4
 """Populations of a reference, whose spread is its error."""
 AT_ONCE = 2000
 """Paths that are drawn together."""
+BESIDE = Annealing(adaptive=0.9, particles=500, moves=16, spread=4.0)
+"""What is run beside a learned path."""
+ENOUGH = 10
+"""Particles a coordinate from which a covariance is believed."""
+MOST_BACK = 10_000
+"""Paths of the upper bound."""
 WARM = 3
 clock = time.monotonic
 """What `seconds` are counted by."""
@@ -127,12 +135,13 @@ class FittedDensity:
 
     @cached_property
     def upper(self) -> Estimate | None:
-        """Mean and error of log w over paths that q draws back from exact samples: the upper bound,
-        which sees modes that are missed. None where no exact samples are known."""
+        """Mean and error of log w over paths that q draws back from exact samples, at most
+        MOST_BACK: the upper bound, which sees modes that are missed. None where no exact samples
+        are known."""
         if self.task is None or self.target.draw is None or self._tilted:
             return None
         rng = torch.Generator().manual_seed(self.seed + 1)
-        x = self.task.target.exact(self.n, rng).float()
+        x = self.task.target.exact(min(self.n, MOST_BACK), rng).float()
         weights = [self._retraced(rows, rng) for rows in x.split(AT_ONCE)]
         return estimate(torch.cat(weights))
 
@@ -144,6 +153,14 @@ class FittedDensity:
             return torch.randn(x.shape, generator=rng, dtype=x.dtype)
 
         return task.route.retrace(task.module, task.target, x, draw).log_weight
+
+    @cached_property
+    def resampled(self) -> Reached | None:
+        """Populations of a path that is learned in parts, as many particles as paths in all."""
+        if not isinstance(self.task, LearningParts):
+            return None
+        rng = torch.Generator().manual_seed(self.seed + 2)
+        return self.task.population(GROUPS, max(2, self.n // GROUPS), rng)
 
     @property
     def _learned(self) -> Learning:
@@ -176,13 +193,13 @@ class FittedDensity:
 
     @torch.no_grad()
     def _some(self, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
-        task, blank = self._learned, torch.zeros(len(seeds), self.target.dim)
+        task = self._learned
+        blank = task.route.blank(len(seeds), self.target.dim)
         paths: Paths = task.route.walk(task.module, task.target, seeded(seeds), blank)
-        return paths.x[-1], paths.log_weight
+        return task.route.position(paths.x[-1]), paths.log_weight
 
     def _own(self, u: Tensor) -> Tensor:
-        centre, scale = self.target.place()
-        return centre + scale * u.double()
+        return self.target.out_of(u.double())
 
 
 def seeded(seeds: Sequence[int]) -> Draw:
@@ -230,7 +247,7 @@ def fit_density(
     target = replace(target, log_prob=counted)
     reference = None
     if prior is None and (target.scale is None or isinstance(way, LearnedPath)):
-        reference = populated(Annealing(adaptive=0.9, particles=500, moves=2), target, rng, watch)
+        reference = populated(BESIDE, target, rng, watch)
     if target.scale is None and reference is not None:
         target, reference = located(target, reference)
     if not isinstance(way, LearnedPath):
@@ -242,6 +259,11 @@ def fit_density(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         task = way.task(target.standard(), steps)
+    if reference is not None:
+        who = torch.multinomial(
+            reference.log_weight.softmax(0), len(reference.x), True, generator=rng
+        )
+        task.ends = reference.x[who].float()
     left = seconds - (clock() - began)
     average, losses = learned_in(task, left, seed, folder, watch)
     task = replace(task, module=average.cpu().eval())
@@ -263,13 +285,17 @@ def populated(method: Any, target: Target, rng: torch.Generator, watch: Watch = 
 
 
 def located(target: Target, reached: Reached) -> tuple[Target, Reached]:
-    """The target with the centre and scale that a population found, and the population in these."""
-    centre, scale = target.place()
-    x, share = centre + scale * reached.x, reached.log_weight.softmax(0)[:, None]
+    """The target with the centre and scale that a population found, and the population in these:
+    a root of its covariance, or where that is of too few particles, deviations."""
+    x, share = target.out_of(reached.x), reached.log_weight.softmax(0)[:, None]
     middle = (share * x).sum(0)
-    spread = (share * (x - middle).square()).sum(0).sqrt().clamp(min=1e-6)
-    found = replace(target, centre=middle, scale=spread)
-    return found, reached._replace(x=(x - middle) / spread)
+    away = share.sqrt() * (x - middle)
+    scale = away.square().sum(0).sqrt().clamp(min=1e-6)
+    if len(x) > ENOUGH * target.dim:
+        root, failed = torch.linalg.cholesky_ex(away.T @ away)
+        scale = scale if failed else root
+    found = replace(target, centre=middle, scale=scale)
+    return found, reached._replace(x=found.units(x))
 
 
 class Tally:
@@ -333,4 +359,7 @@ def rows_for(task: Learning, seconds: float, seed: int) -> int:
         loss.per_sample.mean().backward()
         task.module.zero_grad()
     each = (clock() - began) / WARM * 1.1
+    began = clock()
+    task.after(0)
+    each += (clock() - began) / EVERY
     return ROWS * max(20, int(seconds / each))

@@ -269,7 +269,7 @@ def logistic(data: str) -> Target:
         prior = (-w.square() / 2 - LOG2PI / 2).sum(1)
         return prior + logsigmoid(w @ signed.to(w).T).sum(1)
 
-    return Target(log_prob, design.shape[1], None, None, 0.0, 1.0, 0.3, name="logistic")
+    return Target(log_prob, design.shape[1], name="logistic")
 
 
 def log_gaussian_cox(grid: int = 16, seed: int = 0) -> Target:

@@ -23,7 +23,7 @@ C = C0 give p = q's own reversal, and w does not vary.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -91,52 +91,92 @@ class Route(ABC):
         self, control: Any, k: Tensor, x: Tensor, there: Tensor, slopes: tuple[Tensor, Tensor]
     ) -> Tensor:
         """`log q(x_k = x | x_k+1 = there)`, `(B,)` float64, with the slopes at both."""
-        return log_normal(x, *self.back(control, there, k, slopes[1]))
+        return self.log_kernel(x, *self.back(control, there, k, slopes[1]))
+
+    def blank(self, count: int, dim: int) -> Tensor:
+        """Zeros shaped like x of that many paths."""
+        return torch.zeros(count, dim)
+
+    def position(self, x: Tensor) -> Tensor:
+        """What of x is the target's, `(B, d)`."""
+        return x
+
+    def lifted(self, x: Tensor, draw: Draw) -> Tensor:
+        """x_N whose position is a sample of the target."""
+        return x
+
+    def log_end(self, target: Target, x: Tensor) -> Tensor:
+        """`log rho(x_N)`, `(B,)` float64."""
+        return target(x).double()
+
+    def moved(self, mean: Tensor, variance: Tensor, z: Tensor) -> Tensor:
+        """A draw of a kernel."""
+        return mean + variance.sqrt() * z
+
+    def log_kernel(self, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        """Its density, `(B,)` float64."""
+        return log_normal(x, mean, variance)
 
     def walk(
         self, control: Any, target: Target, draw: Draw, x: Tensor, graph: bool = False
     ) -> Paths:
         """Draw paths, shaped like x; with `graph` their gradient runs through every step."""
         x = self.start(draw, x)
-        k = torch.zeros(len(x), dtype=torch.long, device=x.device)
-        slope, total = self.slope(target, x, k, graph), -self.log_start(x)
+        walk = self.leg(control, target, draw, x, range(self.steps), -self.log_start(x), graph)
+        return walk._replace(log_weight=walk.log_weight + self.log_end(target, walk.x[-1]))
+
+    def leg(
+        self, control: Any, target: Target, draw: Draw, x: Tensor, steps: range, total: Tensor,
+        graph: bool = False,
+    ) -> Paths:  # fmt: skip
+        """The steps of some k, from x on: `sum log q - log p` on top of a `total (B,)`."""
+        k = torch.full((len(x),), steps.start, device=x.device)
+        slope = self.slope(target, x, k, graph)
         xs, slopes = [x], [slope]
-        for step in range(self.steps):
+        for step in steps:
             mean, variance = self.forth(control, x, k, slope)
-            there = mean + variance.sqrt() * draw(step + 1, x)
+            there = self.moved(mean, variance, draw(step + 1, x))
             both = slope, self.slope(target, there, k + 1, graph)
             total = total + self.log_back(control, k, x, there, both)
-            total = total - log_normal(there, mean, variance)
+            total = total - self.log_kernel(there, mean, variance)
             x, k, slope = there, k + 1, both[1]
             xs.append(x)
             slopes.append(slope)
-        return Paths(torch.stack(xs), torch.stack(slopes), total + target(x).double())
+        return Paths(torch.stack(xs), torch.stack(slopes), total)
 
     def weigh(self, control: Any, target: Target, walk: Paths) -> Tensor:
         """log w of paths that are given, differentiable in the control: all steps at once."""
-        count = walk.x.shape[1]
-        k = torch.arange(self.steps, device=walk.x.device).repeat_interleave(count)
-        x, slope = (v[:-1].flatten(0, 1) for v in walk[:2])
-        there, slope_there = (v[1:].flatten(0, 1) for v in walk[:2])
+        total = self.ratios(control, [walk]).sum(0) - self.log_start(walk.x[0])
+        return total + self.log_end(target, walk.x[-1])
+
+    def ratios(self, control: Any, legs: Sequence[Paths]) -> Tensor:
+        """`log q - log p` of each step `(steps, B)` of legs that make up all of them."""
+        count = legs[0].x.shape[1]
+        k = torch.arange(self.steps, device=legs[0].x.device).repeat_interleave(count)
+        x, slope = (torch.cat([leg[i][:-1].flatten(0, 1) for leg in legs]) for i in (0, 1))
+        there, slope_there = (torch.cat([leg[i][1:].flatten(0, 1) for leg in legs]) for i in (0, 1))
         ratio = self.log_back(control, k, x, there, (slope, slope_there))
-        ratio = ratio - log_normal(there, *self.forth(control, x, k, slope))
-        total = ratio.unflatten(0, (self.steps, count)).sum(0) - self.log_start(walk.x[0])
-        return total + target(walk.x[-1]).double()
+        ratio = ratio - self.log_kernel(there, *self.forth(control, x, k, slope))
+        return ratio.unflatten(0, (self.steps, count))
 
     def retrace(self, control: Any, target: Target, x: Tensor, draw: Draw) -> Paths:
         """Paths drawn backwards by q from samples x of the target, as the upper bound asks."""
+        path = self.traced(control, target, x, draw)
+        return path._replace(log_weight=self.weigh(control, target, path))
+
+    def traced(self, control: Any, target: Target, x: Tensor, draw: Draw) -> Paths:
+        """The same, not weighed."""
+        x = self.lifted(x, draw)
         k = torch.full((len(x),), self.steps, device=x.device)
         slope = self.slope(target, x, k)
         xs, slopes = [x], [slope]
         for step in reversed(range(self.steps)):
             k = k - 1
-            mean, variance = self.back(control, x, k, slope)
-            x = mean + variance.sqrt() * draw(step, x)
+            x = self.moved(*self.back(control, x, k, slope), draw(step, x))
             slope = self.slope(target, x, k)
             xs.append(x)
             slopes.append(slope)
-        path = Paths(torch.stack(xs[::-1]), torch.stack(slopes[::-1]), x[:, 0])
-        return path._replace(log_weight=self.weigh(control, target, path))
+        return Paths(torch.stack(xs[::-1]), torch.stack(slopes[::-1]), x.new_zeros(len(x)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,11 +185,13 @@ class Noised(Route):
 
     `point`: it starts from no noise draw at all, x_0 = 0 at pure noise, so that the law of x_1 is
     learned as every other (PIS: a Brownian bridge from 0). Else x_0 ~ N(0, alpha^2 + sigma^2), the
-    law of x where N(0, I) is sampled.
+    law of x where N(0, I) is sampled. Where a control does not hear the target, nothing is asked of
+    it but at the end.
     """
 
     levels: Level
     point: bool = False
+    hears: bool = True
 
     def __post_init__(self) -> None:
         alpha, sigma = self.levels
@@ -189,6 +231,8 @@ class Noised(Route):
 
     def slope(self, target: Target, x: Tensor, k: Tensor, graph: bool = False) -> Tensor:
         """At D0, of `log rho / N(0, I)`."""
+        if not self.hears:
+            return torch.zeros_like(x)
         denoised, _ = of_normal(x, self.level(k))
         return target.gradient(denoised, graph) + denoised
 
@@ -224,7 +268,7 @@ class Annealed(Route):
     that is learned (Vargas et al. 2024, "Transport meets variational inference", CMCD):
 
         p(x_k+1 | x_k) = N(x + h (grad log pi_k+1(x) + u_k+1(x)), 2 h),
-        q(x_k | x_k+1) = N(x + h (grad log pi_k+1(x) - u_k+1(x)), 2 h).                  (eq. 5)
+        q(x_k | x_k+1) = N(x + h (grad log pi_k+1(x) - u_k+1(x)), 2 h).                  (eq. 6)
 
     With u = 0 this is annealed importance sampling by unadjusted Langevin steps. A control has
     `temper(k)`, b_k from 0 to 1, `length(k)`, h, both `(B,)`, and gives u of (x, b, slope).

@@ -34,7 +34,8 @@ class Target:
     """`rho(x)` on R^dim by its logarithm.
 
     `centre` and `scale`, numbers or `(dim,)`, say where its mass lies: a normal law of that mean
-    and deviation is to cover it (None: a reference run finds them). `width` is the finest length
+    and deviation is to cover it (None: a reference run finds them). A scale `(dim, dim)` is a lower
+    triangular root of that law's covariance. `width` is the finest length
     that it has, by default `scale`. `log_z` is the true `log Z`, where known, `draw(n, generator)`
     makes exact samples and `modes` sorts samples.
 
@@ -58,7 +59,8 @@ class Target:
             raise BadInput(f"the target's dim is {self.dim}.", "Give at least 1.")
         for key in ("scale", "width"):
             value = getattr(self, key)
-            if value is not None and not (torch.as_tensor(value) > 0).all():
+            lengths = torch.as_tensor(1.0 if value is None else value)
+            if not ((lengths.diagonal() if lengths.ndim == 2 else lengths) > 0).all():
                 raise BadInput(f"the target's {key} is {value}.", "Give lengths above 0.")
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -75,23 +77,25 @@ class Target:
     def standard(self) -> "Target":
         """The same over u, x = centre + scale u: there a standard normal law covers it, and
 
-            log rho_u(u) = log rho(centre + scale u) + sum_i log scale_i                    (eq. 1)
+            log rho_u(u) = log rho(centre + scale u) + log |det scale|                      (eq. 1)
 
         has the same integral."""
-        centre, scale = self.place()
-        jacobian = float(scale.log().sum())
-        finest = min(self.width or math.inf, float(scale.min()))
+        _, scale = self.place()
+        lengths = scale.diagonal() if scale.ndim == 2 else scale
+        jacobian = float(lengths.log().sum())
+        finest = min(self.width or math.inf, float(lengths.min()))
+        across = float(lengths.log().mean().exp())
         modes = self.modes
 
         def log_prob(u: Tensor) -> Tensor:
-            return self(centre.to(u) + scale.to(u) * u) + jacobian
+            return self(self.out_of(u)) + jacobian
 
         def draw(n: int, rng: torch.Generator) -> Tensor:
-            return (self.exact(n, rng) - centre) / scale
+            return self.units(self.exact(n, rng))
 
         def which(u: Tensor) -> Tensor:
             assert modes is not None
-            return modes.which(centre.to(u) + scale.to(u) * u)
+            return modes.which(self.out_of(u))
 
         return replace(
             self,
@@ -99,15 +103,28 @@ class Target:
             draw=self.draw and draw,
             centre=0.0,
             scale=1.0,
-            width=finest / float(scale.log().mean().exp()),
+            width=finest / across if self.width else 1.0,
             modes=modes and Modes(which, modes.shares),
         )
 
     def place(self) -> tuple[Tensor, Tensor]:
-        """centre and scale, `(dim,)` each, in float64."""
+        """centre `(dim,)` and scale, `(dim,)` or a root `(dim, dim)`, in float64."""
         own = (self.centre, 1.0 if self.scale is None else self.scale)
-        centre, scale = (torch.as_tensor(v, dtype=torch.float64).expand(self.dim) for v in own)
-        return centre, scale
+        centre, scale = (torch.as_tensor(v, dtype=torch.float64) for v in own)
+        return centre.expand(self.dim), scale if scale.ndim == 2 else scale.expand(self.dim)
+
+    def out_of(self, u: Tensor) -> Tensor:
+        """x = centre + scale u."""
+        centre, scale = (v.to(u) for v in self.place())
+        return centre + (u @ scale.T if scale.ndim == 2 else scale * u)
+
+    def units(self, x: Tensor) -> Tensor:
+        """u of x."""
+        centre, scale = (v.to(x) for v in self.place())
+        away = x - centre
+        if scale.ndim == 2:
+            return torch.linalg.solve_triangular(scale, away.T, upper=False).T
+        return away / scale
 
     def exact(self, n: int, rng: torch.Generator) -> Tensor:
         """n exact samples, `(n, dim)` float64, or BadInput."""

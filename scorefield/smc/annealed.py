@@ -75,10 +75,16 @@ def spot(log_rho: LogDensity, x: Tensor) -> Spot:
 
 
 def leap(
-    log_rho: LogDensity, at: Spot, b: float, length: float, leaps: int, rng: torch.Generator
+    log_rho: LogDensity,
+    at: Spot,
+    b: float,
+    length: float | Tensor,
+    leaps: int,
+    rng: torch.Generator,
 ) -> tuple[Spot, Tensor]:
     """One Hamiltonian proposal of `leaps` leapfrogs and its test, which keeps pi_b (Neal 2011,
-    "MCMC using Hamiltonian dynamics"); one leap is MALA. Also the chance of acceptance, `(B,)`."""
+    "MCMC using Hamiltonian dynamics"); one leap is MALA. A length `(B, 1)` is each particle's own,
+    and must not depend on where it is. Also the chance of acceptance, `(B,)`."""
     momentum = torch.randn(at.x.shape, generator=rng, dtype=at.x.dtype)
     log_here, slope = at.bridged(b)
     before = log_here - momentum.square().sum(1) / 2
@@ -104,7 +110,9 @@ class Annealing:
     importance sampling. `adaptive`: the next temperature is the one that leaves this ESS, of the
     weights that it would add, not even steps; the mean of w then misses Z by O(1/particles).
     `move`: "hmc" of `leaps` leapfrogs, or "mala", one leap; `moves` of them a temperature. The
-    length of a step follows the rate of acceptance.
+    length of a step follows the rate of acceptance. With a `spread` each particle and move has a
+    length of its own, `exp(-spread u)` of it, u uniform: a funnel's neck is entered by steps that
+    its mouth would never ask for.
     """
 
     steps: int = 64
@@ -115,11 +123,14 @@ class Annealing:
     moves: int = 1
     leaps: int = 5
     length: float = 0.2
+    spread: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("steps", "particles", "moves", "leaps"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name} is {getattr(self, name)}.", "Give at least 1.")
+        if not self.spread >= 0:
+            raise BadInput(f"spread is {self.spread}.", "Give 0 or more.")
         if not 0 <= self.threshold <= 1:
             raise BadInput(f"threshold is {self.threshold}.", "Use a number from 0 to 1.")
         if self.adaptive is not None and not 0 < self.adaptive < 1:
@@ -146,7 +157,11 @@ class Annealing:
             at = Spot(*(v[who] for v in at))
             least = least.minimum(ess.view(groups, -1)[:, 0] / self.particles)
             for _ in range(self.moves):
-                at, chance = leap(log_rho, at, there, length, leaps, rng)
+                each = length
+                if self.spread:
+                    u = torch.rand(len(x), 1, generator=rng, dtype=dtype)
+                    each = length * (-self.spread * u).exp()
+                at, chance = leap(log_rho, at, there, each, leaps, rng)
                 calls += leaps * len(x)
                 length *= math.exp(float(chance.mean()) - WANTED[self.move])
             b = there

@@ -214,6 +214,8 @@ def estimates(fitted: FittedDensity) -> Table:
         rows.append((name, e.log_z, error, None if true is None else e.log_z - true, calls))
 
     row("paths" if fitted.reached is None else "populations", fitted.found, fitted.calls)
+    if fitted.resampled is not None:
+        row("paths, resampled", between(fitted.resampled), fitted.resampled.calls)
     if fitted.reference is not None:
         row("SMC reference", between(fitted.reference), fitted.reference.calls)
     return Table("log Z", ("by", "log Z", "error", "off by", "calls"), tuple(rows))

@@ -194,6 +194,17 @@ def test_a_standard_target_has_the_same_integral():
     check_integral(normal(2, 1.0, 0.5).standard())
 
 
+def test_a_covering_law_that_leans_keeps_the_integral():
+    """A root of a covariance in place of deviations; its corner does not count, its lengths do."""
+    root = torch.tensor([[0.8, 0.0], [0.6, 0.4]], dtype=torch.float64)
+    leaning = Target(normal(2, 1.0, 0.5).log_prob, 2, centre=1.0, scale=root)
+    check_integral(leaning.standard())
+    x = torch.randn(5, 2, dtype=torch.float64)
+    assert torch.allclose(leaning.out_of(leaning.units(x)), x)
+    bare = Target(lambda u: leaning(leaning.out_of(u)), 2)
+    fails("", check_integral, bare)
+
+
 def test_a_planted_transform_without_its_jacobian():
     target = gmm_9()
     centre, scale = target.place()
@@ -239,7 +250,8 @@ def test_the_losses_have_the_gradients_that_they_should():
 
 def test_a_planted_variance_through_the_path():
     class Through(Learning):
-        def weights(self, z):
+        def weights(self, chance):
+            z = chance.z.flatten(0, 1).unbind(1)
             walk = self.route.walk(self.module, self.target, lambda k, x: z[k], z[0], graph=True)
             return walk.log_weight
 

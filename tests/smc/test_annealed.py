@@ -30,6 +30,47 @@ def test_z_is_not_biased(threshold, move):
     check_unbiased(ratios(threshold=threshold, move=move))
 
 
+def test_lengths_that_are_spread_leave_z_as_it_is():
+    check_unbiased(ratios(spread=4.0))
+
+
+def test_a_planted_length_that_a_place_chose():
+    """Longer steps for those on the right: such moves do not keep the density."""
+    from scorefield.smc.annealed import leap, spot
+
+    target, rng = normal(1, 0.7, 0.5), torch.Generator().manual_seed(0)
+
+    def check_mean(chosen):
+        at = spot(target.log_prob, target.exact(20_000, rng))
+        for _ in range(10):
+            length = 0.6 * (1 + chosen * (at.x > 0.7)) * torch.ones_like(at.x)
+            at, _ = leap(target.log_prob, at, 1.0, length, 2, rng)
+        assert abs(float(at.x.mean()) - 0.7) < 0.02
+
+    check_mean(0.0)
+    fails("", check_mean, -0.9)
+
+
+def test_a_funnel_is_entered_by_lengths_that_are_spread():
+    """At the length that most of a funnel accepts, those in its neck stand still."""
+    from scorefield.density.known import funnel
+    from scorefield.smc.annealed import leap, spot
+
+    target, rng = funnel().standard(), torch.Generator().manual_seed(0)
+    x = target.exact(20_000, rng)
+    neck = x[x[:, 0] < -5 / 3][:500]
+
+    def moved(spread):
+        at = spot(target, neck)
+        for _ in range(5):
+            u = torch.rand(len(neck), 1, generator=rng, dtype=torch.float64)
+            at, _ = leap(target, at, 1.0, 0.2 * (-spread * u).exp(), 5, rng)
+        return float((at.x != neck).any(1).double().mean())
+
+    assert moved(0.0) < 0.1
+    assert moved(4.0) > 0.6
+
+
 def test_a_planted_weight_of_the_place_after_the_move(monkeypatch):
     """Weighing a particle where it has moved to, not where it was, breaks it."""
     import scorefield.smc.annealed as module
@@ -79,5 +120,6 @@ def test_the_start_is_a_law():
 def test_options_that_cannot_be_are_refused():
     refused("threshold", Annealing, threshold=1.5)
     refused("particles", Annealing, particles=0)
+    refused("spread", Annealing, spread=-1.0)
     refused("move", Annealing, move="gibbs")
     refused("adaptive", Annealing, adaptive=1.0)
