@@ -17,11 +17,11 @@ class ConvAlong(nn.Conv1d):
     """A convolution of series (B, C, L), or of pictures one pixel high (B, C, 1, L): these torch
     lays out channels-last, which the processor convolves faster."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        if input.ndim == 3:
-            return super().forward(input)
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim == 3:
+            return super().forward(x)
         stride, padding = (1, *self.stride), (0, *cast(tuple[int], self.padding))
-        return F.conv2d(input, self.weight.unsqueeze(2), self.bias, stride, padding)
+        return F.conv2d(x, self.weight.unsqueeze(2), self.bias, stride, padding)
 
 
 CONVOLUTIONS = {1: ConvAlong, 2: nn.Conv2d, 3: nn.Conv3d}

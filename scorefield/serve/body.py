@@ -20,7 +20,7 @@ PIXELS = 4096 * 4096
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 Class = Annotated[int, Field(ge=0)] | Text
-Prompt = Annotated[str, Field(max_length=4000)]
+LongText = Annotated[str, Field(max_length=4000)]
 Base64 = Annotated[str, Field(min_length=1)]
 
 
@@ -47,7 +47,7 @@ class Common(Body):
     """The class of all, by number or name."""
     labels: Annotated[list[Class], Field(min_length=1, max_length=MOST)] | None = None
     """Classes, in turn."""
-    prompt: Prompt | None = None
+    prompt: LongText | None = None
     """A text for a run that reads some; else names of classes, with commas between them."""
     steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Steps of the solver (the run's own)."""
@@ -110,7 +110,7 @@ class SamplesBody(Common):
 
     conditions: dict[Text, list[Any]] | None = None
     """Rows of y, vector, image or tokens, as in the file that the run was trained on."""
-    negative: Prompt | None = None
+    negative: LongText | None = None
     """What the samples of a `prompt` shall not show."""
     unconditional: bool = False
     """Without any class or other condition."""
@@ -149,7 +149,7 @@ class RestoreBody(Common):
 class ImagesBody(Body):
     """What clients of OpenAI's images send, and the settings of a sampler beside it."""
 
-    prompt: Prompt
+    prompt: LongText
     """A text for a run that reads some; else names of classes, with commas between them."""
     model: Text | None = None
     n: Annotated[int, Field(ge=1, le=10)] | None = None

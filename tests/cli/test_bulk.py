@@ -188,7 +188,7 @@ def test_an_ended_session_is_a_stop(cli, trained, tmp_path, monkeypatch):
 
 # Real processes
 
-LONG = ["--n", "80", "--batch", "1", "--steps", "16", "--solver", "ddpm"]
+LONG = ["--n", "40", "--batch", "1", "--steps", "16", "--solver", "ddpm"]
 
 
 def start(*words: object, **environment: str) -> subprocess.Popen:
@@ -232,9 +232,9 @@ def test_kill_9_twice_then_ctrl_c_then_the_same_file(cli, trained, uninterrupted
             assert process.returncode == -signal.SIGKILL
         else:
             assert process.returncode == 130
-            assert f"stopped: {there} of 80 shards are there" in err
+            assert f"stopped: {there} of 40 shards are there" in err
             assert "Traceback" not in err
-        assert 0 < there < 80
+        assert 0 < there < 40
         assert not out.exists()
     code, said, err = cli("sample", trained, *LONG, "--out", out, "--json")
     assert code == 0
@@ -250,22 +250,17 @@ def free_port() -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["accelerate", "torchrun"])
-def test_two_processes_make_the_same_file(trained, uninterrupted, stopped, tmp_path, launcher):
+def test_two_processes_make_the_same_file(trained, uninterrupted, stopped, tmp_path):
     out = tmp_path / "x.npz"
     assert stopped(3, *LONG, "--out", out).code == 130  # one process began it
-    port, launch = free_port(), {
-        "accelerate": "accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 "
-        "--mixed_precision no --dynamo_backend no --main_process_port {} -m scorefield",
-        "torchrun": "torch.distributed.run --nproc_per_node 2 --master_port {} -m -- scorefield",
-    }  # fmt: skip
-    words = launch[launcher].format(port).split()
+    words = "torch.distributed.run --nproc_per_node 2 --master_port {} -m -- scorefield"
+    words = words.format(free_port()).split()
     process = start(*words, "sample", trained, *LONG, "--out", out, "--json")
     said, err = process.communicate(timeout=300)
     assert process.returncode == 0, err[-3000:]
     result = json.loads(said)  # the main process alone speaks
-    assert (result["shards"], result["resumed"]) == (80, 3)
-    assert err.count("resuming: 3 of 80 shards are there") == 1
+    assert (result["shards"], result["resumed"]) == (40, 3)
+    assert err.count("resuming: 3 of 40 shards are there") == 1
     assert out.read_bytes() == uninterrupted
     assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]
 
@@ -291,7 +286,7 @@ def test_a_process_whose_fellow_is_killed_says_so(cli, trained, uninterrupted, t
     assert (main.returncode, said) == (2, "")
     assert "error: another process of this job has ended. The same command goes on" in err
     assert "Traceback" not in err
-    assert 0 < count(out) < 80
+    assert 0 < count(out) < 40
     assert cli("sample", trained, *LONG, "--out", out).code == 0
     assert out.read_bytes() == uninterrupted
 
