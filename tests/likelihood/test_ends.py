@@ -52,6 +52,13 @@ SCHEDULES = {
 }  # fmt: skip
 
 
+PAIRS = [
+    (schedule, law) for schedule in SCHEDULES for law in LAWS
+    if schedule in ("vp", "flow", "learned") or law in ("narrow", "a far mode", "R^16")
+]  # fmt: skip
+"""Every law on three schedules, and three laws on every schedule."""
+
+
 def off(law, schedule, denoise=None, n: int = 4, **options) -> tuple[float, float]:
     """The largest error and the largest estimate of it."""
     x = law.sample(n, 1)
@@ -63,9 +70,9 @@ def off(law, schedule, denoise=None, n: int = 4, **options) -> tuple[float, floa
 
 class TestPosteriorMeans:
     @pytest.mark.slow
-    @pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
-    @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+    @pytest.mark.parametrize("schedule, law", PAIRS)
     def test_right_or_known_not_to_be(self, schedule, law):
+        schedule, law = SCHEDULES[schedule], LAWS[law]
         error, known = off(law, schedule)
         # twice: of N(1, .01^2) in R the 64 steps of the walk take 2e-4
         assert error < max(2 * NEAR, 3 * known)
