@@ -73,13 +73,14 @@ site: .venv/docs
 package: .venv/developer
 	$(BIN)/python -m build
 
-docs: .venv/installed
+docs: .venv/docs
 	$(BIN)/python docs/pictures.py
 	OMP_NUM_THREADS=1 $(BIN)/python docs/pictures_training.py
 	OMP_NUM_THREADS=1 $(BIN)/python docs/pictures_guidance.py
 	OMP_NUM_THREADS=1 $(BIN)/python -m docs.solvers
 	$(BIN)/python -m docs.errata
 	$(BIN)/python -m docs.folder
+	$(BIN)/python -m docs.notebooks
 
 .venv/docs: EXTRA = [docs]
 .venv/developer: EXTRA = [dev]

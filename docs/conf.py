@@ -34,7 +34,7 @@ myst_heading_anchors = 3
 
 nb_execution_mode = os.environ.get("SCOREFIELD_CELLS", "cache")  # off: the fast half of the site
 nb_execution_cache_path = str(ROOT / "build" / "executed" / library())
-nb_execution_timeout = 120
+nb_execution_timeout = 600  # of a cell, on a machine that has other work
 nb_execution_in_temp = True  # what a cell writes is no part of the sources
 nb_execution_raise_on_error = True
 nb_merge_streams = True  # what a cell prints is one block
