@@ -57,8 +57,8 @@ class Extractor(NamedTuple):
 
     @torch.no_grad()
     def __call__(self, x0: Tensor) -> Tensor:
-        """Features (B, size) of pictures x0 (B, 1 or 3, H, W) in [-1, 1]: grey in all three colours,
-        in sides of `side` (bilinear, without aliases)."""
+        """Features (B, size) of pictures x0 (B, 1 or 3, H, W) in [-1, 1]: grey in all three
+        colours, in sides of `side` (bilinear, without aliases)."""
         check_pictures(self.title, tuple(x0.shape[1:]))
         x = x0.to(next(self.net.parameters())).expand(-1, 3, -1, -1)
         x = F.interpolate(x, (self.side, self.side), mode="bilinear", antialias=True)

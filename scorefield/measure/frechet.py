@@ -172,8 +172,8 @@ def frechet_drawn(
     rows: Tensor, reference: Tensor, label: Tensor, counts: Tensor, draws: int = 8, seed: int = 0
 ) -> tuple[float, float]:
     """Mean and standard deviation of the distance to `reference` of draws that take `counts[c]` of
-    the rows of each class c, whose classes are `label` (n,); if they take all rows, the standard error, by leaving out
-    tenths."""
+    the rows of each class c, whose classes are `label` (n,); if they take all rows, the standard
+    error, by leaving out tenths."""
     check_rows("first features", rows, 1)
     check_rows("second features", reference)
     check_same_shape("first features", rows, "second features", reference)

@@ -1,5 +1,5 @@
-"""Error of D and bend of the flow's paths, by their closed forms for N(0, s^2 I) data, s = 1/2: there
-D = alpha s^2 x / (alpha^2 s^2 + sigma^2), and x_t = x_1 c(t)/c(1) with c^2 = alpha^2 s^2 + sigma^2."""
+"""Error of D and bend of the flow's paths, by their closed forms for N(0, s^2 I) data, s = 1/2:
+there D = alpha s^2 x / c(t)^2 and x_t = x_1 c(t)/c(1), with c^2 = alpha^2 s^2 + sigma^2."""
 
 import pytest
 import torch
