@@ -242,8 +242,8 @@ def text(report: dict[str, Any]) -> str:
         parts += [
             f"## Samplers that use chance: {title}",
             f"Sliced W2 ({DIRECTIONS.shape[1]} directions) of {report['samples']} samples to as "
-            f"many of the data; real against real: {', '.join(map(number, report['real']))}. Every run ends "
-            "as its package ends it, on clean data where it can.",
+            f"many of the data; real against real: {', '.join(map(number, report['real']))}. Every "
+            "run ends as its package ends it, on clean data where it can.",
             summary(samples),
             every(samples),
         ]
