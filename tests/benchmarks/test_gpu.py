@@ -1,4 +1,4 @@
-"""The script for a GPU, in small, on the processor: every part of it runs, and its page is whole."""
+"""The script for a GPU, in small, on the processor: every part runs, and its page is whole."""
 
 import argparse
 
