@@ -241,9 +241,9 @@ def text(report: dict[str, Any]) -> str:
         title = f"{PROBLEMS[SAMPLED[0]].title}, {PROCESSES[SAMPLED[1]].title}"
         parts += [
             f"## Samplers that use chance: {title}",
-            f"Sliced W2 ({DIRECTIONS.shape[1]} directions) of {report['samples']} samples to as many of the "
-            f"data; real against real: {', '.join(map(number, report['real']))}. Every run ends "
-            "as its package ends it, on clean data where it can.",
+            f"Sliced W2 ({DIRECTIONS.shape[1]} directions) of {report['samples']} samples to as "
+            f"many of the data; real against real: {', '.join(map(number, report['real']))}. Every "
+            "run ends as its package ends it, on clean data where it can.",
             summary(samples),
             every(samples),
         ]

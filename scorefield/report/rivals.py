@@ -36,8 +36,8 @@ def schedules_page(request: Request, schedules: str, images: int | None, command
     record = found.record
     told = [row["name"] for row in record["schedules"]]
     lead = (
-        "A schedule says how a run's effort is laid out: the error of D by level, how far the paths "
-        "of the flow are from straight ones, and the quality of samples."
+        "A schedule says how a run's effort is laid out: the error of D by level, how far the "
+        "paths of the flow are from straight ones, and the quality of samples."
     )
     facts = (
         ("Schedules", str(len(told)), ", ".join(told)),

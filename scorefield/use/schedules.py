@@ -46,16 +46,16 @@ HELD, PATHS, STEPS = 500, 64, 40
 """Held-out examples that D errs on; paths that are followed, and in how many steps."""
 LOGSNR = tuple(float(v) for v in range(-8, 9))
 
-Curve = tuple[tuple[float, float], ...]
+CurvePoints = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
-class Course:
+class ShortRun:
     """What a short run under a schedule came to: D's `error` by log snr, or nothing where there is
     no one level; the `bend` of its paths by t; and the run as a rival."""
 
-    error: Curve
-    bend: Curve
+    error: CurvePoints
+    bend: CurvePoints
     rival: Rival
 
     @property
@@ -83,7 +83,7 @@ def by_schedule(request: Request, schedules: str, images: int | None) -> Finding
         raise BadInput("one sample of each is asked for.", "Give `n` or `seeds` of at least 2.")
     field = Field(seeds, request.watch, request.features)
     field.begin([run])
-    found: list[Course] = []
+    found: list[ShortRun] = []
     failed: list[Rival] = []
     for name in names:
         done = tried(lambda name=name: _course(request, field, name, images))
@@ -96,14 +96,14 @@ def by_schedule(request: Request, schedules: str, images: int | None) -> Finding
     return _findings(found, failed, field, str(request.path), images)
 
 
-def _course(request: Request, field: Field, name: str, images: int) -> Course:
+def _course(request: Request, field: Field, name: str, images: int) -> ShortRun:
     run = _trained(request, name, images)
     own = Request(run, grid=GRID, steps=request.steps, solver=request.solver,
                   guidance=request.guidance, watch=request.watch)  # fmt: skip
     rival = replace(field.measured(run, own), name=name)
     assert field.data
     bend = bend_of(own.denoiser, _cond(run, PATHS))
-    return Course(error_of(own.denoiser, field.data), bend, rival)
+    return ShortRun(error_by_level(own.denoiser, field.data), bend, rival)
 
 
 def _trained(request: Request, name: str, images: int) -> Run:
@@ -130,7 +130,7 @@ def _cond(run: Run, n: int) -> dict[str, Tensor] | None:
 
 
 @torch.no_grad()
-def error_of(denoiser: Denoiser, data: Data) -> Curve:
+def error_by_level(denoiser: Denoiser, data: Data) -> CurvePoints:
     """Pairs (log snr, mean square of x0 - D) over held-out examples, noise of their seeds; of a
     schedule with a level for each coordinate, none."""
     schedule = schedule_of(denoiser)
@@ -153,9 +153,7 @@ def error_of(denoiser: Denoiser, data: Data) -> Curve:
 
 
 @torch.no_grad()
-def bend_of(
-    denoiser: Denoiser, cond: dict[str, Tensor] | None, steps: int = STEPS
-) -> Curve:
+def bend_of(denoiser: Denoiser, cond: dict[str, Tensor] | None, steps: int = STEPS) -> CurvePoints:
     """Pairs (t, b) of eq. 1 along the flow, by differences over even steps of t."""
     n = PATHS if cond is None else len(next(iter(cond.values())))
     plan = plan_of(denoiser, bool(cond), steps=steps, solver="arc", grid=GRID, guidance=1.0)
@@ -168,7 +166,7 @@ def bend_of(
     return bend_along(t, x[: len(t)])
 
 
-def bend_along(t: Sequence[float], x: Tensor) -> Curve:
+def bend_along(t: Sequence[float], x: Tensor) -> CurvePoints:
     """Eq. 1 of paths `x (K, n, *shape)` at falling times t, at the middles between them.
 
     >>> t = [1.0, 0.5, 0.0]
@@ -185,12 +183,12 @@ def bend_along(t: Sequence[float], x: Tensor) -> Curve:
     return tuple((m, float(v)) for m, v in zip(middle, off))
 
 
-def _line(name: str, pairs: Curve) -> Line:
+def _line(name: str, pairs: CurvePoints) -> Line:
     return Line(name, tuple(x for x, _ in pairs), tuple(y for _, y in pairs))
 
 
 def _findings(
-    found: Sequence[Course], failed: Sequence[Rival], field: Field, run: str, images: int
+    found: Sequence[ShortRun], failed: Sequence[Rival], field: Field, run: str, images: int
 ) -> Findings:
     rivals = [c.rival for c in found]
     space, notes = field.reference(rivals[0].label).space, notes_of([*rivals, *failed], field)
@@ -221,7 +219,7 @@ def _findings(
     known = [dict(c.error) for c in found if c.error]
     shared = [v for v in LOGSNR if known and all(v in errors for errors in known)]
 
-    def mean(error: Curve) -> float | None:
+    def mean(error: CurvePoints) -> float | None:
         here = [e for v, e in error if v in shared]
         return sum(here) / len(here) if here else None
 

@@ -158,8 +158,9 @@ def test_too_few_for_the_space_costs_that_figure_alone():
     x0 = digits.batch(digits.train, torch.arange(60))[0]
     found = measures_of(x0, Reference(digits, None, 60, labels, looks(64)))
     assert [*found.record["not_measured"]] == ["frechet"]
-    assert "60 examples are too few for a Frechet distance of 64 features" in (
-        found.record["not_measured"]["frechet"]
+    assert (
+        "60 examples are too few for a Frechet distance of 64 features"
+        in (found.record["not_measured"]["frechet"])
     )
     names = {figure.name for figure in found.figures}
     assert "Kernel distance (KID)" in names

@@ -113,8 +113,8 @@ def test_a_class_without_examples_is_said_and_the_rest_is_measured():
     held = Split(TEST.x[1::2][:80], {"label": TEST.cond["label"][1::2][:80]})
     learned = Split(TRAIN.x[::2][:80], {"label": TRAIN.cond["label"][::2][:80]})
     label = torch.arange(60) % 2
-    both = Split(torch.cat([learned.x, held.x[:20]]),
-                 {"label": torch.cat([learned.cond["label"], held.cond["label"][:20]])})  # fmt: skip
+    known = torch.cat([learned.cond["label"], held.cond["label"][:20]])
+    both = Split(torch.cat([learned.x, held.x[:20]]), {"label": known})
     data = Data("uneven", both, held, ("left", "right", "none"), Scaling((0.0,), (1.0,)))
     found = measures_of(FRESH.x, Reference(data, None, 60, label))
     (said,) = found.record["not_measured"].items()
@@ -127,7 +127,5 @@ def test_a_class_without_examples_is_said_and_the_rest_is_measured():
 
 
 def test_pick_of_a_class_past_the_last_count():
-    label = torch.tensor([0, 1, 2, 2])
-    assert pick(label, torch.tensor([1, 1]), torch.Generator().manual_seed(0)).sort()[0].tolist() == [
-        0, 1,
-    ]  # fmt: skip
+    found = pick(torch.tensor([0, 1, 2, 2]), torch.tensor([1, 1]), torch.Generator().manual_seed(0))
+    assert found.sort()[0].tolist() == [0, 1]

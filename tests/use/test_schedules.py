@@ -1,5 +1,5 @@
-"""Error of D and bend of the flow's paths, by their closed forms for N(0, s^2 I) data, s = 1/2: there
-D = alpha s^2 x / (alpha^2 s^2 + sigma^2), and x_t = x_1 c(t)/c(1) with c^2 = alpha^2 s^2 + sigma^2."""
+"""Error of D and bend of the flow's paths, by their closed forms for N(0, s^2 I) data, s = 1/2:
+there D = alpha s^2 x / c(t)^2 and x_t = x_1 c(t)/c(1), with c^2 = alpha^2 s^2 + sigma^2."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from scorefield.catalogue import schedules
 from scorefield.data import Data, Scaling, Split
 from scorefield.denoise import Denoiser
-from scorefield.use.schedules import LOGSNR, bend_of, error_of
+from scorefield.use.schedules import LOGSNR, bend_of, error_by_level
 from tests.refusal import fails
 
 S = 0.5
@@ -62,11 +62,11 @@ def test_error_of_the_denoiser():
     data = Data("normal", split, split, (), Scaling((0.0,), (1.0,)))
 
     def check(denoiser: Denoiser) -> None:
-        for logsnr, found in error_of(denoiser, data):
+        for logsnr, found in error_by_level(denoiser, data):
             wanted = S**2 / (1 + S**2 * torch.tensor(logsnr).exp())  # 1 / (1/s^2 + snr)
             assert found == pytest.approx(float(wanted), rel=0.12)  # sd of 1,500 squares: 3.7%
 
     check(exact("flow"))
-    assert [v for v, _ in error_of(exact("flow"), data)] == list(LOGSNR)
-    assert max(v for v, _ in error_of(exact("ve"), data)) <= 9
+    assert [v for v, _ in error_by_level(exact("flow"), data)] == list(LOGSNR)
+    assert max(v for v, _ in error_by_level(exact("ve"), data)) <= 9
     fails("", check, exact("flow", sigma_data=1.0))
