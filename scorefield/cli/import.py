@@ -21,16 +21,20 @@ class Options(Spoken):
       scorefield compare runs/theirs --solvers arc,ddim
       scorefield import hub:owner/name --out runs/pulled
       scorefield import denoiser.onnx --levels .002,80 --out runs/graph
+      scorefield import edm2.pkl --out runs/edm2
+      scorefield import model_00100000.pth --out runs/k
 
     An ONNX graph says D of x and sigma (and alpha, label, null, or one vector). --levels are the
     least and the most sigma/alpha that it knows. It has no derivatives.
 
-    A .pt of guided-diffusion (ADM) is read without running what it names; its flags stand beside it
-    in NAME.json, such as {"image_size": 64}.
+    Folders with text encoders (Stable Diffusion, SD3, Flux) are sampled by --prompt.
+    Checkpoints of EDM, EDM2, guided-diffusion (ADM) and k-diffusion are read without running what
+    they name. Flags of ADM stand beside it in NAME.json, such as {"image_size": 64}, and so does
+    the config of k-diffusion where the file holds none.
     """
 
     source: Annotated[Path, tyro.conf.Positional]
-    """A folder of diffusers, an .onnx file, a .pt of guided-diffusion, or hub:OWNER/NAME."""
+    """A folder of diffusers, an .onnx file, a checkpoint, or hub:OWNER/NAME."""
     out: OutPath = None
     levels: str | None = None
     """Of an ONNX graph: the least and the most sigma/alpha that it knows (default: .002,80)."""

@@ -13,7 +13,7 @@ from typing import Any
 from scorefield.base import BadInput
 from scorefield.data import Scaling
 from scorefield.data.sets import EIGHT_BIT
-from scorefield.interop.folder import Foreign
+from scorefield.interop.folder import Foreign, check_held
 from scorefield.run.facts import DataFacts
 from scorefield.run.guest import FILED, PRECONDITIONED, published
 from scorefield.run.settings import SourceConfig
@@ -54,7 +54,9 @@ def read_edm(file: Path, found: Mapping[str, Any]) -> Foreign:
     deviation = float(scheduler.get("sigma_data", 0.5))
     scaling = EIGHT_BIT if channels in (1, 3) else Scaling((0.0,), (1.0,))  # or latents
     facts = DataFacts(file.stem, (channels, side, side), classes, scaling, deviation)
-    source = SourceConfig({"_class_name": inner.kind, **network}, scheduler, classes=count)
+    said = {"_class_name": inner.kind, **network}
+    check_held(said, weights, file)
+    source = SourceConfig(said, scheduler, classes=count)
     return Foreign(source, facts, {"model": weights}, warned=left)
 
 

@@ -18,15 +18,14 @@ from scorefield.nets.guests import GUESTS, shape_of, told_size
 from scorefield.nets.kl import spec_of
 from scorefield.run.encoders import PipelineText
 from scorefield.run.facts import CodecFacts, DataFacts
-from scorefield.run.guest import published
+from scorefield.run.guest import FILED, published
 from scorefield.run.settings import SourceConfig
-from scorefield.store import digest_tensors, exists, fitted, read_json, read_weights
+from scorefield.store import check_sizes, digest_tensors, exists, fitted, read_json, read_weights
 
 NETWORKS = ("unet", "transformer")
 IGNORED = ("safety_checker", "feature_extractor", "image_encoder", "tokenizer", "tokenizer_2",
            "tokenizer_3")  # fmt: skip
 LIBRARIES = ("diffusers", "transformers")
-LARGEST = 1_000_000
 DTYPES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16",
           torch.float64: "float64"}  # fmt: skip
 
@@ -153,10 +152,7 @@ def _check_settings(network: Mapping[str, Any], where: Path) -> None:
             f"{where} brings code of its own (auto_map), which is not run.",
             "Give a model of a class of diffusers.",
         )
-    for key, value in network.items():
-        sizes = value if isinstance(value, list) else [value]
-        if any(isinstance(size, int) and not -1 <= size <= LARGEST for size in sizes):
-            raise BadInput(f"{where} has {key} {value!r}.", f"Sizes go up to {LARGEST:,}.")
+    check_sizes(network, str(where))
 
 
 def _dtype(weights: Mapping[str, Tensor], where: Path) -> str:
@@ -240,3 +236,16 @@ def warned(source: SourceConfig) -> list[str]:
 def say_warned(foreign: Foreign) -> None:
     for line in foreign.warned:
         warnings.warn(line, stacklevel=3)
+
+
+def check_held(network: Mapping[str, Any], weights: Mapping[str, Tensor], file: Path) -> None:
+    """Raise BadInput for settings that cannot be built, and for a network far larger than the file
+    that is to fill it, before memory is asked for."""
+    kind, held = str(network["_class_name"]), sum(tensor.numel() for tensor in weights.values())
+    with torch.device("meta"):
+        wanted = sum(tensor.numel() for tensor in FILED[kind](kind, network).state_dict().values())
+    if wanted > 10 * held + 1_000_000:
+        raise BadInput(
+            f"{file} describes a network of {wanted:,} numbers and holds {held:,}.",
+            "Restore the file.",
+        )

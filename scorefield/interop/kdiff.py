@@ -16,7 +16,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput, unknown
 from scorefield.data.sets import EIGHT_BIT
-from scorefield.interop.folder import Foreign
+from scorefield.interop.folder import Foreign, check_held
 from scorefield.nets.kdiff import ImageV1Settings
 from scorefield.nets.kformer import TransformerV1Settings, TransformerV2Settings
 from scorefield.run.facts import DataFacts
@@ -86,6 +86,7 @@ def _foreign(
             f"{file} has input_channels {channels!r} and input_size {size!r}.", "Restore the file."
         )
     bare = {name.removeprefix(WRAPPED): tensor.float() for name, tensor in weights.items()}
+    check_held(network, bare, file)
     count = network.get("num_classes", 0)
     classes = tuple(map(str, range(count if type(count) is int else 0)))
     facts = DataFacts(file.stem, shape, classes, EIGHT_BIT, float(scheduler["sigma_data"]))

@@ -12,6 +12,7 @@ from torch.export import save as pack
 
 from scorefield.base import BadInput, Level
 from scorefield.base.finding import Figure, Findings
+from scorefield.base.pairs import Shown
 from scorefield.denoise import Denoiser
 from scorefield.draw import Plan
 from scorefield.interop.outgoing import check_whole, origin_of
@@ -79,7 +80,8 @@ class SamplerProgram(nn.Module):
             k: torch.cat([v, v if k != "null" else torch.ones_like(v)]) for k, v in told.items()
         }
         twice = Level(*(torch.cat([v, v]) for v in level))
-        with_cond, without = self.denoiser(torch.cat([x, x]), twice, both).chunk(2)
+        rows = self.denoiser(torch.cat([x, x]), twice, both)  # `chunk` would fix their count
+        with_cond, without = rows.unflatten(0, (2, -1)).unbind(0)
         return without + self.scale * (with_cond - without)
 
 
@@ -97,6 +99,12 @@ def _program(run: Run, loop: int | None) -> tuple[nn.Module, list[str], list[Ten
         return Program(denoiser, order).eval(), names, [x, alpha, sigma, *cond.values()]
     settings = settings_of(run, loop)
     plan = plan_of(denoiser, bool(order), **settings)
+    if isinstance(plan.levels, Shown) and getattr(plan.solver, "pairs", False):
+        raise BadInput(
+            f"the run's solver {plan.solver!r} walks pairs of position and velocity, and a graph "
+            "of a sampler walks what is seen of them.",
+            "Set `sample.solver` of config.json to arc.",
+        )
     scale = settings["guidance"] if "null" in order or denoiser.manner else 1.0
     walk = SamplerProgram(denoiser, plan, scale, order)
     draws = [torch.randn(walk.walk.draws, *x.shape)] if walk.walk.draws else []
@@ -187,7 +195,14 @@ def agreed(content: bytes, program: nn.Module, names: list[str], args: list[Tens
                 for name, arg in zip(names, args)]  # fmt: skip
         with torch.no_grad():
             wanted = program(*rows)
-        got = torch.from_numpy(session.run(None, {n: r.numpy() for n, r in zip(names, rows)})[0])
+        try:
+            said = session.run(None, {n: r.numpy() for n, r in zip(names, rows)})[0]
+        except Exception as error:  # whatever the runtime says
+            first = str(error).strip().splitlines()[0]
+            raise BadInput(
+                f"onnxruntime cannot run the graph at batch {batch}: {first[:160]}.", "Report it."
+            ) from error
+        got = torch.from_numpy(said)
         worst = max(worst, float((got - wanted).abs().max() / wanted.abs().max().clamp(min=1)))
     if not worst <= CLOSE:
         raise BadInput(

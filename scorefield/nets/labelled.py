@@ -14,6 +14,8 @@ from scorefield.base import BadInput, Cond
 from scorefield.nets.maps import NUMBERS
 
 _Kind = TypeVar("_Kind")
+LARGEST = 100_000
+"""Any size of a network."""
 
 
 def net_settings(
@@ -40,15 +42,18 @@ def net_settings(
 
 
 def _right(value: Any, hint: Any) -> bool:
-    """Whether a value is of a field's type, and no number below 0."""
+    """Whether a value is of a field's type, and no number below 0 or beyond all."""
     parts = get_args(hint)
     if isinstance(hint, UnionType):
         return any(_right(value, part) for part in parts)
     if get_origin(hint) is tuple:
         return isinstance(value, tuple) and all(_right(each, parts[0]) for each in value)
-    if hint in (Any, NoneType, str):
-        return hint is Any or isinstance(value, hint)
-    return type(value) in ((int, float) if hint is float else (hint,)) and value >= 0
+    if hint is Any:
+        return True
+    if hint in (NoneType, str):
+        return type(value) is hint
+    kinds = (int, float) if hint is float else (hint,)
+    return type(value) in kinds and 0 <= value <= LARGEST
 
 
 class PublishedNet(Protocol):

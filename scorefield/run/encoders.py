@@ -22,7 +22,15 @@ from torch import Tensor, nn
 from scorefield.base import BadInput, unknown
 from scorefield.data.text import TextFacts, TextTokens, warn_cut
 from scorefield.nets.guests import library
-from scorefield.store import digest_files, files, fitted, read_json, read_weights, short
+from scorefield.store import (
+    check_sizes,
+    digest_files,
+    files,
+    fitted,
+    read_json,
+    read_weights,
+    short,
+)
 
 ENCODERS = {"CLIPTextModel": "CLIPTextConfig", "CLIPTextModelWithProjection": "CLIPTextConfig",
             "T5EncoderModel": "T5Config"}  # fmt: skip
@@ -52,6 +60,7 @@ def encoder(settings: Mapping[str, Any]) -> nn.Module:
     (kind,) = settings.get("architectures") or ["none"]
     if kind not in ENCODERS:
         raise unknown("text encoder", str(kind), ENCODERS)
+    check_sizes(settings, str(kind))
     transformers = library("transformers")
     try:
         made = getattr(transformers, kind)(getattr(transformers, ENCODERS[kind])(**settings))
@@ -91,7 +100,11 @@ class PipelineText:
     def __init__(self, folder: Path, length: int | None = None) -> None:
         self.folder = folder
         index = read_json(folder / "model_index.json")
-        self.kind = next(str(index[k][1]) for k in ("unet", "transformer") if k in index)
+        name = next((part for part in ("unet", "transformer") if part in index), "unet")
+        net = read_json(folder / name / "config.json")
+        self.kind = str(net.get("_class_name"))
+        if self.kind not in LAYOUTS:
+            raise unknown("network with prompts", self.kind, LAYOUTS)
         self.layout = LAYOUTS[self.kind]
         self.ends = [*self.layout.clip]
         if self.layout.t5 and _given(index, f"text_encoder{self.layout.t5}"):
@@ -105,7 +118,6 @@ class PipelineText:
         kept = PARTS[: 2 if self.layout.t5 else 1]
         self.parts = [f"{part}{end}" for end in self.ends for part in kept]
         digest = short(digest_files(self.files))
-        net = {} if not self.layout.t5 else read_json(folder / "transformer" / "config.json")
         self.width: int | None = net.get("joint_attention_dim", 4096) if self.layout.t5 else None
         usual = self.layout.length or self._most("")
         self.facts = TextFacts(f"{HEAD}{folder.resolve()}", length or usual, self.width, digest)
@@ -131,7 +143,8 @@ class PipelineText:
         if said.get("use_attention_mask"):
             raise BadInput(f"text_encoder{end} of {self.folder} has use_attention_mask true.",
                            "Only false can be honoured.")  # fmt: skip
-        return int(said.get("max_position_embeddings", 77))
+        check_sizes(said, str(self.folder / f"text_encoder{end}"))
+        return said.get("max_position_embeddings", 77)
 
     def _part(self, name: str, make: Any) -> Any:
         if name not in self._opened:

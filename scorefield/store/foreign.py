@@ -2,11 +2,25 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.store.files import exists, files, read_json, read_tensors
+
+SIZES = ("max_position_embeddings", "vocab_size", "hidden_size", "d_model")
+"""Settings of text encoders that are one whole number."""
+LARGEST = 1_000_000
+
+
+def check_sizes(settings: Mapping[str, Any], where: str) -> None:
+    """Raise BadInput for whole numbers in the settings of a network that none has."""
+    for key, value in settings.items():
+        sizes = value if isinstance(value, list) else [value]
+        whole = key in SIZES and type(value) is not int
+        if whole or any(isinstance(size, int) and not -1 <= size <= LARGEST for size in sizes):
+            raise BadInput(f"{where} has {key} {value!r}.", f"Sizes go up to {LARGEST:,}.")
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:

@@ -162,6 +162,8 @@ def test_a_run_of_it(tmp_path, cli):  # noqa: F811
         ("image_v1", {"depths": [2]}, "1 depths, 2 channels"),
         ("image_v1", {"depths": "2-1"}, "depths '2-1'"),
         ("image_v1", {"mapping_out": -16}, "mapping_out -16"),
+        ("image_v1", {"mapping_out": 10**12}, "mapping_out 1000000000000"),
+        ("image_v1", {"channels": [32, 99968]}, "describes a network of"),
         ("image_v1", {"input_size": 8}, "input_size 8"),
         ("image_v1", {"sigma_data": "half"}, "sigma_data 'half'"),
         ("image_v1", {"self_attn_depths": [True, True]}, "lacks the weights"),

@@ -1,5 +1,6 @@
 """Programs: the runtime says what torch says, at any batch; a sampler is sums of calls."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from scorefield.catalogue.spec import build
 from scorefield.draw import Asked, Plan, draw
 from scorefield.interop.export import exported
 from scorefield.interop.incoming import taken_in
-from scorefield.interop.programs import agreed, session_of
+from scorefield.interop.programs import agreed, session_of, to_onnx
 from scorefield.interop.unrolled import unrolled
 from scorefield.process import VP, grids
 from scorefield.run.open import open_run
@@ -104,10 +105,12 @@ def test_a_graph_comes_back(graph, runs, tmp_path):
 
 
 def test_a_whole_sampler(runs, tmp_path):
-    out = tmp_path / "s.onnx"
-    found = exported(Request(runs["flow"], out=out), "onnx", 2)
+    """With guidance, whose two calls are one of twice the rows."""
+    out, run = tmp_path / "s.onnx", open_run(runs["flow"])
+    sample = replace(run.config.sample, guidance=2.0)
+    run = replace(run, config=replace(run.config, sample=sample))
+    found = to_onnx(run, out, 2)
     assert found.record["inputs"] == ["noise", "label", "null"]
-    run = open_run(runs["flow"])
     noise, label = torch.randn(2, 1, 8, 8), torch.tensor([3, 4])
     session = session_of(out.read_bytes())
     feed = {"noise": noise, "label": label, "null": torch.zeros(2, dtype=torch.bool)}

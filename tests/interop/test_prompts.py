@@ -184,6 +184,25 @@ def test_what_is_no_tokenizer(tmp_path):
         refused("unknown tokenizer", taken_in, folder, tmp_path / "run")
 
 
+def test_what_is_no_encoder(tmp_path):
+    folder, _ = folder_of(tmp_path, "UNet2DConditionModel")
+    at, net = folder / "text_encoder/config.json", folder / "unet/config.json"
+    said = json.loads(at.read_text())
+    for more, says in (
+        ({"vocab_size": 10**12}, "vocab_size 1000000000000"),
+        ({"max_position_embeddings": "8"}, "max_position_embeddings '8'"),
+        ({"use_attention_mask": True}, "use_attention_mask true"),
+        ({"architectures": ["os.system"]}, "unknown text encoder 'os.system'"),
+    ):
+        at.write_text(json.dumps({**said, **more}))
+        refused(says, taken_in, folder, tmp_path / "run")
+    at.write_text(json.dumps(said))
+    net.write_text(
+        json.dumps({**json.loads(net.read_text()), "_class_name": "SD3Transformer2DModel"})
+    )
+    refused("", taken_in, folder, tmp_path / "run")
+
+
 def test_code_beside_a_tokenizer_is_not_run(tmp_path):
     folder, _ = folder_of(tmp_path, "UNet2DConditionModel")
     at, mark = folder / "tokenizer", tmp_path / "mark"
