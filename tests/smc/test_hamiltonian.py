@@ -45,7 +45,7 @@ def test_trajectories_turn_back_after_half_an_oscillation():
 
 
 def check_log_z(x: torch.Tensor) -> None:
-    found = bridged(leaning, x, leaning(x), torch.Generator().manual_seed(1))
+    found = bridged(leaning, x[::2], x[1::2], torch.Generator().manual_seed(1))
     assert abs(float(found) - LOG_Z) < 0.02
 
 
