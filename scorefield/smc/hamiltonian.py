@@ -61,7 +61,7 @@ class Hamiltonian:
             watch(turn + 1, self.rounds, "step")
         x = torch.stack([s.x for s in kept], 1).unflatten(0, (groups, -1))
         log_z = torch.stack([
-            bridged(log_rho, own[::2].flatten(0, 1), own[1::2].flatten(0, 1), rng) for own in x
+            bridge_log_z(log_rho, own[::2].flatten(0, 1), own[1::2].flatten(0, 1), rng) for own in x
         ])  # fmt: skip
         x = x.flatten(0, 2)
         calls += len(x)
@@ -85,7 +85,7 @@ class Hamiltonian:
         return counts
 
 
-def bridged(log_rho: LogDensity, fitted: Tensor, x: Tensor, rng: torch.Generator) -> Tensor:
+def bridge_log_z(log_rho: LogDensity, fitted: Tensor, x: Tensor, rng: torch.Generator) -> Tensor:
     """log Z, `()`, of samples x `(n, d)` of rho, by a normal law of the moments of others."""
     fitted, x = fitted.double(), x.double()
     count, dim = x.shape
