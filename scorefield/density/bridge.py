@@ -30,7 +30,7 @@ class BothWays(Control):
 
 
 @dataclass(frozen=True, eq=False)
-class Bridged(Noised):
+class BridgedPaths(Noised):
     """`Noised` paths that are looked back on by a kernel that is learned as well (Richter and
     Berner 2024, "Improved sampling via learned diffusions", sec. 3; Blessing et al. 2025,
     "Underdamped diffusion bridges"):

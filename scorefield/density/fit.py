@@ -31,7 +31,7 @@ GROUPS = 4
 """Populations of a reference, whose spread is its error."""
 AT_ONCE = 2000
 """Paths that are drawn together."""
-BESIDE = Annealing(adaptive=0.9, particles=500, moves=16, spread=4.0)
+BESIDE = Annealing(adaptive=0.9, particles=500, moves=5, spread=4.0)
 """What is run beside a learned path."""
 ENOUGH = 10
 """Particles a coordinate from which a covariance is believed."""

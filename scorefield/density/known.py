@@ -101,7 +101,9 @@ def funnel(dim: int = 10) -> Target:
 
     if dim < 2:
         raise BadInput(f"a funnel of dim {dim} has no mouth.", "Give 2 or more.")
-    return Target(log_prob, dim, 0.0, draw, 0.0, 3.0, 0.5, name="funnel")
+    scale = torch.full((dim,), math.exp(9 / 4), dtype=torch.float64)  # E exp(x_1) = exp(9 / 2)
+    scale[0] = 3.0
+    return Target(log_prob, dim, 0.0, draw, 0.0, scale, 0.5, name="funnel")
 
 
 class _Line:

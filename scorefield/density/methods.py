@@ -11,7 +11,7 @@ from torch import nn
 
 from scorefield.base import BadInput, Denoise
 from scorefield.density.adjoint import AdjointMatching, AdjointSampling
-from scorefield.density.bridge import BothWays, Bridged
+from scorefield.density.bridge import BothWays, BridgedPaths
 from scorefield.density.control import Control, Drift
 from scorefield.density.learned import Learning, LossName
 from scorefield.density.momentum import Underdamped, damped
@@ -114,7 +114,7 @@ class DBS(DDS):
     back learned as well."""
 
     def route(self, target: Target, steps: int) -> Route:
-        return Bridged(even(steps, *self.ratios(target)))
+        return BridgedPaths(even(steps, *self.ratios(target)))
 
     def control(self, target: Target, steps: int) -> nn.Module:
         return BothWays(target.dim, target.width or 1.0, self.width, self.layers)

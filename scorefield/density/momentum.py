@@ -16,7 +16,7 @@ from scorefield.process import Momentum
 from scorefield.smc.annealed import LOG2PI
 
 
-class Steps(NamedTuple):
+class PairSteps(NamedTuple):
     """Coefficients of each step, `(N, ...)` float64: of p, `keep z + gain D` with the covariance
     `wide + gain gain^T C`; of q, `turn z` with `noise`. Covariances `(N, 3)` are `packed`; `more`
     is how C adds to that of p."""
@@ -59,7 +59,7 @@ class Underdamped(Route):
         return len(self.levels.sigma) - 1
 
     @cached_property
-    def made(self) -> Steps:
+    def made(self) -> PairSteps:
         """Once for all paths."""
         here, there = self.levels.at(slice(None, -1)), self.levels.at(slice(1, None))
         keep, gain, spread = here.posterior(there)
@@ -72,7 +72,7 @@ class Underdamped(Route):
         h = here.time - there.time
         pairing = self.levels.pairing
         noise = packed(pairing.spread(h))
-        return Steps(keep.matrix, g[..., 0], w, more, pairing.transition(h), noise)
+        return PairSteps(keep.matrix, g[..., 0], w, more, pairing.transition(h), noise)
 
     @cached_property
     def rows(self) -> Tensor:

@@ -18,8 +18,9 @@ class Hamiltonian:
     these counts, drawn at random (Wu, Stoehr and Robert 2018, "Faster Hamiltonian Monte Carlo by
     learning leapfrog scale"), at most `longest`. The draw does not look at where a chain is.
 
-    log Z is by a bridge (Meng and Wong 1996) between the chains' points and a normal law of the
-    moments of every other one, iterated from r = 1 with l = rho / N in equal counts:
+    log Z is by a bridge (Meng and Wong 1996) between half of the chains and a normal law of the
+    moments of the others (of the same points it would fit them too well), iterated from r = 1 with
+    l = rho / N in equal counts:
 
         r <- mean_N [l / (l + r)] / mean_rho [1 / (l + r)]
 
@@ -33,7 +34,7 @@ class Hamiltonian:
     length: float = 0.2
 
     def __post_init__(self) -> None:
-        for name, least in (("particles", 2), ("rounds", 8), ("longest", 1)):
+        for name, least in (("particles", 4), ("rounds", 8), ("longest", 1)):
             if getattr(self, name) < least:
                 raise BadInput(f"{name} is {getattr(self, name)}.", f"Give at least {least}.")
 
@@ -59,13 +60,11 @@ class Hamiltonian:
                 kept.append(at)
             watch(turn + 1, self.rounds, "step")
         x = torch.stack([s.x for s in kept], 1).unflatten(0, (groups, -1))
-        value = torch.stack([s.log_rho for s in kept], 1).unflatten(0, (groups, -1))
         log_z = torch.stack([
-            bridged(log_rho, own.flatten(0, 1), values.flatten().double(), rng)
-            for own, values in zip(x, value)
+            bridge_log_z(log_rho, own[::2].flatten(0, 1), own[1::2].flatten(0, 1), rng) for own in x
         ])  # fmt: skip
         x = x.flatten(0, 2)
-        calls += len(x) // 2
+        calls += len(x)
         log_weight = log_z.repeat_interleave(len(x) // groups)
         return Reached(x, log_weight, log_z, torch.ones(groups), torch.ones(1), calls)
 
@@ -86,9 +85,9 @@ class Hamiltonian:
         return counts
 
 
-def bridged(log_rho: LogDensity, x: Tensor, value: Tensor, rng: torch.Generator) -> Tensor:
-    """log Z, `()`, of samples x `(n, d)` of rho with `log rho` there."""
-    fitted, x, value = x[::2].double(), x[1::2].double(), value[1::2]
+def bridge_log_z(log_rho: LogDensity, fitted: Tensor, x: Tensor, rng: torch.Generator) -> Tensor:
+    """log Z, `()`, of samples x `(n, d)` of rho, by a normal law of the moments of others."""
+    fitted, x = fitted.double(), x.double()
     count, dim = x.shape
     middle, away = fitted.mean(0), fitted - fitted.mean(0)
     root = torch.linalg.cholesky(away.T @ away / len(fitted))
@@ -99,8 +98,8 @@ def bridged(log_rho: LogDensity, x: Tensor, value: Tensor, rng: torch.Generator)
 
     drawn = middle + torch.randn(count, dim, generator=rng, dtype=torch.float64) @ root.T
     with torch.no_grad():
-        there = log_rho(drawn).double() - log_normal(drawn)
-    here, log_z = value - log_normal(x), torch.zeros((), dtype=torch.float64)
+        there, here = (log_rho(y).double() - log_normal(y) for y in (drawn, x))
+    log_z = torch.zeros((), dtype=torch.float64)
     for _ in range(100):
         up = (there - torch.logaddexp(there, log_z)).logsumexp(0)
         log_z = up - (-torch.logaddexp(here, log_z)).logsumexp(0)

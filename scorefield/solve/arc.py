@@ -35,6 +35,9 @@ from scorefield.solve.multistep import (
 )
 from scorefield.solve.transfer import positive, transfer
 
+MANY = 64
+"""Rows from which it is quicker to take the polynomials of a fading slope one after another."""
+
 LONGEST = 5 / 2
 """A slope fades out of the polynomials as a step grows to this many times the gaps up to it: longer
 steps through nodes that lie together overshoot (docs/arc.md)."""
@@ -229,12 +232,16 @@ def _adams(lam: Tensor, there: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     first = _fade(gaps.amax(1), gaps[:, :1], older[:, :1])[:, 0]
     oldest = (2 * torch.where(older[:, 1:], led, 1.0).amin(1) - 1).clamp(min=0) * first * young
     q, p = torch.column_stack((here, before)), torch.column_stack((absent, before))
-    nodes = (q, p, torch.column_stack((absent, here, before[:, :-1])), q, p)
-    shares = torch.cat((led, led, leads, led, led))
-    starts = torch.cat((here + last, here + last, here, start, start))
-    sums = _integral(torch.cat(nodes), shares, starts, torch.cat((here, here, there, here, here)))
-    q, p, ahead, q_all, p_all = sums.chunk(5)
-    late = torch.lerp(q - p, q_all - p_all, oldest[:, None])
+    ahead = _integral(torch.column_stack((absent, here, before[:, :-1])), leads, here, there)
+    both, shares = torch.cat((q, p)), led.repeat(2, 1)
+
+    def apart(since: Tensor) -> Tensor:
+        q, p = _integral(both, shares, since.repeat(2), here.repeat(2)).chunk(2)
+        return q - p
+
+    late = apart(here + last)
+    if oldest.any():
+        late = torch.lerp(late, apart(start), oldest[:, None])
     return late[:, 0], late[:, 1:], ahead[:, 1:]
 
 
@@ -249,13 +256,17 @@ def _integral(nodes: Tensor, shares: Tensor, start: Tensor, end: Tensor) -> Tens
     """Weights `(rows, n+2)` of the values at `nodes` in the integral of their polynomial, in which
     the Newton terms of the last n nodes have `shares (rows, n)`: a mean of the polynomials through
     the first 2, 3, ... of them."""
-    rows, n = shares.shape
-    used = torch.ones(n + 1, n + 2, dtype=torch.bool).tril(1)
-    far = FAR * torch.arange(1, n + 3, dtype=nodes.dtype)
-    stages = torch.where(used, nodes[:, None], far).flatten(0, 1)
-    length = (end - start)[:, None]
-    s = (start[:, None] + length * POINTS).repeat_interleave(n + 1, 0)
-    each = (SHARES @ lagrange(stages, s)).unflatten(0, (rows, n + 1))
+    count, length = nodes.shape[1], (end - start)[:, None]
+    s = start[:, None] + length * POINTS
+    if len(nodes) < MANY:  # all at once; a node that is FAR is as good as none
+        used = torch.ones(count - 1, count, dtype=torch.bool).tril(1)
+        far = FAR * torch.arange(1, count + 1, dtype=nodes.dtype)
+        staged = torch.where(used, nodes[:, None], far).flatten(0, 1)
+        each = SHARES @ lagrange(staged, s.repeat_interleave(count - 1, 0))
+        each = each.unflatten(0, (-1, count - 1))
+    else:
+        stages = (SHARES @ lagrange(nodes[:, :m], s) for m in range(2, count + 1))
+        each = torch.stack([pad(stage, (0, count - stage.shape[1])) for stage in stages], 1)
     mean = -pad(shares, (1, 1)).index_fill(1, torch.tensor(0), 1.0).diff(dim=1)
     return length * (mean[:, None] @ each)[:, 0]
 

@@ -48,11 +48,6 @@ NOISY, EVEN, UNEVEN = 10.0, 1.2, 5 / 2
 the last one, from NOISY where EVEN times: steps that grow want the method's own clock."""
 _nodes, _shares = np.polynomial.legendre.leggauss(8)
 POINTS, SHARES = torch.from_numpy(_nodes / 2 + 0.5), torch.from_numpy(_shares / 2)
-OTHERS = [
-    torch.tensor([[m for m in range(k) if m != j] for j in range(k)], dtype=torch.int64)
-    for k in range(7)
-]
-"""`OTHERS[k][j]`: the numbers below k but j."""
 
 
 def log_clock(lam: Tensor) -> Tensor:
@@ -119,9 +114,14 @@ def lagrange(nodes: Tensor, s: Tensor) -> Tensor:
     >>> lagrange(nodes, torch.tensor([[0.25]]))
     tensor([[[0.7500, 0.2500]]])
     """
-    others = nodes[:, OTHERS[nodes.shape[1]]]
-    top = s[:, :, None, None] - others[:, None]
-    return (top / (nodes[:, :, None] - others)[:, None]).prod(-1)
+    count = nodes.shape[1]
+    apart = nodes[:, None] - nodes[:, :, None] + torch.eye(count, dtype=nodes.dtype)
+    basis = s.new_ones(*s.shape, count)
+    for m, top in enumerate((s[..., None] - nodes[:, None]).split(1, -1)):
+        factor = top / apart[:, m, None]
+        factor[..., m] = 1.0
+        basis = basis * factor
+    return basis
 
 
 def predicted(form: Form, clock: Clock, nodes: Tensor, lam: Tensor, h: Tensor) -> Tensor:

@@ -295,16 +295,16 @@ class Interpolated:
         return ("x0",) if self.form == "x0" else ("x0", "eps")
 
     def __call__(self, step: Interval, here: Level, there: Level) -> tuple[Tensor, ...]:
-        after = step.lam[:, 0] + step.h
-        early = are_noisy(step.lam, step.present, after)[:, None]
-        first = own = torch.zeros_like(step.lam)
-        if early.any():
-            always, kept = self.correct == "always", here.alpha * transfer(here, there)[0]
-            ahead, late = in_noise(step.lam, step.present, after, self.degree + 1, always)
-            first = torch.where(early, column(there.alpha) * ahead + column(kept) * late, 0.0)
-        if not early.all():
-            own = torch.where(early, 0.0, self._in_clock(step, here, there))
+        early = are_noisy(step.lam, step.present, step.lam[:, 0] + step.h)
+        first = of_rows(early, self._in_noise, step, here, there)
+        own = of_rows(~early, self._in_clock, step, here, there)
         return (first + own,) if self.form == "x0" else (first, own)
+
+    def _in_noise(self, step: Interval, here: Level, there: Level) -> Tensor:
+        always, kept = self.correct == "always", here.alpha * transfer(here, there)[0]
+        after = step.lam[:, 0] + step.h
+        ahead, late = in_noise(step.lam, step.present, after, self.degree + 1, always)
+        return column(there.alpha) * ahead + column(kept) * late
 
     def _in_clock(self, step: Interval, here: Level, there: Level) -> Tensor:
         lam, h = step.lam[:, 0], step.h
@@ -326,6 +326,24 @@ class Interpolated:
         unit = here.alpha if self.form == "x0" else -here.sigma
         c = torch.where(behind, c * unit * transfer(here, there)[0], 0.0)[:, None]
         return w + c * torch.cat((torch.ones_like(c), -foretold), 1)
+
+
+def of_rows(
+    rows: Tensor,
+    weigh: Callable[[Interval, Level, Level], Tensor],
+    step: Interval,
+    here: Level,
+    there: Level,
+) -> Tensor:
+    """Weights `(B, K)` of the `rows (B,)` that they are asked of; 0 for the others."""
+    if rows.all():
+        return weigh(step, here, there)
+    found = torch.zeros_like(step.lam)
+    if rows.any():
+        levels = (Level(*(v.expand(len(rows))[rows] for v in level)) for level in (here, there))
+        part = Interval(step.lam[rows], step.present[rows], step.h[rows])
+        found[rows] = weigh(part, *levels)
+    return found
 
 
 def column(leaf: Tensor) -> Tensor:
