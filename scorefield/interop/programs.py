@@ -28,6 +28,8 @@ a sample was not to be told leaks into it."""
 BATCHES = (1, 3, 8)
 CLOSE = 2e-6
 """Of the largest number, between the runtime and torch."""
+CLOSE_WALK = 2e-5
+"""The same of a whole sampler, whose calls go on from each other's roundings."""
 
 
 class Program(nn.Module):
@@ -204,7 +206,7 @@ def agreed(content: bytes, program: nn.Module, names: list[str], args: list[Tens
             ) from error
         got = torch.from_numpy(said)
         worst = max(worst, float((got - wanted).abs().max() / wanted.abs().max().clamp(min=1)))
-    if not worst <= CLOSE:
+    if not worst <= (CLOSE_WALK if isinstance(program, SamplerProgram) else CLOSE):
         raise BadInput(
             f"onnxruntime differs from torch by {worst:.1e} of the largest number.", "Report it."
         )

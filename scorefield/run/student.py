@@ -49,7 +49,8 @@ def student(
     folder = Folder(Path(teacher))
     folder.check_run()
     config, facts = stored_settings(folder)
-    check_one_level(build_schedule(config.objective, facts.deviations), "distillation")
+    if not config.source:  # whose schedules have one level
+        check_one_level(build_schedule(config.objective, facts.deviations), "distillation")
     kind = method_of(method)
     of_noise = what_learns(config.objective) == "objectives" and not is_paired(config, facts)
     if not of_noise:
