@@ -226,14 +226,14 @@ def sampling_speeds(config: Config, facts: DataFacts, sizes: Sizes) -> list[Row]
     with torch.no_grad():  # a fresh network says 0, whatever it is shown
         for weight in denoiser.parameters():
             weight.add_(0.01 * torch.randn_like(weight))
-    net, rows, eager = cast(nn.Module, denoiser.net), list[Row](), None
+    net, rows, eager = cast(nn.Module, denoiser.net), list[Row](), torch.zeros(())
     for way, precision, graphed in (
         ("fp32", "fp32", False), ("bf16", "bf16", False), ("bf16, CUDA graph", "bf16", True)
     ):  # fmt: skip
         if graphed and DEVICE != "cuda":
             rows.append({"way": way, "left out": "there is no GPU"})
             continue
-        denoiser.precision, denoiser.net = precision, Graphed(net) if graphed else net
+        denoiser.precision, denoiser.net = cast(Any, precision), Graphed(net) if graphed else net
         try:
             x = samples(denoiser, sizes.drawn, sizes.drawn)  # warms up
             took = seconds_of(lambda: samples(denoiser, sizes.drawn, sizes.drawn), 3)

@@ -143,7 +143,7 @@ def sharded(folder: Path) -> tuple[dict[str, Tensor], bytes]:
 
 def resnet_of(weights: dict[str, Tensor]) -> ResNet50:
     """The network of Keras's tensors, `(H, W, in, out)` and by its names of layers."""
-    net = ResNet50()
+    net: Any = ResNet50()
 
     def fill(conv: Any, norm: Any, at: str, of: str) -> None:
         conv.weight.data = weights[f"{at}/kernel"].permute(3, 2, 0, 1).contiguous()

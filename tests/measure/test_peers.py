@@ -1,5 +1,7 @@
 """The same numbers by libraries that others keep: torchmetrics and POT."""
 
+from typing import Any
+
 import ot
 import pytest
 import torch
@@ -58,17 +60,17 @@ def test_inception_score(sets):
 def test_sliced_wasserstein(sets):
     a, b = (x.double() for x in sets)
     v = random_directions(a, 64)
-    wanted = ot.sliced_wasserstein_distance(a, b, projections=v)
+    wanted: Any = ot.sliced_wasserstein_distance(a, b, projections=v)
     assert sliced_w2(a, b) == pytest.approx(float(wanted), rel=1e-9)
     assert sliced_w2(a, b, v) == sliced_w2(a, b)
     along = v[:, :1]
-    square = ot.wasserstein_1d((a @ along)[:, 0], (b @ along)[:, 0], p=2)
+    square: Any = ot.wasserstein_1d((a @ along)[:, 0], (b @ along)[:, 0], p=2)
     assert sliced_w2(a, b, along) ** 2 == pytest.approx(float(square), rel=1e-9)
 
 
 def test_energy_distance(sets):
     """scipy's is the root, of all pairs, those of a point with itself too: 1/n of what is left."""
     a, b = (x[:, :1].double() for x in sets)
-    whole = energy_of_scipy(a[:, 0].numpy(), b[:, 0].numpy()) ** 2
+    whole: Any = energy_of_scipy(a[:, 0].numpy(), b[:, 0].numpy()) ** 2
     own = sum(torch.cdist(x, x).sum() / N**2 / (N - 1) for x in (a, b))
     assert energy_distance(a, b) == pytest.approx(whole - float(own), abs=1e-12)
