@@ -35,7 +35,7 @@ from scorefield.store.files import (
     write_tensors,
 )
 from scorefield.store.folder import ENTRIES, Folder, Reader
-from scorefield.store.foreign import check_sizes, fitted, read_weights
+from scorefield.store.foreign import check_published_sizes, fitted, read_weights
 from scorefield.store.lock import alone
 from scorefield.store.log import Log, total_seconds, trained_seconds
 from scorefield.store.snapshots import Snapshot, drop_snapshots, save_snapshot, snapshots
