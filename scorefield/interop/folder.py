@@ -20,7 +20,14 @@ from scorefield.run.encoders import PipelineText
 from scorefield.run.facts import CodecFacts, DataFacts
 from scorefield.run.guest import FILED, published
 from scorefield.run.settings import SourceConfig
-from scorefield.store import check_settings, digest_tensors, exists, fitted, read_json, read_weights
+from scorefield.store import (
+    check_published_sizes,
+    digest_tensors,
+    exists,
+    fitted,
+    read_json,
+    read_weights,
+)
 
 NETWORKS = ("unet", "transformer")
 IGNORED = ("safety_checker", "feature_extractor", "image_encoder", "tokenizer", "tokenizer_2",
@@ -152,7 +159,7 @@ def _check_settings(network: Mapping[str, Any], where: Path) -> None:
             f"{where} brings code of its own (auto_map), which is not run.",
             "Give a model of a class of diffusers.",
         )
-    check_settings(network, str(where))
+    check_published_sizes(network, str(where))
 
 
 def _dtype(weights: Mapping[str, Tensor], where: Path) -> str:

@@ -23,7 +23,7 @@ from scorefield.base import BadInput, unknown
 from scorefield.data.text import TextFacts, TextTokens, warn_cut
 from scorefield.nets.guests import library
 from scorefield.store import (
-    check_sizes,
+    check_published_sizes,
     digest_files,
     files,
     fitted,
@@ -60,7 +60,7 @@ def encoder(settings: Mapping[str, Any]) -> nn.Module:
     (kind,) = settings.get("architectures") or ["none"]
     if kind not in ENCODERS:
         raise unknown("text encoder", str(kind), ENCODERS)
-    check_sizes(settings, str(kind))
+    check_published_sizes(settings, str(kind))
     transformers = library("transformers")
     try:
         made = getattr(transformers, kind)(getattr(transformers, ENCODERS[kind])(**settings))
@@ -143,7 +143,7 @@ class PipelineText:
         if said.get("use_attention_mask"):
             raise BadInput(f"text_encoder{end} of {self.folder} has use_attention_mask true.",
                            "Only false can be honoured.")  # fmt: skip
-        check_sizes(said, str(self.folder / f"text_encoder{end}"))
+        check_published_sizes(said, str(self.folder / f"text_encoder{end}"))
         return said.get("max_position_embeddings", 77)
 
     def _part(self, name: str, make: Any) -> Any:

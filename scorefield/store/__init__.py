@@ -10,7 +10,6 @@ from scorefield.store.export import (
     tagged,
     to_csv,
     to_png,
-    to_wav,
     write_gif,
     write_npz,
     write_pictures,
@@ -36,7 +35,7 @@ from scorefield.store.files import (
     write_tensors,
 )
 from scorefield.store.folder import ENTRIES, Folder, Reader
-from scorefield.store.foreign import check_settings, fitted, read_weights
+from scorefield.store.foreign import check_published_sizes, fitted, read_weights
 from scorefield.store.lock import alone
 from scorefield.store.log import Log, total_seconds, trained_seconds
 from scorefield.store.snapshots import Snapshot, drop_snapshots, save_snapshot, snapshots

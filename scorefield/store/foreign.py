@@ -14,7 +14,7 @@ SIZES = ("max_position_embeddings", "vocab_size", "hidden_size", "d_model")
 LARGEST = 1_000_000
 
 
-def check_settings(settings: Mapping[str, Any], where: str) -> None:
+def check_published_sizes(settings: Mapping[str, Any], where: str) -> None:
     """Raise BadInput for whole numbers in the settings of a network that none has."""
     for key, value in settings.items():
         sizes = value if isinstance(value, list) else [value]
