@@ -160,7 +160,8 @@ def resnet_of(weights: dict[str, Tensor]) -> ResNet50:
             own = f"{n}{'abcdef'[k]}_branch"
             for i, (conv, norm) in enumerate(zip(blocks[k].convs, blocks[k].norms)):
                 fill(conv, norm, f"res{own}2{'abc'[i]}", f"bn{own}2{'abc'[i]}")
-        fill(*blocks[0].past, f"res{n}a_branch1", f"bn{n}a_branch1")
+        conv, norm = blocks[0].past
+        fill(conv, norm, f"res{n}a_branch1", f"bn{n}a_branch1")
     net.head.weight.data = weights["fc1000/kernel"].T.contiguous()
     net.head.bias.data = weights["fc1000/bias"]
     return net

@@ -10,6 +10,7 @@ from scorefield.store.export import (
     tagged,
     to_csv,
     to_png,
+    to_wav,
     write_gif,
     write_npz,
     write_pictures,
