@@ -7,10 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from scorefield.cli import main
 from scorefield.data import load
+from scorefield.measure import Judge
+from scorefield.store import write_json, write_tensors
 
 TINY = [
     "--net.width", "8", "--net.blocks", "1", "--net.multipliers", "1", "--batch", "32", "--images",
@@ -87,6 +90,20 @@ def trained(tmp_path_factory) -> Path:
 def run(trained, tmp_path) -> Path:
     """A copy of the tiny run, to be damaged at will."""
     return shutil.copytree(trained, tmp_path / "run")
+
+
+@pytest.fixture
+def judged(run):
+    """The tiny run with an untrained judge beside it: what the judge knows does not matter here."""
+    return with_judge(run)
+
+
+def with_judge(run: Path) -> Path:
+    torch.manual_seed(0)
+    judge = Judge((1, 8, 8), 10, name="digits-judge")
+    write_tensors(run / "judge.safetensors", judge.state_dict())
+    write_json(run / "judge.json", {"config": judge.config, "accuracy": 0.1})
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from scorefield.measure import Judge, Reference, as_json, distance, quality, rea
 from scorefield.process import EDM, Cosine, Flow, Schedule
 from scorefield.process.grids import karras
 from scorefield.solve import DDIM, DPMSolverPP
-from scorefield.store import write_json, write_tensors
+from scorefield.store import write_json
 from scorefield.tune import FittedGrid, flow, flow_levels
 from scorefield.use import compare as comparison
 from scorefield.use.compare import Comparison, Contestant, compare, methods_of
@@ -31,16 +31,6 @@ from tests.cli.conftest import refused_by
 pytestmark = pytest.mark.slow
 
 # The command
-
-
-@pytest.fixture
-def judged(run):
-    """The tiny run with an untrained judge beside it: what the judge knows does not matter here."""
-    torch.manual_seed(0)
-    judge = Judge((1, 8, 8), 10, name="digits-judge")
-    write_tensors(run / "judge.safetensors", judge.state_dict())
-    write_json(run / "judge.json", {"config": judge.config, "accuracy": 0.1})
-    return run
 
 
 @pytest.fixture(autouse=True)

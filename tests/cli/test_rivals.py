@@ -7,22 +7,11 @@ import pytest
 import torch
 
 from scorefield import catalogue
-from scorefield.measure import Judge
 from scorefield.measure.extractor import Extractor
-from scorefield.store import write_json, write_tensors
 from scorefield.use import schedules, search
 from tests.cli.conftest import TINY
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def judged(run):
-    torch.manual_seed(0)
-    judge = Judge((1, 8, 8), 10, name="digits-judge")
-    write_tensors(run / "judge.safetensors", judge.state_dict())
-    write_json(run / "judge.json", {"config": judge.config, "accuracy": 0.1})
-    return run
 
 
 @pytest.fixture(scope="module")

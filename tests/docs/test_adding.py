@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import trained  # noqa: F401 a fixture
+from tests.cli.conftest import trained, with_judge  # noqa: F401 a fixture
 
 ROOT = Path(__file__).parents[2]
 FENCED = r"<!-- {} -->\n```python\n(.*?)```"
@@ -101,7 +101,7 @@ def test_a_restoration_is_a_file_and_a_line(house, trained, tmp_path):  # noqa: 
 
 def test_a_measure_is_a_file_and_a_line(house, trained):  # noqa: F811
     one_file_and_one_line("adding-a-measure.md", house)
-    run = shutil.copytree(trained, house / "run")
+    run = with_judge(shutil.copytree(trained, house / "run"))
     found = json.loads(ran(house, "scorefield", "eval", run, "--n", 8, "--steps", 1, "--json"))
     named = {item["name"]: item for item in found["items"]}
     bright = found["brightness"]
