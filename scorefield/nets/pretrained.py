@@ -50,6 +50,7 @@ class Inverted(nn.Sequential):
 class EfficientNetLite(nn.Module):
     """EfficientNet-Lite0: 4.7 million weights.
 
+    >>> import torch
     >>> EfficientNetLite()(torch.zeros(2, 3, 32, 32)).shape
     torch.Size([2, 1280])
     """
@@ -93,6 +94,7 @@ class Bottleneck(nn.Module):
 class ResNet50(nn.Module):
     """ResNet-50: 25.6 million weights.
 
+    >>> import torch
     >>> ResNet50()(torch.zeros(1, 3, 32, 32)).shape
     torch.Size([1, 2048])
     """

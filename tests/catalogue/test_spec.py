@@ -28,11 +28,12 @@ from scorefield.solve import DDIM, Heun, PredictorCorrector, Restart
 from tests.refusal import refused
 
 ENTRIES = [(kind, name) for kind in KINDS for name in getattr(catalogue, kind)]
+PATHS = ("dds", "dis", "pis", "cmcd", "dbs", "uds", "scld")
 OBJECTS = {
     "autoguide": ("weak",), "bridge": ("ends",), "anagram": ("conds",), "carried": ("build",),
     "cfg": ("null",),
     "classifier": ("log_prob",), "hybrid": ("conds",), "mixture": ("log_prob",),
-    "product": ("null",), **dict.fromkeys(("dds", "dis", "pis", "cmcd"), ("prior",)),
+    "product": ("null",), **dict.fromkeys(PATHS, ("prior",)),
 }  # fmt: skip
 """Options that no text says: networks, conditions and functions."""
 every_entry = pytest.mark.parametrize("kind, name", ENTRIES)

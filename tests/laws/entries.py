@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from functools import cache
 
 import torch
 
@@ -101,10 +102,16 @@ FROM_PURE_NOISE = {
 }
 
 
+@cache
+def on_grid(grid: str, schedule: Schedule, steps: int) -> Level:
+    """Levels that every solver is measured on, found once."""
+    return catalogue.grids[grid](schedule, steps)
+
+
 def every_grid(steps: int, schedules: Mapping[str, Schedule] = SCHEDULES) -> dict[str, Level]:
     """Every grid of so many steps on every schedule that it is for, by a name to show."""
     return {
-        f"{grid} of {name}": catalogue.grids[grid](schedule, steps)
+        f"{grid} of {name}": on_grid(grid, schedule, steps)
         for name, schedule in schedules.items()
         for grid in catalogue.grids
         if grid != "timesteps" or isinstance(schedule, DiscreteVP)
