@@ -95,8 +95,8 @@ class ResNet50(nn.Module):
     """ResNet-50: 25.6 million weights.
 
     >>> import torch
-    >>> ResNet50()(torch.zeros(1, 3, 32, 32)).shape
-    torch.Size([1, 2048])
+    >>> ResNet50()(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 2048])
     """
 
     size = 2048
