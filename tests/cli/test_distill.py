@@ -22,6 +22,8 @@ from scorefield.run.train import fit_run
 from scorefield.store import read_json, read_tensors
 from tests.cli.conftest import refused_by
 
+pytestmark = pytest.mark.slow
+
 SHORT = ["--images", "64", "--checkpoint-every", "32"]
 
 

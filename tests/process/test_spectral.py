@@ -32,6 +32,8 @@ from scorefield.spaces import DCT, Haar
 from scorefield.tune import fit_grid
 from tests.refusal import fails, refused
 
+pytestmark = pytest.mark.slow
+
 K = 32
 LAMBDA = (math.pi * torch.arange(K).double() / K) ** 2
 FIELD = 1 / (0.02 + LAMBDA)

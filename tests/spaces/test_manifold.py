@@ -14,6 +14,8 @@ from scorefield.solve.geodesic import GeodesicFlow, GeodesicWalk
 from scorefield.spaces import KernelMixture, Rotations, Sphere, Torus
 from tests.refusal import fails, refused
 
+pytestmark = pytest.mark.slow
+
 SPACES = [Sphere(1), Sphere(2), Sphere(4), Torus(3), Rotations()]
 D = torch.float64
 
