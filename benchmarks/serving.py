@@ -3,20 +3,24 @@
     python -m benchmarks.serving burst RUN --n 1 --out docs/benchmarks/serving/burst.json
     python -m benchmarks.serving load RUN --load .8 --requests 60
     python -m benchmarks.serving overhead RUN
+    python -m benchmarks.serving soak RUN --minutes 60 --load .8
 
-Each starts `scorefield serve` twice, with batching on and off, and asks it over HTTP from threads.
+Each starts `scorefield serve`, the first two with batching on and off, and asks it over HTTP from threads.
 Seconds are of the server's processor time (user and system, its threads together) and of the clock.
 """
 
 import argparse
+import collections
 import contextlib
 import json
 import os
 import random
+import signal
 import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -39,12 +43,12 @@ class Server(NamedTuple):
 
 
 @contextlib.contextmanager
-def served(run: Path, batching: str) -> Iterator[Server]:
+def served(run: Path, *words: object) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [sys.executable, "-m", "scorefield", "serve", str(run), "--port", str(port)]
-    process = subprocess.Popen([*words, "--batching", batching], stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "scorefield", "serve", run, "--port", port, *words]
+    process = subprocess.Popen([*map(str, command)], stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
         while True:
@@ -109,7 +113,7 @@ def burst(o: argparse.Namespace) -> dict[str, Any]:
     """So many requests at once."""
     requests, found = mixed(o.requests, o.n, (10, 30)), {}
     for batching in ("off", "on"):
-        with served(o.run, batching) as server:
+        with served(o.run, "--batching", batching) as server:
             found[batching] = [told(server, requests, [0.0] * len(requests)) for _ in range(3)]
     best = {k: min(v, key=lambda one: one["cpu"]) for k, v in found.items()}
     ratio = {key: best["off"][key] / best["on"][key] for key in ("cpu", "wall", "mean", "p99")}
@@ -119,14 +123,14 @@ def burst(o: argparse.Namespace) -> dict[str, Any]:
 def load(o: argparse.Namespace) -> dict[str, Any]:
     """Requests that come at random, at a share of what one after another can be done."""
     requests, chance, found = mixed(o.requests, o.n, (5, 20)), random.Random(1), {}
-    with served(o.run, "off") as server:
+    with served(o.run, "--batching", "off") as server:
         solo = [asked(server.url, [each], [0.0])[0] for each in requests]
         gap = statistics.mean(solo) / o.load
         at = [0.0]
         for _ in requests[1:]:
             at.append(at[-1] + chance.expovariate(1 / gap))
         found["off"] = told(server, requests, at)
-    with served(o.run, "on") as server:
+    with served(o.run) as server:
         found["on"] = told(server, requests, at)
     for each in found.values():
         stretch = [one / alone for one, alone in zip(each["latency"], solo)]
@@ -160,7 +164,7 @@ def overhead(o: argparse.Namespace) -> dict[str, Any]:
         generate(denoiser, 1, labels=[3], solver="ddim", steps=1, guidance=1.3)
 
     here = each(step, time.process_time)
-    with served(o.run, "on") as server, httpx.Client(base_url=server.url) as client:
+    with served(o.run) as server, httpx.Client(base_url=server.url) as client:
         whole = each(
             lambda: client.post("/v1/samples", json=said).raise_for_status(), server.seconds
         )
@@ -169,21 +173,170 @@ def overhead(o: argparse.Namespace) -> dict[str, Any]:
                    "overhead": whole - here - bare}}  # fmt: skip
 
 
+class Soak:
+    """Clients that wait, that leave, and that come back under their key; what each was told."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.lock = url, threading.Lock()
+        self.told: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+        self.ids: set[str] = set()
+        self.count = collections.Counter[str]()
+
+    def client(self, i: int, said: dict[str, Any]) -> None:
+        """Every third leaves; the others have a key, and every third of them comes back."""
+        here = httpx.HTTPTransport(local_address=f"127.0.0.{2 + i % 200}")  # the rate is of one
+        with httpx.Client(base_url=self.url, transport=here, timeout=300) as client:
+            if i % 3 == 0:
+                with contextlib.suppress(httpx.ReadTimeout):
+                    client.post("/v1/samples", json=said, timeout=0.02 + i % 7 / 20)
+                return self.count.update(["left"])
+            head = {"Idempotency-Key": f"soak {i}"}
+            if i % 9 == 1:
+                head["Prefer"] = "respond-async"
+                client.post("/v1/samples", json=said, headers=head)
+                time.sleep(i % 5)
+                del head["Prefer"]
+            first = client.post("/v1/samples", json=said, headers=head)
+            if first.status_code != 200:
+                return self.count.update([str(first.status_code)])
+            again = client.post("/v1/samples", json=said, headers=head)
+            answer = first.json()
+            with self.lock:
+                self.count.update(["answered"])
+                self.count.update(
+                    ["doubled"] * (answer["id"] in self.ids or again.content != first.content)
+                )
+                self.ids.add(answer["id"])
+                if i % 50 == 1:
+                    self.told[f"soak {i}"] = said, answer
+
+
+def memory(pid: int) -> float:
+    """MB that it holds."""
+    rows = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(row for row in rows if row.startswith("VmRSS")).split()[1]) / 1024
+
+
+def soak(o: argparse.Namespace) -> dict[str, Any]:
+    """Hours at a load, of clients of whom a third leave; then kill -9 in the middle of others."""
+    chance, held, last = random.Random(2), [], []
+    requests = [each | {"n": chance.choice([1, 1, 2, 4])} for each in mixed(500, 1, (5, 20))]
+    with tempfile.TemporaryDirectory() as folder:
+        with served(o.run, "--folder", folder) as server:
+            before = server.seconds()
+            asked_one_by_one(server.url, requests[:40])
+            gap = (server.seconds() - before) / 40 / o.load
+            soaked, threads, i = Soak(server.url), collections.deque[threading.Thread](), 0
+            began, cpu = time.monotonic(), server.seconds()
+            while (passed := time.monotonic() - began) < 60 * o.minutes:
+                said = {**requests[i % 500], "seed": i}
+                threads.append(threading.Thread(target=soaked.client, args=(i, said)))
+                threads[-1].start()
+                i += 1
+                while threads and not threads[0].is_alive():
+                    threads.popleft()
+                if passed > 15 * len(held):
+                    held.append(memory(server.pid))
+                time.sleep(chance.expovariate(1 / gap))
+            for thread in threads:
+                thread.join()
+            share = (server.seconds() - cpu) / (time.monotonic() - began)
+            text = httpx.get(f"{server.url}/metrics").text
+            ends = collections.Counter(
+                row.split('outcome="')[1].split('"')[0]
+                for row in text.splitlines()
+                for _ in range(int(float(row.split()[-1])))
+                if row.startswith("scorefield_requests_total")
+            )
+            waits = [row for row in text.splitlines() if row.startswith("scorefield_waiting")]
+            same = sum(
+                httpx.post(f"{server.url}/v1/samples", json=said, timeout=60).json()["samples"]
+                == answer["samples"]
+                for said, answer in soaked.told.values()
+            )
+            last = [
+                {**each, "steps": 300, "solver": "ddim", "seed": k}
+                for k, each in enumerate(requests[:8])
+            ]
+            wait = {"Prefer": "respond-async"}
+            short = {**requests[0], "seed": 10**6}
+            kept = httpx.post(
+                f"{server.url}/v1/samples",
+                json=short,
+                headers={"Idempotency-Key": "kept"},
+                timeout=60,
+            ).content
+            for k, each in enumerate(last):
+                httpx.post(
+                    f"{server.url}/v1/samples",
+                    json=each,
+                    headers={**wait, "Idempotency-Key": f"last {k}"},
+                )
+            time.sleep(3)
+            os.kill(server.pid, signal.SIGKILL)
+        states = len([*Path(folder).glob("*.state.safetensors")])
+        left = len([*Path(folder).glob("*.request.json")])
+        with served(o.run, "--folder", folder) as server:
+            again = httpx.post(
+                f"{server.url}/v1/samples",
+                json=short,
+                headers={"Idempotency-Key": "kept"},
+                timeout=60,
+            ).content
+            ended = [
+                httpx.post(
+                    f"{server.url}/v1/samples",
+                    json=each,
+                    headers={"Idempotency-Key": f"last {k}"},
+                    timeout=300,
+                ).json()
+                for k, each in enumerate(last)
+            ]
+            alone = [
+                httpx.post(f"{server.url}/v1/samples", json=each, timeout=300).json()
+                for each in last
+            ]
+    tenth = len(held) // 10
+    settled, end = held[3 * tenth : 4 * tenth], held[-tenth:]
+    return {
+        "soak": {
+            "minutes": o.minutes, "gap": gap, "processor share": share, "requests": i,
+            **soaked.count, "lost": i - soaked.count["left"] - soaked.count["answered"],
+            "ends": ends, "waiting": waits, "of kept answers the same as alone": [same, len(soaked.told)],
+            "MB": [round(x, 1) for x in held[:: max(1, len(held) // 30)]],
+            "growth": statistics.mean(end) / statistics.mean(settled) - 1,
+        },
+        "killed": {
+            "left": left, "with states": states, "the finished answer is there": again == kept,
+            "of others the same as alone": [sum(a["samples"] == b["samples"] for a, b in zip(ended, alone)), len(last)],
+        },
+    }  # fmt: skip
+
+
+def asked_one_by_one(url: str, requests: list[dict[str, Any]]) -> None:
+    for each in requests:
+        httpx.post(f"{url}/v1/samples", json=each, timeout=60).raise_for_status()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["burst", "load", "overhead"])
+    parser.add_argument("what", choices=["burst", "load", "overhead", "soak"])
     parser.add_argument("run", type=Path)
     parser.add_argument("--n", type=int, default=1)
     parser.add_argument("--requests", type=int, default=32)
     parser.add_argument("--load", type=float, default=0.8)
+    parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--out", type=Path)
     o = parser.parse_args()
-    found = {"burst": burst, "load": load, "overhead": overhead}[o.what](o)
+    found = {"burst": burst, "load": load, "overhead": overhead, "soak": soak}[o.what](o)
     if o.out:
         o.out.parent.mkdir(parents=True, exist_ok=True)
         o.out.write_text(json.dumps(found, indent=1))
     print(
-        json.dumps({k: v for k, v in found.items() if k in ("ratio", "ms", "load", "n")}, indent=1)
+        json.dumps(
+            {k: v for k, v in found.items() if k in ("ratio", "ms", "load", "n", "soak", "killed")},
+            indent=1,
+        )
     )
     for name in ("off", "on"):
         rows = found.get(name, [])

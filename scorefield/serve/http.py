@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -103,12 +103,15 @@ async def _answered(
         return Response(taken, media_type="application/json")
     ended, loop = asyncio.Event(), asyncio.get_running_loop()
     taken.listeners.append(lambda kind, what: kind in ENDS and loop.call_soon_threadsafe(ended.set))
-    while taken.state not in ENDS:
-        try:
-            await asyncio.wait_for(ended.wait(), LOOK)
-        except TimeoutError:
-            if not stays and await request.is_disconnected():
-                service.batcher.cancel(taken)
+    try:
+        while taken.state not in ENDS:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), LOOK)
+            if taken.state not in ENDS and not stays and await request.is_disconnected():
+                break
+    finally:  # also of a route that is cancelled with its client
+        if not stays:
+            service.batcher.cancel(taken)
     if taken.state == "done":
         return Response(taken.outcome, media_type="application/json")
     return _failed(request, taken.outcome)

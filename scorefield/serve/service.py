@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from pydantic import ValidationError
@@ -21,7 +22,6 @@ from scorefield.serve.body import Common, EditBody, RestoreBody, SamplesBody
 from scorefield.serve.network import Network
 from scorefield.serve.shelf import Shelf
 from scorefield.serve.work import work
-from scorefield.store import digest_json
 
 BODIES: dict[str, type[Common]] = {
     "samples": SamplesBody, "edit": EditBody, "restore": RestoreBody
@@ -63,7 +63,6 @@ class Service:
         self.batcher = Batcher(self._finish, together=together)
         self.batcher.watch = self.metrics.wave
         self.metrics.waiting.set_function(lambda: len(self.batcher.waiting))
-        self.keys: dict[str, tuple[str, str]] = {}
         self.accepting = threading.Lock()
         self.began = int(time.time())
 
@@ -85,7 +84,7 @@ class Service:
         for number, told in self.shelf.left():
             try:
                 body = BODIES[told["verb"]].model_validate(told["body"])
-                self._enter(told["verb"], body, told["key"], number=number)
+                self._enter(told["verb"], body, number=number)
             except (BadInput, KeyError, ValidationError) as error:
                 log.warning("%s of an earlier server is left out: %s", number, error)
                 self.shelf.forget(number)
@@ -124,20 +123,12 @@ class Service:
         Raises BadInput for what cannot be done or another request under the key, and Busy.
         """
         with self.accepting:
-            if key is None or key not in self.keys:
-                return self._enter(verb, body, key, listener)
-            mark, number = self.keys[key]
-            if mark != _mark(verb, body):
-                fact = "the idempotency key was that of another request."
-                raise BadInput(fact, "Give each request a key of its own.")
-            answer = self.shelf.get(number)
-            if answer is not None:
-                return answer
-            known = self.tickets.get(number)
+            number = self.shelf.under(key, _told(verb, body)) or ""
+            known = self.shelf.get(number) or self.tickets.get(number)
             return known or self._enter(verb, body, key, listener)
 
     def _enter(
-        self, verb: str, body: Common, key: str | None, listener: Listener | None = None,
+        self, verb: str, body: Common, key: str | None = None, listener: Listener | None = None,
         number: str | None = None,
     ) -> Ticket:  # fmt: skip
         network = self.network(body.model)
@@ -148,11 +139,8 @@ class Service:
         ticket.told = {"verb": verb, "previews": body.previews}
         ticket.listeners.append(lambda kind, what: kind in ENDS and self._ended(ticket))
         ticket.listeners += [listener] if listener else []
-        said = {"verb": verb, "body": body.model_dump(exclude_defaults=True), "key": key}
-        if key is not None:
-            self.keys[key] = (_mark(verb, body), ticket.id)
         self.tickets[ticket.id] = ticket
-        self.shelf.ask(ticket.id, said)
+        self.shelf.ask(ticket.id, _told(verb, body), key)
         try:
             self.batcher.submit(ticket)
         except Busy:
@@ -193,9 +181,7 @@ class Service:
 
     def _drop(self, ticket: Ticket) -> None:
         self.tickets.pop(ticket.id, None)
-        if ticket.state != "done":
-            self.keys = {k: v for k, v in self.keys.items() if v[1] != ticket.id}
 
 
-def _mark(verb: str, body: Common) -> str:
-    return digest_json({"verb": verb, "body": body.model_dump()})
+def _told(verb: str, body: Common) -> dict[str, Any]:
+    return {"verb": verb, "body": body.model_dump(exclude_defaults=True)}

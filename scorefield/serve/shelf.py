@@ -1,10 +1,12 @@
 """Answers for as long as they are kept, and what outlives the process: requests, states, answers.
 
-Of each request three files may lie in the folder, by its number: what was asked, the state of its
-walk, and its answer. A server that starts there has the answers and goes on with the rest, to the
+Of each request four files may lie in the folder, by its number: what was asked, the state of its
+walk, its answer, and the idempotency key under which it was asked, as long as it or its answer is
+there. A server that starts there has the answers and goes on with the rest, to the
 same bits: a state is a value, and a walk whose state is lost begins anew.
 """
 
+import contextlib
 import json
 import threading
 import time
@@ -20,6 +22,8 @@ from torch import Tensor
 from scorefield.base import BadInput
 from scorefield.draw import Job
 from scorefield.store import (
+    digest_json,
+    exists,
     files,
     read_bytes,
     read_json,
@@ -29,6 +33,8 @@ from scorefield.store import (
     write_json,
     write_tensors,
 )
+
+FILES = ("request.json", "state.safetensors", "answer.json", "key.json")
 
 
 class Kept(NamedTuple):
@@ -45,12 +51,32 @@ class Shelf:
     def __init__(self, folder: Path | None, seconds: float = 600, most: int = 64 << 20) -> None:
         self.folder, self.seconds, self.most = folder, seconds, most
         self.kept: OrderedDict[str, Kept] = OrderedDict()
+        self.keys: dict[str, tuple[str, str]] = {}
         self.lock = threading.Lock()
 
-    def ask(self, number: str, told: dict[str, Any]) -> None:
-        """Keep what was asked."""
+    def ask(self, number: str, told: dict[str, Any], key: str | None = None) -> None:
+        """Keep what was asked, and under which key."""
+        if key is not None:
+            self.keys[key] = digest_json(told), number
+            if self.folder:
+                write_json(
+                    self.folder / f"{number}.key.json", {"key": key, "of": digest_json(told)}
+                )
         if self.folder:
             write_json(self.folder / f"{number}.request.json", told)
+
+    def under(self, key: str | None, told: dict[str, Any]) -> str | None:
+        """The number of the request under that key, if there is one.
+
+        Raises BadInput if that was another.
+        """
+        if key is None or key not in self.keys:
+            return None
+        mark, number = self.keys[key]
+        if mark != digest_json(told):
+            fact = "the idempotency key was that of another request."
+            raise BadInput(fact, "Give each request a key of its own.")
+        return number
 
     def pause(self, number: str, job: Job) -> None:
         """Keep how far a walk has come, if its state is made of tensors."""
@@ -83,23 +109,35 @@ class Shelf:
                     break
                 size -= len(answer)
                 del self.kept[number]
-                self.forget(number, "answer.json")
+                self.forget(number)
 
     def forget(self, number: str, *names: str) -> None:
         """Take files of a request away, by default all."""
-        for name in names or ("request.json", "state.safetensors", "answer.json"):
+        for name in names or FILES:
             if self.folder:
                 sweep(self.folder, f"{number}.{name}")
+        if not names:
+            for key, (_, under) in [*self.keys.items()]:
+                if under == number:
+                    self.keys.pop(key, None)
 
     def left(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Take in the answers that lie in the folder; and the requests without one. What cannot be
-        read is left out."""
+        """Take in the answers and keys that lie in the folder; and the requests without an answer,
+        by number. What cannot be read is left out."""
         for path in files(self.folder, "*.answer.json") if self.folder else ():
             answer = read_bytes(path)
             since = json.loads(answer)["created"]
             self.kept[path.name.partition(".")[0]] = Kept(answer, since)
         self.kept = OrderedDict(sorted(self.kept.items(), key=lambda item: item[1].since))
         self.tidy()
+        for path in files(self.folder, "*.key.json") if self.folder else ():
+            number = path.name.partition(".")[0]
+            if number not in self.kept and not exists(path.with_name(f"{number}.request.json")):
+                self.forget(number)
+                continue
+            with contextlib.suppress(BadInput, KeyError):
+                told = read_json(path)
+                self.keys[told["key"]] = told["of"], number
         for path in files(self.folder, "*.request.json") if self.folder else ():
             number = path.name.partition(".")[0]
             if number not in self.kept:

@@ -13,6 +13,8 @@ from scorefield.serve.batcher import Ticket
 from scorefield.serve.body import SamplesBody
 from scorefield.serve.service import Service
 from scorefield.serve.shelf import Shelf
+from scorefield.store import write_json
+from tests.refusal import refused
 from tests.serve import runs
 
 
@@ -132,3 +134,35 @@ def test_answers_are_kept_until_their_client_comes(run):
     assert ends == ["done"] * 4
     assert all(service.shelf.get(number) for number in numbers)
     assert not service.tickets
+
+
+def test_a_key_outlives_the_server_as_its_answer_does(run, tmp_path):
+    """The same bytes to whoever asks again after a kill; another request under it is refused; a
+    walk under way is taken up; and a key goes with its answer."""
+    folder, body = tmp_path / "kept", SamplesBody.model_validate(SAID[0])
+    first = Service({"run": run}, folder)
+    done = first.accept("samples", body, "done")
+    assert isinstance(done, Ticket)
+    (wanted,) = answers(first, [done.id])
+    other = SamplesBody.model_validate(SAID[1])
+    begun = first.accept("samples", other, "begun")
+    assert isinstance(begun, Ticket)
+    write_json(folder / "stray.key.json", {"key": "stray", "of": "a killed server"})
+    second = Service({"run": run}, folder)
+    second._left()
+    assert second.accept("samples", body, "done") == first.shelf.get(done.id)
+    refused("that of another request", second.accept, "samples", other, "done")
+    again = second.accept("samples", other, "begun")
+    assert isinstance(again, Ticket)
+    assert again.id == begun.id
+    answers(second, [begun.id])
+    assert set(second.shelf.keys) == {"done", "begun"}
+    second.shelf.seconds = 0
+    assert second.shelf.get(done.id) is None
+    assert not second.shelf.keys
+    assert not folder.exists()
+    fresh = second.accept("samples", body, "done")
+    assert isinstance(fresh, Ticket)
+    assert fresh.id != done.id
+    second.shelf.seconds = 600
+    assert answers(second, [fresh.id]) == [wanted]
