@@ -5,7 +5,7 @@
     python -m benchmarks.serving overhead RUN
     python -m benchmarks.serving soak RUN --minutes 60 --load .8
 
-Each starts `scorefield serve`, the first two with batching on and off, and asks it over HTTP from threads.
+Each starts `scorefield serve`, the first two with batching on and off, and asks it from threads.
 Seconds are of the server's processor time (user and system, its threads together) and of the clock.
 """
 
@@ -23,7 +23,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -218,15 +218,16 @@ def memory(pid: int) -> float:
 
 
 def soak(o: argparse.Namespace) -> dict[str, Any]:
-    """Hours at a load, of clients of whom a third leave; then kill -9 in the middle of others."""
-    chance, held, last = random.Random(2), [], []
+    """So long at a load, by clients of whom a third leave; then kill -9 in the midst of others."""
+    chance, held, i = random.Random(2), [], 0
     requests = [each | {"n": chance.choice([1, 1, 2, 4])} for each in mixed(500, 1, (5, 20))]
     with tempfile.TemporaryDirectory() as folder:
         with served(o.run, "--folder", folder) as server:
             before = server.seconds()
-            asked_one_by_one(server.url, requests[:40])
+            for each in requests[:40]:
+                httpx.post(f"{server.url}/v1/samples", json=each, timeout=60).raise_for_status()
             gap = (server.seconds() - before) / 40 / o.load
-            soaked, threads, i = Soak(server.url), collections.deque[threading.Thread](), 0
+            soaked, threads = Soak(server.url), collections.deque[threading.Thread]()
             began, cpu = time.monotonic(), server.seconds()
             while (passed := time.monotonic() - began) < 60 * o.minutes:
                 said = {**requests[i % 500], "seed": i}
@@ -241,81 +242,61 @@ def soak(o: argparse.Namespace) -> dict[str, Any]:
             for thread in threads:
                 thread.join()
             share = (server.seconds() - cpu) / (time.monotonic() - began)
-            text = httpx.get(f"{server.url}/metrics").text
-            ends = collections.Counter(
-                row.split('outcome="')[1].split('"')[0]
-                for row in text.splitlines()
-                for _ in range(int(float(row.split()[-1])))
-                if row.startswith("scorefield_requests_total")
-            )
-            waits = [row for row in text.splitlines() if row.startswith("scorefield_waiting")]
-            same = sum(
-                httpx.post(f"{server.url}/v1/samples", json=said, timeout=60).json()["samples"]
-                == answer["samples"]
+            rows = httpx.get(f"{server.url}/metrics").text.splitlines()
+            told = [
+                row for row in rows if row.startswith(("scorefield_requests_t", "scorefield_wai"))
+            ]
+            same = [
+                again(server.url, said)["samples"] == answer["samples"]
                 for said, answer in soaked.told.values()
-            )
-            last = [
-                {**each, "steps": 300, "solver": "ddim", "seed": k}
-                for k, each in enumerate(requests[:8])
             ]
-            wait = {"Prefer": "respond-async"}
-            short = {**requests[0], "seed": 10**6}
-            kept = httpx.post(
-                f"{server.url}/v1/samples",
-                json=short,
-                headers={"Idempotency-Key": "kept"},
-                timeout=60,
-            ).content
-            for k, each in enumerate(last):
-                httpx.post(
-                    f"{server.url}/v1/samples",
-                    json=each,
-                    headers={**wait, "Idempotency-Key": f"last {k}"},
-                )
-            time.sleep(3)
-            os.kill(server.pid, signal.SIGKILL)
-        states = len([*Path(folder).glob("*.state.safetensors")])
-        left = len([*Path(folder).glob("*.request.json")])
+            found = killed(server, requests)
         with served(o.run, "--folder", folder) as server:
-            again = httpx.post(
-                f"{server.url}/v1/samples",
-                json=short,
-                headers={"Idempotency-Key": "kept"},
-                timeout=60,
-            ).content
-            ended = [
-                httpx.post(
-                    f"{server.url}/v1/samples",
-                    json=each,
-                    headers={"Idempotency-Key": f"last {k}"},
-                    timeout=300,
-                ).json()
-                for k, each in enumerate(last)
-            ]
-            alone = [
-                httpx.post(f"{server.url}/v1/samples", json=each, timeout=300).json()
-                for each in last
-            ]
-    tenth = len(held) // 10
-    settled, end = held[3 * tenth : 4 * tenth], held[-tenth:]
+            found = found(server.url)
+    fifth = len(held) // 5
+    settled, end = statistics.mean(held[fifth : 2 * fifth]), statistics.mean(held[-fifth:])
+    lost = i - soaked.count["left"] - soaked.count["answered"]
     return {
         "soak": {
             "minutes": o.minutes, "gap": gap, "processor share": share, "requests": i,
-            **soaked.count, "lost": i - soaked.count["left"] - soaked.count["answered"],
-            "ends": ends, "waiting": waits, "of kept answers the same as alone": [same, len(soaked.told)],
+            **soaked.count, "lost": lost, "told by the server": told,
+            "the same again": f"{sum(same)} of {len(same)}",
             "MB": [round(x, 1) for x in held[:: max(1, len(held) // 30)]],
-            "growth": statistics.mean(end) / statistics.mean(settled) - 1,
+            "MB of the second fifth and the last": [settled, end], "growth": end / settled - 1,
         },
-        "killed": {
-            "left": left, "with states": states, "the finished answer is there": again == kept,
-            "of others the same as alone": [sum(a["samples"] == b["samples"] for a, b in zip(ended, alone)), len(last)],
-        },
+        "killed": found,
     }  # fmt: skip
 
 
-def asked_one_by_one(url: str, requests: list[dict[str, Any]]) -> None:
-    for each in requests:
-        httpx.post(f"{url}/v1/samples", json=each, timeout=60).raise_for_status()
+def again(url: str, said: dict[str, Any], key: str | None = None) -> dict[str, Any]:
+    head = {} if key is None else {"Idempotency-Key": key}
+    return httpx.post(f"{url}/v1/samples", json=said, headers=head, timeout=300).json()
+
+
+def killed(server: Server, requests: list[dict[str, Any]]) -> Callable[[str], dict[str, Any]]:
+    """Kill it when one request is done and eight are under way; what the next one has of them."""
+    done = again(server.url, requests[0], "done")
+    under = [{**each, "steps": 300, "solver": "ddim"} for each in requests[:8]]
+    for k, each in enumerate(under):
+        head = {"Idempotency-Key": f"under way {k}", "Prefer": "respond-async"}
+        httpx.post(f"{server.url}/v1/samples", json=each, headers=head).raise_for_status()
+    time.sleep(4)
+    numbers = {row["id"]: row["step"] for row in httpx.get(f"{server.url}/v1/requests").json()}
+    os.kill(server.pid, signal.SIGKILL)
+
+    def then(url: str) -> dict[str, Any]:
+        began = {row["id"]: row["step"] for row in httpx.get(f"{url}/v1/requests").json()}
+        ended = [again(url, each, f"under way {k}") for k, each in enumerate(under)]
+        alone = [again(url, each) for each in under]
+        return {
+            "the finished answer is there": again(url, requests[0], "done") == done,
+            "steps when it was killed": [*numbers.values()],
+            "steps at the start of the next": [began.get(number) for number in numbers],
+            "numbers kept": [one["id"] for one in ended if one["id"] in numbers] != [],
+            "as alone": sum(a["samples"] == b["samples"] for a, b in zip(ended, alone)),
+        }
+
+    return then
 
 
 def main() -> None:

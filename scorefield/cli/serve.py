@@ -34,18 +34,36 @@ class Options(Spoken):
     nowhere)."""
     batching: Literal["on", "off"] = "on"
     """off: one request after another, in the order of arrival."""
+    engine: Literal["uvicorn", "ray"] = "uvicorn"
+    """Where it runs: in this process, or as replicas on a cluster of Ray (scorefield[ray]), that of
+    RAY_ADDRESS or one of this machine."""
+    replicas: int | None = None
+    """How many, with engine ray (1)."""
     check: Switch = False
     """Only open and measure the runs, and say what would be served."""
 
 
 def work(o: Options, bar: Bar) -> Found:
     from scorefield.base.errors import BadInput
+    from scorefield.use.asked import at_least, idle
 
+    if o.engine != "ray":
+        idle("replicas", o.replicas, f"engine {o.engine} is one process")
+    at_least("replicas", o.replicas)
     try:
         from scorefield.serve import server
+
+        if o.engine == "ray":
+            from scorefield.serve import replicas
     except ModuleNotFoundError as error:
         fact = f"the service needs the package {error.name}, which is not installed."
-        raise BadInput(fact, "Install it: pip install 'scorefield[serve]'.") from error
+        extra = "ray" if error.name == "ray" else "serve"
+        raise BadInput(fact, f"Install it: pip install 'scorefield[{extra}]'.") from error
+    if o.engine == "ray" and not o.check:
+        runs = server.by_name(o.runs)
+        note(f"{', '.join(runs)} at http://{o.host}:{o.port}")
+        replicas.serve(runs, o.folder, o.batching == "on", o.host, o.port, o.replicas or 1)
+        return 0
     service = server.opened(o.runs, o.folder, o.batching == "on")
     if o.check:
         return server.surveyed(service)

@@ -24,7 +24,7 @@ from scorefield.report.overview import overview
 from scorefield.serve.batcher import ENDS, Busy, Late, Ticket
 from scorefield.serve.body import ImagesBody
 from scorefield.serve.guard import fault
-from scorefield.serve.service import BODIES, Service
+from scorefield.serve.service import BODIES, Service, Together
 from scorefield.serve.work import shown_now
 
 Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
@@ -74,7 +74,7 @@ def _add(app: FastAPI, service: Service, verb: str, kind: Any) -> None:
         prefer: Prefer = None,
     ) -> Response:
         if isinstance(taken, Ticket) and prefer == "respond-async":
-            return JSONResponse(_status(service, taken), 202)
+            return JSONResponse(service.status(taken), 202)
         return await _answered(service, taken, request, stays=key is not None)
 
     async def heard(body: kind, key: Key = None) -> tuple[Ticket | bytes, _Ear]:  # type: ignore[valid-type]
@@ -141,7 +141,7 @@ async def _events(
             ear(taken.state, taken.outcome)
     every, steps = taken.told["previews"], taken.job.plan.steps
     try:
-        yield ServerSentEvent(event="queued", data=_status(service, taken))
+        yield ServerSentEvent(event="queued", data=service.status(taken))
         while True:
             kind, what = await ear.queue.get()
             if kind == "step":
@@ -168,15 +168,15 @@ def _add_requests(app: FastAPI, service: Service) -> None:
         return service.tickets[number]
 
     @app.get("/v1/requests", summary="What waits and what is under way, by turn.")
-    async def waiting() -> list[dict[str, Any]]:
-        ranked = sorted([*service.batcher.waiting], key=lambda t: t.rank)
-        return [_status(service, each) for each in ranked]
+    def waiting() -> list[dict[str, Any]]:
+        found = [row for queue in service.everywhere("queue") for row in queue]
+        return sorted(found, key=lambda row: row["before"])
 
     @app.get("/v1/requests/{number}", summary="How far a request is, or its answer.")
     async def look(number: str) -> Response:
         if answer := service.shelf.get(number):
             return Response(answer, media_type="application/json")
-        return JSONResponse(_status(service, ticket(number)), 202)
+        return JSONResponse(service.status(ticket(number)), 202)
 
     @app.delete("/v1/requests/{number}", summary="Stop a request at its next step.")
     async def stop(number: str) -> dict[str, str]:
@@ -227,8 +227,9 @@ def _add_views(app: FastAPI, service: Service) -> None:
         return {"status": "ok"}
 
     @app.get("/metrics", summary="Counts for Prometheus.", response_class=PlainTextResponse)
-    async def metrics() -> Response:
-        return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    def metrics() -> Response:
+        counts: Any = Together(service.everywhere("counts"))
+        return Response(generate_latest(counts), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/v1/models", summary="The runs that are served.")
     async def models() -> dict[str, Any]:
@@ -260,15 +261,6 @@ def _add_views(app: FastAPI, service: Service) -> None:
         return FileResponse(PAGE / "index.html")
 
     app.mount("/page", StaticFiles(directory=PAGE))
-
-
-def _status(service: Service, ticket: Ticket) -> dict[str, Any]:
-    plan = ticket.job.plan
-    return {
-        "id": ticket.id, "model": ticket.network.name, "verb": ticket.told["verb"],
-        "state": ticket.state, "step": ticket.job.k, "of": plan.steps,
-        "samples": len(ticket.job.asked.seeds), "before": service.batcher.position(ticket),
-    }  # fmt: skip
 
 
 async def _invalid(request: Request, error: Any) -> Response:

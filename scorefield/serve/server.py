@@ -31,6 +31,18 @@ def by_name(runs: Sequence[Path]) -> dict[str, Path]:
     return names
 
 
+def secured(host: str) -> dict[str, Any]:
+    """Whom the guard of a server at that address lets in."""
+    token = os.environ.get("SCOREFIELD_TOKEN")
+    if host not in LOCAL and not token:
+        raise BadInput(
+            f"`host` is {host}, which others reach, and there is no token.",
+            "Set SCOREFIELD_TOKEN to a secret, which requests then carry as a bearer token.",
+            "host",
+        )
+    return {"token": token, "hosts": frozenset(LOCAL) if host in LOCAL else None}
+
+
 def opened(runs: Sequence[Path], folder: Path | None, batching: bool) -> Service:
     """The service of those runs."""
     torch.set_num_threads(1)  # two fight over a small network: 4.5 times slower one by one
@@ -45,17 +57,11 @@ def serve(service: Service, host: str, port: int) -> None:
 
     from scorefield.serve.http import routes
 
-    token = os.environ.get("SCOREFIELD_TOKEN")
-    if host not in LOCAL and not token:
-        raise BadInput(
-            f"`host` is {host}, which others reach, and there is no token.",
-            "Set SCOREFIELD_TOKEN to a secret, which requests then carry as a bearer token.",
-            "host",
-        )
+    guard = secured(host)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     logging.getLogger("scorefield.serve").addHandler(handler)
-    guarded: Any = Guard(routes(service), token, frozenset(LOCAL) if host in LOCAL else None)
+    guarded: Any = Guard(routes(service), **guard)
     uvicorn.Server(uvicorn.Config(
         guarded, host=host, port=port, log_level="warning", access_log=False,
         timeout_graceful_shutdown=GRACE,

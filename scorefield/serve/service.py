@@ -5,13 +5,14 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
+from prometheus_client.samples import Sample
 from pydantic import ValidationError
 from torch import Tensor
 
@@ -53,17 +54,20 @@ class Metrics:
 
 
 class Service:
-    """Runs by the names of their folders, a batcher and a shelf."""
+    """Runs by the names of their folders, a batcher and a shelf. One of several has a `mark`, with
+    which the numbers of its requests begin, and `everywhere` asks all of them."""
 
     def __init__(
-        self, runs: Mapping[str, Path], folder: Path | None = None, together: bool = True
-    ) -> None:
+        self, runs: Mapping[str, Path], folder: Path | None = None, together: bool = True,
+        mark: str = "",
+    ) -> None:  # fmt: skip
         self.networks = {name: Network.of(name, open_run(path)) for name, path in runs.items()}
         self.shelf, self.metrics, self.tickets = Shelf(folder), Metrics(), dict[str, Ticket]()
         self.batcher = Batcher(self._finish, together=together)
         self.batcher.watch = self.metrics.wave
         self.metrics.waiting.set_function(lambda: len(self.batcher.waiting))
-        self.accepting = threading.Lock()
+        self.accepting, self.mark = threading.Lock(), mark
+        self.everywhere: Callable[[str], list[Any]] = lambda what: [getattr(self, what)()]
         self.began = int(time.time())
 
     @cached_property
@@ -84,7 +88,7 @@ class Service:
         for number, told in self.shelf.left():
             try:
                 body = BODIES[told["verb"]].model_validate(told["body"])
-                self._enter(told["verb"], body, number=number)
+                self._enter(told["verb"], body, told["key"], number=number)
             except (BadInput, KeyError, ValidationError) as error:
                 log.warning("%s of an earlier server is left out: %s", number, error)
                 self.shelf.forget(number)
@@ -106,6 +110,21 @@ class Service:
             for ticket in [*self.batcher.waiting]:
                 if ticket.state not in ENDS:
                     self.shelf.pause(ticket.id, ticket.job)
+
+    def status(self, ticket: Ticket) -> dict[str, Any]:
+        """How far it is."""
+        return {
+            "id": ticket.id, "model": ticket.network.name, "verb": ticket.told["verb"],
+            "state": ticket.state, "step": ticket.job.k, "of": ticket.job.plan.steps,
+            "samples": len(ticket.job.asked.seeds), "before": self.batcher.position(ticket),
+        }  # fmt: skip
+
+    def queue(self) -> list[dict[str, Any]]:
+        """What waits and what is under way, by turn."""
+        return [self.status(t) for t in sorted([*self.batcher.waiting], key=lambda t: t.rank)]
+
+    def counts(self) -> list[Metric]:
+        return [*self.metrics.registry.collect()]
 
     def network(self, name: str | None) -> Network:
         if name is None:
@@ -134,9 +153,10 @@ class Service:
         network = self.network(body.model)
         ticket = Ticket(network, work(network, body), body.priority)
         ticket.until = time.monotonic() + (body.deadline or math.inf)
+        ticket.id = self.mark + ticket.id
         if number:
             ticket.id, ticket.job = number, self.shelf.resumed(number, ticket.job)
-        ticket.told = {"verb": verb, "previews": body.previews}
+        ticket.told = {"verb": verb, "previews": body.previews, "key": key}
         ticket.listeners.append(lambda kind, what: kind in ENDS and self._ended(ticket))
         ticket.listeners += [listener] if listener else []
         self.tickets[ticket.id] = ticket
@@ -164,7 +184,7 @@ class Service:
                 **ticket.work.answer(x0),
             }
             content = json.dumps(answer, allow_nan=False).encode()
-            self.shelf.put(ticket.id, content)
+            self.shelf.put(ticket.id, content, ticket.told["key"])
             self.batcher.end(ticket, "done", content)
         except Exception as error:
             self.batcher.end(ticket, "failed", error)
@@ -181,6 +201,23 @@ class Service:
 
     def _drop(self, ticket: Ticket) -> None:
         self.tickets.pop(ticket.id, None)
+
+
+class Together:
+    """The counts of several services, summed: a registry to its reader."""
+
+    def __init__(self, counts: Iterable[Iterable[Metric]]) -> None:
+        self.counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        for same in zip(*(sorted(each, key=lambda m: m.name) for each in self.counts)):
+            found = dict[Any, Sample]()
+            for sample in (s for metric in same for s in metric.samples):
+                name = sample.name, *sorted(sample.labels.items())
+                before = found[name].value if name in found else 0.0
+                found[name] = sample._replace(value=before + sample.value)
+            same[0].samples = [*found.values()]
+            yield same[0]
 
 
 def _told(verb: str, body: Common) -> dict[str, Any]:

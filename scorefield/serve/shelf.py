@@ -1,12 +1,10 @@
 """Answers for as long as they are kept, and what outlives the process: requests, states, answers.
 
-Of each request four files may lie in the folder, by its number: what was asked, the state of its
-walk, its answer, and the idempotency key under which it was asked, as long as it or its answer is
-there. A server that starts there has the answers and goes on with the rest, to the
-same bits: a state is a value, and a walk whose state is lost begins anew.
+XX
+XX
+XX
 """
 
-import contextlib
 import json
 import threading
 import time
@@ -23,7 +21,6 @@ from scorefield.base import BadInput
 from scorefield.draw import Job
 from scorefield.store import (
     digest_json,
-    exists,
     files,
     read_bytes,
     read_json,
@@ -34,7 +31,7 @@ from scorefield.store import (
     write_tensors,
 )
 
-FILES = ("request.json", "state.safetensors", "answer.json", "key.json")
+FILES = ("request.json", "state.safetensors", "answer.jsonl")
 
 
 class Kept(NamedTuple):
@@ -58,12 +55,8 @@ class Shelf:
         """Keep what was asked, and under which key."""
         if key is not None:
             self.keys[key] = digest_json(told), number
-            if self.folder:
-                write_json(
-                    self.folder / f"{number}.key.json", {"key": key, "of": digest_json(told)}
-                )
         if self.folder:
-            write_json(self.folder / f"{number}.request.json", told)
+            write_json(self.folder / f"{number}.request.json", {**told, "key": key})
 
     def under(self, key: str | None, told: dict[str, Any]) -> str | None:
         """The number of the request under that key, if there is one.
@@ -86,10 +79,11 @@ class Shelf:
             own["_k"] = torch.tensor(job.k)
             write_tensors(self.folder / f"{number}.state.safetensors", own)
 
-    def put(self, number: str, answer: bytes) -> None:
-        """Keep an answer, and with it nothing else of its request."""
+    def put(self, number: str, answer: bytes, key: str | None = None) -> None:
+        """Keep an answer, and with it nothing else of its request but the key."""
         if self.folder:
-            write_bytes(self.folder / f"{number}.answer.json", answer)
+            head = json.dumps([key, self.keys[key][0]] if key in self.keys else None).encode()
+            write_bytes(self.folder / f"{number}.answer.jsonl", head + b"\n" + answer)
         self.forget(number, "request.json", "state.safetensors")
         with self.lock:
             self.kept[number] = Kept(answer, time.time())
@@ -122,22 +116,16 @@ class Shelf:
                     self.keys.pop(key, None)
 
     def left(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Take in the answers and keys that lie in the folder; and the requests without an answer,
-        by number. What cannot be read is left out."""
-        for path in files(self.folder, "*.answer.json") if self.folder else ():
-            answer = read_bytes(path)
-            since = json.loads(answer)["created"]
-            self.kept[path.name.partition(".")[0]] = Kept(answer, since)
+        """Take in the answers that lie in the folder; and the requests without one, by number. What
+        cannot be read is left out."""
+        for path in files(self.folder, "*.answer.jsonl") if self.folder else ():
+            head, answer = read_bytes(path).split(b"\n", 1)
+            number, own = path.name.partition(".")[0], json.loads(head)
+            self.kept[number] = Kept(answer, json.loads(answer)["created"])
+            if own:
+                self.keys[own[0]] = own[1], number
         self.kept = OrderedDict(sorted(self.kept.items(), key=lambda item: item[1].since))
         self.tidy()
-        for path in files(self.folder, "*.key.json") if self.folder else ():
-            number = path.name.partition(".")[0]
-            if number not in self.kept and not exists(path.with_name(f"{number}.request.json")):
-                self.forget(number)
-                continue
-            with contextlib.suppress(BadInput, KeyError):
-                told = read_json(path)
-                self.keys[told["key"]] = told["of"], number
         for path in files(self.folder, "*.request.json") if self.folder else ():
             number = path.name.partition(".")[0]
             if number not in self.kept:

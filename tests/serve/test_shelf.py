@@ -13,7 +13,6 @@ from scorefield.serve.batcher import Ticket
 from scorefield.serve.body import SamplesBody
 from scorefield.serve.service import Service
 from scorefield.serve.shelf import Shelf
-from scorefield.store import write_json
 from tests.refusal import refused
 from tests.serve import runs
 
@@ -38,7 +37,7 @@ def test_a_folder_keeps_answers_and_tidies_up(tmp_path):
     shelf.ask("a", {"verb": "samples"})
     for name in "abc":
         shelf.put(name, answer(1000))
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["b.answer.json", "c.answer.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["b.answer.jsonl", "c.answer.jsonl"]
     again = Shelf(tmp_path)
     assert list(again.left()) == []
     assert again.get("b") == shelf.get("b")
@@ -147,7 +146,6 @@ def test_a_key_outlives_the_server_as_its_answer_does(run, tmp_path):
     other = SamplesBody.model_validate(SAID[1])
     begun = first.accept("samples", other, "begun")
     assert isinstance(begun, Ticket)
-    write_json(folder / "stray.key.json", {"key": "stray", "of": "a killed server"})
     second = Service({"run": run}, folder)
     second._left()
     assert second.accept("samples", body, "done") == first.shelf.get(done.id)

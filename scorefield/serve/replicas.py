@@ -1,0 +1,137 @@
+"""The service many times over, on a cluster of Ray: each replica has a batcher and a queue of its
+own, so that what is exact in one is in all.
+
+A request goes to the one of two replicas that has less under way. What is asked of a request goes
+to the replica that has it, whose rank its number begins with; and a request under a key always to
+the replica that the key names, so that it is made once.
+"""
+
+import os
+import random
+import signal
+import threading
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray import serve as cluster
+from ray.serve.config import HTTPOptions, RequestRouterConfig
+from ray.serve.request_router import PendingRequest, RequestRouter, RunningReplica
+
+from scorefield.base import BadInput
+from scorefield.serve.guard import Guard
+from scorefield.serve.http import routes
+from scorefield.serve.server import GRACE, secured
+from scorefield.serve.service import Service
+
+NAME = "scorefield"
+ONGOING = 1024
+"""Requests of a replica at a time: more than its own queue lets wait, which refuses with 429."""
+
+
+def owner(scope: Mapping[str, Any], replicas: int) -> int | None:
+    """The rank of the replica that has what is asked for, if one has.
+
+    >>> owner({"path": "/v1/requests/1-c0ffee/events"}, 2), owner({"path": "/v1/models"}, 2)
+    (1, None)
+    """
+    head, _, rest = scope["path"].partition("/v1/requests/")
+    rank = rest.partition("-")[0]
+    if not head and rank.isdecimal() and int(rank) < replicas:
+        return int(rank)
+    key = dict(scope.get("headers", ())).get(b"idempotency-key")
+    return None if key is None else zlib.crc32(key) % replicas
+
+
+class ByNumber(RequestRouter):
+    """Chooses the `owner`, or the idler of two at random."""
+
+    def initialize_state(self, replicas: int) -> None:  # type: ignore[override]
+        self.replicas = replicas
+
+    async def choose_replicas(
+        self,
+        candidate_replicas: list[RunningReplica],
+        pending_request: PendingRequest | None = None,
+    ) -> Sequence[list[RunningReplica]]:
+        asked = pending_request.args[0] if pending_request and pending_request.args else None
+        scope = getattr(asked, "asgi_scope", None)
+        rank = scope and owner(scope, self.replicas)
+        if rank is not None:  # none, while it starts: Ray asks again
+            return [[r for r in candidate_replicas if r.replica_metadata.get("rank") == rank]]
+        return [random.sample(candidate_replicas, min(2, len(candidate_replicas)))]
+
+
+class Replica:
+    """One of them: the whole service, of which the others are asked what all have together."""
+
+    def __init__(
+        self, runs: Mapping[str, Path], folder: Path | None, together: bool, guard: dict[str, Any]
+    ) -> None:
+        torch.set_num_threads(1)
+        self.rank, self.guard = cluster.get_replica_context().rank.rank, guard
+        own = folder and folder / f"replica-{self.rank}"
+        self.service = Service(runs, own, together, f"{self.rank}-")
+        self.service.everywhere = lambda what: (
+            cluster.get_deployment_handle(NAME, NAME).broadcast("tell", what).results()
+        )
+
+    def __serve_build_asgi_app__(self) -> Any:
+        return Guard(routes(self.service), **self.guard)
+
+    def record_replica_metadata(self) -> dict[str, int]:
+        return {"rank": self.rank}
+
+    def tell(self, what: str) -> Any:
+        return getattr(self.service, what)()
+
+
+def check_room(replicas: int) -> None:
+    """Raise BadInput if the cluster cannot hold so many."""
+    there = int(ray.cluster_resources().get("CPU", 0))
+    if replicas > there:
+        fact = f"`replicas` is {replicas}, and the cluster has {there} processors."
+        raise BadInput(fact, f"Ask for at most {there}.", "replicas")
+
+
+def begin(
+    runs: Mapping[str, Path], folder: Path | None, together: bool, host: str, port: int,
+    replicas: int,
+) -> None:  # fmt: skip
+    """Start them, on the cluster that there is or on one of this machine alone."""
+    guard = secured(host)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told of our use
+    ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+    check_room(replicas)
+    cluster.start(http_options=HTTPOptions(host=host, port=port))
+    deployment = cluster.deployment(
+        name=NAME, num_replicas=replicas, max_ongoing_requests=ONGOING,
+        ray_actor_options={"num_cpus": 1, "num_gpus": int(torch.cuda.is_available())},
+        graceful_shutdown_timeout_s=GRACE,
+        request_router_config=RequestRouterConfig(
+            request_router_class=ByNumber, request_router_kwargs={"replicas": replicas}
+        ),
+    )(cluster.ingress()(Replica))  # fmt: skip
+    absolute = {name: path.resolve() for name, path in runs.items()}
+    app = deployment.bind(absolute, folder and folder.resolve(), together, guard)
+    cluster.run(app, name=NAME)
+
+
+def end() -> None:
+    cluster.shutdown()
+    ray.shutdown()
+
+
+def serve(*what: Any) -> None:
+    """Answer until SIGTERM or Ctrl-C."""
+    stopped = threading.Event()
+    for kind in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(kind, lambda *_: stopped.set())
+    try:
+        begin(*what)
+        stopped.wait()
+    finally:
+        end()
