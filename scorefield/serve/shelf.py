@@ -1,8 +1,9 @@
 """Answers for as long as they are kept, and what outlives the process: requests, states, answers.
 
-XX
-XX
-XX
+Of each request three files may lie in the folder, by its number: what was asked, the state of its
+walk, and its answer; the first and the last with its idempotency key. A server that starts there
+has the answers and goes on with the rest, to the same bits: a state is a value, and a walk whose
+state is lost begins anew.
 """
 
 import json
