@@ -47,6 +47,7 @@ class Options(Rows, Sampling, Averaged):
       torchrun --nproc_per_node 2 -m -- scorefield sample runs/digits --n 50000 --out digits.npz
       accelerate launch --multi_gpu --num_processes 2 -m scorefield sample runs/digits --n 50000
           --out digits.npz
+      scorefield sample runs/digits --n 50000 --out digits.npz --ray 2
 
     Samples are made in shards of --batch. Finished shards wait in digits.npz.parts, and become
     digits.npz when all are there.
@@ -78,6 +79,8 @@ class Options(Rows, Sampling, Averaged):
     columns: int | None = None
     """Columns of the picture (default: one per label, or a square)."""
     batch: BatchSize = 256
+    ray: int | None = None
+    """Share a bulk job among so many workers of a cluster of Ray (scorefield[ray])."""
 
 
 def work(o: Options, bar: Bar) -> Found:

@@ -24,6 +24,7 @@ from scorefield.report.overview import overview
 from scorefield.serve.batcher import ENDS, Busy, Late, Ticket
 from scorefield.serve.body import ImagesBody
 from scorefield.serve.guard import fault
+from scorefield.serve.seen import losses, nearest
 from scorefield.serve.service import BODIES, Service, Together
 from scorefield.serve.work import shown_now
 
@@ -162,6 +163,12 @@ async def _events(
 
 
 def _add_requests(app: FastAPI, service: Service) -> None:
+    def shown_in(answer: dict[str, Any], index: int, form: str) -> bytes:
+        samples = answer.get("samples", [])
+        if not 0 <= index < len(samples) or form not in samples[index]:
+            raise HTTPException(404, "there is no such picture or sound, or it is kept no more.")
+        return base64.b64decode(samples[index][form])
+
     def ticket(number: str) -> Ticket:
         if number not in service.tickets:
             raise HTTPException(404, "there is no such request, or its answer is kept no more.")
@@ -190,13 +197,16 @@ def _add_requests(app: FastAPI, service: Service) -> None:
         async for event in _events(service, taken, _Ear(), stays=True):
             yield event
 
+    @app.get("/v1/requests/{number}/{index}/nearest",
+             summary="The pictures of the training data nearest to one of an answer.")  # fmt: skip
+    def near(number: str, index: int) -> list[dict[str, Any]]:
+        answer = json.loads(service.shelf.get(number) or b"{}")
+        return nearest(service.network(answer.get("model")).run, shown_in(answer, index, "png"))
+
     @app.get("/v1/requests/{number}/{index}.{form}", summary="A picture or sound of an answer.")
     async def shown(number: str, index: int, form: Literal["png", "wav"]) -> Response:
-        samples = json.loads(service.shelf.get(number) or b"{}").get("samples", [])
-        if not 0 <= index < len(samples) or form not in samples[index]:
-            raise HTTPException(404, "there is no such picture or sound, or it is kept no more.")
-        kind = {"png": "image/png", "wav": "audio/wav"}[form]
-        return Response(base64.b64decode(samples[index][form]), media_type=kind)
+        content = shown_in(json.loads(service.shelf.get(number) or b"{}"), index, form)
+        return Response(content, media_type={"png": "image/png", "wav": "audio/wav"}[form])
 
 
 def _add_images(app: FastAPI, service: Service) -> None:
@@ -250,6 +260,10 @@ def _add_views(app: FastAPI, service: Service) -> None:
     def entries() -> dict[str, dict[str, str]]:
         kinds = ("solvers", "grids", "guides", "operators", "inverse", "views")
         return {kind: first_lines(kind) for kind in kinds}
+
+    @app.get("/v1/models/{name}/log", summary="The losses of a run, which may be in training.")
+    def log(name: str) -> dict[str, list[float]]:
+        return losses(service.network(name).run)
 
     @app.get("/v1/models/{name}/report", summary="The report of a run.")
     def report(name: str) -> Response:

@@ -58,6 +58,8 @@ class ByNumber(RequestRouter):
         pending_request: PendingRequest | None = None,
     ) -> Sequence[list[RunningReplica]]:
         asked = pending_request.args[0] if pending_request and pending_request.args else None
+        if isinstance(asked, bytes):  # what the proxy, in this process, has just made of a request
+            asked = ray.cloudpickle.loads(asked)
         scope = getattr(asked, "asgi_scope", None)
         rank = scope and owner(scope, self.replicas)
         if rank is not None:  # none, while it starts: Ray asks again

@@ -33,7 +33,7 @@ class Request:
     turn, `conditions` or `unconditional`; or one `label` for all; or texts, each a `prompt` or a
     line of the file `prompts`, in turn too. Made larger by a run `cascade`, shown them noised by
     `augment`. How: `steps`, `solver`, `grid`, `guidance`, `guide`, `precision`. Measured in the
-    space of `features`. Where to: `out`, `columns`.
+    space of `features`. Where to: `out`, `columns`. By whom: so many workers of `ray`.
     """
 
     run: Path | Run | None
@@ -57,6 +57,7 @@ class Request:
     guide: str = "cfg"
     precision: Precision | None = None
     batch: int = 256
+    ray: int | None = None
     columns: int | None = None
     fill: str | None = None
     out: Path | None = None
@@ -66,6 +67,7 @@ class Request:
     def __post_init__(self) -> None:
         at_least("batch", self.batch)
         at_least("columns", self.columns)
+        at_least("ray", self.ray)
         if self.solver:
             self._take_apart(self.solver)
 

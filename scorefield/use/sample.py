@@ -38,6 +38,7 @@ from scorefield.use.classify import NoisyClassifier, open_classifier
 from scorefield.use.film import check_film, film
 from scorefield.use.plan import asked_of, begun_in_data, check_places, plan_of
 from scorefield.use.request import Request
+from scorefield.use.workers import fill_by_workers
 
 
 class Samples(NamedTuple):
@@ -109,9 +110,11 @@ def _done(
         if shards.count < team.size:
             few = f"{shards.count} shards for {team.size} processes"
             warnings.warn(f"{few}: a smaller `batch` shares the work", stacklevel=2)
-    for module in (run.denoiser, job.classifier):
-        if module:
-            module.to(team.device)
+    modules, workers = [m for m in (run.denoiser, job.classifier) if m], job.request.ray
+    for module in modules if workers is None else ():
+        module.to(team.device)
+    if shards.count == 1 or team.size > 1:
+        idle("ray", workers, "one process makes one shard, and torchrun's share them already")
     began, resumed = time.monotonic(), 0
 
     def begin(there: int) -> None:
@@ -122,7 +125,8 @@ def _done(
         if out.suffix == ".gif":
             pieces = film(run.denoiser, shards.plan, shards.asked, watch)
         elif shards.count > 1:
-            resumed = fill(shards, team, watch, begin)
+            resumed = (fill(shards, team, watch, begin) if workers is None
+                       else fill_by_workers(shards, modules, workers, watch, begin))  # fmt: skip
             pieces = shards.pieces()
         else:
             whole = partial(shards.make, 0, watch) if team.is_main else partial(torch.empty, 0)

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -120,12 +121,17 @@ def test_it_stops_when_it_is_told_and_answers_what_is_nearly_done(tmp_path):
         ([], "names no run"),
         (["nowhere"], "does not exist"),
         (["RUN", "--folder", "RUN/config.json"], "config.json"),
+        (["RUN", "--replicas", "2"], "engine uvicorn is one process"),
+        (["RUN", "--engine", "ray", "--replicas", "0"], "--replicas is 0"),
+        (["RUN", "--engine", "ray"], "pip install 'scorefield[ray]'"),
     ],
 )
 def test_what_cannot_be_served(words, says, tmp_path, capfd, monkeypatch):
     from scorefield.cli import main
 
     monkeypatch.delenv("SCOREFIELD_TOKEN", raising=False)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "scorefield.serve.replicas", raising=False)
     run = str(runs.digits(tmp_path / "digits"))
     assert main(["serve", *(word.replace("RUN", run) for word in words)]) == 2
     error = capfd.readouterr().err.splitlines()[-1]
@@ -139,3 +145,30 @@ def test_a_check_says_what_would_be_served(tmp_path, capfd):
     assert main(["serve", str(runs.digits(tmp_path / "digits")), "--check", "--json"]) == 0
     (table,) = json.loads(capfd.readouterr().out)["items"]
     assert table["rows"][0][:3] == ["digits", "1x8x8", 10]
+
+
+def test_the_container_is_made_of_what_there_is(tmp_path, capfd, monkeypatch):
+    """What it copies, the extras that it and the page name, and the command that it begins."""
+    from scorefield.cli import main
+
+    lines = (ROOT / "Dockerfile").read_text().replace("\\\n", "").splitlines()
+    said = [line.split(None, 1) for line in lines if line and line[0] not in "# "]
+    orders = [(kind, words) for kind, words in said]
+    copied = [name for kind, words in orders if kind == "COPY" for name in words.split()[:-1]]
+    let_in = (ROOT / ".dockerignore").read_text()
+    assert all((ROOT / name).exists() and f"!{name}\n" in let_in for name in copied)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {project["readme"], "pyproject.toml", "constraints.txt", project["license-files"][0]}
+    assert needed <= {*copied}
+    page = (ROOT / "docs/howto/deploy.md").read_text()
+    extras = re.findall(r"EXTRAS=(\w+)", "\n".join(lines) + page)
+    assert {*extras} == {"serve", "ray"} <= {*project["optional-dependencies"]}
+    (begun,) = (json.loads(words) for kind, words in orders if kind == "ENTRYPOINT")
+    (health,) = (words for kind, words in orders if kind == "HEALTHCHECK")
+    assert f"127.0.0.1:{begun[begun.index('--port') + 1]}/health" in health
+    run = str(runs.digits(tmp_path / "digits"))
+    words = [str(tmp_path) if word == "/kept" else word for word in begun[1:]]
+    assert main([*words, run, "--check"]) == 0
+    monkeypatch.delenv("SCOREFIELD_TOKEN", raising=False)
+    assert main([*words, run]) == 2
+    assert "SCOREFIELD_TOKEN" in capfd.readouterr().err

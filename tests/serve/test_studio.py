@@ -1,5 +1,6 @@
 """The studio in a real browser: it works, says nothing in the console, and asks nobody else."""
 
+import base64
 import io
 import re
 import time
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scorefield.serve.seen import nearest
+from scorefield.serve.work import png
 from tests.serve.test_http import picture, pixels
 
 pytestmark = pytest.mark.slow
@@ -199,6 +202,64 @@ def test_the_queue_the_runs_and_points(browser, live):
     assert not [
         e for e in report.events if e["method"] in ("Log.entryAdded", "Runtime.exceptionThrown")
     ]
+
+
+def test_two_settings_span_a_table_of_one_seed(browser, live, tmp_path):
+    link = "/#tab=xy&seed=4&labels=3&x=steps&xs=2+5&y=solver&ys=ddim+heun&go=1"
+    page = Page(browser, live.url, link, 390)
+    page.done()
+    page.until(f"{SHOWN} === 4")
+    heads = page.run("[...document.querySelectorAll('th')].map(h => h.textContent)")
+    assert heads == ["steps 2", "steps 5", "solver ddim", "solver heun"]
+    shown = page.run("[...document.querySelectorAll('.tile img')].map(i => i.src)")
+    for one, (steps, solver) in zip(shown, [(2, "ddim"), (5, "ddim"), (2, "heun"), (5, "heun")]):
+        said = {"seed": 4, "label": 3, "steps": steps, "solver": solver}
+        (own,) = live.client.post("/v1/samples", json=said).json()["samples"]
+        assert np.array_equal(pixels(one.partition("base64,")[2]), pixels(own["png"]))
+    page.run("document.querySelectorAll('.tile')[3].click()")
+    page.until("document.querySelector('.detail img')?.src === [...document.images].at(-1).src")
+    page.tab.screenshot(tmp_path / "page.png")
+    assert page.complaints() == []
+
+
+def test_the_nearest_training_pictures(browser, live, tmp_path):
+    """Also of a training picture itself, which is as near as 8 bits are."""
+    run = live.service.networks["digits"].run
+    train = run.config.load_data(run.path).train
+    content = base64.b64decode(png(run.facts.scaling.encode(train.x[7:8])))
+    found = nearest(run, content)
+    assert found[0]["index"] == 7
+    assert found[0]["distance"] < 1 / 255 < 0.1 < found[1]["distance"]
+    assert found[0]["label"] == str(int(train.cond["label"][7]))
+    far = [row["distance"] for row in found]
+    assert far == sorted(far)
+    assert len(far) == 8
+    page = Page(browser, live.url, "/#n=2&seed=3&steps=5&go=1", 390, "dark")
+    page.done()
+    page.run("document.querySelectorAll('.tile')[1].click()")
+    page.until("document.querySelector('.detail img')")
+    page.press("Nearest in training")
+    page.until("document.querySelectorAll('figure img').length === 8")
+    page.tab.screenshot(tmp_path / "page.png")
+    assert page.complaints() == []
+
+
+def test_the_losses_of_a_run_in_training(browser, live, tmp_path):
+    log = live.service.networks["digits"].run.path / "log.jsonl"
+    page = Page(browser, live.url, "/#tab=runs", 390)
+    page.until("document.querySelectorAll('tbody tr').length === 2")
+    assert page.run("document.querySelector('svg.curve')") is None
+    log.write_text("".join(f'{{"images": {i}, "loss": {2 / i}}}\n' for i in range(1, 500)))
+    page.until("document.querySelector('svg.curve')")
+    with log.open("a") as file:
+        file.write('{"images": 700, "loss": 0.125}\n{"images": 800, "lo')
+    page.until("document.body.innerText.includes('in training 700')")
+    assert "0.125" in page.run("document.querySelector('tbody tr').innerText")
+    told = live.client.get("/v1/models/digits/log").json()
+    assert (len(told["images"]) <= 200, told["images"][-1], told["loss"][-1]) == (True, 700, 0.125)
+    page.tab.screenshot(tmp_path / "page.png")
+    log.unlink()
+    assert page.complaints() == []
 
 
 def test_a_refusal_is_said_in_its_words(browser, live):

@@ -1,5 +1,6 @@
 // What is shown: tiles, one sample large with its way from noise, strips, points and lines, a mask.
 import {html, useLayoutEffect, useRef, useState} from '/page/vendor/htm-preact.js';
+import {get} from '/page/service.js';
 
 const source = (png) => `data:image/png;base64,${png}`;
 const COLOURS = ['#1f77b4', '#d62728', '#2ca02c', '#9467bd', '#ff7f0e', '#17becf', '#8c564b', '#e377c2'];
@@ -53,13 +54,33 @@ export function Strip({strip, chosen, choose, name, model}) {
 }
 const told = (how) => `${how.solver}, ${how.steps} steps, ${how.grid}, guidance ${how.guidance ?? 'none'}`;
 
+// One sample of each two settings.
+export function Table({strips, chosen, choose, model}) {
+  const [across, down] = [0, 1].map((k) => [...new Set(strips.map((strip) => strip.at[k]))]);
+  return html`<div class="scroll"><table class="cells"><thead><tr><td></td>${across.map((x) => html`<th scope="col">${x}</th>`)}</tr></thead>
+    <tbody>${down.map((y, j) => html`<tr><th scope="row">${y}</th>${across.map((x, i) => {
+      const k = j * across.length + i, row = shownAt(strips[k])[0];
+      return html`<td>${model.shape.length === 3 ? html`<${Tile} png=${row} name=${`${x}, ${y}`} on=${chosen?.k === k}
+        press=${() => choose(k)} />` : row && html`<${Plot} rows=${[row]} lines=${model.shape.length === 2} />`}</td>`;
+    })}</tr>`)}</tbody></table></div>`;
+}
+
+// Losses over images seen, by their logarithms.
+export function Curve({images, loss}) {
+  const y = loss.map(Math.log), low = Math.min(...y), high = Math.max(...y), first = images[0], last = images.at(-1);
+  const points = y.map((v, i) => `${100 * (images[i] - first) / (last - first || 1)},${29 - 28 * (v - low) / (high - low || 1)}`);
+  return html`<svg class="curve" viewBox="0 0 100 30" role="img" aria-label=${`loss from ${loss[0].toPrecision(3)} to ${loss.at(-1).toPrecision(3)}`}>
+    <polyline fill="none" stroke="currentColor" points=${points.join(' ')} /></svg>`;
+}
+
 // One sample: its way from noise step by step, beside that of B if there are two; how it was made.
 export function Detail({strips, chosen, model, link, edit}) {
   const [at, setAt] = useState(null), [cut, setCut] = useState(50), strip = strips[chosen.k], over = useRef(null);
+  const [near, setNear] = useState(null);
   useLayoutEffect(() => { if (over.current) over.current.style.clipPath = `inset(0 0 0 ${cut}%)`; }, [cut, strips.length, chosen]);
   const frames = strip.frames.length, step = at ?? frames - 1;
   const png = shownAt(strip, at)[chosen.i], end = strip.answer?.samples[chosen.i], name = nameOf(strip, chosen.i);
-  const other = strips.length > 1 ? shownAt(strips[1 - chosen.k], at == null ? null : Math.round(
+  const other = strips.length === 2 && !strip.at ? shownAt(strips[1 - chosen.k], at == null ? null : Math.round(
     at / Math.max(frames - 1, 1) * (strips[1 - chosen.k].frames.length - 1)))[chosen.i] : null;
   const rows = Object.entries(strip.answer?.how ?? {}).filter(([k, v]) => v != null && v !== false && !Array.isArray(v) && k !== 'batch');
   return html`<div class="detail"><div>
@@ -72,7 +93,13 @@ export function Detail({strips, chosen, model, link, edit}) {
     <div><h2>${name}</h2><dl>${rows.map(([key, value]) => html`<dt>${key}</dt><dd>${String(value)}</dd>`)}</dl>
       <p class="row">${end?.png && html`<a class="button" download=${`${model.id}-${end.seed}.png`}
         href=${source(end.png)}>Download</a>`}<a class="button" href=${link}>Link to this</a>
-        ${end?.png && html`<button type="button" onClick=${() => edit(end.png)}>Edit it</button>`}</p></div></div>`;
+        ${end?.png && html`<button type="button" onClick=${() => edit(end.png)}>Edit it</button>
+        <button type="button" onClick=${() => get(`/v1/requests/${strip.answer.id}/${chosen.i}/nearest`).then(setNear)
+          .catch((error) => setNear(error.message))}>Nearest in training</button>`}</p>
+      ${typeof near === 'string' && html`<p class="status bad" role="status">${near}</p>`}
+      ${Array.isArray(near) && html`<div class="gallery">${near.map((row) => html`<figure key=${row.index}><img
+        src=${source(row.png)} alt=${`training picture ${row.index}`} /><figcaption>${row.label != null ? `${row.label} · ` : ''}${
+        row.distance.toFixed(3)}</figcaption></figure>`)}</div>`}</div></div>`;
 }
 
 // A picture to paint on: what is painted may change.

@@ -1,9 +1,9 @@
 // The studio: a form of settings on the left, what they make on the right. No build step.
 import {html, render, useEffect, useRef, useState} from '/page/vendor/htm-preact.js';
 import {base64, events, get, settingsOf, stop} from '/page/service.js';
-import {Detail, Draw, Strip} from '/page/parts.js';
+import {Curve, Detail, Draw, Strip, Table} from '/page/parts.js';
 
-const TABS = {samples: 'Samples', compare: 'Compare', edit: 'Edit', restore: 'Restore',
+const TABS = {samples: 'Samples', compare: 'Compare', xy: 'X × Y', edit: 'Edit', restore: 'Restore',
   between: 'Between', anagram: 'Anagram', queue: 'Queue', runs: 'Runs'};
 const START = {tab: 'samples', n: '16', seed: '0', labels: ''};
 const NUMBERS = new Set(['n', 'seed', 'steps', 'guidance', 'strength', 'noise', 'between']);
@@ -19,6 +19,7 @@ const body = (said, ...names) => Object.fromEntries(['model', ...names]
   .map(([name, value]) => name === 'labels'
     ? [name, value.split(',').map((word) => word.trim())] : [name, value]));
 const HOW = ['labels', 'steps', 'solver', 'grid', 'guidance'], WORDS = ['prompt', 'negative'];
+const XY = {x: 'steps', xs: '3 6 12', y: 'solver', ys: 'ddim dpmpp2m arc'};
 const NOTHING = {labels: '', prompt: '', negative: ''};
 
 // What each tab asks the service for: a verb and a body, one for each strip.
@@ -27,6 +28,13 @@ const ASKS = {
   compare: (s) => ['', 'b_'].map((b) => ['samples', {previews: 1, ...body({...s,
     ...(b ? Object.fromEntries(['steps', 'solver', 'grid', 'guidance']
       .filter((k) => s[b + k]).map((k) => [k, s[b + k]])) : {})}, 'n', 'seed', ...HOW, ...WORDS)}]),
+  xy: (s) => {
+    const [x, y] = ['x', 'y'].map((name) => ({...XY, ...s})[name]);
+    const [xs, ys] = ['xs', 'ys'].map((name) => ({...XY, ...s})[name].trim().split(/\s+/));
+    if (xs.length * ys.length > 64) throw new Error(`${xs.length} × ${ys.length} cells: at most 64.`);
+    return ys.flatMap((b) => xs.map((a) => ['samples', {...body({...s, n: '1', [y]: b, [x]: a},
+      'n', 'seed', ...HOW, ...WORDS), previews: 1}, [`${x} ${a}`, `${y} ${b}`]]));
+  },
   edit: (s, files) => [['edit', {...body(s, 'n', 'seed', ...HOW, 'strength'),
     image: files.image, ...(files.mask ? {mask: files.mask} : {}), previews: 1}]],
   restore: (s, files) => [['restore', {...body(s, 'n', 'seed', 'steps', 'operator', 'method', 'noise'),
@@ -74,14 +82,14 @@ function Form({said, put, model, books, files, setFiles, go, busy}) {
       ${files.image && tab === 'restore' && html`<img class="draw" src=${files.image} alt="the picture" />`}`}
     ${model.classes.length > 0 && html`<${Text} label=${`Classes: ${model.classes.slice(0, 10).join(', ')}`}
       name="labels" hint=${tab === 'anagram' ? 'one for each view' : 'all in turn'} ...${more} />`}
-    ${model.reads && ['samples', 'compare', 'between'].includes(tab) && html`
+    ${model.reads && ['samples', 'compare', 'xy', 'between'].includes(tab) && html`
       <${Text} label="Prompt" name="prompt" hint="what is to be seen" ...${more} />
       <${Text} label="And not" name="negative" ...${more} />`}
     ${tab === 'between' ? html`<div class="pair"><${Text} label="From seed" name="seed" type="number" ...${more} />
         <${Text} label="To seed" name="other" hint="1" type="number" ...${more} /></div>
         <${Slide} label="Between them" name="between" min="1" max="20" usual="6" ...${more} />`
-    : html`<div class="pair"><${Text} label="How many" name="n" type="number" min="1" max="64" ...${more} />
-        <${Field} label="First seed"><div class="slide"><input type="number" min="0" value=${said.seed}
+    : html`<div class="pair">${tab !== 'xy' && html`<${Text} label="How many" name="n" type="number" min="1" max="64" ...${more} />`}
+        <${Field} label=${tab === 'xy' ? 'Seed of all' : 'First seed'}><div class="slide"><input type="number" min="0" value=${said.seed}
           onInput=${(e) => put({seed: e.target.value})} /><button type="button" title="Another seed"
           aria-label="another seed" onClick=${() => put({seed: String(Math.floor(Math.random() * 1e6))})}>↻</button>
         </div><//></div>`}
@@ -98,6 +106,12 @@ function Form({said, put, model, books, files, setFiles, go, busy}) {
     ${tab === 'restore' && html`<${Text} label="Measured by" name="operator" hint="box:2,2,4,4 or pool:2" ...${more} />
       <${Pick} label="Method" name="method" of=${books.inverse} usual="dps" ...${more} />
       <${Slide} label="Noise" name="noise" min="0" max="1" step=".01" usual=".05" ...${more} />`}
+    ${tab === 'xy' && ['x', 'y'].map((axis) => html`<div class="pair">
+      <${Field} label=${`${axis.toUpperCase()}: the setting`}><select value=${said[axis] ?? XY[axis]}
+        onChange=${(e) => put({[axis]: e.target.value})}>${['seed', ...HOW].map((name) =>
+          html`<option key=${name}>${name}</option>`)}</select><//>
+      <${Field} label="Its values, with spaces"><input value=${said[`${axis}s`] ?? XY[`${axis}s`]}
+        onInput=${(e) => put({[`${axis}s`]: e.target.value})} /><//></div>`)}
     ${tab === 'compare' && html`<fieldset><legend>B, where it differs; the seeds are the same</legend>
       <${Pick} label="Solver of B" name="b_solver" of=${books.solvers} usual="as A" ...${more} />
       <${Pick} label="Grid of B" name="b_grid" of=${books.grids} usual="as A" ...${more} />
@@ -147,12 +161,25 @@ function Queue() {
 }
 
 function Runs({books, put}) {
+  const [logs, setLogs] = useState({}), names = Object.keys(books.models);
+  useEffect(() => {
+    const look = () => Promise.all(names.map((name) => get(`/v1/models/${name}/log`)))
+      .then((found) => setLogs(Object.fromEntries(found.map((log, i) => [names[i], log])))).catch(() => {});
+    look();
+    const timer = setInterval(look, 2000);
+    return () => clearInterval(timer);
+  }, []);
+  const row = (m) => {
+    const {images = [], loss = []} = logs[m.id] ?? {}, now = images.at(-1);
+    return html`<tr key=${m.id}><td>${m.id}</td><td>${m.shape.join(' × ')}</td><td>${m.classes.length}</td>
+      <td>${m.images_seen.toLocaleString('en')}${now > m.images_seen ? `; in training ${now.toLocaleString('en')}` : ''}</td>
+      <td>${now != null && html`<${Curve} ...${{images, loss}} />${loss.at(-1).toPrecision(3)}`}</td><td>${m.rows}</td>
+      <td class="row"><button onClick=${() => put({tab: 'samples', model: m.id, ...NOTHING})}>Sample</button>
+      <a href=${`/v1/models/${m.id}/report`} target="_blank">Report</a></td></tr>`;
+  };
   return html`<section><h2>Runs</h2><div class="scroll"><table><thead><tr><th>Run</th><th>Shape</th><th>Classes</th>
-    <th>Images seen</th><th>Rows of a wave</th><th></th></tr></thead><tbody>
-    ${Object.values(books.models).map((m) => html`<tr key=${m.id}><td>${m.id}</td><td>${m.shape.join(' × ')}</td>
-      <td>${m.classes.length}</td><td>${m.images_seen.toLocaleString('en')}</td><td>${m.rows}</td><td class="row">
-      <button onClick=${() => put({tab: 'samples', model: m.id, ...NOTHING})}>Sample</button>
-      <a href=${`/v1/models/${m.id}/report`} target="_blank">Report</a></td></tr>`)}</tbody></table></div></section>`;
+    <th>Images seen</th><th>Loss</th><th>Rows of a wave</th><th></th></tr></thead><tbody>
+    ${Object.values(books.models).map(row)}</tbody></table></div></section>`;
 }
 
 function Studio({books}) {
@@ -172,14 +199,14 @@ function Studio({books}) {
     const control = new AbortController();
     setBusy(() => () => control.abort());
     setChosen(null); setShare(0); say('sent');
-    const found = ASKS[said.tab](said, files).map(([verb, ask]) => ({verb, ask, frames: [], answer: null}));
-    setStrips([...found]);
+    let found = [];
     const one = async (strip) => {
       for await (const {kind, data} of events(strip.verb, strip.ask, control.signal)) {
         if (kind === 'queued') say(data.before ? `${data.before} before this` : 'begun');
         if (kind === 'step') {
           strip.frames = [...strip.frames, data.png ?? data.x];
-          setShare(data.step / data.of); say(`step ${data.step} of ${data.of}`);
+          strip.share = data.step / data.of;
+          setShare(found.reduce((sum, s) => sum + s.share, 0) / found.length); say(`step ${data.step} of ${data.of}`);
         }
         if (kind === 'failed' || kind === 'cancelled') throw new Error(data.error.message);
         if (kind === 'done') strip.answer = data;
@@ -187,6 +214,8 @@ function Studio({books}) {
       }
     };
     try {
+      found = ASKS[said.tab](said, files).map(([verb, ask, at]) => ({verb, ask, at, frames: [], answer: null, share: 0}));
+      setStrips([...found]);
       await Promise.all(found.map(one));
       const notes = found.flatMap((strip) => strip.answer?.warnings ?? []);
       say([`done in ${Math.max(...found.map((s) => s.answer.seconds)).toFixed(2)} s`, ...notes].join('; '));
@@ -221,7 +250,8 @@ function Studio({books}) {
         <p class=${bad ? 'status bad' : 'status'} role="status">${told}</p>
         ${busy && html`<progress value=${share} aria-label="how far it is"></progress>`}
         ${chosen && html`<${Detail} key=${`${chosen.k} ${chosen.i}`} ...${{strips, chosen, model, edit}} link=${toAddress({...said, go: 1})} />`}
-        <div class="strips">${strips.map((strip, k) => html`<${Strip} key=${k} ...${{strip, chosen, model}}
+        <div class="strips">${strips[0]?.at ? html`<${Table} ...${{strips, chosen, model}} choose=${(k) => setChosen({k, i: 0})} />`
+        : strips.map((strip, k) => html`<${Strip} key=${k} ...${{strip, chosen, model}}
           name=${strips.length > 1 ? 'AB'[k] : ''} choose=${(i) => setChosen({k, i})} />`)}</div>
       </section>`}</main>`;
 }
