@@ -1,6 +1,7 @@
 """The tests of the routes, against two replicas on a cluster of Ray; and what only those have."""
 
 import json
+import os
 import time
 
 import httpx
@@ -29,6 +30,7 @@ def live(tmp_path_factory, kept):
     points = runs.of_arrays(home / "points", x=runs.shaped(2), y=np.arange(40) % 2)
     named = {"digits": runs.digits(home / "digits"), "points": points}
     url = f"http://127.0.0.1:{port}"
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # on a busy machine
     try:
         replicas.begin(named, kept, True, "127.0.0.1", port, 2)
         with httpx.Client(base_url=url, timeout=60) as client:

@@ -211,6 +211,9 @@ def test_two_settings_span_a_table_of_one_seed(browser, live, tmp_path):
     page.until(f"{SHOWN} === 4")
     heads = page.run("[...document.querySelectorAll('th')].map(h => h.textContent)")
     assert heads == ["steps 2", "steps 5", "solver ddim", "solver heun"]
+    assert page.run("[...document.querySelectorAll('select')].slice(-2).map(s => s.value)") == [
+        "steps", "solver",
+    ]  # fmt: skip
     shown = page.run("[...document.querySelectorAll('.tile img')].map(i => i.src)")
     for one, (steps, solver) in zip(shown, [(2, "ddim"), (5, "ddim"), (2, "heun"), (5, "heun")]):
         said = {"seed": 4, "label": 3, "steps": steps, "solver": solver}

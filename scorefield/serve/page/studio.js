@@ -107,10 +107,10 @@ function Form({said, put, model, books, files, setFiles, go, busy}) {
       <${Pick} label="Method" name="method" of=${books.inverse} usual="dps" ...${more} />
       <${Slide} label="Noise" name="noise" min="0" max="1" step=".01" usual=".05" ...${more} />`}
     ${tab === 'xy' && ['x', 'y'].map((axis) => html`<div class="pair">
-      <${Field} label=${`${axis.toUpperCase()}: the setting`}><select value=${said[axis] ?? XY[axis]}
+      <${Field} label=${axis.toUpperCase()}><select
         onChange=${(e) => put({[axis]: e.target.value})}>${['seed', ...HOW].map((name) =>
-          html`<option key=${name}>${name}</option>`)}</select><//>
-      <${Field} label="Its values, with spaces"><input value=${said[`${axis}s`] ?? XY[`${axis}s`]}
+          html`<option key=${name} value=${name} selected=${name === (said[axis] ?? XY[axis])}>${name}</option>`)}</select><//>
+      <${Field} label="Its values"><input value=${said[`${axis}s`] ?? XY[`${axis}s`]}
         onInput=${(e) => put({[`${axis}s`]: e.target.value})} /><//></div>`)}
     ${tab === 'compare' && html`<fieldset><legend>B, where it differs; the seeds are the same</legend>
       <${Pick} label="Solver of B" name="b_solver" of=${books.solvers} usual="as A" ...${more} />
