@@ -1,8 +1,10 @@
 """The tests of the routes, against two replicas on a cluster of Ray; and what only those have."""
 
+import asyncio
 import json
 import os
 import time
+from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
@@ -18,6 +20,13 @@ ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'scor
 replicas = pytest.importorskip("scorefield.serve.replicas")
 
 
+PATIENCE = {
+    "RAY_raylet_start_wait_time_s": "300", "RAY_agent_register_timeout_ms": "300000",
+    "RAY_worker_register_timeout_seconds": "300",
+}  # fmt: skip
+"""Ray's own parts give each other up on a busy machine."""
+
+
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
     return tmp_path_factory.mktemp("kept")
@@ -30,7 +39,7 @@ def live(tmp_path_factory, kept):
     points = runs.of_arrays(home / "points", x=runs.shaped(2), y=np.arange(40) % 2)
     named = {"digits": runs.digits(home / "digits"), "points": points}
     url = f"http://127.0.0.1:{port}"
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # on a busy machine
+    os.environ.update(PATIENCE)
     try:
         replicas.begin(named, kept, True, "127.0.0.1", port, 2)
         with httpx.Client(base_url=url, timeout=60) as client:
@@ -44,6 +53,40 @@ ELSEWHERE = {"test_a_full_queue_says_when_to_come_again"}
 for name, test in vars(test_http).items():
     if name.startswith("test_") and name not in ELSEWHERE:
         globals()[name] = test
+
+
+def test_who_is_asked():
+    """The one that has the number or the key, or while it starts nobody yet; else any two."""
+    from ray.serve._private.common import RequestMetadata, StreamingHTTPRequest
+    from ray.serve.request_router import PendingRequest
+
+    class Known(NamedTuple):
+        replica_metadata: dict
+
+    router = object.__new__(replicas.ByNumber)
+    router.initialize_state(replicas=3)
+    there: Any = [Known({"rank": rank}) for rank in (2, 0)]
+
+    def chosen(path: str, key: bytes | None = None) -> list[int]:
+        headers = [] if key is None else [(b"idempotency-key", key)]
+        scope = {"type": "http", "path": path, "headers": headers}
+        sent = ray.cloudpickle.dumps(StreamingHTTPRequest(scope, proxy_actor_name="proxy"))
+        pending = PendingRequest([sent], {}, RequestMetadata("1", "1"))
+
+        async def choose() -> Any:  # a future of it wants a loop
+            return await router.choose_replicas(there, pending)
+
+        (found,) = asyncio.run(choose())
+        return [one.replica_metadata["rank"] for one in found]
+
+    assert chosen("/v1/requests/2-c0ffee/events") == [2]
+    assert chosen("/v1/requests/0-c0ffee") == [0]
+    assert chosen("/v1/requests/1-c0ffee") == []
+    for path in ("/v1/requests/3-c0ffee", "/v1/requests", "/v1/samples", "/2-x", "/v1/requests/-2"):
+        assert sorted(chosen(path)) == [0, 2], path
+    keys = [chosen("/v1/samples", b"key %d" % i) for i in range(60)]
+    assert keys == [chosen("/v1/samples", b"key %d" % i) for i in range(60)]
+    assert {tuple(key) for key in keys} == {(0,), (2,), ()}
 
 
 def test_two_replicas_share_the_work_and_each_finds_its_own(live, kept):
