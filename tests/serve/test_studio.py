@@ -15,8 +15,6 @@ from scorefield.serve.seen import nearest
 from scorefield.serve.work import png
 from tests.serve.test_http import picture, pixels
 
-pytestmark = pytest.mark.slow
-
 
 class Page:
     def __init__(self, browser: Any, url: str, path: str, width: int = 1200, scheme: str = "light"):
