@@ -1,5 +1,6 @@
 """`scorefield sample RUN`."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -84,6 +85,7 @@ class Options(Rows, Sampling, Averaged):
 
 
 def work(o: Options, bar: Bar) -> Found:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told of our use
     from scorefield.report.files import keep_samples
     from scorefield.use.sample import sampled
 

@@ -62,7 +62,7 @@ def work(o: Options, bar: Bar) -> Found:
     if o.engine == "ray" and not o.check:
         runs = server.by_name(o.runs)
         note(f"{', '.join(runs)} at http://{o.host}:{o.port}")
-        replicas.serve(runs, o.folder, o.batching == "on", o.host, o.port, o.replicas or 1)
+        replicas.serve_replicas(runs, o.folder, o.batching == "on", o.host, o.port, o.replicas or 1)
         return 0
     service = server.opened(o.runs, o.folder, o.batching == "on")
     if o.check:

@@ -24,7 +24,7 @@ from scorefield.report.overview import overview
 from scorefield.serve.batcher import ENDS, Busy, Late, Ticket
 from scorefield.serve.body import ImagesBody
 from scorefield.serve.guard import fault
-from scorefield.serve.seen import losses, nearest
+from scorefield.serve.seen import losses, nearest_in_training
 from scorefield.serve.service import BODIES, Service, Together
 from scorefield.serve.work import shown_now
 
@@ -201,7 +201,9 @@ def _add_requests(app: FastAPI, service: Service) -> None:
              summary="The pictures of the training data nearest to one of an answer.")  # fmt: skip
     def near(number: str, index: int) -> list[dict[str, Any]]:
         answer = json.loads(service.shelf.get(number) or b"{}")
-        return nearest(service.network(answer.get("model")).run, shown_in(answer, index, "png"))
+        return nearest_in_training(
+            service.network(answer.get("model")).run, shown_in(answer, index, "png")
+        )
 
     @app.get("/v1/requests/{number}/{index}.{form}", summary="A picture or sound of an answer.")
     async def shown(number: str, index: int, form: Literal["png", "wav"]) -> Response:

@@ -99,7 +99,7 @@ def check_room(replicas: int) -> None:
         raise BadInput(fact, f"Ask for at most {there}.", "replicas")
 
 
-def begin(
+def start_replicas(
     runs: Mapping[str, Path], folder: Path | None, together: bool, host: str, port: int,
     replicas: int,
 ) -> None:  # fmt: skip
@@ -122,18 +122,18 @@ def begin(
     cluster.run(app, name=NAME)
 
 
-def end() -> None:
+def stop_replicas() -> None:
     cluster.shutdown()
     ray.shutdown()
 
 
-def serve(*what: Any) -> None:
+def serve_replicas(*what: Any) -> None:
     """Answer until SIGTERM or Ctrl-C."""
     stopped = threading.Event()
     for kind in (signal.SIGTERM, signal.SIGINT):
         signal.signal(kind, lambda *_: stopped.set())
     try:
-        begin(*what)
+        start_replicas(*what)
         stopped.wait()
     finally:
-        end()
+        stop_replicas()

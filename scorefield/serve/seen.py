@@ -38,7 +38,7 @@ def _data(path: Path) -> Data:
     return data_of(open_run(path), split=False)
 
 
-def nearest(run: Run, content: bytes) -> list[dict[str, Any]]:
+def nearest_in_training(run: Run, content: bytes) -> list[dict[str, Any]]:
     """The training pictures nearest to one, by the root mean square of the difference in units of
     the data's, the nearest first. Raises BadInput if the data are not there, or are others."""
     x = input_picture(content, tuple(run.facts.shape), "image", True, run.facts.scaling).flatten(1)

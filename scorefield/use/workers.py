@@ -1,6 +1,5 @@
 """Bulk jobs on a cluster of Ray: its workers make the shards, this process keeps them."""
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,7 +31,6 @@ def fill_by_workers(
         fact = f"`ray` needs the package {error.name}, which is not installed."
         raise BadInput(fact, "Install it: pip install 'scorefield[ray]'.", "ray") from error
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told of our use
     if not ray.is_initialized():
         ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
     there = shards.have()

@@ -41,11 +41,11 @@ def live(tmp_path_factory, kept):
     url = f"http://127.0.0.1:{port}"
     os.environ.update(PATIENCE)
     try:
-        replicas.begin(named, kept, True, "127.0.0.1", port, 2)
+        replicas.start_replicas(named, kept, True, "127.0.0.1", port, 2)
         with httpx.Client(base_url=url, timeout=60) as client:
             yield Live(Service(named), client, url)
     finally:
-        replicas.end()
+        replicas.stop_replicas()
 
 
 ELSEWHERE = {"test_a_full_queue_says_when_to_come_again"}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scorefield.serve.seen import nearest
+from scorefield.serve.seen import nearest_in_training
 from scorefield.serve.work import png
 from tests.serve.test_http import picture, pixels
 
@@ -228,7 +228,7 @@ def test_the_nearest_training_pictures(browser, live, tmp_path):
     run = live.service.networks["digits"].run
     train = run.config.load_data(run.path).train
     content = base64.b64decode(png(run.facts.scaling.encode(train.x[7:8])))
-    found = nearest(run, content)
+    found = nearest_in_training(run, content)
     assert found[0]["index"] == 7
     assert found[0]["distance"] < 1 / 255 < 0.1 < found[1]["distance"]
     assert found[0]["label"] == str(int(train.cond["label"][7]))
