@@ -71,9 +71,9 @@ def test_who_is_asked():
         headers = [] if key is None else [(b"idempotency-key", key)]
         scope = {"type": "http", "path": path, "headers": headers}
         sent = ray.cloudpickle.dumps(StreamingHTTPRequest(scope, proxy_actor_name="proxy"))
-        pending = PendingRequest([sent], {}, RequestMetadata("1", "1"))
 
-        async def choose() -> Any:  # a future of it wants a loop
+        async def choose() -> Any:  # the future in it wants a loop
+            pending = PendingRequest([sent], {}, RequestMetadata("1", "1"))
             return await router.choose_replicas(there, pending)
 
         (found,) = asyncio.run(choose())
