@@ -6,9 +6,11 @@
 Its table says requests a second, and the median, 95% and 99% of their latencies.
 """
 
+# pyright: reportMissingImports=false
+
 import random
 
-from locust import FastHttpUser, task  # type: ignore[import-not-found]
+from locust import FastHttpUser, task
 
 from benchmarks.serving import mixed
 

@@ -6,6 +6,8 @@ to the replica that has it, whose rank its number begins with; and a request und
 the replica that the key names, so that it is made once.
 """
 
+# pyright: reportMissingImports=false
+
 import os
 import random
 import signal

@@ -25,8 +25,8 @@ def fill_by_workers(
     Raises BadInput if a worker cannot make its shard: the finished ones stay.
     """
     try:
-        import ray
-        import ray.data
+        import ray  # type: ignore[import-not-found] an extra
+        import ray.data  # type: ignore[import-not-found] the same
     except ModuleNotFoundError as error:
         fact = f"`ray` needs the package {error.name}, which is not installed."
         raise BadInput(fact, "Install it: pip install 'scorefield[ray]'.", "ray") from error
@@ -57,7 +57,7 @@ def fill_by_workers(
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     rows = ray.data.from_items(missing, override_num_blocks=max(1, len(missing))).map(
-        Worker, concurrency=workers, num_cpus=1, num_gpus=int(device().type == "cuda")
+        Worker, concurrency=workers, num_cpus=1, num_gpus=int(device() == "cuda")
     )
     try:
         for row in rows.iter_rows():

@@ -1,5 +1,7 @@
 """The tests of the routes, against two replicas on a cluster of Ray; and what only those have."""
 
+# pyright: reportMissingImports=false
+
 import asyncio
 import json
 import os
