@@ -107,3 +107,48 @@ def test_films_move_and_go_on(tmp_path, cli):
     assert torch.equal(longer[1:], continued(*told, [0, 1], 2)[1:])
     other = opened.config.__class__()
     bad("was trained with", continued, opened.denoiser, other, opened.facts, cond["image"], [0], 1)
+
+
+VERBS = """
+sample RUN --n 2 --out OUT/s.png
+sample RUN --n 2 --out OUT/s.npz
+edit RUN --input test:0 --n 1 --out OUT/e.npz
+restore RUN --operator OPERATOR --input test:0 --noise 0 --n 2 --steps 3 --out OUT/r
+eval RUN --n 20
+distill RUN --method consistency --images 32 --out OUT/student
+sample OUT/student --n 2 --out OUT/one.npz
+report RUN
+"""
+"""What is asked of each; `serve` is asked below."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sounds", "mel", "series", "films"])
+def test_every_verb_for_what_goes_on_in_time(kind, request, tmp_path, cli, refused, monkeypatch):
+    """Sounds as waves and as log-mel pictures, series and films that are told their past."""
+    monkeypatch.setattr("scorefield.use.judge.LOOKS", 100)
+    run, out = tmp_path / "run", tmp_path
+    if kind in ("sounds", "mel"):
+        data = str(request.getfixturevalue("sounds").parent / "data")
+        mel = ["--data.mel", "16"] if kind == "mel" else []
+        pytest.importorskip("librosa" if mel else "soundfile")
+        words = ["sounds", "--data.path", data, "--data.size", "1024", "--data.rate", "8000", *mel]
+    elif kind == "series":
+        (tmp_path / "x.csv").write_text("\n".join(f"{np.sin(k / 3):.4f}" for k in range(400)))
+        words = ["series", "--data.path", str(tmp_path / "x.csv"), "--data.size", "16",
+                 "--data.corruption", "future:4"]  # fmt: skip
+    else:
+        words = ["moving-digits"]
+    assert main(["train", *words, "--out", str(run), *SHORT, *NET]) == 0
+    operator = {"sounds": "gap:300,100", "mel": "box:2,2,4,4", "series": "future:4"}
+    stand_for = {"RUN": str(run), "OPERATOR": operator.get(kind, "future:6")}
+    for line in VERBS.strip().splitlines():
+        words = [stand_for.get(word, word.replace("OUT", str(out))) for word in line.split()]
+        code, _, err = cli(*words)
+        assert code == 0, (line, err)
+    if kind not in ("sounds", "mel"):
+        assert "makes no sounds" in refused("sample", str(run), "--n", "2", "--out", out / "s.wav")
+        return
+    assert cli("sample", str(run), "--n", "2", "--out", str(out / "each"))[0] == 0
+    files = sorted((out / "each").iterdir()) + sorted((out / "r").glob("*.wav"))
+    assert [file.stat().st_size for file in files] == 4 * [44 + 2 * 1024]
