@@ -12,7 +12,7 @@ on both sides. Of spoken letters (klettres-data) the class is the file's name, t
 languages that share its name are its speakers.
 
 `--runs` measures runs by one ear, whatever they are pictures of: their samples as they are heard,
-each with its peak at 1, named by three judges of the waves that were trained on the same clips with
+each with its peak at 1, named by two judges of the waves that were trained on the same clips with
 other seeds, beside held-out sounds, and those again by way of log-mel pictures.
 """
 
@@ -47,7 +47,7 @@ CLASSES = {
     "tom": r"tom(?!b)|conga|(?<![a-z])(tm|lt|mt|ht|lc|mc|hc)(?![a-z])",
 }
 HELD, EVERY = 2, 4
-JUDGES, BANDS = (0, 1, 2), 64
+JUDGES, BANDS = (0, 1), 64
 
 
 def drum_of(file: Path) -> str | None:

@@ -162,7 +162,7 @@ def test_blocks_start_as_the_identity(shape, options):
     if "patch" in options or len(shape) == 1:
         identity_law(build(shape, **options), shape)
     else:
-        net, (x, _) = build(shape), inputs((16, 8, 8))
+        net, (x, _) = build(shape), inputs((16, *shape[1:]))
         assert torch.equal(net.encoders[0][0](x, torch.randn(3, 64)), x)
 
 
