@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from scorefield.data.readers.mel import log_mel
-from scorefield.data.readers.sounds import heard, is_sound
+from scorefield.data.readers.sounds import audible, is_sound
 from scorefield.data.readers.sounds import sounds as load_sounds
 from scorefield.measure import Judge
 from scorefield.measure.reference import Seen
@@ -95,7 +95,7 @@ def measure(folder: Path, runs: list[Path], out: Path, n: int) -> None:
         began, run = time.process_time(), open_run(path)
         labels = torch.arange(len(data.classes)).repeat(n)
         made = generate(run.denoiser, labels=labels, n=len(labels), **settings(run))
-        sound = peaked(heard(run.facts.scaling.decode(made), run.facts.rate))
+        sound = peaked(audible(run.facts.scaling.decode(made), run.facts.rate))
         rows[path.name] = data.scaling.encode(sound), labels
         print(f"{path.name}: {time.process_time() - began:.0f} s of processor time to sample")
     there = seen(*rows["held out"])
@@ -130,7 +130,7 @@ def peaked(x: Tensor) -> Tensor:
 
 
 def by_way_of_mel(x: Tensor, rate: int) -> Tensor:
-    return heard(torch.from_numpy(log_mel(x.numpy(), rate, BANDS)), rate)
+    return audible(torch.from_numpy(log_mel(x.numpy(), rate, BANDS)), rate)
 
 
 def confusion(judge: Judge, x0: Tensor, label: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from scorefield.base.finding import Findings, Strip
 from scorefield.data.kind import PICTURE, Kind
 from scorefield.data.letters import spelled
-from scorefield.data.readers.sounds import heard
+from scorefield.data.readers.sounds import audible
 from scorefield.data.readers.table import csv_of
 from scorefield.data.table import kept_cells, row_cells
 from scorefield.report.globe import globes
@@ -154,7 +154,7 @@ def end_to_end(pieces: Iterable[Tensor], rate: int) -> np.ndarray:
     """
     clips: list[np.ndarray] = []
     for one in _rows(pieces):
-        x = heard(one, rate)
+        x = audible(one, rate)
         silence = np.zeros((rate // 4, x.shape[1]), np.float32)
         peak = float(x.abs().max().clamp(min=1e-9))
         clips += [silence] * bool(clips) + [PEAK * x[0].T.float().numpy() / peak]

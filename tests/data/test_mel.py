@@ -6,7 +6,7 @@ import torch
 
 from scorefield.data import load
 from scorefield.data.readers.mel import HOP, LOW, from_log_mel, log_mel
-from scorefield.data.readers.sounds import given_sound, heard
+from scorefield.data.readers.sounds import audible, given_sound
 from tests.refusal import refused
 
 pytest.importorskip("librosa")
@@ -51,7 +51,7 @@ def test_a_folder_is_read_as_pictures(tmp_path):
     assert (data.shape, data.rate) == ((1, 32, SIZE // HOP), RATE)
     x0 = data.scaling.encode(data.train.x)
     assert -1.001 < float(x0.min()) < float(x0.max()) < 1
-    assert heard(data.train.x, RATE).shape == (len(data.train), 1, SIZE)
+    assert audible(data.train.x, RATE).shape == (len(data.train), 1, SIZE)
     given = given_sound(tmp_path / "0.wav", data.shape, RATE, "input")
     assert given is not None
     waves = load("sounds", path=str(tmp_path), size=SIZE)

@@ -176,7 +176,7 @@ def _mel(x: Tensor, rate: int, bands: int) -> Tensor:
     return torch.from_numpy(log_mel(x.numpy(), rate, bands))
 
 
-def heard(x: Tensor, rate: int) -> Tensor:
+def audible(x: Tensor, rate: int) -> Tensor:
     """Sounds (N, C, L) of examples in the data's units: themselves, or of log-mel pictures."""
     return x if x.ndim == 3 else torch.from_numpy(from_log_mel(x.float().numpy(), rate))
 
