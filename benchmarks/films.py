@@ -68,7 +68,7 @@ def main() -> None:
     size = run.facts.shape[1]
     told = size - horizon_of(run.config)
     long = moving_digits(run.config.training.seed, MOMENTS)
-    judge, report = train_judge(single_frames(moving_digits()), epochs=12)
+    judge, report = train_judge(single_frames(moving_digits()), epochs=3)
     x0 = long.scaling.encode(long.test.x[:N])
     label = long.test.cond["label"][:N]
     y = torch.zeros(N, 1, size, 16, 16)

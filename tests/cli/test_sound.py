@@ -17,7 +17,7 @@ from tests.refusal import refused as bad
 
 SHORT = ["--batch", "16", "--images", "32", "--checkpoint-every", "32", "--sample.steps", "2"]
 NET = ["--net", "auto:width=8,blocks=1,multipliers=1,norms=1,fold=2,attention=()"]
-FILM = ["--net", "auto:width=8,blocks=1,multipliers=1,norms=1,fold=5-2-2,attention=()"]
+FILM = ["--net", "auto:width=8,blocks=1,multipliers=1,norms=1,fold=3-2-2,attention=()"]
 
 
 @pytest.fixture(scope="module")
@@ -99,12 +99,12 @@ def test_films_move_and_go_on(tmp_path, cli):
     assert cli("train", "moving-digits", "--out", str(run), *SHORT, *FILM)[0] == 0
     assert cli("sample", str(run), "--n", "4", "--out", str(tmp_path / "f.gif"))[0] == 0
     with Image.open(tmp_path / "f.gif") as film:
-        assert film.n_frames == 5  # type: ignore[attr-defined]
+        assert film.n_frames == 3  # type: ignore[attr-defined]
     opened = open_run(run)
     _, cond = data_of(opened).batch(data_of(opened).test, torch.arange(2))
     told = opened.denoiser, opened.config, opened.facts, cond["image"]
     longer = continued(*told, [0, 1], 2)
-    assert longer.shape == (2, 1, 7, 16, 16)
+    assert longer.shape == (2, 1, 5, 16, 16)
     assert torch.equal(longer[1:], continued(*told, [0, 1], 2)[1:])
     other = opened.config.__class__()
     bad("was trained with", continued, opened.denoiser, other, opened.facts, cond["image"], [0], 1)
