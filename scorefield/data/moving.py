@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from scorefield.data.readers.digits import digits
 from scorefield.data.sets import Data, Scaling, Split
 
-SIDE, FILMS, HELD = 16, 4000, 500
+SIDE, FILMS, HELD = 16, 16_000, 500
 SPEEDS = (1.0, 2.5)
 
 

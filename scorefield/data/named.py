@@ -52,9 +52,9 @@ def load_data(
     that path.
 
     `path`, `size`, `channels` and `kind` mean what the set's own function says, and so does what
-    few sets have of their `own`: alphabet, properties, rate. One that it does not take is an error;
-    so is a `cache` that is asked for. `seed` draws the toys and films; every other set, and its
-    held-out split, is the same for any seed.
+    few sets have of their `own`: alphabet, properties, rate, mel. One that it does not take is an
+    error; so is a `cache` that is asked for. `seed` draws the toys and films; every other set, and
+    its held-out split, is the same for any seed.
 
     >>> data = load_data("digits")
     >>> data.shape, len(data.train), len(data.test)

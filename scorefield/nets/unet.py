@@ -1,7 +1,7 @@
 """U-Net in 1 to 3 dimensions: residual blocks at several resolutions, joined by skips."""
 
 from collections.abc import Mapping, Sequence
-from math import gcd
+from math import gcd, prod
 from typing import Literal, get_args
 
 import torch
@@ -45,7 +45,9 @@ class UNet(nn.Module):
     about 5% shorter with 1. out_channels: channels of F, those of x by default. features: how the
     noise is told (see Embedding). checkpoint: in training, compute each block again in the backward
     pass instead of keeping its activations. fold: blocks of fold pixels a side enter and leave as
-    channels of one (space to depth; sizes are multiples), so that level 0 has size / fold pixels.
+    channels of one (space to depth; sizes are multiples), so that level 0 has size / fold pixels;
+    or a fold for each axis, of which one folded whole is no axis of the network: 8-1-1 makes
+    films of 8 moments pictures of 8 channels.
     places: tell each pixel of level 0 where it is, by sines as a DiT's patches are: convolutions
     know the border alone, where all of a sound begins at the first moment.
 
@@ -88,13 +90,12 @@ class UNet(nn.Module):
         features: Features = "sinusoidal",
         dropout: float = 0.0,
         checkpoint: bool = False,
-        fold: int = 1,
+        fold: int | Sequence[int] = 1,
         places: bool = False,
     ) -> None:
         super().__init__()
         self.config = config_of(locals())
-        spatial = spatial_of(shape, "A UNet")
-        conv, pixels = CONVOLUTIONS[spatial], fold**spatial
+        axes = spatial_of(shape, "A UNet")
         check_sizes(shape=shape, width=width, multipliers=tuple(multipliers), blocks=blocks)
         check_sizes(head_dim=head_dim, out_channels=out_channels, image=image, fold=fold)
         check_dropout(dropout)
@@ -104,12 +105,20 @@ class UNet(nn.Module):
             raise unknown("norm", norm, NORMS)
         if norms not in get_args(Norms):
             raise BadInput(f"norms is {norms}.", "A residual block has 1 or 2.")
-        if any(size % fold for size in shape[1:]):
+        folds = (fold,) * axes if isinstance(fold, int) else tuple(fold)
+        if len(folds) != axes or any(size % by for size, by in zip(shape[1:], folds)):
             raise BadInput(
                 f"sides of {' x '.join(map(str, shape[1:]))} do not fold by {fold}.",
-                "Give a fold that divides each side.",
+                "Give a fold that divides each side, or one for each.",
             )
-        self.shape, self.checkpoint, self.fold = tuple(shape), checkpoint, fold
+        self.shape, self.checkpoint, self.folds = tuple(shape), checkpoint, folds
+        self.folded = [size // by for size, by in zip(shape[1:], folds)]
+        whole = not isinstance(fold, int)  # then axes of one place are none
+        self.sides = [side for side in self.folded if side > 1] if whole else self.folded
+        if not self.sides:
+            raise BadInput(f"a fold of {fold} leaves no axis.", "Leave one of 2 places or more.")
+        spatial, pixels = len(self.sides), prod(folds)
+        conv = CONVOLUTIONS[spatial]
         channels = [width * m for m in multipliers]
         deepest = len(channels) - 1
         attending = {deepest} if attention is None else set(attention)
@@ -149,7 +158,7 @@ class UNet(nn.Module):
         self.places = None
         if places:
             self.places = zero(nn.Linear(channels[0], channels[0], bias=False))
-            where = positions([size // fold for size in shape[1:]], channels[0])
+            where = positions(self.sides, channels[0])
             self.register_buffer("where", where, persistent=False)
         self.encoders = nn.ModuleList(encoder(level) for level in range(len(channels)))
         self.downs = nn.ModuleList(
@@ -171,7 +180,8 @@ class UNet(nn.Module):
         emb = F.silu(self.embedding(noise, cond))
         context = None if self.tokens is None else self.tokens(cond, x.shape[0])
         seen = with_image(x.to(self.stem.weight.dtype), cond, self.image)
-        h = self.stem(as_picture(space_to_depth(seen, self.fold)))
+        h = space_to_depth(seen, self.folds)
+        h = self.stem(as_picture(h.view(*h.shape[:2], *self.sides)))
         if self.places is not None:
             h = h + self.places(self.where).mT.unflatten(1, h.shape[2:])
         if unpack_dual(h).tangent is None:  # torch has no group norm of both in that format
@@ -188,7 +198,8 @@ class UNet(nn.Module):
                 h = self._run(block, h, emb, context, skips.pop())
             h = doubled(self.ups[level - 1](h), like=skips[-1]) if level > 0 else h
         h = self.out(F.silu(self.last_norm(h)))
-        out = depth_to_space(h.flatten(2).contiguous() if x.ndim == 3 else h, self.fold)
+        h = h.reshape(*h.shape[:2], *self.folded)
+        out = depth_to_space(h.contiguous() if x.ndim == 3 else h, self.folds)
         return out.to(x.dtype, memory_format=torch.contiguous_format)
 
     def _run(self, block: nn.Module, *inputs: Tensor | Context | None) -> Tensor:
@@ -338,28 +349,28 @@ def doubled(x: Tensor, like: Tensor) -> Tensor:
     return pixels.movedim(-1, 1)[:, :, *map(slice, like.shape[2:])]
 
 
-def space_to_depth(x: Tensor, fold: int) -> Tensor:
-    """(B, C, *sizes) -> (B, C fold^n, *sizes / fold): blocks of a side `fold` as channels.
+def space_to_depth(x: Tensor, folds: Sequence[int]) -> Tensor:
+    """(B, C, *sizes) -> (B, C prod(folds), *sizes / folds): blocks of those sides as channels.
 
-    >>> space_to_depth(torch.arange(4.0).view(1, 1, 4), 2)
+    >>> space_to_depth(torch.arange(4.0).view(1, 1, 4), [2])
     tensor([[[0., 2.],
              [1., 3.]]])
     """
-    if x.ndim == 4:
-        return F.pixel_unshuffle(x, fold)
-    n = x.ndim - 2
+    n = len(folds)
+    if n == 2 and folds[0] == folds[1]:
+        return F.pixel_unshuffle(x, folds[0])
     for side in reversed(range(n)):
-        x = x.unflatten(2 + side, (-1, fold))  # (B, C, rows, fold, columns, fold, ...)
+        x = x.unflatten(2 + side, (-1, folds[side]))  # (B, C, rows, fold, columns, fold, ...)
     x = x.permute(0, 1, *range(3, 3 + 2 * n, 2), *range(2, 2 + 2 * n, 2))
     return x.flatten(1, 1 + n)
 
 
-def depth_to_space(x: Tensor, fold: int) -> Tensor:
+def depth_to_space(x: Tensor, folds: Sequence[int]) -> Tensor:
     """The inverse of `space_to_depth`."""
-    if x.ndim == 4:
-        return F.pixel_shuffle(x, fold)
-    n = x.ndim - 2
-    x = x.unflatten(1, (-1, *[fold] * n))  # (B, C, fold, fold, ..., rows, columns, ...)
+    n = len(folds)
+    if n == 2 and folds[0] == folds[1]:
+        return F.pixel_shuffle(x, folds[0])
+    x = x.unflatten(1, (-1, *folds))  # (B, C, fold, fold, ..., rows, columns, ...)
     order = [axis for side in range(n) for axis in (2 + n + side, 2 + side)]
     x = x.permute(0, 1, *order)
     for side in range(n):

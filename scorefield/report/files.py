@@ -13,6 +13,7 @@ from torch import Tensor
 from scorefield.base.finding import Findings, Strip
 from scorefield.data.kind import PICTURE, Kind
 from scorefield.data.letters import spelled
+from scorefield.data.readers.sounds import audible
 from scorefield.data.readers.table import csv_of
 from scorefield.data.table import kept_cells, row_cells
 from scorefield.report.globe import globes
@@ -86,9 +87,9 @@ def keep_samples(made: Samples, out: Path) -> None:
         one = slice(made.single, made.single + 1)
         label, pieces = None if label is None else label[one], (x0[one] for x0 in pieces)
         made = made._replace(seeds=made.seeds[one])
+    decoded = (scaling.decode(x0) if scaling else x0 for x0 in pieces)
     if out.suffix == ".npz":
-        x = (scaling.decode(x0) if scaling else x0 for x0 in pieces)
-        arrays = {"x": Pieces(len(made.seeds), x), "seed": made.seeds}
+        arrays = {"x": Pieces(len(made.seeds), decoded), "seed": made.seeds}
         write_npz(arrays if label is None else {**arrays, "y": label}, out)
     elif out.suffix in (".txt", ".smi", ".csv") and made.facts:
         write_bytes(out, in_letters(torch.cat(list(pieces)), made.facts, made.given))
@@ -97,10 +98,10 @@ def keep_samples(made: Samples, out: Path) -> None:
     elif out.suffix == ".gif":
         write_gif(frames(pieces, made.columns, label), out)
     elif out.suffix == ".wav":
-        write_wavs([(out, end_to_end(pieces, rate))], rate)
+        write_wavs([(out, end_to_end(decoded, rate))], rate)
     elif rate and not out.suffix:
         names = file_names(made.seeds, label, made.names, ".wav")
-        clips = (end_to_end([x], rate) for x in _rows(pieces))
+        clips = (end_to_end([x], rate) for x in _rows(decoded))
         write_wavs(zip((out / name for name in names), clips), rate)
     elif out.suffix == ".png":
         x0 = torch.cat(list(pieces))
@@ -145,14 +146,15 @@ def _filed(made: Samples) -> Iterator[FiledRow]:
 
 def end_to_end(pieces: Iterable[Tensor], rate: int) -> np.ndarray:
     """Sounds `(N, C, L)` one after another `(T, C)`, a quarter of a second of silence between, each
-    with its largest value at `PEAK`.
+    with its largest value at `PEAK`; of log-mel pictures in dB what is heard of them.
 
     >>> clips = torch.tensor([[[1.0, -2.0]]]), torch.tensor([[[0.0, 4.0]]])
     >>> end_to_end(clips, 4).ravel().tolist()
     [0.4..., -0.8..., 0.0, 0.0, 0.8...]
     """
     clips: list[np.ndarray] = []
-    for x in _rows(pieces):
+    for one in _rows(pieces):
+        x = audible(one, rate)
         silence = np.zeros((rate // 4, x.shape[1]), np.float32)
         peak = float(x.abs().max().clamp(min=1e-9))
         clips += [silence] * bool(clips) + [PEAK * x[0].T.float().numpy() / peak]

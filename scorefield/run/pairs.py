@@ -182,13 +182,7 @@ def continued(
     Each window is told no more than its own past: what is not in it, such as a speed of which two
     frames must tell, is forgotten. Raises BadInput of a run that forecasts nothing.
     """
-    name, values, said = parsed(config.data.corruption or "nothing")
-    if name != "future":
-        raise BadInput(
-            f"the run was trained with `data.corruption` {config.data.corruption}.",
-            "Give one of future:HORIZON, which can go on from what it made.",
-        )
-    h, length = int(values[0] if values else said["horizon"]), y.shape[2]
+    h, length = horizon_of(config), y.shape[2]
     past = length - h
     made = [lead(denoiser, config, facts, y, seeds).x]
     for k in range(windows):
@@ -197,3 +191,14 @@ def continued(
         chance = [seed + (k + 1) * HELD_OUT for seed in seeds]
         made.append(lead(denoiser, config, facts, y, chance).x)
     return torch.cat([made[0], *(x[:, :, past:] for x in made[1:])], 2)
+
+
+def horizon_of(config: Config) -> int:
+    """h of a run that was trained with `future:h`; BadInput of another."""
+    name, values, said = parsed(config.data.corruption or "nothing")
+    if name != "future":
+        raise BadInput(
+            f"the run was trained with `data.corruption` {config.data.corruption}.",
+            "Give one of future:HORIZON, which can go on from what it made.",
+        )
+    return int(values[0] if values else said["horizon"])

@@ -43,6 +43,9 @@ class DataConfig:
     """Of molecules, what samples may be asked for, joined by +: logP, QED, weight."""
     rate: int | None = None
     """Moments a second that sounds are brought to."""
+    mel: int | None = None
+    """Of sounds: learn pictures of their log-mel spectra, of so many bands, and be heard by librosa
+    (pip install 'scorefield[mel]')."""
     corruption: str | None = None
     """What each example is paired with, as the condition image: blur:2, pool:2, jpeg:10, grey, ...;
     of series and films future:12, gap:8,4 (scorefield catalogue operators). Classes are left
@@ -224,10 +227,11 @@ class Config:
             spec = parsed(d.name)
             said = {"path": d.path, "size": d.size, "channels": d.channels, "kind": d.kind}
             said |= {"alphabet": d.alphabet, "properties": d.properties, "rate": d.rate}
+            said |= {"mel": d.mel}
             said = {key: str(value) for key, value in said.items() if value is not None}
             spec = spec._replace(options={**spec.options, **said})
             return build("datasets", spec, seed=self.training.seed)
-        names = "path", "size", "channels", "kind", "alphabet", "properties", "rate"
+        names = "path", "size", "channels", "kind", "alphabet", "properties", "rate", "mel"
         own = {name: getattr(d, name) for name in names}
         return data.load(d.name, **own, cache=place, seed=self.training.seed)
 

@@ -204,7 +204,9 @@ def _shown(
         if form == "x":
             row["x"] = run.facts.scaling.decode(one)[0].tolist()
         elif form == "wav":
-            sound = to_wav(end_to_end([one], run.facts.rate), run.facts.rate)
+            sound = to_wav(
+                end_to_end([run.facts.scaling.decode(one)], run.facts.rate), run.facts.rate
+            )
             row["wav"] = base64.b64encode(sound).decode()
         else:
             row["png"] = png(one, None if words is None else {**words, "index": i})

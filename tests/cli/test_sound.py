@@ -17,6 +17,7 @@ from tests.refusal import refused as bad
 
 SHORT = ["--batch", "16", "--images", "32", "--checkpoint-every", "32", "--sample.steps", "2"]
 NET = ["--net", "auto:width=8,blocks=1,multipliers=1,norms=1,fold=2,attention=()"]
+FILM = ["--net", "auto:width=8,blocks=1,multipliers=1,norms=1,fold=3-2-2,attention=()"]
 
 
 @pytest.fixture(scope="module")
@@ -92,15 +93,61 @@ def test_series_are_forecast(tmp_path, cli, refused):
 
 def test_films_move_and_go_on(tmp_path, cli):
     run = tmp_path / "run"
-    assert cli("train", "moving-digits", "--out", str(run), *SHORT, *NET)[0] == 0
+    assert cli("train", "moving-digits", "--out", str(run), *SHORT, *FILM)[0] == 0
     assert cli("sample", str(run), "--n", "4", "--out", str(tmp_path / "f.gif"))[0] == 0
     with Image.open(tmp_path / "f.gif") as film:
-        assert film.n_frames == 8  # type: ignore[attr-defined]
+        assert film.n_frames == 3  # type: ignore[attr-defined]
     opened = open_run(run)
     _, cond = data_of(opened).batch(data_of(opened).test, torch.arange(2))
     told = opened.denoiser, opened.config, opened.facts, cond["image"]
     longer = continued(*told, [0, 1], 2)
-    assert longer.shape == (2, 1, 20, 16, 16)
+    assert longer.shape == (2, 1, 5, 16, 16)
     assert torch.equal(longer[1:], continued(*told, [0, 1], 2)[1:])
     other = opened.config.__class__()
     bad("was trained with", continued, opened.denoiser, other, opened.facts, cond["image"], [0], 1)
+
+
+VERBS = """
+sample RUN --n 2 --out OUT/s.png
+sample RUN --n 2 --out OUT/s.npz
+edit RUN --input test:0 --n 1 --out OUT/e.npz
+restore RUN --operator OPERATOR --input test:0 --noise 0 --n 2 --steps 3 --out OUT/r
+eval RUN --n 20
+distill RUN --method consistency --images 32 --out OUT/student
+sample OUT/student --n 2 --out OUT/one.npz
+report RUN
+"""
+"""What is asked of each; tests/serve/test_kinds.py asks `serve`."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sounds", "mel", "series", "films"])
+def test_every_verb_for_what_goes_on_in_time(kind, request, tmp_path, cli, refused, monkeypatch):
+    """Sounds as waves and as log-mel pictures, series and films that are told their past."""
+    monkeypatch.setattr("scorefield.use.judge.LOOKS", 100)
+    run, out = tmp_path / "run", tmp_path
+    if kind in ("sounds", "mel"):
+        data = str(request.getfixturevalue("sounds").parent / "data")
+        mel = ["--data.mel", "16"] if kind == "mel" else []
+        pytest.importorskip("librosa" if mel else "soundfile")
+        words = ["sounds", "--data.path", data, "--data.size", "1024", "--data.rate", "8000", *mel]
+    elif kind == "series":
+        (tmp_path / "x.csv").write_text("\n".join(f"{np.sin(k / 3):.4f}" for k in range(400)))
+        words = ["series", "--data.path", str(tmp_path / "x.csv"), "--data.size", "16",
+                 "--data.corruption", "future:4"]  # fmt: skip
+    else:
+        words = ["moving-digits"]
+    net = FILM if kind == "films" else NET
+    assert main(["train", *words, "--out", str(run), *SHORT, *net]) == 0
+    operator = {"sounds": "gap:300,100", "mel": "box:2,2,4,4", "series": "future:4"}
+    stand_for = {"RUN": str(run), "OPERATOR": operator.get(kind, "future:1")}
+    for line in VERBS.strip().splitlines():
+        words = [stand_for.get(word, word.replace("OUT", str(out))) for word in line.split()]
+        code, _, err = cli(*words)
+        assert code == 0, (line, err)
+    if kind not in ("sounds", "mel"):
+        assert "makes no sounds" in refused("sample", str(run), "--n", "2", "--out", out / "s.wav")
+        return
+    assert cli("sample", str(run), "--n", "2", "--out", str(out / "each"))[0] == 0
+    files = sorted((out / "each").iterdir()) + sorted((out / "r").glob("*.wav"))
+    assert [file.stat().st_size for file in files] == 4 * [44 + 2 * 1024]

@@ -80,7 +80,7 @@ def test_F_has_the_shape_of_x(shape, options):
 
 KINDS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
     ((1, 8, 8), {}), ((1, 8, 8), {"norms": 1}), ((1, 8, 8), {"patch": 2}), ((2,), {}),
-    ((3, 4, 8), {"fold": 2}), ((1, 8, 8), {"places": True}),
+    ((3, 4, 8), {"fold": 2}), ((1, 8, 8), {"places": True}), ((1, 4, 4, 6), {"fold": (2, 1, 2)}),
 ]  # fmt: skip
 every = pytest.mark.parametrize("shape, options", KINDS)
 
@@ -100,6 +100,17 @@ def test_F_has_the_channels_asked_for(shape, options):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_F_has_the_dtype_of_x_whatever_the_weights(shape, options, weights, dtype):
     like_law(perturbed(build(shape, **options)).to(weights), shape, dtype)
+
+
+def test_an_axis_folded_whole_is_none_of_the_network():
+    """Films of 3 moments are pictures of 3 channels, moment by moment; a fold that leaves no axis,
+    or of other sides, is refused."""
+    film, picture = build((1, 3, 8, 6), fold=(3, 1, 1)), build((3, 8, 6))
+    picture.load_state_dict(perturbed(film).state_dict())
+    x, noise = inputs((1, 3, 8, 6))
+    assert torch.equal(film(x, noise), picture(x[:, 0], noise)[:, None])
+    for fold in ((3, 1), (2, 1, 1), (3, 8, 6)):
+        refused("fold", build, (1, 3, 8, 6), fold=fold)
 
 
 def test_twin_a_network_that_answers_in_its_own_dtype_fails():
@@ -151,7 +162,7 @@ def test_blocks_start_as_the_identity(shape, options):
     if "patch" in options or len(shape) == 1:
         identity_law(build(shape, **options), shape)
     else:
-        net, (x, _) = build(shape), inputs((16, 8, 8))
+        net, (x, _) = build(shape), inputs((16, *shape[1:]))
         assert torch.equal(net.encoders[0][0](x, torch.randn(3, 64)), x)
 
 

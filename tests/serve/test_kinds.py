@@ -17,6 +17,7 @@ from scorefield.base import BadInput
 from scorefield.data import Scaling
 from scorefield.data import kind as kinds
 from scorefield.data.conditions import KINDS as CONDITION_KINDS
+from scorefield.data.readers.mel import HIGH, HOP, LOW, from_log_mel
 from scorefield.guide.prompts import prompts
 from scorefield.report.files import PEAK
 from scorefield.run.open import open_conditions
@@ -164,3 +165,19 @@ def test_a_prompt_is_a_text_for_a_run_that_reads_some(tmp_path):
         path,
         negative="a one",
     )
+
+
+def test_log_mel_pictures_are_heard(tmp_path):
+    """By their sound, of HOP moments a column."""
+    pytest.importorskip("librosa")
+    config, facts = stored_settings(Folder(runs.digits(tmp_path / "digits")))
+    facts = replace(facts, rate=8000, scaling=Scaling.range(LOW, HIGH))
+    path = runs.untrained(tmp_path / "run", config, facts)
+    service, answer = served(path, n=1, seed=5, form="wav")
+    u = served(path, n=1, seed=5)[1]["samples"][0]["x"]
+    x = from_log_mel(np.array(u, np.float32), 8000)
+    with wave.open(io.BytesIO(base64.b64decode(answer["samples"][0]["wav"]))) as file:
+        frames = np.frombuffer(file.readframes(9999), "<i2")
+    assert len(frames) == 8 * HOP
+    assert np.abs(frames - 32767 * PEAK * x[0] / np.abs(x).max()).max() < 30  # of decimals
+    service.finisher.shutdown()

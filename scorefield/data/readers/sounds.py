@@ -10,6 +10,7 @@ heard, divided by its largest value, and cut or followed by silence to one lengt
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.data.readers.folder import class_in_name, classes_of_names
+from scorefield.data.readers.mel import HIGH, HOP, LOW, from_log_mel, log_mel
 from scorefield.data.sets import Data, Scaling, split_files
 
 HEADS = (b"RIFF", b"RF64", b"FORM", b"fLaC", b"OggS", b"ID3", b"caff", b".snd")
@@ -42,17 +44,23 @@ class Unheard(ValueError):
     """A file that holds no sound to learn from."""
 
 
-def sounds(path: str, size: int = 8192, channels: int = 1, rate: int = 16_000) -> Data:
+def sounds(
+    path: str, size: int = 8192, channels: int = 1, rate: int = 16_000, mel: int | None = None
+) -> Data:
     """The sounds under the folder `path`, (channels, size), at `rate` moments a second (eq. 1).
 
     The class of a sound is the name of its sub-folder, and `train` and `test` are splits, as of
     pictures (`folder`); otherwise a tenth is held out. x0 is x over its deviation, so that silence
-    is 0. Files that cannot be read, are silent or have fewer than `LEAST` moments are left out with
-    a warning that names the first; how many were resampled, joined, cut or clipped is told.
+    is 0. With `mel` each is a picture (channels, mel, size / 128) of its log-mel spectra
+    (`mel.log_mel`), in [-1, 1]. Files that cannot be read, are silent or have fewer than `LEAST`
+    moments are left out with a warning that names the first; how many were resampled, joined, cut
+    or clipped is told.
     """
-    for name, value, least in (("size", size, LEAST), ("rate", rate, 100)):
-        if value < least:
+    for name, value, least in (("size", size, LEAST), ("rate", rate, 100), ("mel", mel, 2)):
+        if value is not None and value < least:
             raise BadInput(f"`data.{name}` is {value}.", f"Give at least {least}.")
+    if mel and size % HOP:
+        raise BadInput(f"`data.size` is {size}.", f"Give a multiple of {HOP} with `data.mel`.")
     if channels not in (1, 2):
         raise BadInput(f"sounds cannot be read with {channels} channels.", "Give 1 or 2.")
     root = Path(path)
@@ -88,10 +96,13 @@ def sounds(path: str, size: int = 8192, channels: int = 1, rate: int = 16_000) -
     train, test = split_files(
         np.stack(clips), label, np.array(kept), len(parts[0]), whole=len(parts) == 1
     )
-    deviation = float(train.x.std(correction=0))
     told = f"{len(clips):,} sounds of {size / rate:.2f} s, from where they are heard, peak at 1"
     done = (told, *(f"{n:,} {words}" for words, n in counts.items()))
-    scaling = Scaling((0.0,), (deviation,))
+    if mel:
+        train, test = (replace(part, x=_mel(part.x, rate, mel)) for part in (train, test))
+        scaling = Scaling.range(LOW, HIGH)
+    else:
+        scaling = Scaling((0.0,), (float(train.x.std(correction=0)),))
     return Data("sounds", train, test, classes, scaling, done=done, rate=rate)
 
 
@@ -161,12 +172,23 @@ def read_clip(file: Path, size: int, channels: int, rate: int) -> Clip:
     return Clip(x, tuple(done))
 
 
+def _mel(x: Tensor, rate: int, bands: int) -> Tensor:
+    return torch.from_numpy(log_mel(x.numpy(), rate, bands))
+
+
+def audible(x: Tensor, rate: int) -> Tensor:
+    """Sounds (N, C, L) of examples in the data's units: themselves, or of log-mel pictures."""
+    return x if x.ndim == 3 else torch.from_numpy(from_log_mel(x.float().numpy(), rate))
+
+
 def given_sound(file: Path, shape: Sequence[int], rate: int, field: str) -> Tensor | None:
-    """One clip (1, C, L) that a person hands to a command, by eq. 1; None of what is no sound."""
+    """One clip (1, *shape) that a person hands to a command, by eq. 1; None of what is no sound."""
     if not (file.is_file() and is_sound(file)):
         return None
+    channels, *bands, size = shape
     try:
-        return torch.from_numpy(read_clip(file, shape[1], shape[0], rate).x)[None]
+        x = torch.from_numpy(read_clip(file, size * (HOP if bands else 1), channels, rate).x)[None]
+        return _mel(x, rate, *bands) if bands else x
     except (Unheard, RuntimeError, OSError) as error:
         fact = f"`{field}` {file} cannot be heard: {reason_unheard(error)}."
         raise BadInput(fact, "Give a whole sound.", field) from error
