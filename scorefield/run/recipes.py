@@ -251,7 +251,7 @@ def letters() -> Config:
 
 
 def smiles() -> Config:
-    """Molecules of a file of SMILES, by masked diffusion. Give `data.path`; rdkit reads them.
+    """Molecules of a file of SMILES, from left to right. Give `data.path`; rdkit reads them.
 
     With `data.properties` logP, QED, or both joined by +, samples may be asked for those.
     """
@@ -259,8 +259,8 @@ def smiles() -> Config:
         Training(images=1_000_000, batch=64, lr=2e-3, optimizer="muon", warmup=5_000,
                  decay="linear", checkpoint_every=100_000),
         DataConfig("smiles"),
-        "letters:width=128,depth=4",
-        ObjectiveConfig("absorbing", "flow", view="x0", times="antithetic"),
+        "causal:width=128,depth=4",
+        ObjectiveConfig("autoregressive", "flow", view="x0", times="antithetic"),
         SampleConfig(solver="state-walk", grid="uniform-t", steps=100),
     )  # fmt: skip
 
