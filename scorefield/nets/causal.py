@@ -24,7 +24,7 @@ class CausalNet(nn.Module):
     side (Wang and Komatsuzaki 2021, GPT-J), squares of relu are those of So et al. 2021
     (arXiv:2109.08668): on a processor a pass takes .7 of `LetterNet`'s. The noise is not read: what
     is seen says it. Where places are hidden, no more than the first of them is computed, and F is 0
-    behind it.
+    behind it. out_channels: numbers of F at a place, `letters` by default.
 
     >>> net = CausalNet((5,), letters=3, width=8, depth=1, heads=2)
     >>> net(torch.zeros(2, 5), torch.zeros(2)).shape
@@ -43,6 +43,7 @@ class CausalNet(nn.Module):
         heads: int = 4,
         classes: int | None = None,
         vector: int | None = None,
+        out_channels: int | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -58,7 +59,7 @@ class CausalNet(nn.Module):
         self.enter = nn.Embedding(letters + 1, width)
         self.places = nn.Parameter(0.1 * torch.randn(shape[0], width))
         self.blocks = nn.ModuleList(CausalBlock(width, heads, dropout) for _ in range(depth))
-        self.out = zero(preserve_variance(nn.Linear(width, letters)))
+        self.out = zero(preserve_variance(nn.Linear(width, out_channels or letters)))
         before = torch.ones(shape[0], shape[0], dtype=torch.bool).tril()
         self.register_buffer("seen", before, persistent=False)
 

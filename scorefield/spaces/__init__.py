@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from scorefield.spaces.manifold import KernelMixture, Manifold, Rotations, Sphere, Torus
 
 __all__ = [
-    "DCT", "Absorbing", "Autoregressive", "Basis", "Discrete", "Haar", "Identity", "KernelMixture", "Manifold",
-    "Multinomial", "Rotations", "Sphere", "Torus", "band_deviations",
+    "DCT", "Absorbing", "Autoregressive", "Basis", "Discrete", "Haar", "Identity",
+    "KernelMixture", "Manifold", "Multinomial", "Rotations", "Sphere", "Torus", "band_deviations",
 ]  # fmt: skip
 
 __getattr__ = lazy(__name__)

@@ -63,6 +63,10 @@ class Discrete(ABC):
         """Nats (B, L) of each place for each unit of alpha: their mean over alpha uniform in
         (0, 1) and x ~ q(x | x0) is minus the bound on log p(x0)."""
 
+    def next(self, x: Tensor) -> Tensor:
+        """Places (B, L) whose letter a step may change."""
+        return torch.ones_like(x, dtype=torch.bool)
+
     def known(self, x0: Tensor) -> Tensor:
         """`log p` of letters that are known (B, L, K)."""
         return torch.where(one_hot(x0.long(), self.letters).bool(), 0.0, NEVER)
@@ -102,6 +106,9 @@ class Absorbing(Discrete):
 
     def corrupt(self, x0: Tensor, level: Level, u: Tensor) -> Tensor:
         return torch.where(u < like(level.alpha, u), x0, self.letters)
+
+    def next(self, x: Tensor) -> Tensor:
+        return x >= self.letters
 
     def answer(self, out: Tensor, x: Tensor, level: Level) -> Tensor:
         seen = x < self.letters
@@ -145,6 +152,10 @@ class Autoregressive(Absorbing):
     def corrupt(self, x0: Tensor, level: Level, u: Tensor) -> Tensor:
         return torch.where(self.seen(x0, level), x0, self.letters)
 
+    def next(self, x: Tensor) -> Tensor:
+        hidden = x >= self.letters
+        return hidden & (hidden.cumsum(1) == 1)
+
     def answer(self, out: Tensor, x: Tensor, level: Level) -> Tensor:
         log_p = super().answer(out, x, level)
         if not self.ends:
@@ -168,8 +179,7 @@ class Autoregressive(Absorbing):
     def rate(self, log_p: Tensor, x0: Tensor, x: Tensor, level: Level) -> Tensor:
         """L times the nats of the first hidden place: at alpha uniform, it is each alike."""
         nats = -log_p.gather(-1, x0.long()[..., None])[..., 0]
-        after = torch.nn.functional.pad(self.seen(x, level), (1, 0), value=True)[..., :-1]
-        return torch.where(after & (x >= self.letters), x.shape[1] * nats, 0.0)
+        return torch.where(self.next(x), x.shape[1] * nats, 0.0)
 
 
 @dataclass(frozen=True)
