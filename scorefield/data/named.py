@@ -29,6 +29,7 @@ datasets = Entries(
         "points": "data.readers.points:points",
         "letters": "data.readers.letters:letters",
         "smiles": "data.readers.molecules:smiles",
+        "conformers": "data.readers.molecules:conformers",
         "table": "data.readers.table:table",
         "sounds": "data.readers.sounds:sounds",
         "series": "data.readers.series:series",

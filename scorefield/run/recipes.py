@@ -265,6 +265,17 @@ def smiles() -> Config:
     )  # fmt: skip
 
 
+def conformers() -> Config:
+    """Molecules of a file of SMILES in space, by an equivariant network. Give `data.path`."""
+    return Config(
+        Training(images=200_000, batch=64, lr=2e-3, optimizer="muon", warmup=5_000, decay="linear",
+                 checkpoint_every=50_000),
+        DataConfig("conformers"),
+        "sets:width=64,blocks=4,coordinates=3",
+        sample=SampleConfig(steps=50),
+    )  # fmt: skip
+
+
 def table() -> Config:
     """Rows of a .csv or .parquet: numbers, words, missing cells. Give `data.path`."""
     return Config(
@@ -379,6 +390,7 @@ recipes: dict[str, Callable[[], Config]] = {
     "points": points,
     "letters": letters,
     "smiles": smiles,
+    "conformers": conformers,
     "table": table,
     "sounds": sounds,
     "series": series,
