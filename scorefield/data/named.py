@@ -20,6 +20,7 @@ datasets = Entries(
         "8-gaussians": "data.toys:eight_gaussians",
         "checkerboard": "data.toys:checkerboard",
         "tetrahedra": "data.toys:tetrahedra",
+        "phantoms": "data.toys:phantoms",
         "mnist": "data.readers.idx:mnist",
         "fashion-mnist": "data.readers.idx:fashion_mnist",
         "cifar10": "data.readers.cifar:cifar10",

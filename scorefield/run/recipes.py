@@ -367,6 +367,17 @@ def tetrahedra() -> Config:
     return replace(_toy("tetrahedra"), net="sets:width=64,blocks=3")
 
 
+def phantoms() -> Config:
+    """Volumes of 12x16x16, an ellipsoid with a ball in it, as a prior of CT."""
+    return Config(
+        Training(images=40_000, batch=32, lr=2e-3, optimizer="muon", warmup=2_000, decay="linear",
+                 checkpoint_every=10_000),
+        DataConfig("phantoms"),
+        "auto:width=24,multipliers=1-2,blocks=1,norms=1,fold=2,attention=()",
+        sample=SampleConfig(steps=20),
+    )  # fmt: skip
+
+
 recipes: dict[str, Callable[[], Config]] = {
     "digits": digits,
     "digits-likelihood": digits_likelihood,
@@ -400,6 +411,7 @@ recipes: dict[str, Callable[[], Config]] = {
     "8-gaussians": eight_gaussians,
     "checkerboard": checkerboard,
     "tetrahedra": tetrahedra,
+    "phantoms": phantoms,
 }
 
 
