@@ -126,6 +126,9 @@ def main() -> None:
     if asked.seconds:
         data = letter_data("smiles", [tokens_of(text) for text in train])
         net = learned(data.train.x, len(data.alphabet), asked.seconds, asked.width, asked.layers)
+        with torch.no_grad():
+            nats = float(net.loss(data.test.x[::16].float()).mean())
+        print(f"held-out: {nats:.2f} nats a string", flush=True)
         sets["rnn"] = spelled(
             torch.cat([net.sample(1000, data.train.x.shape[1]) for _ in range(asked.n // 1000)]),
             data.alphabet,
