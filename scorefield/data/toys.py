@@ -64,7 +64,7 @@ def phantoms(seed: int = 0) -> Data:
     [3, 5], [4, 7] and [4, 7] voxels and its centre within half a voxel of the middle, so that it
     has 4/3 pi 4 5.5^2 = 506.8 voxels on average; in it a ball of 255, its radius uniform in
     [1.5, 2.5], its centre uniform in the ellipsoid of half-axes smaller by 2.5."""
-    rng, n = _draws(seed), (TRAIN + TEST) // 4
+    rng, n = _draws(seed), (TRAIN + TEST) // 10
     size = np.array([12, 16, 16])
     grid = np.stack(np.meshgrid(*[np.arange(s) - (s - 1) / 2 for s in size], indexing="ij"))
     axes = rng.uniform([3, 4, 4], [5, 7, 7], (n, 3))

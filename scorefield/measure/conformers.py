@@ -19,6 +19,10 @@ def conformer_figures(x0: Tensor, data: Data) -> tuple[Figure, ...]:
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
     known = data.train.x[order[: len(x0)]]
     made, train, real = (Geometry(x, data.alphabet) for x in (x0, known, data.test.x))
+    (lengths, floor), (angles, widest) = (
+        [quantiles_apart(getattr(g, what), getattr(real, what)) for g in (made, train)]
+        for what in ("lengths", "angles")
+    )
     whole = "Molecules whose bonds join all atoms, and no atom is on another."
     return (
         Figure("In one piece", made.whole, None, real.whole, unit="%", best="high", key="whole",
@@ -27,10 +31,9 @@ def conformer_figures(x0: Tensor, data: Data) -> tuple[Figure, ...]:
                key="length", words="Beside it the deviation, not an error."),
         Figure("Bond angle", *_law(made.angles), *_law(real.angles), unit="degrees", best="real",
                key="angle", words="Beside it the deviation, not an error."),
-        Figure("Lengths apart", apart(made.lengths, real.lengths), None,
-               apart(train.lengths, real.lengths), unit="A", best="low", key="lengths_apart"),
-        Figure("Angles apart", apart(made.angles, real.angles), None,
-               apart(train.angles, real.angles), unit="degrees", best="low", key="angles_apart"),
+        Figure("Lengths apart", lengths, None, floor, unit="A", best="low", key="lengths_apart"),
+        Figure("Angles apart", angles, None, widest, unit="degrees", best="low",
+               key="angles_apart"),
         Figure("Heavy atoms", made.atoms, None, real.atoms, best="real", key="atoms"),
     )  # fmt: skip
 
@@ -61,10 +64,10 @@ class Geometry:
         self.atoms = float(there.sum(1).mean())
 
 
-def apart(one: np.ndarray, two: np.ndarray) -> float:
+def quantiles_apart(one: np.ndarray, two: np.ndarray) -> float:
     """The mean distance of quantiles.
 
-    >>> apart(np.array([1.0, 2.0]), np.array([2.0, 3.0]))
+    >>> quantiles_apart(np.array([1.0, 2.0]), np.array([2.0, 3.0]))
     1.0
     """
     if not (len(one) and len(two)):

@@ -21,7 +21,6 @@ from scorefield.data.table import (
     table_data,
 )
 
-
 PIECE = 65_536
 """Cells of a column that are looked up at once: else a table takes several times its file."""
 
