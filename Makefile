@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export OMP_WAIT_POLICY ?= passive
+unexport PYTHONDONTWRITEBYTECODE  # compiled once a clone: a test starts many processes
 
 .PHONY: quickstart test check lint quick bench-step bench-solvers bench-train bench-recipes bench-restore bench-wait bench-distill bench-latent bench-serve docs site package clean
 .DELETE_ON_ERROR:

@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -130,9 +131,10 @@ def peer_speed(config: Config, way: str, sizes: Sizes) -> Row:
     """Images a second of diffusers' training loop on the network of the configuration: its
     scheduler, average and learning rate, accelerate's mixed precision, a DataLoader."""
     from accelerate import Accelerator
-    from diffusers import DDPMScheduler  # type: ignore[attr-defined]
-    from diffusers.optimization import get_cosine_schedule_with_warmup
-    from diffusers.training_utils import EMAModel
+
+    diffusers = import_module("diffusers")  # by name: its types would be read, for half a minute
+    get_rate = import_module("diffusers.optimization").get_cosine_schedule_with_warmup
+    averaged = import_module("diffusers.training_utils").EMAModel
 
     precision, compiled = WAYS[way]
     data, batch = config.load_data(), config.training.batch
@@ -140,13 +142,13 @@ def peer_speed(config: Config, way: str, sizes: Sizes) -> Row:
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no")
     optimizer = torch.optim.AdamW(net.parameters(), 1e-4, (0.95, 0.999), 1e-8, 1e-6)
-    rate = get_cosine_schedule_with_warmup(optimizer, 500, 100_000)
+    rate = get_rate(optimizer, 500, 100_000)
     examples = torch.utils.data.TensorDataset(data.train.x, data.train.cond["label"])
     loader = torch.utils.data.DataLoader(examples, batch, shuffle=True, drop_last=True)
     net, optimizer, loader, rate = accelerator.prepare(net, optimizer, loader, rate)
-    average = EMAModel(net.parameters(), use_ema_warmup=True, power=0.75)
+    average = averaged(net.parameters(), use_ema_warmup=True, power=0.75)
     average.to(accelerator.device)
-    chain = DDPMScheduler()
+    chain = diffusers.DDPMScheduler()
     alphas = chain.alphas_cumprod.to(accelerator.device)
     worker = torch.compile(net) if compiled else net
 
@@ -154,7 +156,7 @@ def peer_speed(config: Config, way: str, sizes: Sizes) -> Row:
         x = x.float() / 127.5 - 1
         noise = torch.randn_like(x)
         k = torch.randint(1000, (len(x),), device=x.device)
-        noisy = chain.add_noise(x, noise, k)  # type: ignore[arg-type]
+        noisy = chain.add_noise(x, noise, k)
         told = ((1 - alphas[k]) / alphas[k]).log() / 2
         found = worker(noisy, told, {"label": label})
         accelerator.backward(nn.functional.mse_loss(found.float(), noise))

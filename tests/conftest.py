@@ -1,12 +1,14 @@
 """One thread a test process: with several processes, two OpenMP teams fight over the cores. And
 Ctrl-C as a terminal has it: a shell gives its background jobs one that they must ignore."""
 
+import re
 import signal
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from tests.durations import LISTED
 from tests.report import chromium
 
 torch.set_num_threads(1)
@@ -16,13 +18,23 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-SLOW = {"interop", "serve", "density", "latent"}
-"""Folders of tests that import peers, start servers or learn."""
+SLOW = frozenset(LISTED.read_text().split())
+"""What `python -m pytest -p tests.durations` found to take long, and `make check` leaves out."""
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Nor is a file opened that holds nothing else: some import peers, for seconds."""
+    if config.option.markexpr != "not slow" or not collection_path.match("test_*.py"):
+        return None
+    here = str(collection_path.relative_to(config.rootpath))
+    tests = re.findall(r"^ *def (test_\w+)", collection_path.read_text(), re.MULTILINE)
+    slow = {name.rpartition("::")[2] for name in SLOW if name.startswith(f"{here}::")}
+    return True if set(tests) <= slow else None
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if item.path.parent.name in SLOW:
+        if item.nodeid.partition("[")[0] in SLOW:
             item.add_marker("slow")
 
 

@@ -21,7 +21,6 @@ def blocks(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)
 
 
-@pytest.mark.slow
 def test_the_first_session_of_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     first = blocks("README.md")[0]
@@ -43,7 +42,6 @@ SIZES = {
 """What is added to the README's lines: the size of the work, and nothing else."""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("page, block", [("README.md", 2), ("docs/command-line.md", 1)])
 def test_every_line_runs(page, block, trained, cli, tmp_path, monkeypatch):  # noqa: F811
     """On a tiny run in the place of the trained one, with a judge that has seen less."""

@@ -44,7 +44,6 @@ def check_whole(names: set[str], stem: str = "") -> None:
     assert not {name for name in names if "tests/" in name or "runs/" in name}
 
 
-@pytest.mark.slow
 def test_the_wheel_and_the_archive_hold_the_package_and_its_licences(built):
     stem = f"scorefield-{__version__}"
     wheel = set(zipfile.ZipFile(built / f"{stem}-py3-none-any.whl").namelist())
@@ -61,7 +60,6 @@ def test_a_planted_wheel_without_its_data():
         check_whole(OURS | {"tests/conftest.py"})
 
 
-@pytest.mark.slow
 def test_the_wheel_trains_samples_and_reports_in_a_fresh_environment(built, tmp_path):
     """Its dependencies are those of this environment, on a path that does not know the checkout."""
     venv.create(tmp_path / "venv", with_pip=True)

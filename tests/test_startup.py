@@ -27,13 +27,11 @@ def loaded(program: str, among: tuple[str, ...] = SLOW) -> set[str]:
     return {name for name in told.stdout.splitlines()[-1].split() if name in among}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("module", ["scorefield", "scorefield.run.open", "scorefield.likelihood"])
 def test_an_import_loads_no_slow_module(module):
     assert not loaded(f"import {module}")
 
 
-@pytest.mark.slow
 def test_a_planted_slow_import():
     assert loaded("import scorefield, torch.distributed.tensor") == {"torch.distributed.tensor"}
 
@@ -47,7 +45,6 @@ def test_a_planted_torch():
     assert loaded(f"import torch; {RUN.format(['catalogue'])}", ("torch",)) == {"torch"}
 
 
-@pytest.mark.slow
 def test_training_imports_no_compiler(tmp_path):
     words = ["train", "digits", "--images", "256", "--out", str(tmp_path / "run")]
     assert not loaded(RUN.format(words), ("torch._dynamo", "torch.distributed.tensor", "sklearn"))

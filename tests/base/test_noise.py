@@ -66,7 +66,6 @@ def test_the_key_is_what_the_page_says():
         assert int(keys([seed])[0]) == finalise((inner + int(GAMMA)) % 2**64)
 
 
-@pytest.mark.slow
 def test_mix_is_a_bijection_on_a_sample():
     z = np.arange(2**20, dtype=np.uint64)
     assert len(np.unique(mix(z))) == 2**20
@@ -236,7 +235,6 @@ def test_planted_key_without_a_finaliser():
     fails("", check_avalanche, xor)
 
 
-@pytest.mark.slow
 def test_no_key_repeats_in_a_million():
     """2^20 keys: a repeat has probability 3e-8. Dense seeds on neighbouring intervals are the
     likeliest to meet."""

@@ -2,11 +2,7 @@
 
 import argparse
 
-import pytest
-
 from benchmarks import gpu
-
-pytestmark = pytest.mark.slow
 
 
 def test_everything_in_small(monkeypatch, capsys):

@@ -217,7 +217,6 @@ def test_the_target_of_the_way_back():
     assert ipf.back_target(ipf.same_place, x, after, k).tolist() == [[1.0]]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("matching", ["mean", "likelihood"])
 def test_two_networks_walk_between_their_ends(matching):
     class Line(nn.Module):

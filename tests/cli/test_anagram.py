@@ -3,10 +3,7 @@
 import json
 
 import numpy as np
-import pytest
 from PIL import Image
-
-pytestmark = pytest.mark.slow
 
 
 def test_a_row_for_each_view(cli, run, tmp_path):

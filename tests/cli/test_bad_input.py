@@ -25,7 +25,6 @@ def test_a_command_is_refused(said, trained, words, says):
     assert not (trained / "eval.json").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("words, says", refused_by("verbs"))
 def test_a_verb_is_refused_before_anything_is_written(said, trained, words, says):
     before = sorted(trained.rglob("*"))

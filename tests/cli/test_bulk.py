@@ -218,7 +218,6 @@ def uninterrupted(trained, tmp_path_factory) -> bytes:
     return out.read_bytes()
 
 
-@pytest.mark.slow
 def test_kill_9_twice_then_ctrl_c_then_the_same_file(cli, trained, uninterrupted, tmp_path):
     out, there = tmp_path / "x.npz", 0
     for stop in (signal.SIGKILL, signal.SIGKILL, signal.SIGINT):
@@ -249,7 +248,6 @@ def free_port() -> str:
         return str(some.getsockname()[1])
 
 
-@pytest.mark.slow
 def test_two_processes_make_the_same_file(trained, uninterrupted, stopped, tmp_path):
     out = tmp_path / "x.npz"
     assert stopped(3, *LONG, "--out", out).code == 130  # one process began it
@@ -275,7 +273,6 @@ def pair(trained: Path, *words: object) -> list[subprocess.Popen]:
     ]  # fmt: skip
 
 
-@pytest.mark.slow
 def test_a_process_whose_fellow_is_killed_says_so(cli, trained, uninterrupted, tmp_path):
     out = tmp_path / "x.npz"
     main, other = pair(trained, *LONG, "--out", out)
@@ -291,7 +288,6 @@ def test_a_process_whose_fellow_is_killed_says_so(cli, trained, uninterrupted, t
     assert out.read_bytes() == uninterrupted
 
 
-@pytest.mark.slow
 def test_a_wrong_input_is_said_once_by_two_processes(trained, tmp_path):
     processes = pair(trained, "--n", 8, "--batch", 2, "--labels", "12", "--out", tmp_path / "x.npz")
     said = [process.communicate(timeout=60) for process in processes]

@@ -28,8 +28,6 @@ from scorefield.use.compare import Comparison, Contestant, compare, methods_of
 from scorefield.use.evaluate import measures_of
 from tests.cli.conftest import refused_by
 
-pytestmark = pytest.mark.slow
-
 # The command
 
 

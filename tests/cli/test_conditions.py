@@ -118,7 +118,6 @@ def test_an_unfinished_job_of_other_conditions_is_refused(run, cli, refused, tmp
     assert cli("sample", run, "--conditions", wanted, *words).code == 0
 
 
-@pytest.mark.slow
 def test_a_model_with_conditions_but_none_given_samples_without(run, cli, tmp_path):
     code, _, err = cli("sample", run, *SEEN, "--out", tmp_path / "a.npz")
     assert code == 0
@@ -182,7 +181,6 @@ def trained(folder: Path, net: str, images: int, **arrays: np.ndarray):
     return open_run(out)
 
 
-@pytest.mark.slow
 def test_points_follow_the_vector_that_is_their_mean(tmp_path):
     """x ~ N(v, .1^2): what is made has the mean asked for, within a tenth of the range of v."""
     rng = np.random.RandomState(0)
@@ -199,7 +197,6 @@ def test_points_follow_the_vector_that_is_their_mean(tmp_path):
     assert (plain.mean(0) - torch.tensor(asked)).abs().max() > 1  # the twin: not told, not followed
 
 
-@pytest.mark.slow
 def test_pictures_follow_the_picture_that_they_negate(tmp_path):
     rng = np.random.RandomState(0)
     image = (255 * (rng.rand(2000, 4, 4) > 0.5)).astype(np.uint8)
@@ -212,7 +209,6 @@ def test_pictures_follow_the_picture_that_they_negate(tmp_path):
     assert ((plain < 0) == (cond["image"] > 0)).float().mean() < 0.65
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "net, kind, images", [("unet", "ids", 16_000), ("dit", "features", 40_000)]
 )

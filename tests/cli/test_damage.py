@@ -22,8 +22,6 @@ from scorefield.train.noisy import NoisyClassifier
 from scorefield.use.classify import keep_classifier
 from tests.cli.conftest import TINY
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:

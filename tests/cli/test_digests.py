@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 from safetensors.numpy import load_file
@@ -266,12 +265,10 @@ def compare_with_kept(arrays: Arrays) -> None:
     assert differing(arrays, kept["arrays"], exact) == [], "exactly" if exact else "nearly"
 
 
-@pytest.mark.slow
 def test_what_verbs_make_is_what_they_made():
     compare_with_kept(collect([made]))
 
 
-@pytest.mark.slow
 def test_what_takes_longer_is_what_it_was():
     compare_with_kept(collect([made_slowly]))
 

@@ -22,8 +22,6 @@ from scorefield.run.train import fit_run
 from scorefield.store import read_json, read_tensors
 from tests.cli.conftest import refused_by
 
-pytestmark = pytest.mark.slow
-
 SHORT = ["--images", "64", "--checkpoint-every", "32"]
 
 
@@ -73,7 +71,6 @@ def test_a_student_is_a_run_folder(consistency, trained):
     assert (consistency / "samples" / "000000064.png").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 2, 4])
 def test_a_call_a_step_with_the_guidance_that_is_asked_for(cli, consistency, tmp_path, steps):
     found = {}
@@ -149,7 +146,6 @@ def test_edits_and_reports_of_a_student(cli, consistency, tmp_path):
     assert "A student of" in (tmp_path / "page.html").read_text()
 
 
-@pytest.mark.slow
 def test_students_beside_their_teacher(cli, trained, consistency, progressive, tmp_path):
     words = ["--solvers", "arc", "--steps", 2, "--n", 12, "--out", tmp_path, "--json"]
     told = json.loads(cli("compare", trained, consistency, progressive, *words).out)

@@ -10,8 +10,6 @@ from scorefield.base import BadInput
 from scorefield.cli.encode import main
 from scorefield.data import load
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def digits(tmp_path):

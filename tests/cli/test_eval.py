@@ -50,7 +50,6 @@ def test_eval_of_pictures(cli, run, quick_judge):
     assert "eval.json" in err
 
 
-@pytest.mark.slow
 def test_the_fuller_evaluation_stays(cli, run, quick_judge):
     """Of the same weights; one of others, or of as many samples, gives way and is named."""
     assert cli("eval", run, "--n", 20).code == 0
@@ -86,7 +85,6 @@ def test_the_judge_sees_about_as_many_examples_of_any_set(monkeypatch, tmp_path)
     assert asked == [30, 30, 4, 2]
 
 
-@pytest.mark.slow
 def test_eval_of_points_needs_no_judge(cli, tmp_path):
     words = [
         "--net.width", "16", "--batch", "64", "--images", "128", "--sample.steps", "2",

@@ -20,8 +20,6 @@ from scorefield.store import write_json
 from scorefield.tune import FittedGrid
 from tests.cli.conftest import refused_by
 
-pytestmark = pytest.mark.slow
-
 FEW = ("--starts", "16", "--rounds", "2", "--steps", "3")
 
 

@@ -26,7 +26,6 @@ def test_the_defaults_of_what_the_data_do_not_read_are_no_fault():
     check_used(config, recipe("moons"), DataFacts.of(config.load_data()))
 
 
-@pytest.mark.slow
 def test_an_older_run_with_an_idle_setting_goes_on(cli, run, monkeypatch, tmp_path, tiny):
     """What is refused to a new run was taken once."""
     out = tmp_path / "old"
@@ -55,7 +54,6 @@ def test_points_without_labels_are_drawn_without_a_warning(cli, points, tmp_path
         assert cli("sample", points, "--n", 4, "--out", tmp_path / "x.png").code == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["dormand-prince", "gotta-go-fast"])
 def test_the_bar_moves_within_the_steps_of_an_adaptive_solver(trained, solver):
     """By the noise that is left, never back, and to the count of steps at the end."""

@@ -10,8 +10,6 @@ import scorefield.cli.interpolate as command
 import scorefield.use.interpolate
 from scorefield.data import load
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def ends(tmp_path):

@@ -43,7 +43,6 @@ def key_of(words: list[str]) -> str:
     return next((f"{words[0]} {w}" for w in words if w in ("folder", "pool:2")), words[0])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind.name for kind in KINDS])
 def test_every_verb_for_every_kind(kind, tmp_path, monkeypatch, cli, refused):
     monkeypatch.chdir(tmp_path)

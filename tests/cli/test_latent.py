@@ -99,7 +99,6 @@ report CODER
 """
 
 
-@pytest.mark.slow
 def test_every_verb_works_on_latents(home, moved, tmp_path, monkeypatch, cli):
     """Wherever the folder lies, without its autoencoder."""
     monkeypatch.setattr("scorefield.use.judge.LOOKS", 4000)

@@ -18,8 +18,6 @@ from scorefield.run.open import open_run
 from scorefield.store import read_json
 from scorefield.use.bits import measure_bits
 
-pytestmark = pytest.mark.slow
-
 FEW = ("--n", "6", "--json")
 
 

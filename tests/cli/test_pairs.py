@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.slow
 KINDS = {
     "bridge": ["--objective.kind", "bridge:spread=.5"],
     "untold": ["--objective.kind", "bridge:spread=.5,told=no"],

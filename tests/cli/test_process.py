@@ -47,7 +47,6 @@ def test_help_is_quick_and_needs_no_torch():
     assert min(times) < 1.0  # the best of three: other processes share the machine
 
 
-@pytest.mark.slow
 def test_the_package_adds_little_to_torch():
     script = (
         "import torch, time; began = time.perf_counter(); import scorefield; "
@@ -56,7 +55,6 @@ def test_the_package_adds_little_to_torch():
     assert min(float(python("-c", script).stdout) for _ in range(2)) < 0.3
 
 
-@pytest.mark.slow
 def test_python_m_scorefield_is_the_command():
     done = python("-m", "scorefield", "--version")
     assert done.returncode == 0
@@ -116,7 +114,6 @@ def uninterrupted(tmp_path_factory) -> Path:
     return out
 
 
-@pytest.mark.slow
 def test_ctrl_c_saves_and_resume_ends_the_same(uninterrupted, tmp_path):
     out = tmp_path / "run"
     process = start(out)
@@ -148,7 +145,6 @@ def kill_inside_a_write(process: subprocess.Popen, out: Path) -> list[str]:
         process.send_signal(signal.SIGCONT)
 
 
-@pytest.mark.slow
 def test_kill_9_loses_nothing_and_resume_ends_the_same(uninterrupted, tmp_path):
     out, seen = tmp_path / "run", 0
     chance = random.Random(0)
@@ -174,7 +170,6 @@ def free_port() -> str:
         return str(some.getsockname()[1])
 
 
-@pytest.mark.slow
 def test_two_processes_train_one_run(tmp_path):
     out, one = tmp_path / "run", tmp_path / "one"
     # Dropout inside the network is each process's own.

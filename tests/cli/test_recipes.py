@@ -15,8 +15,6 @@ from scorefield.run.recipes import recipes
 from scorefield.run.settings import Config
 from scorefield.run.stored import from_json, to_json
 
-pytestmark = pytest.mark.slow
-
 POINTS = [
     "--net.width", "16", "--batch", "64", "--images", "128", "--sample.steps", "2",
     "--checkpoint-every", "128",

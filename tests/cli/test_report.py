@@ -160,7 +160,6 @@ def test_a_file_that_cannot_be_read_costs_its_own_part(report, run, name, text, 
     assert 'id="configuration"' in html
 
 
-@pytest.mark.slow
 def test_a_measurement_of_few_samples_has_its_section(cli, run, report, monkeypatch):
     """Two samples of ten classes ask for two of them: the others have no share."""
     quick = partial(judging.train_judge, epochs=1)
@@ -186,7 +185,6 @@ def test_a_notebook_shows_a_run_and_short_lines(run):
     assert repr(load("digits")) == "Data(digits, 1,415 + 382 held out, 1x8x8, 10 classes)"
 
 
-@pytest.mark.slow
 def test_points_of_the_plane_have_their_densities_and_flow(cli, report, run, tmp_path, monkeypatch):
     words = "--net.width 8 --net.blocks 1 --batch 32 --images 64 --sample.steps 2"
     assert cli("train", "moons", "--out", tmp_path / "moons", *words.split()).code == 0

@@ -9,7 +9,6 @@ from PIL import Image
 
 from scorefield.use.restore import FILES, failed, psnr
 
-pytestmark = pytest.mark.slow
 BOX = ("--operator", "box:2,2,4,4")
 
 

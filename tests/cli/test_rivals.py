@@ -11,8 +11,6 @@ from scorefield.measure.extractor import Extractor
 from scorefield.use import schedules, search
 from tests.cli.conftest import TINY
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def others(tmp_path_factory):

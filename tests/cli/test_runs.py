@@ -76,7 +76,6 @@ CANNOT = {
 """What a run is refused, and why."""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_every_verb_on_every_run(name, tmp_path, monkeypatch, cli):
     monkeypatch.chdir(tmp_path)

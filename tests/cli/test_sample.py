@@ -110,7 +110,6 @@ def test_a_picture_is_made_again_to_the_bit(cli, trained, tmp_path, words):
     assert np.array_equal(np.asarray(Image.open(one)), np.asarray(Image.open(other)))
 
 
-@pytest.mark.slow
 def test_a_single_picture_is_made_again_with_its_batch(cli, trained, tmp_path):
     assert cli("sample", trained, *ALL_OTHERS.split()[:-2], "--out", tmp_path / "all").code == 0
     for one in (tmp_path / "all").iterdir():
@@ -137,7 +136,6 @@ def test_what_is_said_goes_before_what_the_picture_says(cli, trained, tmp_path):
     assert outs[0].read_bytes() == outs[1].read_bytes()
 
 
-@pytest.mark.slow
 def test_a_picture_of_others_is_refused_in_a_sentence(cli, refused, run, tiny, tmp_path):
     like, out = tmp_path / "like.png", tmp_path / "x.png"
     assert cli("sample", run, "--n", 2, "--out", like).code == 0
@@ -178,7 +176,6 @@ def test_columns(cli, trained, tmp_path):
     assert Image.open(tmp_path / "a.png").size == (19 * 8, 28 * 8)
 
 
-@pytest.mark.slow
 def test_every_solver_and_grid_by_name(cli, trained, tmp_path):
     from scorefield import catalogue
 

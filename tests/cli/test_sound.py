@@ -36,7 +36,6 @@ def sounds(tmp_path_factory) -> Path:
     return home / "run"
 
 
-@pytest.mark.slow
 def test_sounds_are_sampled_measured_and_restored(sounds, tmp_path, cli, refused, monkeypatch):
     monkeypatch.setattr("scorefield.use.judge.LOOKS", 100)
     assert cli("sample", str(sounds), "--n", "3", "--out", str(tmp_path / "all.wav"))[0] == 0
@@ -65,7 +64,6 @@ def test_sounds_are_sampled_measured_and_restored(sounds, tmp_path, cli, refused
     assert "--data.rate 8000" in refused("train", "sounds", *again)
 
 
-@pytest.mark.slow
 def test_series_are_forecast(tmp_path, cli, refused):
     rows = "\n".join(f"{np.sin(k / 3):.4f}" for k in range(400))
     (tmp_path / "x.csv").write_text(rows)
@@ -92,7 +90,6 @@ def test_series_are_forecast(tmp_path, cli, refused):
     assert torch.equal(made[:, :, :12], y[:, :, :12])
 
 
-@pytest.mark.slow
 def test_films_move_and_go_on(tmp_path, cli):
     run = tmp_path / "run"
     assert cli("train", "moving-digits", "--out", str(run), *SHORT, *NET)[0] == 0

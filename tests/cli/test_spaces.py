@@ -71,7 +71,6 @@ def test_texts_that_are_refused(flags, says, refused, tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
 def test_a_globe(cli, refused, tmp_path):
     rows = np.random.default_rng(0).uniform((-60, -180), (60, 180), (40, 2))
     lines = ["place,lat,lon", *(f"p{i},{a},{b}" for i, (a, b) in enumerate(rows))]
@@ -99,7 +98,6 @@ def test_a_globe(cli, refused, tmp_path):
     assert "a point is none" in refused("train", "points", *words, "--out", tmp_path / "o")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind, shape", [("torus", (30, 2)), ("rotations", (30, 4))])
 def test_angles_and_rotations_by_geodesics(kind, shape, cli, tmp_path):
     x = np.random.default_rng(0).normal(size=shape)

@@ -8,7 +8,6 @@ import pytest
 from scorefield.data.readers.table import csv_of
 
 
-@pytest.mark.slow
 def test_a_table_from_file_to_file(cli, refused, tmp_path):
     rng, path = np.random.default_rng(0), tmp_path / "x.csv"
     words = rng.choice(["red", "blue"], 300)
@@ -33,7 +32,6 @@ def test_a_table_from_file_to_file(cli, refused, tmp_path):
     assert "is a run on rows" in refused("encode", run, "--input", "test:0")
 
 
-@pytest.mark.slow
 def test_molecules_from_file_to_picture(cli, refused, tmp_path):
     pytest.importorskip("rdkit")
     run, path = tmp_path / "run", tmp_path / "x.smi"

@@ -146,7 +146,6 @@ def test_resume_of_another_recipe_is_refused(refused, run):
     assert "is a run on digits, the recipe moons is for moons" in said
 
 
-@pytest.mark.slow
 def test_a_resumed_run_ends_as_one_that_was_not_stopped(cli, tmp_path, tiny, monkeypatch):
     words = ("train", "digits", *tiny)
     assert cli(*words, "--out", tmp_path / "whole").code == 0
@@ -176,7 +175,6 @@ def same_weights(a, b) -> bool:
     return x.keys() == y.keys() and all(alike)
 
 
-@pytest.mark.slow
 def test_settings_of_a_file_are_the_start_and_flags_change_them(cli, trained, tmp_path, refused):
     config = trained / "config.json"
     assert cli("train", "--config", config, "--out", tmp_path / "again").code == 0
@@ -194,7 +192,6 @@ def test_settings_of_a_file_are_the_start_and_flags_change_them(cli, trained, tm
     assert "--config names no file" in refused("train", "--config")
 
 
-@pytest.mark.slow
 def test_a_run_begins_with_the_weights_of_another(cli, refused, trained, tmp_path, tiny):
     out = tmp_path / "run"
     first = shutil.copytree(trained, tmp_path / "first")
@@ -229,7 +226,6 @@ def test_a_run_begins_with_the_weights_of_another(cli, refused, trained, tmp_pat
     )
 
 
-@pytest.mark.slow
 def test_a_first_picture_comes_before_the_first_checkpoint(cli, tmp_path, tiny, monkeypatch):
     monkeypatch.setattr(scorefield.report.stages, "FIRST", 0.0)
     assert cli("train", "digits", "--out", tmp_path / "run", *tiny).code == 0

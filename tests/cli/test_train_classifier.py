@@ -16,8 +16,6 @@ from scorefield.train.noisy import NoisyClassifier, train_classifier
 from scorefield.use.classify import keep_classifier, open_classifier
 from scorefield.use.generate import generate
 
-pytestmark = pytest.mark.slow
-
 SHORT = ["--images", "512", "--width", "8", "--blocks", "1"]
 
 

@@ -84,7 +84,6 @@ def test_a_density_on_a_constant_is_one_sentence(cli, far):
     assert "coordinate 2 of the data is 0.1 in every example" in err
 
 
-@pytest.mark.slow
 def test_likelihoods_about_a_far_mean_are_those_about_0(cli, tmp_path):
     z, found = np.random.RandomState(0).randn(200, 1), []
     for name, mean in (("near", 0.0), ("far", 1e8)):
@@ -154,7 +153,6 @@ def test_a_run_is_not_measured_on_pictures_of_another_white(cli, refused, scans,
     assert "the data lie about 32767.5 with the scale 32767.5, those that the run was" in said
 
 
-@pytest.mark.slow
 def test_a_csv_is_sampled_in_its_own_digits(cli, tmp_path, monkeypatch):
     os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"  # read on import
     hf = pytest.importorskip("datasets")

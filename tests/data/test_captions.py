@@ -200,7 +200,6 @@ def tiny(tmp_path_factory):
     return made
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Bert", "CLIPText"])
 def test_a_folder_of_transformers_is_read_as_the_library_reads_it(tiny, name):
     """Whatever the others in the batch are; lengths in the folder are not heeded."""

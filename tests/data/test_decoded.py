@@ -75,7 +75,6 @@ def test_it_is_used_of_itself_where_memory_is_small(tmp_path, monkeypatch):
     assert load("folder", path=str(root), cache=place).train.rows is not None
 
 
-@pytest.mark.slow
 def test_two_processes_make_what_one_makes(tmp_path, monkeypatch):
     root, said = pictures(tmp_path / "in"), []
     one = cached(root, tmp_path / "one")

@@ -59,7 +59,6 @@ def test_sets_that_live_somewhere_ask_where(name):
     refused("`data.path`", load, name)
 
 
-@pytest.mark.slow
 def test_importing_the_package_imports_no_heavy_library():
     heavy = "{'PIL', 'sklearn', 'datasets', 'matplotlib', 'scipy'}"
     code = f"import scorefield.data, sys; assert not {heavy} & set(sys.modules)"

@@ -13,8 +13,6 @@ from scorefield.nets import MLP, UNet
 from scorefield.process import VP, Flow
 from tests.refusal import refused
 
-pytestmark = pytest.mark.slow
-
 DATA = Gaussian(torch.zeros(2), torch.eye(2))
 FEW = {"knowledge": partial(Knowledge, pairs=64)}
 SMALL = {"shape": (2,), "schedule": VP(), "images": 32, "batch": 16}

@@ -13,7 +13,6 @@ from tests.cli.conftest import trained, with_judge  # noqa: F401 a fixture
 
 ROOT = Path(__file__).parents[2]
 FENCED = r"<!-- {} -->\n```python\n(.*?)```"
-pytestmark = pytest.mark.slow
 
 
 def add(page: str, house: Path) -> tuple[list[str], list[str]]:

@@ -110,7 +110,6 @@ def cats() -> None:
     theirs.DDPMPipeline(net, theirs.DDPMScheduler()).save_pretrained("ddpm-cat-256")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
     [p for p in DOCS if "```python" in p.read_text() and not p.stem.startswith(ELSEWHERE)],
@@ -132,7 +131,6 @@ def test_every_block_of_python_runs(page, trained, cli, tmp_path, monkeypatch): 
         exec(compile(code, str(page), "exec"), names)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("cell", sorted((ROOT / "docs/cells").glob("*.py")), ids=lambda p: p.stem)
 def test_every_figure_of_the_catalogue_is_drawn(cell, capsys):
     exec(compile(cell.read_text().replace("range(400)", "range(20)"), str(cell), "exec"), {})

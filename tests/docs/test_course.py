@@ -18,7 +18,6 @@ def cells(page: Path) -> list[str]:
     return [re.sub(r"\A(:[^\n]*\n)+", "", code) for code in found]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
 def test_every_cell_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from docs import formats
 from scorefield.store.export import read_tag
@@ -19,7 +18,6 @@ def told(name: str) -> set[str]:
     return set(re.findall(r"`(\w+)`", formats.OTHERS[name]))
 
 
-@pytest.mark.slow
 def test_files_of_a_run_hold_what_the_page_says(trained, cli, tmp_path):  # noqa: F811
     content = json.loads((trained / "config.json").read_text())
     for part, schema in (("config", "config"), ("data", "data")):

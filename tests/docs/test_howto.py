@@ -23,7 +23,6 @@ SMALL = {
 """Of networks that have no multipliers, or a level that is attended to."""
 ELSEWHERE = ("serve", "doctor", "export")
 """Verbs that tests/serve, tests/cli and tests/interop run."""
-pytestmark = pytest.mark.slow
 
 
 def installed(toml: str, source: str) -> None:

@@ -41,7 +41,6 @@ def test_every_example_is_on_its_page_and_on_the_site():
         assert f"{name}.ipynb" in site
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.ipynb")), ids=lambda p: p.stem)
 def test_an_example_runs(path, trained, tmp_path, monkeypatch, capsys):  # noqa: F811
     monkeypatch.chdir(tmp_path)

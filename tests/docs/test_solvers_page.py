@@ -13,8 +13,6 @@ from scorefield.catalogue.describe import facts
 from scorefield.solve import DDIM, GradientEstimation
 from tests.refusal import fails, refused
 
-pytestmark = pytest.mark.slow
-
 FIGURES = json.loads(pages.FIGURES.read_text())
 PAGE = pages.PAGE.read_text()
 AGAIN, COUNTS = ("ddim", "arc", "ddpm"), (5, 10)

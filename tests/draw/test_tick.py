@@ -184,7 +184,6 @@ def network() -> Denoiser:
     return Denoiser(net, shape=(2,)).eval().requires_grad_(False)
 
 
-@pytest.mark.slow
 def test_a_network_has_no_company_either():
     """1e-5: a batch of another size adds in another order."""
     denoiser = network()

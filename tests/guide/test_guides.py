@@ -17,8 +17,6 @@ from tests.laws.truths import log_density, log_prob, two_classes
 from tests.laws.walks import Counted
 from tests.refusal import refused
 
-pytestmark = pytest.mark.slow
-
 SCALE = torch.tensor([0.0, 1.0, 2.5, 7.0])
 SHARE = torch.tensor([0.0, 0.3, 0.7, 1.0])
 WEIGHT = torch.tensor([-1.0, 0.0, 0.5, 2.0])

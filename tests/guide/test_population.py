@@ -14,8 +14,6 @@ from scorefield.solve.laws import cat, close
 from tests.laws.walks import Counted
 from tests.refusal import fails, refused
 
-pytestmark = pytest.mark.slow
-
 MEAN = torch.tensor([0.5, -0.3], dtype=torch.float64)
 COV = torch.tensor([[1.0, 0.6], [0.6, 0.5]], dtype=torch.float64)
 DATA = Gaussian(MEAN, COV)

@@ -14,8 +14,6 @@ from scorefield.process import VE, Cosine, Flow, grids
 from scorefield.solve import sample
 from scorefield.solve.laws import agree
 
-pytestmark = pytest.mark.slow
-
 MEAN, VARIANCE = torch.tensor([2.0, 0.5]).double(), torch.tensor([0.5, 0.2]).double()
 CLASS = Gaussian(MEAN, torch.diag(VARIANCE))
 BOTH = Mixture(

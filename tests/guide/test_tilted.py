@@ -17,8 +17,6 @@ from scorefield.solve.laws import cat, close
 from tests.guide.test_population import KeepsWeights
 from tests.laws.walks import Counted
 
-pytestmark = pytest.mark.slow
-
 ONE = torch.ones(1, 1, dtype=torch.float64)
 PLUS = Gaussian(ONE[0], ONE)
 BOTH = Mixture(torch.cat((ONE, -ONE)), ONE.expand(2, 1, 1), torch.ones(2).double())

@@ -16,8 +16,6 @@ from scorefield.process import EDM, VP, Flow, grids
 from scorefield.solve import DDIM, DDPM, Heun, sample, trajectory
 from tests.refusal import refused
 
-pytestmark = pytest.mark.slow
-
 D, ROWS = 32, 12
 
 

@@ -18,8 +18,6 @@ from scorefield.inverse.operators import Matrix
 from scorefield.process import EDM, grids
 from scorefield.solve import DDIM, sample
 
-pytestmark = pytest.mark.slow
-
 
 class Each:
     """Noise whose every number is 1 in a row of its own, and 0 in all others."""

@@ -16,7 +16,6 @@ def error(method: str, d: int, dy: int) -> float:
     return sum(found) / len(found)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dy, limit", [(1, 0.6), (2, 0.2), (4, 0.1)])
 def test_twisted_finds_the_posterior(dy, limit):
     """At most 128 particles a population, 100 steps. The same proposals without weights are the

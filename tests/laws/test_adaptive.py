@@ -16,8 +16,6 @@ from tests.laws.entries import SCHEDULES
 from tests.laws.truths import eight_flow
 from tests.refusal import fails, refused
 
-pytestmark = pytest.mark.slow
-
 both = pytest.mark.parametrize("solver", [BogackiShampine(), DormandPrince()], ids=["bs", "dp"])
 WHOLE = grids.uniform_logsnr(VP(), 1, stop=1e-3)
 

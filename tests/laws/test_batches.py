@@ -20,7 +20,6 @@ ROOT = Path(__file__).parents[2]
 every_solver = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
 
 
-@pytest.mark.slow
 @every_solver
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_neighbours_and_order_do_not_matter(solver, dtype):
@@ -59,12 +58,10 @@ def elsewhere(noise: str) -> dict[str, str]:
     return json.loads(run.stdout.splitlines()[-1])
 
 
-@pytest.mark.slow
 def test_another_process_gives_the_same_bits():
     assert elsewhere("Seeded") == batches.digests(Seeded)
 
 
-@pytest.mark.slow
 def test_a_planted_process_dependence():
     salted = elsewhere("batches.SaltedNoise")
     here = batches.digests(batches.SaltedNoise)

@@ -23,8 +23,6 @@ from tests.laws.entries import DETERMINISTIC, FROM_PURE_NOISE
 from tests.laws.entries import SOLVERS as EVERY
 from tests.refusal import fails
 
-pytestmark = pytest.mark.slow
-
 SOLVERS = {name: solver for name, solver in DETERMINISTIC.items() if not solver.adaptive}
 CHANCE = {name: s for name, s in EVERY.items() if s.stochastic and not s.adaptive}
 EVEN = {name: of for name, of in BEGINNINGS.items() if name != "edm(5000)"}  # even in t, that is

@@ -7,8 +7,6 @@ from scorefield.process import DiscreteVP
 from tests.laws.counts import check_counts, integer_stride
 from tests.laws.entries import SCHEDULES
 
-pytestmark = pytest.mark.slow
-
 PAIRS = [
     (grid, schedule)
     for grid in catalogue.grids

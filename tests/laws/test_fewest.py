@@ -16,8 +16,6 @@ from scorefield.solve import DDIM, PNDM, Restart, Solver, sample
 from scorefield.use.plan import build_grid
 from tests.refusal import fails, refused
 
-pytestmark = pytest.mark.slow
-
 POINTS = 2000
 MIXTURES = [m for m in map(random_mixture, range(40)) if m.dim <= 8][:10]
 

@@ -92,14 +92,12 @@ def check_tests(tests: int, code: int) -> None:
     assert tests <= TESTS_MOST * code
 
 
-@pytest.mark.slow
 def test_the_surface_is_thin_and_so_are_the_tests(house):
     counts = by_package(house)
     check_surface(counts)
     check_tests(sum(by_package(sources("tests")).values()), sum(counts.values()))
 
 
-@pytest.mark.slow
 def test_a_planted_surface_and_planted_tests(house):
     counts = by_package(house)
     fails("", check_surface, {**counts, "serve": 3 * counts["serve"]})

@@ -13,8 +13,6 @@ from scorefield.solve.laws import order_shown as slope
 from tests.laws.moments import Units
 from tests.laws.walks import Draws
 
-pytestmark = pytest.mark.slow
-
 LEVELS = [Level.of(0.6, 0.8), Level.of(1.0, 3.0), Level.of(0.99, 0.1), Level.of(0.0, 1.0)]
 
 

@@ -13,8 +13,6 @@ from tests.laws.order import NoHalf2M, SigmaHereDDIM
 from tests.laws.truths import transition
 from tests.refusal import fails
 
-pytestmark = pytest.mark.slow
-
 # scope: both laws of a solver come one after the other and read the same two runs
 measured = pytest.mark.parametrize("solver", MEASURED_BY_MOMENTS, scope="module")
 

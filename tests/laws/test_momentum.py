@@ -23,8 +23,6 @@ from scorefield.solve.loop import showing
 from scorefield.tune import fit_grid
 from tests.refusal import fails, refused
 
-pytestmark = pytest.mark.slow
-
 PROCESS = Momentum()
 PAIRING = PROCESS.pairing
 ONE = Gaussian(torch.tensor([0.7]).double(), torch.tensor([[0.09]]).double())

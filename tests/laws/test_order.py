@@ -13,8 +13,6 @@ from tests.laws.entries import DETERMINISTIC, SCHEDULES
 from tests.laws.truths import eight_flow
 from tests.refusal import fails
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.mark.parametrize("solver", DETERMINISTIC)
 def test_order_on_the_flow_of_a_gaussian(solver):

@@ -16,8 +16,6 @@ from tests.laws.steps import check_equal_levels, check_evals, check_pure
 from tests.laws.walks import Draws
 from tests.refusal import fails, refused
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.mark.parametrize(
     "solver",

@@ -16,8 +16,6 @@ from scorefield.solve.multistep import Interval, Weigh
 from tests.laws.order import check_order, order_on_eight
 from tests.refusal import fails
 
-pytestmark = pytest.mark.slow
-
 
 @dataclass(frozen=True)
 class Weighed:

@@ -62,7 +62,6 @@ def test_a_law_of_a_step(law, solver):
     LAWS[law](solver)
 
 
-@pytest.mark.slow
 @every_solver
 @pytest.mark.parametrize("law", SLOW)
 def test_a_law_of_a_step_over_schedules(law, solver):

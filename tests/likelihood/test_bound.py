@@ -11,8 +11,6 @@ from scorefield.process import EDM, VE, VP, Cosine, DiscreteVP, Flow, SubVP, gri
 from tests.likelihood.truths import UNIT, TwoPoints, mixture, normal
 from tests.refusal import refused
 
-pytestmark = pytest.mark.slow
-
 torch.set_num_threads(1)
 QUARTER = normal(0.25)
 TRUTH = -(1 + math.log(2 * math.pi * 0.25)) / 2  # -.7258, the mean log density of N(0, 1/4)

@@ -14,8 +14,6 @@ from scorefield.process import EDM, DiscreteVP, grids
 from tests.likelihood.truths import UNIT, TwoPoints, mixture, normal
 from tests.refusal import refused
 
-pytestmark = pytest.mark.slow
-
 torch.set_num_threads(1)
 CHAIN = DiscreteVP()
 LEVELS = grids.timesteps(CHAIN, 1000)

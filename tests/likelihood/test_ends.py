@@ -21,8 +21,6 @@ from scorefield.solve import RK, Arc, DormandPrince
 from tests.laws.walks import Counted
 from tests.likelihood.truths import mixture
 
-pytestmark = pytest.mark.slow
-
 torch.set_num_threads(1)
 NEAR = 1e-4
 """nats: what `flow_log_prob` promises where it does not warn."""
@@ -69,7 +67,6 @@ def off(law, schedule, denoise=None, n: int = 4, **options) -> tuple[float, floa
 
 
 class TestPosteriorMeans:
-    @pytest.mark.slow
     @pytest.mark.parametrize("schedule, law", PAIRS)
     def test_right_or_known_not_to_be(self, schedule, law):
         schedule, law = SCHEDULES[schedule], LAWS[law]

@@ -14,8 +14,6 @@ from scorefield.solve import DDPM, RK, DormandPrince, Heun, sample
 from tests.likelihood.truths import mixture, normal
 from tests.refusal import refused
 
-pytestmark = pytest.mark.slow
-
 torch.set_num_threads(1)
 NEAR = 1e-4
 """nats: what the issue asks for. The default path's own error is a tenth of it."""

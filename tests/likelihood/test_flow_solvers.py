@@ -12,8 +12,6 @@ from scorefield.process import VP
 from scorefield.solve import DormandPrince
 from tests.likelihood.truths import mixture
 
-pytestmark = pytest.mark.slow
-
 torch.set_num_threads(1)
 DATA, SCHEDULE = mixture(2), VP()
 X = DATA.sample(8, 1)

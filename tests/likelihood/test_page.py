@@ -3,14 +3,12 @@
 import re
 from pathlib import Path
 
-import pytest
 import torch
 
 torch.set_num_threads(1)
 PAGE = Path(__file__).parents[2] / "docs" / "likelihood.md"
 
 
-@pytest.mark.slow
 def test_the_example():
     names: dict = {}
     exec(re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)[0], names)

@@ -13,8 +13,6 @@ from scorefield.use.evaluate import measures_of
 from scorefield.use.judge import train_judge
 from tests.refusal import refused
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def pictures() -> tuple[Data, Judge]:

@@ -10,8 +10,6 @@ from scorefield.measure import Judge, Report
 from scorefield.use.judge import train_judge
 from tests.refusal import refused
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def judged() -> tuple[Data, Judge, Report]:
@@ -39,7 +37,6 @@ def confidence(judge: Judge, x0: Tensor) -> float:
     return judge(x0).softmax(1).amax(1).mean().item()
 
 
-@pytest.mark.slow
 def test_a_quarter_of_the_training_already_reads_digits(judged):
     data, judge, report = judged
     assert report.accuracy >= 0.92  # 0.94 to 0.95 over seeds, in hands that it has not seen
@@ -132,7 +129,6 @@ def test_bad_input():
     refused("are of no kind", Judge, (1, 2, 2, 2, 2), 3)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1))
 def test_full_training_reads_digits(seed):
     _, report = train_judge(load("digits"), seed=seed)

@@ -235,7 +235,6 @@ def test_config_rebuilds_the_network(name):
 
 
 @every
-@pytest.mark.slow
 def test_one_graph_holds_the_whole_network(name):
     few = {"multipliers": (1,), "attention": (0,)} if name == "unet" else {"depth": 1}
     net = build(name, **ALL, **few)

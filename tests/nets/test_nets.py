@@ -300,7 +300,6 @@ def test_twin_noise_rounded_to_bfloat16_fails():
     fails("", autocast_law, rounding, (1, 8, 8))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "shape, options", [((1, 5, 5), {"multipliers": (1, 2)}), ((1, 4, 4), {"patch": 2}), ((2,), {})]
 )
@@ -521,7 +520,6 @@ SIZES = [("s", 2, 33, 6.06), ("s", 8, 33, 0.36), ("b", 4, 130, 5.56), ("b", 2, 1
 SIZES += [("l", 2, 458, 80.71), ("xl", 2, 675, 118.64), ("xl", 8, 675, 7.39)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("size", "patch", "parameters", "multiply_adds"), SIZES)
 def test_sizes_are_those_of_the_paper(size, patch, parameters, multiply_adds):
     """Peebles & Xie 2023, table 4: in millions and billions; without a number in memory."""

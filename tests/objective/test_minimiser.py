@@ -14,8 +14,6 @@ from scorefield.process import EDM, VE, VP, Cosine, DiscreteVP, Flow, Learned, S
 from tests.objective.quadrature import at, rng
 from tests.refusal import fails
 
-pytestmark = pytest.mark.slow
-
 CHAIN = DiscreteVP()
 WEIGHTS = {
     "unit": objectives.unit, "snr": objectives.snr, "truncated": objectives.truncated_snr,

@@ -125,7 +125,6 @@ def check_knows_the_mean(law) -> None:
     assert float((found - means[label]).square().mean().sqrt()) < 0.3
 
 
-@pytest.mark.slow
 def test_a_network_that_is_taught_pure_noise_knows_the_mean():
     check_knows_the_mean(Covering())
     with pytest.raises(AssertionError):  # planted: the law of the literature

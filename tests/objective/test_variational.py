@@ -100,7 +100,6 @@ def trained(objective, schedule) -> float:
     return spread(schedule)
 
 
-@pytest.mark.slow
 def test_training_the_schedule_lowers_the_variance():
     schedule = Learned(units=16)
     before = spread(schedule)

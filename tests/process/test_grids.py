@@ -228,7 +228,6 @@ def check_timesteps(grid) -> None:
             assert max(alike) - min(alike) <= 1, f"{spacing} {steps}: uneven strides"
 
 
-@pytest.mark.slow
 def test_timesteps_at_every_count():
     check_timesteps(grids.timesteps)
 

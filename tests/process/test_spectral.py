@@ -32,8 +32,6 @@ from scorefield.spaces import DCT, Haar
 from scorefield.tune import fit_grid
 from tests.refusal import fails, refused
 
-pytestmark = pytest.mark.slow
-
 K = 32
 LAMBDA = (math.pi * torch.arange(K).double() / K) ** 2
 FIELD = 1 / (0.02 + LAMBDA)
@@ -143,12 +141,7 @@ def check_order(solver, order: int) -> None:
     assert order - 0.45 < math.log2(a / b) < order + 0.6, math.log2(a / b)
 
 
-SLOW = ("genie", "exp-arc", "arc", "lms4", "deis3", "unipc4", "rk4")
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in ORDERED]
-)
+@pytest.mark.parametrize("name", ORDERED)
 def test_each_coordinate_at_the_order_declared(name):
     check_order(ORDERED[name], ORDERED[name].order)
 

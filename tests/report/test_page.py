@@ -179,7 +179,6 @@ def test_the_policy_admits_this_script_and_no_other():
     assert policy.startswith("default-src 'none'; img-src data:;")
 
 
-@pytest.mark.slow
 def test_the_same_content_gives_the_same_characters_and_few_of_them():
     assert html.html(full()) == html.html(full())
     assert len(html.html(full())) < 400_000
@@ -332,7 +331,6 @@ def opened(browser, folder: Path, page: str, width: int = 1280, scheme: str = "l
     return file, tab
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("state", ["full", "hostile", "empty"])
@@ -351,7 +349,6 @@ def test_the_page_opens_in_a_browser(browser, tmp_path, state, width, scheme):
     assert (np.asarray(shot).max() - np.asarray(shot).min()) > 150  # something is drawn
 
 
-@pytest.mark.slow
 def test_the_slider_shows_one_picture_at_a_time_and_without_script_all_are_there(browser, tmp_path):
     shown = "[...document.querySelectorAll('.film figure')].map(f => f.offsetWidth > 0)"
     file, tab = opened(browser, tmp_path, html.html(full()))
@@ -368,7 +365,6 @@ def test_the_slider_shows_one_picture_at_a_time_and_without_script_all_are_there
     assert plain.run("document.querySelector('.scrub').offsetWidth") == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "planted, complaint",
     [
@@ -386,7 +382,6 @@ def test_a_planted_fault_is_seen_by_the_browser(browser, tmp_path, planted, comp
     assert any(complaint in found for found in chromium.complaints(tab)), chromium.complaints(tab)
 
 
-@pytest.mark.slow
 def test_it_prints(browser, tmp_path):
     _, tab = opened(browser, tmp_path, html.html(full()), scheme="dark")
     assert tab.run("getComputedStyle(document.querySelector('h1')).color") != "rgb(25, 27, 31)"

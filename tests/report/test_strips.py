@@ -15,8 +15,6 @@ from scorefield.report.pixels import curves
 from scorefield.report.strips import COLUMNS, SIDE, strips
 from scorefield.use.compare import Cell, Comparison, Followed, comparison_csv, findings
 
-pytestmark = pytest.mark.slow
-
 SOLVERS = ("ddim", "dpmpp2m@karras", "ddpm")
 
 

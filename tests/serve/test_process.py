@@ -64,7 +64,6 @@ def until(true: Callable[[], bool]) -> None:
 EXAMPLES = re.findall(r"^curl .*$", (ROOT / "docs/service.md").read_text(), re.MULTILINE)
 
 
-@pytest.mark.slow
 def test_the_examples_run_and_a_killed_server_goes_on(tmp_path):
     """kill -9 in the middle: what was finished is there, what was under way ends, to the bit."""
     run, folder = runs.digits(tmp_path / "digits"), tmp_path / "kept"
@@ -100,7 +99,6 @@ def test_the_examples_run_and_a_killed_server_goes_on(tmp_path):
         assert not list(folder.glob("*.request.json"))
 
 
-@pytest.mark.slow
 def test_it_stops_when_it_is_told_and_answers_what_is_nearly_done(tmp_path):
     with serving(runs.digits(tmp_path / "digits")) as (port, process):
         url = f"http://127.0.0.1:{port}/v1/samples/events"

@@ -12,8 +12,6 @@ from PIL import Image
 
 from tests.serve.test_http import picture, pixels
 
-pytestmark = pytest.mark.slow
-
 
 class Page:
     def __init__(self, browser: Any, url: str, path: str, width: int = 1200, scheme: str = "light"):

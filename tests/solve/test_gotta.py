@@ -17,8 +17,6 @@ from tests.laws.walks import Counted
 from tests.refusal import fails, refused
 from tests.solve.test_sa import LAWS_OF_A_STEP
 
-pytestmark = pytest.mark.slow
-
 SOLVER = GottaGoFast()
 
 
@@ -161,7 +159,6 @@ def test_drawing_anew_is_biased(plant):
     fails("", check_law)
 
 
-@pytest.mark.slow
 def test_the_estimate_bounds_the_error():
     levels = logsnr_levels(VP(), 1)
     x = Seeded(SEEDS).start((3,), levels, dtype=torch.float64)

@@ -10,8 +10,6 @@ from scorefield.solve import arc as module
 from scorefield.solve.laws import GAUSSIAN
 from tests.laws.entries import DETERMINISTIC
 
-pytestmark = pytest.mark.slow
-
 SOLVERS = {name: solver for name, solver in DETERMINISTIC.items() if not solver.adaptive}
 SCHEDULES = {"flow": Flow(), "edm(5000)": EDM(sigma_max=5e3), "vp": VP()}
 SMALL = 1e-5

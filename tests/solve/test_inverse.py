@@ -19,8 +19,6 @@ from tests.laws.walks import Counted
 from tests.refusal import fails, refused
 from tests.solve.test_parallel import GRID, MIXTURES
 
-pytestmark = pytest.mark.slow
-
 LEVELS = {
     "vp": grids.uniform_t(VP(), 10, stop=0.01),
     "flow": grids.uniform_t(Flow(), 10, stop=0.01),

@@ -102,7 +102,6 @@ def test_ddpm_is_too_narrow_on_the_normal(beta):
     assert found < 1 - beta  # what beta for the variance gives: every step keeps 1 but the last
 
 
-@pytest.mark.slow
 def test_ddpm_variance_approaches_one():
     found = [variance_after(DDPM(), DiscreteVP(), n) for n in (10, 30, 90)]
     assert found == sorted(found)

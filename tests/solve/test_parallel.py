@@ -17,8 +17,6 @@ from tests.laws.batches import CounterNoise
 from tests.laws.truths import LABELS, two_classes
 from tests.refusal import fails
 
-pytestmark = pytest.mark.slow
-
 module = importlib.import_module("scorefield.solve.parallel")  # the package has a function so named
 side = torch.linspace(-1.4, 1.4, 5, dtype=torch.float64)
 GRID = Mixture(

@@ -27,8 +27,6 @@ from tests.laws.steps import (
 from tests.laws.truths import transition
 from tests.refusal import fails, refused
 
-pytestmark = pytest.mark.slow
-
 LAWS_OF_A_STEP = [
     *(laws.check_terminal, check_equal_levels, check_evals, check_flags),
     *(check_pure, laws.check_step_of_cat, check_float32),

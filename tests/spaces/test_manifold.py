@@ -14,8 +14,6 @@ from scorefield.solve.geodesic import GeodesicFlow, GeodesicWalk
 from scorefield.spaces import KernelMixture, Rotations, Sphere, Torus
 from tests.refusal import fails, refused
 
-pytestmark = pytest.mark.slow
-
 SPACES = [Sphere(1), Sphere(2), Sphere(4), Torus(3), Rotations()]
 D = torch.float64
 
@@ -121,7 +119,6 @@ def harmonics(x):
     return torch.cat([x.mean(0), (x.T @ x / len(x)).flatten()])
 
 
-@pytest.mark.slow
 def test_reverse_walks_reach_a_mixture_of_four_kernels():
     """10,000 samples in 200 steps take 5 s; here 4,000."""
     s = Sphere(2)

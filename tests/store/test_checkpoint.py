@@ -61,7 +61,6 @@ def killed_at(moment: int, run: Path, value: int, calls=("replace", "fsync")) ->
     return os.WIFSIGNALED(status)
 
 
-@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
     found, n, killed = [], 0, True
     while killed:
@@ -97,7 +96,6 @@ def shared_value(run: Path) -> int:
     return state["images_seen"]
 
 
-@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_all_shares_of_one_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), "save", save_shares)
     found, n, killed = [], 0, True
@@ -144,12 +142,10 @@ def survives_two_kills(folder: Path) -> bool:
     return True
 
 
-@pytest.mark.slow
 def test_a_second_kill_at_any_rename_leaves_one_too(tmp_path):
     assert survives_two_kills(tmp_path)
 
 
-@pytest.mark.slow
 def test_a_save_that_does_not_finish_the_last_one_would_lose_both(tmp_path, monkeypatch):
     """The twin: without step 0 of the protocol the same check fails."""
     monkeypatch.setattr(commit, "finish_commit", lambda run: None)

@@ -99,7 +99,6 @@ def test_quickstart_stays_eager():
     assert compiled.long_run(Training(images=100_000), net, (1, 8, 8), "cpu") is None
 
 
-@pytest.mark.slow
 def test_a_compiled_network_has_the_same_weights_by_name():
     net = MLP((2,), width=8, blocks=1)
     names, x = list(net.state_dict()), torch.randn(4, 2)

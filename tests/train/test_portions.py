@@ -21,8 +21,6 @@ from tests.refusal import refused
 from tests.train.job import TASKS, points, train
 from tests.train.test_trainer import everything, same, weights
 
-pytestmark = pytest.mark.slow
-
 SETTINGS = Training(images=320, batch=32, lr=1e-2, warmup=64, checkpoint_every=96)
 CLOSE = 1e-4
 """Rounding of float32 sums, which AdamW divides by the gradient's own size, over ten steps: up to

@@ -105,7 +105,6 @@ def test_no_path_of_weights_errs_by_more_than_the_bound(kind, length):
     assert (missed(path, want, x).abs() <= bound * (1 + CELLS)).all()
 
 
-@pytest.mark.slow
 def test_a_cubic_path_has_the_average_of_calculus():
     """int p(s) s^3 ds = (gamma + 1)/(gamma + 4) t^3; a step ends where its cell does."""
     s = torch.arange(1, 20_001, dtype=torch.float64)[:, None] / 20_000

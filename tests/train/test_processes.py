@@ -17,7 +17,6 @@ from safetensors.torch import load_file
 
 from scorefield.store import load_checkpoint, snapshots
 
-pytestmark = pytest.mark.slow
 JOB = Path(__file__).with_name("job.py")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 

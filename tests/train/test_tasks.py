@@ -16,8 +16,6 @@ from tests.train.test_processes import ENVIRONMENT, FAR, distance, everything, l
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.slow
-
 
 def check_same(a: Path, b: Path) -> None:
     x, y = everything(a), everything(b)

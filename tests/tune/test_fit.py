@@ -15,8 +15,6 @@ from scorefield.tune import FittedGrid, Stretched, fit_grid
 from scorefield.tune import fit as fitting
 from tests.refusal import fails, refused
 
-pytestmark = pytest.mark.slow
-
 torch.set_num_threads(1)
 MODES = Mixture(
     torch.tensor([[-1.0, 0.5], [1.0, 0.8], [0.2, -1.2]]).double(),

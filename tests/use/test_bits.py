@@ -18,8 +18,6 @@ from scorefield.solve import DDPM, Arc
 from scorefield.use.bits import measure_bits
 from tests.refusal import refused
 
-pytestmark = pytest.mark.slow
-
 torch.set_num_threads(1)
 DIMS = 3
 

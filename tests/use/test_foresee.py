@@ -41,7 +41,6 @@ print(json.dumps([need.bytes(micro), max(most) - before]))
 """
 
 
-@pytest.mark.slow
 def test_memory_is_foreseen():
     """At its peak, in the last layer of a pass: anonymous memory above an idle trainer's. Some
     .18 GB of libraries and of the allocator's come on top, whatever the batch."""

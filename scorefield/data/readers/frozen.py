@@ -8,6 +8,7 @@ the first): one length stands in the run, and filling up is ours.
 import hashlib
 import json
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ class FrozenText:
         if kind not in KNOWN:
             raise unknown("text encoder", str(kind), KNOWN)
         try:
-            import transformers
+            transformers = import_module("transformers")
             from tokenizers import Tokenizer
         except ImportError as error:
             raise BadInput(f"{error.name} is not installed.", INSTALL) from error
