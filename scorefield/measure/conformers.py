@@ -77,4 +77,5 @@ def quantiles_apart(one: np.ndarray, two: np.ndarray) -> float:
 
 
 def _law(values: np.ndarray) -> tuple[float, float]:
-    return (float(values.mean()), float(values.std())) if len(values) else (float("nan"),) * 2
+    none = float("nan")
+    return (float(values.mean()), float(values.std())) if len(values) else (none, none)
