@@ -170,7 +170,7 @@ def _varying(program: nn.Module, names: list[str], args: list[Tensor]) -> Any:
     """Batch axes by the arguments of `forward`: those behind * are one."""
     shapes = _batched(names)
     own = 3 if isinstance(program, Program) else 1
-    return (*shapes[:own], tuple(shapes[own:]))
+    return (*shapes[:own], tuple(shapes[own:])) if shapes[own:] else tuple(shapes)
 
 
 def _traced(export: Any) -> Any:
@@ -183,7 +183,8 @@ def _traced(export: Any) -> Any:
     except BadInput:
         raise
     except Exception as error:  # whatever the tracer says
-        first = next((line for line in str(error).splitlines() if line.strip()), repr(error))
+        told = str(error.__cause__ or error)  # the tracer's own words, not where it was
+        first = next((line for line in told.splitlines() if line.strip()), repr(error))
         raise BadInput(f"the network cannot be traced: {first[:200]}.", "Report it.") from error
     finally:
         logging.disable(logging.NOTSET)

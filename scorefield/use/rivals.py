@@ -279,7 +279,8 @@ def _pareto(rivals: Sequence[Rival], x: str, y: str, words: str) -> Series | Non
         return None
     best = [(abs(a), better * b) for a, b in front(points)]
     if len(best) > 1:
-        lines.append(Line("", *(tuple(v) for v in zip(*sorted(best))), dashed=True, shade=0.5))
+        across = tuple(tuple(v) for v in zip(*sorted(best)))  # first, so that it lies below
+        lines.insert(0, Line("", *across, dashed=True, shade=0.5))
     real = next((r.figures[y] for r in rivals if y in r.figures), None)
     marks = ()
     if real and real.floor is not None:

@@ -1,18 +1,20 @@
 """The best plan of a run for a budget of network calls: solver, grid, guidance and its interval."""
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from time import monotonic
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Level
 from scorefield.base.finding import Figure, Findings, Table
 from scorefield.base.rows import repeat_labels
 from scorefield.draw import Drawn, draw
-from scorefield.measure import Reference, frechet, precision_recall
+from scorefield.measure import Reference, distance, frechet, precision_recall
 from scorefield.run.open import data_of
 from scorefield.store import claim, write_findings
 from scorefield.tune.halving import Rung, successive_halving
@@ -27,8 +29,12 @@ GRIDS = ("vp-root", "vp-closing", "karras", "uniform-logsnr", "angle")
 SCALES = (1.0, 1.3, 1.7)
 INTERVALS = ((0.0, float("inf")), (0.2, 5.0))
 """Of sigma/alpha, where guidance acts."""
-FIRST, FRESH = 60, 100_000
-"""Samples of each in the first round, and the first seed of those that the last figures are of."""
+FLOW = "arc@vp-closing/40"
+"""What a plan's end is held against: nearly the flow of its guidance."""
+NEAR, KEPT = 24, 5
+"""Samples of which a plan's distance to the flow is the mean, and the part 1/KEPT that goes on."""
+FIRST, ROUNDS, FRESH = 180, 2, 100_000
+"""Samples of each in the first round, rounds, and the first seed of the last figures' samples."""
 RIVAL = "ddim", "vp-root", 50
 """What the preset is held against."""
 
@@ -73,11 +79,34 @@ class Trial:
         """Held-out data beside n samples."""
         return Reference(self.data, self.judge, n, self.labels(n) if self.judge else None)
 
+    def nearest(self, some: Sequence[Candidate]) -> list[Candidate]:
+        """Of the plans of each guide those that end nearest to the flow of that guide, from the
+        same seeds: a distance of pairs, which few samples tell."""
+        found: list[tuple[str, float, Candidate]] = []
+        flows: dict[str, Tensor] = {}
+        for done, one in enumerate(some):
+            self.request.watch(done, len(some), "plan")
+            if one.guide not in flows:
+                flows[one.guide] = self.drawn(Candidate(FLOW, one.guide, 0), NEAR).x
+            try:
+                x = self.drawn(one, NEAR).x
+            except BadInput:  # not finite
+                continue
+            found.append((one.guide, distance(x, flows[one.guide]).mean, one))
+        kept = []
+        for guide in flows:
+            mine = sorted((far, one) for said, far, one in found if said == guide)
+            kept += [one for _, one in mine[: math.ceil(len(mine) / KEPT)]]
+        return kept
+
     def costs(self, some: Sequence[Candidate], n: int) -> list[float]:
         """The sum of a candidate's places by Frechet distance and by coverage: it is to be good at
-        both; inf of one that is not finite."""
+        both; inf of one that is not finite. Coverage is by as many real examples as samples: of
+        few samples among many real ones, those in crowded places would cover more."""
         reference = self.reference(n)
         real = reference.like_test.features
+        m = min(n, len(real))
+        like = real[torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[:m]]
         found: list[tuple[float, float] | None] = []
         for done, one in enumerate(some):
             self.request.watch(done, len(some), "plan")
@@ -87,7 +116,7 @@ class Trial:
                 found.append(None)
                 continue
             far = frechet(seen, real)
-            found.append((far, -precision_recall(seen, real, min(3, n - 1)).coverage))
+            found.append((far, -precision_recall(seen[:m], like, min(3, m - 1)).coverage))
         known = [pair for pair in found if pair]
         places = [sorted(values) for values in zip(*known)]
         return [
@@ -133,8 +162,8 @@ def _cost(levels: Level, evals: float, scale: float, low: float, high: float) ->
 
 def search_preset(request: Request, calls: int, name: str | None, n: int) -> Findings:
     """The plan of at most `calls` network calls a sample that is best by Frechet distance and
-    coverage together, found by successive halving; held against DDIM with 50 steps on fresh seeds.
-    Kept in RUN/presets/NAME.json.
+    coverage together: of each guidance the plans nearest to its flow, then successive halving; held
+    against DDIM with 50 steps on fresh seeds. Kept in RUN/presets/NAME.json.
 
     Raises BadInput for a budget below 1, and a run that no solver can walk by.
     """
@@ -148,7 +177,8 @@ def search_preset(request: Request, calls: int, name: str | None, n: int) -> Fin
     trial = Trial(request, n)
     began = monotonic()
     some = list(candidates(trial, calls))
-    rounds = successive_halving(some, trial.costs, FIRST)
+    near = trial.nearest(some)
+    rounds = successive_halving(near, trial.costs, FIRST, ROUNDS)
     seconds = monotonic() - began
     best = rounds[-1].order[0][0]
     scale = request.opened.config.sample.guidance
@@ -156,12 +186,14 @@ def search_preset(request: Request, calls: int, name: str | None, n: int) -> Fin
     held = [(one, *trial.last(one)) for one in (best, rival)]
     record = {
         "out": str(target), "name": name, "plan": best.plan, "guide": best.guide,
-        "calls": best.calls, "candidates": len(some), "seconds": round(seconds, 1), "n": n,
+        "calls": best.calls, "candidates": len(some), "near": len(near),
+        "seconds": round(seconds, 1), "n": n,
         "rounds": [[rung.n, [(*one, cost) for one, cost in rung.order[:5]]] for rung in rounds],
     }  # fmt: skip
     how = (
-        f"{len(some)} plans of at most {calls} network calls a sample, {len(rounds)} rounds, "
-        f"{seconds:.0f} s; figures of {n:,} samples from other seeds than those that chose"
+        f"{len(some)} plans of at most {calls} network calls a sample, {len(near)} nearest to the "
+        f"flow of their guidance, {len(rounds)} rounds, {seconds:.0f} s; figures "
+        f"of {n:,} samples from other seeds than those that chose"
     )
     result = Findings("tune", str(request.path), how, (_beside(held), _rungs(rounds)), record)
     use = f"use it: scorefield sample {request.path} `solver` {best.plan}"

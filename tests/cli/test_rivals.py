@@ -68,6 +68,7 @@ def test_a_preset_is_found_kept_and_taken(cli, judged, monkeypatch, tmp_path):
     found = json.loads(out)
     assert found["calls"] <= 4
     assert found["candidates"] == 10
+    assert found["near"] == 5  # of each guidance the nearer of two
     assert all(few < many for (few, _), (many, _) in pairwise(found["rounds"]))
     kept = json.loads((judged / "presets" / "4-calls.json").read_text())
     assert kept["plan"] == found["plan"]

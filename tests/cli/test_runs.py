@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from scorefield.cli import main
+from tests.interop.foreign import keep, network, scheduler
 
 SHORT = ["--images", "64", "--batch", "32", "--net.width", "8", "--sample.steps", "2"]
 RUNS = {
@@ -21,6 +22,7 @@ RUNS = {
     "table": "table --data.path x.csv --net.blocks 1",
     "conformers": "conformers --data.path x.smi --net.blocks 1",
     "phantoms": "phantoms --net.multipliers 1",
+    "imported": "",  # of diffusers
 }
 VERBS = """
 sample RUN --n 2 --out s.npz
@@ -72,8 +74,19 @@ CANNOT = {
     "table": SPACED,
     "conformers": UNLIKE | {"restore": "is of pictures"},
     "phantoms": UNLIKE | {"restore": "is of pictures"},
+    "imported": {"train-classifier": "0 classes"},
 }  # fmt: skip
 """What a run is refused, and why."""
+
+
+def made(name: str) -> list[str]:
+    """The command that makes the run."""
+    if name == "imported":
+        keep(Path("a"), network(), scheduler())
+        return ["import", "a", "--out", "run", "--trained-on", "digits"]
+    recipe, *flags = RUNS[name].split()
+    short = SHORT[:-2] if "--sample.steps" in flags else SHORT
+    return ["train", recipe, "--out", "run", *short, *flags]
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -84,9 +97,7 @@ def test_every_verb_on_every_run(name, tmp_path, monkeypatch, cli):
     Path("x.txt").write_text("\n".join(a + b for a in "abcdef" for b in "abcdef"))
     Path("x.csv").write_text("a,b\n" + "\n".join(f"{k % 7},{'pq'[k % 2]}" for k in range(60)))
     Path("x.smi").write_text("\n".join(["CCO", "CCN", "CC", "C1CC1", "CC(=O)O"] * 8))
-    recipe, *flags = RUNS[name].split()
-    short = SHORT[:-2] if "--sample.steps" in flags else SHORT
-    assert main(["train", recipe, "--out", "run", *short, *flags]) == 0
+    assert main(made(name)) == 0
     wrong = []
     for line in VERBS.strip().splitlines():
         words = line.replace("RUN", "run").split()

@@ -19,6 +19,8 @@ from scorefield.interop.programs import agreed, session_of, to_onnx
 from scorefield.interop.unrolled import unrolled
 from scorefield.process import VP, grids
 from scorefield.run.open import open_run
+from scorefield.run.recipes import recipe
+from scorefield.run.train import fit_run
 from scorefield.use.generate import generate
 from scorefield.use.request import Request
 from tests.interop.foreign import theirs
@@ -75,6 +77,14 @@ def test_any_batch_in_one_file(graph, runs):
         with torch.no_grad():
             own = denoiser(x, level, {"label": label, "null": null})
         assert np.abs(got - own.numpy()).max() < 2e-6
+
+
+def test_a_run_without_conditions(tmp_path):
+    small = replace(recipe("swiss-roll"), net="mlp:width=8,blocks=1")
+    fit_run(small, tmp_path / "run", images=64, batch=32)
+    run = open_run(tmp_path / "run")
+    assert to_onnx(run, tmp_path / "d.onnx").record["inputs"] == ["x", "alpha", "sigma"]
+    assert to_onnx(run, tmp_path / "s.onnx", 2).record["inputs"] == ["noise"]
 
 
 def test_a_planted_program_that_says_something_else(graph, runs):
