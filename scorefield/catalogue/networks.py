@@ -9,6 +9,7 @@ networks = Entries(
         "dit": "nets.dit:DiT",
         "mlp": "nets.mlp:MLP",
         "letters": "nets.letters:LetterNet",
+        "causal": "nets.causal:CausalNet",
         "cells": "nets.cells:CellNet",
         "sets": "nets.sets:SetNet",
         "autoencoder": "nets.autoencoder:ConvAutoencoder",

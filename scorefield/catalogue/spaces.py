@@ -9,6 +9,7 @@ spaces = Entries(
         "rotations": "spaces.manifold:Rotations",
         "absorbing": "spaces.discrete:Absorbing",
         "multinomial": "spaces.discrete:Multinomial",
+        "autoregressive": "spaces.discrete:Autoregressive",
     }
 )
 matchings = Entries(
@@ -17,6 +18,7 @@ matchings = Entries(
         "geodesic": "objective.spaced:GeodesicMatching",
         "absorbing": "objective.spaced:DiscreteBound",
         "multinomial": "objective.spaced:DiscreteBound",
+        "autoregressive": "objective.spaced:ChainRule",
     }
 )
 walks = Entries(

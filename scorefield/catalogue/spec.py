@@ -38,7 +38,7 @@ GIVEN = {
     "operators": ("shape",),
     "paths": ("steps",),
     "schedules": ("shape", "deviations"),
-    "spaces": ("letters",),
+    "spaces": ("letters", "ends"),
     "students": ("module", "teacher", "guidance", "dropout", "steps"),
     "texts": ("captions",),
     "views": ("shape",),

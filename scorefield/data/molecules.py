@@ -77,6 +77,26 @@ def checked_molecules(smiles: Sequence[str], where: str) -> list[Any]:
     return found
 
 
+def placed(molecule: Any, seed: int) -> tuple[list[str], np.ndarray] | None:
+    """The heavy atoms of a molecule and where they are (atoms, 3) in Angstrom about their mean, in
+    canonical order; None if RDKit cannot embed it.
+
+    >>> kinds, at = placed(molecule_of("OC"), 0)
+    >>> kinds, float(np.linalg.norm(at[0] - at[1]).round(1))
+    (['C', 'O'], 1.4)
+    """
+    files, distances = chemistry("rdmolfiles"), chemistry("rdDistGeom")
+    own = files.MolFromSmiles(files.MolToSmiles(molecule))
+    full = chemistry("rdmolops").AddHs(own)
+    how = distances.ETKDGv3()
+    how.randomSeed = seed
+    if distances.EmbedMolecule(full, how) != 0:
+        return None
+    chemistry("rdForceFieldHelpers").MMFFOptimizeMolecule(full)
+    at = full.GetConformer().GetPositions()[: own.GetNumAtoms()]
+    return [a.GetSymbol() for a in own.GetAtoms()], at - at.mean(0)
+
+
 def properties_of(molecules: Sequence[Any], names: Sequence[str]) -> np.ndarray:
     """Their properties (N, names), float32.
 

@@ -140,8 +140,12 @@ def table_data(name: str, columns: Sequence[Column], states: Sequence[np.ndarray
     letters = max((base for c in columns for base in c.bases), default=0)
     if letters < 2:
         raise BadInput(f"no column of '{name}' varies.", "Give a table of which one does.")
-    digits = [c.lettered(state).astype(np.int16) for c, state in zip(columns, states) if c.digits]
-    train, test = split_off(np.concatenate(digits, 1), None)
+    x = np.empty((len(states[0]), sum(c.digits for c in columns)), np.int16)
+    at = 0
+    for c, state in zip(columns, states):
+        x[:, at : at + c.digits] = c.lettered(state) if c.digits else 0
+        at += c.digits
+    train, test = split_off(x, None)
     still = [c.name for c in columns if not c.digits]
     done = (f"of one value, written as they are: {', '.join(still)}",) if still else ()
     return Data(name, train, test, (), Scaling((0.0,), (1.0,)), space="table", done=done,

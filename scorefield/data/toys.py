@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from scorefield.data.sets import Data, Scaling, Split
+from scorefield.data.sets import EIGHT_BIT, Data, Scaling, Split
 
 TRAIN, TEST = 20_000, 5_000
 
@@ -57,6 +57,29 @@ def tetrahedra(seed: int = 0) -> Data:
     x = edges * (turns @ corners.T) + 0.03 * rng.standard_normal((n, 3, 4))
     data = _toy("tetrahedra", x - x.mean(2, keepdims=True))
     return replace(data, scaling=Scaling((0.0,), (round(float(data.train.x.std()), 6),)))
+
+
+def phantoms(seed: int = 0) -> Data:
+    """Volumes (1, 12, 16, 16) of 2 + 1 shades: an ellipsoid of 128 with half-axes uniform in
+    [3, 5], [4, 7] and [4, 7] voxels and its centre within half a voxel of the middle, so that it
+    has 4/3 pi 4 5.5^2 = 506.8 voxels on average; in it a ball of 255, its radius uniform in
+    [1.5, 2.5], its centre uniform in the ellipsoid of half-axes smaller by 2.5."""
+    rng, n = _draws(seed), (TRAIN + TEST) // 10
+    size = np.array([12, 16, 16])
+    grid = np.stack(np.meshgrid(*[np.arange(s) - (s - 1) / 2 for s in size], indexing="ij"))
+    axes = rng.uniform([3, 4, 4], [5, 7, 7], (n, 3))
+    middle = rng.uniform(-0.5, 0.5, (n, 3))
+    way = rng.standard_normal((n, 3))
+    way *= rng.uniform(size=(n, 1)) ** (1 / 3) / np.linalg.norm(way, axis=1, keepdims=True)
+    ball, radius = middle + way * (axes - 2.5), rng.uniform(1.5, 2.5, n)
+    x = np.zeros((n, 1, *size), np.uint8)
+    for shades, at, wide in zip(x, zip(middle, ball), zip(axes, radius), strict=True):
+        for shade, centre, half in zip((128, 255), at, wide, strict=True):
+            off = (grid - centre[:, None, None, None]).T / half
+            shades[0][((off**2).sum(-1) <= 1).T] = shade
+    part = n * TRAIN // (TRAIN + TEST)
+    whole = torch.from_numpy(x)
+    return Data("phantoms", Split(whole[:part]), Split(whole[part:]), (), EIGHT_BIT)
 
 
 def _draws(seed: int) -> np.random.RandomState:

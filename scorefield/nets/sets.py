@@ -21,10 +21,12 @@ class SetNet(nn.Module):
         v_i  = v_i + 1/N sum_j (x_i - x_j) a(m_ij) + x_i b(h_i)
         h_i  = h_i + W' silu(W (h_i, 1/N sum_j m_ij))                             `blocks` times
 
-    from h_i = W |x_i| and v = 0; F = v. Only lengths are read, and only the x_i and their
-    differences are added up, so that neither law needs training. a, b and W' start at zero. The
-    origin is told from other places: give sets that are centred (Satorras et al. 2021,
-    arXiv:2102.09844, eq. 3 to 6, whose F moves with the set too). Work grows as N^2.
+    from h_i = W |x_i| and v = 0; F = v. With `coordinates`, x_i are the first so many channels
+    alone; the others, such as kinds of atoms, do not turn: they are read into h_i, and F says
+    Wout h_i of them. Only lengths are read, and only the x_i and their differences are added up, so
+    that neither law needs training. a, b, W' and Wout start at zero. The origin is told from other
+    places: give sets that are centred (Satorras et al. 2021, arXiv:2102.09844, eq. 3 to 6, whose F
+    moves with the set too). Work grows as N^2.
 
     classes, vector: sizes of the conditions.
 
@@ -39,6 +41,7 @@ class SetNet(nn.Module):
         *,
         width: int = 64,
         blocks: int = 3,
+        coordinates: int | None = None,
         classes: int | None = None,
         vector: int | None = None,
         features: Features = "sinusoidal",
@@ -47,24 +50,29 @@ class SetNet(nn.Module):
         self.config = config_of(locals())
         if len(shape) != 2:
             raise BadInput(f"shape is {tuple(shape)}.", "Point sets have the shape (C, N).")
-        check_sizes(shape=shape, width=width, blocks=blocks)
-        self.shape = tuple(shape)
+        check_sizes(shape=shape, width=width, blocks=blocks, coordinates=coordinates)
+        self.shape, self.coordinates = tuple(shape), min(coordinates or shape[0], shape[0])
+        kinds = shape[0] - self.coordinates
         self.embedding = Embedding(width, classes, vector, features)
-        self.enter = preserve_variance(nn.Linear(9, width))
+        self.enter = preserve_variance(nn.Linear(9 + kinds, width))
+        self.out = zero(nn.Linear(width, kinds)) if kinds else None
         self.blocks = nn.ModuleList(SetLayer(width) for _ in range(blocks))
 
     def forward(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor] | None = None) -> Tensor:
         check_inputs(x, noise, self.shape)
         emb = F.silu(self.embedding(noise, cond))
-        points = x.to(self.enter.weight.dtype).transpose(1, 2)
+        points, kinds = (
+            x.to(self.enter.weight.dtype).transpose(1, 2).tensor_split([self.coordinates], 2)
+        )
         apart = points[:, :, None] - points[:, None]
-        h = self.enter(waves_of(points))
+        h = self.enter(torch.cat([waves_of(points), kinds], 2))
         between = waves_of(apart)
         v = torch.zeros_like(points)
         for block in self.blocks:
             h, move = block(h, between, points, apart, emb)
             v = v + move
-        return v.transpose(1, 2).to(x.dtype)
+        told = v if self.out is None else torch.cat([v, self.out(h)], 2)
+        return told.transpose(1, 2).to(x.dtype)
 
 
 def waves_of(x: Tensor) -> Tensor:

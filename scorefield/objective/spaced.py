@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import log_softmax
 
 from scorefield.base import Cond, Level, like
 from scorefield.objective.loss import Chance, Criterion, Loss, kept, shared
@@ -80,3 +81,20 @@ class DiscreteBound(Criterion):
         log_p = denoiser(x, level, kept(cond, chance.drop))
         nats = space.rate(log_p, x0, x, level).mean(1)
         return Loss(shared(nats, chance), chance.t, {})
+
+
+class ChainRule(DiscreteBound):
+    """`sum_l -log p(x0_l | x0_<l)`, nats a letter, by one pass of a network that is causal: the
+    bound of `Autoregressive` at all levels at once. Places behind the longest text of a batch are
+    certain, and not computed."""
+
+    def loss(self, denoiser: Any, x0: Tensor, cond: Cond | None, chance: Chance) -> Loss:
+        space, length = denoiser.space, x0.shape[1]
+        if space.ends:
+            x0 = x0[:, : int((x0 != 0).sum(1).max()) + 1]
+        level = self.schedule(torch.zeros_like(chance.t))
+        out = denoiser.evaluated(x0, denoiser.told(x0, level), kept(cond, chance.drop))
+        nats = -log_softmax(out, -1).gather(-1, x0.long()[..., None])[..., 0]
+        if space.ends:
+            nats = nats * torch.nn.functional.pad(x0[:, :-1] != 0, (1, 0), value=True)
+        return Loss(shared(nats.sum(1) / length, chance), chance.t, {})

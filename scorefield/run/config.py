@@ -13,6 +13,7 @@ from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed, with_defaults
 from scorefield.data import Conditions
 from scorefield.data.kind import KINDS, LETTERED, Kind
+from scorefield.data.letters import END
 from scorefield.denoise import Denoiser, Manner, Precision, Spaced, Timed, views
 from scorefield.objective import Bridged, Criterion
 from scorefield.process import Schedule, Spectral, basis_of, check_one_level
@@ -25,6 +26,8 @@ from scorefield.train import Training
 UNBIASED = ("uniform", "stratified", "antithetic", "adaptive")
 """Laws of times that leave the expectation of a uniform t."""
 
+NOISES = ("absorbing", "multinomial", "autoregressive")
+"""Of letters."""
 OWN = {name for kind in (*KINDS, *LETTERED.values()) for name in kind.networks}
 """Networks whose data are known; those of others say it themselves."""
 SMALLEST_ALPHA = 1e-4
@@ -110,7 +113,7 @@ def space_of(config: Config, facts: DataFacts) -> Any:
     """Where a run's samples live, if not in R^n; of letters its objective says by which noise.
     Raises BadInput for an objective of another place."""
     kind = parsed(config.objective.kind).name
-    letters, noises = facts.kind.lettered, ("absorbing", "multinomial")
+    letters, noises = facts.kind.lettered, NOISES
     if (kind in catalogue.matchings) != bool(facts.space) or letters != (kind in noises):
         usual = (
             noises if letters else ("kernel-score", "geodesic") if facts.space else ("regression",)
@@ -120,7 +123,7 @@ def space_of(config: Config, facts: DataFacts) -> Any:
             f"Use {' or '.join(usual)}.",
         )
     spec = kind if letters else facts.space
-    return build("spaces", spec, letters=len(facts.alphabet))
+    return build("spaces", spec, letters=len(facts.alphabet), ends=facts.alphabet[:1] == (END,))
 
 
 def as_student(net: Any, student: StudentConfig) -> Any:
@@ -268,7 +271,7 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
     if kind in catalogue.matchings and on != place:
         fact = f"`objective.kind` {kind} on `objective.schedule` {o.schedule}: it is on {place}."
         raise BadInput(fact, f"Use `objective.schedule` {place}.")
-    if kind in ("absorbing", "multinomial") and law not in UNBIASED:
+    if kind in NOISES and law not in UNBIASED:
         raise BadInput(
             f"`objective.times` {o.law} does not keep the bound's expectation.",
             f"Use one of {', '.join(UNBIASED)}.",
@@ -318,6 +321,18 @@ def check_used(config: Config, usual: Config, facts: DataFacts) -> None:
         raise BadInput(
             f"`net.name` {spec.name} does not read data of the shape {facts.inner}.",
             f"Use {' or '.join(fits)}.",
+        )
+    if (spec.name == "causal") != (parsed(o.kind).name == "autoregressive"):
+        raise BadInput(
+            f"`objective.kind` {o.kind} with `net.name` {spec.name}: places that are shown one "
+            "after another are read by the network causal, and by no other.",
+            "Give `objective.kind` autoregressive and `net.name` causal, or neither.",
+        )
+    if spec.name == "causal" and config.sample.steps < facts.shape[0]:
+        raise BadInput(
+            f"`sample.steps` is {config.sample.steps}, and each of {facts.shape[0]} letters is "
+            "drawn in a step of its own.",
+            f"Give at least {facts.shape[0]}.",
         )
     has = {
         name: {option.name for option in options("networks", name)} for name in catalogue.networks

@@ -94,7 +94,8 @@ def open_run(
     if facts.space and not spaces:
         raise BadInput(
             f"{path} is a run on {facts.kind.plural}, whose steps are not those of R^n.",
-            "What there is for it: train, sample, eval, likelihood.",
+            "What there is for it: train, sample, eval, likelihood, report; train-classifier of "
+            "letters read from the left.",
             "run",
         )
     if learns_codes(config):

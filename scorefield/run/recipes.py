@@ -251,7 +251,7 @@ def letters() -> Config:
 
 
 def smiles() -> Config:
-    """Molecules of a file of SMILES, by masked diffusion. Give `data.path`; rdkit reads them.
+    """Molecules of a file of SMILES, from left to right. Give `data.path`; rdkit reads them.
 
     With `data.properties` logP, QED, or both joined by +, samples may be asked for those.
     """
@@ -259,9 +259,20 @@ def smiles() -> Config:
         Training(images=1_000_000, batch=64, lr=2e-3, optimizer="muon", warmup=5_000,
                  decay="linear", checkpoint_every=100_000),
         DataConfig("smiles"),
-        "letters:width=128,depth=4",
-        ObjectiveConfig("absorbing", "flow", view="x0", times="antithetic"),
+        "causal:width=128,depth=4",
+        ObjectiveConfig("autoregressive", "flow", view="x0", times="antithetic"),
         SampleConfig(solver="state-walk", grid="uniform-t", steps=100),
+    )  # fmt: skip
+
+
+def conformers() -> Config:
+    """Molecules of a file of SMILES in space, by an equivariant network. Give `data.path`."""
+    return Config(
+        Training(images=200_000, batch=64, lr=2e-3, optimizer="muon", warmup=5_000, decay="linear",
+                 checkpoint_every=50_000),
+        DataConfig("conformers"),
+        "sets:width=64,blocks=4,coordinates=3",
+        sample=SampleConfig(steps=50),
     )  # fmt: skip
 
 
@@ -357,6 +368,17 @@ def tetrahedra() -> Config:
     return replace(_toy("tetrahedra"), net="sets:width=64,blocks=3")
 
 
+def phantoms() -> Config:
+    """Volumes of 12x16x16, an ellipsoid with a ball in it, as a prior of CT."""
+    return Config(
+        Training(images=40_000, batch=32, lr=2e-3, optimizer="muon", warmup=2_000, decay="linear",
+                 checkpoint_every=10_000),
+        DataConfig("phantoms"),
+        "auto:width=24,multipliers=1-2,blocks=1,norms=1,fold=2,attention=()",
+        sample=SampleConfig(steps=20),
+    )  # fmt: skip
+
+
 recipes: dict[str, Callable[[], Config]] = {
     "digits": digits,
     "digits-likelihood": digits_likelihood,
@@ -380,6 +402,7 @@ recipes: dict[str, Callable[[], Config]] = {
     "points": points,
     "letters": letters,
     "smiles": smiles,
+    "conformers": conformers,
     "table": table,
     "sounds": sounds,
     "series": series,
@@ -389,6 +412,7 @@ recipes: dict[str, Callable[[], Config]] = {
     "8-gaussians": eight_gaussians,
     "checkerboard": checkerboard,
     "tetrahedra": tetrahedra,
+    "phantoms": phantoms,
 }
 
 

@@ -11,12 +11,12 @@ from scorefield.base.source import lazy
 
 if TYPE_CHECKING:
     from scorefield.spaces.basis import DCT, Basis, Haar, Identity, band_deviations
-    from scorefield.spaces.discrete import Absorbing, Discrete, Multinomial
+    from scorefield.spaces.discrete import Absorbing, Autoregressive, Discrete, Multinomial
     from scorefield.spaces.manifold import KernelMixture, Manifold, Rotations, Sphere, Torus
 
 __all__ = [
-    "DCT", "Absorbing", "Basis", "Discrete", "Haar", "Identity", "KernelMixture", "Manifold",
-    "Multinomial", "Rotations", "Sphere", "Torus", "band_deviations",
+    "DCT", "Absorbing", "Autoregressive", "Basis", "Discrete", "Haar", "Identity",
+    "KernelMixture", "Manifold", "Multinomial", "Rotations", "Sphere", "Torus", "band_deviations",
 ]  # fmt: skip
 
 __getattr__ = lazy(__name__)

@@ -63,6 +63,10 @@ class Discrete(ABC):
         """Nats (B, L) of each place for each unit of alpha: their mean over alpha uniform in
         (0, 1) and x ~ q(x | x0) is minus the bound on log p(x0)."""
 
+    def next(self, x: Tensor) -> Tensor:
+        """Places (B, L) whose letter a step may change."""
+        return torch.ones_like(x, dtype=torch.bool)
+
     def known(self, x0: Tensor) -> Tensor:
         """`log p` of letters that are known (B, L, K)."""
         return torch.where(one_hot(x0.long(), self.letters).bool(), 0.0, NEVER)
@@ -103,6 +107,9 @@ class Absorbing(Discrete):
     def corrupt(self, x0: Tensor, level: Level, u: Tensor) -> Tensor:
         return torch.where(u < like(level.alpha, u), x0, self.letters)
 
+    def next(self, x: Tensor) -> Tensor:
+        return x >= self.letters
+
     def answer(self, out: Tensor, x: Tensor, level: Level) -> Tensor:
         seen = x < self.letters
         certain = self.known(torch.where(seen, x, 0)).to(out)
@@ -117,6 +124,62 @@ class Absorbing(Discrete):
     def rate(self, log_p: Tensor, x0: Tensor, x: Tensor, level: Level) -> Tensor:
         nats = -log_p.gather(-1, x0.long()[..., None])[..., 0]
         return torch.where(x >= self.letters, nats, 0.0) / like(1 - level.alpha, nats)
+
+
+@dataclass(frozen=True)
+class Autoregressive(Absorbing):
+    """Letters are hidden from the last place to the first: at a level the first `floor(alpha L)`
+    are seen. An autoregressive model is this diffusion (Austin et al. 2021, sec. 3.3): each place
+    is shown once, by what is left of it, so that the bound is the likelihood itself,
+
+        -log p(x0) = sum_l -log p(x0_l | x0_1 .. x0_(l-1))
+
+    A step shows one place: steps are at least L. With `ends`, letter 0 is the end of a text, and
+    what is behind it is certain.
+
+    >>> Autoregressive(2).corrupt(torch.tensor([[0.0, 1.0]]), Level.of(0.5, 0.5), torch.zeros(1, 2))
+    tensor([[0., 2.]])
+    """
+
+    ends: bool = False
+
+    def seen(self, x: Tensor, level: Level) -> Tensor:
+        """Which places of x (B, L) are seen at a level; a level of 1 - 1e-9 is one of 1."""
+        length = x.shape[1]
+        count = (like(level.alpha, x.double()) * length + 1e-6).floor()
+        return torch.arange(length, device=x.device) < count
+
+    def corrupt(self, x0: Tensor, level: Level, u: Tensor) -> Tensor:
+        return torch.where(self.seen(x0, level), x0, self.letters)
+
+    def next(self, x: Tensor) -> Tensor:
+        hidden = x >= self.letters
+        return hidden & (hidden.cumsum(1) == 1)
+
+    def answer(self, out: Tensor, x: Tensor, level: Level) -> Tensor:
+        log_p = super().answer(out, x, level)
+        if not self.ends:
+            return log_p
+        over = torch.nn.functional.pad((x == 0).cumsum(1)[:, :-1] > 0, (1, 0))
+        return torch.where(over[..., None], self.known(torch.zeros_like(x)).to(log_p), log_p)
+
+    def step(self, log_p: Tensor, x: Tensor, here: Level, there: Level) -> Tensor:
+        shown = (self.seen(x, there) & ~self.seen(x, here)).expand(x.shape)
+        if (most := int(shown.sum(1).max())) > 1:
+            raise BadInput(
+                f"a step shows {most} of {x.shape[1]} letters at once, and each is read from the "
+                "ones before it.",
+                f"Give `steps` of at least {x.shape[1]}.",
+                "steps",
+            )
+        p = torch.nn.functional.pad(log_p.exp(), (0, 1))
+        drawn = (shown & (x >= self.letters))[..., None]
+        return torch.where(drawn, p, one_hot(x.long(), self.states).to(p))
+
+    def rate(self, log_p: Tensor, x0: Tensor, x: Tensor, level: Level) -> Tensor:
+        """L times the nats of the first hidden place: at alpha uniform, it is each alike."""
+        nats = -log_p.gather(-1, x0.long()[..., None])[..., 0]
+        return torch.where(self.next(x), x.shape[1] * nats, 0.0)
 
 
 @dataclass(frozen=True)

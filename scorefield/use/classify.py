@@ -9,17 +9,24 @@ from typing import Any, cast
 from scorefield.base import BadInput
 from scorefield.base.finding import Findings, Line, Mark, Series
 from scorefield.data.codec import Latents
+from scorefield.nets.causal import CausalNet
 from scorefield.nets.classifier import Classifier
 from scorefield.process import check_one_level
 from scorefield.run.autoencoder import in_latents
 from scorefield.run.open import data_of, open_run
 from scorefield.store import claim, keep_model, open_model
 from scorefield.train.noisy import NoisyClassifier, train_classifier
+from scorefield.train.regressor import LetterRegressor, train_regressor
+
+Guiding = NoisyClassifier | LetterRegressor
+"""What guides samples: each has log_prob(x, level, cond), digest and about."""
 
 
 def findings(about: Mapping[str, Any], run: str) -> Findings:
     """The accuracy of a classifier of noisy samples at each noise level, beside that of always
     naming the most frequent class; `about` is what was kept of its training."""
+    if "error_by_seen" in about:
+        return _regressor_findings(about, run)
     how = (
         f"classifier of noisy samples, {about['parameters'] / 1e6:.2f} M parameters, "
         f"{about['images']:,} images in {about['seconds']:.0f} s"
@@ -30,6 +37,22 @@ def findings(about: Mapping[str, Any], run: str) -> Findings:
     words = f"of {about['examples']:,} held-out examples"
     series = Series("Accuracy by noise level", "logsnr", "accuracy", (line,), (chance,),
                     words=words, zero=True)  # fmt: skip
+    return Findings("train-classifier", run, how, (series,), {"run": run, **about})
+
+
+def _regressor_findings(about: Mapping[str, Any], run: str) -> Findings:
+    """The error of a regressor of letters, by the part of a text that is seen."""
+    how = (
+        f"regressor of letters, {about['parameters'] / 1e6:.2f} M parameters, "
+        f"{about['images']:,} texts in {about['seconds']:.0f} s"
+    )
+    lines = tuple(
+        Line(name, tuple(map(float, off)), tuple(off.values()))
+        for name, off in about["error_by_seen"].items()
+    )
+    words = f"mean distance in units of the deviation, of {about['examples']:,} held-out texts"
+    series = Series("Error by the part that is seen", "seen", "error", lines, (), words=words,
+                    zero=True)  # fmt: skip
     return Findings("train-classifier", run, how, (series,), {"run": run, **about})
 
 
@@ -47,13 +70,14 @@ def classify(
     for name, value in (("images", images), ("width", width), ("blocks", blocks)):
         if value is None or value < 1:
             raise BadInput(f"`{name}` is {value}.", "Give at least 1.")
-    run = open_run(path)
+    run = open_run(path, spaces=True)
     check_one_level(run.schedule, "a classifier of noisy samples")
     claim(path / "classifier.safetensors", path / "classifier.json", field="run")
     data = data_of(run, split=False)  # it has a split of its own to be measured on
     if codec := run.denoiser.codec:
         data = in_latents(data, cast(Latents, codec), run.config.latents == "sample")
-    noisy = train_classifier(
+    train = train_regressor if run.facts.space else train_classifier
+    noisy = train(
         run.denoiser, data, images or 0, path / "classifier", width=width, blocks=blocks, seed=seed,
         watch=lambda step: watch(min(step.images, step.total), step.total, step.loss),
     )  # fmt: skip
@@ -62,22 +86,25 @@ def classify(
     return replace(findings(noisy.about, str(path)), next=use)
 
 
-def keep_classifier(noisy: NoisyClassifier, folder: Path) -> None:
+def keep_classifier(noisy: Guiding, folder: Path) -> None:
     """Write `classifier.safetensors` and `classifier.json` into a run folder."""
-    meta = {"config": noisy.net.config, "sigma_data": noisy.sigma_data}
+    meta = {"config": noisy.net.config, "sigma_data": getattr(noisy, "sigma_data", 1.0)}
     keep_model(folder, "classifier", noisy, {**meta, **noisy.about})
 
 
-def open_classifier(run: str | Path) -> NoisyClassifier:
-    """The classifier of a run folder, for `scorefield.guide.classifier(noisy.log_prob, scale)`.
+def open_classifier(run: str | Path) -> Guiding:
+    """The classifier of a run folder, for `scorefield.guide.classifier(noisy.log_prob, scale)`, or
+    the regressor, for `scorefield.guide.tokens.regressor`.
 
     Raises BadInput if there is none, or if its two files do not belong together.
     """
 
-    def build(meta: dict[str, Any]) -> NoisyClassifier:
+    def build(meta: dict[str, Any]) -> Guiding:
         config, sigma_data = dict(meta.pop("config")), float(meta.pop("sigma_data"))
         if not math.isfinite(sigma_data):
             raise ValueError(f"sigma_data is {sigma_data}")
+        if "letters" in config:
+            return LetterRegressor(CausalNet(**config), meta)
         return NoisyClassifier(Classifier(**config), sigma_data, meta)
 
     again = f"Make it: scorefield train-classifier {run}."

@@ -19,6 +19,7 @@ from scorefield.data import Data
 from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, Plan, draw
 from scorefield.measure import Outcome, Reference, Seen, one_pass
+from scorefield.measure.conformers import conformer_figures
 from scorefield.measure.spaced import spaced_outcome
 from scorefield.run.open import Run, data_of
 from scorefield.store import claim, exists, read_json, write_findings
@@ -60,7 +61,12 @@ def evaluate(request: Request, seed: int = 0) -> Findings:
             f"of {data.kind.plural}",
             stacklevel=2,
         )
-    if flat:
+    if flat and data.alphabet:
+        x0 = torch.cat(list(drawn))
+        record = {"data": data.name, "feature_space": "space", "n_samples": n,
+                  "n_train": len(data.train), "n_test": len(data.test)}  # fmt: skip
+        found = Outcome(record, conformer_figures(data.scaling.decode(x0), data))
+    elif flat:
         reference = Reference(data, judge, n, labels if judge else None, extractor)
         found = measures_of(one_pass(drawn, reference), reference)
     else:

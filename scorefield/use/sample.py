@@ -26,15 +26,18 @@ from scorefield.draw.shards import Shards
 from scorefield.guide import chain
 from scorefield.guide.filled import filled, rows_filled
 from scorefield.guide.prompts import composed, prompts
+from scorefield.guide.tokens import regressor
 from scorefield.run.facts import DataFacts
 from scorefield.run.open import data_of
+from scorefield.spaces import Autoregressive
 from scorefield.store import alone, claim, sweep_torn
 from scorefield.train import Team
+from scorefield.train.regressor import LetterRegressor
 from scorefield.use.again import Like, again, check_like, tag_of
 from scorefield.use.asked import check_guided, how_many, idle, warn_depth, warn_guidance
 from scorefield.use.bulk import about, fill
 from scorefield.use.cascade import Cascade, open_cascade
-from scorefield.use.classify import NoisyClassifier, open_classifier
+from scorefield.use.classify import Guiding, open_classifier
 from scorefield.use.film import check_film, film
 from scorefield.use.plan import asked_of, begun_in_data, check_places, plan_of
 from scorefield.use.request import Request
@@ -62,7 +65,7 @@ class Samples(NamedTuple):
 class _Job(NamedTuple):
     request: Request
     shards: Shards
-    classifier: NoisyClassifier | None
+    classifier: Guiding | None
     out: Path
     made: Samples
     cascade: Cascade | None
@@ -202,7 +205,7 @@ class Settled(NamedTuple):
     asked: Asked
     plan: Plan
     settings: dict[str, Any]
-    classifier: NoisyClassifier | None
+    classifier: Guiding | None
     told: str | None
 
 
@@ -243,6 +246,12 @@ def _filled(request: Request, plan: Plan) -> Plan:
         return plan._replace(guide=chain(plan.guide, rows_filled(denoiser.space, facts.columns)))
     if not facts.kind.lettered:
         raise BadInput(f"`fill` {pattern} is of letters and tables.", "Leave it out.", "fill")
+    if isinstance(denoiser.space, Autoregressive):
+        raise BadInput(
+            f"`fill` {pattern}: the run reads letters from the left, and knows none behind a gap.",
+            "Train with `objective.kind` absorbing and `net.name` letters.",
+            "fill",
+        )
     if facts.space == "smiles":
         pattern = tokens_of(pattern)
     letters, known = filling(pattern, facts.alphabet, facts.shape[0])
@@ -313,7 +322,7 @@ def _check_filed(out: Path, kind: Kind) -> None:
         )
 
 
-def _guide(request: Request, classes: bool) -> tuple[NoisyClassifier | None, Guide, str]:
+def _guide(request: Request, classes: bool) -> tuple[Guiding | None, Guide, str]:
     """The classifier, the guide, and its words; a denoiser inside the classifier's is told the
     classes too, or nothing."""
     scale, only = request.guidance, request.guide == "classifier"
@@ -321,11 +330,16 @@ def _guide(request: Request, classes: bool) -> tuple[NoisyClassifier | None, Gui
         idle("guidance", scale, "the guide says its own")
     noisy = open_classifier(request.path) if request.classifies else None
     scale = 1.0 if scale is None else scale
-    if noisy and not classes:
-        raise BadInput(f"`guide` {request.guide} has no classes to guide to.", "Give `labels`.")
+    wanted = request.opened.facts.kind.lettered and "vector" in (request.cond or {})
+    if noisy and not (classes or wanted):
+        remedy = "Give `labels`, or of letters `conditions`."
+        raise BadInput(f"`guide` {request.guide} has nothing to guide to.", remedy)
     text = f"classifier:{scale!r}" if only else request.guide
     given = {"log_prob": noisy.log_prob} if noisy else {}
-    guide = build_guide(text, shape=request.opened.facts.inner, **given)
+    if isinstance(noisy, LetterRegressor):
+        guide = regressor(noisy.log_prob, request.opened.denoiser.space, scale)
+    else:
+        guide = build_guide(text, shape=request.opened.facts.inner, **given)
     base = "unconditional" if request.unconditional else "conditional"
     at = f" at {scale:g}" if only else ""
     told = f"{request.guide}{at} on the {base} model" + (f", {noisy.digest}" if noisy else "")
@@ -341,7 +355,7 @@ def labels_wanted(request: Request) -> list[int] | None:
     others = facts.conditions.keys
     if request.unconditional:
         for field in ("labels", "conditions"):
-            classified = field == "labels" and request.classifies
+            classified = request.classifies and (field == "labels" or facts.kind.lettered)
             if getattr(request, field) is not None and not classified:
                 raise BadInput(f"`{field}` and `unconditional` exclude each other.", "Give one.")
         if not request.classifies:

@@ -18,6 +18,10 @@ RUNS = {
     "captions": "digits-text",
     "points": "points --data.path x.npz --data.kind torus --net.blocks 1",
     "letters": "letters --data.path x.txt --net.heads 2 --net.depth 1",
+    "smiles": "smiles --data.path x.smi --net.heads 2 --net.depth 1 --sample.steps 9",
+    "table": "table --data.path x.csv --net.blocks 1",
+    "conformers": "conformers --data.path x.smi --net.blocks 1",
+    "phantoms": "phantoms --net.multipliers 1",
     "imported": "",  # of diffusers
 }
 VERBS = """
@@ -42,8 +46,10 @@ report RUN
 """
 SPACED: dict[str, str] = dict.fromkeys(
     ("compare", "fit-grid", "restore", "edit", "encode", "interpolate", "anagram", "export",
-     "train-classifier", "reconstruct", "ema"), "What there is for it")  # fmt: skip
-SPACED["distill"] = "no flow from noise"
+     "reconstruct", "ema"), "What there is for it")  # fmt: skip
+SPACED |= {"distill": "no flow from noise", "train-classifier": "reads letters from the left"}
+UNLIKE = {"train-classifier": "0 classes", "anagram": "views are of pictures",
+          "export": "pipelines make pictures"}  # fmt: skip
 PLACES = {"encode": "for each coordinate", "interpolate": "for each coordinate",
           "restore": "for each coordinate", "anagram": "takes one level for all",
           "distill": "takes one level for all", "export": "takes one level for all",
@@ -64,6 +70,10 @@ CANNOT = {
     "captions": {"distill reflow:pairs=8": "of classes alone", "train-classifier": "0 classes"},
     "points": SPACED,
     "letters": SPACED,
+    "smiles": SPACED,
+    "table": SPACED,
+    "conformers": UNLIKE | {"restore": "is of pictures"},
+    "phantoms": UNLIKE | {"restore": "is of pictures"},
     "imported": {"train-classifier": "0 classes"},
 }  # fmt: skip
 """What a run is refused, and why."""
@@ -85,6 +95,8 @@ def test_every_verb_on_every_run(name, tmp_path, monkeypatch, cli):
     monkeypatch.setattr("scorefield.use.judge.LOOKS", 100)
     np.savez("x.npz", x=np.random.default_rng(0).normal(size=(40, 2)))
     Path("x.txt").write_text("\n".join(a + b for a in "abcdef" for b in "abcdef"))
+    Path("x.csv").write_text("a,b\n" + "\n".join(f"{k % 7},{'pq'[k % 2]}" for k in range(60)))
+    Path("x.smi").write_text("\n".join(["CCO", "CCN", "CC", "C1CC1", "CC(=O)O"] * 8))
     assert main(made(name)) == 0
     wrong = []
     for line in VERBS.strip().splitlines():
@@ -95,3 +107,5 @@ def test_every_verb_on_every_run(name, tmp_path, monkeypatch, cli):
         if code != (0 if says is None else 2) or "Traceback" in err or (says or "") not in err:
             wrong.append((line, says, code, err[-300:]))
     assert not wrong
+    if CANNOT[name] is SPACED:
+        assert "What there is for it" in cli("serve", "run").err

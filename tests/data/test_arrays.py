@@ -162,6 +162,8 @@ def test_values_that_are_not_finite_are_counted_and_located(tmp_path, value):
         ),
         ({"x": np.zeros((2, 2)), "x_test": np.zeros((2, 3))}, "test examples"),
         ({"x": np.zeros((5, 2)), "channels": 1}, "`data.channels`"),
+        ({"x": np.zeros((2, 4, 4, 4)), "spacing": np.eye(2, 3) + 1}, "of unlike spacing"),
+        ({"x": np.array([np.zeros((2, 4)), np.zeros((3, 5))], object)}, "Python objects"),
         ({"x": np.zeros((5, 2, 2)), "channels": 3}, "`data.channels`"),
         ({"x": np.zeros((0, 2)), "x_test": np.zeros((2, 2))}, "0 examples|empty|no training"),
     ],

@@ -5,7 +5,8 @@ import torch
 
 from scorefield.data.letters import spelled
 from scorefield.data.molecules import tokens_of
-from scorefield.data.readers.molecules import smiles
+from scorefield.data.readers.molecules import conformers, smiles
+from scorefield.measure.conformers import Geometry
 from tests.refusal import fails, refused
 
 pytest.importorskip("rdkit")
@@ -81,3 +82,36 @@ def test_figures(tmp_path):
     broken = torch.full_like(x, data.alphabet.index("("))
     found = {f.key: f for f in molecule_figures(torch.cat([x, broken]), data, None)}
     assert found["valid"].value == 0.5
+
+
+def test_molecules_in_space(tmp_path):
+    """Places of atoms in canonical order, the same for any way to write a molecule; padded."""
+    data, other = (
+        conformers(file_of(tmp_path, texts * 4)) for texts in (["CCO", "CC"], ["OCC", "CC"])
+    )
+    assert data.alphabet == ("", "C", "O")
+    assert data.shape == (6, 3)
+    x = torch.cat([data.train.x, data.test.x])
+    assert torch.equal(x, torch.cat([other.train.x, other.test.x]))
+    assert x[:, :3].mean(2).abs().max() < 1e-5
+    two = x[x[:, 3].sum(1) == 1]  # one atom of three is none
+    lengths = (two[:, :3, 0] - two[:, :3, 1]).norm(dim=1)
+    assert (lengths - 1.51).abs().max() < 0.03
+    assert (two[:, :3, 2] == 0).all()
+    refused("does not parse", conformers, file_of(tmp_path, ["C1CC"]))
+
+
+def test_geometry(tmp_path):
+    """Of ethane, propane and what they are with an atom far away or on another."""
+    data = conformers(file_of(tmp_path, ["CCC", "CC"] * 5))
+    law = Geometry
+    found = law(torch.cat([data.train.x, data.test.x]), data.alphabet)
+    assert found.whole == 1
+    assert found.atoms == 2.5
+    assert found.lengths.mean() == pytest.approx(1.52, abs=0.02)
+    assert found.angles.mean() == pytest.approx(112, abs=2)
+    far, on = data.train.x.clone(), data.train.x.clone()
+    far[:, :3, 1] += 9
+    on[:, :3, 1] = on[:, :3, 0] + 0.1
+    assert law(far, data.alphabet).whole == 0
+    assert law(on, data.alphabet).whole == 0

@@ -8,14 +8,14 @@ from PIL import Image
 from scorefield.data import datasets, load
 from tests.refusal import refused
 
-TOYS = ("swiss-roll", "moons", "8-gaussians", "checkerboard", "tetrahedra")
+TOYS = ("swiss-roll", "moons", "8-gaussians", "checkerboard", "tetrahedra", "phantoms")
 
 
 def test_the_names():
     assert set(datasets) == {
         *TOYS,
         *("digits", "mnist", "fashion-mnist", "cifar10", "folder", "npz", "huggingface"),
-        *("captioned-digits", "points", "letters", "smiles", "table"),
+        *("captioned-digits", "points", "letters", "smiles", "table", "conformers"),
         *("sounds", "series", "moving-digits"),
     }
 

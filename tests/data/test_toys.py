@@ -80,3 +80,23 @@ def test_swiss_roll_winds_with_its_radius():
     # 0.3 noise in radius, and at radius >= 4.7 at most 0.064 in angle.
     assert abs(float(away.std()) - 0.3) < 0.02
     assert 1.5 * math.pi - 1.5 < radius.min() < radius.max() < 4.5 * math.pi + 1.5
+
+
+def check_phantoms(x):
+    """Voxels of the ellipsoid and of the ball, by the closed forms."""
+    whole, ball = ((x >= shade).double().sum((1, 2, 3, 4)) for shade in (128, 255))
+    for found, mean in (
+        (whole, 4 / 3 * math.pi * 4 * 5.5**2),
+        (ball, math.pi / 3 * (2.5**4 - 1.5**4)),
+    ):
+        assert abs(float(found.mean()) - mean) < 4 * float(found.std()) / len(x) ** 0.5
+    inside = (x[:, :, 1:-1, 1:-1, 1:-1] == 255).sum((1, 2, 3, 4))
+    assert torch.equal(inside.double(), ball)
+
+
+def test_phantoms_have_their_law():
+    data = load("phantoms")
+    x = torch.cat([data.train.x, data.test.x])
+    check_phantoms(x)
+    assert set(x.unique().tolist()) == {0, 128, 255}
+    fails("", check_phantoms, x.roll(1, 2).maximum(x))  # half a voxel more all around

@@ -11,7 +11,7 @@ from scorefield.base import BadInput
 from scorefield.catalogue.spec import build
 from scorefield.inverse import operators
 from scorefield.inverse.operators import Function, Matrix, conjugate_gradients
-from tests.refusal import refused
+from tests.refusal import fails, refused
 
 COLOUR, VECTOR = (3, 8, 12), (10,)
 
@@ -45,6 +45,7 @@ LINEAR = {
     "vector project": built("project:4", VECTOR), "wide": Matrix(normal(4, 10), VECTOR),
     "tall": Matrix(normal(13, 10), VECTOR), "poor": Matrix(normal(6, 2) @ normal(2, 10), VECTOR),
     "own": Function(turn, COLOUR), "dense": built("radon:3", (1, 6, 6)).dense(),
+    "volume": built("radon:3", (1, 2, 6, 5)),
 }  # fmt: skip
 EACH = pytest.mark.parametrize("name", LINEAR)
 
@@ -417,3 +418,15 @@ def test_jpeg_rounds_waves_and_keeps_what_is_whole():
     for steps, kept in ((0.4, 0.0), (0.6, 1.0), (3.0, 3.0)):
         found = jpeg((1, 8, 8), 50)(wave * steps * 11 / size)
         assert torch.allclose(found, wave * kept * 11 / size, atol=1e-9)
+
+
+def check_slices(operator):
+    """Of a volume each slice is projected as a picture of its own is."""
+    x = normal(2, 1, 3, 6, 5)
+    assert torch.allclose(operator(x)[:, :, 1], built("radon:4", (1, 6, 5))(x[:, :, 1]))
+
+
+def test_a_volume_is_projected_slice_by_slice():
+    volume = built("radon:4", (1, 3, 6, 5))
+    check_slices(volume)
+    fails("", check_slices, lambda x: volume(x.flip(2).roll(1, 2)))

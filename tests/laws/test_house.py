@@ -23,7 +23,7 @@ VERBS = {"Options", "main", "work", "findings"}
 RECIPES = {
     *("checkerboard", "cifar10", "digits", "eight_gaussians", "fashion_mnist", "folder"),
     *("huggingface", "mnist", "moons", "npz", "swiss_roll", "points", "letters"),
-    *("smiles", "table", "tetrahedra"),
+    *("smiles", "table", "tetrahedra", "conformers", "phantoms"),
     *("sounds", "series", "moving_digits"),
 }
 """A recipe has the name of its data."""

@@ -52,6 +52,31 @@ def test_slips(net, slip):
     fails("", check_turns, wrong)
 
 
+def check_kinds(f):
+    """Places turn, kinds do not; both go with their points."""
+    x = torch.randn(4, 5, 6, dtype=D, generator=torch.Generator().manual_seed(1))
+    turn = torch.block_diag(-torch.linalg.qr(x[0, :3, :3])[0], torch.eye(2, dtype=D))
+    assert float(f(x).detach().abs().amin((0, 2)).max()) > 1e-4
+    assert (f(turn @ x) - turn @ f(x)).abs().max() < 1e-5
+    assert (f(x.flip(2)) - f(x).flip(2)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("coordinates", [3, None])
+def test_kinds_do_not_turn(coordinates):
+    torch.manual_seed(0)
+    net = SetNet((5, 6), width=16, blocks=2, coordinates=coordinates).to(D)
+    for weight in net.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+
+    def f(x):
+        return net(x, torch.full((4,), 0.3, dtype=D))
+
+    if coordinates:
+        check_kinds(f)
+    else:  # kinds as if they were places
+        fails("", check_kinds, lambda x: f(x) + 0.1 * x[:, :1] * x)
+
+
 def test_points_in_one_place_have_a_slope():
     x = torch.zeros(1, 2, 3, requires_grad=True)
     waves_of(x).sum().backward()

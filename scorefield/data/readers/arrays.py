@@ -27,7 +27,16 @@ from scorefield.data.sets import EIGHT_BIT, Data, Scaling, split_at, split_off
 LONG = 4
 """From here on an array (N, a, b) has too long an axis for a picture: a series."""
 COLOUR = range(1, 5)  # how many channels an axis may have to be taken for the colour axis
-RESERVED = ("x", "y", "label", "x_test", "y_test", *KINDS, *(f"{key}_test" for key in KINDS))
+RESERVED = (
+    "x",
+    "y",
+    "label",
+    "spacing",
+    "x_test",
+    "y_test",
+    *KINDS,
+    *(f"{key}_test" for key in KINDS),
+)
 MOST_CLASSES = 1000  # a label may exceed this only in a data set that has as many examples
 # RuntimeError is an encrypted archive, NotImplementedError an unknown compression.
 DAMAGE = (ValueError, OSError, EOFError, KeyError, MemoryError, RuntimeError, NotImplementedError)
@@ -55,7 +64,8 @@ def npz(
     than a quarter of the memory, arrays of uint8 are mapped where they lie, unless compressed.
     `y` are class indices (N,), or text: then the
     classes are its words, sorted. The other conditions are those of `condition`. Without `x_test` a
-    tenth is held out. Nothing pickled is ever read.
+    tenth is held out. `spacing` (3,) or (N, 3) of volumes is one for all: else they are refused.
+    Nothing pickled is ever read.
     """
     file = Path(path)
     mapped = cache is not None and file.is_file() and cache.wants(file.stat().st_size)
@@ -70,6 +80,12 @@ def npz(
             f"'{path}' holds {', '.join(sorted(found))}: examples and labels do not pair up.",
             "Save x with y and x_test with y_test, or no labels at all; so too vector, image and "
             "tokens.",
+        )
+    if "spacing" in found and len(np.unique(np.atleast_2d(found["spacing"]), axis=0)) > 1:
+        raise BadInput(
+            f"'{path}' has examples of unlike spacing, and a network counts voxels.",
+            "Resample them to one spacing, such as by scipy.ndimage.zoom.",
+            "data.path",
         )
     ignored = sorted(set(found) - {x_name, *RESERVED})
     if ignored:

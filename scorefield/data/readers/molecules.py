@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from scorefield.base import BadInput
-from scorefield.data.letters import letter_data
-from scorefield.data.molecules import checked_molecules, properties_of, tokens_of
+from scorefield.data.letters import END, letter_data
+from scorefield.data.molecules import checked_molecules, placed, properties_of, tokens_of
 from scorefield.data.readers.letters import read_lines
-from scorefield.data.sets import Data
+from scorefield.data.sets import Data, Scaling, split_off
 from scorefield.data.table import Column
 
 
@@ -35,6 +35,36 @@ def smiles(path: str, size: int | None = None, properties: str | None = None) ->
     data = letter_data("smiles", [tokens_of(text) for text in texts], more=more)
     columns = tuple(Column(name, number=True) for name in names)
     return replace(data, space="smiles", columns=columns)
+
+
+def conformers(path: str, size: int | None = None) -> Data:
+    """Molecules of a file of SMILES, as `smiles` reads it, in space: x (N, 3 + kinds, atoms), where
+    heavy atoms are, in Angstrom about their mean, and 1 in the row of each one's kind. Where
+    molecules have unlike numbers of atoms, the first row of kinds is that of no atom: the smaller
+    ones end in such, in the middle.
+
+    Each is embedded by RDKit (ETKDG, then MMFF94) from its canonical order of atoms, its number in
+    the file the seed. Those that RDKit cannot embed are left out; how many is said.
+    """
+    texts = read_smiles(Path(path))[:size]
+    there = [placed(m, k) for k, m in enumerate(checked_molecules(texts, f"'{path}'"))]
+    found = [pair for pair in there if pair]
+    if not found:
+        raise BadInput(f"'{path}' has no molecule that can be embedded.", "Give another.")
+    most = max(len(at) for _, at in found)
+    unlike = min(len(at) for _, at in found) < most
+    kinds = [END][: int(unlike)] + sorted({kind for symbols, _ in found for kind in symbols})
+    x = np.zeros((len(found), 3 + len(kinds), most), np.float32)
+    for row, (symbols, at) in zip(x, found):
+        row[:3, : len(at)] = at.T
+        padded = [*symbols, *[END] * (most - len(at))]
+        row[[3 + kinds.index(kind) for kind in padded], range(most)] = 1
+    train, test = split_off(x, None)
+    spread = round(float(train.x[:, :3].std()), 6)
+    scaling = Scaling((0.0,) * (3 + len(kinds)), (spread,) * 3 + (1.0,) * len(kinds))
+    left = len(texts) - len(found)
+    done = (f"{left:,} of {len(texts):,} molecules cannot be embedded",) if left else ()
+    return Data("conformers", train, test, (), scaling, alphabet=tuple(kinds), done=done)
 
 
 def read_smiles(path: Path) -> list[str]:

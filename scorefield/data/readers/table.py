@@ -21,6 +21,9 @@ from scorefield.data.table import (
     table_data,
 )
 
+PIECE = 65_536
+"""Cells of a column that are looked up at once: else a table takes several times its file."""
+
 
 def table(path: str, size: int | None = None) -> Data:
     """The rows of a .csv or .parquet file with names in its first line, a tenth held out; `size`:
@@ -39,7 +42,7 @@ def table(path: str, size: int | None = None) -> Data:
             column.add(cell)
     if not gathered[0].codes:
         raise BadInput(f"'{path}' has no rows.", "Give some.", "data.path")
-    found = [column.found() for column in gathered]
+    found = [gathered.pop(0).found() for _ in names]  # what was gathered of each is let go
     return table_data("table", *zip(*found))
 
 
@@ -148,7 +151,9 @@ class _Gathered:
                 "words.",
                 "Leave it out: a name or a number of each row is no property of it.",
             )
-        return np.array([self.number(cell) for cell in self.code])[np.array(self.codes)]
+        return np.array([self.number(cell) for cell in self.code])[
+            np.frombuffer(self.codes, np.int32)
+        ]
 
     def found(self) -> tuple[Column, np.ndarray]:
         """The column, and the number of each cell's value, -1 where it is missing."""
@@ -158,7 +163,8 @@ class _Gathered:
             many = (len(words) > ONE_DIGIT and are > len(words) / 2) or len(words) > MOST_WORDS
             if words and are < len(words) and not many:
                 rank = {word: k for k, word in enumerate(words)}
-                state = np.array([rank.get(cell, -1) for cell in self.code])[np.array(self.codes)]
+                ranks = np.array([rank.get(cell, -1) for cell in self.code], np.int16)
+                state = ranks[np.frombuffer(self.codes, np.int32)]
                 missing = bool((state < 0).any())
                 return Column(self.name, words=tuple(words), missing=missing), state
             x = self.numbers() if words else np.full(len(self.codes), np.nan)
@@ -166,12 +172,14 @@ class _Gathered:
             x = np.frombuffer(self.codes)
         gone = np.isnan(x)
         values = quantiles(x[~gone])
-        state = np.where(
-            gone, -1, nearest_value(np.where(gone, 0, x), values) if len(values) else -1
-        )
+        state = np.full(len(x), -1, np.int16)
+        for some in range(0, len(x) if len(values) else 0, PIECE):
+            part = slice(some, some + PIECE)
+            nearest = nearest_value(np.where(gone[part], 0, x[part]), values)
+            state[part] = np.where(gone[part], -1, nearest)
         return Column(
             self.name, True, tuple(values.tolist()), (), self.decimals, bool(gone.any())
-        ), state.astype(np.int16)
+        ), state
 
 
 def number_of(cell: str) -> float:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.data.kind import PICTURE
+from scorefield.data.kind import PICTURE, VOLUME
 from scorefield.inverse.operators.linear import Linear, Matrix
 
 
@@ -19,27 +19,30 @@ class Radon(Linear):
     Each pixel is a point at its centre, shared by linear interpolation between the two bins of
     width 1 that it falls between; y `(B, C, angles, bins)` is divided by `sqrt(H W)`, so that its
     numbers are of order 1. The matrix is sparse; the adjoint reads the same entries across: exact.
+    Of a volume each slice (H, W) is projected by itself, as a scanner does that turns about D: y is
+    `(B, C, D, angles, bins)`.
     """
 
     shape: tuple[int, ...]
     angles: int
 
     def __post_init__(self) -> None:
-        PICTURE.check(self.shape, "a Radon transform is")
+        if len(self.shape) != len(VOLUME.axes):
+            PICTURE.check(self.shape, "a Radon transform is")
         if self.angles < 1:
             raise BadInput(f"a Radon transform at {self.angles} angles.", "Give at least one.")
 
     @property
     def bins(self) -> int:
-        return math.ceil(math.hypot(*self.shape[1:])) + 2
+        return math.ceil(math.hypot(*self.shape[-2:])) + 2
 
     @property
     def rows(self) -> tuple[int, ...]:
-        return (self.shape[0], self.angles, self.bins)
+        return (*self.shape[:-2], self.angles, self.bins)
 
     @cached_property
     def _sparse(self) -> Tensor:
-        height, width = self.shape[1:]
+        height, width = self.shape[-2:]
         turn = torch.arange(self.angles, dtype=torch.float64) * math.pi / self.angles
         i = torch.arange(height, dtype=torch.float64) - (height - 1) / 2
         j = torch.arange(width, dtype=torch.float64) - (width - 1) / 2
@@ -62,23 +65,26 @@ class Radon(Linear):
 
     @cached_property
     def _of_a_channel(self) -> "Radon":
-        return Radon((1, *self.shape[1:]), self.angles)
+        return Radon((1, *self.shape[-2:]), self.angles)
 
     def solve(self, v: Tensor, data: Tensor, noise: Tensor) -> Tensor:
-        channels = self.shape[0]
+        channels = math.prod(self.shape[:-2])
         if channels == 1:
             return super().solve(v, data, noise)
         data, noise = (
             w.repeat_interleave(channels, 0) if w.ndim and len(w) > 1 else w for w in (data, noise)
         )
-        alone = v.reshape(-1, 1, *self.rows[1:])
+        alone = v.reshape(-1, 1, *self.rows[-2:])
         return self._of_a_channel.solve(alone, data, noise).view_as(v)
 
     def __call__(self, x0: Tensor) -> Tensor:
-        return _product(self._sparse, x0.flatten(2)).view(-1, *self.rows)
+        return _product(self._sparse, self._slices(x0)).view(-1, *self.rows)
+
+    def _slices(self, x: Tensor) -> Tensor:
+        return x.flatten(-2).flatten(1, -2)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        return _product(self._across, y.flatten(2)).view(-1, *self.shape)
+        return _product(self._across, self._slices(y)).view(-1, *self.shape)
 
 
 def _product(sparse: Tensor, x: Tensor) -> Tensor:
