@@ -64,9 +64,10 @@ def test_twin_the_edge_of_a_kernel_fails():
 @pytest.mark.parametrize("sizes", [(8,), (4, 6), (2, 4, 6)])
 def test_folds_undo_and_keep_blocks_together(sizes):
     x = torch.randn(2, 3, *sizes)
-    small = space_to_depth(x, 2)
+    folds = (2,) * len(sizes)
+    small = space_to_depth(x, folds)
     assert small.shape == (2, 3 * 2 ** len(sizes), *(s // 2 for s in sizes))
-    assert torch.equal(depth_to_space(small, 2), x)
+    assert torch.equal(depth_to_space(small, folds), x)
     corner = x[(slice(None), slice(None), *[slice(0, None, 2)] * len(sizes))]
     assert torch.equal(small[:, :: 2 ** len(sizes)], corner)
     net = moved(UNet((3, *sizes), width=16, multipliers=(1,), blocks=1, fold=2))

@@ -132,7 +132,7 @@ def test_a_replica_that_is_killed_goes_on_with_what_it_had(live):
         except httpx.TransportError:
             return False
 
-    test_http.until(done, 120)
+    test_http.until(done, 300)
     assert live.client.get(place).json()["samples"] == wanted
 
 
