@@ -8,6 +8,7 @@ the replica that the key names, so that it is made once.
 
 # pyright: reportMissingImports=false
 
+import asyncio
 import os
 import random
 import signal
@@ -30,6 +31,9 @@ from scorefield.serve.server import GRACE, secured
 from scorefield.serve.service import Service
 
 NAME = "scorefield"
+PAUSE = 0.2
+"""Seconds between two looks for a replica that is not there: without, the proxy takes a processor
+from the one that starts."""
 ONGOING = 1024
 """Requests of a replica at a time: more than its own queue lets wait, which refuses with 429."""
 
@@ -64,8 +68,11 @@ class ByNumber(RequestRouter):
             asked = ray.cloudpickle.loads(asked)
         scope = getattr(asked, "asgi_scope", None)
         rank = scope and owner(scope, self.replicas)
-        if rank is not None:  # none, while it starts: Ray asks again
-            return [[r for r in candidate_replicas if r.replica_metadata.get("rank") == rank]]
+        if rank is not None:
+            owners = [r for r in candidate_replicas if r.replica_metadata.get("rank") == rank]
+            if not owners:  # while it starts; Ray asks again, and at once
+                await asyncio.sleep(PAUSE)
+            return [owners]
         return [random.sample(candidate_replicas, min(2, len(candidate_replicas)))]
 
 
