@@ -9,7 +9,7 @@ import pytest
 from scorefield import catalogue
 from scorefield.base.source import Made
 from scorefield.catalogue.signatures import KINDS, by_default, parameters, place_of, text_of
-from scorefield.cli import COMMANDS, main
+from scorefield.cli import COMMANDS
 
 SLOW = ("torch.distributed.tensor", "matplotlib", "sklearn", "datasets", "accelerate", "PIL")
 HELP = [[name, "--help"] for name in COMMANDS]
@@ -48,13 +48,6 @@ def test_a_planted_torch():
 def test_training_imports_no_compiler(tmp_path):
     words = ["train", "digits", "--images", "256", "--out", str(tmp_path / "run")]
     assert not loaded(RUN.format(words), ("torch._dynamo", "torch.distributed.tensor", "sklearn"))
-
-
-def test_a_lone_sample_imports_no_launcher(tmp_path):
-    run = str(tmp_path / "run")
-    assert main(["train", "digits", "--images", "256", "--out", run]) == 0
-    words = ["sample", run, "--n", "1", "--out", str(tmp_path / "a.png")]
-    assert not loaded(RUN.format(words), ("accelerate", "torch._dynamo", "sklearn"))
 
 
 def apart(kind: str, name: str, entry) -> set[str]:

@@ -1,7 +1,6 @@
 """The processes of a run, as a launcher started them."""
 
 import atexit
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from accelerate import PartialState
 
 T = TypeVar("T")
-LAUNCHED = {"WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"}
-"""What launchers tell the processes that they start, Accelerate among them."""
 
 
 def processes() -> "PartialState":
@@ -35,12 +32,8 @@ class Team:
     started. `rank` is this one's number among `size`, `device` where it computes."""
 
     def __init__(self) -> None:
-        self.rank, self.size = 0, 1
-        self.device = torch.accelerator.current_accelerator() or torch.device("cpu")
-        if os.environ.keys() & LAUNCHED:  # else Accelerate is a tenth of a cold command's time
-            state = processes()
-            self.rank, self.size = state.process_index, state.num_processes
-            self.device = state.device
+        state = processes()
+        self.rank, self.size, self.device = state.process_index, state.num_processes, state.device
 
     @property
     def is_main(self) -> bool:
@@ -52,8 +45,6 @@ class Team:
 
         Raises BadInput if one of them is gone.
         """
-        if self.size == 1:
-            return value[None].cpu()
         from accelerate.utils import gather
 
         try:

@@ -120,7 +120,6 @@ report RUN
 """What is asked of each; tests/serve/test_kinds.py asks `serve`."""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sounds", "mel", "series", "films"])
 def test_every_verb_for_what_goes_on_in_time(kind, request, tmp_path, cli, refused, monkeypatch):
     """Sounds as waves and as log-mel pictures, series and films that are told their past."""

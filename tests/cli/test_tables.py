@@ -36,18 +36,8 @@ def test_molecules_from_file_to_picture(cli, refused, tmp_path):
     pytest.importorskip("rdkit")
     run, path = tmp_path / "run", tmp_path / "x.smi"
     path.write_text("CCO a\nc1ccccc1 b\nCC(=O)O c\nClc1ccccc1 d\n" * 20)
-    short = [
-        "--images",
-        4000,
-        "--batch",
-        64,
-        "--net.width",
-        16,
-        "--net.depth",
-        1,
-        "--sample.steps",
-        8,
-    ]
+    short = ["--images", 4000, "--batch", 64, "--sample.steps", 8]  # fmt: skip
+    short += ["--objective.kind", "absorbing", "--net", "letters:width=16,depth=1"]
     words = ["smiles", "--data.path", path, "--data.properties", "logP"]
     assert cli("train", *words, *short, "--out", run).code == 0
     np.savez(tmp_path / "wanted.npz", vector=np.full((6, 1), 2.0))

@@ -8,7 +8,6 @@ import pytest
 from scorefield.cli import main
 from tests.serve import runs
 
-pytestmark = pytest.mark.slow
 WORDS = ["--n", "22", "--batch", "4", "--steps", "3", "--guidance", "2", "--solver", "ddim:eta=1"]
 
 
