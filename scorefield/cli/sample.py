@@ -85,7 +85,8 @@ class Options(Rows, Sampling, Averaged):
 
 
 def work(o: Options, bar: Bar) -> Found:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told of our use
+    if o.ray is not None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told of our use
     from scorefield.report.files import keep_samples
     from scorefield.use.sample import sampled
 

@@ -66,7 +66,7 @@ def precision_recall(samples: Tensor, real: Tensor, k: int = 3) -> PrecisionReca
     recalled = covered = torch.zeros(len(r), dtype=torch.bool, device=r.device)
     by_sample, by_ball = s.new_zeros(len(s)), s.new_zeros(len(r))
     for block in blocks(len(s), len(r)):
-        d = _distances(s[block], r)
+        d = exact_distances(s[block], r)
         in_real = d <= radius_r
         by_sample[block] = in_real.sum(1).to(s)
         by_ball += in_real.sum(0)
@@ -118,10 +118,11 @@ def precision_recall_figures(
 
 def _radii(x: Tensor, k: int) -> Tensor:
     """NN_k of each row: the (k+1)-th smallest distance, the smallest being its own 0."""
-    near = [_distances(x[block], x).kthvalue(k + 1).values for block in blocks(len(x), len(x))]
+    near = [exact_distances(x[block], x).kthvalue(k + 1).values for block in blocks(len(x), len(x))]
     return torch.cat(near)
 
 
-def _distances(a: Tensor, b: Tensor) -> Tensor:
-    """Without the |a|^2 + |b|^2 - 2ab shortcut, whose rounding would break ties on a ball's rim."""
+def exact_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Distances (n, m) of rows, without the |a|^2 + |b|^2 - 2ab shortcut, whose rounding would
+    break ties on a ball's rim and take a copy for another."""
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")

@@ -113,10 +113,10 @@ def space_of(config: Config, facts: DataFacts) -> Any:
     """Where a run's samples live, if not in R^n; of letters its objective says by which noise.
     Raises BadInput for an objective of another place."""
     kind = parsed(config.objective.kind).name
-    letters, noises = facts.kind.lettered, NOISES
-    if (kind in catalogue.matchings) != bool(facts.space) or letters != (kind in noises):
+    letters = facts.kind.lettered
+    if (kind in catalogue.matchings) != bool(facts.space) or letters != (kind in NOISES):
         usual = (
-            noises if letters else ("kernel-score", "geodesic") if facts.space else ("regression",)
+            NOISES if letters else ("kernel-score", "geodesic") if facts.space else ("regression",)
         )
         raise BadInput(
             f"`objective.kind` is {kind}, and the data are {facts.kind.plural}.",

@@ -9,6 +9,7 @@ import torch
 
 from scorefield.data.readers.given import input_picture
 from scorefield.data.sets import Data
+from scorefield.measure.coverage import exact_distances
 from scorefield.report.log import read_log
 from scorefield.run.open import Run, data_of, open_run
 from scorefield.serve.work import png
@@ -20,8 +21,6 @@ POINTS = 200
 NEAREST = 8
 BLOCK = 4096
 """Training pictures at a time."""
-EXACTLY = "donot_use_mm_for_euclid_dist"
-"""So that a copy is at 0."""
 
 
 def losses(run: Run) -> dict[str, list[float]]:
@@ -46,7 +45,7 @@ def nearest_in_training(run: Run, content: bytes) -> list[dict[str, Any]]:
     encode, far = run.facts.scaling.encode, []
     for rows in torch.arange(len(train)).split(BLOCK):
         there = encode(train.taken(rows)).flatten(1)
-        far.append(torch.cdist(x, there, compute_mode=EXACTLY)[0])
+        far.append(exact_distances(x, there)[0])
     distance, index = torch.cat(far).topk(min(NEAREST, len(train)), largest=False)
     found = []
     for i, d in zip(index, distance / x.numel() ** 0.5):

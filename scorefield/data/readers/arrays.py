@@ -27,16 +27,8 @@ from scorefield.data.sets import EIGHT_BIT, Data, Scaling, split_at, split_off
 LONG = 4
 """From here on an array (N, a, b) has too long an axis for a picture: a series."""
 COLOUR = range(1, 5)  # how many channels an axis may have to be taken for the colour axis
-RESERVED = (
-    "x",
-    "y",
-    "label",
-    "spacing",
-    "x_test",
-    "y_test",
-    *KINDS,
-    *(f"{key}_test" for key in KINDS),
-)
+RESERVED = ("x", "y", "label", "spacing", "x_test", "y_test",
+            *KINDS, *(f"{key}_test" for key in KINDS))  # fmt: skip
 MOST_CLASSES = 1000  # a label may exceed this only in a data set that has as many examples
 # RuntimeError is an encrypted archive, NotImplementedError an unknown compression.
 DAMAGE = (ValueError, OSError, EOFError, KeyError, MemoryError, RuntimeError, NotImplementedError)
