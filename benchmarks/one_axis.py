@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.one_axis
 
-Width 64, two levels, no attention, batch 32: processor time of loss and gradient, the networks in
+Width 64, two levels, no attention, batch 16: processor time of loss and gradient, the networks in
 turn, and the ratio of their costs per FLOP taken round by round, for machines are noisy. FLOPs are
 those of convolutions and matrices, counted by torch.
 """
@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from scorefield.nets import UNet
 
 SHAPES = {"2-D, 16 x 16": (1, 16, 16), "1-D, 256": (1, 256), "1-D, 512": (1, 512)}
-BATCH, ROUNDS, CALLS = 32, 7, 3
+BATCH, ROUNDS, CALLS = 16, 7, 1
 
 
 def step(net: nn.Module, x: Tensor) -> None:
