@@ -189,7 +189,8 @@ class Learner:
         """Wrap it for several processes; `first` shows whether weights get no gradient."""
         from accelerate.utils import DistributedDataParallelKwargs
 
-        if self.accelerator.num_processes > 1:
+        cut = self.accelerator.distributed_type == "FSDP"
+        if self.accelerator.num_processes > 1 and not cut:
             handler = DistributedDataParallelKwargs(find_unused_parameters=self._idles(first))
             self.accelerator.ddp_handler = handler  # type: ignore[assignment]
         self.worker = self.worker.to(self.accelerator.device)

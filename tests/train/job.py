@@ -44,6 +44,10 @@ SETTINGS = Training(
 )  # fmt: skip
 
 
+AVERAGES = set[str]()
+"""What those of the steps were."""
+
+
 class Draws(NamedTuple):
     t: Tensor
     eps: Tensor
@@ -157,6 +161,7 @@ def train(
         stop=lambda: not killed and seen[0] + BATCH >= images,
     ):  # fmt: skip
         seen[0] = step.images
+        AVERAGES.add("pieces" if step.average is None else "wholes")
         if killed and step.images >= images:
             os.kill(os.getpid(), signal.SIGKILL)
     return task
@@ -208,4 +213,4 @@ if __name__ == "__main__":
     else:
         module = run(Path(folder), int(images), float(dropout), bool(resume), optimizer or "adamw")
     kinds = {type(weight.data).__name__ for weight in module.parameters()}
-    print(f"{PartialState().num_processes} processes, {kinds}")
+    print(f"{PartialState().num_processes} processes, {kinds}, averages in {AVERAGES}")
