@@ -128,7 +128,7 @@ class Keeper:
         for length, power in state.powers.items():
             some = power.tensors()
             own = [*some] if self.run else []
-            weights = dict(zip(own, each_of(some, some, own)))
+            weights = dict(zip(own, [*each_of(some, some, own)]))  # all of it, in all processes
             if self.run:
                 save_snapshot(self.run, state.images_seen, length, weights, self.meaning)
 

@@ -11,10 +11,13 @@ from scorefield.objective import Task, Turn
 from scorefield.store import Folder, load_weights
 from scorefield.store.files import Tensors
 from scorefield.train.ema import EMA, M
+from scorefield.train.epochs import Ordered, Shuffle
 from scorefield.train.sharded import any_cut, cut_like
 
 MEMORY = "objective"
 """The part of a checkpoint with what a task remembers."""
+STREAM = "stream"
+"""That of the shuffle buffers of examples that are streamed."""
 
 
 class TrainState(NamedTuple, Generic[M]):
@@ -28,6 +31,7 @@ class TrainState(NamedTuple, Generic[M]):
     ema: EMA[M]
     powers: dict[float, EMA[M]]
     images_seen: int
+    orders: tuple[Ordered | None, ...] = ()
 
     @property
     def averages(self) -> dict[str, EMA[M]]:
@@ -45,8 +49,9 @@ class TrainState(NamedTuple, Generic[M]):
             into = cut if any_cut(weights.values()) else found
             into[f"model{end}"] = weights
             into[f"optimizer{end}"] = optimizer_tensors(optimizer, _names(turn.module, optimizer))
-        memory = self.task.memory()
-        return {**found, **({MEMORY: memory} if memory else {})}, cut
+        kept = {MEMORY: self.task.memory()}
+        kept[STREAM] = {name: s.held(self._step(s)) for name, s in self._shuffles.items()}
+        return {**found, **{name: some for name, some in kept.items() if some}}, cut
 
     def restored(self, folder: Folder) -> "TrainState[M]":
         """The state of the folder's last checkpoint, loaded into these same objects; the
@@ -59,7 +64,12 @@ class TrainState(NamedTuple, Generic[M]):
         folder.check_meaning(folder.path / "ema.safetensors")
         if self.task.memory():
             self.task.recall(folder.load(MEMORY)[0][0])
-        return self._replace(images_seen=folder.images_seen())
+        state = self._replace(images_seen=folder.images_seen())
+        if self._shuffles:
+            (held,), _ = folder.load(STREAM)
+            for name, shuffle in self._shuffles.items():
+                shuffle.resume(state._step(shuffle), held[name])
+        return state
 
     def place(self, device: torch.device, run: Path | None) -> None:
         """Put averages on a device, and the moments of a `restored` state back: once the weights
@@ -76,6 +86,16 @@ class TrainState(NamedTuple, Generic[M]):
         for optimizer in self.optimizers if self.ema.cut else ():
             optimizer.state.clear()
         return self.ema.join()
+
+    @property
+    def _shuffles(self) -> dict[str, Shuffle]:
+        """The buffers of a stream, by the names of their tensors."""
+        pairs = zip(self._ends(), self.orders)
+        return {f"held{end}": order for end, order in pairs if isinstance(order, Shuffle)}
+
+    def _step(self, shuffle: Shuffle) -> int:
+        """The next one of its turn."""
+        return self.images_seen // shuffle.batch * shuffle.times
 
     def _ends(self) -> list[str]:
         """What stands behind the names of a turn's parts: nothing for the first."""

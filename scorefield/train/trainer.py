@@ -15,7 +15,7 @@ from scorefield.objective import Task, Turn
 from scorefield.store import Folder, alone, digest_json, digest_tensors, sweep
 from scorefield.train import compiled, trackers
 from scorefield.train.ema import EMA, M, Power, WarmUp
-from scorefield.train.epochs import seed_of
+from scorefield.train.epochs import seed_of, steps_of
 from scorefield.train.keeper import Keeper
 from scorefield.train.launch import processes
 from scorefield.train.meter import memory_mb
@@ -142,7 +142,11 @@ def fit(
     task.to(accelerator.device)
     turns = task.turns
     optimizers = tuple(optimizer_of(turn.module, training, turn.momentum) for turn in turns)
-    state = TrainState(task, turns, optimizers, ema, powers, 0)
+    orders = tuple(
+        steps_of(data.train, _of_turn(training, i), turn.times) if isinstance(data, Data) else None
+        for i, turn in enumerate(turns)
+    )
+    state = TrainState(task, turns, optimizers, ema, powers, 0, orders)
     if run and resume and Folder(run).has_checkpoint:
         state = state.restored(Folder(run))
     return _steps(accelerator, state, data, training, run, stop, say)
@@ -168,8 +172,8 @@ def _steps(
     if compiled.start(net, training, shape, device.type, say):
         learners[0].net = net
     ahead = {
-        learner: gathering(data, examples, task, learner.training, accelerator)
-        for learner in learners
+        learner: gathering(data, examples, task, learner.training, order, accelerator)
+        for learner, order in zip(learners, state.orders)
     }
 
     def drawn(learner: Learner, k: int) -> Lot:
