@@ -1,7 +1,8 @@
 """What a data set is: examples in their own units, the map to the model's units, two splits."""
 
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from scorefield.data.text import TextFacts, TextTokens
 
 EIGHT_BIT = Scaling.range(0, 255)
+SOME = 1 << 27
+"""Numbers of examples that facts are read off: .5 GB."""
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -142,6 +145,8 @@ class Split:
     """Where x is a map of a file, or only the shape of a stream: those of its rows that are the
     examples, in order."""
     stream: Stream | None = None
+    check: Callable[[], object] | None = None
+    """Of a map: raises BadInput once its file has changed."""
 
     def __post_init__(self) -> None:
         for key, value in self.cond.items():
@@ -160,6 +165,8 @@ class Split:
             index = self.rows.index_select(0, index)
         if self.stream:
             return self.stream.read(index)
+        if self.check:
+            self.check()
         # index_select gathers bytes some 30 times faster than x[index].
         return self.x.index_select(0, index)
 
@@ -172,7 +179,7 @@ class Split:
     def kept(self, scaling: Scaling, conditions: Conditions) -> "Split":
         """The same in the types that its numbers are kept in."""
         x = self.x.to(scaling.unit_dtype) if self.x.dtype == torch.float64 else self.x
-        return Split(x, conditions.kept(self.cond), rows=self.rows, stream=self.stream)
+        return replace(self, x=x, cond=conditions.kept(self.cond))
 
 
 @dataclass(frozen=True, eq=False)
@@ -306,6 +313,16 @@ class Data:
             cond |= with_itself_lower(x0, self.low)
         return x0, self.conditions.encode(cond)
 
+    def some(self) -> Tensor:
+        """x0 of the training examples that a run's facts are read off: the first 10,000; of larger
+        ones so many, evenly, that they take .5 GB."""
+        n = min(len(self.train), 10_000)
+        most = max(2, SOME // math.prod(self.shape))
+        index = torch.arange(n)
+        if n > most:
+            index = torch.linspace(0, len(self.train) - 1, most, dtype=torch.float64).long()
+        return self.batch(self.train, index)[0]
+
     def pixels(self, x0: Tensor) -> Tensor:
         """Pictures x0 (B, C, H, W) as uint8 in 0..255, whatever the raw levels of the data were.
 
@@ -413,5 +430,6 @@ def split_at(
         own = (np.arange(len(x)) if rows is None else rows)[index]
         with warnings.catch_warnings(action="ignore"):  # one that is not written to
             whole = torch.from_numpy(x)
-        return Split(whole, cond, rows=torch.from_numpy(own), stream=getattr(x, "stream", None))
+        how = {"stream": getattr(x, "stream", None), "check": getattr(x, "check", None)}
+        return Split(whole, cond, rows=torch.from_numpy(own), **how)
     return Split(torch.from_numpy(x[index]), cond)
