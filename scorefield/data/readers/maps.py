@@ -42,7 +42,7 @@ class MappedArray(np.memmap):
 
     def check(self) -> None:
         """Raise BadInput where the file was written to since: of one that is shorter now a page
-        that is looked at ends the process. One that was removed is there as long as it is mapped."""
+        that is looked at ends the process. One that was removed stays as long as it is mapped."""
         with contextlib.suppress(FileNotFoundError):
             told = os.stat(str(self.filename))
             if (told.st_size, told.st_mtime_ns) != self.known:
