@@ -2,6 +2,7 @@
 
     python -m benchmarks.serving burst RUN --n 1 --out docs/benchmarks/serving/burst.json
     python -m benchmarks.serving load RUN --load .8 --requests 60
+    python -m benchmarks.serving queue RUN --load .8 --requests 40
     python -m benchmarks.serving overhead RUN
     python -m benchmarks.serving soak RUN --minutes 60 --load .8
 
@@ -137,6 +138,75 @@ def load(o: argparse.Namespace) -> dict[str, Any]:
         each |= {"within 3x": sum(s <= 3 for s in stretch) / len(stretch)}
     ratio = {key: found["on"][key] / found["off"][key] for key in ("cpu", "mean", "p99")}
     return {"load": o.load, "requests": o.requests, "solo": solo, **found, "ratio": ratio}
+
+
+class Clocked:
+    """A service in this process on a clock of its own processor time, so that others on the machine
+    change nothing: each thing that the server does moves it by what that took."""
+
+    def __init__(self, run: Path, together: bool) -> None:
+        import torch
+
+        from scorefield.serve.service import Service
+
+        torch.set_num_threads(1)
+        self.service, self.now, self.done = Service({"run": run}, together=together), 0.0, []
+        self.service.batcher.finish = lambda ticket, x0: self.done.append((ticket, x0))
+
+    def timed(self, call: Callable[..., Any], *given: Any) -> Any:
+        began = time.thread_time()
+        found = call(*given)
+        self.now += time.thread_time() - began
+        return found
+
+    def latencies(self, requests: list[dict[str, Any]], at: list[float]) -> list[float]:
+        """Seconds from the arrival of each, at its own moment, to its answer."""
+        from scorefield.serve.body import SamplesBody
+
+        came, found = {}, [0.0] * len(requests)
+        batcher, i = self.service.batcher, 0
+        self.now = 0.0
+        while i < len(requests) or batcher.waiting:
+            if not batcher.waiting:
+                self.now = max(self.now, at[i])
+            while i < len(requests) and at[i] <= self.now:
+                body = SamplesBody(**requests[i])
+                came[self.timed(self.service.accept, "samples", body).id] = i
+                i += 1
+            self.timed(batcher.wave)
+            while self.done:
+                ticket, x0 = self.done.pop()
+                self.timed(ticket.work.answer, x0)
+                found[came[ticket.id]] = self.now - at[came[ticket.id]]
+        return found
+
+
+def queue(o: argparse.Namespace) -> dict[str, Any]:
+    """Requests that come at random, on a clock of processor time: how long each takes in company,
+    beside first come, first served (Lindley 1952): w_k+1 = max(0, w_k + s_k - gap_k)."""
+    requests, ways = mixed(o.requests, o.n, (5, 20)), []
+    off, on = Clocked(o.run, False), Clocked(o.run, True)
+    for each in (off, on):
+        each.latencies(requests[:1], [0.0])  # warm
+    solo = [off.latencies([each], [0.0])[0] for each in requests]
+    for seed in range(o.seeds):
+        chance, at, wait = random.Random(seed), [0.0], [0.0]
+        for before in solo[:-1]:
+            gap = chance.expovariate(o.load / statistics.mean(solo))
+            wait.append(max(0.0, wait[-1] + before - gap))
+            at.append(at[-1] + gap)
+        own = {"first come": [w + s for w, s in zip(wait, solo)], "on": on.latencies(requests, at)}
+        ways.append({name: {
+            "mean": statistics.mean(latency), "p99": quantile(latency, 0.99),
+            "within 3x": sum(t <= 3 * s for t, s in zip(latency, solo)) / len(solo),
+        } for name, latency in own.items()})  # fmt: skip
+        print(seed, ways[-1], flush=True)
+    return {
+        "load": o.load,
+        "requests": o.requests,
+        "solo mean": statistics.mean(solo),
+        "queue": ways,
+    }
 
 
 def overhead(o: argparse.Namespace) -> dict[str, Any]:
@@ -300,15 +370,18 @@ def killed(server: Server, requests: list[dict[str, Any]]) -> Callable[[str], di
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["burst", "load", "overhead", "soak"])
+    parser.add_argument("what", choices=["burst", "load", "queue", "overhead", "soak"])
     parser.add_argument("run", type=Path)
     parser.add_argument("--n", type=int, default=1)
     parser.add_argument("--requests", type=int, default=32)
+    parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--load", type=float, default=0.8)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--out", type=Path)
     o = parser.parse_args()
-    found = {"burst": burst, "load": load, "overhead": overhead, "soak": soak}[o.what](o)
+    found = {
+        "burst": burst, "load": load, "queue": queue, "overhead": overhead, "soak": soak
+    }[o.what](o)  # fmt: skip
     if o.out:
         o.out.parent.mkdir(parents=True, exist_ok=True)
         o.out.write_text(json.dumps(found, indent=1))

@@ -22,7 +22,7 @@ class Elsewhere(BadInput):
     """Another process of the team has failed, and it is that one which says why."""
 
 
-def unknown(kind: str, name: str, names: Iterable[str]) -> BadInput:
+def unknown(kind: str, name: str, names: Iterable[str], field: str | None = None) -> BadInput:
     """The error for a name that is not in a catalogue, with the nearest name suggested.
 
     >>> str(unknown("solver", "hoin", ["ddim", "heun"]))
@@ -31,4 +31,4 @@ def unknown(kind: str, name: str, names: Iterable[str]) -> BadInput:
     names = sorted(names)
     near = get_close_matches(name.lower(), names, n=1, cutoff=0.4)
     hint = f"Did you mean '{near[0]}'? " if near else ""
-    return BadInput(f"unknown {kind} '{name}'.", f"{hint}Known: {', '.join(names)}.")
+    return BadInput(f"unknown {kind} '{name}'.", f"{hint}Known: {', '.join(names)}.", field)

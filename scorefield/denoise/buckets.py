@@ -47,6 +47,8 @@ def with_own_rows(denoiser: Denoiser, shape: tuple[int, ...], like: Tensor) -> D
         return InBuckets(denoiser, 1)
     sizes = (2, 3, 5, 8, 16, 32)  # buckets of a call, of which the denoiser makes two at least
     x = Seeded(range(BUCKET * sum(sizes))).start(shape, Level.of(0.0, 1.0), dtype=like.dtype)
+    if denoiser.space is not None:
+        x = denoiser.space.start(x)
     level = denoiser.lift(Level.of(torch.linspace(0, 1, len(x)), torch.linspace(1, 0.01, len(x))))
     whole, first = InBuckets(denoiser, 2 * BUCKET)(x, level), 0
     for size in sizes:

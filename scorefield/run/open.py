@@ -73,6 +73,17 @@ class Run:
         return f"{self.images_seen:,} images, {short(digest(read + weights))}"
 
 
+def check_flat(path: str | Path, facts: DataFacts) -> None:
+    """Raise BadInput of a run that is not on R^n."""
+    if facts.space:
+        raise BadInput(
+            f"{path} is a run on {facts.kind.plural}, whose steps are not those of R^n.",
+            "What there is for it: train, sample, eval, likelihood, report; train-classifier of "
+            "letters read from the left.",
+            "run",
+        )
+
+
 EXACT: Precision = "fp32"
 """For what walks the flow there and back or sums its divergence: the roundings of a network in
 bf16 (1% of what it says) are no smooth function of x, and their error there is not measured."""
@@ -91,13 +102,8 @@ def open_run(
     folder = Folder(Path(path))
     folder.check_run()
     config, facts = stored_settings(folder)
-    if facts.space and not spaces:
-        raise BadInput(
-            f"{path} is a run on {facts.kind.plural}, whose steps are not those of R^n.",
-            "What there is for it: train, sample, eval, likelihood, report; train-classifier of "
-            "letters read from the left.",
-            "run",
-        )
+    if not spaces:
+        check_flat(path, facts)
     if learns_codes(config):
         coded = open_autoencoder(path)
         denoiser, facts = as_prior(coded)

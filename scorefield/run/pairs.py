@@ -1,6 +1,7 @@
 """Runs that were trained on pairs: their data, and how a picture is led to the other end."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
@@ -117,17 +118,36 @@ class Led(NamedTuple):
     seconds: float
 
 
+class Leading(NamedTuple):
+    """How, for whom, and what makes a restoration of the x at the end."""
+
+    plan: Plan
+    asked: Asked
+    finish: Callable[[Tensor], Tensor]
+
+
 def lead(
     denoiser: Denoiser, config: Config, facts: DataFacts, y: Tensor, seeds: list[int],
     steps: int | None = None,
 ) -> Led:  # fmt: skip
-    """One x0 for each seed, from y `(1 or n, *shape)`, the other end: of a bridge by the step that
-    it was trained for, else from noise by the run's own solver."""
+    """One x0 for each seed, by the way that `leading` says."""
+    plan, asked, finish = leading(denoiser, config, facts, y, seeds, steps)
+    x, calls, seconds = draw(denoiser.to(device()), plan, asked, facts.inner)
+    return Led(finish(x), calls, seconds)
+
+
+def leading(
+    denoiser: Denoiser, config: Config, facts: DataFacts, y: Tensor, seeds: list[int],
+    steps: int | None = None,
+) -> Leading:  # fmt: skip
+    """The way from y `(1 or n, *shape)`, the other end, to one x0 for each seed: of a bridge by the
+    step that it was trained for, else from noise by the run's own solver."""
     schedule = cast(Schedule, denoiser.schedule)
     objective = build_objective(config, facts, schedule)
     steps = steps or config.sample.steps
     y = y.expand(len(seeds), *y.shape[1:]).to(device())
-    denoiser, cond, start = denoiser.to(device()), {"image": y}, None
+    cond: dict[str, Tensor] | None = {"image": y}
+    start = None
     if isinstance(objective, Bridged):
         solver = BridgeStep(objective.spread) if objective.learn == "mean" else DDIM()
         levels = build_levels("uniform-t", schedule, steps)
@@ -140,12 +160,13 @@ def lead(
     asked = Asked(torch.tensor(seeds), cond, start)
     hidden = _hidden(config, facts) if start is None else None
     guide = () if hidden is None else (_keeping(hidden),)
-    x, calls, seconds = draw(denoiser, Plan(solver, levels, *guide), asked, facts.inner)
-    if hidden is not None:  # the last level may have some noise yet
-        x = torch.where(hidden, x, y.cpu())
-    if isinstance(objective, PairResidual):
-        x = y.cpu() + objective.unit * x
-    return Led(x, calls, seconds)
+
+    def finish(x: Tensor) -> Tensor:
+        if hidden is not None:  # the last level may have some noise yet
+            x = torch.where(hidden, x, y.cpu())
+        return y.cpu() + objective.unit * x if isinstance(objective, PairResidual) else x
+
+    return Leading(Plan(solver, levels, *guide), asked, finish)
 
 
 def _hidden(config: Config, facts: DataFacts) -> Tensor | None:

@@ -23,7 +23,7 @@ import torch
 from scorefield.base import BadInput, Cond, Level
 from scorefield.draw import Job, tick
 from scorefield.serve.network import Network
-from scorefield.serve.work import Work
+from scorefield.serve.work import Stage, Work
 
 AGEING = 1 / 8
 """What a row of the clock counts beside a row of work: of less, means are shorter and tails longer
@@ -35,7 +35,8 @@ LONGEST_WAIT = 120
 """Seconds after which the clients of OpenAI give up waiting."""
 
 Listener = Callable[[str, Any], object]
-"""`listener(kind, what)`: "step" of (k, D or None), or the end: "done", "failed", "cancelled"."""
+"""`listener(kind, what)`: "step" of (k, run, its D or None), or the end: "done", "failed",
+"cancelled"."""
 ENDS = ("done", "failed", "cancelled")
 
 
@@ -53,7 +54,8 @@ class Late(Exception):
 
 @dataclass(eq=False)
 class Ticket:
-    """A request on its way. `since` is the clock of its batcher when it came."""
+    """A request on its way. `since` is the clock of its batcher when it came; `past` are the steps
+    of its first stage, once it is in the second."""
 
     network: Network
     work: Work
@@ -64,6 +66,7 @@ class Ticket:
     job: Job = field(init=False)
     state: str = "queued"
     since: float = 0.0
+    past: int = 0
     arrived: float = field(default_factory=time.time)
     outcome: Any = None
     listeners: list[Listener] = field(default_factory=list)
@@ -72,10 +75,28 @@ class Ticket:
         self.job = self.work.job
 
     @property
+    def k(self) -> int:
+        """Steps that are done."""
+        return self.past + self.job.k
+
+    @property
+    def steps(self) -> int:
+        """All of them."""
+        after = self.work.after
+        return self.past + self.job.plan.steps + (after.plan.steps if after else 0)
+
+    @property
     def left(self) -> float:
         """Rows of calls that are still to be made."""
-        steps = self.job.plan.steps - self.job.k
-        return self.work.rows * self.job.plan.solver.evals * steps
+        after, steps = self.work.after, self.job.plan.steps - self.job.k
+        own = self.work.rows * self.job.plan.solver.evals * steps
+        return own + (after.rows * after.plan.solver.evals * after.plan.steps if after else 0)
+
+    def go_on(self, after: Stage) -> None:
+        """From the end of the first stage to the second."""
+        job = after.begun(self.job.x.cpu())
+        self.past, self.network = self.past + self.job.plan.steps, after.network
+        self.job, self.work = job, self.work._replace(rows=after.rows, after=None)
 
     @property
     def rank(self) -> float:
@@ -191,8 +212,10 @@ class Batcher:
                 continue
             if event.job.k > before:
                 seen = event.job.x if event.job.done else event.info and event.info.denoised
-                ticket.tell("step", (event.job.k, seen))
-            if event.job.done:
+                ticket.tell("step", (ticket.k, network.run, seen))
+            if event.job.done and ticket.work.after:
+                ticket.go_on(ticket.work.after)
+            elif event.job.done:
                 self._done(ticket)
         seconds, rows = time.perf_counter() - began, sum(t.work.rows for t in turn)
         self.clock += rows

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,6 +33,21 @@ class Body(BaseModel):
     )
 
 
+class Error(BaseModel):
+    """What went wrong, and of which field, as OpenAI's clients read it."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class Fault(BaseModel):
+    """Any end but an answer."""
+
+    error: Error
+
+
 class Common(Body):
     """What every verb takes, by the names of the flags."""
 
@@ -57,6 +73,8 @@ class Common(Body):
     """A grid's spec, such as karras:rho=5, or the name of one that was fitted to the run."""
     guidance: Annotated[float, Field(ge=-100, le=100)] | None = None
     """Scale of classifier-free guidance; 1 is none."""
+    average: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Length of an average of the weights that scorefield ema made (that of training)."""
     precision: Literal["fp32", "bf16"] | None = None
     """Arithmetic of the network: that in which the run is served."""
     previews: Annotated[int, Field(ge=1, le=1000)] | None = None
@@ -65,13 +83,12 @@ class Common(Body):
     """Each step up counts work as a quarter; nobody waits for ever."""
     deadline: Annotated[float, Field(gt=0, le=3600)] | None = None
     """Seconds after which the answer is wanted no more."""
-    format: Literal["png", "wav", "x"] | None = None
-    """Pictures (with how they were made), sounds, or numbers in the units of the data."""
+    format: Literal["png", "wav", "text", "x"] | None = None
+    """Pictures (with how they were made), sounds, texts or the rows of a table, or numbers in the
+    units of the data."""
 
     def request(self, run: Run, **more: Any) -> Request:
         """The same, as it is asked of a run on the command line."""
-        if self.grid and (set(self.grid) & set("/\\") or self.grid.endswith(".json")):
-            raise BadInput(f"`grid` is {self.grid}.", "Give a name, not a place.", "grid")
         if self.precision not in (None, run.denoiser.precision):
             fact = f"`precision` is {self.precision}, and the run is served in "
             raise BadInput(f"{fact}{run.denoiser.precision}.", "Leave it out.", "precision")
@@ -79,15 +96,24 @@ class Common(Body):
             fact = "`prompt` is a text, and samples alone are told one."
             raise BadInput(fact, "Leave it out.", "prompt")
         labels, seeds = self._classes(run), self._seeds()
-        n = self.n or len(seeds or labels or [0])
+        n = self.n or len(seeds or labels or self.rows)
         if seeds is None:
             first = self.seed or 0
             seeds = list(range(first, first + n))
-        return Request(
+        request = Request(
             run, n=n, seeds=",".join(map(str, seeds)), steps=self.steps, solver=self.solver,
             labels=None if labels is None else ",".join(map(str, labels)), grid=self.grid,
-            guidance=self.guidance, **more,
+            guidance=self.guidance, average=self.average, **more,
         )  # fmt: skip
+        grid = request.grid or ""  # also that of a solver that is a whole plan
+        if set(grid) & set("/\\") or grid.endswith(".json"):
+            raise BadInput(f"`grid` is {grid}.", "Give a name, not a place.", "grid")
+        return request
+
+    @property
+    def rows(self) -> Sequence[Any]:
+        """As many as there are samples, unless it is said."""
+        return [0]
 
     def _seeds(self) -> list[int] | None:
         only("seed", self.seed, "seeds", self.seeds)
@@ -105,6 +131,10 @@ class Common(Body):
         return None if said is None else [index(each, run) for each in said]
 
 
+Row = dict[Text, Annotated[str, Field(max_length=200)] | int | float | None]
+"""Cells of a table by their columns."""
+
+
 class SamplesBody(Common):
     """Samples."""
 
@@ -114,12 +144,26 @@ class SamplesBody(Common):
     """What the samples of a `prompt` shall not show."""
     unconditional: bool = False
     """Without any class or other condition."""
+    prompts: Annotated[list[LongText], Field(min_length=1, max_length=MOST)] | None = None
+    """Texts, in turn."""
+    fill: LongText | Annotated[list[Row], Field(min_length=1, max_length=MOST)] | None = None
+    """A text with _ where a run of letters is to fill in; of a table, rows whose missing or null
+    cells it fills in."""
+    cascade: Text | None = None
+    """A run that makes the samples larger, by its name here."""
+    augment: Annotated[float, Field(ge=0, le=1)] | None = None
+    """How far what that is shown is noised (.1)."""
     guide: Text = "cfg"
     """A guide's spec, such as cfg:2+interval:.3,2, or classifier."""
     between: Annotated[int, Field(ge=1, le=MOST - 2)] | None = None
     """So many samples between those of two seeds, along the arc between their noises."""
     views: Text | None = None
     """An anagram: views such as identity,rotate:180, each of which shows its label."""
+
+    @property
+    def rows(self) -> Sequence[Any]:
+        some = next(iter((self.conditions or {}).values()), None)
+        return some or (self.fill if isinstance(self.fill, list) else self.prompts) or [0]
 
 
 class EditBody(Common):
@@ -191,7 +235,7 @@ def index(label: int | str, run: Run) -> int:
         return classes.index(label)
     if isinstance(label, str):
         if not (label.isascii() and label.isdecimal()):
-            raise unknown("class", label, classes)
+            raise unknown("class", label, classes, "label")
         label = int(label)
     if label >= len(classes):
         fact = f"label {label} is none of the model's, which are 0 to {len(classes) - 1}."

@@ -22,8 +22,9 @@ from scorefield.catalogue.describe import first_lines
 from scorefield.report.html import html
 from scorefield.report.overview import overview
 from scorefield.serve.batcher import ENDS, Busy, Late, Ticket
-from scorefield.serve.body import ImagesBody
+from scorefield.serve.body import Fault, ImagesBody
 from scorefield.serve.guard import fault
+from scorefield.serve.network import Network
 from scorefield.serve.seen import losses, nearest_in_training
 from scorefield.serve.service import BODIES, Service, Together
 from scorefield.serve.work import shown_now
@@ -33,6 +34,18 @@ Prefer = Annotated[str | None, Header(max_length=100)]
 PAGE = Path(__file__).parent / "page"
 ALONE = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 """A report has all it needs in itself."""
+ENDS_BADLY: dict[int | str, dict[str, Any]] = {
+    status: {"description": words, "model": Fault}
+    for status, words in {
+        400: "The body is no JSON.", 401: "The token is missing.",
+        403: "A page of another origin asks.", 404: "There is no such thing, or no more.",
+        410: "The request was stopped.", 413: "The body is too large.",
+        421: "The host is another.", 422: "It cannot be done: fact and remedy.",
+        429: "The queue is full, or its client asks too often: Retry-After says until when.",
+        504: "The deadline has passed.",
+    }.items()
+}  # fmt: skip
+"""Of every route."""
 LOOK = 0.25
 """Seconds between two looks whether a client is still there."""
 
@@ -48,7 +61,7 @@ def routes(service: Service) -> FastAPI:
 
     app = FastAPI(
         title="Scorefield", version=scorefield.__version__, docs_url=None, redoc_url=None,
-        lifespan=life,
+        lifespan=life, responses=ENDS_BADLY,
     )  # fmt: skip
     app.add_exception_handler(RequestValidationError, _invalid)
     for kind in (BadInput, Busy, Late, StarletteHTTPException, Exception):
@@ -88,10 +101,10 @@ def _add(app: FastAPI, service: Service, verb: str, kind: Any) -> None:
         async for event in _events(service, *taken, stays=key is not None):
             yield event
 
-    responses: Any = {422: {"description": "What is asked cannot be done: fact and remedy."}}
+    later: Any = {202: {"description": "It has begun: its number."}}
     words = kind.__doc__
-    app.post(f"/v1/{verb}", summary=words, responses=responses, response_model=None)(ask)
-    app.post(f"/v1/{verb}/events", summary=f"{words} As a stream.", responses=responses,
+    app.post(f"/v1/{verb}", summary=words, responses=later, response_model=None)(ask)
+    app.post(f"/v1/{verb}/events", summary=f"{words} As a stream.",
              response_class=EventSourceResponse)(stream)  # fmt: skip
 
 
@@ -140,15 +153,16 @@ async def _events(
         taken.listeners.append(ear)
         if taken.state in ENDS:
             ear(taken.state, taken.outcome)
-    every, steps = taken.told["previews"], taken.job.plan.steps
+    every, steps = taken.told["previews"], taken.steps
     try:
         yield ServerSentEvent(event="queued", data=service.status(taken))
         while True:
             kind, what = await ear.queue.get()
             if kind == "step":
-                data: Any = {"step": what[0], "of": steps}
-                if every and what[1] is not None and (what[0] % every == 0 or what[0] == steps):
-                    data |= await asyncio.to_thread(shown_now, taken.network.run, what[1])
+                k, run, d = what
+                data: Any = {"step": k, "of": steps}
+                if every and d is not None and (k % every == 0 or k == steps):
+                    data |= await asyncio.to_thread(shown_now, run, d)
             elif kind == "done":
                 data = json.loads(what)
             else:
@@ -243,20 +257,26 @@ def _add_views(app: FastAPI, service: Service) -> None:
         counts: Any = Together(service.everywhere("counts"))
         return Response(generate_latest(counts), media_type=CONTENT_TYPE_LATEST)
 
+    def told(network: Network) -> dict[str, Any]:
+        run = network.run
+        return {
+            "id": network.name, "object": "model", "created": service.began,
+            "owned_by": "scorefield", "kind": run.facts.kind.name, "space": run.facts.space,
+            "shape": list(run.facts.shape), "classes": list(run.facts.classes),
+            "columns": [column.name for column in run.facts.columns],
+            "reads": run.facts.text and run.facts.text.encoder,
+            "conditions": run.facts.conditions.sizes, "precision": run.denoiser.precision,
+            "settings": vars(run.config.sample), "images_seen": run.images_seen,
+            "rows": network.limit, "seconds": network.costs,
+        }  # fmt: skip
+
     @app.get("/v1/models", summary="The runs that are served.")
     async def models() -> dict[str, Any]:
-        data = []
-        for name, network in service.networks.items():
-            run = network.run
-            data.append({
-                "id": name, "object": "model", "created": service.began, "owned_by": "scorefield",
-                "shape": list(run.facts.shape), "classes": list(run.facts.classes),
-                "reads": run.facts.text and run.facts.text.encoder,
-                "conditions": run.facts.conditions.sizes, "precision": run.denoiser.precision,
-                "settings": vars(run.config.sample), "images_seen": run.images_seen,
-                "rows": network.limit, "seconds": network.costs,
-            })  # fmt: skip
-        return {"object": "list", "data": data}
+        return {"object": "list", "data": [told(each) for each in service.networks.values()]}
+
+    @app.get("/v1/models/{name}", summary="One of them.")
+    async def model(name: str) -> dict[str, Any]:
+        return told(service.network(name))
 
     @app.get("/v1/catalogue", summary="Names of solvers, grids and the rest, with what they are.")
     def entries() -> dict[str, dict[str, str]]:
@@ -281,16 +301,19 @@ def _add_views(app: FastAPI, service: Service) -> None:
 
 async def _invalid(request: Request, error: Any) -> Response:
     """A field that is not as it must be: the fact, and what it must be."""
-    first, path = error.errors()[0], request.url.path
+    faults = {str(each["loc"]): each for each in error.errors()}  # of each dependency once
+    first, path = next(iter(faults.values())), request.url.path
     kind = ImagesBody if "images" in path else BODIES.get(path.split("/")[2])
     if first["type"] == "extra_forbidden" and kind:
-        return _failed(request, unknown("field", str(first["loc"][-1]), kind.model_fields))
+        name = str(first["loc"][-1])
+        return _failed(request, unknown("field", name, kind.model_fields, name))
     where = ".".join(str(part) for part in first["loc"] if part not in ("body", "header"))
     given = first.get("input")
     told = f" {json.dumps(given)[:80]}" if isinstance(given, str | int | float | bool) else ""
     fact = f"`{where}`{told}: {first['msg']}." if where else f"the body: {first['msg']}."
-    more = len(error.errors()) - 1
-    remedy = " See /openapi.json." if not more else f" {more} more faults. See /openapi.json."
+    more = len(faults) - 1
+    told_too = f" {more} more fault{'s' * (more > 1)}." if more else ""
+    remedy = f"{told_too} See /openapi.json."
     return JSONResponse(fault(fact + remedy, param=where or None), 422)
 
 

@@ -1,9 +1,10 @@
 """The service many times over, on a cluster of Ray: each replica has a batcher and a queue of its
 own, so that what is exact in one is in all.
 
-A request goes to the one of two replicas that has less under way. What is asked of a request goes
-to the replica that has it, whose rank its number begins with; and a request under a key always to
-the replica that the key names, so that it is made once.
+A request goes to the one of two replicas that has less under way. What is asked of a request is
+passed on to the replica that has it, whose rank its number begins with; and a request under a key
+always to the replica that the key names, so that it is made once. What is passed on is plain: no
+replica reads what Ray's proxy made of a request.
 """
 
 # pyright: reportMissingImports=false
@@ -14,15 +15,16 @@ import random
 import signal
 import threading
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 import torch
 from ray import serve as cluster
 from ray.serve.config import HTTPOptions, RequestRouterConfig
 from ray.serve.request_router import PendingRequest, RequestRouter, RunningReplica
+from starlette.types import Message, Receive, Scope, Send
 
 from scorefield.base import BadInput
 from scorefield.serve.guard import Guard
@@ -52,11 +54,27 @@ def owner(scope: Mapping[str, Any], replicas: int) -> int | None:
     return None if key is None else zlib.crc32(key) % replicas
 
 
-class ByNumber(RequestRouter):
-    """Chooses the `owner`, or the idler of two at random."""
+class Passed(NamedTuple):
+    """A request for the replica of that rank."""
 
-    def initialize_state(self, replicas: int) -> None:  # type: ignore[override]
-        self.replicas = replicas
+    rank: int
+    method: str
+    path: str
+    query: bytes
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+    @property
+    def scope(self) -> dict[str, Any]:
+        return {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http",
+            "method": self.method, "path": self.path, "raw_path": self.path.encode(),
+            "root_path": "", "query_string": self.query, "headers": self.headers,
+        }  # fmt: skip
+
+
+class ByNumber(RequestRouter):
+    """Chooses the replica to which a request is passed on, else the idler of two at random."""
 
     async def choose_replicas(
         self,
@@ -64,12 +82,8 @@ class ByNumber(RequestRouter):
         pending_request: PendingRequest | None = None,
     ) -> Sequence[list[RunningReplica]]:
         asked = pending_request.args[0] if pending_request and pending_request.args else None
-        if isinstance(asked, bytes):  # what the proxy, in this process, has just made of a request
-            asked = ray.cloudpickle.loads(asked)
-        scope = getattr(asked, "asgi_scope", None)
-        rank = scope and owner(scope, self.replicas)
-        if rank is not None:
-            owners = [r for r in candidate_replicas if r.replica_metadata.get("rank") == rank]
+        if isinstance(asked, Passed):
+            owners = [r for r in candidate_replicas if r.replica_metadata.get("rank") == asked.rank]
             if not owners:  # while it starts; Ray asks again, and at once
                 await asyncio.sleep(PAUSE)
             return [owners]
@@ -80,10 +94,12 @@ class Replica:
     """One of them: the whole service, of which the others are asked what all have together."""
 
     def __init__(
-        self, runs: Mapping[str, Path], folder: Path | None, together: bool, guard: dict[str, Any]
-    ) -> None:
+        self, runs: Mapping[str, Path], folder: Path | None, together: bool, guard: dict[str, Any],
+        replicas: int,
+    ) -> None:  # fmt: skip
         torch.set_num_threads(1)
         self.rank, self.guard = cluster.get_replica_context().rank.rank, guard
+        self.replicas = replicas
         own = folder and folder / f"replica-{self.rank}"
         self.service = Service(runs, own, together, f"{self.rank}-")
         self.service.everywhere = lambda what: (
@@ -91,13 +107,76 @@ class Replica:
         )
 
     def __serve_build_asgi_app__(self) -> Any:
-        return Guard(routes(self.service), **self.guard)
+        self.own = routes(self.service)
+        return Guard(self._here_or_there, **self.guard)
+
+    async def _here_or_there(self, scope: Scope, receive: Receive, send: Send) -> None:
+        rank = owner(scope, self.replicas) if scope["type"] == "http" else None
+        if rank is None or rank == self.rank:
+            return await self.own(scope, receive, send)
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        asked = Passed(
+            rank, scope["method"], scope["path"], scope["query_string"],
+            [(bytes(k), bytes(v)) for k, v in scope["headers"]], body,
+        )  # fmt: skip
+        there = cluster.get_deployment_handle(NAME, NAME).options(stream=True)
+        answer: Any = there.passed.remote(asked)
+        gone = asyncio.create_task(_until_gone(receive))
+
+        async def carried() -> None:
+            async for message in answer:
+                await send(message)
+
+        carrying = asyncio.create_task(carried())
+        try:
+            await asyncio.wait((gone, carrying), return_when=asyncio.FIRST_COMPLETED)
+            if carrying.done():
+                await carrying
+        finally:
+            answer.cancel()
+            gone.cancel()
+            carrying.cancel()
+
+    async def passed(self, asked: Passed) -> AsyncIterator[Message]:
+        """The answer of this one, message by message, until who asks leaves."""
+        told, left, given = asyncio.Queue[Message | None](), asyncio.Event(), False
+
+        async def receive() -> Message:
+            nonlocal given
+            if not given:
+                given = True
+                return {"type": "http.request", "body": asked.body, "more_body": False}
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        async def answered() -> None:
+            try:
+                await self.own(asked.scope, receive, told.put)
+            finally:
+                await told.put(None)
+
+        answering = asyncio.create_task(answered())
+        try:
+            while (message := await told.get()) is not None:
+                yield message
+            await answering
+        finally:
+            left.set()
+            answering.cancel()
 
     def record_replica_metadata(self) -> dict[str, int]:
         return {"rank": self.rank}
 
     def tell(self, what: str) -> Any:
         return getattr(self.service, what)()
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def check_room(replicas: int) -> None:
@@ -122,12 +201,10 @@ def start_replicas(
         name=NAME, num_replicas=replicas, max_ongoing_requests=ONGOING,
         ray_actor_options={"num_cpus": 1, "num_gpus": int(torch.cuda.is_available())},
         graceful_shutdown_timeout_s=GRACE,
-        request_router_config=RequestRouterConfig(
-            request_router_class=ByNumber, request_router_kwargs={"replicas": replicas}
-        ),
+        request_router_config=RequestRouterConfig(request_router_class=ByNumber),
     )(cluster.ingress()(Replica))  # fmt: skip
     absolute = {name: path.resolve() for name, path in runs.items()}
-    app = deployment.bind(absolute, folder and folder.resolve(), together, guard)
+    app = deployment.bind(absolute, folder and folder.resolve(), together, guard, replicas)
     cluster.run(app, name=NAME)
 
 

@@ -5,6 +5,7 @@ import logging
 import math
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -29,6 +30,8 @@ BODIES: dict[str, type[Common]] = {
 }  # fmt: skip
 PAUSE = 1.0
 """Seconds between two writings of the states of what is under way."""
+AVERAGES = 4
+"""Of other lengths, that are open at a time."""
 log = logging.getLogger("scorefield.serve")
 
 
@@ -61,7 +64,10 @@ class Service:
         self, runs: Mapping[str, Path], folder: Path | None = None, together: bool = True,
         mark: str = "",
     ) -> None:  # fmt: skip
-        self.networks = {name: Network.of(name, open_run(path)) for name, path in runs.items()}
+        self.networks = {
+            name: Network.of(name, open_run(path, spaces=True)) for name, path in runs.items()
+        }
+        self.averages = OrderedDict[tuple[str, float], Network]()
         self.shelf, self.metrics, self.tickets = Shelf(folder), Metrics(), dict[str, Ticket]()
         self.batcher = Batcher(self._finish, together=together)
         self.batcher.watch = self.metrics.wave
@@ -100,7 +106,7 @@ class Service:
             thread.join()
         self.finisher.shutdown()
         for ticket in [*self.batcher.waiting]:
-            self.shelf.pause(ticket.id, ticket.job)
+            self._pause(ticket)
 
     def _pauses(self) -> None:
         """Write the states of what is under way, now and then."""
@@ -109,13 +115,18 @@ class Service:
                 self.batcher.changed.wait_for(lambda: self.batcher.stopped, timeout=PAUSE)
             for ticket in [*self.batcher.waiting]:
                 if ticket.state not in ENDS:
-                    self.shelf.pause(ticket.id, ticket.job)
+                    self._pause(ticket)
+
+    def _pause(self, ticket: Ticket) -> None:
+        """Write its state; in a second stage that of the first stays, which leads to the same."""
+        if not ticket.past:
+            self.shelf.pause(ticket.id, ticket.job)
 
     def status(self, ticket: Ticket) -> dict[str, Any]:
         """How far it is."""
         return {
             "id": ticket.id, "model": ticket.network.name, "verb": ticket.told["verb"],
-            "state": ticket.state, "step": ticket.job.k, "of": ticket.job.plan.steps,
+            "state": ticket.state, "step": ticket.k, "of": ticket.steps,
             "samples": len(ticket.job.asked.seeds), "before": self.batcher.position(ticket),
         }  # fmt: skip
 
@@ -126,12 +137,22 @@ class Service:
     def counts(self) -> list[Metric]:
         return [*self.metrics.registry.collect()]
 
-    def network(self, name: str | None) -> Network:
+    def network(self, name: str | None, average: float | None = None) -> Network:
+        """A run in service, the first unless it is named; with an `average` of other length, of
+        which the latest are kept open."""
         if name is None:
-            return next(iter(self.networks.values()))
+            name = next(iter(self.networks))
         if name not in self.networks:
-            raise unknown("model", name, self.networks)
-        return self.networks[name]
+            raise unknown("model", name, self.networks, "model")
+        network, key = self.networks[name], (name, average)
+        if average is None:
+            return network
+        if key not in self.averages:
+            self.averages[key] = network.averaged(average)
+        self.averages.move_to_end(key)
+        if len(self.averages) > AVERAGES:
+            self.averages.popitem(last=False)
+        return self.averages[key]
 
     def accept(
         self, verb: str, body: Common, key: str | None = None, listener: Listener | None = None
@@ -150,8 +171,8 @@ class Service:
         self, verb: str, body: Common, key: str | None = None, listener: Listener | None = None,
         number: str | None = None,
     ) -> Ticket:  # fmt: skip
-        network = self.network(body.model)
-        ticket = Ticket(network, work(network, body), body.priority)
+        network = self.network(body.model, body.average)
+        ticket = Ticket(network, work(network, body, self.network), body.priority)
         ticket.until = time.monotonic() + (body.deadline or math.inf)
         ticket.id = self.mark + ticket.id
         if number:

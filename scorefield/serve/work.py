@@ -7,7 +7,7 @@ line, by the same functions.
 import base64
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -16,25 +16,36 @@ from torch import Tensor
 from scorefield.base import BadInput, Seeded
 from scorefield.catalogue.spec import build
 from scorefield.data.kind import PICTURE
+from scorefield.data.letters import spelled
 from scorefield.data.readers.given import input_picture
 from scorefield.data.readers.masks import input_mask
+from scorefield.data.table import kept_cells, row_cells
 from scorefield.draw import Asked, Job, Plan
 from scorefield.guide import View
 from scorefield.inverse import measure
 from scorefield.likelihood import slerp
 from scorefield.report.files import end_to_end
 from scorefield.report.picture import picture
-from scorefield.run.open import Run
-from scorefield.serve.body import Common, EditBody, RestoreBody, SamplesBody, picture_bytes
+from scorefield.run.facts import DataFacts
+from scorefield.run.open import Run, check_flat
+from scorefield.run.pairs import is_led, leading, lifted
+from scorefield.serve.body import Common, EditBody, RestoreBody, SamplesBody, only, picture_bytes
 from scorefield.serve.network import Network
 from scorefield.store import tagged, to_png, to_wav
 from scorefield.use.again import tag_of
 from scorefield.use.anagram import views_guide
 from scorefield.use.asked import check_guided, idle
 from scorefield.use.bulk import about
+from scorefield.use.cascade import Cascade, cascade_of
 from scorefield.use.edit import MASKED, edit_walk
 from scorefield.use.plan import asked_of, plan_of
-from scorefield.use.restore import MEASURING, psnr, restore_walk
+from scorefield.use.restore import (
+    MEASURING,
+    Observation,
+    check_measured,
+    psnr,
+    restore_walk,
+)
 from scorefield.use.sample import labels_wanted, settle
 
 Answer = dict[str, Any]
@@ -42,21 +53,40 @@ _one_at_a_time = threading.Lock()
 """What is warned of is caught for the whole process."""
 
 
+class Stage(NamedTuple):
+    """What comes after a job: a walk of another network, the rows of its calls, and its job, of the
+    x at the end of the first."""
+
+    network: Network
+    plan: Plan
+    rows: int
+    begun: Callable[[Tensor], Job]
+
+
 class Work(NamedTuple):
-    """A job, the rows of its calls, what makes an answer of its x at the end, and warnings."""
+    """A job, the rows of its calls, what makes an answer of its x at the end, or of that of the
+    stage after it, and warnings."""
 
     job: Job
     rows: int
     answer: Callable[[Tensor], Answer]
+    after: Stage | None = None
     said: tuple[str, ...] = ()
 
 
-def work(network: Network, body: Common) -> Work:
+Find = Callable[[str], Network]
+"""Another run in service, by its name."""
+
+
+def work(network: Network, body: Common, find: Find) -> Work:
     """What is asked of a run, prepared; or BadInput."""
-    make = {SamplesBody: _samples, EditBody: _edit, RestoreBody: _restore}[type(body)]
     with _one_at_a_time, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        found = make(network, body)
+        if isinstance(body, SamplesBody):
+            found = _samples(network, body, find)
+        else:
+            check_flat(network.name, network.run.facts)
+            found = {EditBody: _edit, RestoreBody: _restore}[type(body)](network, body)
     said = (str(w.message) for w in caught if issubclass(w.category, UserWarning))
     return found._replace(said=tuple(dict.fromkeys(said)))
 
@@ -67,14 +97,15 @@ def _job(network: Network, plan: Plan, asked: Asked, guidance: Any) -> tuple[Job
     return job, len(asked.seeds) * (1 + twice)
 
 
-def _samples(network: Network, body: SamplesBody) -> Work:
+def _samples(network: Network, body: SamplesBody, find: Find) -> Work:
     run = network.run
     if body.views is not None:
         return _anagram(network, body, body.views)
     texts = () if body.prompt is None or not run.facts.text else (body.prompt,)
+    only("prompts", body.prompts, "prompt", body.prompt)
     request = body.request(
         run, conditions=body.conditions, unconditional=body.unconditional, guide=body.guide,
-        prompt=texts, negative=body.negative,
+        prompt=body.prompts or texts, negative=body.negative, fill=_fill(run, body),
     )  # fmt: skip
     seeds, labels = request.chosen_seeds(), labels_wanted(request)
     asked, plan, settings, _, told = settle(request, seeds, labels)
@@ -82,15 +113,52 @@ def _samples(network: Network, body: SamplesBody) -> Work:
                    bool(asked.cond))  # fmt: skip
     own: dict[str, Any] | None = {**words, "run": network.name}  # not where that lies
     if body.between is not None:
+        check_flat(network.name, run.facts)
         asked, own = _between(network, plan, asked, body.between), None
     job, rows = _job(network, plan, asked, settings["guidance"] if told is None else 2)
     how = {**words["order"], "guide": told or "cfg"}
-    form = _form(run, body)
+    after, form = _enlarged(network, body, find, job), _form(run, body)
+    if after and own:
+        own["order"] = how = {**how, "cascade": body.cascade, "augment": after.second.augment}
+        own["job"] = {**own["job"], "cascade": after.second.about}
+    last = after.stage.network.run if after else run
 
     def answer(x: Tensor) -> Answer:
-        return {"how": how, "samples": _shown(run, run.denoiser.decode(x), job.asked, form, own)}
+        x0 = last.denoiser.decode(x)
+        return {"how": how, "samples": _shown(last, x0, job.asked, form, own, request.rows)}
 
-    return Work(job, rows, answer)
+    return Work(job, rows, answer, after and after.stage)
+
+
+class _Enlarged(NamedTuple):
+    second: Cascade
+    stage: Stage
+
+
+def _enlarged(network: Network, body: SamplesBody, find: Find, job: Job) -> _Enlarged | None:
+    """The second stage, if one is named."""
+    if body.cascade is None:
+        return idle("augment", body.augment, "there is no `cascade`")
+    other = find(body.cascade)
+    check_flat(other.name, other.run.facts)
+    second, decode = cascade_of(other.run, network.run, body.augment), network.run.denoiser.decode
+    plan = second.plan
+    second.told(job.asked)
+
+    def begun(x: Tensor) -> Job:
+        asked = second.shown(decode(x), job.asked)
+        return Job.of(plan, asked, other.run.denoiser.shape, other.like)
+
+    rows = len(job.asked.seeds) * (1 + (other.run.config.sample.guidance != 1))
+    return _Enlarged(second, Stage(other, plan, rows, begun))
+
+
+def _fill(run: Run, body: SamplesBody) -> Any:
+    """What is to be filled in; the rows of a table come with the request, never from a file."""
+    if isinstance(body.fill, str) and run.facts.space == "table":
+        fact = "`fill` is a text, and the run makes rows of a table."
+        raise BadInput(fact, 'Give rows, such as [{"COLUMN": 3}].', "fill")
+    return body.fill
 
 
 def _between(network: Network, plan: Plan, asked: Asked, count: int) -> Asked:
@@ -107,7 +175,8 @@ def _between(network: Network, plan: Plan, asked: Asked, count: int) -> Asked:
 def _anagram(network: Network, body: SamplesBody, views: str) -> Work:
     """Pictures that show one class or another as one looks at them."""
     run = network.run
-    for field in ("between", "conditions"):
+    check_flat(network.name, run.facts)
+    for field in ("between", "conditions", "cascade", "augment", "fill", "prompts", "negative"):
         idle(field, getattr(body, field), "the samples are an anagram")
     idle("unconditional", body.unconditional, "the samples are an anagram", False)
     idle("guide", body.guide, "the samples are an anagram", "cfg")
@@ -159,21 +228,35 @@ def _edit(network: Network, body: EditBody) -> Work:
     return Work(job, rows, answer)
 
 
+LED = {"label": None, "labels": None, "prompt": None, "solver": None, "grid": None,
+       "guidance": None, "method": "dps"}  # fmt: skip
+"""What a run that was trained on pairs has no use for, and its usual value."""
+
+
 def _restore(network: Network, body: RestoreBody) -> Work:
     run, shape, form = network.run, tuple(network.run.facts.shape), _form(network.run, body)
     request = body.request(run)
-    a = build("operators", body.operator, shape=shape)
+    a, seeds = build("operators", body.operator, shape=shape), request.chosen_seeds()
     x0 = input_picture(picture_bytes(body.image, "image"), shape, "image", True, run.facts.scaling)
-    y = measure(a, x0, body.noise, Seeded([request.chosen_seeds()[0] + MEASURING]))
-    plan, asked = restore_walk(request, a, y, body.noise, body.method)
+    y = measure(a, x0, body.noise, Seeded([seeds[0] + MEASURING]))
+    if is_led(run.config, run.facts):
+        why = "the run leads from what was measured"
+        for field, usual in LED.items():
+            idle(field, getattr(body, field), why, usual)
+        check_measured(run, Observation(body.operator, body.noise))
+        x1 = lifted(a, torch.zeros_like(x0), y)
+        plan, asked, finish = leading(run.denoiser, run.config, run.facts, x1, seeds, body.steps)
+    else:
+        (plan, asked), finish = restore_walk(request, a, y, body.noise, body.method), None
     job, rows = _job(network, plan, asked, request.guidance)
     how = {"operator": body.operator, "noise": body.noise, "method": body.method,
            "steps": plan.steps, "guidance": request.guidance}  # fmt: skip
 
     def answer(x: Tensor) -> Answer:
+        x = (finish or run.denoiser.decode)(x)
         return {
             "how": how,
-            "samples": _shown(run, x := run.denoiser.decode(x), job.asked, form),
+            "samples": _shown(run, x, job.asked, form),
             "measurement": png(a.picture(y, body.noise)),
             "psnr": round(psnr(x, x0), 2),
         }
@@ -183,25 +266,34 @@ def _restore(network: Network, body: RestoreBody) -> Work:
 
 def _form(run: Run, body: Common) -> str:
     """In which form samples are wanted."""
-    drawn = run.facts.kind is PICTURE
-    if body.format == "png":
-        PICTURE.check(run.facts.shape, "`format` png is")
+    kind = run.facts.kind
+    if body.format == "png" and kind is not PICTURE:
+        fact = f"`format` png is of pictures, and samples are {kind.plural}."
+        raise BadInput(fact, "Leave it out.", "format")
+    if body.format == "text" and not kind.lettered:
+        fact = f"`format` text is of letters, and samples are {kind.plural}."
+        raise BadInput(fact, "Leave it out.", "format")
     if body.format == "wav" and not run.facts.rate:
         raise BadInput("`format` is wav, and the run makes no sounds.", "Leave it out.", "format")
-    return body.format or ("png" if drawn else "x")
+    return body.format or ("png" if kind is PICTURE else "text" if kind.lettered else "x")
 
 
 def _shown(
-    run: Run, x0: Tensor, asked: Asked, form: str, words: dict[str, Any] | None = None
-) -> list[Answer]:
-    """Each sample with its seed and class; a picture carries how it was made."""
+    run: Run, x0: Tensor, asked: Asked, form: str, words: dict[str, Any] | None = None,
+    given: Sequence[Sequence[str]] = (),
+) -> list[Answer]:  # fmt: skip
+    """Each sample with its seed and class; a picture carries how it was made, and the row of a
+    table the cells that were `given` as they were."""
+    texts = written(x0, run.facts, given) if form == "text" else []
     label = (asked.cond or {}).get("label")
     rows = []
     for i, (seed, one) in enumerate(zip(asked.seeds.tolist(), x0.split(1))):
         row: Answer = {"seed": seed}
         if label is not None:
             row["label"] = str(run.facts.classes[int(label[i])])
-        if form == "x":
+        if form == "text":
+            row["text"] = texts[i]
+        elif form == "x":
             row["x"] = run.facts.scaling.decode(one)[0].tolist()
         elif form == "wav":
             sound = to_wav(
@@ -212,6 +304,14 @@ def _shown(
             row["png"] = png(one, None if words is None else {**words, "index": i})
         rows.append(row)
     return rows
+
+
+def written(x0: Tensor, facts: DataFacts, given: Sequence[Sequence[str]] = ()) -> list[Any]:
+    """Texts, or the rows of a table as cells by their columns."""
+    if facts.space != "table":
+        return spelled(x0, facts.alphabet)
+    rows, names = row_cells(x0, facts.columns), [column.name for column in facts.columns]
+    return [dict(zip(names, row)) for row in (kept_cells(rows, given) if given else rows)]
 
 
 def png(x0: Tensor, words: dict[str, Any] | None = None) -> str:
@@ -225,4 +325,6 @@ def shown_now(run: Run, x0: Tensor) -> Answer:
     x0 = run.denoiser.decode(x0.cpu())
     if run.facts.kind is PICTURE:
         return {"png": [png(one) for one in x0.split(1)]}
+    if run.facts.kind.lettered:
+        return {"text": written(x0, run.facts)}
     return {"x": run.facts.scaling.decode(x0).tolist()}

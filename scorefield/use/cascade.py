@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scorefield.base import CLEAN, BadInput, Level, Seeded
 from scorefield.data.lower import augmented, upward
-from scorefield.draw import Asked, draw
+from scorefield.draw import Asked, Plan, draw
 from scorefield.run.open import Run, open_run
 from scorefield.use.plan import plan_of, settings_of
 
@@ -31,27 +31,44 @@ class Cascade:
         """What decides its part of a sample."""
         return f"{self.run.checkpoint}, augment {self.augment:g}"
 
-    @torch.no_grad()
+    @property
+    def plan(self) -> Plan:
+        """How this stage walks."""
+        return plan_of(self.run.denoiser, True, **settings_of(self.run))
+
     def __call__(self, x0: Tensor, asked: Asked) -> Tensor:
         """Pictures x0 (n, C, h, w) of the first stage, made for `asked`, at the size of this."""
-        denoiser, facts = self.run.denoiser, self.run.facts
-        y = upward(x0, facts.shape[-1] // x0.shape[-1])
-        e = Seeded(asked.seeds + 2 * STAGE)(y, CLEAN, Level.of(0.0, 1.0))
-        cond = augmented(y, torch.full((len(y),), self.augment).to(y), e)
+        denoiser = self.run.denoiser
+        return draw(denoiser, self.plan, self.shown(x0, asked), denoiser.shape).x
+
+    def told(self, asked: Asked) -> dict[str, Tensor]:
+        """What of the first stage's conditions this is told too. Raises BadInput if some lack."""
+        facts = self.run.facts
         said = ["label"] * bool(facts.classes) + ["tokens", "mask"] * bool(facts.text)
         given = asked.cond or {}
         if missing := [key for key in said if key not in given]:
             words = {"label": "`labels`"}.get(missing[0], "a `prompt`")
             raise BadInput(f"`cascade` {self.run.path} needs {words}.", "Give it.", "cascade")
-        cond |= {key: given[key] for key in said}
-        rows = Asked(asked.seeds + STAGE, cond)
-        plan = plan_of(denoiser, True, **settings_of(self.run))
-        return draw(denoiser, plan, rows, denoiser.shape).x
+        return {key: given[key] for key in said}
+
+    @torch.no_grad()
+    def shown(self, x0: Tensor, asked: Asked) -> Asked:
+        """The rows of this stage, each of which is shown its picture of the first."""
+        facts = self.run.facts
+        y = upward(x0, facts.shape[-1] // x0.shape[-1])
+        e = Seeded(asked.seeds + 2 * STAGE)(y, CLEAN, Level.of(0.0, 1.0))
+        cond = augmented(y, torch.full((len(y),), self.augment).to(y), e)
+        return Asked(asked.seeds + STAGE, cond | self.told(asked))
 
 
 def open_cascade(path: Path, base: Run, augment: float | None) -> Cascade:
     """The second stage at `path` to a base, or BadInput."""
-    run, s = open_run(path), USUAL_AUGMENT if augment is None else augment
+    return cascade_of(open_run(path), base, augment)
+
+
+def cascade_of(run: Run, base: Run, augment: float | None) -> Cascade:
+    """A run as the second stage to a base, or BadInput."""
+    path, s = run.path, USUAL_AUGMENT if augment is None else augment
     low, own = run.config.data.low, base.facts
     if not 0 <= s <= 1:
         raise BadInput(f"`augment` is {s:g}.", "Give 0 (none) to 1 (all noise).", "augment")

@@ -13,7 +13,7 @@ import scorefield
 from scorefield.base import BadInput, Watch, quiet
 from scorefield.catalogue.plans import guide_specs, plan
 from scorefield.catalogue.spec import parsed
-from scorefield.data.readers.table import aligned_rows
+from scorefield.data.readers.table import aligned_cells, aligned_rows
 from scorefield.data.table import rows_to_fill
 from scorefield.denoise import Denoiser, Precision
 from scorefield.run.open import EXACT, Run, device, open_conditions, open_run
@@ -59,7 +59,7 @@ class Request:
     batch: int = 256
     ray: int | None = None
     columns: int | None = None
-    fill: str | None = None
+    fill: str | Sequence[Mapping[str, Any]] | None = None
     out: Path | None = None
     watch: Watch = quiet
     spaces: bool = False
@@ -150,7 +150,7 @@ class Request:
         if not self.texts:
             idle("negative", self.negative, "there is no `prompt`")
             if self.rows:
-                return rows_to_fill(self.rows, self.opened.facts.columns, f"`fill` {self.fill}")
+                return rows_to_fill(self.rows, self.opened.facts.columns, self.filling)
             return (
                 None if self.conditions is None else open_conditions(self.opened, self.conditions)
             )
@@ -168,7 +168,15 @@ class Request:
         facts = self.opened.facts
         if self.fill is None or facts.space != "table":
             return []
-        return aligned_rows(Path(self.fill), facts.columns, "fill")
+        if isinstance(self.fill, str):
+            return aligned_rows(Path(self.fill), facts.columns, "fill")
+        return aligned_cells(self.fill, facts.columns, "`fill`", "fill")
+
+    @property
+    def filling(self) -> str:
+        """What is filled in, in words."""
+        own = self.fill if isinstance(self.fill, str) else f"of {len(self.rows)} rows"
+        return f"`fill` {own}"
 
     @cached_property
     def texts(self) -> list[str]:

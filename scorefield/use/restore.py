@@ -144,11 +144,23 @@ def _by_prior(
 def _paired_way(
     run: Run, of: Observation, a: Operator, y: Tensor, seeds: list[int], steps: Any
 ) -> tuple[str, Restoring]:
-    """The restoration by a run that was trained on pairs. BadInput of one that was trained on
-    others."""
-    own = run.config.data.corruption
+    """The restoration by a run that was trained on pairs."""
     if not is_led(run.config, run.facts):
         raise BadInput(f"{run.path} was not trained on pairs.", "Give one of restore-pairs.")
+    check_measured(run, of)
+    many = count(steps) or run.config.sample.steps
+    x1 = lifted(a, y.new_zeros(1, *run.facts.shape), y)
+
+    def way() -> tuple[Restored, int]:
+        led = lead(run.denoiser, run.config, run.facts, x1, seeds, many)
+        return Restored(led.x, led.seconds, [], None), many
+
+    return f"{run.path.name}: {run.config.objective.kind}", way
+
+
+def check_measured(run: Run, of: Observation) -> None:
+    """Raise BadInput of a run that was trained on pairs of another measurement."""
+    own = run.config.data.corruption
     if own is not None and canonical("operators", own) != canonical("operators", of.operator):
         raise BadInput(
             f"{run.path} was trained on {own}, and what was measured is {of.operator}.",
@@ -161,14 +173,6 @@ def _paired_way(
             f"Give `noise` {known:g}, or train another.",
             "noise",
         )
-    many = count(steps) or run.config.sample.steps
-    x1 = lifted(a, y.new_zeros(1, *run.facts.shape), y)
-
-    def way() -> tuple[Restored, int]:
-        led = lead(run.denoiser, run.config, run.facts, x1, seeds, many)
-        return Restored(led.x, led.seconds, [], None), many
-
-    return f"{run.path.name}: {run.config.objective.kind}", way
 
 
 def _table(

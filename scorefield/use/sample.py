@@ -232,7 +232,7 @@ def settle(request: Request, seeds: list[int], labels: list[int] | None) -> Sett
         check_places(request.guide, run.denoiser)
     plan = plan_of(run.denoiser, bool(asked.cond), guide=guide, **settings)
     if request.fill is not None:
-        plan, told = _filled(request, plan), f"fill {request.fill}"
+        plan, told = _filled(request, plan), request.filling.replace("`", "")
     if getattr(run.schedule, "begins_in_data", False):
         asked = begun_in_data(run.denoiser, data_of(run, split=False), plan, asked)
     return Settled(asked, plan, settings, noisy, told)
@@ -241,11 +241,13 @@ def settle(request: Request, seeds: list[int], labels: list[int] | None) -> Sett
 def _filled(request: Request, plan: Plan) -> Plan:
     """The plan of texts that have the letters that are asked for."""
     denoiser, facts = request.opened.denoiser, request.opened.facts
-    pattern = request.fill or ""
     if facts.space == "table":
         return plan._replace(guide=chain(plan.guide, rows_filled(denoiser.space, facts.columns)))
     if not facts.kind.lettered:
-        raise BadInput(f"`fill` {pattern} is of letters and tables.", "Leave it out.", "fill")
+        raise BadInput(f"{request.filling} is of letters and tables.", "Leave it out.", "fill")
+    if not isinstance(pattern := request.fill, str):
+        fact = f"{request.filling}: the run makes {facts.kind.plural}, which have none."
+        raise BadInput(fact, "Give a text with _ for what is to be filled in.", "fill")
     if isinstance(denoiser.space, Autoregressive):
         raise BadInput(
             f"`fill` {pattern}: the run reads letters from the left, and knows none behind a gap.",

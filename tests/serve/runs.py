@@ -1,11 +1,14 @@
 """Runs of every kind, of random weights: what is served, not how well it was learned."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from scorefield.run import recipes
 from scorefield.run.autoencoder import build_autoencoder
 from scorefield.run.config import build_denoiser
 from scorefield.run.facts import DataFacts
@@ -58,6 +61,49 @@ def of_student(path: Path, method: str) -> Path:
     teacher = digits(path.parent / "teacher")
     config = student(teacher, method, training=Training())
     return untrained(path, config, stored_settings(Folder(teacher))[1])
+
+
+def _of_recipe(
+    path: Path, recipe: Config, file: Path, net: str, steps: int = 3, **data: str
+) -> Path:
+    """A run as a recipe sets it up, on that file, of a small network and few steps."""
+    config = replace(
+        recipe, data=replace(recipe.data, path=str(file), **data), net=net,
+        sample=replace(recipe.sample, steps=steps),
+    )  # fmt: skip
+    return untrained(path, config)
+
+
+TOKENS = "letters:width=16,depth=1,heads=2"
+
+
+def letters(path: Path) -> Path:
+    (file := path.with_suffix(".txt")).write_text("\n".join(["abad", "bcda", "cabb"] * 15))
+    return _of_recipe(path, recipes.letters(), file, TOKENS)
+
+
+def table(path: Path) -> Path:
+    rows = [f"{'red' if k % 2 else 'blue'},{k % 7},one" for k in range(60)]
+    (file := path.with_suffix(".csv")).write_text("\n".join(["colour,n,same", *rows]))
+    return _of_recipe(path, recipes.table(), file, "cells:width=16,blocks=1")
+
+
+def smiles(path: Path) -> Path:
+    (file := path.with_suffix(".smi")).write_text("CCO\nc1ccccc1\nCC(=O)O\nClCC\n" * 15)
+    return _of_recipe(path, recipes.smiles(), file, "causal:width=16,depth=1,heads=2", 9)
+
+
+def on_manifold(path: Path, kind: str) -> Path:
+    x = shaped({"sphere": 3, "torus": 2, "rotations": 4}[kind])
+    x = x if kind == "torus" else x / np.linalg.norm(x, axis=1, keepdims=True)
+    np.savez(file := path.with_suffix(".npz"), x=x)
+    return _of_recipe(path, recipes.points(), file, "mlp:width=16,blocks=1", kind=kind)
+
+
+SPACES: dict[str, Callable[[Path], Path]] = {
+    "letters": letters, "smiles": smiles, "table": table,
+    **{kind: partial(on_manifold, kind=kind) for kind in ("sphere", "torus", "rotations")},
+}  # fmt: skip
 
 
 def shaped(*shape: int) -> np.ndarray:

@@ -134,6 +134,18 @@ REFUSED = [
     ("samples", {"solver": "heun:chum=1"}, "churn"),
     ("samples", {"grid": "/etc/passwd"}, "not a place"),
     ("samples", {"grid": "../x.json"}, "place"),
+    ("samples", {"solver": "heun@x.json/5"}, "`grid` is x.json. Give a name, not a place."),
+    ("samples", {"average": 0.33}, "no average of length 0.33"),
+    ("samples", {"average": 2}, "`average` 2"),
+    ("samples", {"cascade": "digitz"}, "unknown model 'digitz'. Did you mean 'digits'?"),
+    ("samples", {"cascade": "digits"}, "did not learn super-resolution"),
+    ("samples", {"augment": 0.2}, "`augment` 0.2 does nothing: there is no `cascade`"),
+    ("samples", {"fill": "a_"}, "`fill` a_ is of letters and tables. Leave it out."),
+    ("samples", {"fill": [{"a": True}]}, "`fill."),
+    ("samples", {"prompts": ["a"]}, "."),
+    ("samples", {"prompts": ["a"], "prompt": "b"}, "."),
+    ("samples", {"format": "text"}, "`format` text is of letters"),
+    ("samples", {"views": "identity", "fill": "a"}, "`fill` a does nothing"),
     ("samples", {"guide": "autoguide"}, "needs its weak"), ("samples", {"label": 10}, "0 to 9"),
     ("samples", {"label": 1, "labels": [1]}, "exclude each other"),
     ("samples", {"prompt": "a cat"}, "unknown class 'a cat'"), ("samples", {"label": True}, "true"),
@@ -166,6 +178,20 @@ REFUSED = [
 @pytest.mark.parametrize("verb, body, says", REFUSED)
 def test_what_cannot_be_is_refused_by_fact_and_remedy(live, verb, body, says):
     assert says in message(live.client.post(f"/v1/{verb}", json=body))
+
+
+def test_a_fault_is_told_once_and_others_are_counted(live):
+    """A body is read by more than one dependency of a route."""
+    said = message(live.client.post("/v1/images/generations", json={"prompt": "3", "n": 11}))
+    assert said == "`n` 11: Input should be less than or equal to 10. See /openapi.json."
+    two = message(live.client.post("/v1/samples", json={"n": 0, "steps": 0}))
+    assert "1 more fault. See" in two
+
+
+def test_the_page_of_the_routes_says_how_they_end(live):
+    paths = live.client.get("/openapi.json").json()["paths"]
+    assert {"400", "404", "422", "429"} <= set(paths["/v1/requests/{number}"]["get"]["responses"])
+    assert "202" in paths["/v1/samples"]["post"]["responses"]
 
 
 JUNK: list[Any] = [
@@ -293,6 +319,10 @@ def test_a_full_queue_says_when_to_come_again(live, monkeypatch):
 def test_what_is_seen_of_the_server(live):
     assert live.client.get("/health").json() == {"status": "ok"}
     digits, points = live.client.get("/v1/models").json()["data"]
+    assert live.client.get("/v1/models/points").json() == points
+    other = live.client.get("/v1/models/pints")
+    assert message(other) == "unknown model 'pints'. Did you mean 'points'? Known: digits, points."
+    assert other.json()["error"]["param"] == "model"
     assert (digits["id"], digits["shape"], points["shape"]) == ("digits", [1, 8, 8], [2])
     live.client.post("/v1/samples", json={"n": 1})
     text = live.client.get("/metrics").text

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import time
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
@@ -58,22 +59,18 @@ for name, test in vars(test_http).items():
 
 
 def test_who_is_asked():
-    """The one that has the number or the key, or while it starts nobody yet; else any two."""
-    from ray.serve._private.common import RequestMetadata, StreamingHTTPRequest
+    """The one to which a request is passed, or while it starts nobody yet; else any two, whatever
+    the proxy made of it, which nobody opens."""
+    from ray.serve._private.common import RequestMetadata
     from ray.serve.request_router import PendingRequest
 
     class Known(NamedTuple):
         replica_metadata: dict
 
     router = object.__new__(replicas.ByNumber)
-    router.initialize_state(replicas=3)
     there: Any = [Known({"rank": rank}) for rank in (2, 0)]
 
-    def chosen(path: str, key: bytes | None = None) -> list[int]:
-        headers = [] if key is None else [(b"idempotency-key", key)]
-        scope = {"type": "http", "path": path, "headers": headers}
-        sent = ray.cloudpickle.dumps(StreamingHTTPRequest(scope, proxy_actor_name="proxy"))
-
+    def chosen(sent: Any) -> list[int]:
         async def choose() -> Any:  # the future in it wants a loop
             pending = PendingRequest([sent], {}, RequestMetadata("1", "1"))
             return await router.choose_replicas(there, pending)
@@ -81,14 +78,28 @@ def test_who_is_asked():
         (found,) = asyncio.run(choose())
         return [one.replica_metadata["rank"] for one in found]
 
-    assert chosen("/v1/requests/2-c0ffee/events") == [2]
-    assert chosen("/v1/requests/0-c0ffee") == [0]
-    assert chosen("/v1/requests/1-c0ffee") == []
+    for rank, wanted in {2: [2], 0: [0], 1: []}.items():
+        assert chosen(replicas.Passed(rank, "GET", "/v1/requests/x", b"", [], b"")) == wanted
+    assert sorted(chosen(b"never opened")) == [0, 2]
+
+
+def test_whose_a_request_is():
+    def found(path: str, key: bytes | None = None) -> int | None:
+        headers = [] if key is None else [(b"idempotency-key", key)]
+        return replicas.owner({"path": path, "headers": headers}, 3)
+
+    assert found("/v1/requests/2-c0ffee/events") == 2
+    assert found("/v1/requests/0-c0ffee") == 0
     for path in ("/v1/requests/3-c0ffee", "/v1/requests", "/v1/samples", "/2-x", "/v1/requests/-2"):
-        assert sorted(chosen(path)) == [0, 2], path
-    keys = [chosen("/v1/samples", b"key %d" % i) for i in range(60)]
-    assert keys == [chosen("/v1/samples", b"key %d" % i) for i in range(60)]
-    assert {tuple(key) for key in keys} == {(0,), (2,), ()}
+        assert found(path) is None, path
+    keys = [found("/v1/samples", b"key %d" % i) for i in range(60)]
+    assert keys == [found("/v1/samples", b"key %d" % i) for i in range(60)]
+    assert {*keys} == {0, 1, 2}
+
+
+def test_nothing_is_unpickled():
+    """By us, of what a request brings."""
+    assert "pickle" not in Path(replicas.__file__).read_text()
 
 
 def test_two_replicas_share_the_work_and_each_finds_its_own(live, kept):

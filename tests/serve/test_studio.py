@@ -12,7 +12,10 @@ import pytest
 from PIL import Image
 
 from scorefield.serve.seen import nearest_in_training
+from scorefield.serve.service import Service
 from scorefield.serve.work import png
+from tests.serve import runs
+from tests.serve.conftest import alive
 from tests.serve.test_http import picture, pixels
 
 
@@ -200,6 +203,24 @@ def test_the_queue_the_runs_and_points(browser, live):
     assert not [
         e for e in report.events if e["method"] in ("Log.entryAdded", "Runtime.exceptionThrown")
     ]
+
+
+def test_texts_and_rows_are_read(browser, tmp_path):
+    """As they come, step by step; filled in where it is asked."""
+    named = {name: runs.SPACES[name](tmp_path / name) for name in ("letters", "table")}
+    with alive(Service(named)) as url:
+        page = Page(browser, url, "/#model=letters&n=4&fill=a_b_&go=1", 390)
+        page.done()
+        texts = page.run("[...document.querySelectorAll('.texts li')].map(li => li.textContent)")
+        assert len(texts) == 4
+        assert all(text[0] + text[2] == "ab" for text in texts)
+        assert page.complaints() == []
+        page = Page(browser, url, "/#model=table&n=5&go=1", 390, "dark")
+        page.done()
+        heads = page.run("[...document.querySelectorAll('th')].map(h => h.textContent)")
+        assert heads == ["colour", "n", "same"]
+        page.until("document.querySelectorAll('tbody tr').length === 5")
+        assert page.complaints() == []
 
 
 def test_two_settings_span_a_table_of_one_seed(browser, live, tmp_path):

@@ -3,7 +3,7 @@
 import csv
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -209,15 +209,21 @@ def csv_of(names: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
 def aligned_rows(path: Path, columns: Sequence[Column], field: str) -> list[tuple[str, ...]]:
     """The rows of a file, their cells in the order of `columns`."""
     names, rows = read_rows(path, field)
+    if not rows:
+        raise BadInput(f"'{path}' has no rows.", "Give some.", field)
+    return aligned_cells([dict(zip(names, row)) for row in rows], columns, f"'{path}'", field)
+
+
+def aligned_cells(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], where: str, field: str
+) -> list[tuple[str, ...]]:
+    """Rows of cells by name, in the order of `columns`; those that lack or are None are empty."""
     own = [column.name for column in columns]
-    if strange := [name for name in names if name not in own]:
+    if strange := [name for row in rows for name in row if name not in own]:
         raise BadInput(
-            f"'{path}' has the column '{strange[0]}', the run's are {', '.join(own)[:200]}.",
+            f"{where} has the column '{strange[0]}', the run's are {', '.join(own)[:200]}.",
             "Leave it out, or name it so.",
             field,
         )
-    at = [names.index(name) if name in names else None for name in own]
-    found = [tuple("" if k is None else row[k].strip() for k in at) for row in rows]
-    if not found:
-        raise BadInput(f"'{path}' has no rows.", "Give some.", field)
-    return found
+    told = ([row.get(name) for name in own] for row in rows)
+    return [tuple("" if cell is None else str(cell).strip() for cell in row) for row in told]

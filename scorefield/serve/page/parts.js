@@ -8,7 +8,7 @@ const COLOURS = ['#1f77b4', '#d62728', '#2ca02c', '#9467bd', '#ff7f0e', '#17becf
 // What a strip shows at a frame, by sample: the last frame is its answer.
 const shownAt = (strip, at) => {
   const done = strip.answer?.samples;
-  if (done && (at == null || at >= strip.frames.length - 1)) return done.map((s) => s.png ?? s.x);
+  if (done && (at == null || at >= strip.frames.length - 1)) return done.map((s) => s.png ?? s.text ?? s.x);
   return strip.frames[at ?? strip.frames.length - 1] ?? [];
 };
 const nameOf = (strip, i) => {
@@ -36,12 +36,20 @@ function Plot({rows, lines}) {
     : places[0].map((p, i) => html`<circle key=${i} r="1.2" cx=${at(p)[0]} cy=${at(p)[1]} fill=${COLOURS[0]} />`)}</svg>`;
 }
 
+// Texts line by line, or the rows of a table.
+function Written({rows}) {
+  if (typeof rows[0] !== 'object') return html`<ol class="texts">${rows.map((text, i) => html`<li key=${i}>${text}</li>`)}</ol>`;
+  return html`<div class="scroll"><table><thead><tr>${Object.keys(rows[0]).map((name) => html`<th scope="col">${name}</th>`)}</tr></thead>
+    <tbody>${rows.map((row, i) => html`<tr key=${i}>${Object.values(row).map((cell) => html`<td>${cell}</td>`)}</tr>`)}</tbody></table></div>`;
+}
+
 export function Strip({strip, chosen, choose, name, model}) {
   const shown = shownAt(strip), drawn = model.shape.length === 3;
   const count = Math.max(shown.length, strip.ask.seeds ? strip.ask.between + 2 : strip.ask.n ?? 1);
   const [at, setAt] = useState(null), views = strip.answer?.views;
   const frames = strip.frames.length;
-  if (!drawn) return html`<div><${Plot} rows=${shownAt(strip, at)} lines=${model.shape.length === 2} />
+  const rows = shownAt(strip, at), own = Array.isArray(rows[0]) || rows.length === 0 ? Plot : Written;
+  if (!drawn) return html`<div><${own} rows=${rows} lines=${model.shape.length === 2} />
     ${frames > 1 && html`<label><span>Step</span><input type="range" min="0" max=${frames - 1}
       value=${at ?? frames - 1} onInput=${(e) => setAt(Number(e.target.value))} /></label>`}</div>`;
   return html`<div>${name && html`<h2>${name}: ${strip.answer ? told(strip.answer.how) : '…'}</h2>`}
@@ -61,7 +69,7 @@ export function Table({strips, chosen, choose, model}) {
     <tbody>${down.map((y, j) => html`<tr><th scope="row">${y}</th>${across.map((x, i) => {
       const k = j * across.length + i, row = shownAt(strips[k])[0];
       return html`<td>${model.shape.length === 3 ? html`<${Tile} png=${row} name=${`${x}, ${y}`} on=${chosen?.k === k}
-        press=${() => choose(k)} />` : row && html`<${Plot} rows=${[row]} lines=${model.shape.length === 2} />`}</td>`;
+        press=${() => choose(k)} />` : row && html`<${Array.isArray(row) ? Plot : Written} rows=${[row]} lines=${model.shape.length === 2} />`}</td>`;
     })}</tr>`)}</tbody></table></div>`;
 }
 

@@ -20,11 +20,11 @@ const body = (said, ...names) => Object.fromEntries(['model', ...names]
     ? [name, value.split(',').map((word) => word.trim())] : [name, value]));
 const HOW = ['labels', 'steps', 'solver', 'grid', 'guidance'], WORDS = ['prompt', 'negative'];
 const XY = {x: 'steps', xs: '3 6 12', y: 'solver', ys: 'ddim dpmpp2m arc'};
-const NOTHING = {labels: '', prompt: '', negative: ''};
+const NOTHING = {labels: '', prompt: '', negative: '', fill: ''};
 
 // What each tab asks the service for: a verb and a body, one for each strip.
 const ASKS = {
-  samples: (s) => [['samples', {...body(s, 'n', 'seed', ...HOW, ...WORDS, 'guide'), previews: 1}]],
+  samples: (s) => [['samples', {...body(s, 'n', 'seed', ...HOW, ...WORDS, 'guide', 'fill'), previews: 1}]],
   compare: (s) => ['', 'b_'].map((b) => ['samples', {previews: 1, ...body({...s,
     ...(b ? Object.fromEntries(['steps', 'solver', 'grid', 'guidance']
       .filter((k) => s[b + k]).map((k) => [k, s[b + k]])) : {})}, 'n', 'seed', ...HOW, ...WORDS)}]),
@@ -99,6 +99,8 @@ function Form({said, put, model, books, files, setFiles, go, busy}) {
       <${Pick} label="Solver" name="solver" of=${books.solvers} usual=${`the run’s own (${own.solver})`} ...${more} />
       <${Pick} label="Grid" name="grid" of=${books.grids} ...${more} />`}
     ${tab === 'samples' && html`<${Text} label="Guide" name="guide" hint="cfg" ...${more} />`}
+    ${tab === 'samples' && ['letters', 'smiles'].includes(model.space) && html`
+      <${Text} label="To be filled in" name="fill" hint="a text with _ for what is open" ...${more} />`}
     ${tab === 'edit' && html`<${Slide} label="Strength" name="strength" min=".05" max="1" step=".05"
       usual=${files.mask ? 1 : 0.6} ...${more} />`}
     ${tab === 'anagram' && html`<${Text} label=${`Views: ${Object.keys(books.views).slice(0, 7).join(', ')}`}
@@ -204,7 +206,7 @@ function Studio({books}) {
       for await (const {kind, data} of events(strip.verb, strip.ask, control.signal)) {
         if (kind === 'queued') say(data.before ? `${data.before} before this` : 'begun');
         if (kind === 'step') {
-          strip.frames = [...strip.frames, data.png ?? data.x];
+          strip.frames = [...strip.frames, data.png ?? data.text ?? data.x];
           strip.share = data.step / data.of;
           setShare(found.reduce((sum, s) => sum + s.share, 0) / found.length); say(`step ${data.step} of ${data.of}`);
         }
