@@ -41,7 +41,7 @@ def seed_of(*numbers: int) -> int:
     return int(key[0] >> np.uint64(1))
 
 
-def steps_of(split: Split, training: Training, times: int) -> "Ordered":
+def order_of(split: Split, training: Training, times: int) -> "Ordered":
     """Which examples each of a turn's steps sees, of a turn that is taken so many times."""
     if split.stream is None or split.rows is None:
         return Order(len(split), training.seed, training.batch)

@@ -2,13 +2,9 @@
 
 import sys
 from collections.abc import Container, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
+from torch import Tensor
 
 
 def unsharded(tensor: Any) -> Tensor:
@@ -71,20 +67,6 @@ def of_pieces(piece: Tensor, weight: Any) -> Any:
         piece.to(weight.device), weight.device_mesh, weight.placements, run_check=False,
         shape=weight.shape, stride=weight.stride(),
     )  # fmt: skip
-
-
-def gather_in_bf16(accelerator: "Accelerator", module: nn.Module) -> None:
-    """Have shards of float32 weights gathered as bf16, which halves what is sent and what of a
-    block is whole, and their gradients summed in float32. Not where some lie outside the network,
-    as those of a schedule, whose digits count."""
-    from torch.distributed.fsdp import MixedPrecisionPolicy
-
-    net = getattr(module, "net", module)
-    if {*module.parameters()} <= {*net.parameters()}:
-        plugin: Any = accelerator.state.fsdp_plugin
-        plugin.mixed_precision_policy = MixedPrecisionPolicy(
-            torch.bfloat16, torch.float32, cast_forward_inputs=False
-        )
 
 
 def _is_cut(tensor: object) -> bool:

@@ -16,7 +16,7 @@ from scorefield.train.ahead import Ahead
 from scorefield.train.epochs import Ordered, seed_of
 from scorefield.train.portions import Portion, is_out_of_memory
 from scorefield.train.settings import Training
-from scorefield.train.sharded import gather_in_bf16, unsharded
+from scorefield.train.sharded import unsharded
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -196,8 +196,6 @@ class Learner:
             handler = DistributedDataParallelKwargs(find_unused_parameters=self._idles(first))
             self.accelerator.ddp_handler = handler  # type: ignore[assignment]
         self.worker = self.worker.to(self.accelerator.device)
-        if cut and self.training.precision == "bf16":
-            gather_in_bf16(self.accelerator, self.turn.module)
         if self.accelerator.distributed_type != "NO" or self.accelerator.mixed_precision != "no":
             # which imports DTensor: .7 s
             self.worker, self.optimizer = self.accelerator.prepare(self.worker, self.optimizer)

@@ -15,7 +15,7 @@ from scorefield.objective import Task, Turn
 from scorefield.store import Folder, alone, digest_json, digest_tensors, sweep
 from scorefield.train import compiled, trackers
 from scorefield.train.ema import EMA, M, Power, WarmUp
-from scorefield.train.epochs import seed_of, steps_of
+from scorefield.train.epochs import order_of, seed_of
 from scorefield.train.keeper import Keeper
 from scorefield.train.launch import processes
 from scorefield.train.meter import memory_mb
@@ -143,7 +143,7 @@ def fit(
     turns = task.turns
     optimizers = tuple(optimizer_of(turn.module, training, turn.momentum) for turn in turns)
     orders = tuple(
-        steps_of(data.train, _of_turn(training, i), turn.times) if isinstance(data, Data) else None
+        order_of(data.train, _of_turn(training, i), turn.times) if isinstance(data, Data) else None
         for i, turn in enumerate(turns)
     )
     state = TrainState(task, turns, optimizers, ema, powers, 0, orders)

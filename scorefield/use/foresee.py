@@ -6,9 +6,9 @@ Per process of P that have the whole weights, of N parameters in float32:
     + 2 N copies in bf16 while a step runs, if it is in bf16,
     + A b activations, of b images at a time
 
-Cut into shards (FSDP) the first three are divided by P; averages and the copies of one block are
-not. A is counted, not guessed: the tensors that a forward pass keeps for its backward pass, once
-each, of two images less those of one. A step takes 3 forward
+Cut into shards (FSDP) all but the copies are divided by P. Averages that lie with the processors
+(`ema_on` cpu) take no device's memory. A is counted, not guessed: the tensors that a forward pass
+keeps for its backward pass, once each, of two images less those of one. A step takes 3 forward
 passes, 4 with `checkpoint`. What is left out: the allocator's own loss, buffers of communication,
 and the workspace of kernels, some 5 to 10%.
 """
@@ -63,7 +63,7 @@ class Needs(NamedTuple):
 
     def bytes(self, images: int, shards: int = 1) -> float:
         """With so many images at a time, cut into shards."""
-        kept = self.weights / shards + self.averages + self.copies
+        kept = (self.weights + self.averages) / shards + self.copies
         return kept + self.fixed + self.image * images
 
 
@@ -75,7 +75,7 @@ def needs(config: Config, net: nn.Module, shape: tuple[int, ...]) -> Needs:
     one, two = (kept_bytes(net, shape, images, training.precision == "bf16") for images in (1, 2))
     return Needs(
         16.0 * count - 4.0 * matrices * (training.optimizer == "muon"),
-        4.0 * count * (1 + len(training.lengths)),
+        4.0 * count * (1 + len(training.lengths)) * (training.ema_on != "cpu"),
         2.0 * count * (training.precision == "bf16"),
         two - one,
         2 * one - two,
@@ -143,7 +143,7 @@ def foreseen(
         (
             words,
             round(need.weights / shards / GIGA, 3),
-            round((need.averages + need.copies) / GIGA, 3),
+            round((need.averages / shards + need.copies) / GIGA, 3),
             round((need.fixed + need.image * min(rows, share)) / GIGA, 3),
             round(need.bytes(min(rows, share), shards) / GIGA, 3),
             most or None,
@@ -151,7 +151,8 @@ def foreseen(
         for words, shards, most in zip(("whole", "shards"), (1, devices), fits)
     )
     columns = ("", "weights", "averages", "activations", "all", "micro-batch that fits")
-    checkpoint = need.weights - 4.0 * size.parameters + need.averages  # without gradients
+    # without gradients, and with averages wherever they lie
+    checkpoint = need.weights + 4.0 * size.parameters * len(training.lengths)
     parts = (
         ("parameters", f"{size.parameters / 1e6:.2f} M"),
         ("arithmetic of an image", f"{flops / GIGA:,.2f} GFLOP, {again} forward passes"),

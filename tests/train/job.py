@@ -4,8 +4,7 @@ KIND is ddp (what Accelerate chooses on CPUs), tasks (every task of `TASKS`, eac
 killed (every task, one process after another, killed at random steps; killed-12: one, in portions
 of 12), or fsdp: Accelerate turns
 FSDP on for accelerators only, so its state is told here that this is one; all that follows is its
-own version 2 path. fsdp-muon has that optimiser, fsdp-bf16 that arithmetic, fsdp-6 and ddp-auto
-that micro-batch. IMAGES is
+own version 2 path. fsdp-muon has that optimiser, fsdp-6 and ddp-auto that micro-batch. IMAGES is
 where the run is stopped.
 """
 
@@ -172,8 +171,7 @@ def run(
     folder: Path, images: int = 320, dropout: float = 0.1, resume: bool = False,
     optimizer: str = "adamw",
 ) -> nn.Module:  # fmt: skip
-    settings = replace(SETTINGS, optimizer="muon" if optimizer == "muon" else "adamw",
-                       precision="bf16" if optimizer == "bf16" else "fp32")  # fmt: skip
+    settings = replace(SETTINGS, optimizer="muon" if optimizer == "muon" else "adamw")
     if optimizer.isdigit() or optimizer == "auto":
         settings = replace(settings, micro_batch=int(optimizer) if optimizer.isdigit() else "auto")
     return train(lambda: denoising(dropout), folder, images, resume, settings=settings).module

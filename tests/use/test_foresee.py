@@ -67,8 +67,11 @@ def test_a_plan_is_arithmetic():
     assert eight["images_per_second"] == pytest.approx(8 * one["images_per_second"])
     assert one["checkpoint_bytes"] == 16 * n  # weights, their average, two moments
     assert muon["checkpoint_bytes"] < 13 * n
-    # whole: weights, gradients, two moments, an average; in shards the first four are cut
-    assert eight["bytes"] - eight["bytes_in_shards"] == pytest.approx(16 * n * 7 / 8)
+    away = plan(1, ema_on="cpu")
+    assert one["bytes"] - away["bytes"] == 4 * n
+    assert away["checkpoint_bytes"] == one["checkpoint_bytes"]
+    # weights, gradients, two moments, an average
+    assert eight["bytes"] - eight["bytes_in_shards"] == pytest.approx(20 * n * 7 / 8)
 
 
 def test_activations_of_a_micro_batch_are_what_is_held():
