@@ -4,12 +4,15 @@
     (each unpacked below FOLDER)
     python -m benchmarks.drums FOLDER --out data/drums
     python -m benchmarks.drums FOLDER --letters en --out data/letters
+    python -m benchmarks.drums FOLDER --vowels --out data/vowels
     python -m benchmarks.drums data/drums --runs runs/drums runs/drums-mel --out runs
 
 A drum's class is a word in its name. Kits are held out whole, each fourth by name: layers of one
 drum, struck harder and softer, are near copies of one another, and a split by file would leave some
 on both sides. Of spoken letters (klettres-data) the class is the file's name, the letter, and the
-languages that share its name are its speakers.
+languages that share its name are its speakers. Of spoken vowels it is the vowel that an open
+syllable ends in, or that a letter is named by, in the ten languages that write these as they sound
+(so not English); `NEW` are held out whole, voices that are not trained on.
 
 `--runs` measures runs by one ear, whatever they are pictures of: their samples as they are heard,
 each with its peak at 1, named by two judges of the waves that were trained on the same clips with
@@ -46,6 +49,9 @@ CLASSES = {
     "cymbal": r"crash|ride|cymb|splash|china|(?<![a-z])(cy|rd|cr|crs)(?![a-z])",
     "tom": r"tom(?!b)|conga|(?<![a-z])(tm|lt|mt|ht|lc|mc|hc)(?![a-z])",
 }
+OPEN = re.compile(r"(?:[bcdfghj-np-tv-z]|[qg]u+(?=[ei]))*(a+|e+|i+|o+|u+)")
+"""Syllables that end in a vowel, long or short; of que and gui u is none."""
+MIXED, NEW = ("en", "en_GB"), ("it", "tn")
 HELD, EVERY = 2, 4
 JUDGES, BANDS = (0, 1), 64
 
@@ -80,9 +86,21 @@ def letters(root: Path, language: str) -> dict[str, list[tuple[str, Path]]]:
     }
 
 
+def vowels(root: Path) -> dict[str, list[tuple[str, Path]]]:
+    """(vowel, file) of each language."""
+    groups = defaultdict(list)
+    for file in sorted(p for p in root.rglob("*.ogg") if "klettres" in p.parts):
+        found, language = OPEN.fullmatch(file.stem.lower()), file.parent.parent.name
+        if found and language not in MIXED:
+            groups[language].append((found[1][0], file))
+    return groups
+
+
 def measure(folder: Path, runs: list[Path], out: Path, n: int) -> None:
     """Class agreement and log-spectral distance (docs/sound.md, eq. 2) of n samples a class."""
-    data = load_sounds(str(folder))
+    said = open_run(runs[0]).config.data
+    own = {"size": said.size, "rate": said.rate}
+    data = load_sounds(str(folder), **{key: value for key, value in own.items() if value})
     judges = [train_judge(data, out / f"judge-{seed}", seed=seed)[0] for seed in JUDGES]
     held = data.batch(data.test, torch.arange(len(data.test)))
     known = data.batch(data.train, torch.arange(len(data.train)))
@@ -145,18 +163,23 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--letters", help="spoken letters of that language instead")
+    parser.add_argument("--vowels", action="store_true", help="spoken vowels instead")
     parser.add_argument("--runs", type=Path, nargs="+", help="measure these, on that folder")
     parser.add_argument("--n", type=int, default=40, help="samples of a class")
     args = parser.parse_args()
     if args.runs:
         measure(args.folder, args.runs, args.out, args.n)
         return
-    groups = letters(args.folder, args.letters) if args.letters else drums(args.folder)
+    if args.vowels:
+        groups = vowels(args.folder)
+    else:
+        groups = letters(args.folder, args.letters) if args.letters else drums(args.folder)
     counts = defaultdict(lambda: [0, 0])
     for k, (group, rows) in enumerate(sorted(groups.items())):
-        held = k % EVERY == HELD
+        held = group in NEW if args.vowels else k % EVERY == HELD
         for word, file in rows:
-            place = args.out / ("test" if held else "train") / word / f"{group}-{file.name}"
+            name = f"{group}-{file.parent.name}-{file.name}"
+            place = args.out / ("test" if held else "train") / word / name
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, place)
             counts[word][held] += 1

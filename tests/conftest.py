@@ -23,13 +23,13 @@ SLOW = frozenset(LISTED.read_text().split())
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Nor is a file opened that holds nothing else: some import peers, for seconds."""
+    """Nor is a file opened that holds nothing else, or says so: some import peers, for seconds."""
     if config.option.markexpr != "not slow" or not collection_path.match("test_*.py"):
         return None
-    here = str(collection_path.relative_to(config.rootpath))
-    tests = re.findall(r"^ *def (test_\w+)", collection_path.read_text(), re.MULTILINE)
+    here, text = str(collection_path.relative_to(config.rootpath)), collection_path.read_text()
+    tests = re.findall(r"^ *def (test_\w+)", text, re.MULTILINE)
     slow = {name.rpartition("::")[2] for name in SLOW if name.startswith(f"{here}::")}
-    return True if set(tests) <= slow else None
+    return True if set(tests) <= slow or "\npytestmark = pytest.mark.slow" in text else None
 
 
 def pytest_collection_modifyitems(items):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-LONG = 0.2
+LONG = 0.1
 LISTED = Path(__file__).parent / "slow.txt"
 _spent: defaultdict[str, float] = defaultdict(float)
 _began = pytest.StashKey[float]()

@@ -1,10 +1,12 @@
 """What a data set is: examples in their own units, the map to the model's units, two splits."""
 
-from collections.abc import Mapping
+import math
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from scorefield.data.text import TextFacts, TextTokens
 
 EIGHT_BIT = Scaling.range(0, 255)
+SOME = 1 << 27
+"""Numbers of examples that facts are read off: .5 GB."""
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -107,6 +111,26 @@ class Conditions:
                 )
 
 
+class Stream(Protocol):
+    """Examples that are read as they are trained on, shuffled in a `buffer` of so many numbers."""
+
+    buffer: int
+
+    def read(self, numbers: Tensor) -> Tensor:
+        """Those of these numbers `(B, *shape)`."""
+        ...
+
+    def runs(self, rows: Tensor) -> Tensor:
+        """How many of the numbers `rows` `(N,)` lie in each shard, in order."""
+        ...
+
+
+class Unread(np.ndarray):
+    """The shape and type of the examples of a `stream`; no numbers."""
+
+    stream: Stream | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """Examples in their own units: x (N, *shape), and their conditions,
@@ -118,7 +142,11 @@ class Split:
     std: Tensor | None = None
     """Of examples that are only known as means of a posterior: its deviations, like x."""
     rows: Tensor | None = None
-    """Where x is a map of a file: those of its rows that are the examples, in order."""
+    """Where x is a map of a file, or only the shape of a stream: those of its rows that are the
+    examples, in order."""
+    stream: Stream | None = None
+    check: Callable[[], object] | None = None
+    """Of a map: raises BadInput once its file has changed."""
 
     def __post_init__(self) -> None:
         for key, value in self.cond.items():
@@ -135,19 +163,23 @@ class Split:
         """The examples at `index` (B,), gathered."""
         if self.rows is not None:
             index = self.rows.index_select(0, index)
+        if self.stream:
+            return self.stream.read(index)
+        if self.check:
+            self.check()
         # index_select gathers bytes some 30 times faster than x[index].
         return self.x.index_select(0, index)
 
     def to(self, device: torch.device) -> "Split":
         """The same on a device, gathered if it was a map."""
         there = {key: value.to(device) for key, value in self.cond.items()}
-        x = self.x if self.rows is None else self.x.index_select(0, self.rows)
+        x = self.x if self.rows is None else self.taken(torch.arange(len(self)))
         return Split(x.to(device), there, None if self.std is None else self.std.to(device))
 
     def kept(self, scaling: Scaling, conditions: Conditions) -> "Split":
         """The same in the types that its numbers are kept in."""
         x = self.x.to(scaling.unit_dtype) if self.x.dtype == torch.float64 else self.x
-        return Split(x, conditions.kept(self.cond), rows=self.rows)
+        return replace(self, x=x, cond=conditions.kept(self.cond))
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,6 +313,16 @@ class Data:
             cond |= with_itself_lower(x0, self.low)
         return x0, self.conditions.encode(cond)
 
+    def some(self) -> Tensor:
+        """x0 of the training examples that a run's facts are read off: the first 10,000; of larger
+        ones so many, evenly, that they take .5 GB."""
+        n = min(len(self.train), 10_000)
+        most = max(2, SOME // math.prod(self.shape))
+        index = torch.arange(n)
+        if n > most:
+            index = torch.linspace(0, len(self.train) - 1, most, dtype=torch.float64).long()
+        return self.batch(self.train, index)[0]
+
     def pixels(self, x0: Tensor) -> Tensor:
         """Pictures x0 (B, C, H, W) as uint8 in 0..255, whatever the raw levels of the data were.
 
@@ -386,5 +428,8 @@ def split_at(
     cond |= {key: torch.from_numpy(value[index]) for key, value in more.items()}
     if is_map(x):
         own = (np.arange(len(x)) if rows is None else rows)[index]
-        return Split(torch.from_numpy(x), cond, rows=torch.from_numpy(own))
+        with warnings.catch_warnings(action="ignore"):  # one that is not written to
+            whole = torch.from_numpy(x)
+        how = {"stream": getattr(x, "stream", None), "check": getattr(x, "check", None)}
+        return Split(whole, cond, rows=torch.from_numpy(own), **how)
     return Split(torch.from_numpy(x[index]), cond)

@@ -33,7 +33,7 @@ FIRST = 60.0
 
 class Stages:
     """Draws a picture into the run folder `out` with each checkpoint, and a first one within the
-    first minutes. A call returns why one could not be drawn."""
+    first minutes. A call returns why one could not be drawn. None is of weights in pieces."""
 
     def __init__(self, config: Config, out: Path) -> None:
         self.config, self.out, self.began = config, out, time.monotonic()
@@ -41,7 +41,7 @@ class Stages:
 
     def __call__(self, step: Progress) -> str | None:
         early = not self.some and time.monotonic() - self.began >= FIRST
-        if not (step.saved or early):
+        if step.average is None or not (step.saved or early):
             return None
         self.some = True
         try:

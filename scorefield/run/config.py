@@ -11,7 +11,7 @@ from scorefield import catalogue
 from scorefield.base import BadInput, Level, unknown
 from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed, with_defaults
-from scorefield.data import Conditions
+from scorefield.data import Conditions, Data
 from scorefield.data.kind import KINDS, LETTERED, Kind
 from scorefield.data.letters import END
 from scorefield.denoise import Denoiser, Manner, Precision, Spaced, Timed, views
@@ -48,11 +48,11 @@ def build_schedule(o: ObjectiveConfig, deviations: tuple[float, ...] = ()) -> Sc
     return build("schedules", o.schedule, gamma_0=-o.cleanest)
 
 
-def measured_bands(schedule: Schedule, x0: torch.Tensor) -> tuple[float, ...]:
-    """The deviations of x0 in the bands of the schedule's basis; none of a scalar schedule."""
+def measured_bands(schedule: Schedule, data: Data) -> tuple[float, ...]:
+    """The deviations of data in the bands of the schedule's basis; none of a scalar schedule."""
     if not isinstance(schedule, Spectral):
         return ()
-    return tuple(round(v, 6) or 1e-6 for v in band_deviations(schedule.basis, x0))
+    return tuple(round(v, 6) or 1e-6 for v in band_deviations(schedule.basis, data.some()))
 
 
 def network(net: str, facts: DataFacts) -> Spec:

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-import torch
-
 from scorefield.base import BadInput
 from scorefield.data import Conditions, Data, Scaling
 from scorefield.data.kind import Kind
@@ -139,10 +137,9 @@ class DataFacts:
 
     @classmethod
     def of(cls, data: Data) -> "DataFacts":
-        """Read off the data; sigma_data is the deviation of (at most 10,000) training examples, in
-        the coordinates that are not constant."""
-        some = torch.arange(min(len(data.train), 10_000))
-        x0 = data.batch(data.train, some)[0]
+        """Read off the data; sigma_data is the deviation of `Data.some` training examples, in the
+        coordinates that are not constant."""
+        x0 = data.some()
         if constant := set(data.scaling.constant):
             x0 = x0[:, [i for i in range(x0.shape[1]) if i not in constant]]
         deviation = float(x0.std(correction=0)) if x0.numel() else 0.0

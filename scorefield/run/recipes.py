@@ -320,15 +320,15 @@ def series() -> Config:
 def moving_digits() -> Config:
     """Digits that move and are thrown back by walls: told two moments of 16x16, the next one.
 
-    Longer films by windows (docs/video.md, which has the figures of a tenth of this). Trained more
+    Longer films by windows (docs/video.md has the figures of a quarter of this). Trained more
     where noise hides the frame to be made: the usual levels teach to clean it, not how it moves.
     """
     return Config(
         Training(images=200_000, batch=32, lr=3e-3, optimizer="muon", warmup=1_500, decay="linear",
-                 precision="bf16", compile=False, checkpoint_every=20_000),
+                 compile=False, checkpoint_every=20_000),
         DataConfig("moving-digits", size=3, corruption="future:1"),
-        "auto:width=64,multipliers=1-2,blocks=1,norms=1,fold=3-1-1,attention=1",
-        ObjectiveConfig(dropout=0.1, times="covering:law=(lognormal:0.5,1.6),share=0.15"),
+        "auto:width=32,multipliers=1-2,blocks=1,norms=1,fold=3-1-1,attention=1",
+        ObjectiveConfig(dropout=0.1, times="covering:law=(lognormal:0.5,1.6),share=0.35"),
         sample=SampleConfig(steps=20),
     )  # fmt: skip
 

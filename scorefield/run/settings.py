@@ -37,6 +37,9 @@ class DataConfig:
     cache: str | None = None
     """Folder to decode pictures into, once, and to map them from: for those larger than memory.
     None: beside the run, of a folder or archive that decoded takes over a quarter of the memory."""
+    stream: int | None = None
+    """Decode pictures as they are trained on, of a folder, of shards or of a Hugging Face set,
+    shuffled in a buffer of so many: for those that a disk has no room for once decoded."""
     alphabet: str | None = None
     """The letters of a text, where they are not to be those found in it."""
     properties: str | None = None
@@ -231,7 +234,8 @@ class Config:
             said = {key: str(value) for key, value in said.items() if value is not None}
             spec = spec._replace(options={**spec.options, **said})
             return build("datasets", spec, seed=self.training.seed)
-        names = "path", "size", "channels", "kind", "alphabet", "properties", "rate", "mel"
+        names = ["path", "size", "channels", "kind", "stream"]
+        names += ["alphabet", "properties", "rate", "mel"]
         own = {name: getattr(d, name) for name in names}
         return data.load(d.name, **own, cache=place, seed=self.training.seed)
 

@@ -158,8 +158,7 @@ def _begin(
         codec, said, data = begin_codec(config, data, place)
         facts = dataclasses.replace(facts, codec=said, sigma_data=1.0)
     if not learns_codes(config):
-        some = data.batch(data.train, torch.arange(min(len(data.train), 10_000)))[0]
-        bands = measured_bands(build_schedule(config.objective), some)
+        bands = measured_bands(build_schedule(config.objective), data)
         facts = dataclasses.replace(facts, deviations=bands)
         check_used(config, recipes[name]() if name in recipes else Config(), facts)
     if facts.codec:

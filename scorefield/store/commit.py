@@ -32,13 +32,13 @@ from scorefield.store.files import (
     RESTORE,
     Tensors,
     from_bytes,
+    in_file_order,
     read_bytes,
     read_json,
     sweep,
     sync_folder,
-    to_bytes,
     unwritable,
-    write_bytes,
+    write_each,
     write_json,
 )
 
@@ -64,16 +64,24 @@ def write_parts(
     run: Path, parts: Mapping[str, Tensors], meaning: str | None = None
 ) -> dict[str, str]:
     """Step 1: write parts beside the old ones; their digests."""
-    digests, marks = {}, None if meaning is None else {"meaning": meaning}
     try:
-        for name, tensors in parts.items():
-            content = to_bytes(tensors, marks)
-            digests[name] = digest(content)
-            write_bytes(_next(run, name), content)
+        return {
+            name: write_part(
+                run, name, tensors, (tensors[k] for k in in_file_order(tensors)), meaning
+            )
+            for name, tensors in parts.items()
+        }
     except BadInput:
         _withdraw(run, parts)
         raise
-    return digests
+
+
+def write_part(
+    run: Path, name: str, tensors: Tensors, pieces: Iterable[Tensor], meaning: str | None = None
+) -> str:
+    """Step 1 of one part: its digest. The numbers come from `pieces` (see `write_each`)."""
+    marks = None if meaning is None else {"meaning": meaning}
+    return write_each(_next(run, name), tensors, pieces, marks)
 
 
 def commit_parts(run: Path, digests: Mapping[str, str], state: Mapping[str, Any]) -> None:

@@ -53,11 +53,17 @@ def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
     """Of names, types, shapes and numbers, whatever their order and device."""
     found = hashlib.sha256()
     for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
+        tensor = tensors[name]
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        flat = tensor.as_strided((tensor.numel(),), (1,))  # one number may have any stride
-        found.update(flat.view(torch.uint8).numpy().data)
+        found.update(bytes_of(tensor))
     return found.hexdigest()
+
+
+def bytes_of(tensor: Tensor) -> memoryview:
+    """The numbers of a tensor of any device, in order."""
+    tensor = tensor.detach().cpu().contiguous()
+    flat = tensor.as_strided((tensor.numel(),), (1,))  # one number may have any stride
+    return flat.view(torch.uint8).numpy().data
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,13 +2,16 @@
 
 import contextlib
 import glob
+import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as bytes_from_tensors
@@ -16,12 +19,26 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.base.finding import Findings
-from scorefield.store.digest import digest_tensors, marks_of, sealed, to_header, unsealed
+from scorefield.store.digest import (
+    bytes_of,
+    digest_tensors,
+    marks_of,
+    sealed,
+    to_header,
+    unsealed,
+)
 
 Tensors = Mapping[str, Tensor]
 
 BLOCK = 4096
 """Bytes that a disk must have room for before any work is done."""
+
+DTYPES = {
+    torch.int64: "I64", torch.float64: "F64", torch.complex64: "C64", torch.float32: "F32",
+    torch.int32: "I32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int16: "I16",
+    torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL",
+}  # fmt: skip
+"""What a safetensors file calls them, in the order in which it holds them."""
 
 LONGEST_HEADER = 100_000_000
 """Of a safetensors file, by its definition."""
@@ -237,6 +254,34 @@ def to_bytes(tensors: Tensors, marks: Mapping[str, str] | None = None) -> bytes:
     """Named tensors, from any device, as the content of a safetensors file."""
     whole = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     return bytes_from_tensors(whole, to_header(marks or {}))
+
+
+def in_file_order(tensors: Tensors) -> list[str]:
+    """Names in the order in which a safetensors file holds them."""
+    kinds = list(DTYPES)
+    return sorted(tensors, key=lambda name: (kinds.index(tensors[name].dtype), name))
+
+
+def write_each(
+    path: Path, tensors: Tensors, pieces: Iterable[Tensor], marks: Mapping[str, str] | None = None
+) -> str:
+    """Write the file of `to_bytes` a tensor at a time; its SHA-256. `pieces` are the numbers, in
+    the `in_file_order` of the `tensors` that say types and shapes: none but one is held."""
+    told: dict[str, Any] = {"__metadata__": header} if (header := to_header(marks or {})) else {}
+    end = 0
+    for name in in_file_order(tensors):
+        v = tensors[name]
+        begin, end = end, end + v.numel() * v.element_size()
+        told[name] = {"dtype": DTYPES[v.dtype], "shape": [*v.shape], "data_offsets": [begin, end]}
+    head = json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()
+    head = head.ljust(-(-len(head) // 8) * 8)
+    found = hashlib.sha256()
+    with new_file(path) as file:
+        for content in chain([len(head).to_bytes(8, "little"), head], map(bytes_of, pieces)):
+            found.update(content)
+            file.write(content)
+    sync_folder(path.parent)
+    return found.hexdigest()
 
 
 def from_bytes(path: Path, content: bytes) -> dict[str, Tensor]:

@@ -43,6 +43,7 @@ ENTRIES = (
     ),
     Entry("shards/PART.safetensors.index.json", "train", "which of these has which tensor"),
     Entry("objective.safetensors", "train", "what some tasks remember: past losses, a target"),
+    Entry("stream.safetensors", "train", "the shuffle buffer of examples that are streamed"),
     Entry("codec.safetensors", "train", "the autoencoder in whose latents a run works: a copy"),
     Entry(".lock", "train", "held by `flock` while it is at work; what a kill left holds nothing"),
     Entry("log.jsonl", "train", "about a line a second: images, loss, learning rate, images/s"),

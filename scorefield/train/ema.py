@@ -3,9 +3,9 @@
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from scorefield.base import BadInput
 from scorefield.train.settings import LONGEST
-from scorefield.train.sharded import any_cut, unsharded
+from scorefield.train.sharded import any_cut, cut_like, of_pieces, piece_of, unsharded
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -79,15 +79,50 @@ class Power:
 
 @dataclass(frozen=True)
 class EMA(Generic[M]):
-    """`theta_ema <- theta_ema + (1 - d) (theta - theta_ema)`, with the decay d of update k."""
+    """`theta_ema <- theta_ema + (1 - d) (theta - theta_ema)`, with the decay d of update k.
+
+    Of weights that are `cut` into a piece for each process, each averages its own piece: the
+    average of a piece is the piece of the average, to the bit."""
 
     average: M
     decay: Callable[[int], float]
+    cut: dict[str, Any] = field(default_factory=dict)
+    """By name the weights of which `average` holds this process's pieces alone."""
 
     @classmethod
     def of(cls, module: M, decay: Callable[[int], float]) -> "EMA[M]":
         """An average that starts as a copy of `module`."""
         return cls(copy.deepcopy(module).requires_grad_(False).eval(), decay)
+
+    def place(self, module: nn.Module, device: torch.device) -> None:
+        """Lie on a device, in pieces as the module's weights are cut; before the first update."""
+        for name, weight in module.named_parameters():
+            if any_cut([weight]):
+                mine = piece_of(cut_like(self.average.get_parameter(name), weight))
+                self._put(name, mine)
+                self.cut[name] = weight
+        self.average.to(device)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Its state, pieces as tensors that all processes together have."""
+        found = self.average.state_dict()
+        return found | {k: of_pieces(found[k], w) for k, w in self.cut.items()}
+
+    def join(self) -> M:
+        """The average as a whole, which every process must ask for: pieces are put together in the
+        processors' memory."""
+        for name, weight in self.cut.items():
+            piece = self.average.get_parameter(name)
+            self._put(name, unsharded(of_pieces(piece.detach(), weight)).cpu())
+        if self.cut:
+            self.average.cpu()
+            self.cut.clear()
+        return self.average
+
+    def _put(self, name: str, value: Tensor) -> None:
+        above, _, own = name.rpartition(".")
+        weight = nn.Parameter(value.detach(), requires_grad=False)
+        setattr(self.average.get_submodule(above), own, weight)
 
     def update(self, module: nn.Module, k: int) -> None:
         """Take in the module's weights after its update k = 0, 1, ..."""
@@ -97,11 +132,9 @@ class EMA(Generic[M]):
     def take(self, weights: Sequence[Tensor], buffers: Sequence[Tensor], k: int) -> None:
         """`update` with weights that are listed already: a walk over the modules takes longer."""
         new = 1 - self.decay(k)
-        if any_cut(weights):  # one at a time: no process has room for all
-            for mine, weight in zip(self._weights, weights, strict=True):
-                mine.lerp_(unsharded(weight), new)
-        else:
-            torch._foreach_lerp_(self._weights, weights, new)  # type: ignore[attr-defined]
+        device = next(iter(self._weights), torch.empty(0)).device
+        theirs = [piece_of(weight).to(device) for weight in weights]
+        torch._foreach_lerp_(self._weights, theirs, new)  # type: ignore[attr-defined]
         for mine, theirs in zip(self._buffers, buffers, strict=True):
             mine.copy_(theirs)
 

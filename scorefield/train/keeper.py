@@ -1,6 +1,8 @@
 """What a run leaves behind as it goes: lines of the log, snapshots, checkpoints."""
 
 import time
+from collections import deque
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +14,15 @@ from scorefield.store.commit import (
     finish_commit,
     shard_name,
     write_index,
+    write_part,
     write_parts,
 )
-from scorefield.store.files import Tensors
+from scorefield.store.files import Tensors, in_file_order
 from scorefield.train import trackers
 from scorefield.train.launch import Team
 from scorefield.train.meter import Meter
 from scorefield.train.settings import Training
-from scorefield.train.sharded import share_of, shares
+from scorefield.train.sharded import each_of, shares
 from scorefield.train.state import TrainState
 
 if TYPE_CHECKING:
@@ -84,32 +87,28 @@ class Keeper:
     def _commit_shares(
         self, run: Path, parts: dict[str, Tensors], cut: dict[str, Tensors], images: int
     ) -> None:
-        """Commit parts that are cut: every process writes its share, the main one the others."""
-        team, main = Team(), self.run is not None
+        """Commit parts that are cut: every process writes its share, the main one averages, each a
+        file that is sampled, and what all have whole."""
+        team, main, digests = Team(), self.run is not None, dict[str, str]()
         team.together(lambda: finish_commit(run) if main else None)
-        meaning, rows = Folder(run).meaning(), []
-        for name, some in cut.items():  # one after another: each is copied as it is written
-            file = shard_name(name, team.rank, team.size)
-            share = {file: share_of(some, team.rank, team.size)}
-            own = team.together(lambda share=share: write_parts(run, share, meaning))
-            rows.append(list(bytes.fromhex(own[file])))
-            del share
-        told = torch.tensor(rows, dtype=torch.uint8)
-        digests = {
-            shard_name(name, rank, team.size): bytes(row.tolist()).hex()
-            for rank, rows in enumerate(team.gather(told))
-            for name, row in zip(cut, rows)
-        }
+        meaning, shards = Folder(run).meaning(), dict[str, dict[str, int]]()
+        for name, some in cut.items():
+            shards[name] = shares(some, 1 if name.startswith("ema") else team.size)
+            own = {k: v for k, v in some.items() if shards[name][k] == team.rank}
+            file = name if name.startswith("ema") else shard_name(name, team.rank, team.size)
+            told = team.together(partial(_write_share, run, file, some, own, meaning))
+            rows = team.gather(torch.tensor(list(bytes.fromhex(told)), dtype=torch.uint8))
+            for rank, row in enumerate(rows[: 1 if file == name else None].tolist()):
+                file = name if file == name else shard_name(name, rank, team.size)
+                digests[file] = bytes(row).hex()
 
         def end() -> None:
             whole = write_parts(run, parts, meaning)
             commit_parts(run, {**digests, **whole}, {"images_seen": images})
-            for name, some in cut.items():
-                held = shares(some, team.size).items()
-                size = sum(v.numel() * v.element_size() for v in some.values())
-                write_index(
-                    run, name, {k: shard_name(name, rank, team.size) for k, rank in held}, size
-                )
+            for name in cut.keys() - digests.keys():
+                held = {k: shard_name(name, rank, team.size) for k, rank in shards[name].items()}
+                size = sum(v.numel() * v.element_size() for v in cut[name].values())
+                write_index(run, name, held, size)
 
         team.together(end if main else lambda: None)
 
@@ -126,9 +125,11 @@ class Keeper:
         return seen // every > (seen - self.training.batch) // every
 
     def _snapshot(self, state: TrainState) -> None:
-        if self.run:
-            for length, power in state.powers.items():
-                weights = power.average.state_dict()
+        for length, power in state.powers.items():
+            some = power.tensors()
+            own = [*some] if self.run else []
+            weights = dict(zip(own, [*each_of(some, some, own)]))  # all of it, in all processes
+            if self.run:
                 save_snapshot(self.run, state.images_seen, length, weights, self.meaning)
 
     def _write_row(self) -> None:
@@ -136,3 +137,13 @@ class Keeper:
         if row:
             self.log.write(row)
             self.accelerator.log(trackers.flat(row), step=row["images"])
+
+
+def _write_share(run: Path, file: str, some: Tensors, own: Tensors, meaning: str | None) -> str:
+    """Write this process's `own` tensors of `some` that are cut, if it has any; the file's digest.
+    All go through all of them."""
+    pieces = each_of(some, in_file_order(some), own)
+    try:
+        return write_part(run, file, own, pieces, meaning) if own else "00" * 32
+    finally:
+        deque(pieces, 0)  # of a share that cannot be written, too: the others wait for its pieces

@@ -39,6 +39,8 @@ class Training:
     """Largest norm of a step's gradient."""
     ema: float = 0.9995
     """Largest decay of the average of weights that is sampled."""
+    ema_on: Literal["device", "cpu"] = "device"
+    """Where averages lie: cpu leaves an accelerator's memory to the rest."""
     ema_lengths: tuple[float, ...] = ()
     """Relative lengths of power-function averages kept beside it, such as 0.05 0.1."""
     snapshot_every: int = 0

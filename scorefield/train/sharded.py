@@ -1,10 +1,14 @@
 """Weights that FSDP has cut into a piece for each process: as wholes, and into pieces again."""
 
 import sys
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Container, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 def unsharded(tensor: Any) -> Tensor:
@@ -33,15 +37,13 @@ def shares(tensors: Mapping[str, Any], size: int) -> dict[str, int]:
     return found
 
 
-def share_of(tensors: Mapping[str, Any], rank: int, size: int) -> dict[str, Tensor]:
-    """Those of them that process `rank` writes, whole; every process must ask, for each is put
-    together by all. No process holds more than its share and one tensor."""
-    owner, found = shares(tensors, size), {}
-    for name, tensor in tensors.items():
-        whole = unsharded(tensor)
-        if owner[name] == rank:
-            found[name] = whole.detach().cpu()
-    return found
+def each_of(tensors: Mapping[str, Any], names: Iterable[str], own: Container[str]) -> Iterator[Any]:
+    """The tensors of those names that are this process's `own`, whole, in order. Every process must
+    go through all of them, for each is put together by all; none holds more than one."""
+    for name in names:
+        whole = unsharded(tensors[name])
+        if name in own:
+            yield whole
 
 
 def cut_like(tensor: Tensor, weight: Any) -> Tensor:
@@ -50,9 +52,39 @@ def cut_like(tensor: Tensor, weight: Any) -> Tensor:
         return tensor
     from torch.distributed.tensor import distribute_tensor
 
-    return distribute_tensor(
+    piece = distribute_tensor(
         tensor.to(weight.device), weight.device_mesh, weight.placements, src_data_rank=None
     )
+    return piece.clone()  # else it is a view, and the whole stays
+
+
+def piece_of(tensor: Any) -> Tensor:
+    """What of a tensor is in this process."""
+    return tensor.to_local() if _is_cut(tensor) else tensor
+
+
+def of_pieces(piece: Tensor, weight: Any) -> Any:
+    """The tensor of which each process has a piece, cut as `weight` is."""
+    from torch.distributed.tensor import DTensor
+
+    return DTensor.from_local(
+        piece.to(weight.device), weight.device_mesh, weight.placements, run_check=False,
+        shape=weight.shape, stride=weight.stride(),
+    )  # fmt: skip
+
+
+def gather_in_bf16(accelerator: "Accelerator", module: nn.Module) -> None:
+    """Have shards of float32 weights gathered as bf16, which halves what is sent and what of a
+    block is whole, and their gradients summed in float32. Not where some lie outside the network,
+    as those of a schedule, whose digits count."""
+    from torch.distributed.fsdp import MixedPrecisionPolicy
+
+    net = getattr(module, "net", module)
+    if {*module.parameters()} <= {*net.parameters()}:
+        plugin: Any = accelerator.state.fsdp_plugin
+        plugin.mixed_precision_policy = MixedPrecisionPolicy(
+            torch.bfloat16, torch.float32, cast_forward_inputs=False
+        )
 
 
 def _is_cut(tensor: object) -> bool:

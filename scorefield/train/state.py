@@ -1,5 +1,6 @@
 """All that a run is between two steps, and its way to disk and back."""
 
+from pathlib import Path
 from typing import Generic, NamedTuple
 
 import torch
@@ -10,10 +11,13 @@ from scorefield.objective import Task, Turn
 from scorefield.store import Folder, load_weights
 from scorefield.store.files import Tensors
 from scorefield.train.ema import EMA, M
+from scorefield.train.epochs import Ordered, Shuffle
 from scorefield.train.sharded import any_cut, cut_like
 
 MEMORY = "objective"
 """The part of a checkpoint with what a task remembers."""
+STREAM = "stream"
+"""That of the shuffle buffers of examples that are streamed."""
 
 
 class TrainState(NamedTuple, Generic[M]):
@@ -27,6 +31,7 @@ class TrainState(NamedTuple, Generic[M]):
     ema: EMA[M]
     powers: dict[float, EMA[M]]
     images_seen: int
+    orders: tuple[Ordered | None, ...] = ()
 
     @property
     def averages(self) -> dict[str, EMA[M]]:
@@ -35,38 +40,62 @@ class TrainState(NamedTuple, Generic[M]):
 
     def parts(self) -> tuple[dict[str, Tensors], dict[str, Tensors]]:
         """The parts of a checkpoint, name -> tensors: those that every process has whole; and
-        weights and moments that are cut into a piece for each, in pieces."""
-        found = {name: e.average.state_dict() for name, e in self.averages.items()}
-        cut = dict[str, Tensors]()
+        weights, moments and averages that are cut into a piece for each, in pieces."""
+        found, cut = dict[str, Tensors](), dict[str, Tensors]()
+        for name, average in self.averages.items():
+            (cut if average.cut else found)[name] = average.tensors()
         for end, turn, optimizer in zip(self._ends(), self.turns, self.optimizers):
             weights = turn.module.state_dict()
             into = cut if any_cut(weights.values()) else found
             into[f"model{end}"] = weights
             into[f"optimizer{end}"] = optimizer_tensors(optimizer, _names(turn.module, optimizer))
-        memory = self.task.memory()
-        return {**found, **({MEMORY: memory} if memory else {})}, cut
+        kept = {MEMORY: self.task.memory()}
+        kept[STREAM] = {name: s.held(self._step(s)) for name, s in self._shuffles.items()}
+        return {**found, **{name: some for name, some in kept.items() if some}}, cut
 
-    def restored(self, folder: Folder) -> tuple["TrainState[M]", list[Tensors]]:
-        """The state of the folder's last checkpoint, loaded into these same objects, and the
-        optimisers' moments, which are put back once the weights lie where they are trained."""
+    def restored(self, folder: Folder) -> "TrainState[M]":
+        """The state of the folder's last checkpoint, loaded into these same objects; the
+        optimisers' moments are yet to be put back (`place`)."""
         modules = {f"model{end}": turn.module for end, turn in zip(self._ends(), self.turns)}
         modules |= {name: e.average for name, e in self.averages.items()}
-        moments = [f"optimizer{end}" for end in self._ends()]
-        memory = [MEMORY] if self.task.memory() else []
-        names = (*modules, *moments, *memory)
-        found, images_seen = folder.load(*names)
-        parts = dict(zip(names, found, strict=True))
-        for name, module in modules.items():
-            load_weights(module, parts[name], folder.path / f"{name}.safetensors")
+        for name, module in modules.items():  # one after another: a part at a time is held twice
+            (tensors,), _ = folder.load(name)
+            load_weights(module, tensors, folder.path / f"{name}.safetensors")
         folder.check_meaning(folder.path / "ema.safetensors")
-        if memory:
-            self.task.recall(parts[MEMORY])
-        return self._replace(images_seen=images_seen), [parts[name] for name in moments]
+        if self.task.memory():
+            self.task.recall(folder.load(MEMORY)[0][0])
+        state = self._replace(images_seen=folder.images_seen())
+        if self._shuffles:
+            (held,), _ = folder.load(STREAM)
+            for name, shuffle in self._shuffles.items():
+                shuffle.resume(state._step(shuffle), held[name])
+        return state
 
-    def restore_moments(self, moments: list[Tensors]) -> None:
-        """Put the optimisers' moments back."""
-        for turn, optimizer, tensors in zip(self.turns, self.optimizers, moments):
-            restore_optimizer(optimizer, _names(turn.module, optimizer), tensors)
+    def place(self, device: torch.device, run: Path | None) -> None:
+        """Put averages on a device, and the moments of a `restored` state back: once the weights
+        lie where they are trained, for all is cut as they are."""
+        for average in self.averages.values():
+            average.place(self.task.module, device)
+        for end, turn, optimizer in zip(self._ends(), self.turns, self.optimizers):
+            if run and self.images_seen:
+                (tensors,), _ = Folder(run).load(f"optimizer{end}")
+                restore_optimizer(optimizer, _names(turn.module, optimizer), tensors)
+
+    def joined(self) -> M:
+        """The average at the end, whole; of pieces in the room of the moments, which are gone."""
+        for optimizer in self.optimizers if self.ema.cut else ():
+            optimizer.state.clear()
+        return self.ema.join()
+
+    @property
+    def _shuffles(self) -> dict[str, Shuffle]:
+        """The buffers of a stream, by the names of their tensors."""
+        pairs = zip(self._ends(), self.orders)
+        return {f"held{end}": order for end, order in pairs if isinstance(order, Shuffle)}
+
+    def _step(self, shuffle: Shuffle) -> int:
+        """The next one of its turn."""
+        return self.images_seen // shuffle.batch * shuffle.times
 
     def _ends(self) -> list[str]:
         """What stands behind the names of a turn's parts: nothing for the first."""

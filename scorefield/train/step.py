@@ -13,10 +13,10 @@ from scorefield.data.lower import augmented
 from scorefield.objective import Batch, Loss, Task, Turn, rows_of_chance
 from scorefield.train import compiled
 from scorefield.train.ahead import Ahead
-from scorefield.train.epochs import order, seed_of
+from scorefield.train.epochs import Ordered, seed_of
 from scorefield.train.portions import Portion, is_out_of_memory
 from scorefield.train.settings import Training
-from scorefield.train.sharded import unsharded
+from scorefield.train.sharded import gather_in_bf16, unsharded
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -95,7 +95,7 @@ def on_device(data: Examples, device: torch.device) -> Split | None:
     if not isinstance(data, Data):
         return None
     split = data.train
-    if device.type != "cuda":
+    if device.type != "cuda" or split.stream:
         return split
     leaves = [split.x, *split.cond.values()]
     size = sum(leaf.numel() * leaf.element_size() for leaf in leaves)
@@ -105,12 +105,13 @@ def on_device(data: Examples, device: torch.device) -> Split | None:
 
 
 def gather(
-    data: Examples, split: Split | None, training: Training, rows: slice, pinned: bool, step: int
-) -> tuple[Tensor, dict[str, Tensor]]:
+    data: Examples, split: Split | None, training: Training, order: Ordered | None, rows: slice,
+    pinned: bool, step: int,
+) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
     """Those `rows` of the examples of a step that a process takes, and their conditions."""
-    if not isinstance(data, Data) or split is None:
+    if not isinstance(data, Data) or split is None or order is None:
         return torch.zeros(training.batch, *data)[rows], {}  # type: ignore[misc] a shape
-    index = order(len(split), training.seed, step * training.batch, training.batch)
+    index = order(step)
     noise = None
     if split.std is not None:
         rng = torch.Generator().manual_seed(seed_of(training.seed, step, POSTERIORS))
@@ -132,14 +133,15 @@ def gather(
 
 
 def gathering(
-    data: Examples, split: Split | None, task: Task, training: Training, accelerator: "Accelerator"
-) -> Ahead[tuple[Tensor, dict[str, Tensor]]]:
+    data: Examples, split: Split | None, task: Task, training: Training, order: Ordered | None,
+    accelerator: "Accelerator",
+) -> Ahead[tuple[Tensor, dict[str, Tensor]]]:  # fmt: skip
     """A process's examples step by step: every P-th of each batch, or all for a pooled task."""
     rank, processes = accelerator.process_index, accelerator.num_processes
     rows = slice(None) if task.pooled else slice(rank, None, processes)
     mapped = split is not None and split.rows is not None
     pinned = mapped and accelerator.device.type == "cuda"
-    return Ahead(partial(gather, data, split, training, rows, pinned), mapped)
+    return Ahead(partial(gather, data, split, training, order, rows, pinned), mapped)
 
 
 def draw_batch(
@@ -189,10 +191,13 @@ class Learner:
         """Wrap it for several processes; `first` shows whether weights get no gradient."""
         from accelerate.utils import DistributedDataParallelKwargs
 
-        if self.accelerator.num_processes > 1:
+        cut = self.accelerator.distributed_type == "FSDP"
+        if self.accelerator.num_processes > 1 and not cut:
             handler = DistributedDataParallelKwargs(find_unused_parameters=self._idles(first))
             self.accelerator.ddp_handler = handler  # type: ignore[assignment]
         self.worker = self.worker.to(self.accelerator.device)
+        if cut and self.training.precision == "bf16":
+            gather_in_bf16(self.accelerator, self.turn.module)
         if self.accelerator.distributed_type != "NO" or self.accelerator.mixed_precision != "no":
             # which imports DTensor: .7 s
             self.worker, self.optimizer = self.accelerator.prepare(self.worker, self.optimizer)

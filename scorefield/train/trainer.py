@@ -7,14 +7,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
+import torch
+
 from scorefield.base import BadInput
 from scorefield.data import Data
 from scorefield.objective import Task, Turn
 from scorefield.store import Folder, alone, digest_json, digest_tensors, sweep
-from scorefield.store.files import Tensors
 from scorefield.train import compiled, trackers
 from scorefield.train.ema import EMA, M, Power, WarmUp
-from scorefield.train.epochs import seed_of
+from scorefield.train.epochs import seed_of, steps_of
 from scorefield.train.keeper import Keeper
 from scorefield.train.launch import processes
 from scorefield.train.meter import memory_mb
@@ -30,14 +31,15 @@ if TYPE_CHECKING:
 
 class Progress(NamedTuple, Generic[M]):
     """One finished step: images seen of `total`, its loss and gradient's norm, and the averaged
-    module so far; running means of the loss in the task's buckets (of logsnr, "-9" is [-10, -8))
-    and of the speed; the most memory in use; whether it ended with a checkpoint."""
+    module so far, or None where each process has pieces of it alone; running means of the loss in
+    the task's buckets (of logsnr, "-9" is [-10, -8)) and of the speed; the most memory in use;
+    whether it ended with a checkpoint."""
 
     images: int
     total: int
     loss: float
     lr: float
-    average: M
+    average: M | None
     grad_norm: float
     by: dict[str, float]
     images_per_second: float
@@ -135,20 +137,24 @@ def fit(
         )
     if not accelerator.is_main_process:
         say = str  # to nobody
+    powers = {length: EMA.of(task.module, Power(length)) for length in training.lengths}
+    ema = EMA.of(task.module, WarmUp(training.ema))
     task.to(accelerator.device)
     turns = task.turns
     optimizers = tuple(optimizer_of(turn.module, training, turn.momentum) for turn in turns)
-    powers = {length: EMA.of(task.module, Power(length)) for length in training.lengths}
-    ema = EMA.of(task.module, WarmUp(training.ema))
-    state, moments = TrainState(task, turns, optimizers, ema, powers, 0), None
+    orders = tuple(
+        steps_of(data.train, _of_turn(training, i), turn.times) if isinstance(data, Data) else None
+        for i, turn in enumerate(turns)
+    )
+    state = TrainState(task, turns, optimizers, ema, powers, 0, orders)
     if run and resume and Folder(run).has_checkpoint:
-        state, moments = state.restored(Folder(run))
-    return _steps(accelerator, state, moments, data, training, run, stop, say)
+        state = state.restored(Folder(run))
+    return _steps(accelerator, state, data, training, run, stop, say)
 
 
 def _steps(
-    accelerator: "Accelerator", state: TrainState[M], moments: list[Tensors] | None, data: Examples,
-    training: Training, run: Path | None, stop: Callable[[], bool], say: Callable[[str], object],
+    accelerator: "Accelerator", state: TrainState[M], data: Examples, training: Training,
+    run: Path | None, stop: Callable[[], bool], say: Callable[[str], object],
 ) -> Generator[Progress[M], None, M]:  # fmt: skip
     task, module, device = state.task, state.task.module, accelerator.device
     net, shape = getattr(module, "net", module), data.shape if isinstance(data, Data) else data
@@ -166,8 +172,8 @@ def _steps(
     if compiled.start(net, training, shape, device.type, say):
         learners[0].net = net
     ahead = {
-        learner: gathering(data, examples, task, learner.training, accelerator)
-        for learner in learners
+        learner: gathering(data, examples, task, learner.training, order, accelerator)
+        for learner, order in zip(learners, state.orders)
     }
 
     def drawn(learner: Learner, k: int) -> Lot:
@@ -176,8 +182,7 @@ def _steps(
     for learner in learners:
         _alone(learner, learners)
         learner.prepare(drawn(learner, 0))
-    if moments:
-        state.restore_moments(moments)
+    state.place(torch.device("cpu") if training.ema_on == "cpu" else device, run)
     weights, buffers = list(module.parameters()), list(module.buffers())
     takes = [(learner, i) for learner in learners for i in range(learner.turn.times)]
     stopped = False
@@ -210,7 +215,8 @@ def _steps(
             saved = keeper.keep(state, late or portion.changed)  # then others are to be kept
             portion.changed = False
             yield Progress(
-                seen, training.images, first.loss, rate, state.ema.average, first.norm, meter.by,
+                seen, training.images, first.loss, rate,
+                None if state.ema.cut else state.ema.average, first.norm, meter.by,
                 meter.images_per_second, memory_mb(device), saved, portion.rows,
             )  # fmt: skip
         keeper.checkpoint(state)
@@ -223,7 +229,7 @@ def _steps(
             ahead[learner].close()
             learner.hold(False)
             learner.turn.module.eval()
-    return state.ema.average
+    return state.joined()
 
 
 def _of_turn(training: Training, i: int) -> Training:

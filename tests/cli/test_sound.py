@@ -103,6 +103,9 @@ def test_films_move_and_go_on(tmp_path, cli):
     longer = continued(*told, [0, 1], 2)
     assert longer.shape == (2, 1, 5, 16, 16)
     assert torch.equal(longer[1:], continued(*told, [0, 1], 2)[1:])
+    mean = continued(*told, [0, 1], 0, steps=1)
+    assert torch.equal(mean, lead(*told, [0, 1], 1).x)
+    assert not torch.equal(mean, continued(*told, [0, 1], 0))
     other = opened.config.__class__()
     bad("was trained with", continued, opened.denoiser, other, opened.facts, cond["image"], [0], 1)
 

@@ -13,9 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
-from scorefield.data import Data, load
-from scorefield.data.readers import decode, decoded, maps
+from scorefield.data import Data, Split, load, sets
+from scorefield.data.readers import arrays, decode, decoded, maps
 from scorefield.data.readers.decoded import CachePlace
+from scorefield.data.sets import EIGHT_BIT
 from tests.refusal import refused
 
 N = 60
@@ -213,6 +214,38 @@ def test_arrays_are_mapped_where_they_lie(tmp_path, kind):
     mapped = load(str(tmp_path / kind), cache=CachePlace(tmp_path / "cache", asked=True))
     same(mapped, load(str(tmp_path / kind)))
     assert (mapped.train.rows is not None) == (kind != "small.npz")
+
+
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("what", ["same", "gone", "written", "cut"])
+def test_a_map_whose_file_changes_while_it_is_trained_on(tmp_path, monkeypatch, cache, what):
+    monkeypatch.setattr(arrays, "LARGE", 1000)
+    if cache:
+        made = cached(pictures(tmp_path / "in"), tmp_path / "cache")
+        (file,) = (tmp_path / "cache").glob("*/decoded.safetensors")
+    else:
+        file = tmp_path / "x.npy"
+        np.save(file, np.random.default_rng(0).integers(0, 256, (40, 6, 5, 3), np.uint8))
+        made = load(str(file))
+    assert made.train.rows is not None  # large files are not copied, asked or not
+    before, index = made.train.taken(torch.arange(9)), torch.arange(9)
+    if what == "gone":
+        file.unlink()
+    elif what != "same":
+        os.utime(file, ns=(0, 0))
+        os.truncate(file, 3000 if what == "cut" else file.stat().st_size)
+    if what in ("same", "gone"):
+        assert torch.equal(made.train.taken(index), before)
+    else:
+        refused("was changed while it was mapped", made.train.taken, index)
+
+
+def test_facts_of_large_examples_are_read_off_fewer(monkeypatch):
+    whole = torch.randint(0, 256, (6, 3, 2, 2), dtype=torch.uint8)
+    data = Data("x", Split(whole), Split(whole), (), EIGHT_BIT)
+    assert torch.equal(data.some(), data.batch(data.train, torch.arange(6))[0])
+    monkeypatch.setattr(sets, "SOME", 40)
+    assert torch.equal(data.some(), data.batch(data.train, torch.tensor([0, 2, 5]))[0])
 
 
 def test_a_column_of_parquet_is_decoded_once(tmp_path):

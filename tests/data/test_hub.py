@@ -18,6 +18,8 @@ from scorefield.base import BadInput
 from scorefield.data import Data, load
 from tests.refusal import refused
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def quiet_private_cache(tmp_path, monkeypatch) -> None:

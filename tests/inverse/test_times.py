@@ -22,8 +22,9 @@ def test_a_future_and_a_gap_hide_all_channels(shape):
     "spec, shape, says",
     [
         ("future:7", (1, 12), "longer than the past of 5"),
-        ("future:12", (1, 12, 4, 4), "leaves none"),
-        ("future:0", (1, 12), "gap of 0"),
+        ("future:12", (1, 12, 4, 4), "longer than the past of 0. Give 1 to 11"),
+        ("future:1", (1, 1, 4, 4), "past of 0. Give more moments"),
+        ("future:0", (1, 12), "the horizon is 0 of 12 moments. Give 1 to 6"),
         ("gap:10,3", (1, 12), "does not lie in 12"),
         ("gap:-1,3", (1, 12), "does not lie in 12"),
         ("gap:1,2", (1, 8, 8), "a gap is of series"),

@@ -1,18 +1,12 @@
 """What the laws of the house count: code lines, callers, and names said twice."""
 
 import ast
-import tokenize
 from collections import defaultdict
 from collections.abc import Iterator
-from io import StringIO
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SURFACE = {"catalogue", "run", "use", "report", "cli", "serve"}
-BLANK = {
-    *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
-    tokenize.ENDMARKER,
-}
 
 
 def sources(package: str = "scorefield") -> dict[str, str]:
@@ -23,10 +17,8 @@ def sources(package: str = "scorefield") -> dict[str, str]:
 
 def code_lines(source: str) -> int:
     """Lines with code on them: comments, blank lines and docstrings apart, those of fields too."""
-    lines = set()
-    for token in tokenize.generate_tokens(StringIO(source).readline):
-        if token.type not in BLANK:
-            lines |= set(range(token.start[0], token.end[0] + 1))
+    stripped = (line.strip() for line in source.splitlines())
+    lines = {k for k, line in enumerate(stripped, 1) if line and not line.startswith("#")}
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Expr) and _is_text(node.value):
             lines -= set(range(node.lineno, (node.end_lineno or 0) + 1))
@@ -53,7 +45,8 @@ def surface(counts: dict[str, int]) -> float:
 
 def callers(name: str, sources: dict[str, str]) -> set[str]:
     """Modules that call `name(`, bare or as an attribute."""
-    return {path for path, source in sources.items() if name in set(_called(ast.parse(source)))}
+    near = {path: source for path, source in sources.items() if name in source}
+    return {path for path, source in near.items() if name in set(_called(ast.parse(source)))}
 
 
 def _called(tree: ast.AST) -> Iterator[str]:

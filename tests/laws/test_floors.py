@@ -45,9 +45,13 @@ LEFT = {"scorefield/solve/loop.py": BAR}
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc"}
 
 
-def imports(tree: ast.AST, package: list[str]) -> Iterator[str]:
+Nodes = list[ast.AST]
+"""Of a module's tree, all."""
+
+
+def imports(nodes: Nodes, package: list[str]) -> Iterator[str]:
     """Dotted names of everything imported, also inside functions; relative ones made absolute."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -57,9 +61,9 @@ def imports(tree: ast.AST, package: list[str]) -> Iterator[str]:
             yield from (f"{stem}.{alias.name}" for alias in node.names)
 
 
-def calls(tree: ast.AST) -> Iterator[str]:
+def calls(nodes: Nodes) -> Iterator[str]:
     """The last name of everything called, and the dotted name where there is one dot."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Call):
             f = node.func
             if isinstance(f, ast.Name):
@@ -70,10 +74,10 @@ def calls(tree: ast.AST) -> Iterator[str]:
                     yield f"{f.value.id}.{f.attr}"
 
 
-def bound(tree: ast.AST, package: list[str]) -> dict[str, str]:
+def bound(nodes: Nodes, package: list[str]) -> dict[str, str]:
     """What each imported name stands for, dotted."""
     found = {}
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 top = alias.name.split(".")[0]
@@ -96,11 +100,11 @@ def dotted(node: ast.AST, names: dict[str, str]) -> str:
     return ""
 
 
-def touched(tree: ast.AST, package: list[str]) -> Iterator[str]:
+def touched(nodes: Nodes, package: list[str]) -> Iterator[str]:
     """What the disk and the outer world are reached by: functions, methods, also by getattr."""
-    names = bound(tree, package)
+    names = bound(nodes, package)
     yield from (full for full in names.values() if not full.startswith("scorefield"))
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, (ast.Name, ast.Attribute)):
             full = dotted(node, names)
             if not full.startswith(("scorefield.store", "scorefield.data.readers")):
@@ -124,12 +128,12 @@ def on_disk(full: str) -> bool:
     return bool(heads & DISK) and not (heads & HARMLESS or full == "os")
 
 
-def flags(tree: ast.AST) -> Iterator[str]:
+def flags(nodes: Nodes) -> Iterator[str]:
     """Strings that name a flag, docstrings apart."""
-    bodies = (getattr(node, "body", None) for node in ast.walk(tree))
+    bodies = (getattr(node, "body", None) for node in nodes)
     docs = {id(line.value) for body in bodies if isinstance(body, list) for line in body
             if isinstance(line, ast.Expr)}  # fmt: skip
-    for node in ast.walk(tree):
+    for node in nodes:
         text = isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value
         if text and id(node) not in docs and FLAG.search(text):
             yield text[:40]
@@ -139,16 +143,16 @@ def violations(path: str, source: str) -> list[str]:
     """What a module at `path` (relative to the package's parent) does that it may not do."""
     *package, name = Path(path).with_suffix("").parts
     top = package[1] if len(package) > 1 else name
-    found, tree = [], ast.parse(source)
+    found, nodes = [], list(ast.walk(ast.parse(source)))
     if name in VAGUE:
         found.append(f"a module named {name}")
     limit = 600 if top == "nets" else 500
     if source.count("\n") > limit:
         found.append(f"{source.count(chr(10))} lines, more than {limit}")
-    imported = set(imports(tree, package))
+    imported = set(imports(nodes, package))
     if any(module.split(".")[0] in {"pickle", "dill", "cloudpickle"} for module in imported):
         found.append("imports pickle")
-    called = set(calls(tree))
+    called = set(calls(nodes))
     found += [f"calls {c}" for c in ("torch.load", "torch.save") if c in called]
     if top == "__init__":
         return found
@@ -165,13 +169,13 @@ def violations(path: str, source: str) -> list[str]:
             found.append(f"{top} imports {other}")
         elif FLOOR[other] >= FLOOR[top] and (top, other) not in SIBLINGS:
             found.append(f"{top} (floor {FLOOR[top]}) imports {other} (floor {FLOOR[other]})")
-    reached = set(touched(tree, package))
+    reached = set(touched(nodes, package))
     if top != "store" and package[1:3] != ["data", "readers"] and path not in STREAMS:
         found += [f"touches disk: {full}" for full in sorted(filter(on_disk, reached))]
     if top not in TALK:
         heads = {".".join(full.split(".")[:k]) for full in reached for k in (1, 2)}
         found += [f"talks: {name}" for name in sorted((heads | reached) & TALKING)]
-        found += [f"names a flag: {text!r}" for text in flags(tree)]
+        found += [f"names a flag: {text!r}" for text in flags(nodes)]
     if FLOOR[top] <= 3:
         found += [f"chooses a device: .{c}()" for c in ("cuda", "mps") if c in called]
         if any(module.split(".")[0] == "logging" for module in imported):

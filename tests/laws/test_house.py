@@ -34,6 +34,11 @@ def house() -> dict[str, str]:
     return sources()
 
 
+@pytest.fixture(scope="module")
+def counts(house) -> dict[str, int]:
+    return by_package(house)
+
+
 def walkers(house: dict[str, str]) -> set[str]:
     """Modules that walk a grid without a place to."""
     short = {
@@ -92,14 +97,12 @@ def check_tests(tests: int, code: int) -> None:
     assert tests <= TESTS_MOST * code
 
 
-def test_the_surface_is_thin_and_so_are_the_tests(house):
-    counts = by_package(house)
+def test_the_surface_is_thin_and_so_are_the_tests(counts):
     check_surface(counts)
     check_tests(sum(by_package(sources("tests")).values()), sum(counts.values()))
 
 
-def test_a_planted_surface_and_planted_tests(house):
-    counts = by_package(house)
+def test_a_planted_surface_and_planted_tests(counts):
     fails("", check_surface, {**counts, "serve": 3 * counts["serve"]})
     fails("", check_tests, 11_001, 10_000)
 

@@ -14,6 +14,7 @@ from torchmetrics.image.kid import KernelInceptionDistance
 from scorefield.measure import energy_distance, frechet, inception_score, mmd2, sliced_w2
 from scorefield.measure.apart import random_directions
 
+pytestmark = pytest.mark.slow
 N, D = 200, 6
 
 

@@ -14,7 +14,8 @@ import torch
 from scorefield import store
 from scorefield.base import BadInput
 from scorefield.store import commit, load_checkpoint, read_json, read_tensors, write_bytes
-from scorefield.store.files import to_bytes
+from scorefield.store.digest import digest
+from scorefield.store.files import in_file_order, to_bytes, write_each
 from tests.refusal import refused
 
 PARTS = ("model", "ema", "optimizer")
@@ -75,6 +76,20 @@ def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
     assert n > 12  # 3 parts and the state are flushed and renamed, 3 parts renamed again
     assert set(found) == {1, 2}
     assert found == sorted(found)  # before the commit the old one, after it the new one
+
+
+def test_what_is_written_a_tensor_at_a_time_is_the_file(tmp_path):
+    kinds = (torch.float64, torch.bfloat16, torch.int64, torch.bool, torch.uint8)
+    some = {f"w.{kind}": torch.arange(6).view(2, 3).to(kind).T for kind in kinds}
+    some |= {"one": torch.tensor(2.0), "none": torch.zeros(0, 3), "ß": torch.ones(3)[::2]}
+    pieces = [some[name] for name in in_file_order(some)]
+    for marks in (None, {"meaning": "x", "sha256": "y"}):
+        told = write_each(tmp_path / "f", some, iter(pieces), marks)
+        content = (tmp_path / "f").read_bytes()
+        assert content == to_bytes(some, marks)
+        assert told == digest(content)
+    write_each(tmp_path / "f", some, reversed(pieces))  # the twin: in another order
+    assert (tmp_path / "f").read_bytes() != to_bytes(some)
 
 
 def save_shares(run: Path, value: int) -> None:

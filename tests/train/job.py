@@ -4,7 +4,8 @@ KIND is ddp (what Accelerate chooses on CPUs), tasks (every task of `TASKS`, eac
 killed (every task, one process after another, killed at random steps; killed-12: one, in portions
 of 12), or fsdp: Accelerate turns
 FSDP on for accelerators only, so its state is told here that this is one; all that follows is its
-own version 2 path. fsdp-muon has that optimiser, fsdp-6 and ddp-auto that micro-batch. IMAGES is
+own version 2 path. fsdp-muon has that optimiser, fsdp-bf16 that arithmetic, fsdp-6 and ddp-auto
+that micro-batch. IMAGES is
 where the run is stopped.
 """
 
@@ -42,6 +43,10 @@ SETTINGS = Training(
     images=320, batch=BATCH, lr=1e-2, warmup=64, checkpoint_every=96, log_every=BATCH,
     ema_lengths=(0.05, 0.1), snapshot_every=64,
 )  # fmt: skip
+
+
+AVERAGES = set[str]()
+"""What those of the steps were."""
 
 
 class Draws(NamedTuple):
@@ -157,6 +162,7 @@ def train(
         stop=lambda: not killed and seen[0] + BATCH >= images,
     ):  # fmt: skip
         seen[0] = step.images
+        AVERAGES.add("pieces" if step.average is None else "wholes")
         if killed and step.images >= images:
             os.kill(os.getpid(), signal.SIGKILL)
     return task
@@ -166,7 +172,8 @@ def run(
     folder: Path, images: int = 320, dropout: float = 0.1, resume: bool = False,
     optimizer: str = "adamw",
 ) -> nn.Module:  # fmt: skip
-    settings = replace(SETTINGS, optimizer="muon" if optimizer == "muon" else "adamw")
+    settings = replace(SETTINGS, optimizer="muon" if optimizer == "muon" else "adamw",
+                       precision="bf16" if optimizer == "bf16" else "fp32")  # fmt: skip
     if optimizer.isdigit() or optimizer == "auto":
         settings = replace(settings, micro_batch=int(optimizer) if optimizer.isdigit() else "auto")
     return train(lambda: denoising(dropout), folder, images, resume, settings=settings).module
@@ -208,4 +215,4 @@ if __name__ == "__main__":
     else:
         module = run(Path(folder), int(images), float(dropout), bool(resume), optimizer or "adamw")
     kinds = {type(weight.data).__name__ for weight in module.parameters()}
-    print(f"{PartialState().num_processes} processes, {kinds}")
+    print(f"{PartialState().num_processes} processes, {kinds}, averages in {AVERAGES}")

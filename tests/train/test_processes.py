@@ -115,7 +115,9 @@ def test_weights_that_no_sample_asks_for_do_not_stop_two_processes(tmp_path):
 @pytest.mark.parametrize(("optimizer", "far"), [("muon", LIFTED)])
 def test_sharded_weights_train_save_in_shards_and_resume(tmp_path, optimizer, far):
     kind, one = f"fsdp-{optimizer}", in_one(tmp_path / "one", 320, 0.1, False, optimizer)
-    assert "DTensor" in launch(kind, tmp_path / "whole")
+    said = launch(kind, tmp_path / "whole")
+    assert "DTensor" in said
+    assert "averages in {'pieces'}" in said
     assert distance(one, tmp_path / "whole") < far
     launch(kind, tmp_path / "cut", 160)
     shutil.copytree(tmp_path / "cut", tmp_path / "alone")
@@ -138,6 +140,7 @@ def check_shards(run: Path) -> None:
         assert index["metadata"]["total_size"] == size
         assert not (run / f"{part}.safetensors").exists()
     assert not list(run.rglob("*.next"))
+    assert (run / "ema.safetensors").exists()  # what is sampled is one file
 
 
 def test_another_run_is_farther(one, tmp_path):

@@ -24,6 +24,8 @@ from scorefield.data.readers.decoded import CachePlace
 from scorefield.data.readers.sources import stored_arrays
 from scorefield.data.sets import EIGHT_BIT, Data, Scaling, split_at, split_off
 
+LARGE = 1 << 28
+"""Bytes of a file from which on it is not copied into memory where it can be mapped."""
 LONG = 4
 """From here on an array (N, a, b) has too long an axis for a picture: a series."""
 COLOUR = range(1, 5)  # how many channels an axis may have to be taken for the colour axis
@@ -52,15 +54,16 @@ def npz(
 
     uint8 pictures stay as they are, 0..255 onto [-1, 1]; other pictures and volumes have the
     training minimum and maximum put onto -1 and 1; series are standardised per channel. Means are
-    taken away in the file's own precision (`finite`). With a `cache` asked for, or a file larger
-    than a quarter of the memory, arrays of uint8 are mapped where they lie, unless compressed.
+    taken away in the file's own precision (`finite`). With a `cache` asked for, or in a file over
+    `LARGE`, arrays of uint8 are mapped where they lie, unless compressed.
     `y` are class indices (N,), or text: then the
     classes are its words, sorted. The other conditions are those of `condition`. Without `x_test` a
     tenth is held out. `spacing` (3,) or (N, 3) of volumes is one for all: else they are refused.
     Nothing pickled is ever read.
     """
     file = Path(path)
-    mapped = cache is not None and file.is_file() and cache.wants(file.stat().st_size)
+    size = file.stat().st_size if file.is_file() else 0
+    mapped = size > LARGE or (cache is not None and cache.wants(size))
     found = read_arrays(file, "data.path", mapped)
     x_name = _examples_name(path, found)
     y_name = "label" if "label" in found else "y"

@@ -109,7 +109,8 @@ def as_row(
 ) -> np.ndarray:
     """The levels of a picture (C, H, W), on the scale of 0..full if it is known; BadInput for
     another size than the first."""
-    levels = np.rint(picture.levels) if full is None else picture.on(full)
+    levels = picture.levels if full is None else picture.on(full)
+    levels = np.rint(levels) if picture.is_deep else levels
     levels = levels if levels.ndim == 3 else levels[..., None]
     height, width = levels.shape[:2]
     if (height, width) != tuple(form.shape[1:]):

@@ -70,7 +70,7 @@ def stacked_on_disk(
 ) -> Stack | None:  # fmt: skip
     """`stack_pictures` of sources in a cache at a place, if one is asked for or memory is too small
     for them."""
-    form = _form(sources, size, channels) if place else None
+    form = form_of(sources, size, channels) if place else None
     if place and form:
         need = form.rows(place.folder, len(sources)).size
         if place.wants(need):
@@ -83,7 +83,7 @@ def memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _form(sources: Undecoded, size: int | None, channels: int | None) -> DecodedForm | None:
+def form_of(sources: Undecoded, size: int | None, channels: int | None) -> DecodedForm | None:
     """As the first picture that can be read calls for; grey ones too are kept as colours, since a
     later one may have some, unless `channels` says otherwise. None where the reader in memory is
     to say what is wrong."""

@@ -8,9 +8,10 @@ import numpy as np
 
 from scorefield.base import BadInput
 from scorefield.data.readers.captions import LICENCES, captions_of, text_in
-from scorefield.data.readers.decoded import CachePlace, stacked_on_disk
+from scorefield.data.readers.decoded import CachePlace
 from scorefield.data.readers.pictures import stack_pictures
 from scorefield.data.readers.sources import ARCHIVES, TABLE, Sources, in_archives, in_folder
+from scorefield.data.readers.streamed import off_memory
 from scorefield.data.sets import Data, Scaling, hold_out_groups, is_map, split_at, split_files
 
 MOST = 100_000
@@ -18,8 +19,9 @@ MOST = 100_000
 
 
 def folder(
-    path: str, size: int | None = None, channels: int | None = None, cache: CachePlace | None = None
-) -> Data:
+    path: str, size: int | None = None, channels: int | None = None,
+    cache: CachePlace | None = None, stream: int | None = None,
+) -> Data:  # fmt: skip
     """The pictures under the folder `path`, (1 or 3, H, W): uint8, or int32 if some have more bits.
     Or those in an uncompressed .zip or .tar, or in all of a folder of such shards.
 
@@ -29,7 +31,8 @@ def folder(
     shards. Sub-folders `train` and `test` (or `val`) are the two splits, each with its own class
     folders; otherwise a tenth is held out, the same one every time. Files whose name starts with a
     dot or does not end like a picture's are ignored. How a file becomes pixels, and what `size` and
-    `channels` do: `pictures.read_picture`. With a `cache` pixels may lie in a file (`decoded`).
+    `channels` do: `pictures.read_picture`. With a `cache` pixels may lie in a file (`decoded`);
+    with `stream` they are read as they are trained on, in a shuffle buffer (`streamed`).
     With captions (`captions.captions_of`) what is held out is a tenth of the captions, so that no
     picture of what it says was seen: split by concept, not by file.
 
@@ -47,7 +50,7 @@ def folder(
     parts = [every.within(top) if top else every for top in tops]
     sources = parts[0] if len(parts) == 1 else parts[0].then(parts[1])
     names, said = sources.names, sources.labels()
-    stack = stacked_on_disk(sources, size, channels, f"'{path}'", cache)
+    stack = off_memory(sources, size, channels, f"'{path}'", cache, stream)
     if stack is None:
         stack = stack_pictures(sources.each(), len(sources), size, channels, f"'{path}'")
     x, kept, full, done = stack

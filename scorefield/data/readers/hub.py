@@ -9,8 +9,9 @@ import numpy as np
 
 from scorefield.base import BadInput
 from scorefield.data.readers.arrays import classes_of, examples, scaling_of
-from scorefield.data.readers.decoded import CachePlace, stacked_on_disk
+from scorefield.data.readers.decoded import CachePlace
 from scorefield.data.readers.pictures import stack_pictures
+from scorefield.data.readers.streamed import off_memory
 from scorefield.data.sets import Conditions, Data, Scaling, split_files
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ UNLABELLED = "Labels are class names or indices, one in each row; fill them in o
 
 
 def huggingface(
-    path: str, size: int | None = None, channels: int | None = None, cache: CachePlace | None = None
-) -> Data:
+    path: str, size: int | None = None, channels: int | None = None,
+    cache: CachePlace | None = None, stream: int | None = None,
+) -> Data:  # fmt: skip
     """A Hugging Face data set: a name on the hub, a .csv, .json, .jsonl or .parquet file, a folder
     of such files or of pictures, or a folder written by `save_to_disk`.
 
@@ -35,14 +37,15 @@ def huggingface(
     - A column named `label` or `labels`, or the only ClassLabel column, is the class; text labels
       are numbered in alphabetical order.
     - With a `cache` decoded pictures may lie in a file (`decoded`), and rows are then read from
-      Arrow's own map one by one.
+      Arrow's own map one by one; so too with `stream`, as they are trained on (`streamed`).
     """
     parts = _parts(_splits(path), path)
     label_column = _label_column(parts[0])
     image_column = _image_column(parts[0], path)
     count, full, done = sum(map(len, parts)), None, ()
     if image_column is not None:
-        stack = stacked_on_disk(FileColumn(parts, image_column), size, channels, f"'{path}'", cache)
+        files = FileColumn(parts, image_column)
+        stack = off_memory(files, size, channels, f"'{path}'", cache, stream)
         if stack is None:
             sources = _files(parts, image_column)
             stack = stack_pictures(sources, count, size, channels, f"'{path}'")

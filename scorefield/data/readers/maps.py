@@ -5,12 +5,14 @@ n bytes    {"x": {"dtype": "U8", "shape": [N, ...], "data_offsets": [0, size]}},
 size       the numbers, row by row
 """
 
+import contextlib
 import json
 import math
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +21,35 @@ from scorefield.base.errors import BadInput
 ALIGNED = 4096
 """Where the numbers begin: at a page."""
 DTYPES = {"U8": np.uint8, "I32": np.int32, "F32": np.float32}
+
+
+class MappedArray(np.memmap):
+    """A map of a file that knows what the file was when it was mapped."""
+
+    known: tuple[int, int] | None = None
+
+    def __array_finalize__(self, obj: Any) -> None:
+        super().__array_finalize__(obj)
+        self.known = getattr(obj, "known", None)
+
+    @classmethod
+    def of(cls, path: Path, *how: Any) -> "MappedArray":
+        """As `numpy.memmap` maps it."""
+        found = cls(path, *how)
+        told = path.stat()
+        found.known = told.st_size, told.st_mtime_ns
+        return found
+
+    def check(self) -> None:
+        """Raise BadInput where the file was written to since: of one that is shorter now a page
+        that is looked at ends the process. One that was removed stays as long as it is mapped."""
+        with contextlib.suppress(FileNotFoundError):
+            told = os.stat(str(self.filename))
+            if (told.st_size, told.st_mtime_ns) != self.known:
+                raise BadInput(
+                    f"{self.filename} was changed while it was mapped.",
+                    "Leave it as it is while a run trains on it, and put another file beside it.",
+                )
 
 
 @dataclass(frozen=True)
@@ -85,7 +116,7 @@ class MappedRows:
         finally:
             os.close(handle)
 
-    def mapped(self) -> np.memmap:
+    def mapped(self) -> MappedArray:
         """The numbers, in pages that the system may take back; changes stay in memory. BadInput for
         a file that is missing or cut short."""
         if not self.is_whole:
@@ -93,4 +124,4 @@ class MappedRows:
                 f"{self.path} is missing or not of its {self.size:,} bytes.",
                 "Remove its folder: the next run makes it anew.",
             )
-        return np.memmap(self.path, DTYPES[self.dtype], "c", ALIGNED, self.shape)
+        return MappedArray.of(self.path, DTYPES[self.dtype], "c", ALIGNED, self.shape)

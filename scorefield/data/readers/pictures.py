@@ -38,11 +38,14 @@ LUMA = (0.299, 0.587, 0.114)
 
 @cache
 def formats() -> tuple[str, ...]:
-    """The picture formats that can be read: all of Pillow's but PostScript, which is a program."""
+    """The picture formats that can be read: all of Pillow's but PostScript, which is a program.
+    First those that are known by their first bytes, for the others have to be tried, which takes
+    as long as a small picture."""
     from PIL import Image
 
     Image.init()
-    return tuple(name for name in Image.OPEN if name != "EPS")
+    known = sorted(Image.OPEN, key=lambda name: Image.OPEN[name][1] is None)
+    return tuple(name for name in known if name != "EPS")
 
 
 @cache
@@ -102,15 +105,17 @@ def read_picture(source: Path | bytes, size: int | None, channels: int | None) -
         several = opened.format in MOVING and getattr(opened, "is_animated", False)
         if opened.mode.startswith("I") or raw in LOW_BYTES:
             levels, clear = read_deep(opened, raw, lambda: open_picture(source))
-            deep = _deep(levels, clear, turn_of(opened), size, channels)
-            done = _done(opened, clear is not None) + (DEEP,)
+            turn = turn_of(opened)
+            deep = _deep(levels, clear, turn, size, channels)
+            done = _done(opened, clear is not None, turn) + (DEEP,)
             return deep._replace(lost=FRAMES if several else "", done=done, file_size=file_size)
         if size is not None:
             # JPEG only: decode at the smallest power-of-two fraction that leaves Lanczos a factor
             # of two, which is far faster for photographs.
             opened.draft(None, (2 * size, 2 * size))
         opened.load()
-        turn, done = turn_of(opened), _done(opened, has_alpha(opened))
+        turn = turn_of(opened)
+        done = _done(opened, has_alpha(opened), turn)
         picture = _on_white(opened if turn is None else opened.transpose(turn))
     if channels is not None:
         picture = picture.convert({1: "L", 3: "RGB"}[channels])
@@ -120,9 +125,9 @@ def read_picture(source: Path | bytes, size: int | None, channels: int | None) -
     return Picture(np.asarray(picture), lost=lost, done=done, file_size=file_size)
 
 
-def _done(opened: "Image", transparent: bool) -> tuple[str, ...]:
+def _done(opened: "Image", transparent: bool, turn: "Transpose | None") -> tuple[str, ...]:
     """What reading does to a picture, its size apart."""
-    found = {ALPHA: transparent, CMYK: opened.mode == "CMYK", TURNED: turn_of(opened) is not None}
+    found = {ALPHA: transparent, CMYK: opened.mode == "CMYK", TURNED: turn is not None}
     return tuple(words for words, true in found.items() if true)
 
 

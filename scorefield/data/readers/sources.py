@@ -18,6 +18,7 @@ from typing import IO, Protocol
 import numpy as np
 
 from scorefield.base import BadInput
+from scorefield.data.readers.maps import MappedArray
 from scorefield.data.readers.pictures import suffixes
 
 ARCHIVES = (".tar", ".zip")
@@ -232,7 +233,7 @@ def stored_arrays(path: Path) -> dict[str, np.memmap]:
             )(file)
             if dtype == np.uint8:
                 order = "F" if by_column else "C"
-                mapped = np.memmap(path, dtype, "c", file.tell(), shape, order)
+                mapped = MappedArray.of(path, dtype, "c", file.tell(), shape, order)
                 found[name.removesuffix(".npy")] = mapped
     return found
 

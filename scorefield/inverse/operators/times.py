@@ -9,17 +9,19 @@ from scorefield.inverse.operators.pictures import Mask
 
 
 def future(shape: tuple[int, ...], horizon: int) -> Mask:
-    """All but the last `horizon` moments: what is to be forecast, of a past at least as long.
+    """All but the last `horizon` moments: what is to be forecast, of a past as long or longer, but
+    in films.
 
     >>> future((1, 5), 2).known
     tensor([[ True,  True,  True, False, False]])
     """
     length = _moments(shape, "a future")
-    if horizon > length - horizon and Kind.of(shape) is SERIES:
+    most = length // 2 if Kind.of(shape) is SERIES else length - 1
+    if not 0 < horizon <= most:
+        beyond = f", longer than the past of {max(length - horizon, 0)}" if horizon > most else ""
         raise BadInput(
-            f"the horizon is {horizon} of {length} moments, longer than the past of "
-            f"{max(length - horizon, 0)}.",
-            f"Give at most {length // 2}, or longer series by `data.size`.",
+            f"the horizon is {horizon} of {length} moments{beyond}.",
+            (f"Give 1 to {most}, or" if most else "Give") + " more moments by `data.size`.",
         )
     return gap(shape, length - horizon, horizon)
 
