@@ -35,12 +35,18 @@ def drawn(found: dict[str, list[dict[str, float]]], out: Path) -> None:
     from matplotlib import pyplot
 
     figure, sides = pyplot.subplots(1, 2, figsize=(8, 3), layout="constrained")
-    for batching, rows in found.items():
+    for colour, (batching, rows) in zip(("C0", "C1"), found.items()):
         users = [row["clients"] for row in rows]
-        sides[0].plot(users, [row["a second"] for row in rows], "o-", label=f"batching {batching}")
+        sides[0].plot(
+            users,
+            [row["a second"] for row in rows],
+            "o-",
+            color=colour,
+            label=f"batching {batching}",
+        )
         for name, line in (("p50", "o-"), ("p99", "o:")):
             latency = [row[name] / 1000 for row in rows]
-            sides[1].plot(users, latency, line, label=f"{name}, batching {batching}")
+            sides[1].plot(users, latency, line, color=colour, label=f"{name}, batching {batching}")
     for side, name in zip(sides, ("requests a second", "latency, s")):
         side.set(xscale="log", yscale="log", xlabel="clients", ylabel=name)
         side.legend(fontsize=7)

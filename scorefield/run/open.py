@@ -78,8 +78,8 @@ def check_flat(path: str | Path, facts: DataFacts) -> None:
     if facts.space:
         raise BadInput(
             f"{path} is a run on {facts.kind.plural}, whose steps are not those of R^n.",
-            "What there is for it: train, sample, eval, likelihood, report; train-classifier of "
-            "letters read from the left.",
+            "What there is for it: train, sample, serve, eval, likelihood, report; of letters read "
+            "from the left train-classifier.",
             "run",
         )
 

@@ -92,9 +92,8 @@ class Ticket:
         own = self.work.rows * self.job.plan.solver.evals * steps
         return own + (after.rows * after.plan.solver.evals * after.plan.steps if after else 0)
 
-    def go_on(self, after: Stage) -> None:
+    def enter(self, after: Stage, job: Job) -> None:
         """From the end of the first stage to the second."""
-        job = after.begun(self.job.x.cpu())
         self.past, self.network = self.past + self.job.plan.steps, after.network
         self.job, self.work = job, self.work._replace(rows=after.rows, after=None)
 
@@ -214,7 +213,7 @@ class Batcher:
                 seen = event.job.x if event.job.done else event.info and event.info.denoised
                 ticket.tell("step", (ticket.k, network.run, seen))
             if event.job.done and ticket.work.after:
-                ticket.go_on(ticket.work.after)
+                self._go_on(ticket, ticket.work.after)
             elif event.job.done:
                 self._done(ticket)
         seconds, rows = time.perf_counter() - began, sum(t.work.rows for t in turn)
@@ -222,6 +221,12 @@ class Batcher:
         self.rate = 0.9 * self.rate + 0.1 * rows / seconds if self.rate else rows / seconds
         self.watch(len(turn), rows, seconds)
         return True
+
+    def _go_on(self, ticket: Ticket, after: Stage) -> None:
+        try:
+            ticket.enter(after, after.begun(ticket.job.x.cpu()))
+        except Exception as error:
+            self.end(ticket, "failed", error)
 
     def _done(self, ticket: Ticket) -> None:
         x0 = ticket.job.x.cpu()

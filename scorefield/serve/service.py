@@ -144,11 +144,11 @@ class Service:
             name = next(iter(self.networks))
         if name not in self.networks:
             raise unknown("model", name, self.networks, "model")
-        network, key = self.networks[name], (name, average)
         if average is None:
-            return network
+            return self.networks[name]
+        key = name, average
         if key not in self.averages:
-            self.averages[key] = network.averaged(average)
+            self.averages[key] = self.networks[name].averaged(average)
         self.averages.move_to_end(key)
         if len(self.averages) > AVERAGES:
             self.averages.popitem(last=False)

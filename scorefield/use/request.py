@@ -20,7 +20,7 @@ from scorefield.run.open import EXACT, Run, device, open_conditions, open_run
 from scorefield.run.pairs import is_paired
 from scorefield.store import claim
 from scorefield.store.files import read_text
-from scorefield.use.asked import at_least, idle, labels_of, numbers, warn_absent
+from scorefield.use.asked import at_least, how_many, idle, labels_of, numbers, warn_absent
 from scorefield.use.plan import settings_of
 
 
@@ -175,7 +175,11 @@ class Request:
     @property
     def filling(self) -> str:
         """What is filled in, in words."""
-        own = self.fill if isinstance(self.fill, str) else f"of {len(self.rows)} rows"
+        own = (
+            self.fill
+            if isinstance(self.fill, str)
+            else f"of {how_many(len(self.fill or ()), 'row')}"
+        )
         return f"`fill` {own}"
 
     @cached_property

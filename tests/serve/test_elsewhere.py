@@ -19,16 +19,16 @@ from scorefield.inverse import measure
 from scorefield.run.open import open_run
 from scorefield.run.pairs import lead, lifted
 from scorefield.run.settings import Config, DataConfig, ObjectiveConfig
-from scorefield.serve import network
+from scorefield.serve import network, work
 from scorefield.serve.batcher import Ticket
 from scorefield.serve.body import EditBody, RestoreBody, SamplesBody
 from scorefield.serve.service import Service
 from scorefield.store import from_png, write_tensors
-from scorefield.use.cascade import open_cascade
+from scorefield.use.cascade import cascade_of, open_cascade
 from scorefield.use.generate import generate
 from scorefield.use.plan import plan_of, settings_of
 from scorefield.use.restore import MEASURING
-from tests.refusal import refused
+from tests.refusal import fails, refused
 from tests.serve import runs
 from tests.serve.test_http import picture
 from tests.serve.test_kinds import check_served, served
@@ -105,7 +105,7 @@ def two_stages(tmp_path):
     return {"low": runs.digits(tmp_path / "low"), "high": high}
 
 
-def test_a_second_stage_is_that_of_the_command_line(two_stages):
+def second_stage_law(two_stages):
     """Step by step in the waves of all, counted on, and to the same bits."""
     service, told = Service(two_stages), []
     said = SamplesBody(cascade="high", augment=0.2, n=2, seed=5, labels=[3, 4], format="x")
@@ -126,9 +126,21 @@ def test_a_second_stage_is_that_of_the_command_line(two_stages):
     second = open_cascade(two_stages["high"], base, 0.2)
     wanted = second.run.facts.scaling.decode(second(x, asked))
     found = json.loads(ticket.outcome)
-    assert torch.equal(torch.tensor([s["x"] for s in found["samples"]]), wanted)
+    made = torch.tensor([s["x"] for s in found["samples"]])
+    assert torch.equal(made, wanted), "another second stage"
     assert found["how"]["cascade"] == "high"
     assert found["how"]["augment"] == 0.2
+
+
+def test_a_second_stage_is_that_of_the_command_line(two_stages):
+    second_stage_law(two_stages)
+
+
+def test_a_planted_second_stage_that_is_shown_less_noise(two_stages, monkeypatch):
+    less = lambda run, base, s: cascade_of(run, base, s / 2)  # noqa: E731
+    monkeypatch.setattr(work, "cascade_of", less)
+    monkeypatch.setattr(network, "with_own_rows", lambda denoiser, *given: denoiser)
+    fails("another second stage|0.1 == 0.2", second_stage_law, two_stages)
 
 
 @pytest.fixture
@@ -159,6 +171,26 @@ def test_a_second_stage_begins_anew_from_the_first_after_a_kill(two_stages, tmp_
         found = json.loads(second.shelf.get(ticket.id) or b"{}")["samples"]
         wanted = wanted or found
         assert found == wanted
+
+
+@pytest.mark.usefixtures("rows_not_tried")
+def test_a_second_stage_that_fails_fails_alone(two_stages):
+    service = Service(two_stages)
+    some = [
+        service.accept("samples", SamplesBody(cascade="high", n=1, label=3, seed=s)) for s in (1, 2)
+    ]
+    bad = some[0]
+    assert isinstance(bad, Ticket)
+    assert bad.work.after
+
+    def broken(x: torch.Tensor) -> Any:
+        raise RuntimeError("no")
+
+    bad.work = bad.work._replace(after=bad.work.after._replace(begun=broken))
+    while service.batcher.wave():
+        pass
+    service.finisher.shutdown()
+    assert [ticket.state for ticket in some if isinstance(ticket, Ticket)] == ["failed", "done"]
 
 
 @pytest.mark.usefixtures("rows_not_tried")

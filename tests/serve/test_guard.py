@@ -96,6 +96,23 @@ def test_a_token_where_there_is_one(path, given, status):
     assert ask(Guard(app, "right"), path, authorization=given)[0] == status
 
 
+@pytest.mark.parametrize(
+    "method, cookie, status",
+    [
+        ("GET", "scorefield_token=right%20one", 200),
+        ("GET", "a=b; scorefield_token=right%20one", 200),
+        ("GET", "scorefield_token=wrong", 401),
+        ("GET", "token=right%20one", 401),
+        ("POST", "scorefield_token=right%20one", 401),
+        ("DELETE", "scorefield_token=right%20one", 401),
+    ],
+)
+def test_links_of_the_studio_carry_the_token(method, cookie, status):
+    """A report opens in a tab of its own; nothing is made or stopped by a cookie."""
+    guarded = Guard(app, "right one")
+    assert ask(guarded, "/v1/models/digits/report", method, cookie=cookie)[0] == status
+
+
 def test_a_body_is_bounded_whether_it_says_its_length_or_not():
     guarded = Guard(app)
     status, _, body = ask(guarded, content_length=str(guard.BYTES + 1))

@@ -6,7 +6,11 @@ const heads = () => ({'content-type': 'application/json',
 const failed = async (answer) => {
   if (answer.status === 401) {
     const given = prompt('The service wants its token:');
-    if (given) { sessionStorage.setItem('token', given); location.reload(); }
+    if (given) {
+      sessionStorage.setItem('token', given); // links, to a report or a picture, carry it as a cookie
+      document.cookie = `scorefield_token=${encodeURIComponent(given)}; SameSite=Strict; path=/`;
+      location.reload();
+    }
   }
   const told = await answer.json().catch(() => null);
   throw new Error(told?.error?.message ?? `the service answered ${answer.status}`);
