@@ -114,7 +114,8 @@ class Conditions:
 class Stream(Protocol):
     """Examples that are read as they are trained on, shuffled in a `buffer` of so many numbers."""
 
-    buffer: int
+    @property
+    def buffer(self) -> int: ...
 
     def read(self, numbers: Tensor) -> Tensor:
         """Those of these numbers `(B, *shape)`."""

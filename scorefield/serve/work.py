@@ -284,7 +284,7 @@ def _shown(
 ) -> list[Answer]:  # fmt: skip
     """Each sample with its seed and class; a picture carries how it was made, and the row of a
     table the cells that were `given` as they were."""
-    texts = written(x0, run.facts, given) if form == "text" else []
+    texts = in_words(x0, run.facts, given) if form == "text" else []
     label = (asked.cond or {}).get("label")
     rows = []
     for i, (seed, one) in enumerate(zip(asked.seeds.tolist(), x0.split(1))):
@@ -306,7 +306,7 @@ def _shown(
     return rows
 
 
-def written(x0: Tensor, facts: DataFacts, given: Sequence[Sequence[str]] = ()) -> list[Any]:
+def in_words(x0: Tensor, facts: DataFacts, given: Sequence[Sequence[str]] = ()) -> list[Any]:
     """Texts, or the rows of a table as cells by their columns."""
     if facts.space != "table":
         return spelled(x0, facts.alphabet)
@@ -326,5 +326,5 @@ def shown_now(run: Run, x0: Tensor) -> Answer:
     if run.facts.kind is PICTURE:
         return {"png": [png(one) for one in x0.split(1)]}
     if run.facts.kind.lettered:
-        return {"text": written(x0, run.facts)}
+        return {"text": in_words(x0, run.facts)}
     return {"x": run.facts.scaling.decode(x0).tolist()}

@@ -271,7 +271,7 @@ def test_the_json_says_by_what(home, cli):
 def test_the_service_answers_with_pictures(home):
     network = Network.of("latent", open_run(home / "run"))
     body = SamplesBody(model="latent", seeds=[3, 4], labels=["1", "2"], format="x")
-    asked = work(network, body)
+    asked = work(network, body, {"latent": network}.__getitem__)
     *_, end = walk(asked.job, network.denoise)
     told = asked.answer(end.job.x)["samples"]
     x = generate(network.run.denoiser, seeds=[3, 4], labels=[1, 2], steps=3, guidance=1.3)

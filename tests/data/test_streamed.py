@@ -49,6 +49,7 @@ def shards(root, tmp_path_factory) -> Path:
 def test_a_stream_is_the_data(root, shards, kind):
     data, whole = streamed(root if kind == "folder" else shards), load("folder", path=str(root))
     assert data.train.stream
+    assert data.train.rows is not None
     assert data.train.x.untyped_storage().nbytes() == 1  # nothing was read
     same(data, replace(whole, done=data.done))
     assert data.train.stream.runs(data.train.rows).tolist() == (

@@ -19,6 +19,7 @@ from scorefield.run.recipes import digits
 from scorefield.run.train import fit_run
 from scorefield.solve import DDIM
 from scorefield.train import Training
+from scorefield.train.epochs import order_of
 from scorefield.train.step import draw_batch, gathering
 from scorefield.use.cascade import open_cascade
 from tests.refusal import fails, refused
@@ -116,8 +117,9 @@ def test_training_draws_one_noise_a_sample_and_goes_on_the_same():
             return None
 
     team: Any = Accelerator(cpu=True)
+    order = order_of(data.train, training, 1)
     task: Any = Nothing()
-    gathered = gathering(data, data.train, task, training, team)
+    gathered = gathering(data, data.train, task, training, order, team)
     one, same, other = (draw_batch(gathered(k), task, training, k, team).batch for k in (3, 3, 4))
     assert one.cond
     assert same.cond
