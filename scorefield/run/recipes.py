@@ -320,7 +320,7 @@ def series() -> Config:
 def moving_digits() -> Config:
     """Digits that move and are thrown back by walls: told two moments of 16x16, the next one.
 
-    Longer films by windows (docs/video.md has the figures of a quarter of this). Trained more
+    Longer films by windows (docs/video.md has the figures). Trained more
     where noise hides the frame to be made: the usual levels teach to clean it, not how it moves.
     """
     return Config(
