@@ -23,10 +23,12 @@ import torch
 from scorefield.base import Level
 from scorefield.data import Data, Scaling, Split, toys
 from scorefield.denoise import Denoiser, Timed
+from scorefield.denoise.precondition import EVEN_RANGE
 from scorefield.nets import MLP
 from scorefield.objective import Bridged, Denoising, MinibatchTransport, Uniform
 from scorefield.process import Flow
 from scorefield.train import Training, learn
+from scorefield.train.optimizer import optimizer_of
 
 BATCH, RATE, SPREAD, KEPT = 256, 2e-3, 0.5, 0.999
 STEPS, HELD = 100, 2000
@@ -83,11 +85,11 @@ def theirs(kind: str, seconds: float, seed: int):
     def train(steps: int):
         net = network(seed)
         average = copy.deepcopy(net)
-        adam = torch.optim.Adam(net.parameters(), RATE)
+        adam = optimizer_of(net, Training(lr=RATE))
         for k in range(steps):
             rows = [torch.randint(len(x), (BATCH,)) for x in (x0, x1)]
             t, x, goal = matcher.sample_location_and_conditional_flow(x0[rows[0]], x1[rows[1]])
-            told = (t / (1 - t)).log().clamp(-10, 10)
+            told = (t / (1 - t)).log().clamp(-EVEN_RANGE, EVEN_RANGE)
             loss = (net(x, told, None) - goal).square().mean()
             for group in adam.param_groups:
                 rise = min(1.0, (k + 1) / 20)
@@ -107,7 +109,7 @@ def theirs(kind: str, seconds: float, seed: int):
 
     @torch.no_grad()
     def velocity(t: float, x: torch.Tensor) -> torch.Tensor:
-        told = torch.full((len(x),), min(max(t, 1e-4), 1 - 1e-4)).logit()
+        told = torch.full((len(x),), t).logit().clamp(-EVEN_RANGE, EVEN_RANGE)
         return net(x, told, None)
 
     return velocity, steps

@@ -31,6 +31,8 @@ def trained(config: "Config", out: Path, resume: bool, bar: Bar, as_json: bool) 
     from scorefield.cli.session import shown
     from scorefield.report.stages import Stages
     from scorefield.run.autoencoder import learns_codes
+    from scorefield.run.pairs import is_led
+    from scorefield.run.stored import stored_settings
     from scorefield.run.train import fit_run
     from scorefield.store import Folder
     from scorefield.train import processes
@@ -61,7 +63,7 @@ def trained(config: "Config", out: Path, resume: bool, bar: Bar, as_json: bool) 
         text = f"{out} has its {seen:,} images already. Give more --images to go on."
     bar.close()
     then = "reconstruct" if learns_codes(config) else "sample"
-    then = "restore" if config.data.corruption else then
+    then = "restore" if is_led(config, stored_settings(Folder(out))[1]) else then
     if processes().is_main_process:
         record = {"run": str(out), "images": seen, "seconds": round(seconds, 2)}
         say(record, f"{text}\nnext: scorefield {then} {out}", as_json)

@@ -16,7 +16,7 @@ from scorefield.data.letters import spelled
 from scorefield.data.readers.sounds import audible
 from scorefield.data.readers.table import csv_of
 from scorefield.data.table import kept_cells, row_cells
-from scorefield.report.globe import globes
+from scorefield.report.globe import globes, unrolled
 from scorefield.report.molecules import molecules_drawn
 from scorefield.report.picture import frames, picture, picture_of
 from scorefield.run.facts import DataFacts
@@ -107,12 +107,14 @@ def keep_samples(made: Samples, out: Path) -> None:
         x0 = torch.cat(list(pieces))
         turns = len(made.captions)
         texts = [made.captions[i % turns] for i in range(len(x0))] if turns else ()
-        if made.facts and made.facts.space == "smiles":
+        space = made.facts.space if made.facts else ""
+        if made.facts and space == "smiles":
             sheet = molecules_drawn(spelled(x0, made.facts.alphabet))
-        elif made.facts and made.facts.space == "sphere:2":
+        elif space == "sphere:2":
             sheet = globes([("samples", x0)])
         else:
-            sheet = picture(x0, made.columns, label, made.single is None, texts)
+            shown = unrolled(x0, space)
+            sheet = picture(shown, made.columns, label, made.single is None, texts)
         write_png(tagged(sheet, made.words), out)
     else:
         names = file_names(made.seeds, label, made.names)

@@ -1,4 +1,4 @@
-"""Points of a sphere as a globe: both halves of it, data above samples."""
+"""Points of a sphere as a globe: both halves of it, data above samples; of a torus as angles."""
 
 import math
 from collections.abc import Sequence
@@ -32,6 +32,18 @@ def globes(rows: Sequence[tuple[str, Tensor]]) -> Image:
             (OVER * GAP, OVER * (k * high + HEAD / 2)), name, INK, font(14 * OVER, BOLD), "lm"
         )
     return sheet.reduce(OVER)
+
+
+def unrolled(x0: Tensor, space: str) -> Tensor:
+    """Points (N, 2n) of a torus of n > 1 angles as these (N, n), in degrees; all else as it is.
+
+    >>> import torch
+    >>> unrolled(torch.tensor([[0.0, 1.0, -1.0, 0.0]]), "torus:2")
+    tensor([[ 90., 180.]])
+    """
+    if not space.startswith("torus:") or x0.shape[1] < 4:
+        return x0
+    return x0[:, 1::2].atan2(x0[:, 0::2]).rad2deg()
 
 
 def seen(x: np.ndarray, longitude: float, latitude: float) -> np.ndarray:

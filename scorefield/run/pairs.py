@@ -36,7 +36,7 @@ def paired(read: Data, corruption: str, noise: float = 0.0) -> Data:
     if read.conditions.keys:
         raise BadInput(
             f"'{read.name}' comes with {', '.join(read.conditions.keys)} already.",
-            "Leave `data.corruption` out: an image is the other end of its pair.",
+            "Give `data.corruption` None: an image is the other end of its pair.",
         )
     if not read.kind.spatial:
         PICTURE.check(read.shape, "`data.corruption` is")

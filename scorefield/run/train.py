@@ -160,6 +160,8 @@ def _begin(
     if not learns_codes(config):
         bands = measured_bands(build_schedule(config.objective), data)
         facts = dataclasses.replace(facts, deviations=bands)
+        if not config.student:
+            check_paired(config, facts)  # before what a recipe of pairs would not use
         check_used(config, recipes[name]() if name in recipes else Config(), facts)
     if facts.codec:
         warn_dead(facts.codec)
@@ -173,7 +175,6 @@ def _task(config: Config, begun: Begun) -> Task[Any]:
     if learns_codes(config):
         assert isinstance(data, Data)
         return autoencoder_task(config, data, build_autoencoder(config, facts))
-    check_paired(config, facts)
     denoiser = _denoiser(config, facts, seen)
     denoiser.codec = codec
     if what_learns(config.objective) == "adversaries":

@@ -64,6 +64,17 @@ def test_what_does_not_fit_is_refused(refused, run, cli, tiny, pairs, tmp_path):
     new = ("--out", tmp_path / "new", *tiny)
     says = refused("train", "digits", *new, "--objective.kind", "residual")
     assert "one side only" in says
+    rows = np.zeros((40, 8, 8), np.uint8)
+    np.savez(tmp_path / "alone.npz", x=rows)
+    np.savez(tmp_path / "own.npz", x=rows, image=rows)
+    np.savez(tmp_path / "small.npz", x=rows, image=rows[:, :4, :4])
+    np.savez(tmp_path / "colour.npz", x=np.stack([rows] * 3, -1), image=rows)
+    given = ("train", "restore-pairs", *new, "--data.name")
+    assert "--data.corruption None" in refused(*given, tmp_path / "own.npz")
+    for name, fact in (("alone", "one side only"), ("small", "(40, 4, 4)"),
+                       ("colour", "3 and 1 channels")):  # fmt: skip
+        says = refused(*given, tmp_path / f"{name}.npz", "--data.corruption", "None")
+        assert fact in says
     says = refused("train", "restore-pairs", *new, "--objective.schedule", "cosine")
     assert "bridge runs on flow" in says
     says = refused("train", "restore-pairs", *new, "--data.corruption", "clip:gain=2",

@@ -4,6 +4,11 @@ import json
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
+
+from scorefield.report.globe import unrolled
+from scorefield.report.picture import picture
 
 SHORT = ["--images", "64", "--batch", "32", "--net.width", "8", "--sample.steps", "3"]
 WORDS = [a + b + c for a in "abc" for b in "abc" for c in "abd"]
@@ -109,3 +114,9 @@ def test_angles_and_rotations_by_geodesics(kind, shape, cli, tmp_path):
     assert cli("train", *words, *walk, *SHORT, "--out", tmp_path / "run").code == 0
     assert cli("sample", tmp_path / "run", "--n", 4, "--out", tmp_path / "y.npz").code == 0
     assert np.isfinite(np.load(tmp_path / "y.npz")["x"]).all()
+    assert cli("sample", tmp_path / "run", "--n", 4, "--out", tmp_path / "y.png").code == 0
+    y = torch.from_numpy(np.load(tmp_path / "y.npz")["x"])
+    shown, raw = (picture(p).tobytes() for p in (unrolled(y, "torus:2"), y))
+    drawn = Image.open(tmp_path / "y.png").tobytes()
+    assert drawn == (shown if kind == "torus" else raw)
+    assert shown != raw  # the first circle
