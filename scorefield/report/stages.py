@@ -46,17 +46,18 @@ class Stages:
             return None
         self.some = True
         try:
-            draw_stage(step.average, step.images, self.config, self.out)
+            draw_stage(step, self.config, self.out)
         except BadInput as error:  # the training itself may yet be well
             return f"no picture at {step.images:,} images: {error}"
         return None
 
 
-def draw_stage(average: Any, images: int, config: Config, out: Path) -> None:
+def draw_stage(step: Progress, config: Config, out: Path) -> None:
     """Samples of the averaged denoiser, as the run samples; a column is one class where columns
     are as many as classes, or some times as many; or it is one of some captions. Of an autoencoder
     held-out examples, each above what it makes of it."""
-    file = out / "samples" / f"{images:09d}.png"
+    file = out / "samples" / f"{step.images:09d}.png"
+    average: Any = step.average
     if learns_codes(config):
         write_png(picture(_pairs(average, config, out), COLUMNS), file)
         return
