@@ -51,7 +51,7 @@ def served(path, form: Any = "x", **said) -> tuple[Service, dict]:
     ticket.listeners.append(lambda kind, what: kind == "step" or ended.set())
     while service.batcher.wave():
         pass
-    ended.wait(20)
+    ended.wait(120)
     assert ticket.state == "done", ticket.outcome
     return service, json.loads(ticket.outcome)
 

@@ -41,7 +41,7 @@ def launch(kind: str, out: Path, images: int = 320, dropout: float = 0.1, *more:
         str(JOB), kind, str(out), str(images), str(dropout), *more,
     ]  # fmt: skip
     done = subprocess.run(
-        [sys.executable, *words], capture_output=True, text=True, env=ENVIRONMENT, timeout=120
+        [sys.executable, *words], capture_output=True, text=True, env=ENVIRONMENT, timeout=600
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("2 processes") == 2
