@@ -25,14 +25,14 @@ SHOWN = 2000
 def torsions(smiles: str, about: tuple[str, ...], n: int) -> np.ndarray:
     """Angles `(n, len(about))`, radians, of n conformers."""
     from rdkit import Chem
-    from rdkit.Chem import AllChem, rdMolTransforms
+    from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolTransforms
 
     molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
     four = [molecule.GetSubstructMatch(Chem.MolFromSmarts(pattern)) for pattern in about]
-    how = AllChem.KDG()
+    how = rdDistGeom.KDG()
     how.randomSeed = 1
-    AllChem.EmbedMultipleConfs(molecule, n, how)
-    AllChem.MMFFOptimizeMoleculeConfs(molecule, maxIters=60)
+    rdDistGeom.EmbedMultipleConfs(molecule, n, how)
+    rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(molecule, maxIters=60)
     turned = rdMolTransforms.GetDihedralRad
     return np.array([[turned(c, *atoms) for atoms in four] for c in molecule.GetConformers()])
 

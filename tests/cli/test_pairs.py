@@ -64,7 +64,7 @@ def test_what_does_not_fit_is_refused(refused, run, cli, tiny, pairs, tmp_path):
     new = ("--out", tmp_path / "new", *tiny)
     says = refused("train", "digits", *new, "--objective.kind", "residual")
     assert "one side only" in says
-    rows = np.zeros((40, 8, 8), np.uint8)
+    rows = np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8)
     np.savez(tmp_path / "alone.npz", x=rows)
     np.savez(tmp_path / "own.npz", x=rows, image=rows)
     np.savez(tmp_path / "small.npz", x=rows, image=rows[:, :4, :4])
