@@ -20,6 +20,7 @@ from scorefield.objective import Adaptive, LogNormal, Objective
 from scorefield.process import Cosine
 from scorefield.store import Log, load_checkpoint, load_weights, snapshots
 from scorefield.train import Denoising, Diverged, Training, fit, meter, order, state
+from scorefield.train.epochs import order_of
 from scorefield.train.state import optimizer_tensors, restore_optimizer
 from scorefield.train.step import draw_batch, gathering
 from tests.refusal import refused
@@ -245,7 +246,8 @@ def left(flip: bool, step: int = 0, rank: int = 0, processes: int = 1) -> torch.
     """The left pixels of a step's pictures."""
     where = SimpleNamespace(process_index=rank, num_processes=processes, device=torch.device("cpu"))
     data = pictures(flip)
-    some = gathering(data, data.train, task(), SETTINGS, where)(step)  # type: ignore[arg-type]
+    rows = order_of(data.train, SETTINGS, 1)
+    some = gathering(data, data.train, task(), SETTINGS, rows, where)(step)  # type: ignore[arg-type]
     (batch, *_) = draw_batch(some, task(), SETTINGS, step, where)  # type: ignore[arg-type]
     assert batch.cond
     assert torch.equal(batch.cond["image"], batch.x0)
@@ -260,7 +262,8 @@ def test_fewer_examples_than_processes_are_shown_again():
         where = SimpleNamespace(
             process_index=rank, num_processes=processes, device=torch.device("cpu")
         )
-        return gathering(data, split, task(), SETTINGS, where)(5)[0]  # type: ignore[arg-type]
+        seen = order_of(split, SETTINGS, 1)
+        return gathering(data, split, task(), SETTINGS, seen, where)(5)[0]  # type: ignore[arg-type]
 
     parts = torch.stack([rows(rank, 8) for rank in range(8)], 1).flatten(0, 1)
     assert torch.equal(parts, rows(0, 1))
