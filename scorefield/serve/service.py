@@ -147,12 +147,11 @@ class Service:
         if average is None:
             return self.networks[name]
         key = name, average
-        if key not in self.averages:
-            self.averages[key] = self.networks[name].averaged(average)
-        self.averages.move_to_end(key)
+        found = self.averages.pop(key, None) or self.networks[name].averaged(average)
+        self.averages[key] = found  # the latest, last; another thread may take any away meanwhile
         if len(self.averages) > AVERAGES:
             self.averages.popitem(last=False)
-        return self.averages[key]
+        return found
 
     def accept(
         self, verb: str, body: Common, key: str | None = None, listener: Listener | None = None
