@@ -16,7 +16,7 @@ from scorefield.data.letters import spelled
 from scorefield.data.readers.sounds import audible
 from scorefield.data.readers.table import csv_of
 from scorefield.data.table import kept_cells, row_cells
-from scorefield.report.globe import globes, unrolled
+from scorefield.report.globe import globes, in_degrees
 from scorefield.report.molecules import molecules_drawn
 from scorefield.report.picture import frames, picture, picture_of
 from scorefield.run.facts import DataFacts
@@ -113,7 +113,7 @@ def keep_samples(made: Samples, out: Path) -> None:
         elif space == "sphere:2":
             sheet = globes([("samples", x0)])
         else:
-            shown = unrolled(x0, space)
+            shown = in_degrees(x0, space)
             sheet = picture(shown, made.columns, label, made.single is None, texts)
         write_png(tagged(sheet, made.words), out)
     else:

@@ -34,11 +34,11 @@ def globes(rows: Sequence[tuple[str, Tensor]]) -> Image:
     return sheet.reduce(OVER)
 
 
-def unrolled(x0: Tensor, space: str) -> Tensor:
+def in_degrees(x0: Tensor, space: str) -> Tensor:
     """Points (N, 2n) of a torus of n > 1 angles as these (N, n), in degrees; all else as it is.
 
     >>> import torch
-    >>> unrolled(torch.tensor([[0.0, 1.0, -1.0, 0.0]]), "torus:2")
+    >>> in_degrees(torch.tensor([[0.0, 1.0, -1.0, 0.0]]), "torus:2")
     tensor([[ 90., 180.]])
     """
     if not space.startswith("torus:") or x0.shape[1] < 4:

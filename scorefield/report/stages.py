@@ -13,7 +13,7 @@ from scorefield.data.codec import Latents
 from scorefield.denoise import Denoiser
 from scorefield.nets import Autoencoder
 from scorefield.report.files import in_letters
-from scorefield.report.globe import globes, unrolled
+from scorefield.report.globe import globes, in_degrees
 from scorefield.report.picture import picture
 from scorefield.run.autoencoder import learns_codes
 from scorefield.run.facts import DataFacts
@@ -97,7 +97,7 @@ def draw_stage(step: Progress, config: Config, out: Path) -> None:
         return
     many = None if labels is None else repeat_labels(labels, n, len(denoiser.classes))
     below = [""] * (n - columns) + list(texts) if cond else ()
-    write_png(picture(unrolled(x0, facts.space), columns, many, captions=below), file)
+    write_png(picture(in_degrees(x0, facts.space), columns, many, captions=below), file)
 
 
 def _pairs(module: Autoencoder, config: Config, out: Path) -> Tensor:

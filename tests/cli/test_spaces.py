@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from scorefield.report.globe import unrolled
+from scorefield.report.globe import in_degrees
 from scorefield.report.picture import picture
 
 SHORT = ["--images", "64", "--batch", "32", "--net.width", "8", "--sample.steps", "3"]
@@ -116,6 +116,6 @@ def test_angles_and_rotations_by_geodesics(kind, shape, cli, tmp_path):
     assert np.isfinite(np.load(tmp_path / "y.npz")["x"]).all()
     assert cli("sample", tmp_path / "run", "--n", 4, "--out", tmp_path / "y.png").code == 0
     y = torch.from_numpy(np.load(tmp_path / "y.npz")["x"])
-    shown = unrolled(y, "torus:2") if kind == "torus" else y  # else of a torus the first circle
+    shown = in_degrees(y, "torus:2") if kind == "torus" else y  # else of a torus the first circle
     assert Image.open(tmp_path / "y.png").tobytes() == picture(shown).tobytes()
     assert kind != "torus" or picture(shown).tobytes() != picture(y).tobytes()
