@@ -2,24 +2,28 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.one_axis
 
-Width 64, two levels, no attention, batch 16: processor time of loss and gradient, the networks in
-turn, and the ratio of their costs per FLOP taken round by round, for machines are noisy. FLOPs are
-those of convolutions and matrices, counted by torch.
+Two levels, no attention, batch 16, by width and by norms a block: processor time of loss and
+gradient, the networks in turn, and the ratio of their costs per FLOP taken round by round, for
+machines are noisy. Freed memory is kept, as `train` keeps it. FLOPs are those of convolutions and
+matrices, counted by torch.
 """
 
 import argparse
 import json
 import statistics
 import time
+from itertools import product
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from scorefield.base.memory import keep_freed_memory
 from scorefield.nets import UNet
 
 SHAPES = {"2-D, 16 x 16": (1, 16, 16), "1-D, 256": (1, 256), "1-D, 512": (1, 512)}
-BATCH, ROUNDS, CALLS = 16, 7, 1
+WIDTHS = (32, 64, 96, 128)
+BATCH, ROUNDS, CALLS = 16, 15, 1
 
 
 def step(net: nn.Module, x: Tensor) -> None:
@@ -29,10 +33,11 @@ def step(net: nn.Module, x: Tensor) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.parse_args()
-    for norms in (2, 1):
+    keep_freed_memory()
+    for width, norms in product(WIDTHS, (2, 1)):
         nets, flops = {}, {}
         for name, shape in SHAPES.items():
-            net = UNet(shape, width=64, multipliers=(1, 2), blocks=1, attention=(), norms=norms)
+            net = UNet(shape, width=width, multipliers=(1, 2), blocks=1, attention=(), norms=norms)
             nets[name] = net, torch.randn(BATCH, *shape)
             with FlopCounterMode(display=False) as counter:
                 step(*nets[name])
@@ -49,7 +54,7 @@ def main() -> None:
         found = {name: sorted(r[name] / r[first] for r in rounds) for name in others}
         rate = 1e-9 / statistics.median(r[first] for r in rounds)
         record = {
-            "norms": norms, "GFLOP/s, 2-D": round(rate),
+            "width": width, "norms": norms, "GFLOP/s, 2-D": round(rate),
             **{name: {"median": round(statistics.median(all_), 2),
                       "least, most": [round(all_[0], 2), round(all_[-1], 2)]}
                for name, all_ in found.items()},

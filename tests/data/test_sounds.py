@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from scorefield.data import Data, load
-from scorefield.data.readers.sounds import is_sound
+from scorefield.data.readers.sounds import given_sound, is_sound
 from scorefield.store import write_wavs
 from tests.refusal import refused
 
@@ -97,6 +97,15 @@ def test_a_damaged_file_is_left_out(tmp_path):
     (tmp_path / "cut.flac").write_bytes(b"fLaC\x00\x00")
     with pytest.warns(UserWarning, match="cut.flac"):
         assert len(read(tmp_path).train) == 2
+
+
+def test_what_is_damaged_is_named_with_its_reason(tmp_path):
+    """Not with the name of a buffer in memory, where the reason stood."""
+    save(tmp_path / "whole.wav", tone())
+    file = tmp_path / "cut.wav"
+    file.write_bytes((tmp_path / "whole.wav").read_bytes()[:12])
+    reason = "cannot be heard: Error in WAV file. No 'data' chunk marker"
+    refused(reason, given_sound, file, (1, SIZE), RATE, "input")
 
 
 def test_clipped_peaks_are_told(tmp_path):

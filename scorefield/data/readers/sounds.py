@@ -206,5 +206,5 @@ def is_clipped(c: np.ndarray) -> bool:
 
 
 def reason_unheard(error: Exception) -> str:
-    """Why a sound could not be read, without the name of a buffer."""
-    return str(error).partition("<")[0].rstrip(" :'\"") if "<" in str(error) else str(error)
+    """Why a sound could not be read: libsndfile's own words, without the name of a buffer."""
+    return str(getattr(error, "error_string", error)).rstrip(".")
