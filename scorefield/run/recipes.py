@@ -302,6 +302,20 @@ def sounds() -> Config:
     )  # fmt: skip
 
 
+def sounds_mel() -> Config:
+    """Your own sounds as pictures of their spectra, 64 bands of notes. Give `data.path`.
+
+    A third of the time of `sounds`, and drums that are told apart better (docs/sound.md).
+    """
+    return Config(
+        Training(images=16_000, batch=32, lr=3e-3, optimizer="muon", warmup=1_500, decay="linear",
+                 compile=False, checkpoint_every=8_000),
+        DataConfig("sounds", mel=64),
+        "auto:width=64,multipliers=1-2-2,blocks=1,norms=1,fold=4,attention=2,dropout=0.1,places=true",
+        sample=SampleConfig(steps=20, guidance=3.0),
+    )  # fmt: skip
+
+
 def series() -> Config:
     """Series of a .csv, .ts or .npz, to be forecast: the last 12 moments. Give `data.path`.
 
@@ -405,6 +419,7 @@ recipes: dict[str, Callable[[], Config]] = {
     "conformers": conformers,
     "table": table,
     "sounds": sounds,
+    "sounds-mel": sounds_mel,
     "series": series,
     "moving-digits": moving_digits,
     "swiss-roll": swiss_roll,

@@ -24,11 +24,12 @@ WANTED = {
 
 
 @lru_cache
-def _reader(kind: Any) -> "TypeAdapter[tuple[Any]]":
+def _reader(kind: Any, texts: bool = False) -> "TypeAdapter[tuple[Any]]":
+    """With the texts below fields only where they are shown: they are read from the sources."""
     from pydantic import ConfigDict, TypeAdapter
 
     config = ConfigDict(
-        strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+        strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=texts
     )
     return TypeAdapter(tuple[kind], config=config)  # type: ignore[valid-type]
 
@@ -57,7 +58,7 @@ def read_typed(kind: Any, content: Any, where: str) -> Any:
 
 def json_schema(kind: Any) -> dict[str, Any]:
     """The JSON schema of a dataclass, for forms, with the texts below its fields."""
-    schema = _reader(kind).json_schema()
+    schema = _reader(kind, texts=True).json_schema()
     return {**schema["$defs"][kind.__name__], "$defs": schema["$defs"]}
 
 
