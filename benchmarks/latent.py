@@ -1,16 +1,24 @@
 """Diffusion in latents beside diffusion in pixels, and beside the autoencoder's own prior.
 
     make bench-latent
+    python -m benchmarks.latent --beside PIXELS CODEC LATENT
 
 The three recipes of the digits are trained into a folder that is thrown away (or --runs DIR, which
 is gone on from), and their samples measured by one judge, on one core and in processor time. The
 page docs/benchmarks/latent.md is made of what is found. scikit-learn has the classifier that is to
 tell latents apart; it comes with the extra [dev].
+
+With --beside three runs that are there, on any data, are measured in the same way, with the signal
+to noise of what the codec gives back, and the memory that training takes above what there is
+before its first step, in a process of its own for each.
 """
 
 import argparse
 import dataclasses
 import json
+import math
+import multiprocessing
+import re
 import statistics
 import tempfile
 import time
@@ -26,17 +34,19 @@ from scorefield.data import Data
 from scorefield.draw import draw
 from scorefield.measure import Reference, quality, real_quality
 from scorefield.run.autoencoder import spread_of
-from scorefield.run.open import Run, open_run
+from scorefield.run.open import Run, data_of, open_run
 from scorefield.run.recipes import recipe
+from scorefield.run.settings import Config
 from scorefield.run.train import fit_run
 from scorefield.use.judge import judge_of
 from scorefield.use.plan import asked_of, plan_of, settings_of
+from scorefield.use.restore import psnr
 
 OUT = Path("docs/benchmarks/latent.md")
 RECIPES = ("digits", "digits-autoencoder", "digits-latent", "digits-vae")
 """The last is the same autoencoder with the whole KL term, whose prior is nearer to its latents."""
-N, REPEATS = 1000, 3
-"""Samples of a set, and sets with seeds of their own."""
+N, REPEATS, BATCH = 1000, 3, 128
+"""Samples of a set, sets with seeds of their own, and examples a step where memory is measured."""
 
 
 class Figures(NamedTuple):
@@ -88,6 +98,45 @@ def measured(run: Run, data: Data, judge: Any, training: float) -> Figures:
     weights = run.denoiser.net.parameters() if run.facts.classes else ()  # type: ignore[union-attr]
     size = sum(p.numel() for p in weights)
     return Figures(found, real_quality(reference).frechet, seconds, training, size)
+
+
+def signal_to_noise(run: Run, data: Data) -> float:
+    """Decibels of held-out pictures that went through the codec, the mode of each posterior."""
+    x0, _ = data.batch(data.test, torch.arange(min(N, len(data.test))))
+    codec: Any = run.denoiser.codec
+    with torch.no_grad():
+        return psnr(codec.decode(codec.encode(x0)), x0)
+
+
+def memory(config: Config) -> float:
+    """MB that five steps take at most above what there is before the first of them."""
+    before: list[float] = []
+
+    def status(name: str) -> float:
+        line = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        return int(line[1]) / 1024 if line else 0.0
+
+    def begun(_: str) -> None:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is that of now
+        before[:] = [status("VmRSS")]
+
+    fit_run(config, say=begun, images=5 * BATCH, batch=BATCH, precision="fp32", compile=False)
+    return status("VmHWM") - before[0]
+
+
+def beside(folders: Sequence[Path]) -> None:
+    """Three runs, a line of JSON each."""
+    pixels, codec, latent = (open_run(folder) for folder in folders)
+    data = data_of(pixels)
+    judge, _ = judge_of(folders[0], data)
+    spawn = multiprocessing.get_context("spawn")
+    for name, run in (("pixels", pixels), ("codec", codec), ("latent", latent)):
+        found = measured(run, data, judge, math.nan)._asdict()
+        if run is latent:
+            found["psnr"] = signal_to_noise(latent, data)
+        with spawn.Pool(1) as apart:
+            found["memory"] = apart.apply(memory, (run.config,))
+        print(name, json.dumps(found), flush=True)
 
 
 def told_apart(a: Tensor, b: Tensor) -> float:
@@ -162,8 +211,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=Path, help="where the runs are, or are to be kept")
     parser.add_argument("--machine", default="one core of a shared machine")
+    parser.add_argument("--beside", type=Path, nargs=3, metavar=("PIXELS", "CODEC", "LATENT"))
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.beside:
+        return beside(options.beside)
     with tempfile.TemporaryDirectory() as work:
         folder = options.runs or Path(work)
         spent = trained(folder)
