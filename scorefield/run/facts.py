@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass, replace
 
+from torch import Tensor
+
 from scorefield.base import BadInput
+from scorefield.base.rows import repeat_labels
 from scorefield.data import Conditions, Data, Scaling
 from scorefield.data.kind import Kind
 from scorefield.data.table import Column
@@ -72,6 +75,10 @@ class DataFacts:
     def drawn(self) -> tuple[int, ...]:
         """The classes that are sampled unless asked otherwise."""
         return tuple(range(len(self.classes))) if self.present is None else self.present
+
+    def in_turn(self, n: int) -> Tensor | None:
+        """The classes of n samples of which nothing is asked `(n,)`, if there are any."""
+        return repeat_labels(self.drawn, n, len(self.classes)) if self.classes else None
 
     @property
     def told_alone(self) -> tuple[str, ...]:

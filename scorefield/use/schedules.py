@@ -24,7 +24,6 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Level, Seeded
 from scorefield.base.finding import Findings, Line, Mark, Series, Strip, Table, ends
-from scorefield.base.rows import repeat_labels
 from scorefield.catalogue.spec import canonical, specs
 from scorefield.data import Data
 from scorefield.denoise import Denoiser
@@ -102,7 +101,7 @@ def _course(request: Request, field: Field, name: str, images: int) -> ShortRun:
                   guidance=request.guidance, watch=request.watch)  # fmt: skip
     rival = replace(field.measured(run, own), name=name)
     assert field.data
-    bend = bend_of(own.denoiser, _cond(run, PATHS))
+    bend = bend_of(own.denoiser, run.facts.in_turn(PATHS))
     return ShortRun(error_by_level(own.denoiser, field.data), bend, rival)
 
 
@@ -120,13 +119,6 @@ def _trained(request: Request, name: str, images: int) -> Run:
     fit_run(short, folder, resume=True, watch=lambda step: request.watch(
         min(step.images, step.total), step.total, "img"))  # fmt: skip
     return open_run(folder)
-
-
-def _cond(run: Run, n: int) -> dict[str, Tensor] | None:
-    facts = run.facts
-    if not facts.classes:
-        return None
-    return {"label": repeat_labels(facts.drawn, n, len(facts.classes))}
 
 
 @torch.no_grad()
@@ -153,11 +145,10 @@ def error_by_level(denoiser: Denoiser, data: Data) -> CurvePoints:
 
 
 @torch.no_grad()
-def bend_of(denoiser: Denoiser, cond: dict[str, Tensor] | None, steps: int = STEPS) -> CurvePoints:
+def bend_of(denoiser: Denoiser, labels: Tensor | None = None, steps: int = STEPS) -> CurvePoints:
     """Pairs (t, b) of eq. 1 along the flow, by differences over even steps of t."""
-    n = PATHS if cond is None else len(next(iter(cond.values())))
-    plan = plan_of(denoiser, bool(cond), steps=steps, solver="arc", grid=GRID, guidance=1.0)
-    asked = asked_of(denoiser, seeds=range(n), cond=cond)
+    asked = asked_of(denoiser, PATHS, labels=labels)
+    plan = plan_of(denoiser, bool(asked.cond), steps=steps, solver="arc", grid=GRID, guidance=1.0)
     job = Job.of(plan, asked, denoiser.shape, next(denoiser.parameters()))
     x = torch.stack([job.x, *(event.job.x for event in walk(job, denoiser))]).double().cpu()
     t = schedule_of(denoiser).inverse(plan.levels.overall.logsnr[:-1]).clamp(0, 1).tolist()
