@@ -15,10 +15,10 @@ from scorefield.data import Conditions, Data
 from scorefield.data.kind import KINDS, LETTERED, Kind
 from scorefield.data.letters import END
 from scorefield.denoise import Denoiser, Manner, Precision, Spaced, Timed, views
+from scorefield.denoise.guest import guest_denoiser, guest_of, timed
 from scorefield.objective import Bridged, Criterion
 from scorefield.process import Schedule, Spectral, basis_of, check_one_level
 from scorefield.run.facts import DataFacts
-from scorefield.run.guest import guest_denoiser, timed
 from scorefield.run.settings import Config, ObjectiveConfig, StudentConfig, check_game
 from scorefield.spaces import band_deviations
 from scorefield.train import Training
@@ -72,7 +72,9 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
     with torch.random.fork_rng():
         torch.manual_seed(config.training.seed)
         if config.source:
-            denoiser = guest_denoiser(config.source, facts.sigma_data, **about)
+            s = config.source
+            net = guest_of(s.network, s.dtype, s.null, s.text, s.empty)
+            denoiser = guest_denoiser(net, s.scheduler, facts.sigma_data, **about)
         else:
             denoiser = _denoiser(config, facts, about)
         if config.student:
