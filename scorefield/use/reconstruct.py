@@ -12,20 +12,14 @@ from scorefield.base import BadInput
 from scorefield.base.finding import Figure, Findings, Item, Line, Mark, Series, Strip
 from scorefield.data.codec import Latents
 from scorefield.data.kind import VECTOR, Kind
-from scorefield.run.autoencoder import (
-    DEAD,
-    Coded,
-    learns_codes,
-    open_autoencoder,
-    rate_of,
-    silent,
-)
+from scorefield.latent.posterior import DEAD, rate_of, silent
+from scorefield.measure.quality import psnr
+from scorefield.run.autoencoder import Coded, learns_codes, open_autoencoder
 from scorefield.run.open import Run, data_of, open_run
 from scorefield.run.stored import stored_settings
 from scorefield.store import Folder
 from scorefield.use.asked import FEW, given_examples, how_many
 from scorefield.use.request import Request
-from scorefield.use.restore import psnr
 
 LOOKED_AT = 2000
 """Held-out examples that figures of the latents are of, at most."""

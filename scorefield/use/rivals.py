@@ -15,7 +15,7 @@ from torch import Tensor
 from scorefield import catalogue
 from scorefield.base import BadInput, Watch, quiet
 from scorefield.base.finding import Figure, Findings, Line, Mark, Series, Strip, Table, Value, ends
-from scorefield.base.rank import ranks, within_floor
+from scorefield.base.rank import front, ranks, within_floor
 from scorefield.catalogue.spec import parsed
 from scorefield.data import Data
 from scorefield.measure import Judge, Reference
@@ -189,19 +189,6 @@ def tried(call: Callable[[], Any]) -> Any:
         return call()
     except BadInput as error:
         return error
-
-
-def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Those that no other beats in both numbers, the lower the better (Pareto), by the first.
-
-    >>> front([(1.0, 5.0), (2.0, 2.0), (3.0, 3.0), (4.0, 1.0)])
-    [(1.0, 5.0), (2.0, 2.0), (4.0, 1.0)]
-    """
-    kept: list[tuple[float, float]] = []
-    for x, y in sorted(points):
-        if not kept or y < kept[-1][1]:
-            kept.append((x, y))
-    return kept
 
 
 def _findings(found: Sequence[Rival], field: Field) -> Findings:
