@@ -13,7 +13,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.catalogue.signatures import names
-from scorefield.catalogue.spec import Spec, bound, build, canonical, options, parsed
+from scorefield.catalogue.spec import Spec, bound, build, canonical, parsed
 from scorefield.data import Conditions, Data, Scaling, Split
 from scorefield.data.codec import BLOCK, Latents
 from scorefield.data.kind import Kind
@@ -26,7 +26,7 @@ from scorefield.latent.posterior import DEAD, StandardNormal, silent, variance_o
 from scorefield.likelihood.cells import cell_of
 from scorefield.nets import Autoencoder
 from scorefield.run.facts import CodecFacts, DataFacts
-from scorefield.run.settings import Config
+from scorefield.run.settings import Config, fitting
 from scorefield.run.stored import stored_settings
 from scorefield.store import Folder, digest_tensors, exists, load_weights, read_tensors
 from scorefield.store.files import Tensors, write_tensors
@@ -72,12 +72,7 @@ def check_autoencoder(config: Config) -> None:
 
 def coder_network(config: Config, shape: tuple[int, ...]) -> Spec:
     """The autoencoder's network; of auto the one that fits, with those options that it has."""
-    spec = parsed(config.net)
-    if spec.name != "auto":
-        return spec
-    name = NETWORKS[not Kind.of(shape).spatial]
-    has = {option.name for option in options("networks", name)}
-    return Spec(name, (), {key: text for key, text in spec.options.items() if key in has})
+    return fitting(config.net, NETWORKS[not Kind.of(shape).spatial])
 
 
 def build_autoencoder(config: Config, facts: DataFacts) -> Autoencoder:

@@ -19,7 +19,7 @@ from scorefield.denoise.guest import guest_denoiser, guest_of, timed
 from scorefield.objective import Bridged, Criterion
 from scorefield.process import Schedule, Spectral, basis_of, check_one_level
 from scorefield.run.facts import DataFacts
-from scorefield.run.settings import Config, ObjectiveConfig, StudentConfig, check_game
+from scorefield.run.settings import Config, ObjectiveConfig, StudentConfig, check_game, fitting
 from scorefield.spaces import band_deviations
 from scorefield.train import Training
 
@@ -57,12 +57,7 @@ def measured_bands(schedule: Schedule, data: Data) -> tuple[float, ...]:
 
 def network(net: str, facts: DataFacts) -> Spec:
     """The network's spec; of auto the one that fits the data, with those options that it has."""
-    spec = parsed(net)
-    if spec.name != "auto":
-        return spec
-    name = Kind.of(facts.inner, facts.space).network
-    has = {option.name for option in options("networks", name)}
-    return Spec(name, (), {key: text for key, text in spec.options.items() if key in has})
+    return fitting(net, Kind.of(facts.inner, facts.space).network)
 
 
 def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:

@@ -53,21 +53,12 @@ def settings_of(
     """`steps`, `solver`, `grid` and `guidance` for `plan_of`: those given, in words or values, else
     those of a fitted grid, else those that the run was configured with."""
     own = run.config.sample
-    if run.facts.space:
-        return {
-            "steps": count(steps) or own.steps,
-            "solver": solver or own.solver,
-            "grid": grid or own.grid,
-            "guidance": own.guidance if guidance is None else guidance,
-        }
-    on = open_grid(run, grid or grid_for(solver, own.grid))
+    on = grid or own.grid
+    if not run.facts.space:
+        on = open_grid(run, grid or grid_for(solver, own.grid))
     if isinstance(on, FittedGrid):
-        own = dataclasses.replace(
-            own,
-            steps=on.steps,
-            solver=on.solver,
-            guidance=own.guidance if on.guidance is None else on.guidance,
-        )
+        scale = own.guidance if on.guidance is None else on.guidance
+        own = dataclasses.replace(own, steps=on.steps, solver=on.solver, guidance=scale)
     return {
         "steps": count(steps) or own.steps,
         "solver": solver or own.solver,
@@ -131,12 +122,10 @@ def plan_on(
     usual = "state-walk" if letters else "geodesic-flow"
     name = solver if isinstance(solver, str) else usual
     if isinstance(grid, FittedGrid):
-        raise BadInput(
-            "the grid is a fitted one.", "Grids of letters and manifolds are not fitted."
-        )
-    if (name.partition(":")[0] == "state-walk") != letters or parsed(name).name not in names(
-        "walks"
-    ):
+        fact = "the grid is a fitted one."
+        raise BadInput(fact, "Grids of letters and manifolds are not fitted.")
+    walker = parsed(name).name
+    if (walker == "state-walk") != letters or walker not in names("walks"):
         known = "state-walk" if letters else "geodesic-flow or geodesic-walk"
         raise BadInput(f"the solver {name} does not walk {space}.", f"Use {known}.", "solver")
     given = None if isinstance(solver, str) else solver

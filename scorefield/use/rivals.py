@@ -258,11 +258,8 @@ def _pareto(rivals: Sequence[Rival], x: str, y: str, words: str) -> Series | Non
         across = tuple(tuple(v) for v in zip(*sorted(best)))  # first, so that it lies below
         lines.insert(0, Line("", *across, dashed=True, shade=0.5))
     real = next((r.figures[y] for r in rivals if y in r.figures), None)
-    marks = ()
-    if real and real.floor is not None:
-        marks = (Mark(real.floor, "real data", *ends(real.floor, real.floor_spread)),)
     log = x != COVERAGE, y == QUALITY
-    return Series(f"{y} by {words}", words, y.lower(), tuple(lines), marks, log,
+    return Series(f"{y} by {words}", words, y.lower(), tuple(lines), Mark.floor(real), log,
                   "dashed: no run beats these at both")  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.base.finding import Findings, Line, Mark, Series, Strip, Table, ends
+from scorefield.base.finding import Findings, Line, Mark, Series, Strip, Table
 from scorefield.catalogue.spec import canonical, specs
 from scorefield.denoise import Denoiser
 from scorefield.draw import Job, walk
@@ -122,10 +122,6 @@ def bend_of(denoiser: Denoiser, labels: Tensor | None = None, steps: int = STEPS
     return bend_along(t, x[: len(t)])
 
 
-def _line(name: str, pairs: CurvePoints) -> Line:
-    return Line(name, tuple(x for x, _ in pairs), tuple(y for _, y in pairs))
-
-
 def _findings(
     found: Sequence[ShortRun], failed: Sequence[Rival], field: Field, run: str, images: int
 ) -> Findings:
@@ -136,24 +132,20 @@ def _findings(
         f"its t, samples in even steps of it. {field.n:,} samples of each from the same seeds; "
         f"measured in: {space}."
     )
-    errors = [_line(c.rival.name, c.error) for c in found if c.error]
-    bends = [_line(c.rival.name, c.bend) for c in found]
+    errors = [Line.of(c.rival.name, *zip(*c.error)) for c in found if c.error]
+    bends = [Line.of(c.rival.name, *zip(*c.bend)) for c in found]
     real, points = None, []
     for c in found:
         if figure := c.rival.figures.get(QUALITY):
             real = figure
             points.append(Line(c.rival.name, (c.curvature,), (figure.value,), (figure.spread,)))
-    marks = (
-        (Mark(real.floor, "real data", *ends(real.floor, real.floor_spread)),)
-        if real and real.floor is not None else ()
-    )  # fmt: skip
     charts = (
         Series("Error of D by level", "log snr", "mean square", tuple(errors), (), (False, True),
                "of held-out examples, the same noise for all"),
         Series("Bend of the paths", "t", "off the straight path", tuple(bends), (), (False, True),
                "mean square of dx/dt less that of the straight path, over the latter's"),
-        Series(f"{QUALITY} by curvature", "curvature", "frechet distance", tuple(points), marks,
-               (True, True), "the mean bend"),
+        Series(f"{QUALITY} by curvature", "curvature", "frechet distance", tuple(points),
+               Mark.floor(real), (True, True), "the mean bend"),
     )  # fmt: skip
     known = [dict(c.error) for c in found if c.error]
     shared = [v for v in LOGSNR if known and all(v in errors for errors in known)]

@@ -84,7 +84,7 @@ def findings(grids: Mapping[str, FittedGrid], run: str, **record: Any) -> Findin
                      g.starts, round(g.seconds, 1)))  # fmt: skip
         pairs = zip(g.levels.alpha.tolist(), g.levels.sigma.tolist())
         places = tuple(1 - math.atan2(sigma, alpha) / (math.pi / 2) for alpha, sigma in pairs)
-        lines.append(Line(name, tuple(map(float, range(len(places)))), places))
+        lines.append(Line.of(name, range(len(places)), places))
     how = (
         "Levels and step lengths fitted to the model, a solver and a count of steps. The distance "
         "is that from the probability flow, on noises that were not fitted on."
