@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
+from scorefield.base.errors import out_of_place
 from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import Spec, bound, build, canonical, parsed
 from scorefield.data import Conditions, Data, Scaling, Split
@@ -65,9 +66,8 @@ def check_autoencoder(config: Config) -> None:
             f"{name}.",
             f"Use {' or '.join(NETWORKS)}.",
         )
-    for field, value in (("codec", config.codec), ("compile", config.training.compile)):
-        if value:
-            raise BadInput(f"`{field}` is not of an autoencoder's training.", "Leave it out.")
+    why = "is not of an autoencoder's training"
+    out_of_place(why, codec=config.codec, compile=config.training.compile)
 
 
 def coder_network(config: Config, shape: tuple[int, ...]) -> Spec:

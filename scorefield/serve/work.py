@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Seeded
+from scorefield.base.errors import exclusive
 from scorefield.catalogue.spec import build
 from scorefield.data.kind import PICTURE
 from scorefield.data.letters import spelled
@@ -29,7 +30,7 @@ from scorefield.report.picture import picture
 from scorefield.run.facts import DataFacts
 from scorefield.run.open import Run, check_flat
 from scorefield.run.pairs import is_led, leading, lifted
-from scorefield.serve.body import Common, EditBody, RestoreBody, SamplesBody, only, picture_bytes
+from scorefield.serve.body import Common, EditBody, RestoreBody, SamplesBody, picture_bytes
 from scorefield.serve.network import Network
 from scorefield.store import tagged, to_png, to_wav
 from scorefield.use.again import tag_of
@@ -102,7 +103,7 @@ def _samples(network: Network, body: SamplesBody, find: Find) -> Work:
     if body.views is not None:
         return _anagram(network, body, body.views)
     texts = () if body.prompt is None or not run.facts.text else (body.prompt,)
-    only("prompts", body.prompts, "prompt", body.prompt)
+    exclusive("prompts", body.prompts, prompt=body.prompt)
     request = body.request(
         run, conditions=body.conditions, unconditional=body.unconditional, guide=body.guide,
         prompt=body.prompts or texts, negative=body.negative, fill=_fill(run, body),

@@ -10,6 +10,7 @@ import torch
 
 from scorefield import catalogue
 from scorefield.base import BadInput
+from scorefield.base.errors import exclusive
 from scorefield.base.finding import Findings, Line, Series, Table
 from scorefield.base.rows import repeat_labels
 from scorefield.draw import guided
@@ -46,8 +47,7 @@ def tune(
     guidance = settings.guidance if request.guidance is None else request.guidance
     at_least("starts", starts)
     at_least("rounds", rounds)
-    if request.unconditional and request.labels is not None:
-        raise BadInput("`labels` and `unconditional` exclude each other.", "Give one.")
+    exclusive("labels", request.labels, unconditional=request.unconditional)
     name = name or re.sub(r"[^\w.+-]+", "-", f"{solver}-{steps}")
     if not re.fullmatch(r"[\w.+-]+", name) or name in catalogue.grids:
         fact = f"`name` is '{name}'."
