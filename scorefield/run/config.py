@@ -261,18 +261,14 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
             "objective trains the schedule learned, and no other may.",
             "Give `objective.kind` variational `objective.schedule` learned, or neither.",
         )
-    if kind == "variational" and law not in UNBIASED:
-        fact = f"`objective.times` {o.law} does not keep the variational bound's expectation."
+    if law not in UNBIASED and kind in ("variational", *NOISES):
+        bound = f"{kind} bound" if kind == "variational" else "bound"
+        fact = f"`objective.times` {o.law} does not keep the {bound}'s expectation."
         raise BadInput(fact, f"Use one of {', '.join(UNBIASED)}.")
     place = "ve" if kind == "kernel-score" else "flow"
     if kind in catalogue.matchings and on != place:
         fact = f"`objective.kind` {kind} on `objective.schedule` {o.schedule}: it is on {place}."
         raise BadInput(fact, f"Use `objective.schedule` {place}.")
-    if kind in NOISES and law not in UNBIASED:
-        raise BadInput(
-            f"`objective.times` {o.law} does not keep the bound's expectation.",
-            f"Use one of {', '.join(UNBIASED)}.",
-        )
     for flag, value in (("kind", kind), ("weight", weight)):
         if value in ("hybrid", "vlb") and on != "ddpm":
             raise BadInput(

@@ -35,10 +35,10 @@ from scorefield.serve.network import Network
 from scorefield.store import tagged, to_png, to_wav
 from scorefield.use.again import tag_of
 from scorefield.use.anagram import views_guide
-from scorefield.use.asked import check_guided, idle
+from scorefield.use.asked import idle
 from scorefield.use.bulk import about
 from scorefield.use.cascade import Cascade, cascade_of
-from scorefield.use.edit import MASKED, edit_walk
+from scorefield.use.edit import MASKED, edit_settings, edit_walk
 from scorefield.use.plan import asked_of, plan_of
 from scorefield.use.restore import (
     MEASURING,
@@ -212,13 +212,8 @@ def _edit(network: Network, body: EditBody) -> Work:
         mask = input_mask(picture_bytes(body.mask, "mask"), shape)
         if not mask.any():
             raise BadInput("`mask` is black everywhere.", "Make it white where it may change.")
-    labels, settings = request.classes, request.settings
-    check_guided(request.guidance, bool(labels))
-    if not isinstance(settings["grid"], str):
-        raise BadInput("`grid` is a fitted one, which begins at pure noise.", "Name another.")
-    if mask is not None and not denoiser.manner:
-        settings["solver"] = request.solver
-    asked = asked_of(denoiser, seeds=request.chosen_seeds(), labels=labels)
+    settings = edit_settings(request, mask is not None)
+    asked = asked_of(denoiser, seeds=request.chosen_seeds(), labels=request.classes)
     plan, asked, finish = edit_walk(denoiser, x0, strength, asked, mask=mask, **settings)
     job, rows = _job(network, plan, asked, settings["guidance"])
     how = {**settings, "solver": settings["solver"] or repr(MASKED), "strength": strength}

@@ -113,17 +113,18 @@ def _conditions(run: Run, data: Data, n: int) -> tuple[Tensor | None, Cond | Non
     return labels, None if labels is None else {"label": labels}
 
 
+@dataclasses.dataclass
 class _Drawing:
     """The samples of a plan as the data are, `BATCH` at a time; their `calls` of the network and
     `seconds` add up."""
 
-    def __init__(
-        self, denoiser: Denoiser, data: Data, plan: Plan, asked: Asked, watch: Watch
-    ) -> None:
-        self.denoiser, self.data, self.plan, self.asked, self.watch = (
-            denoiser, data, plan, asked, watch
-        )  # fmt: skip
-        self.calls = self.seconds = 0.0
+    denoiser: Denoiser
+    data: Data
+    plan: Plan
+    asked: Asked
+    watch: Watch
+    calls: float = 0.0
+    seconds: float = 0.0
 
     def __iter__(self) -> Iterator[Tensor]:
         n, steps = len(self.asked.seeds), self.plan.steps

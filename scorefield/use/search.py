@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Level
-from scorefield.base.finding import Figure, Findings, Table
+from scorefield.base.finding import Figure, Findings, Table, ends
 from scorefield.catalogue.plans import plan
 from scorefield.draw import Drawn
 from scorefield.measure import Reference, distance, frechet, precision_recall
@@ -208,9 +208,8 @@ def _beside(held: Sequence[tuple[Candidate, dict[str, Figure], Drawn]]) -> Table
 
 
 def _told(figure: Figure) -> str:
-    spread = figure.spread
-    error = (spread[1] - spread[0]) / 2 if isinstance(spread, tuple) else spread
-    return f"{figure.value:.4g}" + (f" ± {error:.2g}" if error else "")
+    low, high = ends(figure.value, figure.spread)
+    return f"{figure.value:.4g}" + (f" ± {(high - low) / 2:.2g}" if high > low else "")
 
 
 def _rungs(rounds: Sequence[Rung[Candidate]]) -> Table:
