@@ -18,6 +18,30 @@ class BadInput(ValueError):
         self.fact, self.remedy, self.field = fact, remedy, field
 
 
+def out_of_place(why: str, **given: object) -> None:
+    """Raise BadInput for the first setting that is given, where it has no place.
+
+    >>> out_of_place("is of the flow", solver=None, steps=3)
+    Traceback (most recent call last):
+    scorefield.base.errors.BadInput: `steps` is of the flow. Leave it out.
+    """
+    for field, value in given.items():
+        if value:
+            raise BadInput(f"`{field}` {why}.", "Leave it out.", field)
+
+
+def exclusive(one: str, value: object, **others: object) -> None:
+    """Raise BadInput for a setting that is given beside one that it has no room for.
+
+    >>> exclusive("label", 3, labels=[1, 2])
+    Traceback (most recent call last):
+    scorefield.base.errors.BadInput: `label` and `labels` exclude each other. Give one of them.
+    """
+    for field, other in others.items():
+        if value not in (None, False) and other not in (None, False):
+            raise BadInput(f"`{one}` and `{field}` exclude each other.", "Give one of them.", one)
+
+
 class Elsewhere(BadInput):
     """Another process of the team has failed, and it is that one which says why."""
 

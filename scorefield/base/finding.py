@@ -6,7 +6,7 @@ the verb; `to_findings` reads it back. Nothing here computes or draws.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, ClassVar
@@ -72,6 +72,15 @@ class Line:
     dashed: bool = False
     shade: float | None = None
 
+    @classmethod
+    def of(cls, name: str, x: Iterable[Any], y: Iterable[Any], **more: Any) -> "Line":
+        """Through any numbers.
+
+        >>> Line.of("error", {"1": 0.5, "2": 0.25}, [0.5, 0.25]).x
+        (1.0, 2.0)
+        """
+        return cls(name, tuple(map(float, x)), tuple(map(float, y)), **more)
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -81,6 +90,13 @@ class Mark:
     name: str = ""
     low: float | None = None
     high: float | None = None
+
+    @classmethod
+    def floor(cls, figure: Figure | None) -> "tuple[Mark, ...]":
+        """What real data get beside a figure, if it is known."""
+        if figure is None or figure.floor is None:
+            return ()
+        return (cls(figure.floor, "real data", *ends(figure.floor, figure.floor_spread)),)
 
 
 @dataclass(frozen=True)
@@ -126,6 +142,15 @@ class Strip:
     words: str = ""
     file: str = ""
     png: bytes = b""
+
+
+def over_rows(heads: Iterable[str], n: int) -> tuple[str, ...]:
+    """Captions of rows of n samples: of each row one, under its first.
+
+    >>> over_rows(["input", "error"], 2)
+    ('input', '', 'error', '')
+    """
+    return tuple(text for head in heads for text in (head, *[""] * (n - 1)))
 
 
 Item = Figure | Table | Series | Heatmap | Strip

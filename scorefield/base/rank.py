@@ -61,3 +61,16 @@ def ranks(figures: Sequence[Figure | None]) -> list[int | None]:
         else 1 + sum(ahead(other, f) or within_floor(other) for other in there)
         for f in figures
     ]  # fmt: skip
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Those that no other beats in both numbers, the lower the better (Pareto), by the first.
+
+    >>> front([(1.0, 5.0), (2.0, 2.0), (3.0, 3.0), (4.0, 1.0)])
+    [(1.0, 5.0), (2.0, 2.0), (4.0, 1.0)]
+    """
+    kept: list[tuple[float, float]] = []
+    for x, y in sorted(points):
+        if not kept or y < kept[-1][1]:
+            kept.append((x, y))
+    return kept

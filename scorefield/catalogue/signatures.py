@@ -29,33 +29,8 @@ from scorefield.catalogue.plugins import loaded, plugins
 ALIASES = {name: named(f"scorefield:{name}") for name in ("Guide", "Times", "Weight")}
 """Types that have no name once they are imported."""
 
-KINDS = {
-    "adversaries": "adversary",
-    "autoencoders": "autoencoder",
-    "couplings": "coupling",
-    "datasets": "dataset",
-    "decoders": "decoder",
-    "extractors": "extractor",
-    "grids": "grid",
-    "guides": "guide",
-    "inverse": "inverse",
-    "matchings": "matching",
-    "measures": "measure",
-    "networks": "network",
-    "objectives": "objective",
-    "operators": "operator",
-    "paths": "path",
-    "schedules": "schedule",
-    "solvers": "solver",
-    "spaces": "space",
-    "students": "student",
-    "targets": "target",
-    "texts": "text",
-    "times": "times",
-    "views": "view",
-    "walks": "walk",
-    "weights": "weight",
-}
+ONE = {"adversaries": "adversary", "inverse": "inverse", "times": "times"}
+KINDS = {kind: ONE.get(kind, kind.removesuffix("s")) for kind in catalogue.__all__}
 """The kinds of the catalogue, and one entry of each."""
 
 

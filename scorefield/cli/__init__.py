@@ -7,7 +7,6 @@ Each command lives in a module of its own that is imported only when it is asked
 import os
 import sys
 import warnings
-from importlib import import_module
 from itertools import pairwise
 
 from scorefield.cli.ending import ended, flagged, stoppable
@@ -96,7 +95,9 @@ def _run(argv: list[str]) -> int:
         from scorefield.base.errors import unknown
 
         raise unknown("command", argv[0], COMMANDS)
-    return import_module(f"scorefield.cli.{argv[0].replace('-', '_')}").main(argv[1:]) or 0
+    from scorefield.cli.frame import run
+
+    return run(argv[0], argv[1:])
 
 
 def _one_line(message, category, filename, lineno, file=None, line=None) -> None:

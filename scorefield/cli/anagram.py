@@ -1,7 +1,7 @@
 """`scorefield anagram RUN`."""
 
 from scorefield.cli.flags import OnRun, OutPath, Rows, Sampling
-from scorefield.cli.frame import Bar, Found, filed, verb
+from scorefield.cli.frame import Bar, Found, filed
 
 
 class Options(Rows, Sampling, OnRun):
@@ -29,6 +29,3 @@ def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.anagram import anagrams
 
     return filed(anagrams(o.request(bar), o.views))
-
-
-main = verb("anagram", Options, work)

@@ -6,7 +6,7 @@ import tyro
 
 from scorefield.base.errors import unknown
 from scorefield.cli.flags import Spoken
-from scorefield.cli.frame import Bar, say, verb
+from scorefield.cli.frame import Bar, say
 
 
 class Options(Spoken):
@@ -34,6 +34,3 @@ def work(o: Options, bar: Bar) -> int:
         for kind, entries in found.items()
     )
     return say(found, text, o.json)
-
-
-main = verb("catalogue", Options, work)

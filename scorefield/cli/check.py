@@ -6,7 +6,7 @@ import tyro
 
 from scorefield.base.errors import BadInput
 from scorefield.cli.flags import Spoken
-from scorefield.cli.frame import Bar, say, verb
+from scorefield.cli.frame import Bar, say
 
 
 class Options(Spoken):
@@ -37,6 +37,3 @@ def work(o: Options, bar: Bar) -> int:
     text = (f"{'holds ' if v.holds else 'BROKEN'}  {v.law:<12}{v.found}" for v in found)
     say({"solver": o.name, "holds": holds, "laws": laws}, "\n".join(text), o.json)
     return 0 if holds else 2
-
-
-main = verb("check", Options, work)

@@ -18,7 +18,7 @@ from scorefield.cli.flags import (
     StepCount,
     Switch,
 )
-from scorefield.cli.frame import Bar, Found, verb
+from scorefield.cli.frame import Bar, Found
 
 
 class Options(OnRun, Rows):
@@ -82,6 +82,3 @@ def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.compare import compare_run
 
     return keep(*compare_run(o.request(bar), o.solvers, o.students), o.out or o.run / "compare")
-
-
-main = verb("compare", Options, work)

@@ -2,14 +2,13 @@
 
 import re
 from contextlib import redirect_stdout, suppress
-from importlib import import_module
 from io import StringIO
 from typing import Annotated, Literal
 
 import tyro
 
 from scorefield.cli.flags import Flags
-from scorefield.cli.frame import Bar, verb
+from scorefield.cli.frame import Bar, run
 
 SCRIPT = """_scorefield() {{
   local word=${{COMP_WORDS[COMP_CWORD]}} last=${{COMP_WORDS[COMP_CWORD-1]}} words=
@@ -39,9 +38,8 @@ class Options(Flags):
 def flags_of(command: str) -> str:
     """The flags of a command, as its help lists them."""
     words = ["digits", "--help"] if command == "train" else ["--help"]
-    module, said = import_module(f"scorefield.cli.{command.replace('-', '_')}"), StringIO()
-    with redirect_stdout(said), suppress(SystemExit):
-        module.main(words)
+    with redirect_stdout(said := StringIO()), suppress(SystemExit):
+        run(command, words)
     heads = re.findall(
         r"^[│ ] ((?:-h, )?--\w[\w.-]*(?:, --[\w.-]+)*)", said.getvalue(), re.MULTILINE
     )
@@ -60,6 +58,3 @@ def work(o: Options, bar: Bar) -> int:
     flags = [f"    {name}) words='{flags_of(name)}';;" for name in COMMANDS]
     print(SCRIPT.format(commands=" ".join(COMMANDS), flags="\n".join(flags), names="\n".join(rows)))
     return 0
-
-
-main = verb("completion", Options, work)

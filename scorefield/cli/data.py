@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import tyro
 
 from scorefield.cli.flags import OutPath, Spoken
-from scorefield.cli.frame import Bar, Found, verb
+from scorefield.cli.frame import Bar, Found
 
 
 class Options(Spoken):
@@ -29,6 +29,3 @@ def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.emoji import get_emoji
 
     return get_emoji(o.out or Path("data") / o.name, o.packages, bar)
-
-
-main = verb("data", Options, work)

@@ -6,7 +6,7 @@ from typing import Annotated
 import tyro
 
 from scorefield.cli import flags
-from scorefield.cli.frame import Bar, Found, filed, note, verb
+from scorefield.cli.frame import Bar, Found, filed, note
 
 
 class Options(flags.Spoken):
@@ -54,6 +54,3 @@ def work(o: Options, bar: Bar) -> Found:
         strip = replace(drawn, file="density.png")
         found = replace(found, items=(*found.items, strip))
     return filed(found) if o.out and found.items else found
-
-
-main = verb("density", Options, work)

@@ -46,7 +46,7 @@ class Options(OnRun):
 
 def main(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
-        return verb("distill", Options, work)(argv)
+        return verb("distill", argv, Options, work)
     if argv[0].startswith("-"):
         fact = f"the run comes first, before {argv[0]}."
         raise BadInput(fact, "Try: scorefield distill runs/digits.")
@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
 
     run = Path(argv[0])
     default = Options(run=run, training=training_of(run))
-    return in_words_of_flags(lambda: verb("distill", Options, work, default)(argv))
+    return in_words_of_flags(lambda: verb("distill", argv, Options, work, default))
 
 
 def work(o: Options, bar: Bar) -> int:

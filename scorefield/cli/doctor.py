@@ -3,7 +3,7 @@
 import os
 
 from scorefield.cli.flags import Spoken
-from scorefield.cli.frame import Bar, note, show, verb
+from scorefield.cli.frame import Bar, note, show
 
 
 class Options(Spoken):
@@ -24,6 +24,3 @@ def work(o: Options, bar: Bar) -> int:
     if found.next and not o.json:
         note(found.next)
     return 0 if found.record["sound"] else 2
-
-
-main = verb("doctor", Options, work)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from scorefield.cli.flags import CondFile, OnRun, OutPath, Rows, Sampling, Source, Strength, Switch
-from scorefield.cli.frame import Bar, Found, filed, verb
+from scorefield.cli.frame import Bar, Found, filed
 
 
 class Options(Rows, Sampling, OnRun):
@@ -42,6 +42,3 @@ def work(o: Options, bar: Bar) -> Found:
 
     wish = Wish(str(o.input), o.strength, o.mask, o.encode, o.source)
     return filed(edit_picture(o.request(bar), wish))
-
-
-main = verb("edit", Options, work)

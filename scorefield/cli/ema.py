@@ -1,7 +1,7 @@
 """`scorefield ema RUN`."""
 
 from scorefield.cli.flags import ImageCount, OnRun
-from scorefield.cli.frame import Bar, Found, verb
+from scorefield.cli.frame import Bar, Found
 
 
 class Options(OnRun):
@@ -23,6 +23,3 @@ def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.average import average
 
     return average(o.request(bar), o.length, o.images)
-
-
-main = verb("ema", Options, work)

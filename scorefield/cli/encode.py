@@ -4,7 +4,7 @@ from pathlib import Path
 
 from scorefield.base.errors import BadInput
 from scorefield.cli.flags import BatchSize, ByFlow, OutPath, Source
-from scorefield.cli.frame import Bar, Found, filed, verb
+from scorefield.cli.frame import Bar, Found, filed
 
 
 class Options(ByFlow):
@@ -33,6 +33,3 @@ def work(o: Options, bar: Bar) -> Found:
         raise BadInput("encode needs one of `input` and `decode`.", "Give one of them.")
     make, given = (encode_examples, o.input) if o.input else (decode_latents, o.decode)
     return filed(make(o.request(bar), Path(str(given))))
-
-
-main = verb("encode", Options, work)

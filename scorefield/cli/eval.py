@@ -1,7 +1,7 @@
 """`scorefield eval RUN`."""
 
 from scorefield.cli.flags import Averaged, FeatureSpace, RowCount, Sampling, SeedNumber
-from scorefield.cli.frame import Bar, Found, verb
+from scorefield.cli.frame import Bar, Found
 
 
 class Options(Averaged, Sampling):
@@ -26,6 +26,3 @@ def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.evaluate import evaluate
 
     return evaluate(o.request(bar), o.seed)
-
-
-main = verb("eval", Options, work)

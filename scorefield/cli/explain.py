@@ -5,7 +5,7 @@ from typing import Annotated
 import tyro
 
 from scorefield.cli.flags import Spoken
-from scorefield.cli.frame import Bar, say, verb
+from scorefield.cli.frame import Bar, say
 
 
 class Options(Spoken):
@@ -28,6 +28,3 @@ def work(o: Options, bar: Bar) -> int:
 
     found = explained(o.kind, o.name)
     return say(found, to_text(found), o.json)
-
-
-main = verb("explain", Options, work)

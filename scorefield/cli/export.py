@@ -3,7 +3,7 @@
 from typing import Literal
 
 from scorefield.cli.flags import NoCond, OneClass, OnRun, OutPath
-from scorefield.cli.frame import Bar, Found, verb
+from scorefield.cli.frame import Bar, Found
 
 
 class Options(OnRun):
@@ -37,6 +37,3 @@ def work(o: Options, bar: Bar) -> Found:
     from scorefield.interop.export import exported
 
     return exported(o.request(bar), o.to, o.loop)
-
-
-main = verb("export", Options, work)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from scorefield.cli import flags
-from scorefield.cli.frame import Bar, Found, verb
+from scorefield.cli.frame import Bar, Found
 
 if TYPE_CHECKING:
     from scorefield.tune import Fitting
@@ -43,6 +43,3 @@ def work(o: Options, bar: Bar) -> Found:
         bar(progress.done, progress.total, "call")
 
     return tune(o.request(bar), o.name, o.starts, o.rounds, o.seed, watch)
-
-
-main = verb("fit-grid", Options, work)

@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -29,29 +30,32 @@ Found: TypeAlias = "Findings | int"
 """What a verb gives: one that has said what there is to say, the exit code."""
 
 
+def run(name: str, argv: list[str]) -> int:
+    """A verb by its name, to its exit code: its module has `Options` and `work`; and a `main` if
+    its settings are chosen before its flags are read."""
+    module = import_module(f"scorefield.cli.{name.replace('-', '_')}")
+    if main := getattr(module, "main", None):
+        return main(argv)
+    return verb(name, argv, module.Options, module.work)
+
+
 def verb(
-    name: str,
-    kind: type[T],
-    work: Callable[[T, Bar], Found],
+    name: str, argv: list[str], kind: type[T], work: Callable[[T, Bar], Found],
     default: T | None = None,
-) -> Callable[[list[str]], int]:
-    """The `main` of a verb: flags -> findings -> text or JSON -> exit code. A verb that has said
-    what there is to say returns the code itself."""
-
-    def main(argv: list[str]) -> int:
-        options = parse(kind, name, argv, default)
-        as_json = getattr(options, "json", False)
-        keep_freed_memory()
-        with closing(Bar(sys.stderr.isatty() or not as_json)) as bar:
-            found = work(options, bar)
-        if isinstance(found, int):
-            return found
-        show(found, as_json)
-        if found.next and not as_json:
-            note(flagged(found.next))
-        return 0
-
-    return main
+) -> int:  # fmt: skip
+    """Flags -> findings -> text or JSON -> exit code. A verb that has said what there is to say
+    returns the code itself."""
+    options = parse(kind, name, argv, default)
+    as_json = getattr(options, "json", False)
+    keep_freed_memory()
+    with closing(Bar(sys.stderr.isatty() or not as_json)) as bar:
+        found = work(options, bar)
+    if isinstance(found, int):
+        return found
+    show(found, as_json)
+    if found.next and not as_json:
+        note(flagged(found.next))
+    return 0
 
 
 def parse(kind: type[T], name: str, argv: list[str], default: T | None = None) -> T:

@@ -6,7 +6,7 @@ from typing import Annotated
 import tyro
 
 from scorefield.cli.flags import OutPath, Spoken
-from scorefield.cli.frame import Bar, Found, verb
+from scorefield.cli.frame import Bar, Found
 
 
 class Options(Spoken):
@@ -48,6 +48,3 @@ def work(o: Options, bar: Bar) -> Found:
 
     out = o.out or Path("runs") / o.source.resolve().stem
     return taken_in(o.source, out, o.trained_on, o.levels)
-
-
-main = verb("import", Options, work)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import tyro
 
 from scorefield.cli.flags import ByFlow, OutPath, Source, Strength
-from scorefield.cli.frame import Bar, Found, filed, verb
+from scorefield.cli.frame import Bar, Found, filed
 
 
 class Options(ByFlow):
@@ -42,6 +42,3 @@ def work(o: Options, bar: Bar) -> Found:
 
     course = Towards(o.end, o.attribute, o.strength, o.between, o.mode)
     return filed(interpolate(o.request(bar), str(o.start), course))
-
-
-main = verb("interpolate", Options, work)

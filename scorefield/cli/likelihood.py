@@ -3,7 +3,7 @@
 from typing import Literal
 
 from scorefield.cli import flags
-from scorefield.cli.frame import Bar, note, show, verb
+from scorefield.cli.frame import Bar, note, show
 
 
 class Options(flags.Averaged):
@@ -76,6 +76,3 @@ def work(o: Options, bar: Bar) -> int:
     if not o.json:
         note(f"written: {out}, {folder / method}.json")
     return 0
-
-
-main = verb("likelihood", Options, work)

@@ -36,12 +36,12 @@ def main(argv: list[str]) -> int:
     from scorefield.cli.settings import starting
 
     if not argv or argv[0] in ("-h", "--help"):
-        return verb("plan", Options, work, Options(config=Config()))(["--help"])
+        return verb("plan", ["--help"], Options, work, Options(config=Config()))
     from scorefield.cli.training import in_words_of_flags
 
     name, flags, begun = starting(argv)
     default = Options(config=begun.config)
-    return in_words_of_flags(lambda: verb(f"plan {name}", Options, work, default)(flags))
+    return in_words_of_flags(lambda: verb(f"plan {name}", flags, Options, work, default))
 
 
 def work(o: Options, bar: Bar) -> Found:

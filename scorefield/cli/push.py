@@ -5,7 +5,7 @@ from typing import Annotated
 import tyro
 
 from scorefield.cli.flags import OnRun, Switch
-from scorefield.cli.frame import Bar, Found, verb
+from scorefield.cli.frame import Bar, Found
 
 
 class Options(OnRun):
@@ -30,6 +30,3 @@ def work(o: Options, bar: Bar) -> Found:
     from scorefield.interop.hub import push
 
     return push(o.request(bar).opened, o.target, o.licence, private=not o.public)
-
-
-main = verb("push", Options, work)

@@ -1,7 +1,7 @@
 """`scorefield reconstruct RUN`."""
 
 from scorefield.cli.flags import OnRun, OutPath, Source
-from scorefield.cli.frame import Bar, Found, filed, verb
+from scorefield.cli.frame import Bar, Found, filed
 
 
 class Options(OnRun):
@@ -23,6 +23,3 @@ def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.reconstruct import reconstruct
 
     return filed(reconstruct(o.request(bar), o.input))
-
-
-main = verb("reconstruct", Options, work)

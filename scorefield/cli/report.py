@@ -1,7 +1,7 @@
 """`scorefield report RUN`."""
 
 from scorefield.cli.flags import OnRun, OutPath
-from scorefield.cli.frame import Bar, note, say, verb
+from scorefield.cli.frame import Bar, note, say
 
 RESUME = (
     "scorefield train {recipe} --out {path} --resume",
@@ -51,6 +51,3 @@ def work(o: Options, bar: Bar) -> int:
     if commands and not o.json:
         note(f"it would say more after: {commands[0]}")
     return 0
-
-
-main = verb("report", Options, work)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from scorefield.cli import flags
-from scorefield.cli.frame import Bar, Found, verb
+from scorefield.cli.frame import Bar, Found
 
 
 class Options(flags.Rows, flags.Sampling, flags.OnRun):
@@ -52,6 +52,3 @@ def work(o: Options, bar: Bar) -> Found:
     of = Observation(o.operator, o.noise, o.input, o.measured)
     found = restore_run(o.request(bar), of, o.method, o.beside)
     return keep_folder(found, o.out or o.run / "restore")
-
-
-main = verb("restore", Options, work)

@@ -8,7 +8,7 @@ import tyro
 from tyro.conf import UseAppendAction
 
 from scorefield.cli.flags import Averaged, BatchSize, CondFile, NoCond, OutPath, Rows, Sampling
-from scorefield.cli.frame import Bar, Found, note, verb
+from scorefield.cli.frame import Bar, Found, note
 
 
 class Options(Rows, Sampling, Averaged):
@@ -91,6 +91,3 @@ def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.sample import sampled
 
     return sampled(o.request(bar), o.like, keep_samples, note)
-
-
-main = verb("sample", Options, work)

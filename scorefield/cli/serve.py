@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import tyro
 
 from scorefield.cli.flags import Spoken, Switch
-from scorefield.cli.frame import Bar, Found, note, verb
+from scorefield.cli.frame import Bar, Found, note
 
 
 class Options(Spoken):
@@ -70,6 +70,3 @@ def work(o: Options, bar: Bar) -> Found:
     note(f"{', '.join(service.networks)} at http://{o.host}:{o.port}")
     server.serve(service, o.host, o.port)
     return 0
-
-
-main = verb("serve", Options, work)

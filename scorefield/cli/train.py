@@ -18,7 +18,7 @@ def main(argv: list[str]) -> int:
     from scorefield.cli.training import in_words_of_flags
 
     name, flags, options = starting(argv)
-    return in_words_of_flags(lambda: verb(f"train {name}", Options, work, options)(flags))
+    return in_words_of_flags(lambda: verb(f"train {name}", flags, Options, work, options))
 
 
 def work(o: "Options", bar: Bar) -> int:

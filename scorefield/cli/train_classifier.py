@@ -1,7 +1,7 @@
 """`scorefield train-classifier RUN`."""
 
 from scorefield.cli.flags import ImageCount, OnRun, SeedNumber
-from scorefield.cli.frame import Bar, Found, verb
+from scorefield.cli.frame import Bar, Found
 
 
 class Options(OnRun):
@@ -30,6 +30,3 @@ def work(o: Options, bar: Bar) -> Found:
         bar(done, total, "img")
 
     return classify(o.run, o.images, width=o.width, blocks=o.blocks, seed=o.seed, watch=watch)
-
-
-main = verb("train-classifier", Options, work)

@@ -1,7 +1,7 @@
 """`scorefield tune RUN`."""
 
 from scorefield.cli.flags import OnRun, RowCount
-from scorefield.cli.frame import Bar, Found, verb
+from scorefield.cli.frame import Bar, Found
 
 
 class Options(OnRun):
@@ -25,6 +25,3 @@ def work(o: Options, bar: Bar) -> Found:
     from scorefield.use.search import search_preset
 
     return search_preset(o.request(bar), o.calls, o.name, o.n or 0)
-
-
-main = verb("tune", Options, work)

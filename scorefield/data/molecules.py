@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from scorefield.base import BadInput, unknown
+from scorefield.base.extras import library
 
 TOKEN = re.compile(r"\[[^\[\]]*\]|%\d\d|Br|Cl|.")
 """An atom in brackets, the number of a ring, an atom of two letters, or a sign. The ring closure
@@ -32,16 +34,9 @@ def tokens_of(smiles: str) -> list[str]:
 
 def chemistry(module: str) -> Any:
     """A module of RDKit, which says nothing of what it cannot parse; BadInput without it."""
-    try:
-        from rdkit import RDLogger
-
-        RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]
-        return __import__(f"rdkit.Chem.{module}", fromlist=[module])
-    except ImportError as error:
-        raise BadInput(
-            "molecules are read by rdkit, which is not installed.",
-            "Install it: pip install 'scorefield[molecules]'.",
-        ) from error
+    rdkit = partial(library, extra="molecules", use="molecules are read")
+    rdkit("rdkit.RDLogger").DisableLog("rdApp.*")
+    return rdkit(f"rdkit.Chem.{module}")
 
 
 def molecule_of(smiles: str) -> Any:

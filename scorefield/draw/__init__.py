@@ -5,11 +5,11 @@ kept, moved and gone on with. `tick` brings any number of unlike jobs one call o
 further, `draw` walks until all samples are there.
 """
 
-from scorefield.draw.draw import CountedRows, Drawn, attempt, draw
+from scorefield.draw.draw import CountedRows, Drawn, attempt, draw, encode_rows
 from scorefield.draw.jobs import Event, Job, Question, next_question, tick, walk
 from scorefield.draw.plan import Asked, Plan, guided
 
 __all__ = [
     "Asked", "CountedRows", "Drawn", "Event", "Job", "Plan", "Question", "attempt", "draw",
-    "guided", "next_question", "tick", "walk",
+    "encode_rows", "guided", "next_question", "tick", "walk",
 ]  # fmt: skip

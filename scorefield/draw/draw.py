@@ -8,8 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Watch, quiet
+from scorefield.base.rows import rows_of
+from scorefield.denoise import Denoiser
 from scorefield.draw.jobs import Job, walk
 from scorefield.draw.plan import Asked, Plan
+from scorefield.solve import encode
 
 
 class Drawn(NamedTuple):
@@ -88,6 +91,28 @@ def attempt(
         done += plan.steps
         parts.append(job.x.cpu())
     return Drawn(torch.cat(parts), counted.rows / n, time.monotonic() - began)
+
+
+def encode_rows(
+    denoiser: Denoiser,
+    plan: Plan,
+    x: Tensor,
+    cond: Cond | None = None,
+    *,
+    refine: int = 0,
+    batch: int = 256,
+    watch: Watch = quiet,
+) -> Tensor:
+    """`encode` of x at the last level of a plan up to its first, on the CPU, in batches; the rows
+    of `cond` are repeated in turn."""
+    like, done = next(denoiser.parameters()), []
+    total = len(x) * plan.steps * plan.solver.evals * (1 + refine)
+    counted = CountedRows(denoiser, lambda rows, level: watch(rows, max(rows, total), "call"))
+    for i in range(0, len(x), batch):
+        some = x[i : i + batch].to(like)
+        own = rows_of(cond, i, i + len(some), like.device) if cond else None
+        done.append(encode(plan.solver, counted, some, plan.levels, own, refine).cpu())
+    return torch.cat(done)
 
 
 class CountedRows:

@@ -17,8 +17,8 @@ from typing import Any
 from torch import Tensor
 
 from scorefield.base import BadInput
+from scorefield.denoise.guest import published
 from scorefield.interop.folder import Foreign, facts_of, warned
-from scorefield.run.guest import published
 from scorefield.run.settings import SourceConfig
 from scorefield.store import exists, read_json
 

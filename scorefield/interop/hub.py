@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from scorefield.base import BadInput
+from scorefield.base.extras import library
 from scorefield.base.finding import Findings
 from scorefield.interop.card import card
-from scorefield.nets.guests import library
 from scorefield.run.open import Run, open_run
 from scorefield.store import exists, write_bytes
 

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.export import save as pack
 
 from scorefield.base import BadInput, Level
+from scorefield.base.extras import library
 from scorefield.base.finding import Figure, Findings
 from scorefield.base.pairs import Shown
 from scorefield.denoise import Denoiser
 from scorefield.draw import Plan
 from scorefield.interop.outgoing import check_whole, origin_of
 from scorefield.interop.unrolled import unrolled
-from scorefield.nets.guests import library
 from scorefield.run.open import Run
 from scorefield.store import write_bytes
 from scorefield.use.plan import plan_of, settings_of

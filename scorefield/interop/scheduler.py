@@ -20,9 +20,9 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 
 from scorefield.base import BadInput, Level, join, like
+from scorefield.denoise.guest import published
 from scorefield.draw import Asked, Job, Plan, next_question
 from scorefield.run.config import build_levels
-from scorefield.run.guest import published
 from scorefield.run.open import build_solver
 from scorefield.use.plan import DEFAULT, grid_for
 

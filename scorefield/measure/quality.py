@@ -75,3 +75,9 @@ def _agreement(seen: Seen, reference: Reference) -> Proportion | None:
     if seen.logits is None or reference.labels is None:
         return None
     return agreement(seen.logits, seen.label, reference.data.classes).total
+
+
+def psnr(x0: Tensor, truth: Tensor) -> float:
+    """Peak signal to noise, dB, of pictures in [-1, 1]: the mean over pictures."""
+    mse = (x0 - truth).flatten(1).square().mean(1)
+    return float((10 * (4 / mse.clamp(min=1e-12)).log10()).mean())

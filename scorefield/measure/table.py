@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput
+from scorefield.base.extras import library
 from scorefield.base.finding import Figure
 from scorefield.data import Data
 from scorefield.data.table import Column, row_states
@@ -61,13 +61,7 @@ def numbers_of_rows(x: Tensor, columns: Sequence[Column]) -> np.ndarray:
 
 def trees(kind: str, columns: Sequence[Column]) -> Any:
     """Gradient-boosted trees, told which columns are of words."""
-    try:
-        from sklearn import ensemble
-    except ImportError as error:
-        raise BadInput(
-            "tables are measured by scikit-learn, which is not installed.",
-            "Install it: pip install 'scorefield[tables]'.",
-        ) from error
+    ensemble = library("sklearn.ensemble", "tables", "tables are measured")
     words = [k for k, c in enumerate(columns) if not c.number and c.states <= MOST_CLASSES]
     make = getattr(ensemble, f"HistGradientBoosting{kind}")
     return make(categorical_features=words, max_iter=100, random_state=0, early_stopping=False)

@@ -66,3 +66,23 @@ class _Flops(TorchDispatchMode):
         if formula := FORMULAS.get(func.overloadpacket):
             self.total += formula(*args, **(kwargs or {}), out_val=out)
         return out
+
+
+def kept_bytes(net: nn.Module, shape: tuple[int, ...], images: int, bf16: bool = False) -> int:
+    """Bytes that a forward pass keeps for its backward pass, each storage once, weights apart."""
+    own = {w.untyped_storage()._cdata for w in net.parameters()}
+    seen = dict[int, Any]()
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()  # held, or its number would be another's
+        if storage._cdata not in own and not isinstance(tensor, nn.Parameter):
+            seen[storage._cdata] = storage
+        return tensor
+
+    learns = net.training
+    x, noise = torch.zeros(images, *shape), torch.zeros(images)
+    pack = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with torch.random.fork_rng([]), torch.autocast("cpu", torch.bfloat16, enabled=bf16), pack:
+        net.train()(x, noise)
+    net.train(learns)
+    return sum(storage.nbytes() for storage in seen.values())

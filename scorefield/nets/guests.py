@@ -6,21 +6,18 @@ built, which takes some seconds.
 """
 
 import inspect
-import time
 import warnings
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from scorefield.base import BadInput, Cond, unknown
+from scorefield.base.extras import library
 from scorefield.nets.maps import NUMBERS
 
 _Settings = Mapping[str, Any]
-SLOW = 2.0
-"""Seconds that a person waits before being told why."""
 
 
 class Reads(NamedTuple):
@@ -48,21 +45,6 @@ REFUSED = {
     },
 }  # fmt: skip
 """_Settings that may have these values alone."""
-
-
-def library(name: str) -> Any:
-    """An installed package of the extra `interop`, or BadInput that says how to get it; one that
-    took its time says so."""
-    began = time.monotonic()
-    try:
-        found = import_module(name)
-    except ImportError as error:
-        raise BadInput(
-            f"{name} is not installed.", "Install it: pip install 'scorefield[interop]'."
-        ) from error
-    if (seconds := time.monotonic() - began) > SLOW:
-        warnings.warn(f"importing {name} took {seconds:.0f} s, once a command", stacklevel=2)
-    return found
 
 
 def built(kind: str, settings: _Settings) -> nn.Module:

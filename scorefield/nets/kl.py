@@ -6,8 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from scorefield.base import BadInput
+from scorefield.base.extras import library
 from scorefield.nets.autoencoder import Posterior
-from scorefield.nets.guests import library
 
 PLAIN = {
     "down_block_types": "DownEncoderBlock2D", "up_block_types": "UpDecoderBlock2D",

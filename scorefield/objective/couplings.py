@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
+from scorefield.base.extras import library
 
 HALVING, AT_ONCE = 0.5, 10
 """Of eps from the largest cost down; and rounds as plain scalings after each in logarithms."""
@@ -111,13 +112,8 @@ def assignment(cost: Tensor) -> Tensor:
 
     Raises BadInput where POT is not installed.
     """
-    try:
-        import ot  # type: ignore[import-not-found] an extra
-    except ImportError as error:
-        raise BadInput(
-            "exact optimal transport needs the package POT.",
-            "Install it: pip install 'scorefield[transport]'; or give an eps above 0.",
-        ) from error
+    use, instead = "exact optimal transport (POT) is found", "; or give an eps above 0"
+    ot = library("ot", "transport", use, instead)
     even = torch.full((len(cost),), 1 / len(cost), dtype=torch.float64).numpy()
     plan = ot.emd(even, even, cost.detach().cpu().numpy(), numItermax=1_000_000)
     return torch.from_numpy(plan.argmax(1)).to(cost.device)

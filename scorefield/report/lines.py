@@ -22,8 +22,5 @@ def line_chart(
     >>> line_chart("Error", "steps", "error", {"first order": ([1, 2], [0.5, 0.25])}).items[0].lines
     (Line(name='first order', x=(1.0, 2.0), y=(0.5, 0.25), spread=(), dashed=False, shade=None),)
     """
-    drawn = tuple(
-        Line(key, tuple(map(float, across)), tuple(map(float, up)))
-        for key, (across, up) in lines.items()
-    )
+    drawn = tuple(Line.of(key, across, up) for key, (across, up) in lines.items())
     return Findings("chart", "", "", (Series(name, x, y, drawn, log=log, words=words),))

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from scorefield.base import BadInput, Cond
+from scorefield.base import BadInput
+from scorefield.base.errors import out_of_place
 from scorefield.catalogue.signatures import names
-from scorefield.catalogue.spec import Spec, bound, build, canonical, options, parsed
+from scorefield.catalogue.spec import Spec, bound, build, canonical, parsed
 from scorefield.data import Conditions, Data, Scaling, Split
 from scorefield.data.codec import BLOCK, Latents
 from scorefield.data.kind import Kind
@@ -22,19 +23,17 @@ from scorefield.data.readers.latents import LatentCache
 from scorefield.data.text import untold
 from scorefield.denoise import Denoiser
 from scorefield.latent import AE
+from scorefield.latent.posterior import DEAD, StandardNormal, silent, variance_of_draws
 from scorefield.likelihood.cells import cell_of
-from scorefield.measure.blocks import blocks
-from scorefield.nets import Autoencoder, Posterior
+from scorefield.nets import Autoencoder
 from scorefield.run.facts import CodecFacts, DataFacts
-from scorefield.run.settings import Config
+from scorefield.run.settings import Config, fitting
 from scorefield.run.stored import stored_settings
 from scorefield.store import Folder, digest_tensors, exists, load_weights, read_tensors
 from scorefield.store.files import Tensors, write_tensors
 
 NETWORKS = ("autoencoder", "mlp-autoencoder")
 """Those of pictures, series and volumes, and of vectors."""
-DEAD = 0.01
-"""Nats of its KL term on average below which a number of a latent says nothing."""
 COPY = "codec.safetensors"
 
 
@@ -67,19 +66,13 @@ def check_autoencoder(config: Config) -> None:
             f"{name}.",
             f"Use {' or '.join(NETWORKS)}.",
         )
-    for field, value in (("codec", config.codec), ("compile", config.training.compile)):
-        if value:
-            raise BadInput(f"`{field}` is not of an autoencoder's training.", "Leave it out.")
+    why = "is not of an autoencoder's training"
+    out_of_place(why, codec=config.codec, compile=config.training.compile)
 
 
 def coder_network(config: Config, shape: tuple[int, ...]) -> Spec:
     """The autoencoder's network; of auto the one that fits, with those options that it has."""
-    spec = parsed(config.net)
-    if spec.name != "auto":
-        return spec
-    name = NETWORKS[not Kind.of(shape).spatial]
-    has = {option.name for option in options("networks", name)}
-    return Spec(name, (), {key: text for key, text in spec.options.items() if key in has})
+    return fitting(config.net, NETWORKS[not Kind.of(shape).spatial])
 
 
 def build_autoencoder(config: Config, facts: DataFacts) -> Autoencoder:
@@ -164,9 +157,7 @@ def begin_codec(
 def _measured(train: Split, config: Config) -> tuple[float, float]:
     """The scale of latents, and the fraction of their numbers that say nothing."""
     mean, std = train.x, train.std
-    middle, apart = moments_of_numbers(mean)
-    variance = float(apart.mean() + middle.var(correction=0))
-    variance += 0.0 if std is None else float(_mean_square(std))
+    variance = variance_of_draws(mean, std)
     scale = variance**-0.5 if variance > 0 else float("inf")
     if not 0 < scale < float("inf"):
         raise BadInput(
@@ -175,23 +166,6 @@ def _measured(train: Split, config: Config) -> tuple[float, float]:
             "Train the autoencoder anew, with a smaller learning rate or a smaller beta.",
         )
     return scale, float(silent(mean, std).double().mean())
-
-
-def moments_of_numbers(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each number of rows `(N, ...)` that may be a map: a block at a time, and
-    then those of blocks together (Chan et al. 1979)."""
-    n, mean, square = 0, torch.zeros(()), torch.zeros(())
-    for some in blocks(len(x), x[0].numel()):
-        variance, middle = torch.var_mean(x[some].double(), 0, correction=0)
-        k, d = some.stop - some.start, middle - mean
-        mean, square = mean + d * (k / (n + k)), square + k * variance + d**2 * (n * k / (n + k))
-        n += k
-    return mean, square / n
-
-
-def _mean_square(x: Tensor) -> Tensor:
-    mean, variance = moments_of_numbers(x)
-    return (mean.square() + variance).mean()
 
 
 def latents_of(
@@ -233,24 +207,6 @@ def warn_dead(codec: CodecFacts) -> None:
             "the posterior has collapsed there",
             stacklevel=2,
         )
-
-
-def silent(mean: Tensor, std: Tensor | None) -> Tensor:
-    """Which numbers of the latents `(N, ...)` say nothing of their examples, by the KL term; of
-    points, which have none, by how little they vary."""
-    if std is None or not std.any():
-        _, variance = moments_of_numbers(mean)
-        return variance < DEAD**2 * variance.mean()
-    return rate_of(mean, std) < DEAD
-
-
-def rate_of(mean: Tensor, std: Tensor) -> Tensor:
-    """Nats that each number of the latents `(N, ...)` says, on average: KL(q || N(0, 1))."""
-    sums = [
-        Posterior(mean[some].double(), 2 * std[some].double().log()).kl().sum(0)
-        for some in blocks(len(mean), mean[0].numel())
-    ]
-    return torch.stack(sums).sum(0) / len(mean)
 
 
 def spread_of(codec: Latents, data: Data, split: Split) -> tuple[Tensor, Tensor]:
@@ -308,17 +264,6 @@ def open_codec(folder: Path, facts: DataFacts) -> Latents | None:
     module = build("networks", said.net, shape=facts.shape)
     load_weights(module, dict(weights), source)
     return Latents(module.eval().requires_grad_(False), said.scale)
-
-
-class StandardNormal(nn.Module):
-    """F = 0: with the edm view and sigma_data 1 the denoiser of N(0, I), exactly."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.zero = nn.Parameter(torch.zeros(()))
-
-    def forward(self, x: Tensor, noise: Tensor, cond: Cond | None = None) -> Tensor:
-        return self.zero * x
 
 
 def as_prior(coded: Coded) -> tuple[Denoiser, DataFacts]:

@@ -15,11 +15,11 @@ from scorefield.data import Conditions, Data
 from scorefield.data.kind import KINDS, LETTERED, Kind
 from scorefield.data.letters import END
 from scorefield.denoise import Denoiser, Manner, Precision, Spaced, Timed, views
+from scorefield.denoise.guest import guest_denoiser, guest_of, timed
 from scorefield.objective import Bridged, Criterion
 from scorefield.process import Schedule, Spectral, basis_of, check_one_level
 from scorefield.run.facts import DataFacts
-from scorefield.run.guest import guest_denoiser, timed
-from scorefield.run.settings import Config, ObjectiveConfig, StudentConfig, check_game
+from scorefield.run.settings import Config, ObjectiveConfig, StudentConfig, check_game, fitting
 from scorefield.spaces import band_deviations
 from scorefield.train import Training
 
@@ -57,12 +57,7 @@ def measured_bands(schedule: Schedule, data: Data) -> tuple[float, ...]:
 
 def network(net: str, facts: DataFacts) -> Spec:
     """The network's spec; of auto the one that fits the data, with those options that it has."""
-    spec = parsed(net)
-    if spec.name != "auto":
-        return spec
-    name = Kind.of(facts.inner, facts.space).network
-    has = {option.name for option in options("networks", name)}
-    return Spec(name, (), {key: text for key, text in spec.options.items() if key in has})
+    return fitting(net, Kind.of(facts.inner, facts.space).network)
 
 
 def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
@@ -72,7 +67,9 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
     with torch.random.fork_rng():
         torch.manual_seed(config.training.seed)
         if config.source:
-            denoiser = guest_denoiser(config.source, facts.sigma_data, **about)
+            s = config.source
+            net = guest_of(s.network, s.dtype, s.null, s.text, s.empty)
+            denoiser = guest_denoiser(net, s.scheduler, facts.sigma_data, **about)
         else:
             denoiser = _denoiser(config, facts, about)
         if config.student:
@@ -264,18 +261,14 @@ def check_objective(o: ObjectiveConfig, schedule: Schedule, training: Training) 
             "objective trains the schedule learned, and no other may.",
             "Give `objective.kind` variational `objective.schedule` learned, or neither.",
         )
-    if kind == "variational" and law not in UNBIASED:
-        fact = f"`objective.times` {o.law} does not keep the variational bound's expectation."
+    if law not in UNBIASED and kind in ("variational", *NOISES):
+        bound = f"{kind} bound" if kind == "variational" else "bound"
+        fact = f"`objective.times` {o.law} does not keep the {bound}'s expectation."
         raise BadInput(fact, f"Use one of {', '.join(UNBIASED)}.")
     place = "ve" if kind == "kernel-score" else "flow"
     if kind in catalogue.matchings and on != place:
         fact = f"`objective.kind` {kind} on `objective.schedule` {o.schedule}: it is on {place}."
         raise BadInput(fact, f"Use `objective.schedule` {place}.")
-    if kind in NOISES and law not in UNBIASED:
-        raise BadInput(
-            f"`objective.times` {o.law} does not keep the bound's expectation.",
-            f"Use one of {', '.join(UNBIASED)}.",
-        )
     for flag, value in (("kind", kind), ("weight", weight)):
         if value in ("hybrid", "vlb") and on != "ddpm":
             raise BadInput(

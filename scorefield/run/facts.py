@@ -1,8 +1,12 @@
 """What a run must know of its data, and of its codec, to be used without them."""
 
 from dataclasses import dataclass, replace
+from functools import partial
+
+from torch import Tensor
 
 from scorefield.base import BadInput
+from scorefield.base.rows import repeat_labels
 from scorefield.data import Conditions, Data, Scaling
 from scorefield.data.kind import Kind
 from scorefield.data.table import Column
@@ -73,6 +77,10 @@ class DataFacts:
         """The classes that are sampled unless asked otherwise."""
         return tuple(range(len(self.classes))) if self.present is None else self.present
 
+    def in_turn(self, n: int) -> Tensor | None:
+        """The classes of n samples of which nothing is asked `(n,)`, if there are any."""
+        return repeat_labels(self.drawn, n, len(self.classes)) if self.classes else None
+
     @property
     def told_alone(self) -> tuple[str, ...]:
         """The classes, where a class is all that a sample can be told."""
@@ -89,32 +97,29 @@ class DataFacts:
     def check_same(self, now: Data, split: bool) -> None:
         """Raise BadInput if data are not those that a run was trained on, by their facts."""
         remedy = "Give the data that the run was trained on, or train anew."
+        other = partial(BadInput, remedy=remedy)
         if (now.shape, len(now.classes)) != (self.shape, len(self.classes)):
-            raise BadInput(
+            raise other(
                 f"the data have shape {now.shape} and {len(now.classes)} classes, those that the "
-                f"run was trained on {self.shape} and {len(self.classes)}.",
-                remedy,
+                f"run was trained on {self.shape} and {len(self.classes)}."
             )
         if (now.space, now.alphabet, now.columns) != (self.space, self.alphabet, self.columns):
-            raise BadInput(
+            raise other(
                 f"the data are of {now.space or 'R^n'} and {len(now.alphabet)} letters, those that "
-                f"the run was trained on of {self.space or 'R^n'} and {len(self.alphabet)}.",
-                remedy,
+                f"the run was trained on of {self.space or 'R^n'} and {len(self.alphabet)}."
             )
         if now.classes != self.classes:
             new, old = next(pair for pair in zip(now.classes, self.classes) if pair[0] != pair[1])
-            raise BadInput(f"the data have a class '{new}' where the run has '{old}'.", remedy)
+            raise other(f"the data have a class '{new}' where the run has '{old}'.")
         if now.conditions.sizes != self.conditions.sizes:
-            raise BadInput(
+            raise other(
                 f"the data come with {_told(now.conditions)}, those that the run was trained on "
-                f"with {_told(self.conditions)}.",
-                remedy,
+                f"with {_told(self.conditions)}."
             )
         if now.text != self.text:
-            raise BadInput(
+            raise other(
                 "the data's captions are told otherwise than those that the run was trained on: "
-                f"{now.text and now.text.encoder} of {(now.text and now.text.digest) or 'words'}.",
-                remedy,
+                f"{now.text and now.text.encoder} of {(now.text and now.text.digest) or 'words'}."
             )
         if split and now.edition != self.edition:
             raise BadInput(
@@ -128,11 +133,10 @@ class DataFacts:
             ("data's images", self.conditions.image_scaling, now.conditions.image_scaling),
         ):
             if own and new and (k := own.apart(new)) is not None:
-                raise BadInput(
+                raise other(
                     f"the {what} lie about {new.offset[k]:.12g} with the scale {new.scale[k]:.6g}, "
                     f"those that the run was trained on about {own.offset[k]:.12g} with "
-                    f"{own.scale[k]:.6g}.",
-                    remedy,
+                    f"{own.scale[k]:.6g}."
                 )
 
     @classmethod

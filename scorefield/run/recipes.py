@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from scorefield.base.errors import unknown
 from scorefield.run.settings import Config, DataConfig, ObjectiveConfig, SampleConfig
 from scorefield.train import Training
 
+settling = partial(Training, decay="linear")
+muon = partial(settling, optimizer="muon")
+"""Trainings that end at rest."""
 GENERATED = SampleConfig("ddim", 1, "uniform-t")
 """How a generator makes samples."""
 
@@ -14,58 +18,55 @@ GENERATED = SampleConfig("ddim", 1, "uniform-t")
 def digits() -> Config:
     """Real 8x8 handwritten digits, embedded: ten classes, under a minute on two cores."""
     return Config(
-        Training(images=46_000, batch=128, lr=3e-3, optimizer="muon", warmup=3_000, decay="linear",
-                 checkpoint_every=20_000),
+        muon(images=46_000, batch=128, lr=3e-3, warmup=3_000, checkpoint_every=20_000),
         DataConfig("digits"),
         "auto:width=24,multipliers=1-2,blocks=2",
         sample=SampleConfig(steps=10, guidance=1.3),
-    )  # fmt: skip
+    )
 
 
 def digits_text() -> Config:
     """Digits by words: "a seven", "a thin three"; a vector for each word, two or three minutes."""
     return Config(
-        Training(images=100_000, batch=128, lr=3e-3, optimizer="muon", warmup=3_000, decay="linear",
-                 checkpoint_every=50_000),
+        muon(images=100_000, batch=128, lr=3e-3, warmup=3_000, checkpoint_every=50_000),
         DataConfig("captioned-digits", text="words"),
         "auto:width=24,multipliers=1-2,blocks=2",
         sample=SampleConfig(steps=10, guidance=1.5),
-    )  # fmt: skip
+    )
 
 
 def digits_autoencoder() -> Config:
     """A variational autoencoder of the digits: 64 pixels as 16 numbers, half a minute."""
     return Config(
-        Training(images=200_000, batch=128, lr=2e-3, warmup=6_000, decay="linear",
-                 checkpoint_every=50_000),
+        settling(images=200_000, batch=128, lr=2e-3, warmup=6_000, checkpoint_every=50_000),
         DataConfig("digits"),
         "mlp-autoencoder:width=256,latent=16",
         ObjectiveConfig("vae:beta=0.3"),
-    )  # fmt: skip
+    )
 
 
 def digits_gan() -> Config:
     """A generator of the digits and its critic (GAN), beside diffusion: one call makes a sample."""
     return Config(
-        Training(images=100_000, batch=128, lr=1e-3, warmup=3_000, decay="linear", ema=0.998,
-                 checkpoint_every=50_000),
+        settling(
+            images=100_000, batch=128, lr=1e-3, warmup=3_000, ema=0.998, checkpoint_every=50_000
+        ),
         DataConfig("digits"),
         "auto:width=16,multipliers=1-2,blocks=1,attention=(),norms=1",
         ObjectiveConfig("gan"),
         GENERATED,
-    )  # fmt: skip
+    )
 
 
 def digits_latent() -> Config:
     """Diffusion in the latents of digits-autoencoder. Give `codec` runs/digits-autoencoder."""
     return Config(
-        Training(images=400_000, batch=256, lr=2e-3, warmup=12_000, decay="linear",
-                 checkpoint_every=100_000),
+        settling(images=400_000, batch=256, lr=2e-3, warmup=12_000, checkpoint_every=100_000),
         DataConfig("digits"),
         "mlp:width=192,blocks=3",
         sample=SampleConfig(steps=10, guidance=1.3),
         codec="runs/digits-autoencoder",
-    )  # fmt: skip
+    )
 
 
 def digits_likelihood() -> Config:
@@ -98,12 +99,11 @@ def fashion_mnist() -> Config:
 def fashion_mnist_autoencoder() -> Config:
     """A variational autoencoder of Fashion-MNIST: 28x28 pixels as 7x7 places of 4 numbers."""
     return Config(
-        Training(images=300_000, batch=128, lr=1e-3, warmup=10_000, decay="linear",
-                 checkpoint_every=50_000),
+        settling(images=300_000, batch=128, lr=1e-3, warmup=10_000, checkpoint_every=50_000),
         DataConfig("fashion-mnist"),
         "autoencoder:width=16,multipliers=1-2-4,latent=4",
         ObjectiveConfig("vae:beta=0.3"),
-    )  # fmt: skip
+    )
 
 
 def fashion_mnist_latent() -> Config:
@@ -122,13 +122,12 @@ def restore_pairs() -> Config:
     I2SB, told what it begins in; of the digits unless `data.name` and `data.path` say others.
     """
     return Config(
-        Training(images=46_000, batch=128, lr=3e-3, optimizer="muon", warmup=3_000, decay="linear",
-                 checkpoint_every=20_000),
+        muon(images=46_000, batch=128, lr=3e-3, warmup=3_000, checkpoint_every=20_000),
         DataConfig("digits", corruption="blur:2", noise=0.05),
         "auto:width=24,multipliers=1-2,blocks=2",
         ObjectiveConfig("bridge:spread=0.5", "flow", times="uniform", dropout=0.0),
         SampleConfig(steps=10),
-    )  # fmt: skip
+    )
 
 
 def mnist() -> Config:
@@ -143,33 +142,54 @@ def mnist() -> Config:
 def cifar10() -> Config:
     """CIFAR-10, 32x32 colour, ten classes; sized for a GPU."""
     return Config(
-        Training(images=50_000_000, batch=512, lr=1e-3, warmup=200_000, precision="bf16",
-                 compile=True, ema=0.9999, checkpoint_every=1_000_000),
+        Training(
+            images=50_000_000,
+            batch=512,
+            lr=1e-3,
+            warmup=200_000,
+            precision="bf16",
+            compile=True,
+            ema=0.9999,
+            checkpoint_every=1_000_000,
+        ),
         DataConfig("cifar10"),
         "auto:width=128,multipliers=1-2-2,blocks=3,attention=1,dropout=0.13",
-    )  # fmt: skip
+    )
 
 
 def cifar10_autoencoder() -> Config:
     """A variational autoencoder of CIFAR-10: 32x32 colour as 8x8 places of 4 numbers, for a GPU."""
     return Config(
-        Training(images=10_000_000, batch=256, lr=5e-4, warmup=100_000, precision="bf16",
-                 decay="linear", checkpoint_every=500_000),
+        settling(
+            images=10_000_000,
+            batch=256,
+            lr=5e-4,
+            warmup=100_000,
+            precision="bf16",
+            checkpoint_every=500_000,
+        ),
         DataConfig("cifar10"),
         "autoencoder:width=64,multipliers=1-2-4,blocks=2,latent=4",
         ObjectiveConfig("vae:beta=0.1"),
-    )  # fmt: skip
+    )
 
 
 def cifar10_latent() -> Config:
     """Diffusion in the latents of cifar10-autoencoder; sized for a GPU."""
     return Config(
-        Training(images=50_000_000, batch=512, lr=1e-3, warmup=200_000, precision="bf16",
-                 ema=0.9999, checkpoint_every=1_000_000),
+        Training(
+            images=50_000_000,
+            batch=512,
+            lr=1e-3,
+            warmup=200_000,
+            precision="bf16",
+            ema=0.9999,
+            checkpoint_every=1_000_000,
+        ),
         DataConfig("cifar10"),
         "auto:width=128,multipliers=1-2,blocks=3,attention=1,dropout=0.13",
         codec="runs/cifar10-autoencoder",
-    )  # fmt: skip
+    )
 
 
 def emoji() -> Config:
@@ -178,23 +198,21 @@ def emoji() -> Config:
     The styles are classes, so that a prompt may ask for one. On two cores about 45 minutes.
     """
     return Config(
-        Training(images=200_000, batch=64, lr=2e-3, optimizer="muon", warmup=5_000, decay="linear",
-                 checkpoint_every=20_000),
+        muon(images=200_000, batch=64, lr=2e-3, warmup=5_000, checkpoint_every=20_000),
         DataConfig("folder", size=32, channels=3, text="minilm"),
         "auto:width=48,multipliers=1-2-4,blocks=1,norms=1,fold=2,attention=1-2",
         sample=SampleConfig(steps=20, guidance=3.0),
-    )  # fmt: skip
+    )
 
 
 def emoji_64() -> Config:
     """Emoji from 32x32 to 64x64, for `cascade`. Give `data.path`. About 20 minutes."""
     return Config(
-        Training(images=80_000, batch=32, lr=2e-3, optimizer="muon", warmup=3_000, decay="linear",
-                 checkpoint_every=10_000),
+        muon(images=80_000, batch=32, lr=2e-3, warmup=3_000, checkpoint_every=10_000),
         DataConfig("folder", size=64, channels=3, low=32),
         "auto:width=32,multipliers=1-2,blocks=1,norms=1,fold=2,attention=()",
         sample=SampleConfig(steps=10),
-    )  # fmt: skip
+    )
 
 
 def folder() -> Config:
@@ -230,7 +248,7 @@ def points() -> Config:
     A .csv of lat and lon, GeoJSON, or an .npz: `data.kind` sphere, torus or rotations.
     """
     return Config(
-        Training(images=2_000_000, batch=2048, lr=2e-3, decay="linear", checkpoint_every=500_000),
+        settling(images=2_000_000, batch=2048, lr=2e-3, checkpoint_every=500_000),
         DataConfig("points"),
         "mlp:width=128,blocks=3",
         ObjectiveConfig("kernel-score", "ve:0.02,4.0", view="x0"),
@@ -241,13 +259,12 @@ def points() -> Config:
 def letters() -> Config:
     """Lines of a text file, by masked diffusion. Give `data.path`."""
     return Config(
-        Training(images=400_000, batch=128, lr=2e-3, warmup=10_000, decay="linear",
-                 checkpoint_every=100_000),
+        settling(images=400_000, batch=128, lr=2e-3, warmup=10_000, checkpoint_every=100_000),
         DataConfig("letters"),
         "letters:width=128,depth=4",
         ObjectiveConfig("absorbing", "flow", view="x0", times="antithetic"),
         SampleConfig(solver="state-walk", grid="uniform-t", steps=64),
-    )  # fmt: skip
+    )
 
 
 def smiles() -> Config:
@@ -256,36 +273,33 @@ def smiles() -> Config:
     With `data.properties` logP, QED, or both joined by +, samples may be asked for those.
     """
     return Config(
-        Training(images=1_000_000, batch=64, lr=2e-3, optimizer="muon", warmup=5_000,
-                 decay="linear", checkpoint_every=100_000),
+        muon(images=1_000_000, batch=64, lr=2e-3, warmup=5_000, checkpoint_every=100_000),
         DataConfig("smiles"),
         "causal:width=128,depth=4",
         ObjectiveConfig("autoregressive", "flow", view="x0", times="antithetic"),
         SampleConfig(solver="state-walk", grid="uniform-t", steps=100),
-    )  # fmt: skip
+    )
 
 
 def conformers() -> Config:
     """Molecules of a file of SMILES in space, by an equivariant network. Give `data.path`."""
     return Config(
-        Training(images=200_000, batch=64, lr=2e-3, optimizer="muon", warmup=5_000, decay="linear",
-                 checkpoint_every=50_000),
+        muon(images=200_000, batch=64, lr=2e-3, warmup=5_000, checkpoint_every=50_000),
         DataConfig("conformers"),
         "sets:width=64,blocks=4,coordinates=3",
         sample=SampleConfig(steps=50),
-    )  # fmt: skip
+    )
 
 
 def table() -> Config:
     """Rows of a .csv or .parquet: numbers, words, missing cells. Give `data.path`."""
     return Config(
-        Training(images=1_000_000, batch=256, lr=2e-3, optimizer="muon", warmup=20_000,
-                 decay="linear", checkpoint_every=200_000),
+        muon(images=1_000_000, batch=256, lr=2e-3, warmup=20_000, checkpoint_every=200_000),
         DataConfig("table"),
         "cells:width=256,blocks=3",
         ObjectiveConfig("absorbing", "flow", view="x0", times="antithetic"),
         SampleConfig(solver="state-walk", grid="uniform-t", steps=50),
-    )  # fmt: skip
+    )
 
 
 def sounds() -> Config:
@@ -294,12 +308,11 @@ def sounds() -> Config:
     Some 14 minutes of a core; docs/sound.md says how far that leads.
     """
     return Config(
-        Training(images=48_000, batch=32, lr=3e-3, optimizer="muon", warmup=1_500, decay="linear",
-                 checkpoint_every=8_000),
+        muon(images=48_000, batch=32, lr=3e-3, warmup=1_500, checkpoint_every=8_000),
         DataConfig("sounds"),
         "auto:width=48,multipliers=1-2-3,blocks=1,norms=1,fold=32,attention=2,dropout=0.1,places=true",
         sample=SampleConfig(steps=20, guidance=3.0),
-    )  # fmt: skip
+    )
 
 
 def sounds_mel() -> Config:
@@ -322,13 +335,12 @@ def series() -> Config:
     `data.corruption` future:12 says how many; gap:8,4 hides others, to be filled in.
     """
     return Config(
-        Training(images=100_000, batch=64, lr=2e-3, optimizer="muon", warmup=3_000, decay="linear",
-                 checkpoint_every=25_000),
+        muon(images=100_000, batch=64, lr=2e-3, warmup=3_000, checkpoint_every=25_000),
         DataConfig("series", corruption="future:12"),
         "auto:width=32,multipliers=1-2,blocks=1,norms=1,fold=2,attention=1",
         ObjectiveConfig(dropout=0.0),
         sample=SampleConfig(steps=20),
-    )  # fmt: skip
+    )
 
 
 def moving_digits() -> Config:
@@ -338,13 +350,14 @@ def moving_digits() -> Config:
     where noise hides the frame to be made: the usual levels teach to clean it, not how it moves.
     """
     return Config(
-        Training(images=200_000, batch=32, lr=3e-3, optimizer="muon", warmup=1_500, decay="linear",
-                 compile=False, checkpoint_every=20_000),
+        muon(
+            images=200_000, batch=32, lr=3e-3, warmup=1_500, compile=False, checkpoint_every=20_000
+        ),
         DataConfig("moving-digits", size=3, corruption="future:1"),
         "auto:width=32,multipliers=1-2,blocks=1,norms=1,fold=3-1-1,attention=1",
         ObjectiveConfig(dropout=0.1, times="covering:law=(lognormal:0.5,1.8),share=0.35"),
         sample=SampleConfig(steps=20),
-    )  # fmt: skip
+    )
 
 
 def _toy(name: str) -> Config:
@@ -385,49 +398,23 @@ def tetrahedra() -> Config:
 def phantoms() -> Config:
     """Volumes of 12x16x16, an ellipsoid with a ball in it, as a prior of CT."""
     return Config(
-        Training(images=40_000, batch=32, lr=2e-3, optimizer="muon", warmup=2_000, decay="linear",
-                 checkpoint_every=10_000),
+        muon(images=40_000, batch=32, lr=2e-3, warmup=2_000, checkpoint_every=10_000),
         DataConfig("phantoms"),
         "auto:width=24,multipliers=1-2,blocks=1,norms=1,fold=2,attention=()",
         sample=SampleConfig(steps=20),
-    )  # fmt: skip
+    )
 
 
 recipes: dict[str, Callable[[], Config]] = {
-    "digits": digits,
-    "digits-likelihood": digits_likelihood,
-    "digits-gan": digits_gan,
-    "digits-text": digits_text,
-    "digits-autoencoder": digits_autoencoder,
-    "digits-latent": digits_latent,
-    "fashion-mnist": fashion_mnist,
-    "fashion-mnist-autoencoder": fashion_mnist_autoencoder,
-    "fashion-mnist-latent": fashion_mnist_latent,
-    "restore-pairs": restore_pairs,
-    "mnist": mnist,
-    "cifar10": cifar10,
-    "cifar10-autoencoder": cifar10_autoencoder,
-    "cifar10-latent": cifar10_latent,
-    "emoji": emoji,
-    "emoji-64": emoji_64,
-    "folder": folder,
-    "npz": npz,
-    "huggingface": huggingface,
-    "points": points,
-    "letters": letters,
-    "smiles": smiles,
-    "conformers": conformers,
-    "table": table,
-    "sounds": sounds,
-    "sounds-mel": sounds_mel,
-    "series": series,
-    "moving-digits": moving_digits,
-    "swiss-roll": swiss_roll,
-    "moons": moons,
-    "8-gaussians": eight_gaussians,
-    "checkerboard": checkerboard,
-    "tetrahedra": tetrahedra,
-    "phantoms": phantoms,
+    {eight_gaussians: "8-gaussians"}.get(one, one.__name__.replace("_", "-")): one
+    for one in (
+        *(digits, digits_likelihood, digits_gan, digits_text, digits_autoencoder, digits_latent),
+        *(fashion_mnist, fashion_mnist_autoencoder, fashion_mnist_latent, restore_pairs),
+        *(mnist, cifar10, cifar10_autoencoder, cifar10_latent, emoji, emoji_64),
+        *(folder, npz, huggingface, points, letters, smiles, conformers, table),
+        *(sounds, sounds_mel, series, moving_digits),
+        *(swiss_roll, moons, eight_gaussians, checkerboard, tetrahedra, phantoms),
+    )
 }
 
 

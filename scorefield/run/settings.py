@@ -224,20 +224,16 @@ class Config:
                 "the run was imported, and does not say on which data it was trained.",
                 "Import it again with `trained-on`.",
             )
+        names = ("path", "size", "channels", "kind", "alphabet", "properties", "rate", "mel")
+        own = {name: getattr(d, name) for name in names}
         kind, colon, _ = d.name.partition(":")
         ours = kind in catalogue.datasets
         if (ours and colon) or (not ours and kind in plugins("datasets")):
             spec = parsed(d.name)
-            said = {"path": d.path, "size": d.size, "channels": d.channels, "kind": d.kind}
-            said |= {"alphabet": d.alphabet, "properties": d.properties, "rate": d.rate}
-            said |= {"mel": d.mel}
-            said = {key: str(value) for key, value in said.items() if value is not None}
+            said = {key: str(value) for key, value in own.items() if value is not None}
             spec = spec._replace(options={**spec.options, **said})
             return build("datasets", spec, seed=self.training.seed)
-        names = ["path", "size", "channels", "kind", "stream"]
-        names += ["alphabet", "properties", "rate", "mel"]
-        own = {name: getattr(d, name) for name in names}
-        return data.load(d.name, **own, cache=place, seed=self.training.seed)
+        return data.load(d.name, **own, stream=d.stream, cache=place, seed=self.training.seed)
 
 
 def check_game(config: Config, steps: str) -> None:
@@ -270,7 +266,22 @@ def changed(net: str, key: str, text: str) -> str:
         said[key] = text
     if name == "dit" and "blocks" in said:
         said["depth"] = said.pop("blocks")
-    if key == "name" and name != "auto":
-        has = {option.name for option in options("networks", name)}
-        said = {key: text for key, text in said.items() if key in has}
-    return str(Spec(name, values, said))
+    return str(_known(Spec(name, values, said)) if key == "name" else Spec(name, values, said))
+
+
+def fitting(net: str, name: str) -> Spec:
+    """The network's spec, which of auto is one of that name, with those options that it has.
+
+    >>> str(fitting("auto:width=8,norms=1", "mlp")), str(fitting("dit:patch=2", "mlp"))
+    ('mlp:width=8', 'dit:patch=2')
+    """
+    spec = parsed(net)
+    return _known(spec._replace(name=name, values=())) if spec.name == "auto" else spec
+
+
+def _known(spec: Spec) -> Spec:
+    """With those options alone that the network has; of auto with all."""
+    if spec.name == "auto":
+        return spec
+    has = {option.name for option in options("networks", spec.name)}
+    return spec._replace(options={k: text for k, text in spec.options.items() if k in has})

@@ -209,21 +209,19 @@ def _denoiser(config: Config, facts: DataFacts, seen: int) -> Denoiser:
     return denoiser
 
 
-def _settled(training: Training, rows: int) -> Training:
+def _settled(training: Training, rows: Any) -> Training:
     """The settings with what was found to fit, so that a resumed run rounds as this one does."""
-    return dataclasses.replace(training, micro_batch=rows) if _is_sought(training) else training
+    return (
+        dataclasses.replace(training, micro_batch=rows)
+        if training.micro_batch == "auto"
+        else training
+    )
 
 
 def _as_settled(config: Config, folder: Folder) -> Config:
     """The settings with what fitted when the run began."""
-    if not _is_sought(config.training):
-        return config
     found = stored_settings(folder)[0].training.micro_batch
-    return dataclasses.replace(config, training=_replaced(config.training, {"micro_batch": found}))
-
-
-def _is_sought(training: Training) -> bool:
-    return training.micro_batch == "auto"
+    return dataclasses.replace(config, training=_settled(config.training, found))
 
 
 def _words(config: Config, facts: DataFacts) -> str:

@@ -8,8 +8,8 @@ from torch import Tensor
 from scorefield.base import BadInput
 from scorefield.catalogue.spec import build
 from scorefield.data import Data
+from scorefield.data.readers.pipeline import HEAD, PipelineText
 from scorefield.data.text import TextEncoder, TextFacts, TextTokens, WordTable, prompted, spoken
-from scorefield.run.encoders import HEAD, PipelineText
 from scorefield.store import exists, read_tensors, write_tensors
 from scorefield.store.digest import digest_json
 

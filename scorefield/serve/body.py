@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from scorefield.base import BadInput, unknown
+from scorefield.base.errors import exclusive
 from scorefield.data.kind import PICTURE
 from scorefield.data.readers.pictures import open_picture
 from scorefield.run.open import Run
@@ -48,23 +49,13 @@ class Fault(BaseModel):
     error: Error
 
 
-class Common(Body):
-    """What every verb takes, by the names of the flags."""
+class Sampler(Body):
+    """Which run makes samples, and how."""
 
     model: Text | None = None
     """Which run, by the name of its folder (the first, unless it is said)."""
-    n: Annotated[int, Field(ge=1, le=MOST)] | None = None
-    """How many (as many as seeds or labels, or 1)."""
     seed: Seed | None = None
     """The first of n seeds in a row (0)."""
-    seeds: Annotated[list[Seed], Field(min_length=1, max_length=MOST)] | None = None
-    """Seeds, one each."""
-    label: Class | None = None
-    """The class of all, by number or name."""
-    labels: Annotated[list[Class], Field(min_length=1, max_length=MOST)] | None = None
-    """Classes, in turn."""
-    prompt: LongText | None = None
-    """A text for a run that reads some; else names of classes, with commas between them."""
     steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Steps of the solver (the run's own)."""
     solver: Text | None = None
@@ -73,6 +64,21 @@ class Common(Body):
     """A grid's spec, such as karras:rho=5, or the name of one that was fitted to the run."""
     guidance: Annotated[float, Field(ge=-100, le=100)] | None = None
     """Scale of classifier-free guidance; 1 is none."""
+
+
+class Common(Sampler):
+    """What every verb takes, by the names of the flags."""
+
+    n: Annotated[int, Field(ge=1, le=MOST)] | None = None
+    """How many (as many as seeds or labels, or 1)."""
+    seeds: Annotated[list[Seed], Field(min_length=1, max_length=MOST)] | None = None
+    """Seeds, one each."""
+    label: Class | None = None
+    """The class of all, by number or name."""
+    labels: Annotated[list[Class], Field(min_length=1, max_length=MOST)] | None = None
+    """Classes, in turn."""
+    prompt: LongText | None = None
+    """A text for a run that reads some; else names of classes, with commas between them."""
     average: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Length of an average of the weights that scorefield ema made (that of training)."""
     precision: Literal["fp32", "bf16"] | None = None
@@ -116,13 +122,13 @@ class Common(Body):
         return [0]
 
     def _seeds(self) -> list[int] | None:
-        only("seed", self.seed, "seeds", self.seeds)
+        exclusive("seed", self.seed, seeds=self.seeds)
         return self.seeds
 
     def _classes(self, run: Run) -> list[int] | None:
-        only("label", self.label, "labels", self.labels)
+        exclusive("label", self.label, labels=self.labels)
         named = None if run.facts.text else self.prompt
-        only("prompt", named, "label", self.label if self.labels is None else self.labels)
+        exclusive("prompt", named, label=self.label if self.labels is None else self.labels)
         said: list[int | str] | None = self.labels
         if self.label is not None:
             said = [self.label]
@@ -190,21 +196,15 @@ class RestoreBody(Common):
     """By which method."""
 
 
-class ImagesBody(Body):
+class ImagesBody(Sampler):
     """What clients of OpenAI's images send, and the settings of a sampler beside it."""
 
     prompt: LongText
     """A text for a run that reads some; else names of classes, with commas between them."""
-    model: Text | None = None
     n: Annotated[int, Field(ge=1, le=10)] | None = None
     size: Text | None = None
     """The run's own, as 8x8, or auto."""
     response_format: Literal["b64_json", "url"] = "b64_json"
-    seed: Seed | None = None
-    steps: Annotated[int, Field(ge=1, le=1000)] | None = None
-    solver: Text | None = None
-    grid: Text | None = None
-    guidance: Annotated[float, Field(ge=-100, le=100)] | None = None
     user: Annotated[str, Field(max_length=200)] | None = None
     """Of the caller's own books; nothing is done with it."""
 
@@ -216,14 +216,8 @@ class ImagesBody(Body):
         if self.size not in (None, "auto", own):
             fact = f"`size` is {self.size}, and the run makes {own}."
             raise BadInput(fact, "Give auto, or leave it out.", "size")
-        names = ("model", "n", "seed", "steps", "solver", "grid", "guidance", "prompt")
-        return SamplesBody(**{name: getattr(self, name) for name in names}, format="png")
-
-
-def only(one: str, value: Any, other: str, also: Any) -> None:
-    """Raise BadInput if both are given."""
-    if value is not None and also is not None:
-        raise BadInput(f"`{one}` and `{other}` exclude each other.", "Give one of them.", one)
+        names = {*Sampler.model_fields, "n", "prompt"}
+        return SamplesBody(**self.model_dump(include=names), format="png")
 
 
 def index(label: int | str, run: Run) -> int:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Seeded
+from scorefield.base.errors import exclusive
 from scorefield.catalogue.spec import build
 from scorefield.data.kind import PICTURE
 from scorefield.data.letters import spelled
@@ -29,15 +30,15 @@ from scorefield.report.picture import picture
 from scorefield.run.facts import DataFacts
 from scorefield.run.open import Run, check_flat
 from scorefield.run.pairs import is_led, leading, lifted
-from scorefield.serve.body import Common, EditBody, RestoreBody, SamplesBody, only, picture_bytes
+from scorefield.serve.body import Common, EditBody, RestoreBody, SamplesBody, picture_bytes
 from scorefield.serve.network import Network
 from scorefield.store import tagged, to_png, to_wav
 from scorefield.use.again import tag_of
 from scorefield.use.anagram import views_guide
-from scorefield.use.asked import check_guided, idle
+from scorefield.use.asked import idle
 from scorefield.use.bulk import about
 from scorefield.use.cascade import Cascade, cascade_of
-from scorefield.use.edit import MASKED, edit_walk
+from scorefield.use.edit import MASKED, edit_settings, edit_walk
 from scorefield.use.plan import asked_of, plan_of
 from scorefield.use.restore import (
     MEASURING,
@@ -102,7 +103,7 @@ def _samples(network: Network, body: SamplesBody, find: Find) -> Work:
     if body.views is not None:
         return _anagram(network, body, body.views)
     texts = () if body.prompt is None or not run.facts.text else (body.prompt,)
-    only("prompts", body.prompts, "prompt", body.prompt)
+    exclusive("prompts", body.prompts, prompt=body.prompt)
     request = body.request(
         run, conditions=body.conditions, unconditional=body.unconditional, guide=body.guide,
         prompt=body.prompts or texts, negative=body.negative, fill=_fill(run, body),
@@ -211,13 +212,8 @@ def _edit(network: Network, body: EditBody) -> Work:
         mask = input_mask(picture_bytes(body.mask, "mask"), shape)
         if not mask.any():
             raise BadInput("`mask` is black everywhere.", "Make it white where it may change.")
-    labels, settings = request.classes, request.settings
-    check_guided(request.guidance, bool(labels))
-    if not isinstance(settings["grid"], str):
-        raise BadInput("`grid` is a fitted one, which begins at pure noise.", "Name another.")
-    if mask is not None and not denoiser.manner:
-        settings["solver"] = request.solver
-    asked = asked_of(denoiser, seeds=request.chosen_seeds(), labels=labels)
+    settings = edit_settings(request, mask is not None)
+    asked = asked_of(denoiser, seeds=request.chosen_seeds(), labels=request.classes)
     plan, asked, finish = edit_walk(denoiser, x0, strength, asked, mask=mask, **settings)
     job, rows = _job(network, plan, asked, settings["guidance"])
     how = {**settings, "solver": settings["solver"] or repr(MASKED), "strength": strength}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Guide
-from scorefield.base.finding import Findings, Strip
+from scorefield.base.finding import Findings, Strip, over_rows
 from scorefield.catalogue.spec import build, specs
 from scorefield.data.kind import PICTURE
 from scorefield.draw import guided
@@ -37,7 +37,7 @@ def anagrams(request: Request, views: str) -> Findings:
 
     named = [v.name + ("" if k is None else f" as {classes[k]}") for v, k in zip(seen, labels)]
     heads = ["the whole"] * (not whole) + named
-    captions = tuple(text for head in heads for text in (head, *[""] * (len(seeds) - 1)))
+    captions = over_rows(heads, len(seeds))
     record = {"out": str(out), "n": len(seeds), "views": [v.name for v in seen], "labels": labels}
     how = f"{len(seeds)} pictures; rows: {', '.join(named)}: {out}"
     sheet = Strip("Views", torch.cat(rows), len(seeds), captions=captions)

@@ -24,35 +24,24 @@ Guiding = NoisyClassifier | LetterRegressor
 
 def findings(about: Mapping[str, Any], run: str) -> Findings:
     """The accuracy of a classifier of noisy samples at each noise level, beside that of always
-    naming the most frequent class; `about` is what was kept of its training."""
+    naming the most frequent class, or the error of a regressor of letters by the part of a text
+    that is seen; `about` is what was kept of its training."""
+    chance, of = (), f"of {about['examples']:,} held-out "
     if "error_by_seen" in about:
-        return _regressor_findings(about, run)
+        what, unit, by = "regressor of letters", "texts", about["error_by_seen"]
+        head = ("Error by the part that is seen", "seen", "error")
+        words = f"mean distance in units of the deviation, {of}texts"
+    else:
+        what, unit = "classifier of noisy samples", "images"
+        by, words = {"accuracy": about["accuracy_by_logsnr"]}, f"{of}examples"
+        head = ("Accuracy by noise level", "logsnr", "accuracy")
+        chance = (Mark(about["chance"], "the most frequent class"),)
     how = (
-        f"classifier of noisy samples, {about['parameters'] / 1e6:.2f} M parameters, "
-        f"{about['images']:,} images in {about['seconds']:.0f} s"
+        f"{what}, {about['parameters'] / 1e6:.2f} M parameters, {about['images']:,} {unit} in "
+        f"{about['seconds']:.0f} s"
     )
-    logsnr = tuple(map(float, about["accuracy_by_logsnr"]))
-    line = Line("accuracy", logsnr, tuple(about["accuracy_by_logsnr"].values()))
-    chance = Mark(about["chance"], "the most frequent class")
-    words = f"of {about['examples']:,} held-out examples"
-    series = Series("Accuracy by noise level", "logsnr", "accuracy", (line,), (chance,),
-                    words=words, zero=True)  # fmt: skip
-    return Findings("train-classifier", run, how, (series,), {"run": run, **about})
-
-
-def _regressor_findings(about: Mapping[str, Any], run: str) -> Findings:
-    """The error of a regressor of letters, by the part of a text that is seen."""
-    how = (
-        f"regressor of letters, {about['parameters'] / 1e6:.2f} M parameters, "
-        f"{about['images']:,} texts in {about['seconds']:.0f} s"
-    )
-    lines = tuple(
-        Line(name, tuple(map(float, off)), tuple(off.values()))
-        for name, off in about["error_by_seen"].items()
-    )
-    words = f"mean distance in units of the deviation, of {about['examples']:,} held-out texts"
-    series = Series("Error by the part that is seen", "seen", "error", lines, (), words=words,
-                    zero=True)  # fmt: skip
+    lines = tuple(Line.of(name, known, known.values()) for name, known in by.items())
+    series = Series(*head, lines, chance, words=words, zero=True)
     return Findings("train-classifier", run, how, (series,), {"run": run, **about})
 
 

@@ -170,7 +170,7 @@ def findings(fitted: FittedDensity, settings: dict[str, Any], out: Path | None) 
     if fitted.losses:
         steps, values = zip(*fitted.losses)
         every = max(1, len(steps) // 200)
-        line = Line("loss", tuple(map(float, steps[::every])), tuple(values[::every]))
+        line = Line.of("loss", steps[::every], values[::every])
         items.append(Series("Loss", "step", "loss", (line,), log=(False, None)))
     items += pictured(fitted, x)
     how = (
@@ -253,14 +253,12 @@ def pictured(fitted: FittedDensity, x: Tensor) -> list[Series]:
         bars = torch.histc(x.double(), BARS, low, high) / (len(x) * width)
         log_z = fitted.log_z if fitted.target.log_z is None else fitted.target.log_z
         true = (fitted.target(middles[:, None]).detach() - log_z).exp()
-        at = tuple(middles.tolist())
-        lines = (Line("samples", at, tuple(bars.tolist())),
-                 Line("density", at, tuple(true.tolist()), dashed=True))  # fmt: skip
+        lines = Line.of("samples", middles, bars), Line.of("density", middles, true, dashed=True)
         items.append(Series("Density", "x", "density", lines, zero=True))
     if fitted.reached is None:
         w = fitted.drawn.log_weight
         places = torch.linspace(0.001, 0.999, 101, dtype=torch.float64)
-        line = Line("log w", tuple(places.tolist()), tuple(w.quantile(places).tolist()))
+        line = Line.of("log w", places, w.quantile(places))
         items.append(Series("Weights", "part of the paths", "log w", (line,)))
     return items
 

@@ -25,7 +25,7 @@ translation"), so that what the condition does not say stays.
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -37,12 +37,11 @@ from scorefield.catalogue.plans import guide as build_guide
 from scorefield.data.kind import Kind
 from scorefield.data.readers.masks import input_mask
 from scorefield.denoise import Denoiser
-from scorefield.draw import Asked, Plan, draw
+from scorefield.draw import Asked, Plan, draw, encode_rows
 from scorefield.guide import carried, chain
 from scorefield.guide.known import known
 from scorefield.solve import DDIM, Restart
 from scorefield.use.asked import FEW, check_guided, given_examples, how_many, labels_of, warn_depth
-from scorefield.use.encode import encode_rows
 from scorefield.use.plan import Settings, asked_of, plan_of
 from scorefield.use.request import Request
 
@@ -224,6 +223,19 @@ class Wish(NamedTuple):
             )
 
 
+def edit_settings(request: Request, filled: bool) -> dict[str, Any]:
+    """Those of `edit_walk`: with a mask that is `filled` its solver, unless it is said. BadInput
+    for a fitted grid, and for guidance to nothing."""
+    check_guided(request.guidance, bool(request.classes or request.cond))
+    settings = request.settings
+    if not isinstance(settings["grid"], str):
+        fact = "`grid` is a fitted one, which begins at pure noise."
+        raise BadInput(fact, "Give a grid of scorefield catalogue grids.", "grid")
+    if filled and not request.opened.denoiser.manner:  # a student's own steps are all it knows
+        settings["solver"] = request.solver
+    return settings
+
+
 def edit_picture(request: Request, wish: Wish) -> Findings:
     """Edits of the picture by the run, in the data's units, and as a strip behind it."""
     facts = request.opened.facts
@@ -237,12 +249,8 @@ def edit_picture(request: Request, wish: Wish) -> Findings:
         fact = f"`mask` {wish.mask} is black everywhere."
         raise BadInput(fact, "Make it white where the picture may change.", "mask")
     labels = request.classes
-    check_guided(request.guidance, bool(labels or request.cond))
+    settings = edit_settings(request, mask is not None)
     seeds = request.chosen_seeds(len(labels or [0]) if wish.encode else FEW)
-    settings = request.settings
-    if not isinstance(settings["grid"], str):
-        fact = "`grid` is a fitted one, which begins at pure noise."
-        raise BadInput(fact, "Give a grid of scorefield catalogue grids.", "grid")
     stem = Path(wish.picture).stem.replace(":", "-")
     out = request.place(request.path / f"samples/edit-{stem}.png", ".png", ".npz")
     warn_depth(facts, out)
@@ -256,8 +264,6 @@ def edit_picture(request: Request, wish: Wish) -> Findings:
             own = {"label": torch.tensor(labels_of(wish.source, facts.classes, "source")[:1])}
         found = reencode(denoiser, rows, strength, asked.cond, source=own, watch=watch, **settings)
     else:
-        if mask is not None and not denoiser.manner:  # a student's own steps are all it knows
-            settings["solver"] = request.solver
         found = edit(denoiser, x0, strength, asked, mask=mask, watch=watch, **settings)
         settings["solver"] = settings["solver"] or repr(MASKED)
     seconds = time.monotonic() - began

@@ -10,16 +10,15 @@ import torch
 from torch import Tensor
 
 from scorefield import catalogue
-from scorefield.base import BadInput, Cond, Watch, quiet
+from scorefield.base import BadInput, Watch, quiet
 from scorefield.base.finding import Figure, Findings
-from scorefield.base.rows import rows_of
 from scorefield.data.readers.arrays import read_npz
 from scorefield.data.readers.given import shaped
 from scorefield.denoise import Denoiser
-from scorefield.draw import Asked, CountedRows, Plan, draw
+from scorefield.draw import Asked, Plan, draw, encode_rows
 from scorefield.likelihood import path as path_of
 from scorefield.run.open import build_solver
-from scorefield.solve import Solver, encode
+from scorefield.solve import Solver
 from scorefield.use.asked import count, given_examples, how_many, label_for
 from scorefield.use.request import Request
 
@@ -65,28 +64,6 @@ class Way(NamedTuple):
         shape, batch = self.denoiser.shape, self.batch
         x = draw(self.denoiser, self.plan, asked, shape, batch=batch, watch=watch).x
         return x / self.plan.levels.at(-1).like(x).alpha
-
-
-def encode_rows(
-    denoiser: Denoiser,
-    plan: Plan,
-    x: Tensor,
-    cond: Cond | None = None,
-    *,
-    refine: int = 0,
-    batch: int = 256,
-    watch: Watch = quiet,
-) -> Tensor:
-    """`encode` of x at the last level of a plan up to its first, on the CPU, in batches; the rows
-    of `cond` are repeated in turn."""
-    like, done = next(denoiser.parameters()), []
-    total = len(x) * plan.steps * plan.solver.evals * (1 + refine)
-    counted = CountedRows(denoiser, lambda rows, level: watch(rows, max(rows, total), "call"))
-    for i in range(0, len(x), batch):
-        some = x[i : i + batch].to(like)
-        own = rows_of(cond, i, i + len(some), like.device) if cond else None
-        done.append(encode(plan.solver, counted, some, plan.levels, own, refine).cpu())
-    return torch.cat(done)
 
 
 def _one_step(solver: Solver) -> bool:

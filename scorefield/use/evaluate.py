@@ -12,18 +12,18 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Watch
 from scorefield.base.finding import Figure, Findings
-from scorefield.base.rows import repeat_labels
 from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import build, parsed
 from scorefield.data import Data
 from scorefield.denoise import Denoiser
-from scorefield.draw import Asked, Plan, draw
+from scorefield.draw import Asked, Plan
 from scorefield.measure import Outcome, Reference, Seen, one_pass
 from scorefield.measure.conformers import conformer_figures
 from scorefield.measure.spaced import spaced_outcome
 from scorefield.run.open import Run, data_of
 from scorefield.store import claim, exists, read_json, write_findings
 from scorefield.use.asked import at_least, check_guided, warn_guidance
+from scorefield.use.generate import decoded
 from scorefield.use.judge import extractor_of, judge_of
 from scorefield.use.plan import asked_of, begun_in_data, plan_of
 from scorefield.use.request import Request, versions
@@ -109,23 +109,22 @@ def _conditions(run: Run, data: Data, n: int) -> tuple[Tensor | None, Cond | Non
         _, cond = data.batch(data.test, torch.arange(min(n, len(data.test))))
         label = cond.get("label")
         return label if label is None else label[torch.arange(n) % len(label)], cond
-    if not facts.classes:
-        return None, None
-    labels = repeat_labels(facts.drawn, n, len(facts.classes))
-    return labels, {"label": labels}
+    labels = facts.in_turn(n)
+    return labels, None if labels is None else {"label": labels}
 
 
+@dataclasses.dataclass
 class _Drawing:
     """The samples of a plan as the data are, `BATCH` at a time; their `calls` of the network and
     `seconds` add up."""
 
-    def __init__(
-        self, denoiser: Denoiser, data: Data, plan: Plan, asked: Asked, watch: Watch
-    ) -> None:
-        self.denoiser, self.data, self.plan, self.asked, self.watch = (
-            denoiser, data, plan, asked, watch
-        )  # fmt: skip
-        self.calls = self.seconds = 0.0
+    denoiser: Denoiser
+    data: Data
+    plan: Plan
+    asked: Asked
+    watch: Watch
+    calls: float = 0.0
+    seconds: float = 0.0
 
     def __iter__(self) -> Iterator[Tensor]:
         n, steps = len(self.asked.seeds), self.plan.steps
@@ -134,14 +133,13 @@ class _Drawing:
             began, behind = monotonic(), k * steps
             rows = self.asked.rows(first, min(first + BATCH, n))
             rows = begun_in_data(self.denoiser, self.data, self.plan, rows)
-            drawn = draw(
-                self.denoiser, self.plan, rows, self.denoiser.shape,
+            drawn = decoded(
+                self.denoiser, self.plan, rows,
                 watch=lambda done, _, unit, behind=behind: self.watch(behind + done, total, unit),
             )  # fmt: skip
-            x0 = self.denoiser.decode(drawn.x)
-            self.calls += drawn.calls * len(x0)
+            self.calls += drawn.calls * len(drawn.x)
             self.seconds += monotonic() - began
-            yield x0
+            yield drawn.x
 
 
 def measures_of(samples: Tensor | Seen, reference: Reference) -> Outcome:

@@ -14,15 +14,15 @@ and the workspace of kernels, some 5 to 10%.
 """
 
 import math
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from scorefield.base import BadInput, unknown
 from scorefield.base.finding import Findings, Table
 from scorefield.data import Scaling
 from scorefield.nets import describe
+from scorefield.nets.describe import kept_bytes
 from scorefield.run.config import build_denoiser
 from scorefield.run.facts import DataFacts
 from scorefield.run.settings import Config
@@ -80,26 +80,6 @@ def needs(config: Config, net: nn.Module, shape: tuple[int, ...]) -> Needs:
         two - one,
         2 * one - two,
     )
-
-
-def kept_bytes(net: nn.Module, shape: tuple[int, ...], images: int, bf16: bool = False) -> int:
-    """Bytes that a forward pass keeps for its backward pass, each storage once, weights apart."""
-    own = {w.untyped_storage()._cdata for w in net.parameters()}
-    seen = dict[int, Any]()
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()  # held, or its number would be another's
-        if storage._cdata not in own and not isinstance(tensor, nn.Parameter):
-            seen[storage._cdata] = storage
-        return tensor
-
-    learns = net.training
-    x, noise = torch.zeros(images, *shape), torch.zeros(images)
-    pack = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-    with torch.random.fork_rng([]), torch.autocast("cpu", torch.bfloat16, enabled=bf16), pack:
-        net.train()(x, noise)
-    net.train(learns)
-    return sum(storage.nbytes() for storage in seen.values())
 
 
 def facts_foreseen(config: Config, shape: tuple[int, ...], classes: int) -> DataFacts:

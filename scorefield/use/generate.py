@@ -1,13 +1,14 @@
 """Samples of a denoiser."""
 
 from collections.abc import Sequence
+from time import monotonic
 from typing import Unpack
 
 from torch import Tensor
 
 from scorefield.base import Cond, Watch, quiet
 from scorefield.denoise import Denoiser
-from scorefield.draw import draw
+from scorefield.draw import Asked, Drawn, Plan, draw
 from scorefield.process import check_begins_in_noise
 from scorefield.use.plan import Settings, asked_of, plan_of
 
@@ -48,4 +49,14 @@ def generate(
         "what is generated",
         "Use scorefield sample, or draw with a start (docs/processes.md).",
     )
-    return denoiser.decode(draw(denoiser, plan, asked, denoiser.shape, batch=batch, watch=watch).x)
+    return decoded(denoiser, plan, asked, batch, watch).x
+
+
+def decoded(
+    denoiser: Denoiser, plan: Plan, asked: Asked, batch: int = 256, watch: Watch = quiet
+) -> Drawn:
+    """`draw`, with samples of a model on latents decoded, which counts in the seconds."""
+    drawn = draw(denoiser, plan, asked, denoiser.shape, batch=batch, watch=watch)
+    began = monotonic()
+    x0 = denoiser.decode(drawn.x)
+    return drawn._replace(x=x0, seconds=drawn.seconds + monotonic() - began)

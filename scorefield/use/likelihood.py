@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Level, Seeded, unknown
+from scorefield.base.errors import out_of_place
 from scorefield.base.finding import Figure, Findings, Line, Series, Table
 from scorefield.data import Data, datasets, load
 from scorefield.likelihood.cells import begins, cell_of
@@ -134,16 +135,12 @@ def how_of(cell: float | None, request: Request, words: Words) -> How:
     if words.method not in get_args(Method):
         raise unknown("method", words.method, get_args(Method))
     method = cast(Method, words.method)
-    for field, value in (("solver", name), ("steps", steps), ("floor", floor)):
-        if value and method != "flow":
-            raise BadInput(
-                f"`{field}` is of the flow, and the method is {method}.", "Leave it out."
-            )
+    walk = {"solver": name, "steps": steps}
+    if method != "flow":
+        out_of_place(f"is of the flow, and the method is {method}", **walk, floor=floor)
     if request.opened.facts.space:
-        for field, value in (("solver", name), ("steps", steps), ("trace", words.trace)):
-            if value:
-                fact = f"`{field}` is of likelihoods in R^n, and the run has its own way."
-                raise BadInput(fact, "Leave it out.")
+        why = "is of likelihoods in R^n, and the run has its own way"
+        out_of_place(why, **walk, trace=words.trace)
     solver = name and build_solver(name)
     if method == "flow" and solver and solver.stochastic:
         raise BadInput(f"the solver {name} is stochastic.", "Use rk4, heun or ddim.")
@@ -160,10 +157,8 @@ def how_of(cell: float | None, request: Request, words: Words) -> How:
             f"{place} dequantisation begins at a noisy level, and never at clean data.",
             "Leave `floor` out, or use `dequantise` none.",
         )
-    scale, trace = (
-        1.0 if request.guidance is None else request.guidance,
-        _trace(method, words.trace),
-    )
+    scale = 1.0 if request.guidance is None else request.guidance
+    trace = _trace(method, words.trace)
     return How(method, trace, place, words.draws, solver or None, steps, scale, floor)
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Cond, Denoise, Guide, Level, Seeded
+from scorefield.base import BadInput, Cond, Guide, Level, Seeded
 from scorefield.base.rows import repeat_labels
 from scorefield.catalogue.plans import guide as build_guide
 from scorefield.catalogue.plans import plan
@@ -17,13 +17,14 @@ from scorefield.catalogue.spec import build, parsed
 from scorefield.data import Data
 from scorefield.denoise import Denoiser, Manner
 from scorefield.draw import Asked, Plan, guided
+from scorefield.guide.places import in_places
 from scorefield.process import Flow, Schedule, Spectral, basis_of, grid_of
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, open_grid
 from scorefield.run.settings import SampleConfig
 from scorefield.solve import Arc, Solver
 from scorefield.solve.geodesic import GeodesicWalk
-from scorefield.spaces import Basis, Discrete, Identity
+from scorefield.spaces import Discrete
 from scorefield.tune import FittedGrid
 from scorefield.tune.fitted import Stretched
 from scorefield.use.asked import count
@@ -52,21 +53,12 @@ def settings_of(
     """`steps`, `solver`, `grid` and `guidance` for `plan_of`: those given, in words or values, else
     those of a fitted grid, else those that the run was configured with."""
     own = run.config.sample
-    if run.facts.space:
-        return {
-            "steps": count(steps) or own.steps,
-            "solver": solver or own.solver,
-            "grid": grid or own.grid,
-            "guidance": own.guidance if guidance is None else guidance,
-        }
-    on = open_grid(run, grid or grid_for(solver, own.grid))
+    on = grid or own.grid
+    if not run.facts.space:
+        on = open_grid(run, grid or grid_for(solver, own.grid))
     if isinstance(on, FittedGrid):
-        own = dataclasses.replace(
-            own,
-            steps=on.steps,
-            solver=on.solver,
-            guidance=own.guidance if on.guidance is None else on.guidance,
-        )
+        scale = own.guidance if on.guidance is None else on.guidance
+        own = dataclasses.replace(own, steps=on.steps, solver=on.solver, guidance=scale)
     return {
         "steps": count(steps) or own.steps,
         "solver": solver or own.solver,
@@ -130,12 +122,10 @@ def plan_on(
     usual = "state-walk" if letters else "geodesic-flow"
     name = solver if isinstance(solver, str) else usual
     if isinstance(grid, FittedGrid):
-        raise BadInput(
-            "the grid is a fitted one.", "Grids of letters and manifolds are not fitted."
-        )
-    if (name.partition(":")[0] == "state-walk") != letters or parsed(name).name not in names(
-        "walks"
-    ):
+        fact = "the grid is a fitted one."
+        raise BadInput(fact, "Grids of letters and manifolds are not fitted.")
+    walker = parsed(name).name
+    if (walker == "state-walk") != letters or walker not in names("walks"):
         known = "state-walk" if letters else "geodesic-flow or geodesic-walk"
         raise BadInput(f"the solver {name} does not walk {space}.", f"Use {known}.", "solver")
     given = None if isinstance(solver, str) else solver
@@ -163,24 +153,6 @@ def check_places(guide: str | Guide, denoiser: Denoiser) -> None:
                 f"{type(denoiser.schedule).__name__} has one for each coordinate.",
                 f"Use one of {', '.join(OF_ESTIMATE[:-1])}.",
             )
-
-
-def in_places(guide: Guide, basis: Basis) -> Guide:
-    """The guide on samples as they are, around a denoiser of their coordinates; it sees the mean of
-    the levels (`Level.overall`)."""
-    if isinstance(basis, Identity):
-        return guide
-
-    def around(denoise: Denoise) -> Denoise:
-        def call(y: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
-            def seen(x: Tensor, _: Level, cond: Cond | None = None) -> Tensor:
-                return basis.inverse(denoise(basis.forward(x), level, cond))
-
-            return basis.forward(guide(seen)(basis.inverse(y), level.overall, cond))
-
-        return call
-
-    return around
 
 
 def begun_in_data(denoiser: Denoiser, data: Data, plan: Plan, asked: Asked) -> Asked:

@@ -9,23 +9,17 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.base.finding import Figure, Findings, Item, Line, Mark, Series, Strip
+from scorefield.base.finding import Figure, Findings, Item, Line, Mark, Series, Strip, over_rows
 from scorefield.data.codec import Latents
 from scorefield.data.kind import VECTOR, Kind
-from scorefield.run.autoencoder import (
-    DEAD,
-    Coded,
-    learns_codes,
-    open_autoencoder,
-    rate_of,
-    silent,
-)
+from scorefield.latent.posterior import DEAD, rate_of, silent
+from scorefield.measure.quality import psnr
+from scorefield.run.autoencoder import Coded, learns_codes, open_autoencoder
 from scorefield.run.open import Run, data_of, open_run
 from scorefield.run.stored import stored_settings
 from scorefield.store import Folder
 from scorefield.use.asked import FEW, given_examples, how_many
 from scorefield.use.request import Request
-from scorefield.use.restore import psnr
 
 LOOKED_AT = 2000
 """Held-out examples that figures of the latents are of, at most."""
@@ -92,9 +86,8 @@ def _sheet(sheet: Tensor, vectors: bool) -> Strip:
     if vectors:
         labels = torch.arange(2).repeat_interleave(n)
         return Strip("Input and reconstruction", sheet[:2].flatten(0, 1), labels=labels)
-    names = [text for name in ("input", "reconstruction", "error (grey is none)")
-             for text in (name, *[""] * (n - 1))]  # fmt: skip
-    return Strip("Input, reconstruction, error", sheet.flatten(0, 1), n, captions=tuple(names))
+    names = over_rows(("input", "reconstruction", "error (grey is none)"), n)
+    return Strip("Input, reconstruction, error", sheet.flatten(0, 1), n, captions=names)
 
 
 @torch.no_grad()
@@ -130,8 +123,7 @@ def _dead(mean: Tensor, std: Tensor) -> Figure:
 
 def _rates(mean: Tensor, std: Tensor) -> Series:
     each = rate_of(mean, std).flatten().sort(descending=True).values
-    xs = tuple(float(i + 1) for i in range(len(each)))
-    lines = (Line("KL", xs, tuple(each.tolist())),)
+    lines = (Line.of("KL", range(1, len(each) + 1), each),)
     marks, words = (Mark(DEAD, "dead below"),), "KL of its posterior from N(0, 1)"
     name = "What each number of a latent says"
     return Series(name, "number, by rank", "nats", lines, marks, words=words)
@@ -149,11 +141,9 @@ def _walks(codec: Latents, mean: Tensor, std: Tensor) -> Strip:
         size = mean[:, k].std()
         z[:, k] = z[:, k] + steps.view(-1, *[1] * (z.ndim - 2)) * size if places else steps * size
         rows.append(codec.decode(z))
-    names = [text for k in most.tolist() for text in (f"number {k + 1}", *[""] * (PLACES - 1))]
+    names = over_rows((f"number {k + 1}" for k in most.tolist()), PLACES)
     words = f"from {-REACH:g} to {REACH:g} deviations of it over the data"
-    return Strip(
-        "Walks along a latent", torch.cat(rows), PLACES, words=words, captions=tuple(names)
-    )
+    return Strip("Walks along a latent", torch.cat(rows), PLACES, words=words, captions=names)
 
 
 def _map(mean: Tensor, label: Tensor | None) -> Strip:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import scorefield
 from scorefield.base import BadInput, Watch, quiet
+from scorefield.base.errors import exclusive
 from scorefield.catalogue.plans import guide_specs, plan
 from scorefield.catalogue.spec import parsed
 from scorefield.data.readers.table import aligned_cells, aligned_rows
@@ -151,15 +152,10 @@ class Request:
             idle("negative", self.negative, "there is no `prompt`")
             if self.rows:
                 return rows_to_fill(self.rows, self.opened.facts.columns, self.filling)
-            return (
-                None if self.conditions is None else open_conditions(self.opened, self.conditions)
-            )
-        for field, value in (
-            ("conditions", self.conditions),
-            ("unconditional", self.unconditional),
-        ):
-            if value:
-                raise BadInput(f"`prompt` and `{field}` exclude each other.", "Give one.", "prompt")
+            given = self.conditions
+            return None if given is None else open_conditions(self.opened, given)
+        others = {"conditions": self.conditions, "unconditional": self.unconditional}
+        exclusive("prompt", self.texts, **others)
         return self.opened.told(self.texts, self.negative)
 
     @cached_property
@@ -175,12 +171,8 @@ class Request:
     @property
     def filling(self) -> str:
         """What is filled in, in words."""
-        own = (
-            self.fill
-            if isinstance(self.fill, str)
-            else f"of {how_many(len(self.fill or ()), 'row')}"
-        )
-        return f"`fill` {own}"
+        rows = how_many(len(self.fill or ()), "row")
+        return f"`fill` {self.fill if isinstance(self.fill, str) else f'of {rows}'}"
 
     @cached_property
     def texts(self) -> list[str]:

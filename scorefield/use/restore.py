@@ -25,6 +25,7 @@ from scorefield.guide.population import Particles
 from scorefield.inverse import METHODS, Renewed, measure, restorer
 from scorefield.inverse.operators import Nonlinear, Operator
 from scorefield.measure.crps import crps
+from scorefield.measure.quality import psnr
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, device, open_run
 from scorefield.run.pairs import is_led, lead, lifted
@@ -348,9 +349,3 @@ def failed(x0: Tensor) -> int:
     if not Kind.of(x0.shape[1:]).bounded:
         return 0
     return int((x0.flatten(1).abs().amax(1) > FAR).sum())
-
-
-def psnr(x0: Tensor, truth: Tensor) -> float:
-    """Peak signal to noise, dB, of pictures in [-1, 1]: the mean over pictures."""
-    mse = (x0 - truth).flatten(1).square().mean(1)
-    return float((10 * (4 / mse.clamp(min=1e-12)).log10()).mean())

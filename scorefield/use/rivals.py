@@ -8,7 +8,6 @@ measured on the same seeds, against the same real data, by one judge, as it itse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from time import monotonic
 from typing import Any, cast
 
 from torch import Tensor
@@ -16,17 +15,16 @@ from torch import Tensor
 from scorefield import catalogue
 from scorefield.base import BadInput, Watch, quiet
 from scorefield.base.finding import Figure, Findings, Line, Mark, Series, Strip, Table, Value, ends
-from scorefield.base.rank import ranks, within_floor
-from scorefield.base.rows import repeat_labels
+from scorefield.base.rank import front, ranks, within_floor
 from scorefield.catalogue.spec import parsed
 from scorefield.data import Data
-from scorefield.draw import Drawn, draw
 from scorefield.measure import Judge, Reference
 from scorefield.measure.extractor import Extractor
 from scorefield.run.autoencoder import learns_codes
 from scorefield.run.open import Run, data_of
 from scorefield.store import trained_seconds
 from scorefield.use.evaluate import measures_of
+from scorefield.use.generate import decoded
 from scorefield.use.judge import extractor_of, judge_of
 from scorefield.use.plan import asked_of, plan_of
 from scorefield.use.request import Request, versions
@@ -123,9 +121,10 @@ class Field:
                 f"{run.path} asks for {facts.conditions.keys[0]} with each sample.",
                 "Compare runs that need classes at most.",
             )
-        classes = facts.drawn if facts.classes else ()
-        labels = repeat_labels(classes, self.n, len(facts.classes)) if classes else None
-        drawn = self._drawn(request, settings, labels)
+        labels, denoiser = facts.in_turn(self.n), request.denoiser
+        asked = asked_of(denoiser, seeds=self.seeds, labels=labels)
+        plan = plan_of(denoiser, labels is not None, **settings)
+        drawn = decoded(denoiser, plan, asked, watch=self.watch)
         found = measures_of(drawn.x, self.reference(labels))
         own, config = settings, run.config
         return Rival(
@@ -137,16 +136,6 @@ class Field:
             None if labels is None else labels[:SHOWN],
             lost=found.record.get("not_measured", {}),
         )  # fmt: skip
-
-    def _drawn(self, request: Request, settings: dict[str, Any], labels: Tensor | None) -> Drawn:
-        denoiser = request.denoiser
-        cond = None if labels is None else {"label": labels}
-        asked = asked_of(denoiser, seeds=self.seeds, cond=cond)
-        plan = plan_of(denoiser, bool(asked.cond), **settings)
-        drawn = draw(denoiser, plan, asked, denoiser.shape, watch=self.watch)
-        began = monotonic()
-        x = denoiser.decode(drawn.x)
-        return drawn._replace(x=x, seconds=drawn.seconds + monotonic() - began)
 
 
 def way_learned(run: Run) -> str:
@@ -200,19 +189,6 @@ def tried(call: Callable[[], Any]) -> Any:
         return call()
     except BadInput as error:
         return error
-
-
-def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Those that no other beats in both numbers, the lower the better (Pareto), by the first.
-
-    >>> front([(1.0, 5.0), (2.0, 2.0), (3.0, 3.0), (4.0, 1.0)])
-    [(1.0, 5.0), (2.0, 2.0), (4.0, 1.0)]
-    """
-    kept: list[tuple[float, float]] = []
-    for x, y in sorted(points):
-        if not kept or y < kept[-1][1]:
-            kept.append((x, y))
-    return kept
 
 
 def _findings(found: Sequence[Rival], field: Field) -> Findings:
@@ -282,11 +258,8 @@ def _pareto(rivals: Sequence[Rival], x: str, y: str, words: str) -> Series | Non
         across = tuple(tuple(v) for v in zip(*sorted(best)))  # first, so that it lies below
         lines.insert(0, Line("", *across, dashed=True, shade=0.5))
     real = next((r.figures[y] for r in rivals if y in r.figures), None)
-    marks = ()
-    if real and real.floor is not None:
-        marks = (Mark(real.floor, "real data", *ends(real.floor, real.floor_spread)),)
     log = x != COVERAGE, y == QUALITY
-    return Series(f"{y} by {words}", words, y.lower(), tuple(lines), marks, log,
+    return Series(f"{y} by {words}", words, y.lower(), tuple(lines), Mark.floor(real), log,
                   "dashed: no run beats these at both")  # fmt: skip
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +13,8 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Guide, quiet
-from scorefield.base.errors import Elsewhere
+from scorefield.base.errors import Elsewhere, exclusive
+from scorefield.base.extras import library
 from scorefield.base.finding import Findings
 from scorefield.catalogue.plans import guide as build_guide
 from scorefield.data.kind import PICTURE, VECTOR, Kind
@@ -279,16 +279,12 @@ WRITTEN = {
 
 def _place(request: Request, seeds: list[int], shown: int) -> Path:
     """Where the samples go, tried before any work is done."""
-    out, shape = (
-        request.out or request.path / "samples" / f"{shown}-seeds.png",
-        request.opened.facts.shape,
-    )
-    facts = request.opened.facts
+    facts, shape = request.opened.facts, request.opened.facts.shape
+    known = WRITTEN[facts.space] if facts.kind.lettered else (".png",)
+    out = request.out or request.path / "samples" / f"{shown}-seeds{known[0]}"
     if facts.kind.lettered:
-        usual, *others = WRITTEN[facts.space]
-        out = request.out or request.path / "samples" / f"{shown}-seeds{usual}"
-        if out.suffix not in (usual, *others):
-            remedy = f"{facts.kind.plural.capitalize()} go into a {' or '.join((usual, *others))}."
+        if out.suffix not in known:
+            remedy = f"{facts.kind.plural.capitalize()} go into a {' or '.join(known)}."
             raise BadInput(f"`out` is {out}.", remedy, "out")
         claim(out)
         return out
@@ -316,12 +312,8 @@ def _check_filed(out: Path, kind: Kind) -> None:
     """Raise BadInput for samples that do not go into rows, or without what writes them."""
     if kind is not PICTURE and (kind is not VECTOR or out.suffix == ".tar"):
         raise BadInput(f"`out` is {out}, and samples are {kind.plural}.", "Give an .npz.", "out")
-    if out.suffix == ".parquet" and not find_spec("pyarrow"):
-        raise BadInput(
-            f"`out` {out} needs the package pyarrow.",
-            "Install it: pip install 'scorefield[data]'.",
-            "out",
-        )
+    if out.suffix == ".parquet":
+        library("pyarrow", "data", f"`out` {out} is written")
 
 
 def _guide(request: Request, classes: bool) -> tuple[Guiding | None, Guide, str]:
@@ -356,12 +348,10 @@ def labels_wanted(request: Request) -> list[int] | None:
     facts, cond = request.opened.facts, request.cond
     others = facts.conditions.keys
     if request.unconditional:
-        for field in ("labels", "conditions"):
-            classified = request.classifies and (field == "labels" or facts.kind.lettered)
-            if getattr(request, field) is not None and not classified:
-                raise BadInput(f"`{field}` and `unconditional` exclude each other.", "Give one.")
+        if not (request.classifies and facts.kind.lettered):
+            exclusive("conditions", request.conditions, unconditional=True)
         if not request.classifies:
-            return None
+            return exclusive("labels", request.labels, unconditional=True)
     elif others and cond is None:
         if request.labels is not None:
             raise BadInput(

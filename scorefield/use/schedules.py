@@ -2,34 +2,24 @@
 
 A schedule says how a run's effort is laid out, and only where its time t is used: so the short runs
 draw levels evenly in t (Ho et al. 2020; `times=uniform`) and are sampled in even steps of it. All
-else is the run's own. Three things are drawn by schedule:
-
-    error of D at a level, E |x0 - D|^2 / d,  by log snr: of one meaning under every schedule
-    bend of the paths x_t of the flow,  b(t) = E |dx/dt - (x_1 - x_0)|^2 / E |x_1 - x_0|^2     (1)
-    quality of samples, beside real data
-
-The mean of b over t is the curvature: 0 for straight paths, which one step of Euler's method walks
-(Liu et al. 2023, eq. 6, divided by the length). It is of x itself: a process that ends in far more
-noise than data bends little, and its last steps, which make the sample, are a small part of it.
+else is the run's own. Three things are drawn by schedule: the error of D at each level and how the
+paths of the flow bend (`measure.course`), and the quality of samples, beside real data.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Level, Seeded
-from scorefield.base.finding import Findings, Line, Mark, Series, Strip, Table, ends
-from scorefield.base.rows import repeat_labels
+from scorefield.base import BadInput
+from scorefield.base.finding import Findings, Line, Mark, Series, Strip, Table
 from scorefield.catalogue.spec import canonical, specs
-from scorefield.data import Data
 from scorefield.denoise import Denoiser
 from scorefield.draw import Job, walk
-from scorefield.process import Spectral
+from scorefield.measure.course import LOGSNR, CurvePoints, bend_along, error_by_level
 from scorefield.run.config import Config
 from scorefield.run.open import Run, open_run
 from scorefield.run.train import fit_run
@@ -42,11 +32,8 @@ from scorefield.use.rivals import QUALITY, SHOWN, Field, Rival, corners, notes_o
 GRID = "uniform-t"
 IMAGES = 20_000
 """Of a short run."""
-HELD, PATHS, STEPS = 500, 64, 40
-"""Held-out examples that D errs on; paths that are followed, and in how many steps."""
-LOGSNR = tuple(float(v) for v in range(-8, 9))
-
-CurvePoints = tuple[tuple[float, float], ...]
+PATHS, STEPS = 64, 40
+"""Paths that are followed, and in how many steps."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +89,7 @@ def _course(request: Request, field: Field, name: str, images: int) -> ShortRun:
                   guidance=request.guidance, watch=request.watch)  # fmt: skip
     rival = replace(field.measured(run, own), name=name)
     assert field.data
-    bend = bend_of(own.denoiser, _cond(run, PATHS))
+    bend = bend_of(own.denoiser, run.facts.in_turn(PATHS))
     return ShortRun(error_by_level(own.denoiser, field.data), bend, rival)
 
 
@@ -122,69 +109,17 @@ def _trained(request: Request, name: str, images: int) -> Run:
     return open_run(folder)
 
 
-def _cond(run: Run, n: int) -> dict[str, Tensor] | None:
-    facts = run.facts
-    if not facts.classes:
-        return None
-    return {"label": repeat_labels(facts.drawn, n, len(facts.classes))}
-
-
 @torch.no_grad()
-def error_by_level(denoiser: Denoiser, data: Data) -> CurvePoints:
-    """Pairs (log snr, mean square of x0 - D) over held-out examples, noise of their seeds; of a
-    schedule with a level for each coordinate, none."""
-    schedule = schedule_of(denoiser)
-    if isinstance(schedule, Spectral):
-        return ()
-    index = torch.arange(min(HELD, len(data.test)), device=data.test.x.device)
-    x0, cond = data.batch(data.test, index)
-    weights = next(denoiser.parameters())
-    x0 = denoiser.encode(x0).to(weights)
-    cond = {k: v.to(weights.device) for k, v in cond.items() if k == "label"} or None
-    first, last = schedule(torch.tensor([1.0, schedule.floor], dtype=torch.float64)).logsnr.tolist()
-    noise = Seeded(range(len(x0))).start(x0.shape[1:], Level.of(0.0, 1.0)).to(x0)
-    found = []
-    for logsnr in (v for v in LOGSNR if first <= v <= last):
-        level = schedule(schedule.inverse(torch.tensor(logsnr, dtype=torch.float64)))
-        alpha, sigma = level.like(x0)
-        d = denoiser(alpha * x0 + sigma * noise, level, cond)
-        found.append((logsnr, (d - x0).double().square().mean().item()))
-    return tuple(found)
-
-
-@torch.no_grad()
-def bend_of(denoiser: Denoiser, cond: dict[str, Tensor] | None, steps: int = STEPS) -> CurvePoints:
-    """Pairs (t, b) of eq. 1 along the flow, by differences over even steps of t."""
-    n = PATHS if cond is None else len(next(iter(cond.values())))
-    plan = plan_of(denoiser, bool(cond), steps=steps, solver="arc", grid=GRID, guidance=1.0)
-    asked = asked_of(denoiser, seeds=range(n), cond=cond)
+def bend_of(denoiser: Denoiser, labels: Tensor | None = None, steps: int = STEPS) -> CurvePoints:
+    """Pairs (t, b) of `bend_along` the flow, by differences over even steps of t."""
+    asked = asked_of(denoiser, PATHS, labels=labels)
+    plan = plan_of(denoiser, bool(asked.cond), steps=steps, solver="arc", grid=GRID, guidance=1.0)
     job = Job.of(plan, asked, denoiser.shape, next(denoiser.parameters()))
     x = torch.stack([job.x, *(event.job.x for event in walk(job, denoiser))]).double().cpu()
     t = schedule_of(denoiser).inverse(plan.levels.overall.logsnr[:-1]).clamp(0, 1).tolist()
     if t[-1] > 0:  # else the step to clean data takes no time
         t.append(0.0)
     return bend_along(t, x[: len(t)])
-
-
-def bend_along(t: Sequence[float], x: Tensor) -> CurvePoints:
-    """Eq. 1 of paths `x (K, n, *shape)` at falling times t, at the middles between them.
-
-    >>> t = [1.0, 0.5, 0.0]
-    >>> bend_along(t, torch.tensor([[[2.0]], [[1.0]], [[0.0]]]))  # a straight path
-    ((0.75, 0.0), (0.25, 0.0))
-    >>> bend_along(t, torch.tensor([[[2.0]], [[2.0]], [[0.0]]]))  # rests, then twice as fast
-    ((0.75, 1.0), (0.25, 1.0))
-    """
-    whole = (x[0] - x[-1]) / (t[0] - t[-1])
-    length = whole.square().sum()
-    middle = [(a + b) / 2 for a, b in pairwise(t)]
-    off = [((x[k] - x[k + 1]) / (t[k] - t[k + 1]) - whole).square().sum() / length
-           for k in range(len(t) - 1)]  # fmt: skip
-    return tuple((m, float(v)) for m, v in zip(middle, off))
-
-
-def _line(name: str, pairs: CurvePoints) -> Line:
-    return Line(name, tuple(x for x, _ in pairs), tuple(y for _, y in pairs))
 
 
 def _findings(
@@ -197,24 +132,20 @@ def _findings(
         f"its t, samples in even steps of it. {field.n:,} samples of each from the same seeds; "
         f"measured in: {space}."
     )
-    errors = [_line(c.rival.name, c.error) for c in found if c.error]
-    bends = [_line(c.rival.name, c.bend) for c in found]
+    errors = [Line.of(c.rival.name, *zip(*c.error)) for c in found if c.error]
+    bends = [Line.of(c.rival.name, *zip(*c.bend)) for c in found]
     real, points = None, []
     for c in found:
         if figure := c.rival.figures.get(QUALITY):
             real = figure
             points.append(Line(c.rival.name, (c.curvature,), (figure.value,), (figure.spread,)))
-    marks = (
-        (Mark(real.floor, "real data", *ends(real.floor, real.floor_spread)),)
-        if real and real.floor is not None else ()
-    )  # fmt: skip
     charts = (
         Series("Error of D by level", "log snr", "mean square", tuple(errors), (), (False, True),
                "of held-out examples, the same noise for all"),
         Series("Bend of the paths", "t", "off the straight path", tuple(bends), (), (False, True),
                "mean square of dx/dt less that of the straight path, over the latter's"),
-        Series(f"{QUALITY} by curvature", "curvature", "frechet distance", tuple(points), marks,
-               (True, True), "the mean bend"),
+        Series(f"{QUALITY} by curvature", "curvature", "frechet distance", tuple(points),
+               Mark.floor(real), (True, True), "the mean bend"),
     )  # fmt: skip
     known = [dict(c.error) for c in found if c.error]
     shared = [v for v in LOGSNR if known and all(v in errors for errors in known)]

@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Level
-from scorefield.base.finding import Figure, Findings, Table
-from scorefield.base.rows import repeat_labels
-from scorefield.draw import Drawn, draw
+from scorefield.base.finding import Figure, Findings, Table, ends
+from scorefield.catalogue.plans import plan
+from scorefield.draw import Drawn
 from scorefield.measure import Reference, distance, frechet, precision_recall
 from scorefield.run.open import data_of
 from scorefield.store import claim, write_findings
 from scorefield.tune.halving import Rung, successive_halving
 from scorefield.use.asked import at_least
 from scorefield.use.evaluate import measures_of
+from scorefield.use.generate import decoded
 from scorefield.use.judge import judge_of
 from scorefield.use.plan import asked_of, plan_of
 from scorefield.use.request import Request
@@ -57,27 +58,18 @@ class Trial:
         self.judge = judge_of(run.path, self.data, request.watch)[0] if judged else None
         self.n = n
 
-    def labels(self, n: int) -> Tensor | None:
-        """Classes in turn."""
-        if not self.facts.classes:
-            return None
-        return repeat_labels(self.facts.drawn, n, len(self.facts.classes))
-
     def drawn(self, one: Candidate, n: int, seed: int = 0) -> Drawn:
         """n samples of a candidate, from the seeds `seed` on."""
-        labels = self.labels(n)
-        cond = None if labels is None else {"label": labels}
-        asked = asked_of(self.denoiser, seeds=range(seed, seed + n), cond=cond)
-        solver, grid, steps = re.fullmatch(r"(.+)@(.+)/(\d+)", one.plan).groups()  # type: ignore
-        guide = one.guide if labels is not None else None
-        plan = plan_of(self.denoiser, bool(cond), steps=int(steps), solver=solver, grid=grid,
-                       guide=guide)  # fmt: skip
-        drawn = draw(self.denoiser, plan, asked, self.denoiser.shape)
-        return drawn._replace(x=self.denoiser.decode(drawn.x))
+        labels = self.facts.in_turn(n)
+        asked = asked_of(self.denoiser, seeds=range(seed, seed + n), labels=labels)
+        said = plan(one.plan)._asdict()
+        guide = None if labels is None else one.guide
+        walk = plan_of(self.denoiser, labels is not None, guide=guide, **said)
+        return decoded(self.denoiser, walk, asked)
 
     def reference(self, n: int) -> Reference:
         """Held-out data beside n samples."""
-        return Reference(self.data, self.judge, n, self.labels(n) if self.judge else None)
+        return Reference(self.data, self.judge, n, self.facts.in_turn(n) if self.judge else None)
 
     def nearest(self, some: Sequence[Candidate]) -> list[Candidate]:
         """Of the plans of each guide those that end nearest to the flow of that guide, from the
@@ -143,10 +135,10 @@ def candidates(trial: Trial, calls: int) -> Iterator[Candidate]:
             for scale, (low, high) in [(1.0, INTERVALS[0]), *guided]:
                 for steps in range(calls, 0, -1):
                     try:
-                        plan = plan_of(trial.denoiser, False, steps=steps, solver=solver, grid=grid)
+                        walk = plan_of(trial.denoiser, False, steps=steps, solver=solver, grid=grid)
                     except BadInput:
                         continue
-                    if (cost := _cost(plan.levels, plan.solver.evals, scale, low, high)) <= calls:
+                    if (cost := _cost(walk.levels, walk.solver.evals, scale, low, high)) <= calls:
                         whole = high == float("inf")
                         guide = f"cfg:{scale:g}" + ("" if whole else f"+interval:{low:g},{high:g}")
                         yield Candidate(f"{solver}@{grid}/{steps}", guide, cost)
@@ -216,9 +208,8 @@ def _beside(held: Sequence[tuple[Candidate, dict[str, Figure], Drawn]]) -> Table
 
 
 def _told(figure: Figure) -> str:
-    spread = figure.spread
-    error = (spread[1] - spread[0]) / 2 if isinstance(spread, tuple) else spread
-    return f"{figure.value:.4g}" + (f" ± {error:.2g}" if error else "")
+    low, high = ends(figure.value, figure.spread)
+    return f"{figure.value:.4g}" + (f" ± {(high - low) / 2:.2g}" if high > low else "")
 
 
 def _rungs(rounds: Sequence[Rung[Candidate]]) -> Table:

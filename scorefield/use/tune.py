@@ -10,6 +10,7 @@ import torch
 
 from scorefield import catalogue
 from scorefield.base import BadInput
+from scorefield.base.errors import exclusive
 from scorefield.base.finding import Findings, Line, Series, Table
 from scorefield.base.rows import repeat_labels
 from scorefield.draw import guided
@@ -46,8 +47,7 @@ def tune(
     guidance = settings.guidance if request.guidance is None else request.guidance
     at_least("starts", starts)
     at_least("rounds", rounds)
-    if request.unconditional and request.labels is not None:
-        raise BadInput("`labels` and `unconditional` exclude each other.", "Give one.")
+    exclusive("labels", request.labels, unconditional=request.unconditional)
     name = name or re.sub(r"[^\w.+-]+", "-", f"{solver}-{steps}")
     if not re.fullmatch(r"[\w.+-]+", name) or name in catalogue.grids:
         fact = f"`name` is '{name}'."
@@ -84,7 +84,7 @@ def findings(grids: Mapping[str, FittedGrid], run: str, **record: Any) -> Findin
                      g.starts, round(g.seconds, 1)))  # fmt: skip
         pairs = zip(g.levels.alpha.tolist(), g.levels.sigma.tolist())
         places = tuple(1 - math.atan2(sigma, alpha) / (math.pi / 2) for alpha, sigma in pairs)
-        lines.append(Line(name, tuple(map(float, range(len(places)))), places))
+        lines.append(Line.of(name, range(len(places)), places))
     how = (
         "Levels and step lengths fitted to the model, a solver and a count of steps. The distance "
         "is that from the probability flow, on noises that were not fitted on."

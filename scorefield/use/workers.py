@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from scorefield.base import BadInput, Watch, quiet
+from scorefield.base.extras import library
 from scorefield.draw.shards import Shards
 from scorefield.run.open import device
 
@@ -24,13 +25,8 @@ def fill_by_workers(
     Returns the count of shards that were there before, of which `begin` is told at the start.
     Raises BadInput if a worker cannot make its shard: the finished ones stay.
     """
-    try:
-        import ray  # type: ignore[import-not-found] an extra
-        import ray.data  # type: ignore[import-not-found] the same
-    except ModuleNotFoundError as error:
-        fact = f"`ray` needs the package {error.name}, which is not installed."
-        raise BadInput(fact, "Install it: pip install 'scorefield[ray]'.", "ray") from error
-
+    ray = library("ray", "ray", "bulk jobs are shared")
+    library("ray.data", "ray", "bulk jobs are shared")
     if not ray.is_initialized():
         ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
     there = shards.have()

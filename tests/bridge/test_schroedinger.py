@@ -108,7 +108,12 @@ def test_exact_and_immiscible_pairs_are_one_to_one_and_near():
 
 def test_without_pot_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ot", None)
-    refused("needs the package POT", MinibatchTransport().pick, *ends(4), torch.zeros(4))
+    refused(
+        "is found by ot, which is not installed",
+        MinibatchTransport().pick,
+        *ends(4),
+        torch.zeros(4),
+    )
 
 
 def check_golden(begin=unit):

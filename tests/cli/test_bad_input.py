@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-import scorefield.cli
 from scorefield.base import BadInput, Level, Zero
+from scorefield.cli import frame
 from scorefield.cli.flags import Spoken
 from scorefield.cli.frame import parse
 from scorefield.solve import DDIM, sample
@@ -215,7 +215,7 @@ def test_a_bug_is_exit_1_and_asks_for_a_report(cli, monkeypatch):
     def bug(*args):
         raise ZeroDivisionError("inside")
 
-    monkeypatch.setattr(scorefield.cli, "import_module", bug)
+    monkeypatch.setattr(frame, "import_module", bug)
     code, out, err = cli("catalogue")
     assert (code, out) == (1, "")
     assert "ZeroDivisionError: inside" in err
@@ -226,5 +226,5 @@ def test_a_second_ctrl_c_is_130(cli, monkeypatch):
     def stop(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(scorefield.cli, "import_module", stop)
+    monkeypatch.setattr(frame, "import_module", stop)
     assert cli("catalogue") == (130, "", "stopped\n")

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from scorefield.base import BadInput, Level
-from scorefield.cli import edit as command
+from scorefield.cli import frame
 from scorefield.data.readers.given import input_picture
 from scorefield.denoise import Denoiser
 from scorefield.denoise.exact import Gaussian
@@ -220,7 +220,7 @@ def test_edit_refuses(run_, x0, given, fact):
 def test_a_strip_of_the_input_and_its_edits(trained, picture, tmp_path, capfd):
     out = tmp_path / "strip.png"
     words = [str(trained), "--input", str(picture), "--steps", "2", "--n", "3", "--out", str(out)]
-    assert command.main([*words, "--strength", ".4", "--json"]) == 0
+    assert frame.run("edit", [*words, "--strength", ".4", "--json"]) == 0
     said = json.loads(capfd.readouterr().out)
     assert (said["n"], said["strength"]) == (3, 0.4)
     with Image.open(out) as strip:
@@ -234,7 +234,7 @@ def test_a_mask_from_a_file_keeps_the_rest(trained, picture, tmp_path, capfd):
     Image.fromarray(np.uint8(255 * HALF.numpy())).save(mask)
     out = tmp_path / "edits.npz"
     words = [str(trained), "--input", str(picture), "--mask", str(mask), "--steps", "2"]
-    assert command.main([*words, "--n", "2", "--labels", "3,4", "--out", str(out)]) == 0
+    assert frame.run("edit", [*words, "--n", "2", "--labels", "3,4", "--out", str(out)]) == 0
     made = np.load(out)["x"]
     kept = np.asarray(Image.open(picture))[4:] / 255 * 16
     np.testing.assert_allclose(made[:, 0, 4:], np.broadcast_to(kept, (2, 4, 8)), atol=1e-5)
@@ -244,7 +244,8 @@ def test_encoding_needs_no_chance(trained, picture, tmp_path, capfd):
     words = [str(trained), "--input", str(picture), "--encode", "--source", "7", "--steps", "2"]
     for name in ("a", "b"):
         assert (
-            command.main([*words, "--labels", "0-9", "--out", str(tmp_path / f"{name}.npz")]) == 0
+            frame.run("edit", [*words, "--labels", "0-9", "--out", str(tmp_path / f"{name}.npz")])
+            == 0
         )
     assert "input, as 0, as 1, as 2" in capfd.readouterr().out  # and no seed
     a, b = (np.load(tmp_path / f"{name}.npz")["x"] for name in ("a", "b"))

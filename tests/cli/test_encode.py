@@ -1,14 +1,17 @@
 """`scorefield encode`: latents, and the way back."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from scorefield.base import BadInput
-from scorefield.cli.encode import main
+from scorefield.cli import frame
 from scorefield.data import load
+
+main = partial(frame.run, "encode")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """`scorefield fit-grid`: a grid beside the run, fitted to its model."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 import scorefield.use.evaluate as evaluation
 from scorefield import generate
 from scorefield.base import Seeded
-from scorefield.cli import fit_grid
+from scorefield.cli import frame
 from scorefield.guide import cfg
 from scorefield.measure import Judge
 from scorefield.process import Cosine
@@ -20,12 +21,13 @@ from scorefield.store import write_json
 from scorefield.tune import FittedGrid
 from tests.cli.conftest import refused_by
 
+fit_grid = partial(frame.run, "fit-grid")
 FEW = ("--starts", "16", "--rounds", "2", "--steps", "3")
 
 
 def test_writes_a_grid_that_can_be_read(run, capsys):
     words = [str(run), *FEW, "--name", "few", "--guidance", "1.5", "--labels", "3,5", "--json"]
-    assert fit_grid.main(words) == 0
+    assert fit_grid(words) == 0
     said = json.loads(capsys.readouterr().out)
     content = json.loads((run / "grids" / "few.json").read_text())
     grid = FittedGrid.from_json(content, "few.json")
@@ -37,7 +39,7 @@ def test_writes_a_grid_that_can_be_read(run, capsys):
 
 
 def test_default_name_and_text(run, capsys):
-    assert fit_grid.main([str(run), *FEW, "--solver", "heun", "--unconditional"]) == 0
+    assert fit_grid([str(run), *FEW, "--solver", "heun", "--unconditional"]) == 0
     said = capsys.readouterr()
     grid = FittedGrid.from_json(json.loads((run / "grids" / "heun-3.json").read_text()), "")
     assert grid.guidance is None
@@ -48,7 +50,7 @@ def test_default_name_and_text(run, capsys):
 
 def test_the_default_grid_is_as_good_as_unfitted(run):
     """A barely trained model: nothing promised, but chosen by validation it cannot be far worse."""
-    assert fit_grid.main([str(run), *FEW, "--name", "x"]) == 0
+    assert fit_grid([str(run), *FEW, "--name", "x"]) == 0
     grid = FittedGrid.from_json(json.loads((run / "grids" / "x.json").read_text()), "x")
     assert grid.error < 1.1 * grid.error_before
     assert torch.isfinite(grid.levels.sigma).all()

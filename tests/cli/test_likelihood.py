@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 
 from scorefield.base import BadInput
-from scorefield.cli.likelihood import main
+from scorefield.cli import frame
 from scorefield.data import load
 from scorefield.likelihood.measured import How
 from scorefield.measure.overlap import auroc, histogram
@@ -18,6 +19,7 @@ from scorefield.run.open import open_run
 from scorefield.store import read_json
 from scorefield.use.bits import measure_bits
 
+main = partial(frame.run, "likelihood")
 FEW = ("--n", "6", "--json")
 
 

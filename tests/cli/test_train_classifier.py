@@ -1,6 +1,7 @@
 """`scorefield train-classifier`, and what its classifier is to a guide."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from scorefield.base import BadInput, Level, quiet
-from scorefield.cli import train_classifier as command
+from scorefield.cli import frame
 from scorefield.guide.classifier import classifier
 from scorefield.nets.classifier import Classifier
 from scorefield.run.open import data_of, open_run
@@ -16,18 +17,19 @@ from scorefield.train.noisy import NoisyClassifier, train_classifier
 from scorefield.use.classify import keep_classifier, open_classifier
 from scorefield.use.generate import generate
 
+command = partial(frame.run, "train-classifier")
 SHORT = ["--images", "512", "--width", "8", "--blocks", "1"]
 
 
 @pytest.fixture
 def guided(run, capfd) -> Path:
     """A copy of the tiny run with a classifier, briefly trained."""
-    assert command.main([str(run), *SHORT, "--json"]) == 0
+    assert command([str(run), *SHORT, "--json"]) == 0
     return run
 
 
 def test_it_writes_two_files_and_says_its_accuracy_by_level(run, capfd):
-    assert command.main([str(run), *SHORT, "--json"]) == 0
+    assert command([str(run), *SHORT, "--json"]) == 0
     said = json.loads(capfd.readouterr().out)
     assert said["images"] == 512
     assert said["chance"] == pytest.approx(0.1, abs=0.02)

@@ -4,7 +4,6 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ def check_lines(text: str) -> None:
     """Read all lines of a page as the command line would."""
     for verb, *words in lines(text):
         with pytest.raises((Read, SystemExit)):  # the latter of --help
-            import_module(f"scorefield.cli.{verb.replace('-', '_')}").main(words)
+            frame.run(verb, words)
 
 
 @pytest.fixture

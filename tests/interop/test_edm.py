@@ -13,7 +13,7 @@ from torch import nn
 
 from scorefield import interop
 from scorefield.base import Level
-from scorefield.run.guest import FILED
+from scorefield.denoise.guest import FILED
 from tests.cli.conftest import cli  # noqa: F401 a fixture
 from tests.interop.test_checkpoints import edm
 from tests.refusal import refused

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 from scorefield import interop
 from scorefield.base import Level
+from scorefield.denoise.guest import FILED
 from scorefield.nets.kformer import seen_tokens
-from scorefield.run.guest import FILED
 from tests.cli.conftest import cli  # noqa: F401 a fixture
 from tests.interop.test_edm import figures, waves
 from tests.refusal import refused

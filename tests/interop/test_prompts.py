@@ -10,10 +10,10 @@ import torch
 from scorefield.base import Zero
 from scorefield.catalogue.plans import plan
 from scorefield.catalogue.spec import build
+from scorefield.data.readers.pipeline import PipelineText
 from scorefield.guide import prompts
 from scorefield.interop.export import exported
 from scorefield.interop.incoming import taken_in
-from scorefield.run.encoders import PipelineText
 from scorefield.run.open import Run, open_run
 from scorefield.solve import trajectory
 from scorefield.use.request import Request

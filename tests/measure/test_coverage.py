@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import scorefield.measure.blocks as blocks_module
+import scorefield.base.blocks as blocks_module
 from scorefield.measure import PrecisionRecall, precision_recall
 from tests.refusal import fails, refused
 

@@ -230,7 +230,7 @@ def test_moments_in_pieces_are_those_of_all(D, sizes):
 def test_frechet_takes_rows_in_blocks(monkeypatch):
     a, b = normal(500, 4), 3 * normal(400, 4, seed=1)
     want = frechet(a, b)
-    monkeypatch.setattr("scorefield.measure.blocks.BLOCK", 100)
+    monkeypatch.setattr("scorefield.base.blocks.BLOCK", 100)
     assert frechet(a, b) == pytest.approx(want, rel=1e-9)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import scorefield.measure.blocks as blocks_module
+import scorefield.base.blocks as blocks_module
 import scorefield.measure.memorise as memorise_module
 from scorefield.base import BadInput
 from scorefield.measure import Memorisation, memorisation

@@ -7,10 +7,11 @@ import sys
 import pytest
 
 from scorefield.nets import DiT
+from scorefield.nets.describe import kept_bytes
 from scorefield.run.recipes import recipe
 from scorefield.run.settings import Config
 from scorefield.train import Training
-from scorefield.use.foresee import facts_foreseen, foreseen, kept_bytes
+from scorefield.use.foresee import facts_foreseen, foreseen
 from tests.refusal import refused
 
 TAKES = """

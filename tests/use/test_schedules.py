@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from scorefield.catalogue import schedules
 from scorefield.data import Data, Scaling, Split
 from scorefield.denoise import Denoiser
-from scorefield.use.schedules import LOGSNR, bend_of, error_by_level
+from scorefield.measure.course import LOGSNR, error_by_level
+from scorefield.use.schedules import bend_of
 from tests.refusal import fails
 
 S = 0.5

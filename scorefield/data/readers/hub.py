@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from scorefield.base import BadInput
+from scorefield.base.extras import library
 from scorefield.data.readers.arrays import classes_of, examples, scaling_of
 from scorefield.data.readers.decoded import CachePlace
 from scorefield.data.readers.pictures import stack_pictures
@@ -64,14 +65,7 @@ def huggingface(
 
 
 def _splits(path: str) -> "dict[str, Dataset]":
-    try:
-        import datasets
-        from datasets.exceptions import DatasetsError
-    except ImportError:
-        raise BadInput(
-            "Hugging Face data sets need the package datasets.",
-            "Install it: pip install 'scorefield[data]'.",
-        ) from None
+    datasets = library("datasets", "data", "Hugging Face data sets are read")
     place = Path(path)
     if place.suffix in BUILDERS and not place.exists():
         raise BadInput(f"there is no file '{path}'.", "Check `data.path`.")
@@ -89,7 +83,7 @@ def _splits(path: str) -> "dict[str, Dataset]":
             found = datasets.load_dataset(path)
     except BadInput:
         raise
-    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         own, first = (
             set(getattr(error.__cause__, f"{whose}_column_names", None) or ())
             for whose in ("table", "requested")

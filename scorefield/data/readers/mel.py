@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from scorefield.base import BadInput
+from scorefield.base.extras import library
 
 WINDOW, HOP = 1024, 128
 LOW, HIGH = -60.0, 20.0
@@ -42,11 +42,5 @@ def from_log_mel(u: np.ndarray, rate: int) -> np.ndarray:
 
 
 def _librosa() -> Any:
-    try:
-        import librosa
-    except ImportError as error:
-        raise BadInput(
-            "log-mel pictures are made and heard by the package librosa, which is not installed.",
-            "pip install 'scorefield[mel]', or leave `data.mel` out.",
-        ) from error
-    return librosa
+    use, instead = "log-mel pictures are made and heard", "; or leave `data.mel` out"
+    return library("librosa", "mel", use, instead)

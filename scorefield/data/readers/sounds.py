@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
+from scorefield.base.extras import library
 from scorefield.data.readers.folder import class_in_name, classes_of_names
 from scorefield.data.readers.mel import HIGH, HOP, LOW, from_log_mel, log_mel
 from scorefield.data.sets import Data, Scaling, split_files
@@ -135,13 +136,7 @@ def is_sound(file: Path) -> bool:
 def read_clip(file: Path, size: int, channels: int, rate: int) -> Clip:
     """One clip by eq. 1. Raises `Unheard` for what has no sound, and whatever libsndfile does for
     what it cannot read."""
-    try:
-        import soundfile
-    except ImportError as error:
-        raise BadInput(
-            "sounds are read by the package soundfile, which is not installed.",
-            "pip install 'scorefield[audio]'.",
-        ) from error
+    soundfile = library("soundfile", "audio", "sounds are read")
     # By its content: a name alone would make RAW of one that ends so.
     with file.open("rb") as opened:
         c, own = soundfile.read(opened, dtype="float32", always_2d=True)

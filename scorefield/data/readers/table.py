@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from scorefield.base import BadInput
+from scorefield.base.extras import library
 from scorefield.data.sets import Data
 from scorefield.data.table import (
     ABSENT,
@@ -88,13 +89,7 @@ def _lines(path: Path, field: str) -> tuple[list[str], Iterator[Sequence[str]]]:
 
 
 def _parquet(path: Path) -> tuple[list[str], Iterator[Sequence[str]]]:
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise BadInput(
-            f"'{path}' is read by pyarrow, which is not installed.",
-            "Install it: pip install 'scorefield[data]'; or give a .csv.",
-        ) from error
+    parquet = library("pyarrow.parquet", "data", f"'{path}' is read", "; or give a .csv")
     try:
         file = parquet.ParquetFile(path)
     except Exception as error:  # whatever the library raises of a damaged file

@@ -1,13 +1,14 @@
-"""The denoiser of a run that another program trained: by the settings of that program."""
+"""The denoiser of a network that another program trained: by the settings of that program."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
 
 from scorefield.base import BadInput, unknown
-from scorefield.denoise import Manner, Timed, convention_of
+from scorefield.data.readers.pipeline import encoder
+from scorefield.denoise.precondition import Manner
 from scorefield.denoise.timed import (
     Boundary,
     Chain,
@@ -17,6 +18,8 @@ from scorefield.denoise.timed import (
     Karras,
     Running,
     Straight,
+    Timed,
+    convention_of,
 )
 from scorefield.nets.edm2 import Edm2UNet
 from scorefield.nets.graph import Graph
@@ -26,8 +29,6 @@ from scorefield.nets.kformer import TransformerV1, TransformerV2
 from scorefield.nets.labelled import Labelled
 from scorefield.nets.song import USUAL, EdmUNet
 from scorefield.process import EDM, VE, VP, Flow, Schedule, published_chain
-from scorefield.run.encoders import encoder
-from scorefield.run.settings import SourceConfig
 
 CHAINS = (
     "DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "LMSDiscreteScheduler",
@@ -129,24 +130,30 @@ def _edm(scheduler: Mapping[str, Any]) -> EDM:
     return EDM(_size(scheduler, "sigma_min", 0.002), _size(scheduler, "sigma_max", 80.0))
 
 
-def guest_of(source: SourceConfig) -> nn.Module:
-    """The network that a run's source describes, with fresh weights of their own dtype."""
-    if source.network.get("_class_name") == "Graph":
-        own = {k: v for k, v in source.network.items() if k != "_class_name"}
+def guest_of(
+    network: Mapping[str, Any], dtype: str = "float32", null: int | None = None,
+    text: Mapping[str, Any] | None = None, empty: Mapping[str, Sequence[int]] | None = None,
+) -> nn.Module:  # fmt: skip
+    """The network that settings describe, with fresh weights of their own dtype: `null` is the
+    class that stands for none, `text` are the settings of its text encoder, and `empty` the shapes
+    of conditions that stand for none."""
+    kind = network.get("_class_name", "none")
+    if kind == "Graph":
+        own = {k: v for k, v in network.items() if k != "_class_name"}
         return Graph(**{**own, "shape": tuple(own["shape"])})
-    kind = source.network.get("_class_name", "none")
     if kind in FILED:
-        return Labelled(FILED[kind](kind, source.network))
-    text = encoder(source.text) if source.text else None
-    net = Guest(kind, source.network, source.null, text, source.empty)
-    nn.Module.to(net.model, dtype=getattr(torch, source.dtype))  # theirs warns in any case
+        return Labelled(FILED[kind](kind, network))
+    net = Guest(kind, network, null, encoder(text) if text else None, empty or {})
+    nn.Module.to(net.model, dtype=getattr(torch, dtype))  # theirs warns in any case
     return net
 
 
-def guest_denoiser(source: SourceConfig, sigma_data: float, **about: Any) -> Timed:
-    """The denoiser of a source. `about` is what a Denoiser says of itself."""
-    said = published(source.scheduler)
-    net = guest_of(source)
+def guest_denoiser(
+    net: nn.Module, scheduler: Mapping[str, Any], sigma_data: float, **about: Any
+) -> Timed:
+    """The denoiser of a guest by the settings of its scheduler. `about` is what a Denoiser says of
+    itself."""
+    said = published(scheduler)
     variance = bool(getattr(net, "doubled", False))
     denoiser = Timed(
         net, said.convention, sigma_data, said.view, schedule=said.schedule,

@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scorefield.base import BadInput, unknown
+from scorefield.base.extras import library
 from scorefield.data.text import TextFacts, TextTokens, warn_cut
-from scorefield.nets.guests import library
 from scorefield.store import (
     check_published_sizes,
     digest_files,
