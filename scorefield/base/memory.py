@@ -3,7 +3,7 @@
 import ctypes
 
 TRIM, MAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
-NEVER, LARGE, OLD = -1, 2**30, 2**25
+NEVER, LARGE, OLD, SMALL = -1, 2**30, 2**25, 2**20
 
 
 def keep_freed_memory() -> bool:
@@ -16,8 +16,21 @@ def keep_freed_memory() -> bool:
 
     Returns whether it was taken: the C library must be glibc.
     """
+    return (_tuned(MAP, LARGE) or _tuned(MAP, OLD)) and _tuned(TRIM, NEVER)
+
+
+def give_back_memory() -> bool:
+    """Have the C library give blocks of 1 MiB and more back to the system as they are freed, where
+    memory is what is short: weights that are gathered and let go block by block leave holes that
+    the next does not fit into. Of itself glibc keeps blocks of up to 32 MiB once one was freed.
+
+    Returns whether it was taken.
+    """
+    return _tuned(MAP, SMALL) and _tuned(TRIM, SMALL)
+
+
+def _tuned(what: int, size: int) -> bool:
     try:
-        tune = ctypes.CDLL(None).mallopt
+        return bool(ctypes.CDLL(None).mallopt(what, size))
     except (AttributeError, OSError, TypeError):
         return False
-    return bool(tune(MAP, LARGE) or tune(MAP, OLD)) and bool(tune(TRIM, NEVER))

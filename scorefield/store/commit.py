@@ -24,6 +24,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from scorefield.base import BadInput
@@ -37,6 +38,7 @@ from scorefield.store.files import (
     read_json,
     sweep,
     sync_folder,
+    tensors_in,
     unwritable,
     write_each,
     write_json,
@@ -122,7 +124,8 @@ def _withdraw(run: Path, names: Iterable[str]) -> None:
 
 
 def load_checkpoint(run: Path, *names: str) -> tuple[list[dict[str, Tensor]], dict[str, Any]]:
-    """The named parts of the last committed checkpoint, in order, and its state.
+    """The named parts of the last committed checkpoint, in order, and its state. Tensors lie in
+    maps of the files: what is not written to is no process's own memory.
 
     Raises BadInput if there is none, or if a part is missing, truncated or altered.
     """
@@ -157,7 +160,7 @@ def finish_commit(run: Path) -> None:
     digests = load_state(run)["sha256"] if (run / "state.json").exists() else {}
     for path in waiting:
         name = path.relative_to(run).as_posix().removesuffix(".safetensors.next")
-        if digest(read_bytes(path)) == digests.get(name):
+        if path.stat().st_size and digest(_map_of(path)) == digests.get(name):
             _move(run, [name])
 
 
@@ -182,16 +185,20 @@ def _load_whole(run: Path, name: str, digests: Mapping[str, str]) -> dict[str, T
 def _load_part(run: Path, name: str, wanted: object) -> dict[str, Tensor]:
     path = _part(run, name)
     for candidate in (path, _next(run, name)):
-        with contextlib.suppress(BadInput):
-            content = read_bytes(candidate)
+        with contextlib.suppress(OSError, ValueError):  # missing; empty
+            content = _map_of(candidate)  # what is digested is what is given
             if digest(content) == wanted:
-                return from_bytes(candidate, content)
+                return tensors_in(content)
     if not path.exists():
         raise BadInput(f"{path} is missing.", RESTORE)
     from_bytes(path, read_bytes(path))  # says it better if the file is a pickle or cut short
     raise BadInput(
         f"{path} is not the file that {run / 'state.json'} was saved with: it was altered.", RESTORE
     )
+
+
+def _map_of(path: Path) -> np.ndarray:
+    return np.memmap(path, np.uint8, "c")  # what is written to it stays in memory
 
 
 def _part(run: Path, name: str) -> Path:

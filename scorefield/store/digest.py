@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +21,7 @@ from scorefield.base import BadInput
 SEAL, MARKS = "digest", "scorefield"
 
 
-def digest(content: bytes) -> str:
+def digest(content: bytes | np.ndarray) -> str:
     """SHA-256, hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 

@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as tensors_from_bytes
@@ -282,6 +283,19 @@ def write_each(
             file.write(content)
     sync_folder(path.parent)
     return found.hexdigest()
+
+
+def tensors_in(content: np.ndarray) -> dict[str, Tensor]:
+    """The tensors of a safetensors file's bytes `(n,)` where they lie; the bytes are known to be
+    those of a whole file."""
+    begin = 8 + int.from_bytes(content[:8].tobytes(), "little")
+    told, kinds = json.loads(content[8:begin].tobytes()), {v: k for k, v in DTYPES.items()}
+    found = dict[str, Tensor]()
+    for name in told.keys() - {"__metadata__"}:
+        first, end = (begin + at for at in told[name]["data_offsets"])
+        numbers = torch.from_numpy(content[first:end]).view(kinds[told[name]["dtype"]])
+        found[name] = numbers.view(told[name]["shape"])
+    return found
 
 
 def from_bytes(path: Path, content: bytes) -> dict[str, Tensor]:

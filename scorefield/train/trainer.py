@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 import torch
 
 from scorefield.base import BadInput
+from scorefield.base.memory import give_back_memory
 from scorefield.data import Data
 from scorefield.objective import Task, Turn
 from scorefield.store import Folder, alone, digest_json, digest_tensors, sweep
@@ -135,6 +136,8 @@ def fit(
             "processes at once: none can try by itself what fits.",
             "Give a number.",
         )
+    if accelerator.distributed_type == "FSDP":
+        give_back_memory()
     if not accelerator.is_main_process:
         say = str  # to nobody
     powers = {length: EMA.of(task.module, Power(length)) for length in training.lengths}

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from scorefield.data import Data, Split, load, sets
-from scorefield.data.readers import arrays, decode, decoded, maps
+from scorefield.data.readers import arrays, decode, decoded, maps, sources
 from scorefield.data.readers.decoded import CachePlace
 from scorefield.data.sets import EIGHT_BIT
 from tests.refusal import refused
@@ -189,6 +189,41 @@ def test_shards_that_say_their_classes(tmp_path):
     with tarfile.open(tmp_path / "1.tar", "w") as shard:
         add(shard, "0.png", file.getvalue())
     refused("0.png has no 0.cls", load, str(tmp_path))
+
+
+def test_a_listing_of_archives_is_read_once(tmp_path, monkeypatch):
+    """It lies with the cache, wherever the archives are moved, and another set of members is
+    another listing: the twin."""
+
+    def shard(k: int, count: int) -> None:
+        with tarfile.open(tmp_path / f"in/{k}.tar", "w") as opened:
+            for i in range(count):
+                file = io.BytesIO()
+                Image.new("RGB", (4, 4), (60 * k, i, 0)).save(file, "png")
+                for name, content in (("png", file.getvalue()), ("cls", str(i % 3).encode())):
+                    info = tarfile.TarInfo(f"{k}{i:03}.{name}")
+                    info.size = len(content)
+                    opened.addfile(info, io.BytesIO(content))
+
+    (tmp_path / "in").mkdir()
+    shard(0, 20), shard(1, 10)
+    first, cache, read = cached(tmp_path / "in", tmp_path / "cache"), tmp_path / "cache", []
+    same(first, load("folder", path=str(tmp_path / "in")))
+    members = sources.archive_members
+    monkeypatch.setattr(
+        sources, "archive_members", lambda *given: read.append(given) or members(*given)
+    )
+    (tmp_path / "in").rename(tmp_path / "moved")
+    same(cached(tmp_path / "moved", cache), first)
+    assert not read
+    (tmp_path / "moved").rename(tmp_path / "in")
+    shard(1, 11)
+    same(cached(tmp_path / "in", cache), load("folder", path=str(tmp_path / "in")))
+    assert len(read) == 4
+    for file in cache.glob("members-*"):
+        file.write_bytes(file.read_bytes()[:-9])  # one that was cut short is made anew
+    cached(tmp_path / "in", cache)
+    assert len(read) == 6
 
 
 def test_archives_that_cannot_be_read_where_they_lie(tmp_path):

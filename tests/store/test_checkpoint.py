@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import stat
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from scorefield import store
 from scorefield.base import BadInput
 from scorefield.store import commit, load_checkpoint, read_json, read_tensors, write_bytes
 from scorefield.store.digest import digest
-from scorefield.store.files import in_file_order, to_bytes, write_each
+from scorefield.store.files import DTYPES, in_file_order, to_bytes, write_each
 from tests.refusal import refused
 
 PARTS = ("model", "ema", "optimizer")
@@ -302,7 +303,7 @@ def test_damage_is_named(tmp_path, damage, says):
 
 def test_a_commit_while_reading_is_read_again(tmp_path, monkeypatch):
     save(tmp_path, 1)
-    real, reads = commit.read_bytes, []
+    real, reads = commit._map_of, []
 
     def read(path):
         reads.append(path)
@@ -310,5 +311,37 @@ def test_a_commit_while_reading_is_read_again(tmp_path, monkeypatch):
             save(tmp_path, 2)
         return real(path)
 
-    monkeypatch.setattr(commit, "read_bytes", read)
+    monkeypatch.setattr(commit, "_map_of", read)
     assert value_of(tmp_path) == 2
+
+
+def own_memory() -> int:
+    """Bytes of this process that lie in no file."""
+    (line,) = re.findall(r"RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(line) * 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="of Linux")
+def test_a_part_is_read_where_it_lies(tmp_path):
+    """Of 64 MiB no copy is made, and the file stays as it is whatever is done to the tensors. The
+    twin reads them into memory."""
+    store.save_checkpoint(tmp_path, {"model": {"w": torch.rand(2**24)}}, {"images_seen": 1})
+    file, before = tmp_path / "model.safetensors", own_memory()
+    (part,), _ = load_checkpoint(tmp_path, "model")
+    total, taken = float(part["w"].sum()), own_memory() - before
+    whole = read_tensors(file)
+    assert taken < 2**23 < 2**26 < own_memory() - before
+    assert float(whole["w"].sum()) == total
+    part["w"].zero_()
+    assert load_checkpoint(tmp_path, "model")[0][0]["w"].equal(whole["w"])
+
+
+def test_every_type_is_read_as_it_was_written(tmp_path):
+    some = {str(kind): torch.ones(3, 2, dtype=kind) for kind in DTYPES}
+    some |= {"one": torch.tensor(7), "none": torch.zeros(0, 4), "é": torch.ones(1)}
+    store.save_checkpoint(tmp_path, {"model": some}, {"images_seen": 1})
+    (found,), _ = load_checkpoint(tmp_path, "model")
+    assert found.keys() == some.keys()
+    for name, value in some.items():
+        assert found[name].dtype == value.dtype
+        assert found[name].equal(value)

@@ -39,11 +39,11 @@ def folder(
     Errors: no such folder; nothing readable in it; fewer than 2 pictures; sizes differ and `size`
     is None; some pictures are in a sub-folder and some are not; dataset.json lacks a picture.
     """
-    root = Path(path)
+    root, kept = Path(path), cache.folder if cache and cache.asked else None
     if root.suffix.lower() in ARCHIVES and root.is_file():
-        every = in_archives(root.parent, [root])
+        every = in_archives(root.parent, [root], kept)
     elif root.is_dir():
-        every = in_folder(root)
+        every = in_folder(root, kept)
     else:
         raise BadInput(f"there is no folder '{path}'.", "Give `data.path` a folder of pictures.")
     tops = _split_folders(every)

@@ -6,6 +6,7 @@ does not compress them, are read where they lie in it.
 
 import contextlib
 import hashlib
+import json
 import os
 import struct
 import tarfile
@@ -126,13 +127,13 @@ class Sources:
         return replace(self, names=self.names + other.names, at=np.concatenate([self.at, other.at]))
 
 
-def in_folder(root: Path) -> Sources:
+def in_folder(root: Path, kept: Path | None = None) -> Sources:
     """The pictures below a folder in the order of their relative paths, which fixes the held-out
     split on every system; those of hidden files and folders apart. Of a folder of archives their
-    members, in the archives' order."""
+    members, in the archives' order (`in_archives`)."""
     rows = sorted(_walk(str(root), ""))
     if not rows and (archives := _archives(root)):
-        return in_archives(root, archives)
+        return in_archives(root, archives, kept)
     return Sources(str(root), [], [row[0] for row in rows], _table([(-1, 0, *r[1:]) for r in rows]))
 
 
@@ -158,8 +159,23 @@ def _archives(root: Path) -> list[Path]:
     return sorted(p for p in root.iterdir() if p.suffix.lower() in ARCHIVES and p.is_file())
 
 
-def in_archives(root: Path, archives: list[Path]) -> Sources:
-    """The pictures in archives, each in the order of its members."""
+def in_archives(root: Path, archives: list[Path], kept: Path | None = None) -> Sources:
+    """The pictures in archives, each in the order of its members. To read the members of a million
+    takes half a minute: their listing is `kept` in a folder, if one is given, under the digest of
+    the archives' names, sizes and times."""
+    said = [str(archive) for archive in archives]
+    if kept is None:
+        return _listed(root, archives)
+    told = [(a.name, a.stat().st_size, a.stat().st_mtime_ns) for a in archives]
+    file = kept / f"members-{hashlib.sha256(repr(told).encode()).hexdigest()[:16]}.npz"
+    with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return replace(open_sources(file), root=str(root), archives=said)
+    found = _listed(root, archives)
+    keep_sources(file, found)
+    return found
+
+
+def _listed(root: Path, archives: list[Path]) -> Sources:
     names, rows, known = list[str](), list[tuple[int, int, int, int]](), suffixes()
     others = list[tuple[int, str, int, int]]()
     for k, archive in enumerate(archives):
@@ -171,8 +187,7 @@ def in_archives(root: Path, archives: list[Path]) -> Sources:
                 rows.append((k, offset, size, time))
             elif name.endswith(LABEL) or name == TABLE:
                 others.append((k, name, offset, size))
-    said = [str(archive) for archive in archives]
-    return Sources(str(root), said, names, _table(rows), tuple(others))
+    return Sources(str(root), [str(a) for a in archives], names, _table(rows), tuple(others))
 
 
 def _stem(name: str) -> str:
@@ -239,16 +254,20 @@ def stored_arrays(path: Path) -> dict[str, np.memmap]:
 
 
 def keep_sources(file: Path, sources: Sources) -> None:
-    """Write a listing for other processes of the same job."""
+    """Write a listing for other processes of the same job, or for later ones."""
+    from scorefield.store.files import new_file  # of torch, which takes a second to load
+
     text = "\0".join([sources.root, str(len(sources.archives)), *sources.archives, *sources.names])
     flat = np.frombuffer(text.encode(errors="surrogateescape"), np.uint8)
-    with open(file, "wb") as opened:
-        np.savez(opened, text=flat, at=sources.at)
+    others = np.frombuffer(json.dumps(sources.others).encode(), np.uint8)
+    with new_file(file) as opened:
+        np.savez(opened, text=flat, others=others, at=sources.at)
 
 
 def open_sources(file: Path) -> Sources:
     """Read a listing that `keep_sources` wrote."""
     with np.load(file, allow_pickle=False) as found:
         text, at = found["text"].tobytes().decode(errors="surrogateescape"), found["at"]
+        others = tuple(tuple(other) for other in json.loads(found["others"].tobytes()))
     root, count, *names = text.split("\0")
-    return Sources(root, names[: int(count)], names[int(count) :], at)
+    return Sources(root, names[: int(count)], names[int(count) :], at, others)
