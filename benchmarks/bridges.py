@@ -1,13 +1,16 @@
 """Two moons -> eight Gaussians: bridges of this package beside those of torchcfm, in equal time.
 
-    python benchmarks/bridges.py METHOD [--seconds 120] [--seed 0] [--out FILE]
+    python benchmarks/bridges.py METHOD [--seconds 120 | --steps N] [--seed 0] [--out FILE]
 
-METHOD is ours-ot, ours-sb, cfm-ot or cfm-sb (the last two need torchcfm, in an environment of its
-own; all need POT). All have the same network, batch, rate and average of weights; a probe of 150
-steps says how many fit into the time, of which the processor's own is counted. Printed, as one line
-of JSON: W2^2 between 2,000 ends of held-out moons and held-out Gaussians less its floor (two sets
-of real ones), and the energy of the paths int E|v|^2 dt, which is W2^2 of the two laws for optimal
-paths. `bias` prints how far mini-batch plans are from the plan of the laws.
+METHOD is ours-ot, ours-sb, or torchcfm's cfm-ot, cfm-ot-once (its pairs drawn without replacement:
+a permutation of the batch), cfm-sb (by its default exact pairs) or cfm-sb-entropic. Theirs need
+torchcfm 1.0.7 in an environment of its own (`pip install --no-deps torchcfm`, then pot and what
+this package needs: of its other requirements nothing is used here); all need POT. All have the same
+network, batch, rate and average of weights; a probe of 150 steps says how many fit into the time,
+of which the processor's own is counted. Printed, as one line of JSON: W2^2 between 2,000 ends of
+held-out moons and held-out Gaussians less its floor (two sets of real ones), and the energy of the
+paths int E|v|^2 dt, which is W2^2 of the two laws for optimal paths. `bias` prints how far
+mini-batch plans are from the plan of the laws.
 """
 
 import argparse
@@ -15,6 +18,7 @@ import copy
 import json
 import math
 import time
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -32,6 +36,7 @@ from scorefield.train.optimizer import optimizer_of
 
 BATCH, RATE, SPREAD, KEPT = 256, 2e-3, 0.5, 0.999
 STEPS, HELD = 100, 2000
+METHODS = ("ours-ot", "ours-sb", "cfm-ot", "cfm-ot-once", "cfm-sb", "cfm-sb-entropic")
 
 
 def points(name: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -44,8 +49,8 @@ def network(seed: int) -> MLP:
     return MLP((2,), width=128, blocks=3)
 
 
-def ours(kind: str, seconds: float, seed: int):
-    """The velocity from moons to Gaussians, and the steps that were made."""
+def ours(kind: str, seconds: float, steps: int | None, seed: int):
+    """The velocity from moons to Gaussians, the steps that were made, and their seconds."""
     x0, x1 = points("8-gaussians")[0], points("moons")[0]
     eps = 0.0 if kind == "ot" else SPREAD**2
     objective = Bridged(
@@ -62,25 +67,33 @@ def ours(kind: str, seconds: float, seed: int):
                        warmup=20 * BATCH, checkpoint_minutes=0)  # fmt: skip
         return learn(Denoising(model, objective), data, own)
 
-    steps = fitting(train, seconds)
+    steps = steps or fitting(train, seconds)
+    began = time.process_time()
     denoiser = train(steps).eval()
+    took = time.process_time() - began
 
     @torch.no_grad()
     def velocity(t: float, x: torch.Tensor) -> torch.Tensor:
         left = max(1 - t, 1e-3)
         return (denoiser(x, Level.of(1 - left, left)) - x) / left
 
-    return velocity, steps
+    return velocity, steps, took
 
 
-def theirs(kind: str, seconds: float, seed: int):
+def theirs(kind: str, seconds: float, steps: int | None, seed: int):
+    import numpy as np
     from torchcfm import conditional_flow_matching as cfm  # type: ignore[import-not-found]
 
     x1, x0 = points("8-gaussians")[0], points("moons")[0]  # their time runs the other way
-    matcher = (
-        cfm.ExactOptimalTransportConditionalFlowMatcher(0.0) if kind == "ot"
-        else cfm.SchrodingerBridgeConditionalFlowMatcher(SPREAD)
-    )  # fmt: skip
+    if kind.startswith("ot"):
+        matcher = cfm.ExactOptimalTransportConditionalFlowMatcher(0.0)
+    else:
+        plan = "sinkhorn" if kind == "sb-entropic" else "exact"
+        matcher = cfm.SchrodingerBridgeConditionalFlowMatcher(SPREAD, ot_method=plan)
+    if kind == "ot-once":
+        sampler = matcher.ot_sampler
+        sampler.sample_plan = partial(sampler.sample_plan, replace=False)
+    np.random.seed(seed)  # its pairs are drawn by numpy
 
     def train(steps: int):
         net = network(seed)
@@ -104,15 +117,17 @@ def theirs(kind: str, seconds: float, seed: int):
                     own.lerp_(new, 1 - keep)
         return average
 
-    steps = fitting(train, seconds)
+    steps = steps or fitting(train, seconds)
+    began = time.process_time()
     net = train(steps).eval()
+    took = time.process_time() - began
 
     @torch.no_grad()
     def velocity(t: float, x: torch.Tensor) -> torch.Tensor:
         told = torch.full((len(x),), t).logit().clamp(-EVEN_RANGE, EVEN_RANGE)
         return net(x, told, None)
 
-    return velocity, steps
+    return velocity, steps, took
 
 
 def fitting(train, seconds: float) -> int:
@@ -159,17 +174,17 @@ def bias() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("method", choices=["ours-ot", "ours-sb", "cfm-ot", "cfm-sb", "bias"])
+    parser.add_argument("method", choices=[*METHODS, "bias"])
     parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--steps", type=int, help="in place of what fits into the time")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     said = parser.parse_args()
     if said.method == "bias":
         return bias()
-    who, kind = said.method.split("-")
-    began = time.process_time()
-    velocity, steps = (ours if who == "ours" else theirs)(kind, said.seconds, said.seed)
-    took = time.process_time() - began
+    who, kind = said.method.split("-", 1)
+    learned = ours if who == "ours" else theirs
+    velocity, steps, took = learned(kind, said.seconds, said.steps, said.seed)
     (_, moons), (train, held) = points("moons"), points("8-gaussians")
     ends, energy = walked(velocity, moons[:HELD])
     floor = squared_w2(train[:HELD], held[:HELD])

@@ -33,6 +33,7 @@ from scorefield.base import Level, Seeded
 from scorefield.data import Data
 from scorefield.draw import draw
 from scorefield.measure import Reference, quality, real_quality
+from scorefield.measure.quality import psnr
 from scorefield.run.autoencoder import spread_of
 from scorefield.run.open import Run, data_of, open_run
 from scorefield.run.recipes import recipe
@@ -40,7 +41,6 @@ from scorefield.run.settings import Config
 from scorefield.run.train import fit_run
 from scorefield.use.judge import judge_of
 from scorefield.use.plan import asked_of, plan_of, settings_of
-from scorefield.use.restore import psnr
 
 OUT = Path("docs/benchmarks/latent.md")
 RECIPES = ("digits", "digits-autoencoder", "digits-latent", "digits-vae")

@@ -16,7 +16,8 @@ class Options(flags.Rows, flags.Sampling, flags.OnRun):
     diffpir, replacement, and the solvers ddrm, repaint, dps-published, twisted (a population of --n
     particles, right in the limit of many).
 
-    A run of scorefield train restore-pairs was made for one operator and needs no method. With
+    A run of scorefield train restore-pairs was made for one operator and needs no method; of pairs
+    of your own, --input test:INDEX is such a pair, with the other end that it came with. With
     several methods, dps+mmps, or such runs --beside, one table has them all.
 
     Writes into --out the measurement, the restorations, their mean and pixel standard deviation,

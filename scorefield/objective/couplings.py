@@ -22,7 +22,7 @@ from torch import Tensor
 from scorefield.base import BadInput
 from scorefield.base.extras import library
 
-HALVING, AT_ONCE = 0.5, 10
+FALL, AT_ONCE = 0.1, 20
 """Of eps from the largest cost down; and rounds as plain scalings after each in logarithms."""
 
 
@@ -56,7 +56,7 @@ def sinkhorn(
         log P_ij = (f_i + g_j - c_ij) / eps - log(n m)
         f_i = -eps log mean_j exp((g_j - c_ij) / eps),  and g alike, in turn
 
-    eps falls from the largest cost by halves, each potential beginning where the last ended
+    eps falls from the largest cost by tenths, each potential beginning where the last ended
     (Kosowsky and Yuille 1994), until the marginals are off by at most `tolerance` in sum; most
     rounds are plain scalings that the potentials take in (Schmitzer 2019). What is left of the
     error is in the plan, with a warning if it is more: a plan that did not converge looks like one
@@ -74,7 +74,7 @@ def sinkhorn(
     now, done, error = max(float(cost.max()), eps), 0, math.inf
     log_plan = cost
     while error > tolerance and done < rounds:
-        now = max(now * HALVING, eps)
+        now = max(now * FALL, eps)
         f = -now * ((g - cost) / now).logsumexp(1) + now * columns
         g = -now * ((f[:, None] - cost) / now).logsumexp(0) + now * rows
         plan = ((f[:, None] + g - cost) / now - rows - columns).exp()

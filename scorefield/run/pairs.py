@@ -83,6 +83,11 @@ def is_led(config: Config, facts: DataFacts) -> bool:
     return is_paired(config, facts) or config.data.corruption is not None
 
 
+def has_own_pairs(config: Config, facts: DataFacts) -> bool:
+    """Whether a run's pairs came with both ends: no operator says one of the other."""
+    return is_paired(config, facts) and config.data.corruption is None
+
+
 def check_paired(config: Config, facts: DataFacts) -> None:
     """Raise BadInput for an objective of pairs and data that have one side only, or ends that no
     bridge can join."""

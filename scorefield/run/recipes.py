@@ -321,8 +321,10 @@ def sounds_mel() -> Config:
     A third of the time of `sounds`, and drums that are told apart better (docs/sound.md).
     """
     return Config(
-        Training(images=14_000, batch=32, lr=3e-3, optimizer="muon", warmup=1_500, decay="linear",
-                 precision="bf16", compile=False, checkpoint_every=7_000),
+        muon(
+            images=14_000, batch=32, lr=3e-3, warmup=1_500, precision="bf16", compile=False,
+            checkpoint_every=7_000,
+        ),
         DataConfig("sounds", mel=64),
         "auto:width=64,multipliers=1-2-2,blocks=1,norms=1,fold=4,attention=2,dropout=0.1,places=true",
         sample=SampleConfig(steps=20, guidance=3.0),

@@ -29,7 +29,7 @@ from scorefield.report.files import end_to_end
 from scorefield.report.picture import picture
 from scorefield.run.facts import DataFacts
 from scorefield.run.open import Run, check_flat
-from scorefield.run.pairs import is_led, leading, lifted
+from scorefield.run.pairs import has_own_pairs, is_led, leading, lifted
 from scorefield.serve.body import Common, EditBody, RestoreBody, SamplesBody, picture_bytes
 from scorefield.serve.network import Network
 from scorefield.store import tagged, to_png, to_wav
@@ -231,6 +231,13 @@ LED = {"label": None, "labels": None, "prompt": None, "solver": None, "grid": No
 
 def _restore(network: Network, body: RestoreBody) -> Work:
     run, shape, form = network.run, tuple(network.run.facts.shape), _form(network.run, body)
+    if has_own_pairs(run.config, run.facts):
+        raise BadInput(
+            "the run was trained on pairs of its own, and of `image` no operator says the other "
+            "end.",
+            "Restore by `scorefield restore RUN`, which takes the other end itself.",
+            "image",
+        )
     request = body.request(run)
     a, seeds = build("operators", body.operator, shape=shape), request.chosen_seeds()
     x0 = input_picture(picture_bytes(body.image, "image"), shape, "image", True, run.facts.scaling)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, unknown
+from scorefield.base import BadInput, Cond, unknown
 from scorefield.base.rows import repeat_labels
 from scorefield.data.letters import numbers_of
 from scorefield.data.molecules import tokens_of
@@ -161,15 +161,23 @@ def given_examples(
         if rate and (x := given_sound(Path(text), run.facts.shape, rate, field)) is not None:
             return run.facts.scaling.encode(x), None
         return read_examples(Path(text), run.facts.shape, run.facts.scaling, field, fit)
+    x0, cond = held_out(run, str(text), field)
+    return x0, cond.get("label")
+
+
+def held_out(run: Run | Coded, text: str, field: str = "input") -> tuple[Tensor, Cond]:
+    """x0 `(1, *shape)` of `test:INDEX` of the run's held-out data, and its conditions. Or
+    BadInput."""
     data = data_of(run)
-    if not index.isdecimal() or int(index) >= len(data.test):
+    at, _, index = text.partition("test:")
+    if at or not index.isdecimal() or int(index) >= len(data.test):
         raise BadInput(
             f"`{field}` {text} is no example of the held-out data.",
             f"Write test:0 to test:{len(data.test) - 1}.",
             field,
         )
     x0, cond = data.batch(data.test, torch.tensor([int(index)]))
-    return x0, (cond or {}).get("label")
+    return x0, cond or {}
 
 
 def spaced_examples(run: Run, file: Path, field: str) -> Tensor:

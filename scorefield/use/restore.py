@@ -15,6 +15,7 @@ from torch import Tensor
 from scorefield.base import BadInput, Seeded, Watch, quiet
 from scorefield.base.finding import Figure, Findings, Strip, Table
 from scorefield.catalogue.spec import bound, build, canonical, find
+from scorefield.data import Scaling
 from scorefield.data.kind import SERIES, Kind
 from scorefield.data.readers.arrays import read_npz
 from scorefield.data.readers.given import read_examples
@@ -26,12 +27,21 @@ from scorefield.inverse import METHODS, Renewed, measure, restorer
 from scorefield.inverse.operators import Nonlinear, Operator
 from scorefield.measure.crps import crps
 from scorefield.measure.quality import psnr
+from scorefield.objective.bridged import PAIR
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, device, open_run
-from scorefield.run.pairs import is_led, lead, lifted
+from scorefield.run.pairs import has_own_pairs, is_led, lead, lifted
 from scorefield.run.settings import SampleConfig
 from scorefield.store import claim_folder
-from scorefield.use.asked import FEW, check_guided, count, given_examples, how_many, idle
+from scorefield.use.asked import (
+    FEW,
+    check_guided,
+    count,
+    given_examples,
+    held_out,
+    how_many,
+    idle,
+)
 from scorefield.use.plan import asked_of
 from scorefield.use.request import Request
 
@@ -233,10 +243,36 @@ def _truth_and_y(of: Observation, run: Run, a: Operator, seed: int) -> tuple[Ten
         raise BadInput(fact, "Give a standard deviation, 0 or more.", "noise")
     if (of.source is None) == (of.measured is None):
         raise BadInput("restore needs one of `input` and `measured`.", "Give one of them.")
-    if of.source is not None:
+    rows = tuple(a(torch.zeros(1, *run.facts.shape)).shape[1:])
+    own = has_own_pairs(run.config, run.facts)
+    if of.source is None:
+        scaling = run.facts.conditions.image_scaling if own else None
+        return None, _read_measured(Path(of.measured or ""), of, rows, scaling or run.facts.scaling)
+    if not own:
         x0 = given_examples(run, of.source, fit=True)[0][:1]
         return x0, measure(a, x0, of.noise, Seeded([seed + MEASURING]))
-    file, rows = Path(of.measured or ""), tuple(a(torch.zeros(1, *run.facts.shape)).shape[1:])
+    x0, y = _pair(run, of.source)
+    if tuple(y.shape[1:]) != rows:
+        fact = f"the pair's other end has the shape {tuple(y.shape[1:])}, and {of.operator} gives"
+        raise BadInput(f"{fact} {rows}.", "Give `operator` pool:1: the end as it is.", "operator")
+    return x0, y
+
+
+def _pair(run: Run, source: str) -> tuple[Tensor, Tensor]:
+    """A held-out pair of a run on pairs of its own: x0, and the other end, which it came with."""
+    if not source.startswith("test:"):
+        raise BadInput(
+            f"`input` {source} is one end of a pair, and of the pairs of {run.path} no operator "
+            "says the other.",
+            "Give test:INDEX, or what is to be restored as `measured`.",
+            "input",
+        )
+    x0, cond = held_out(run, source)
+    return x0, cond[PAIR]
+
+
+def _read_measured(file: Path, of: Observation, rows: tuple[int, ...], scaling: Scaling) -> Tensor:
+    """A measurement as it came."""
     where = f"`measured` {file}"
     if file.suffix.lower() == ".npz":
         arrays = read_npz(file, "measured")
@@ -246,13 +282,13 @@ def _truth_and_y(of: Observation, run: Run, a: Operator, seed: int) -> tuple[Ten
         y = torch.from_numpy(arrays["y"]).float()
         y = y if y.ndim > len(rows) else y[None]
     else:
-        y = read_examples(file, rows, run.facts.scaling, "measured")[0]
+        y = read_examples(file, rows, scaling, "measured")[0]
     if tuple(y.shape) != (1, *rows):
         fact = f"{where} has the shape {tuple(y.shape)}."
         raise BadInput(fact, f"{of.operator} gives one of {rows}.")
     if not y.isfinite().all():
         raise BadInput(f"{where} has values that are not finite.", "Leave those out.")
-    return None, y
+    return y
 
 
 def _parts(y: Tensor, x: Tensor, mean: Tensor, spread: Tensor) -> dict[str, Tensor]:

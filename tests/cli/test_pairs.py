@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 KINDS = {
     "bridge": ["--objective.kind", "bridge:spread=.5"],
@@ -81,3 +82,54 @@ def test_what_does_not_fit_is_refused(refused, run, cli, tiny, pairs, tmp_path):
                    "--objective.coupling", "immiscible", "--objective.kind", "residual",
                    "--objective.schedule", "cosine")  # fmt: skip
     assert "does nothing" in says
+
+
+@pytest.fixture
+def own(cli, tiny, pairs):
+    """A run on pairs that no operator makes: the other end of each picture is its negative."""
+    out = pairs / "own"
+    if not out.exists():
+        rows = np.random.default_rng(0).integers(0, 256, (48, 8, 8), np.uint8)
+        np.savez(pairs / "negatives.npz", x=rows[:40], image=255 - rows[:40],
+                 x_test=rows[40:], image_test=255 - rows[40:])  # fmt: skip
+        data = ("--data.name", pairs / "negatives.npz", "--data.corruption", "None")
+        code, _, err = cli("train", "restore-pairs", *data, *tiny, "--images", 64, "--out", out)
+        assert code == 0, err
+    return out
+
+
+def negative(file):
+    found = np.load(file)
+    assert np.allclose(found["y"], -found["truth"], atol=1e-5)
+
+
+def test_a_pair_of_ones_own_is_led_from_the_end_that_it_came_with(cli, own, tmp_path):
+    out = tmp_path / "r"
+    words = ("--operator", "pool:1", "--input", "test:3", "--n", 2, "--steps", 2, "--out", out)
+    code, _, err = cli("restore", own, *words)
+    assert code == 0, err
+    negative(out / "restore.npz")
+    found = dict(np.load(out / "restore.npz"))
+    np.savez(tmp_path / "measured.npz", **{**found, "y": found["truth"]})  # as it once was
+    with pytest.raises(AssertionError):
+        negative(tmp_path / "measured.npz")
+
+
+def test_the_other_end_may_be_a_picture_as_it_is(cli, own, tmp_path):
+    Image.fromarray(np.full((8, 8), 255, np.uint8)).save(tmp_path / "white.png")
+    out = tmp_path / "r"
+    words = ("--operator", "pool:1", "--measured", tmp_path / "white.png", "--n", 2, "--steps", 2)
+    code, _, err = cli("restore", own, *words, "--out", out)
+    assert code == 0, err
+    assert np.allclose(np.load(out / "restore.npz")["y"], 1)
+
+
+def test_of_ones_own_pairs_what_does_not_fit_is_refused(refused, own, tmp_path):
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "one.png")
+    at = ("restore", own, "--out", tmp_path / "r")
+    says = refused(*at, "--operator", "pool:1", "--input", tmp_path / "one.png")
+    assert "one end of a pair" in says
+    says = refused(*at, "--operator", "pool:2", "--input", "test:3")
+    assert "(1, 8, 8), and pool:2 gives (1, 4, 4)" in says
+    assert "test:0 to test:7" in refused(*at, "--operator", "pool:1", "--input", "test:8")
+    assert not (tmp_path / "r").exists()

@@ -265,3 +265,13 @@ def test_a_run_on_pairs_restores(kind, tmp_path):
         "trained on pairs with 0.05": {"noise": 0.1},
     }.items():
         refused(says, service.accept, "restore", RestoreBody(**{**said, **more}))
+
+
+def test_a_run_on_pairs_of_its_own_is_asked_elsewhere(tmp_path):
+    rows = np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8)
+    np.savez(tmp_path / "own.npz", x=rows, image=255 - rows)
+    config = Config(data=DataConfig(str(tmp_path / "own.npz")), net=runs.TINY,
+                    objective=PAIRS["bridge"], sample=runs.SHORT)  # fmt: skip
+    service = Service({"run": runs.untrained(tmp_path / "run", config)})
+    body = RestoreBody(image=picture(), operator="pool:1", n=2)
+    refused("pairs of its own", service.accept, "restore", body)
