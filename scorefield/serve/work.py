@@ -25,6 +25,7 @@ from scorefield.draw import Asked, Job, Plan
 from scorefield.guide import View
 from scorefield.inverse import measure
 from scorefield.likelihood import slerp
+from scorefield.measure.quality import psnr
 from scorefield.report.files import end_to_end
 from scorefield.report.picture import picture
 from scorefield.run.facts import DataFacts
@@ -44,7 +45,6 @@ from scorefield.use.restore import (
     MEASURING,
     Observation,
     check_measured,
-    psnr,
     restore_walk,
 )
 from scorefield.use.sample import labels_wanted, settle
