@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
+from scorefield.base.checks import check_labels
 from scorefield.base.finding import Figure
-from scorefield.measure.checks import check_labels
 from scorefield.measure.reference import Outcome, Reference, Seen, as_json
 
 Z95 = 1.959963984540054  # the 97.5% quantile of N(0, 1)

@@ -31,8 +31,8 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.base.blocks import BLOCK, blocks
+from scorefield.base.checks import check_rows, check_same_shape
 from scorefield.base.finding import Figure
-from scorefield.measure.checks import check_rows, check_same_shape
 from scorefield.measure.fractions import class_counts, one_class, pick
 from scorefield.measure.reference import Outcome, Reference, Seen, as_json
 

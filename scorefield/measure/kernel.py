@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from scorefield.base.blocks import blocks
+from scorefield.base.checks import check_rows, check_same_shape
 from scorefield.base.finding import Figure
-from scorefield.measure.checks import check_rows, check_same_shape
 from scorefield.measure.reference import Outcome, Reference, Seen, as_json
 
 KernelName = Literal["cubic", "gaussian", "distance"]

@@ -26,8 +26,8 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.base.blocks import BLOCK, blocks
+from scorefield.base.checks import check_rows, check_same_shape
 from scorefield.base.finding import Figure
-from scorefield.measure.checks import check_rows, check_same_shape
 from scorefield.measure.reference import Outcome, Reference, Seen, as_json
 
 ONE_IN = 100

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from scorefield.base import BadInput
+from scorefield.base.checks import check_rows, check_same_shape
 from scorefield.measure.agreement import Proportion, agreement
-from scorefield.measure.checks import check_rows, check_same_shape
 from scorefield.measure.frechet import frechet_drawn
 from scorefield.measure.reference import Reference, Seen
 

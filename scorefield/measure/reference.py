@@ -15,9 +15,9 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.base.blocks import blocks
+from scorefield.base.checks import check_labels, check_rows
 from scorefield.base.finding import Figure
 from scorefield.data import Data, Split
-from scorefield.measure.checks import check_labels, check_rows
 from scorefield.measure.fractions import class_counts, in_fractions, one_class, pick
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from scorefield.base.checks import check_rows, check_same_shape
 from scorefield.base.finding import Figure
 from scorefield.measure.agreement import Proportion, wilson
-from scorefield.measure.checks import check_rows, check_same_shape
 from scorefield.measure.reference import Outcome, Reference, Seen, as_json
 
 MOST = 2000

@@ -9,7 +9,6 @@ from PIL import ImageDraw
 from PIL.Image import Image, Resampling, fromarray, new
 from torch import Tensor
 
-from scorefield.measure.spectral import is_heard, log_spectra
 from scorefield.report.ink import INK, LINES, OVER, PAPER, RULE, font
 
 WIDE, HIGH, GAP, FOOT = 160, 80, 10, 18
@@ -29,6 +28,8 @@ def panels(
     long series (`is_heard`) the chart shows the least and the largest value of each of its columns,
     and below it stand the spectra of the first channel, low frequencies at the bottom, the loudest
     white and 60 dB less black."""
+    from scorefield.measure.spectral import is_heard, log_spectra
+
     x0 = x0.float()
     heard = is_heard(tuple(x0.shape[1:]))
     spectra = log_spectra(x0[:, 0]) if heard else None

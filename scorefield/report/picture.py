@@ -13,9 +13,9 @@ from PIL.Image import Image, Resampling, alpha_composite, fromarray, new
 from torch import Tensor
 
 from scorefield.base import BadInput
+from scorefield.base.checks import check_rows
 from scorefield.base.finding import Strip
 from scorefield.data.kind import SERIES, VECTOR, VOLUME, Kind
-from scorefield.measure.checks import check_rows
 from scorefield.report.ink import INK, LINES, OVER, PAPER, Square, around, font, plane
 from scorefield.report.panels import panels
 from scorefield.store import to_png, write_png

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -22,15 +22,16 @@ from scorefield.data.readers.decoded import CachePlace
 from scorefield.data.readers.latents import LatentCache
 from scorefield.data.text import untold
 from scorefield.denoise import Denoiser
-from scorefield.latent import AE
 from scorefield.latent.posterior import DEAD, StandardNormal, silent, variance_of_draws
-from scorefield.likelihood.cells import cell_of
 from scorefield.nets import Autoencoder
 from scorefield.run.facts import CodecFacts, DataFacts
 from scorefield.run.settings import Config, fitting
 from scorefield.run.stored import stored_settings
 from scorefield.store import Folder, digest_tensors, exists, load_weights, read_tensors
 from scorefield.store.files import Tensors, write_tensors
+
+if TYPE_CHECKING:
+    from scorefield.latent import AE
 
 NETWORKS = ("autoencoder", "mlp-autoencoder")
 """Those of pictures, series and volumes, and of vectors."""
@@ -47,7 +48,7 @@ class Coded(NamedTuple):
     module: Autoencoder
     images_seen: int
 
-    def task(self, data: Data) -> AE:
+    def task(self, data: Data) -> "AE":
         """What it learned, with its law of x given a latent."""
         return autoencoder_task(self.config, data, self.module)
 
@@ -82,8 +83,10 @@ def build_autoencoder(config: Config, facts: DataFacts) -> Autoencoder:
         return build("networks", coder_network(config, facts.shape), shape=facts.shape)
 
 
-def autoencoder_task(config: Config, data: Data, module: Autoencoder) -> AE:
+def autoencoder_task(config: Config, data: Data, module: Autoencoder) -> "AE":
     """What an autoencoder learns; a decoder of levels has those of the data."""
+    from scorefield.likelihood.cells import cell_of
+
     cell, kind = cell_of(data), parsed(config.objective.kind)
     levels = {} if cell is None else {"width": cell, "low": -1.0, "high": 1.0}
     task = build("autoencoders", kind, module=module, **levels)

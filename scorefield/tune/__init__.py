@@ -23,12 +23,19 @@ Three sets of starts that share none: one is fitted, one chooses among the itera
 errors that are reported are of the third.
 """
 
-from scorefield.tune.fit import fit_grid
-from scorefield.tune.fitted import FittedGrid, Stretched
-from scorefield.tune.flow import flow_levels
-from scorefield.tune.halving import Rung, successive_halving
-from scorefield.tune.runs import Fitting
+from typing import TYPE_CHECKING
+
+from scorefield.base.source import lazy
+
+if TYPE_CHECKING:
+    from scorefield.tune.fit import fit_grid
+    from scorefield.tune.fitted import FittedGrid, Stretched
+    from scorefield.tune.flow import flow_levels
+    from scorefield.tune.halving import Rung, successive_halving
+    from scorefield.tune.runs import Fitting
 
 __all__ = [
     "FittedGrid", "Fitting", "Rung", "Stretched", "fit_grid", "flow_levels", "successive_halving",
 ]  # fmt: skip
+
+__getattr__ = lazy(__name__)

@@ -1,9 +1,9 @@
-"""What every measure asks of its input, said once."""
+"""What is asked of sets of examples, said once."""
 
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput
+from scorefield.base.errors import BadInput
 
 
 def check_rows(name: str, x: Tensor, least: int = 2) -> None:
