@@ -23,9 +23,9 @@ from torch import Tensor
 
 from scorefield.base import Level, Seeded
 from scorefield.data import Data
+from scorefield.data.latents import spread_of
 from scorefield.draw import draw
 from scorefield.measure import Reference, quality, real_quality
-from scorefield.run.autoencoder import spread_of
 from scorefield.run.open import Run, open_run
 from scorefield.run.recipes import recipe
 from scorefield.run.train import fit_run

@@ -9,10 +9,10 @@ from typing import Any, cast
 from scorefield.base import BadInput
 from scorefield.base.finding import Findings, Line, Mark, Series
 from scorefield.data.codec import Latents
+from scorefield.data.latents import in_latents
 from scorefield.nets.causal import CausalNet
 from scorefield.nets.classifier import Classifier
 from scorefield.process import check_one_level
-from scorefield.run.autoencoder import in_latents
 from scorefield.run.open import data_of, open_run
 from scorefield.store import claim, keep_model, open_model
 from scorefield.train.noisy import NoisyClassifier, train_classifier
