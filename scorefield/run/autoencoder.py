@@ -26,8 +26,8 @@ from scorefield.likelihood.cells import cell_of
 from scorefield.nets import Autoencoder
 from scorefield.run.facts import CodecFacts, DataFacts
 from scorefield.run.settings import Config, fitting
-from scorefield.run.stored import stored_settings
-from scorefield.store import Folder, digest_tensors, exists, load_weights, read_tensors
+from scorefield.run.stored import run_settings
+from scorefield.store import digest_tensors, exists, load_weights, read_tensors
 from scorefield.store.files import Tensors, write_tensors
 
 NETWORKS = ("autoencoder", "mlp-autoencoder")
@@ -96,9 +96,7 @@ def autoencoder_task(config: Config, data: Data, module: Autoencoder) -> AE:
 
 def open_autoencoder(path: str | Path) -> Coded:
     """Read the folder of an autoencoder's run, or raise BadInput that says what is wrong."""
-    folder = Folder(Path(path))
-    folder.check_run()
-    config, facts = stored_settings(folder)
+    folder, config, facts = run_settings(path)
     if not learns_codes(config):
         raise BadInput(
             f"{path} is no autoencoder: it learned {config.objective.kind}.",
