@@ -31,10 +31,10 @@ from torch import Tensor
 
 from scorefield.base import Level, Seeded
 from scorefield.data import Data
+from scorefield.data.latents import spread_of
 from scorefield.draw import draw
 from scorefield.measure import Reference, quality, real_quality
 from scorefield.measure.quality import psnr
-from scorefield.run.autoencoder import spread_of
 from scorefield.run.open import Run, data_of, open_run
 from scorefield.run.recipes import recipe
 from scorefield.run.settings import Config

@@ -31,14 +31,15 @@ def out_of_place(why: str, **given: object) -> None:
 
 
 def exclusive(one: str, value: object, **others: object) -> None:
-    """Raise BadInput for a setting that is given beside one that it has no room for.
+    """Raise BadInput for a setting that is given, neither None nor False, beside one that it has
+    no room for.
 
-    >>> exclusive("label", 3, labels=[1, 2])
+    >>> exclusive("label", 0, labels=[1, 2])
     Traceback (most recent call last):
     scorefield.base.errors.BadInput: `label` and `labels` exclude each other. Give one of them.
     """
     for field, other in others.items():
-        if value not in (None, False) and other not in (None, False):
+        if not any(each is None or each is False for each in (value, other)):
             raise BadInput(f"`{one}` and `{field}` exclude each other.", "Give one of them.", one)
 
 

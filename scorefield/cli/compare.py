@@ -6,22 +6,11 @@ from typing import Annotated
 
 import tyro
 
-from scorefield.cli.flags import (
-    Arithmetic,
-    FeatureSpace,
-    GridSpec,
-    GuidanceScale,
-    ImageCount,
-    OnRun,
-    OutPath,
-    Rows,
-    StepCount,
-    Switch,
-)
+from scorefield.cli import flags
 from scorefield.cli.frame import Bar, Found
 
 
-class Options(OnRun, Rows):
+class Options(flags.OnRun, flags.Rows):
     """Compare solvers on a run, from the same seeds: how far each is from the model's own
     probability flow, Frechet distance beside its real-vs-real floor, class agreement, network
     calls and seconds, at several counts of steps (5,10,20,50). Writes curves.png, strips.png,
@@ -45,19 +34,19 @@ class Options(OnRun, Rows):
     solvers: str | None = None
     """Solvers, each with a grid of its own if you like: ddim,heun@karras (default: the run's
     beside a short list; see scorefield catalogue solvers)."""
-    steps: StepCount = None
-    grid: GridSpec = None
-    guidance: GuidanceScale = None
-    precision: Arithmetic = None
-    page: Switch = False
+    steps: flags.StepCount = None
+    grid: flags.GridSpec = None
+    guidance: flags.GuidanceScale = None
+    precision: flags.Arithmetic = None
+    page: flags.Switch = False
     """Set the runs themselves side by side, whatever they are, on one page that needs no other
     file: quality, coverage, seconds a sample, training, samples of the same seeds."""
-    features: FeatureSpace = None
+    features: flags.FeatureSpace = None
     schedules: str | None = None
     """Schedules (scorefield catalogue schedules), each with a short run of its own in
     RUN/schedules, beside one another on a page: loss, curvature of paths, quality."""
-    images: ImageCount = None
-    out: OutPath = None
+    images: flags.ImageCount = None
+    out: flags.OutPath = None
 
 
 def work(o: Options, bar: Bar) -> Found:

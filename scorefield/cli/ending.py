@@ -8,9 +8,11 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 
+STOPS = (signal.SIGINT, signal.SIGTERM)
+Handler = Callable[[int, FrameType | None], None]
 STOPPED = 130
 """The exit code of a command that a signal stopped, as shells give it to Ctrl-C."""
 
@@ -23,17 +25,21 @@ def stoppable() -> Iterator[None]:
     becomes another, or aborts in C++ (6 of 40 at random moments of importing torch). Signals that
     the caller ignores or handles stay his, and so do those of a thread, where none can be handled.
     """
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        usual = (signal.SIG_DFL, signal.default_int_handler)
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(signum) in usual:
-                before[signum] = signal.signal(signum, stop_now)
+    main = threading.current_thread() is threading.main_thread()
+    usual = (signal.SIG_DFL, signal.default_int_handler) if main else ()
+    with _handled([s for s in STOPS if signal.getsignal(s) in usual], stop_now):
+        yield
+
+
+@contextlib.contextmanager
+def _handled(signals: Iterable[int], handler: Handler) -> Iterator[None]:
+    """Inside, these signals have that handler."""
+    before = {signum: signal.signal(signum, handler) for signum in signals}
     try:
         yield
     finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+        for signum, own in before.items():
+            signal.signal(signum, own)
 
 
 def stop_now(signum: int, frame: FrameType | None) -> None:
@@ -63,12 +69,8 @@ def patient() -> Iterator[Callable[[], bool]]:
         began[:] = [True]
         return bool(asked)
 
-    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _handled(STOPS, ask):
         yield stop
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
 
 
 def ended(command: Callable[[], int]) -> int:

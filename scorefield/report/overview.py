@@ -246,13 +246,9 @@ def settings(config: Config, usual: Config) -> Iterator[tuple[str, list[tuple[st
             yield group.name, [_setting(group.name, mine, theirs, words["Config"])]
             continue
         prefix = "" if group.name == "training" else f"{group.name}."
-        yield (
-            group.name,
-            [
-                _setting(name, value, getattr(theirs, name), words[type(mine).__name__], prefix)
-                for name, value in vars(mine).items()
-            ],
-        )
+        own = words[type(mine).__name__]
+        rows = [_setting(k, v, getattr(theirs, k), own, prefix) for k, v in vars(mine).items()]
+        yield group.name, rows
 
 
 def _setting(
@@ -285,9 +281,8 @@ def _headline(run: Known) -> str:
     if learns_codes(config):
         return f"A {coder_network(config, facts.shape).name} {on}: {config.objective.kind}."
     learned = f" A student of {s.teacher} by {s.method}." if (s := config.student) else ""
-    latents = f", on latents {'×'.join(map(str, facts.inner))} of {config.codec}" * bool(
-        facts.codec
-    )
+    inner = "×".join(map(str, facts.inner))
+    latents = f", on latents {inner} of {config.codec}" if facts.codec else ""
     return (
         f"A {network(config.net, facts).name} {on}{latents}, {config.objective.view} on the "
         f"{config.objective.schedule} schedule.{learned}"

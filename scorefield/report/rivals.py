@@ -18,7 +18,7 @@ def paged(requests: Sequence[Request], command: str, watch: Watch) -> Findings:
     folder. `command`: the one that makes it again."""
     first, unused = requests[0], ("steps", "solver", "grid", "guidance", "labels")
     out = _place(first, "rivals", unused, "each run is sampled as it says itself")
-    found = rivals(requests, first.chosen_seeds(1000), watch)
+    found = rivals(requests, first.chosen_seeds(1000, least=2), watch)
     told = [row for row in found.record["rivals"] if not row["failure"]]
     lead = (
         "Quality, coverage and speed: no model is best at all three. Each run is sampled as it "

@@ -4,30 +4,28 @@ means the same wherever it lies and whatever becomes of the other."""
 import warnings
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
-from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.base.errors import out_of_place
 from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import Spec, bound, build, canonical, parsed
-from scorefield.data import Conditions, Data, Scaling, Split
-from scorefield.data.codec import BLOCK, Latents
+from scorefield.data import Conditions, Data, Split
+from scorefield.data.codec import Latents
 from scorefield.data.kind import Kind
+from scorefield.data.latents import cache_of, in_latents, scaled
 from scorefield.data.readers.decoded import CachePlace
-from scorefield.data.readers.latents import LatentCache
 from scorefield.data.text import untold
 from scorefield.denoise import Denoiser
 from scorefield.latent.posterior import DEAD, StandardNormal, silent, variance_of_draws
 from scorefield.nets import Autoencoder
 from scorefield.run.facts import CodecFacts, DataFacts
 from scorefield.run.settings import Config, fitting
-from scorefield.run.stored import stored_settings
-from scorefield.store import Folder, digest_tensors, exists, load_weights, read_tensors
+from scorefield.run.stored import run_settings
+from scorefield.store import digest_tensors, exists, load_weights, read_tensors
 from scorefield.store.files import Tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -101,9 +99,7 @@ def autoencoder_task(config: Config, data: Data, module: Autoencoder) -> "AE":
 
 def open_autoencoder(path: str | Path) -> Coded:
     """Read the folder of an autoencoder's run, or raise BadInput that says what is wrong."""
-    folder = Folder(Path(path))
-    folder.check_run()
-    config, facts = stored_settings(folder)
+    folder, config, facts = run_settings(path)
     if not learns_codes(config):
         raise BadInput(
             f"{path} is no autoencoder: it learned {config.objective.kind}.",
@@ -138,7 +134,7 @@ def begin_codec(
         raise BadInput(f"`codec` is given, and the data come with {what}.", "Leave one out.")
     drawn = config.latents == "sample"
     plain = Latents(coded.module)
-    cache = _cache_of(place, data, plain, drawn)
+    cache = cache_of(place, data, plain, drawn)
     with cache.held() if cache else nullcontext():
         about = cache and cache.about
         inner = in_latents(data, plain, drawn, cache)
@@ -147,8 +143,7 @@ def begin_codec(
             cache.settle(scale, _counts(data), scale, dead=dead)
             inner = in_latents(data, plain, drawn, cache)
         elif not cache:
-            splits = {name: _scaled(getattr(inner, name), scale) for name in ("train", "test")}
-            inner = replace(inner, **splits)
+            inner = replace(inner, train=scaled(inner.train, scale), test=scaled(inner.test, scale))
     weights = coded.module.state_dict()
     spec = coder_network(coded.config, coded.facts.shape)
     learned = canonical("autoencoders", coded.config.objective.kind)
@@ -175,7 +170,7 @@ def latents_of(
     data: Data, codec: Latents, said: CodecFacts, drawn: bool, place: CachePlace | None
 ) -> Data:
     """The data as a run on latents that goes on is trained on them."""
-    cache = _cache_of(place, data, codec, drawn)
+    cache = cache_of(place, data, codec, drawn)
     with cache.held() if cache else nullcontext():
         about = cache and cache.about
         if about and about["scale"] != codec.scale:
@@ -186,20 +181,8 @@ def latents_of(
     return inner
 
 
-def _cache_of(
-    place: CachePlace | None, data: Data, codec: Latents, drawn: bool
-) -> LatentCache | None:
-    weights = digest_tensors(codec.module.state_dict())
-    return LatentCache.of(place, data, codec.shape, weights, drawn)
-
-
 def _counts(data: Data) -> dict[str, int]:
     return {"train": len(data.train), "test": len(data.test)}
-
-
-def _scaled(split: Split, scale: float) -> Split:
-    std = None if split.std is None else scale * split.std
-    return Split(scale * split.x, split.cond, std)
 
 
 def warn_dead(codec: CodecFacts) -> None:
@@ -210,34 +193,6 @@ def warn_dead(codec: CodecFacts) -> None:
             "the posterior has collapsed there",
             stacklevel=2,
         )
-
-
-def spread_of(codec: Latents, data: Data, split: Split) -> tuple[Tensor, Tensor]:
-    """Means and deviations of the posteriors of a whole split."""
-    return _spread_at(codec, data, split, torch.arange(len(split)))
-
-
-@torch.no_grad()
-def _spread_at(codec: Latents, data: Data, split: Split, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Those of the examples at an index, in blocks."""
-    parts = [codec.spread(data.batch(split, some)[0]) for some in index.split(BLOCK)]
-    return torch.cat([mean for mean, _ in parts]), torch.cat([std for _, std in parts])
-
-
-def in_latents(data: Data, codec: Latents, drawn: bool, cache: LatentCache | None = None) -> Data:
-    """The data as a model on latents is trained on them: means, and deviations if they are to be
-    drawn from; from a cache, which they are put into if it has none."""
-
-    def of(name: str, split: Split) -> Split:
-        if cache is None:
-            mean, std = spread_of(codec, data, split)
-        else:
-            mean, std = cache.moments(name, len(split), partial(_spread_at, codec, data, split))
-        rows = None if cache is None else torch.arange(len(split))
-        return Split(mean, split.cond, std if drawn and bool(std.any()) else None, rows)
-
-    train, test = of("train", data.train), of("test", data.test)
-    return replace(data, train=train, test=test, scaling=Scaling((0.0,), (1.0,)), done=())
 
 
 def keep_codec(folder: Path, codec: Latents) -> None:

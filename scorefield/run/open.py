@@ -30,7 +30,7 @@ from scorefield.run.autoencoder import (
 from scorefield.run.config import build_denoiser
 from scorefield.run.facts import DataFacts
 from scorefield.run.settings import Config
-from scorefield.run.stored import stored_settings
+from scorefield.run.stored import run_settings
 from scorefield.run.words import told_prompts
 from scorefield.solve import Solver
 from scorefield.store import Folder, exists, load_weights, read_json, read_tensors, short
@@ -99,9 +99,7 @@ def open_run(
     `scorefield ema` made. The network computes in the `precision`, by default that of training
     where it is the `quicker`. Runs that are not on R^n are for those who know `spaces`.
     """
-    folder = Folder(Path(path))
-    folder.check_run()
-    config, facts = stored_settings(folder)
+    folder, config, facts = run_settings(path)
     if not spaces:
         check_flat(path, facts)
     if learns_codes(config):

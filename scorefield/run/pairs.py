@@ -99,11 +99,8 @@ def check_paired(config: Config, facts: DataFacts) -> None:
             f"`objective.kind` {o.kind} is of pairs, and the data have one side only.",
             "Give `data.corruption`, or a file with x and image.",
         )
-    if (
-        kind == "bridge"
-        and alone
-        and build("objectives", o.kind, schedule=build_schedule(o)).spread
-    ):
+    spread = kind == "bridge" and build("objectives", o.kind, schedule=build_schedule(o)).spread
+    if spread and alone:
         raise BadInput(
             f"`objective.kind` {o.kind} has a spread, and the data have one side only.",
             "Give `data.corruption`, a file with x and image, or bridge with spread=0, from noise.",

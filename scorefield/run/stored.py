@@ -137,6 +137,13 @@ def stored_settings(folder: Folder) -> tuple[Config, DataFacts]:
     return from_json(folder.config(), str(folder.config_path))
 
 
+def run_settings(path: str | Path) -> tuple[Folder, Config, DataFacts]:
+    """A folder that is a run's, and what that was started with."""
+    folder = Folder(Path(path))
+    folder.check_run()
+    return folder, *stored_settings(folder)
+
+
 def _differences(a: object, b: object, prefix: str = "") -> Iterator[tuple[str, object, object]]:
     """Fields, and options of the network, in which two configurations differ, with both values."""
     for name in (f.name for f in dataclasses.fields(a)):  # type: ignore[arg-type]

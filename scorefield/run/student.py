@@ -19,16 +19,13 @@ from scorefield.run.config import as_student, build_schedule, what_learns
 from scorefield.run.open import Run, open_run
 from scorefield.run.pairs import is_paired
 from scorefield.run.settings import Config, SampleConfig, StudentConfig
-from scorefield.run.stored import stored_settings
-from scorefield.store import Folder
+from scorefield.run.stored import run_settings
 from scorefield.train import Training
 
 
 def training_of(path: Path) -> Training:
     """How a student of a run is trained unless it is said: as long as it, in smaller steps."""
-    folder = Folder(path)
-    folder.check_run()
-    teacher = stored_settings(folder)[0].training
+    teacher = run_settings(path)[1].training
     return replace(
         teacher, lr=teacher.lr / 3, matrix_lr=teacher.matrix_lr / 3, warmup=teacher.warmup // 4,
         compile=False, ema_lengths=(), snapshot_every=0, trackers=(),
@@ -46,9 +43,7 @@ def student(
     `method` is a spec of the catalogue's students; `guidance` the largest scale that is distilled
     in, by default that by which the teacher is sampled.
     """
-    folder = Folder(Path(teacher))
-    folder.check_run()
-    config, facts = stored_settings(folder)
+    folder, config, facts = run_settings(teacher)
     if not config.source:  # whose schedules have one level
         check_one_level(build_schedule(config.objective, facts.deviations), "distillation")
     kind = method_of(method)

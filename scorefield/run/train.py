@@ -211,11 +211,8 @@ def _denoiser(config: Config, facts: DataFacts, seen: int) -> Denoiser:
 
 def _settled(training: Training, rows: Any) -> Training:
     """The settings with what was found to fit, so that a resumed run rounds as this one does."""
-    return (
-        dataclasses.replace(training, micro_batch=rows)
-        if training.micro_batch == "auto"
-        else training
-    )
+    sought = training.micro_batch == "auto"
+    return dataclasses.replace(training, micro_batch=rows) if sought else training
 
 
 def _as_settled(config: Config, folder: Folder) -> Config:

@@ -89,11 +89,7 @@ class Guard:
             return 421, f"this server does not answer for the host {host[:80]!r}."
         if origin is not None and origin.partition("://")[2] != host:
             return 403, "pages of other origins may not ask this server."
-        if (
-            self.token
-            and scope["path"] not in ("/", "/health")
-            and not scope["path"].startswith("/page/")
-        ):
+        if self.token and scope["path"] != "/" and not scope["path"].startswith(OPEN):
             given = headers.get("authorization", "").removeprefix("Bearer ")
             if not given and scope["method"] == "GET":  # what a browser opens by a link
                 given = unquote(cookie_parser(headers.get("cookie", "")).get(COOKIE, ""))

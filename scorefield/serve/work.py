@@ -41,12 +41,7 @@ from scorefield.use.bulk import about
 from scorefield.use.cascade import Cascade, cascade_of
 from scorefield.use.edit import MASKED, edit_settings, edit_walk
 from scorefield.use.plan import asked_of, plan_of
-from scorefield.use.restore import (
-    MEASURING,
-    Observation,
-    check_measured,
-    restore_walk,
-)
+from scorefield.use.restore import MEASURING, Observation, check_measured, restore_walk
 from scorefield.use.sample import labels_wanted, settle
 
 Answer = dict[str, Any]
@@ -299,9 +294,8 @@ def _shown(
         elif form == "x":
             row["x"] = run.facts.scaling.decode(one)[0].tolist()
         elif form == "wav":
-            sound = to_wav(
-                end_to_end([run.facts.scaling.decode(one)], run.facts.rate), run.facts.rate
-            )
+            clip = end_to_end([run.facts.scaling.decode(one)], run.facts.rate)
+            sound = to_wav(clip, run.facts.rate)
             row["wav"] = base64.b64encode(sound).decode()
         else:
             row["png"] = png(one, None if words is None else {**words, "index": i})

@@ -9,14 +9,15 @@ from typing import Any, cast
 from scorefield.base import BadInput
 from scorefield.base.finding import Findings, Line, Mark, Series
 from scorefield.data.codec import Latents
+from scorefield.data.latents import in_latents
 from scorefield.nets.causal import CausalNet
 from scorefield.nets.classifier import Classifier
 from scorefield.process import check_one_level
-from scorefield.run.autoencoder import in_latents
 from scorefield.run.open import data_of, open_run
 from scorefield.store import claim, keep_model, open_model
 from scorefield.train.noisy import NoisyClassifier, train_classifier
 from scorefield.train.regressor import LetterRegressor, train_regressor
+from scorefield.use.asked import at_least
 
 Guiding = NoisyClassifier | LetterRegressor
 """What guides samples: each has log_prob(x, level, cond), digest and about."""
@@ -56,9 +57,8 @@ def classify(
 ) -> Findings:
     """Train the classifier of the run at `path` and keep it there. `watch` sees images, their total
     and the loss."""
-    for name, value in (("images", images), ("width", width), ("blocks", blocks)):
-        if value is None or value < 1:
-            raise BadInput(f"`{name}` is {value}.", "Give at least 1.")
+    for name, value in (("images", images or 0), ("width", width), ("blocks", blocks)):
+        at_least(name, value)
     run = open_run(path, spaces=True)
     check_one_level(run.schedule, "a classifier of noisy samples")
     claim(path / "classifier.safetensors", path / "classifier.json", field="run")

@@ -283,9 +283,7 @@ def compare_run(
     run, (methods, settings) = request.opened, listed(request, solvers)
     methods += students_of(run, students)
     guidance, facts = settings["guidance"], run.facts
-    seeds = Seeded(request.chosen_seeds()).seeds.tolist()
-    if len(seeds) < 2:
-        raise BadInput("one sample is asked for.", "Give `n` or `seeds` of at least 2.")
+    seeds = Seeded(request.chosen_seeds(least=2)).seeds.tolist()
     classes = facts.told_alone
     chosen = None if request.labels is None else labels_of(request.labels, classes)
     warn_absent(chosen, facts)

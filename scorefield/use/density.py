@@ -3,7 +3,7 @@
 import importlib.util
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -148,31 +148,8 @@ def findings(fitted: FittedDensity, settings: dict[str, Any], out: Path | None) 
     said = [*fitted.said, *missed(fitted)]
     for line in said:
         warnings.warn(line, stacklevel=2)
-    items: list[Any] = [
-        Figure("log Z", found.log_z, found.stderr, target.log_z, key="log_z",
-               words="by importance weights; beside it the true one, where it is known"),
-        Figure("lower bound", found.mean, found.mean_error, target.log_z, best="high", key="elbo",
-               words="the mean of log w over the paths"),
-    ]  # fmt: skip
-    upper = fitted.upper
-    if upper is not None:
-        items.append(
-            Figure("upper bound", upper.mean, upper.mean_error, target.log_z, best="low",
-                   key="eubo", words="the mean of log w over exact samples' paths")
-        )  # fmt: skip
-    items.append(
-        Figure("effective samples", found.ess, unit="%", best="high", key="ess",
-               words=f"of {found.n:,}: (sum w)^2 / sum w^2")
-    )  # fmt: skip
     x = fitted.samples
-    items += distances(fitted, x)
-    items.append(estimates(fitted))
-    if fitted.losses:
-        steps, values = zip(*fitted.losses)
-        every = max(1, len(steps) // 200)
-        line = Line.of("loss", steps[::every], values[::every])
-        items.append(Series("Loss", "step", "loss", (line,), log=(False, None)))
-    items += pictured(fitted, x)
+    items = (*bounds(fitted), *distances(fitted, x), estimates(fitted), *pictured(fitted, x))
     how = (
         f"{canonical('paths', settings['method'])}, {settings['steps']} steps, "
         f"{fitted.seconds:.0f} s, {fitted.calls:,} calls of log_prob"
@@ -184,7 +161,23 @@ def findings(fitted: FittedDensity, settings: dict[str, Any], out: Path | None) 
     }  # fmt: skip
     arrays = {"x": fitted.drawn.x, "log_weight": fitted.drawn.log_weight}
     more = "" if out is None or out.suffix else f"more: scorefield density {out} `n` 10000"
-    return Findings("density", target.name, how, tuple(items), record, arrays, next=more)
+    return Findings("density", target.name, how, items, record, arrays, next=more)
+
+
+def bounds(fitted: FittedDensity) -> Iterator[Figure]:
+    """log Z and its bounds, each beside the true one if that is known; and the weights."""
+    found, true = fitted.found, fitted.target.log_z
+    words = "by importance weights; beside it the true one, where it is known"
+    yield Figure("log Z", found.log_z, found.stderr, true, key="log_z", words=words)
+    words = "the mean of log w over the paths"
+    yield Figure("lower bound", found.mean, found.mean_error, true, best="high", key="elbo",
+                 words=words)  # fmt: skip
+    if upper := fitted.upper:
+        words = "the mean of log w over exact samples' paths"
+        yield Figure("upper bound", upper.mean, upper.mean_error, true, best="low", key="eubo",
+                     words=words)  # fmt: skip
+    words = f"of {found.n:,}: (sum w)^2 / sum w^2"
+    yield Figure("effective samples", found.ess, unit="%", best="high", key="ess", words=words)
 
 
 def missed(fitted: FittedDensity) -> list[str]:
@@ -221,14 +214,14 @@ def estimates(fitted: FittedDensity) -> Table:
     return Table("log Z", ("by", "log Z", "error", "off by", "calls"), tuple(rows))
 
 
-def distances(fitted: FittedDensity, x: Tensor) -> list[Figure]:
+def distances(fitted: FittedDensity, x: Tensor) -> Iterator[Figure]:
     """From exact samples, with what others of them are at; and the shares of modes."""
-    target, items = fitted.target, list[Figure]()
+    target = fitted.target
     if target.draw is not None:
         rng = torch.Generator().manual_seed(fitted.seed + 7)
         exact, other = target.exact(len(x), rng), target.exact(len(x), rng)
         for name, measure in (("sliced W2", sliced_w2), ("energy distance", energy_distance)):
-            items.append(Figure(name, measure(x, exact), None, measure(other, exact), best="real"))
+            yield Figure(name, measure(x, exact), None, measure(other, exact), best="real")
     if target.modes is not None:
         which = target.modes.which(x)
         shares = target.modes.shares.to(x)
@@ -236,16 +229,19 @@ def distances(fitted: FittedDensity, x: Tensor) -> list[Figure]:
         n, ways = len(x), seen.shape[0]
         chi = float((n * (seen - shares).square() / shares).sum()) / (ways * (len(shares) - 1))
         off = float((seen - shares).abs().max())
-        items.append(Figure("modes, chi-square", chi, None, 1.0, best="low",
-                            words="over its degrees of freedom"))  # fmt: skip
-        items.append(Figure("modes, largest miss", off, unit="%", best="low",
-                            words=f"of a share; {len(shares)} modes, {ways} ways"))  # fmt: skip
-    return items
+        words = "over its degrees of freedom"
+        yield Figure("modes, chi-square", chi, None, 1.0, best="low", words=words)
+        words = f"of a share; {len(shares)} modes, {ways} ways"
+        yield Figure("modes, largest miss", off, unit="%", best="low", words=words)
 
 
-def pictured(fitted: FittedDensity, x: Tensor) -> list[Series]:
-    """Of one coordinate the histogram over its density; and how log w is spread."""
-    items = []
+def pictured(fitted: FittedDensity, x: Tensor) -> Iterator[Series]:
+    """The loss; of one coordinate the histogram over its density; and how log w is spread."""
+    if fitted.losses:
+        steps, values = zip(*fitted.losses)
+        every = max(1, len(steps) // 200)
+        line = Line.of("loss", steps[::every], values[::every])
+        yield Series("Loss", "step", "loss", (line,), log=(False, None))
     if fitted.target.dim == 1:
         low, high = float(x.min()), float(x.max())
         edges = torch.linspace(low, high, BARS + 1, dtype=torch.float64)
@@ -254,13 +250,12 @@ def pictured(fitted: FittedDensity, x: Tensor) -> list[Series]:
         log_z = fitted.log_z if fitted.target.log_z is None else fitted.target.log_z
         true = (fitted.target(middles[:, None]).detach() - log_z).exp()
         lines = Line.of("samples", middles, bars), Line.of("density", middles, true, dashed=True)
-        items.append(Series("Density", "x", "density", lines, zero=True))
+        yield Series("Density", "x", "density", lines, zero=True)
     if fitted.reached is None:
         w = fitted.drawn.log_weight
         places = torch.linspace(0.001, 0.999, 101, dtype=torch.float64)
         line = Line.of("log w", places, w.quantile(places))
-        items.append(Series("Weights", "part of the paths", "log w", (line,)))
-    return items
+        yield Series("Weights", "part of the paths", "log w", (line,))
 
 
 def first_two(fitted: FittedDensity) -> Plane | None:

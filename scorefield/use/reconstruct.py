@@ -16,8 +16,7 @@ from scorefield.latent.posterior import DEAD, rate_of, silent
 from scorefield.measure.quality import psnr
 from scorefield.run.autoencoder import Coded, learns_codes, open_autoencoder
 from scorefield.run.open import Run, data_of, open_run
-from scorefield.run.stored import stored_settings
-from scorefield.store import Folder
+from scorefield.run.stored import run_settings
 from scorefield.use.asked import FEW, given_examples, how_many
 from scorefield.use.request import Request
 
@@ -55,9 +54,7 @@ def reconstruct(request: Request, text: str | None) -> Findings:
 
 def coder_of(path: Path) -> tuple[Run | Coded, Latents]:
     """The run, and its autoencoder or the copy that it has of one."""
-    folder = Folder(path)
-    folder.check_run()
-    if learns_codes(stored_settings(folder)[0]):
+    if learns_codes(run_settings(path)[1]):
         coded = open_autoencoder(path)
         return coded, Latents(coded.module)
     run = open_run(path)

@@ -183,17 +183,19 @@ class Request:
             raise BadInput(f"`prompts` {self.prompts} is empty.", "Write a text a line.", "prompts")
         return found
 
-    def chosen_seeds(self, default: int = 100) -> list[int]:
-        """Seeds from `n` and `seeds`: one per sample; by default 0 to n-1, and `default` of them.
+    def chosen_seeds(self, default: int = 100, least: int = 1) -> list[int]:
+        """Seeds from `n` and `seeds`: one per sample, at least so many; by default 0 to n-1, and
+        `default` of them.
 
         >>> Request(None, seeds="3,5").chosen_seeds(), Request(None, n=2).chosen_seeds()
         ([3, 5], [0, 1])
         """
         n = self.n
         at_least("n", n)
-        if self.seeds is None:
-            return list(range(default if n is None else n))
-        seeds = numbers(self.seeds, "seeds")
+        count = default if n is None else n
+        seeds = [*range(count)] if self.seeds is None else numbers(self.seeds, "seeds")
+        if len(seeds) < least:
+            raise BadInput("one sample is asked for.", f"Give `n` or `seeds` of at least {least}.")
         if n is not None and len(seeds) != n:
             raise BadInput(
                 f"`seeds` has {len(seeds)} seeds and `n` asks for {n} samples.",

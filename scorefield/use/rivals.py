@@ -166,8 +166,6 @@ def rivals(requests: Sequence[Request], seeds: Sequence[int], watch: Watch = qui
     runs = [run for run in opened if isinstance(run, Run)]
     if not runs:
         raise next(one for one in opened if isinstance(one, BadInput))
-    if len(seeds) < 2:
-        raise BadInput("one sample of each is asked for.", "Give `n` or `seeds` of at least 2.")
     names = [request.path.resolve().name for request in requests]
     names = [str(r.path) if names.count(own) > 1 else own for r, own in zip(requests, names)]
     field = Field(seeds, watch, requests[0].features)

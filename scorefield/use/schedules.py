@@ -65,9 +65,7 @@ def by_schedule(request: Request, schedules: str, images: int | None) -> Finding
         raise BadInput(f"the schedule {twice[0]} is listed twice.", "List it once.", "schedules")
     if run.facts.space or run.config.student or (run.facts.codec and not run.config.codec):
         raise BadInput(f"{run.path} is no diffusion run.", "Give one.", "run")
-    seeds = request.chosen_seeds(500)
-    if len(seeds) < 2:
-        raise BadInput("one sample of each is asked for.", "Give `n` or `seeds` of at least 2.")
+    seeds = request.chosen_seeds(500, least=2)
     field = Field(seeds, request.watch, request.features)
     field.begin([run])
     found: list[ShortRun] = []

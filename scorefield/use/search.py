@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import product
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -127,22 +128,18 @@ class Trial:
 def candidates(trial: Trial, calls: int) -> Iterator[Candidate]:
     """Plans of at most `calls` network calls, each with as many steps as those allow: guidance
     costs a second call on the steps where it acts."""
-    guided = (
-        [(scale, at) for scale in SCALES[1:] for at in INTERVALS] if trial.facts.classes else []
-    )
-    for solver in SOLVERS:
-        for grid in GRIDS:
-            for scale, (low, high) in [(1.0, INTERVALS[0]), *guided]:
-                for steps in range(calls, 0, -1):
-                    try:
-                        walk = plan_of(trial.denoiser, False, steps=steps, solver=solver, grid=grid)
-                    except BadInput:
-                        continue
-                    if (cost := _cost(walk.levels, walk.solver.evals, scale, low, high)) <= calls:
-                        whole = high == float("inf")
-                        guide = f"cfg:{scale:g}" + ("" if whole else f"+interval:{low:g},{high:g}")
-                        yield Candidate(f"{solver}@{grid}/{steps}", guide, cost)
-                        break
+    usual = (1.0, INTERVALS[0])
+    guided = product(SCALES[1:], INTERVALS) if trial.facts.classes else ()
+    for solver, grid, (scale, (low, high)) in product(SOLVERS, GRIDS, (usual, *guided)):
+        for steps in range(calls, 0, -1):
+            try:
+                walk = plan_of(trial.denoiser, False, steps=steps, solver=solver, grid=grid)
+            except BadInput:
+                continue
+            if (cost := _cost(walk.levels, walk.solver.evals, scale, low, high)) <= calls:
+                at = "" if high == float("inf") else f"+interval:{low:g},{high:g}"
+                yield Candidate(f"{solver}@{grid}/{steps}", f"cfg:{scale:g}{at}", cost)
+                break
 
 
 def _cost(levels: Level, evals: float, scale: float, low: float, high: float) -> int:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from scorefield import catalogue
+from scorefield.measure import course
 from scorefield.measure.extractor import Extractor
 from scorefield.use import schedules, search
 from tests.cli.conftest import TINY
@@ -134,7 +135,7 @@ def test_the_page_draws_the_rest_where_there_is_no_judge(cli, judged, tmp_path):
 
 def test_schedules_beside_one_another(cli, refused, judged, monkeypatch):
     for name, count in (("HELD", 50), ("PATHS", 10)):
-        monkeypatch.setattr(schedules, name, count)
+        monkeypatch.setattr(course if name == "HELD" else schedules, name, count)
     words = ("compare", judged, "--schedules", "flow,edm,learned", "--images", 64, "--n", 12)
     code, out, err = cli(*words, "--json")
     assert code == 0, err

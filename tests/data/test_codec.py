@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from scorefield.data import Data, Scaling, Split
 from scorefield.data.codec import Latents
+from scorefield.data.latents import in_latents, spread_of
 from scorefield.inverse.operators import Nonlinear, random_mask
 from scorefield.latent.posterior import rate_of, silent
 from scorefield.nets import ConvAutoencoder, MLPAutoencoder
-from scorefield.run.autoencoder import in_latents, spread_of
 from tests.refusal import fails, refused
 
 RNG = torch.Generator().manual_seed(0)

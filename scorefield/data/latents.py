@@ -1,0 +1,56 @@
+"""Data as a model on latents is trained on them: the posteriors of an autoencoder, example by
+example, in memory or mapped from a cache."""
+
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from scorefield.data.codec import BLOCK, Latents, Scaling
+from scorefield.data.readers.decoded import CachePlace
+from scorefield.data.readers.latents import LatentCache
+from scorefield.data.sets import Data, Split
+from scorefield.store import digest_tensors
+
+
+def cache_of(
+    place: CachePlace | None, data: Data, codec: Latents, drawn: bool
+) -> LatentCache | None:
+    """Where the latents of these data by this autoencoder are kept, if they are to be."""
+    weights = digest_tensors(codec.module.state_dict())
+    return LatentCache.of(place, data, codec.shape, weights, drawn)
+
+
+def spread_of(codec: Latents, data: Data, split: Split) -> tuple[Tensor, Tensor]:
+    """Means and deviations of the posteriors of a whole split."""
+    return _spread_at(codec, data, split, torch.arange(len(split)))
+
+
+@torch.no_grad()
+def _spread_at(codec: Latents, data: Data, split: Split, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Those of the examples at an index, in blocks."""
+    parts = [codec.spread(data.batch(split, some)[0]) for some in index.split(BLOCK)]
+    return torch.cat([mean for mean, _ in parts]), torch.cat([std for _, std in parts])
+
+
+def scaled(split: Split, scale: float) -> Split:
+    """Latents times a number."""
+    std = None if split.std is None else scale * split.std
+    return Split(scale * split.x, split.cond, std)
+
+
+def in_latents(data: Data, codec: Latents, drawn: bool, cache: LatentCache | None = None) -> Data:
+    """The data as a model on latents is trained on them: means, and deviations if they are to be
+    drawn from; from a cache, which they are put into if it has none."""
+
+    def of(name: str, split: Split) -> Split:
+        if cache is None:
+            mean, std = spread_of(codec, data, split)
+        else:
+            mean, std = cache.moments(name, len(split), partial(_spread_at, codec, data, split))
+        rows = None if cache is None else torch.arange(len(split))
+        return Split(mean, split.cond, std if drawn and bool(std.any()) else None, rows)
+
+    train, test = of("train", data.train), of("test", data.test)
+    return replace(data, train=train, test=test, scaling=Scaling((0.0,), (1.0,)), done=())
