@@ -146,8 +146,8 @@ class Split:
     """Where x is a map of a file, or only the shape of a stream: those of its rows that are the
     examples, in order."""
     stream: Stream | None = None
-    check: Callable[[], object] | None = None
-    """Of a map: raises BadInput once its file has changed."""
+    expect: Callable[[list[int]], object] | None = None
+    """Of a map: is told which rows are read next; raises BadInput once its file has changed."""
 
     def __post_init__(self) -> None:
         for key, value in self.cond.items():
@@ -166,8 +166,8 @@ class Split:
             index = self.rows.index_select(0, index)
         if self.stream:
             return self.stream.read(index)
-        if self.check:
-            self.check()
+        if self.expect:
+            self.expect(index.tolist())
         # index_select gathers bytes some 30 times faster than x[index].
         return self.x.index_select(0, index)
 
@@ -431,6 +431,6 @@ def split_at(
         own = (np.arange(len(x)) if rows is None else rows)[index]
         with warnings.catch_warnings(action="ignore"):  # one that is not written to
             whole = torch.from_numpy(x)
-        how = {"stream": getattr(x, "stream", None), "check": getattr(x, "check", None)}
+        how = {"stream": getattr(x, "stream", None), "expect": getattr(x, "expect", None)}
         return Split(whole, cond, rows=torch.from_numpy(own), **how)
     return Split(torch.from_numpy(x[index]), cond)

@@ -160,7 +160,7 @@ def finish_commit(run: Path) -> None:
     digests = load_state(run)["sha256"] if (run / "state.json").exists() else {}
     for path in waiting:
         name = path.relative_to(run).as_posix().removesuffix(".safetensors.next")
-        if path.stat().st_size and digest(_map_of(path)) == digests.get(name):
+        if path.stat().st_size and digest(_map_of(path).data) == digests.get(name):
             _move(run, [name])
 
 
@@ -187,7 +187,7 @@ def _load_part(run: Path, name: str, wanted: object) -> dict[str, Tensor]:
     for candidate in (path, _next(run, name)):
         with contextlib.suppress(OSError, ValueError):  # missing; empty
             content = _map_of(candidate)  # what is digested is what is given
-            if digest(content) == wanted:
+            if digest(content.data) == wanted:
                 return tensors_in(content)
     if not path.exists():
         raise BadInput(f"{path} is missing.", RESTORE)

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,7 +20,7 @@ from scorefield.base import BadInput
 SEAL, MARKS = "digest", "scorefield"
 
 
-def digest(content: bytes | np.ndarray) -> str:
+def digest(content: bytes | memoryview) -> str:
     """SHA-256, hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 

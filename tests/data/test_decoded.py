@@ -2,11 +2,13 @@
 where it is not whole."""
 
 import io
+import mmap
 import os
 import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -206,7 +208,8 @@ def test_a_listing_of_archives_is_read_once(tmp_path, monkeypatch):
                     opened.addfile(info, io.BytesIO(content))
 
     (tmp_path / "in").mkdir()
-    shard(0, 20), shard(1, 10)
+    shard(0, 20)
+    shard(1, 10)
     first, cache, read = cached(tmp_path / "in", tmp_path / "cache"), tmp_path / "cache", []
     same(first, load("folder", path=str(tmp_path / "in")))
     members = sources.archive_members
@@ -249,6 +252,42 @@ def test_arrays_are_mapped_where_they_lie(tmp_path, kind):
     mapped = load(str(tmp_path / kind), cache=CachePlace(tmp_path / "cache", asked=True))
     same(mapped, load(str(tmp_path / kind)))
     assert (mapped.train.rows is not None) == (kind != "small.npz")
+
+
+class Advised:
+    """In the place of a map: what of it is asked for."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[int, int]] = []
+
+    def madvise(self, advice, begin, size):
+        assert begin % mmap.PAGESIZE == 0
+        self.spans.append((begin, begin + size))
+
+
+def asked_for(x: Any, rows: list[int], shift: int = 0) -> bool:
+    """Whether the spans that are asked for begin in the pages of those rows' first numbers and end
+    with their last, of a map of 0, 1, ... in int32."""
+    x._mmap, x.origin = Advised(), x.origin + shift
+    x.expect(rows)
+    ends = [(4 * int(x[row].min()), 4 + 4 * int(x[row].max())) for row in rows]
+    whole = [(begin - begin % mmap.PAGESIZE, end) for begin, end in ends]
+    return x._mmap.spans == whole
+
+
+def test_rows_are_asked_for_before_they_are_looked_at(tmp_path):
+    rows = maps.MappedRows(tmp_path / "x", (50, 8, 16, 24), deep=True)
+    rows.create()
+    rows.write(0, np.arange(50 * 8 * 16 * 24).reshape(rows.shape))
+    x, some = rows.mapped(), [7, 3, 49]
+    assert asked_for(x[:], some)
+    assert asked_for(x[10:, :1], [7, 3, 39])
+    assert asked_for(np.moveaxis(x, 1, -1), some)
+    assert not asked_for(x[:], some, shift=mmap.PAGESIZE)  # the twin: a map that begins elsewhere
+    across: Any = x.reshape(50, -1).T[:]
+    assert asked_for(across, [])
+    across.expect(some)
+    assert not across._mmap.spans  # of numbers that lie all over the file
 
 
 @pytest.mark.parametrize("cache", [True, False])

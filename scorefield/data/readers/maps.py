@@ -8,8 +8,10 @@ size       the numbers, row by row
 import contextlib
 import json
 import math
+import mmap
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,13 +26,15 @@ DTYPES = {"U8": np.uint8, "I32": np.int32, "F32": np.float32}
 
 
 class MappedArray(np.memmap):
-    """A map of a file that knows what the file was when it was mapped."""
+    """A map of a file that knows what the file was when it was mapped, and where the map begins."""
 
     known: tuple[int, int] | None = None
+    origin: int = 0
+    _mmap: mmap.mmap
 
     def __array_finalize__(self, obj: Any) -> None:
         super().__array_finalize__(obj)
-        self.known = getattr(obj, "known", None)
+        self.known, self.origin = getattr(obj, "known", None), getattr(obj, "origin", 0)
 
     @classmethod
     def of(cls, path: Path, *how: Any) -> "MappedArray":
@@ -38,7 +42,24 @@ class MappedArray(np.memmap):
         found = cls(path, *how)
         told = path.stat()
         found.known = told.st_size, told.st_mtime_ns
+        found.origin = found.ctypes.data - found.offset % mmap.ALLOCATIONGRANULARITY
         return found
+
+    def expect(self, rows: Sequence[int]) -> None:
+        """Check the file, and have the system read these rows of it, all at once and no others: of
+        itself it reads some 100 kB or more around each page that is looked at, one after another.
+        """
+        self.check()
+        gaps = [(n - 1) * step for n, step in zip(self.shape[1:], self.strides[1:])]
+        apart, size = self.strides[0], self.itemsize + sum(gaps)
+        if apart < size or not hasattr(mmap, "MADV_WILLNEED"):
+            return  # numbers of a row that lie all over the file
+        first = self.ctypes.data - self.origin
+        with contextlib.suppress(OSError):  # they are read when they are looked at
+            for row in rows:
+                begin = first + row * apart
+                page = begin - begin % mmap.PAGESIZE
+                self._mmap.madvise(mmap.MADV_WILLNEED, page, begin + size - page)
 
     def check(self) -> None:
         """Raise BadInput where the file was written to since: of one that is shorter now a page
