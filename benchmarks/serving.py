@@ -4,6 +4,7 @@
     python -m benchmarks.serving load RUN --load .8 --requests 60
     python -m benchmarks.serving queue RUN --load .8 --requests 40
     python -m benchmarks.serving overhead RUN
+    python -m benchmarks.serving wave RUN --requests 16
     python -m benchmarks.serving soak RUN --minutes 60 --load .8
 
 Each starts `scorefield serve`, the first two with batching on and off, and asks it from threads.
@@ -18,6 +19,7 @@ import os
 import random
 import signal
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -38,9 +40,9 @@ class Server(NamedTuple):
     pid: int
 
     def seconds(self) -> float:
-        """Processor time so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Processor time so far, by the clock that Linux keeps of each process (`clock_gettime` of
+        ~pid << 3 | 2, which `clock_getcpuclockid` returns)."""
+        return time.clock_gettime(~self.pid << 3 | 2)
 
 
 @contextlib.contextmanager
@@ -209,38 +211,107 @@ def queue(o: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def spread(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "least": min(values), "most": max(values)}
+
+
+ROUNDS = 9
+"""Of each measurement, in turn with those that it is compared with."""
+
+
 def overhead(o: argparse.Namespace) -> dict[str, Any]:
     """Processor time of a request of one step, beside that of the same step in this process and of
-    an endpoint of the framework that does nothing."""
+    an endpoint of the framework that does nothing: in turn, fifty of each a round."""
     import torch
 
     from scorefield.run.open import open_run
     from scorefield.use.generate import generate
+    from scorefield.use.plan import settings_of
 
     torch.set_num_threads(1)
-    denoiser, said = open_run(o.run).denoiser, {"solver": "ddim", "steps": 1, "label": 3, "n": 1}
-
-    def each(call: Any, clock: Any) -> float:
-        """Milliseconds, the least of five rounds of a hundred."""
-        rounds = []
-        for _ in range(5):
-            began = clock()
-            for _ in range(100):
-                call()
-            rounds.append(10 * (clock() - began))
-        return min(rounds)
-
-    def step() -> None:
-        generate(denoiser, 1, labels=[3], solver="ddim", steps=1, guidance=1.3)
-
-    here = each(step, time.process_time)
+    run, said = open_run(o.run), {"solver": "ddim", "steps": 1, "label": 3, "n": 1}
+    settings = settings_of(run, 1, "ddim")
     with served(o.run) as server, httpx.Client(base_url=server.url) as client:
-        whole = each(
-            lambda: client.post("/v1/samples", json=said).raise_for_status(), server.seconds
-        )
-        bare = each(lambda: client.get("/health").raise_for_status(), server.seconds)
-    return {"ms": {"here": here, "bare endpoint": bare, "request": whole,
-                   "overhead": whole - here - bare}}  # fmt: skip
+        ways: dict[str, tuple[Callable[[], Any], Callable[[], float]]] = {
+            "here": (lambda: generate(run.denoiser, 1, labels=[3], **settings), time.process_time),
+            "bare endpoint": (lambda: client.get("/health").raise_for_status(), server.seconds),
+            "request": (
+                lambda: client.post("/v1/samples", json=said).raise_for_status(), server.seconds
+            ),
+        }  # fmt: skip
+        ms: dict[str, list[float]] = {name: [] for name in (*ways, "overhead")}
+        for k in range(ROUNDS + 1):  # the first is slower
+            for name, (call, clock) in ways.items():
+                began = clock()
+                for _ in range(50):
+                    call()
+                ms[name] += [1000 * (clock() - began) / 50] if k else []
+    ms["overhead"] = [w - h - b for h, b, w in zip(*(ms[name] for name in ways))]
+    return {"ms": {name: spread(values) for name, values in ms.items()}}
+
+
+class Timed:
+    """A denoiser that counts the processor time of its calls; or, `idle`, answers x at once."""
+
+    def __init__(self, denoise: Any, idle: bool = False) -> None:
+        self.denoise, self.idle, self.seconds = denoise, idle, 0.0
+
+    def __call__(self, x: Any, *more: Any) -> Any:
+        if self.idle:
+            return x
+        began = time.thread_time()
+        answer = self.denoise(x, *more)
+        self.seconds += time.thread_time() - began
+        return answer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.denoise, name)
+
+
+def wave(o: argparse.Namespace) -> dict[str, Any]:
+    """What the server takes of full waves: of the processor time of a wave W that in the network N
+    and in the solvers' own arithmetic A aside, (W - N - A) / W. A is the time of the same walks
+    alone, of a denoiser that answers at once. So many requests of 24 calls each, with
+    guidance, of `n` samples."""
+    import torch
+
+    from scorefield.draw.jobs import walk
+    from scorefield.serve.body import SamplesBody
+    from scorefield.serve.service import Service
+
+    torch.set_num_threads(1)
+    service, done = Service({"run": o.run}), []
+    network = service.networks["run"]
+    service.networks["run"] = network = network._replace(denoise=Timed(network.denoise))
+    service.batcher.finish = lambda ticket, x0: done.append(x0)
+    clock, found = time.thread_time, []
+    for k in range(ROUNDS + 1):  # the first is slower
+        tickets: list[Any] = []
+        for i, each in enumerate(mixed(o.requests, o.n, (24, 24))):
+            each |= {"guidance": 1.5, "seed": 100 * i}
+            each["steps"] //= 2 if each["solver"] == "heun" else 1
+            tickets.append(service.accept("samples", SamplesBody(**each)))
+        jobs = [ticket.job for ticket in tickets]
+        rows = sum(ticket.work.rows for ticket in tickets)
+        network.denoise.seconds, waves, began = 0.0, 0, clock()
+        while service.batcher.wave():
+            waves += 1
+        whole, called = clock() - began, network.denoise.seconds
+        idle, began = Timed(network.denoise.denoise, idle=True), clock()
+        for job in jobs:
+            collections.deque(walk(job, idle), 0)
+        own = clock() - began
+        found += [(whole / waves, called / waves, own / waves)] if k else []
+    share = [(w - n - a) / w for w, n, a in found]
+    ms = {name: spread([1000 * x for x in each])
+          for name, each in zip(("wave", "network", "arithmetic"), zip(*found))}  # fmt: skip
+    return {"requests": o.requests, "n": o.n,
+            "wave": {"rows": rows, "limit": network.limit, "waves": waves, "ms": ms,
+                     "share of the server": spread(share)}}  # fmt: skip
+
+
+CLIENTS = 128
+"""Of a soak at a time: fewer than the server lets wait."""
 
 
 class Soak:
@@ -248,37 +319,50 @@ class Soak:
 
     def __init__(self, url: str) -> None:
         self.url, self.lock = url, threading.Lock()
+        plain = ssl.create_default_context()  # of each by itself it were most of a client's work
+        self.clients = [
+            httpx.Client(
+                base_url=url,
+                timeout=300,
+                trust_env=False,
+                transport=httpx.HTTPTransport(
+                    local_address=f"127.0.0.{2 + i}",
+                    verify=plain,
+                    trust_env=False,
+                ),
+            )
+            for i in range(200)
+        ]  # the rate is of an address
         self.told: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
         self.ids: set[str] = set()
         self.count = collections.Counter[str]()
 
     def client(self, i: int, said: dict[str, Any]) -> None:
         """Every third leaves; the others have a key, and every third of them comes back."""
-        here = httpx.HTTPTransport(local_address=f"127.0.0.{2 + i % 200}")  # the rate is of one
-        with httpx.Client(base_url=self.url, transport=here, timeout=300) as client:
-            if i % 3 == 0:
-                with contextlib.suppress(httpx.ReadTimeout):
-                    client.post("/v1/samples", json=said, timeout=0.02 + i % 7 / 20)
-                return self.count.update(["left"])
-            head = {"Idempotency-Key": f"soak {i}"}
-            if i % 9 == 1:
-                head["Prefer"] = "respond-async"
-                client.post("/v1/samples", json=said, headers=head)
-                time.sleep(i % 5)
-                del head["Prefer"]
-            first = client.post("/v1/samples", json=said, headers=head)
-            if first.status_code != 200:
-                return self.count.update([str(first.status_code)])
-            again = client.post("/v1/samples", json=said, headers=head)
-            answer = first.json()
-            with self.lock:
-                self.count.update(["answered"])
-                self.count.update(
-                    ["doubled"] * (answer["id"] in self.ids or again.content != first.content)
-                )
-                self.ids.add(answer["id"])
-                if i % 50 == 1:
-                    self.told[f"soak {i}"] = said, answer
+        client = self.clients[i % len(self.clients)]
+        if i % 3 == 0:
+            with contextlib.suppress(httpx.ReadTimeout):
+                client.post("/v1/samples", json=said, timeout=0.02 + i % 7 / 20)
+            return self.count.update(["left"])
+        head = {"Idempotency-Key": f"soak {i}"}
+        if i % 9 == 1:
+            head["Prefer"] = "respond-async"
+            client.post("/v1/samples", json=said, headers=head)
+            time.sleep(i % 5)
+            del head["Prefer"]
+        first = client.post("/v1/samples", json=said, headers=head)
+        if first.status_code != 200:
+            return self.count.update([str(first.status_code)])
+        again = client.post("/v1/samples", json=said, headers=head)
+        answer = first.json()
+        with self.lock:
+            self.count.update(["answered"])
+            self.count.update(
+                ["doubled"] * (answer["id"] in self.ids or again.content != first.content)
+            )
+            self.ids.add(answer["id"])
+            if i % 250 == 1:
+                self.told[f"soak {i}"] = said, answer
 
 
 def memory(pid: int) -> float:
@@ -288,25 +372,42 @@ def memory(pid: int) -> float:
 
 
 def soak(o: argparse.Namespace) -> dict[str, Any]:
-    """So long at a load, by clients of whom a third leave; then kill -9 in the midst of others."""
+    """So long at a load, by clients of whom a third leave; then kill -9 in the midst of others.
+
+    The load is the share of one core that the server takes. At first the gap between two clients is
+    the processor time of a request of forty at once over the load; as one costs more in smaller
+    company, and who leaves less, it is set anew each minute by what the last one took.
+    """
     chance, held, i = random.Random(2), [], 0
     requests = [each | {"n": chance.choice([1, 1, 2, 4])} for each in mixed(500, 1, (5, 20))]
     with tempfile.TemporaryDirectory() as folder:
         with served(o.run, "--folder", folder) as server:
-            solo = [asked(server.url, [each], [0.0])[0] for each in requests[:40]]
-            gap = statistics.mean(solo) / o.load
-            soaked, threads = Soak(server.url), collections.deque[threading.Thread]()
+            cpu = server.seconds()
+            for each in requests[:40]:
+                again(server.url, each)
+            alone, cpu = (server.seconds() - cpu) / 40, server.seconds()
+            asked(server.url, requests[:40], [0.0] * 40)
+            together = (server.seconds() - cpu) / 40
+            gaps, shares = [together / o.load], list[float]()
+            soaked, threads = Soak(server.url), list[threading.Thread]()
             began, cpu = time.monotonic(), server.seconds()
+            since = began, cpu
             while (passed := time.monotonic() - began) < 60 * o.minutes:
                 said = {**requests[i % 500], "seed": i}
                 threads.append(threading.Thread(target=soaked.client, args=(i, said)))
                 threads[-1].start()
                 i += 1
-                while threads and not threads[0].is_alive():
-                    threads.popleft()
+                while len(threads := [t for t in threads if t.is_alive()]) > CLIENTS:
+                    time.sleep(0.05)
                 if passed > 15 * len(held):
                     held.append(memory(server.pid))
-                time.sleep(chance.expovariate(1 / gap))
+                if (now := time.monotonic()) > since[0] + 60:
+                    shares.append((server.seconds() - since[1]) / (now - since[0]))
+                    since = now, server.seconds()
+                    gaps.append(gaps[-1] * min(max(shares[-1] / o.load, 0.8), 1.25))
+                    print(round(passed), i, len(threads), shares[-1], gaps[-1], held[-1],
+                          flush=True)  # fmt: skip
+                time.sleep(chance.expovariate(1 / gaps[-1]))
             for thread in threads:
                 thread.join()
             share = (server.seconds() - cpu) / (time.monotonic() - began)
@@ -323,10 +424,13 @@ def soak(o: argparse.Namespace) -> dict[str, Any]:
             found = found(server.url)
     fifth = len(held) // 5
     settled, end = statistics.mean(held[fifth : 2 * fifth]), statistics.mean(held[-fifth:])
-    lost = i - soaked.count["left"] - soaked.count["answered"]
+    lost = i - sum(soaked.count[how] for how in ("left", "answered", "429"))
     return {
         "soak": {
-            "minutes": o.minutes, "gap": gap, "processor share": share, "requests": i,
+            "minutes": o.minutes, "processor s alone": alone, "of forty": together,
+            "gaps": spread(gaps[5:] or gaps),
+            "processor share": share, "of each minute": spread(shares[5:] or [share]),
+            "requests": i,
             **soaked.count, "lost": lost, "told by the server": told,
             "the same again": f"{sum(same)} of {len(same)}",
             "MB": [round(x, 1) for x in held[:: max(1, len(held) // 30)]],
@@ -344,11 +448,11 @@ def again(url: str, said: dict[str, Any], key: str | None = None) -> dict[str, A
 def killed(server: Server, requests: list[dict[str, Any]]) -> Callable[[str], dict[str, Any]]:
     """Kill it when one request is done and eight are under way; what the next one has of them."""
     done = again(server.url, requests[0], "done")
-    under = [{**each, "steps": 100, "solver": "ddim"} for each in requests[:8]]
+    under = [{**each, "steps": 400, "solver": "ddim"} for each in requests[:8]]
     for k, each in enumerate(under):
         head = {"Idempotency-Key": f"under way {k}", "Prefer": "respond-async"}
         httpx.post(f"{server.url}/v1/samples", json=each, headers=head).raise_for_status()
-    time.sleep(4)
+    time.sleep(2.5)
     numbers = {row["id"]: row["step"] for row in httpx.get(f"{server.url}/v1/requests").json()}
     os.kill(server.pid, signal.SIGKILL)
 
@@ -370,7 +474,7 @@ def killed(server: Server, requests: list[dict[str, Any]]) -> Callable[[str], di
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["burst", "load", "queue", "overhead", "soak"])
+    parser.add_argument("what", choices=["burst", "load", "queue", "overhead", "wave", "soak"])
     parser.add_argument("run", type=Path)
     parser.add_argument("--n", type=int, default=1)
     parser.add_argument("--requests", type=int, default=32)
@@ -380,14 +484,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     o = parser.parse_args()
     found = {
-        "burst": burst, "load": load, "queue": queue, "overhead": overhead, "soak": soak
+        "burst": burst, "load": load, "queue": queue, "overhead": overhead,
+        "wave": wave, "soak": soak,
     }[o.what](o)  # fmt: skip
     if o.out:
         o.out.parent.mkdir(parents=True, exist_ok=True)
         o.out.write_text(json.dumps(found, indent=1))
     print(
         json.dumps(
-            {k: v for k, v in found.items() if k in ("ratio", "ms", "load", "n", "soak", "killed")},
+            {
+                k: v
+                for k, v in found.items()
+                if k in ("ratio", "ms", "load", "n", "wave", "soak", "killed")
+            },
             indent=1,
         )
     )

@@ -198,9 +198,12 @@ def _parts(asking: list, limit: int) -> list[list]:
     parts: list[list] = []
     for kind in kinds.values():
         parts.append([])
+        rows = 0
         for each in kind:
-            if parts[-1] and sum(len(asks.x) for _, asks in (*parts[-1], each)) > limit:
+            rows += (own := each[1].x.shape[0])
+            if parts[-1] and rows > limit:
                 parts.append([])
+                rows = own
             parts[-1].append(each)
     return parts if asking else []
 

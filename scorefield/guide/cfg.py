@@ -42,17 +42,20 @@ def cfg(scale: float | Tensor, null: Cond | None = None) -> Guide:
             return denoise
 
         def guided(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
-            rows = (strength != 1).expand(len(x)).nonzero().flatten().to(x.device)
-            if not len(rows):
+            n, rows = x.shape[0], None  # a scale that all share is not 1
+            if strength.ndim:
+                rows = (strength != 1).expand(n).nonzero().flatten().to(x.device)
+                rows = None if len(rows) == n else rows
+            if rows is not None and not len(rows):
                 return denoise(x, level, cond)
-            if cond and len(x) <= FEW and getattr(denoise, "reads_null", False):
+            if cond and n <= FEW and getattr(denoise, "reads_null", False):
                 with_cond, without = _both(denoise, x, level, cond, rows)
             else:
-                some = x if len(rows) == len(x) else x[rows]
-                without = denoise(some, level.some(rows, len(x)), None)
+                some, at = (x, level) if rows is None else (x[rows], level.some(rows, n))
+                without = denoise(some, at, None)
                 with_cond = denoise(x, level, cond)
             by = each(strength, with_cond).expand_as(with_cond)  # of letters D has an axis more
-            if len(rows) == len(x):
+            if rows is None:
                 return torch.lerp(without, with_cond, by)
             mixed = torch.lerp(without, with_cond[rows], by[rows])
             return with_cond.index_copy(0, rows, mixed)
@@ -86,13 +89,19 @@ def _hearing(denoise: Denoise, manner: Manner, strength: Tensor) -> Denoise:
 
 
 def _both(
-    denoise: Denoise, x: Tensor, level: Level, cond: Cond, rows: Tensor
+    denoise: Denoise, x: Tensor, level: Level, cond: Cond, rows: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """D of x under its condition, and of the rows of it without any, by one call."""
-    n = len(x)
-    twice = torch.cat([torch.arange(n, device=x.device), rows])
-    null = cond.get("null", torch.zeros(n, dtype=torch.bool, device=x.device))[twice]
-    null[n:] = True
-    whole = {name: leaf[twice] for name, leaf in cond.items()} | {"null": null}
-    told, untold = denoise(x[twice], level.some(twice, n), whole).split([n, len(rows)])
+    """D of x under its condition, and of the rows of it, or all, without any, by one call."""
+
+    def more(leaf: Tensor) -> Tensor:
+        return torch.cat([leaf, leaf if rows is None else leaf[rows]])
+
+    n = x.shape[0]
+    whole = {name: more(leaf) for name, leaf in cond.items()}
+    m = next(iter(whole.values())).shape[0]
+    null = torch.ones(m, dtype=torch.bool, device=x.device)
+    null[:n] = cond.get("null", False)
+    if level.sigma.ndim:
+        level = level.some(more(torch.arange(n, device=x.device)), n)
+    told, untold = denoise(more(x), level, whole | {"null": null}).split([n, m - n])
     return told, untold

@@ -113,9 +113,9 @@ def chosen(waiting: Sequence[Ticket], together: bool = True) -> list[Ticket]:
     first = ranked[:1]
     if not first or not together or first[0].job.plan.solver.adaptive:
         return first
-    found, rows = [], 0
+    found, rows, limit = [], 0, first[0].network.limit
     for ticket in ranked:
-        fits = not found or rows + ticket.work.rows <= first[0].network.limit
+        fits = not found or rows + ticket.work.rows <= limit
         if ticket.network is first[0].network and fits and not ticket.job.plan.solver.adaptive:
             found.append(ticket)
             rows += ticket.work.rows

@@ -25,9 +25,10 @@ from scorefield.serve.batcher import ENDS, Busy, Late, Ticket
 from scorefield.serve.body import Fault, ImagesBody
 from scorefield.serve.guard import fault
 from scorefield.serve.network import Network
-from scorefield.serve.seen import losses, nearest_in_training
+from scorefield.serve.seen import averages, losses, nearest_in_training, second_stages
 from scorefield.serve.service import BODIES, Service, Together
 from scorefield.serve.work import shown_now
+from scorefield.store.files import written
 
 Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
 Prefer = Annotated[str | None, Header(max_length=100)]
@@ -260,12 +261,14 @@ def _add_views(app: FastAPI, service: Service) -> None:
     def told(network: Network) -> dict[str, Any]:
         run = network.run
         return {
-            "id": network.name, "object": "model", "created": service.began,
-            "owned_by": "scorefield", "kind": run.facts.kind.name, "space": run.facts.space,
+            "id": network.name, "object": "model", "owned_by": "scorefield",
+            "created": int(written(run.path / "config.json")),
+            "kind": run.facts.kind.name, "space": run.facts.space,
             "shape": list(run.facts.shape), "classes": list(run.facts.classes),
             "columns": [column.name for column in run.facts.columns],
             "reads": run.facts.text and run.facts.text.encoder,
             "conditions": run.facts.conditions.sizes, "precision": run.denoiser.precision,
+            "averages": averages(run), "cascades": second_stages(run, service.networks),
             "settings": vars(run.config.sample), "images_seen": run.images_seen,
             "rows": network.limit, "seconds": network.costs,
         }  # fmt: skip

@@ -1,20 +1,24 @@
 """What is seen of a run beside its samples: its losses so far, and what it learned from."""
 
 import math
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from scorefield.base import BadInput
 from scorefield.data.readers.given import input_picture
 from scorefield.data.sets import Data
 from scorefield.measure.coverage import exact_distances
 from scorefield.report.log import read_log
 from scorefield.run.open import Run, data_of, open_run
+from scorefield.serve.network import Network
 from scorefield.serve.work import png
-from scorefield.store import exists
+from scorefield.store import exists, files
 from scorefield.store.files import read_text
+from scorefield.use.cascade import cascade_of
 
 POINTS = 200
 """Of a curve of losses."""
@@ -30,6 +34,25 @@ def losses(run: Run) -> dict[str, list[float]]:
     rows = [row for row in zip(log.images, log.loss) if all(map(math.isfinite, row))]
     shown = rows[:: -max(1, -(-len(rows) // POINTS))][::-1]  # the last is among them
     return {"images": [row[0] for row in shown], "loss": [row[1] for row in shown]}
+
+
+def averages(run: Run) -> list[float]:
+    """Lengths of the averages of the weights that `scorefield ema` has made of it."""
+    made = [path.stem for path in files(run.path / "averages", "*.safetensors")]
+    return sorted(float(length) for length in made if length.replace(".", "", 1).isdecimal())
+
+
+def second_stages(run: Run, networks: Mapping[str, Network]) -> list[str]:
+    """Names of those that make its samples larger."""
+    return [name for name, network in networks.items() if _enlarges(network.run, run)]
+
+
+def _enlarges(second: Run, run: Run) -> bool:
+    try:
+        cascade_of(second, run, None)
+    except BadInput:
+        return False
+    return not run.facts.space
 
 
 @lru_cache(1)

@@ -18,6 +18,9 @@ from scorefield.store import claim
 LOCAL = ("127.0.0.1", "localhost", "::1")
 GRACE = 10
 """Seconds in which requests may end when the server is told to stop."""
+KEPT = 75
+"""Seconds for which an idle connection is kept: longer than clients keep theirs (httpx 5), or one
+that asks again at the moment when it is closed here has no answer."""
 
 
 def by_name(runs: Sequence[Path]) -> dict[str, Path]:
@@ -64,7 +67,7 @@ def serve(service: Service, host: str, port: int) -> None:
     guarded: Any = Guard(routes(service), **guard)
     uvicorn.Server(uvicorn.Config(
         guarded, host=host, port=port, log_level="warning", access_log=False,
-        timeout_graceful_shutdown=GRACE,
+        timeout_graceful_shutdown=GRACE, timeout_keep_alive=KEPT,
     )).run()  # fmt: skip
 
 

@@ -74,7 +74,6 @@ class Service:
         self.metrics.waiting.set_function(lambda: len(self.batcher.waiting))
         self.accepting, self.mark = threading.Lock(), mark
         self.everywhere: Callable[[str], list[Any]] = lambda what: [getattr(self, what)()]
-        self.began = int(time.time())
 
     @cached_property
     def finisher(self) -> ThreadPoolExecutor:

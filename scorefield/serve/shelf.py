@@ -49,15 +49,20 @@ class Shelf:
     def __init__(self, folder: Path | None, seconds: float = 600, most: int = 64 << 20) -> None:
         self.folder, self.seconds, self.most = folder, seconds, most
         self.kept: OrderedDict[str, Kept] = OrderedDict()
-        self.keys: dict[str, tuple[str, str]] = {}
+        self.size = 0  # of the answers that are kept
+        self.keys: dict[str, tuple[str, str]] = {}  # what was asked under each, and its number
+        self.key_of: dict[str, str] = {}
         self.lock = threading.Lock()
 
     def ask(self, number: str, told: dict[str, Any], key: str | None = None) -> None:
         """Keep what was asked, and under which key."""
         if key is not None:
-            self.keys[key] = digest_json(told), number
+            self._name(number, key, digest_json(told))
         if self.folder:
             write_json(self.folder / f"{number}.request.json", {**told, "key": key})
+
+    def _name(self, number: str, key: str, told: str) -> None:
+        self.keys[key], self.key_of[number] = (told, number), key
 
     def under(self, key: str | None, told: dict[str, Any]) -> str | None:
         """The number of the request under that key, if there is one.
@@ -88,6 +93,7 @@ class Shelf:
         self.forget(number, "request.json", "state.safetensors")
         with self.lock:
             self.kept[number] = Kept(answer, time.time())
+            self.size += len(answer)
         self.tidy()
 
     def get(self, number: str) -> bytes | None:
@@ -98,11 +104,11 @@ class Shelf:
     def tidy(self) -> None:
         """Drop what is too old or too much."""
         with self.lock:
-            size = sum(len(kept.answer) for kept in self.kept.values())
-            for number, (answer, since) in [*self.kept.items()]:
-                if since + self.seconds > time.time() and size <= self.most:
+            while self.kept:
+                number, (answer, since) = next(iter(self.kept.items()))
+                if since + self.seconds > time.time() and self.size <= self.most:
                     break
-                size -= len(answer)
+                self.size -= len(answer)
                 del self.kept[number]
                 self.forget(number)
 
@@ -111,10 +117,8 @@ class Shelf:
         for name in names or FILES:
             if self.folder:
                 sweep(self.folder, f"{number}.{name}")
-        if not names:
-            for key, (_, under) in [*self.keys.items()]:
-                if under == number:
-                    self.keys.pop(key, None)
+        if not names and (key := self.key_of.pop(number, None)) is not None:
+            self.keys.pop(key, None)
 
     def left(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Take in the answers that lie in the folder; and the requests without one, by number. What
@@ -124,8 +128,9 @@ class Shelf:
             number, own = path.name.partition(".")[0], json.loads(head)
             self.kept[number] = Kept(answer, json.loads(answer)["created"])
             if own:
-                self.keys[own[0]] = own[1], number
+                self._name(number, *own)
         self.kept = OrderedDict(sorted(self.kept.items(), key=lambda item: item[1].since))
+        self.size = sum(len(kept.answer) for kept in self.kept.values())
         self.tidy()
         for path in files(self.folder, "*.request.json") if self.folder else ():
             number = path.name.partition(".")[0]

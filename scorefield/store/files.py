@@ -204,6 +204,11 @@ def files(folder: Path, pattern: str) -> list[Path]:
     return sorted(folder.glob(pattern))
 
 
+def written(path: Path) -> float:
+    """When a file was written last, in seconds of the clock."""
+    return path.stat().st_mtime
+
+
 def sweep(folder: Path, *patterns: str) -> None:
     """Take away the files of these patterns, in this order, and the folder if it is then empty."""
     for pattern in patterns:

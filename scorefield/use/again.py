@@ -52,7 +52,7 @@ def tag_of(request: Request, job: Mapping[str, Any], conditional: bool) -> dict[
     said["grid"] = request.grid or usual
     if request.guide == "cfg" and job["guide"] is None:
         said["guidance"] = job["guidance"] if conditional else None
-    return {"run": str(request.run), "order": said, "job": dict(job)}
+    return {"run": str(request.path), "order": said, "job": dict(job)}
 
 
 def again(request: Request, picture: Path) -> tuple[Request, Like]:

@@ -12,10 +12,11 @@ from scorefield.run import recipes
 from scorefield.run.autoencoder import build_autoencoder
 from scorefield.run.config import build_denoiser
 from scorefield.run.facts import DataFacts
+from scorefield.run.open import open_run
 from scorefield.run.settings import Config, DataConfig, ObjectiveConfig, SampleConfig
 from scorefield.run.stored import stored_settings, to_json
 from scorefield.run.student import student
-from scorefield.store import Folder
+from scorefield.store import Folder, write_tensors
 from scorefield.train import Training
 
 TINY = "auto:width=8,multipliers=1,blocks=1"
@@ -55,6 +56,22 @@ def of_objective(path: Path, kind: str) -> Path:
         "bridge": ObjectiveConfig(kind, "flow"),
     }.get(kind, ObjectiveConfig(kind))
     return untrained(path, Config(data=DataConfig("digits"), net=TINY, objective=o, sample=SHORT))
+
+
+def of_twice_the_size(path: Path) -> Path:
+    """A second stage to `digits`."""
+    x = shaped(1, 16, 16).clip(0, 1)
+    np.savez(file := path.with_suffix(".npz"), x=x, y=np.arange(40) % 10)
+    data = DataConfig("npz", str(file), low=8)
+    return untrained(path, Config(data=data, net=TINY, sample=SHORT))
+
+
+def averaged(path: Path, *lengths: float) -> None:
+    """Averages of other lengths of its weights, each further from them."""
+    weights = open_run(path).denoiser.state_dict()
+    for k, length in enumerate(lengths, 1):
+        moved = {name: w + 0.01 * k for name, w in weights.items()}
+        write_tensors(path / "averages" / f"{length}.safetensors", moved)
 
 
 def of_student(path: Path, method: str) -> Path:

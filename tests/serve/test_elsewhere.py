@@ -23,7 +23,7 @@ from scorefield.serve import network, work
 from scorefield.serve.batcher import Ticket
 from scorefield.serve.body import EditBody, RestoreBody, SamplesBody
 from scorefield.serve.service import Service
-from scorefield.store import from_png, write_tensors
+from scorefield.store import from_png
 from scorefield.use.cascade import cascade_of, open_cascade
 from scorefield.use.generate import generate
 from scorefield.use.plan import plan_of, settings_of
@@ -98,11 +98,7 @@ def test_rows_are_filled_in_and_no_file_is_read(tmp_path):
 
 @pytest.fixture
 def two_stages(tmp_path):
-    x = runs.shaped(1, 16, 16).clip(0, 1)
-    np.savez(tmp_path / "high.npz", x=x, y=np.arange(40) % 10)
-    data = DataConfig("npz", str(tmp_path / "high.npz"), low=8)
-    high = runs.untrained(tmp_path / "high", Config(data=data, net=runs.TINY, sample=runs.SHORT))
-    return {"low": runs.digits(tmp_path / "low"), "high": high}
+    return {"low": runs.digits(tmp_path / "low"), "high": runs.of_twice_the_size(tmp_path / "high")}
 
 
 def second_stage_law(two_stages):
@@ -209,10 +205,7 @@ def test_second_stages_that_are_refused(two_stages):
 def test_an_average_of_other_length(tmp_path):
     path = runs.digits(tmp_path / "run")
     refused("has no average of length 0.2", served, path, average=0.2)
-    run = open_run(path)
-    for k, length in enumerate((0.05, 0.1, 0.2, 0.3, 0.4)):
-        weights = {name: w + 0.01 * (k + 1) for name, w in run.denoiser.state_dict().items()}
-        write_tensors(path / "averages" / f"{length}.safetensors", weights)
+    runs.averaged(path, 0.05, 0.1, 0.2, 0.3, 0.4)
     service, tickets = Service({"run": path}), []
     for length in (0.05, 0.1, 0.2, 0.3, 0.4, 0.05, None):
         body = SamplesBody(average=length, n=1, seed=3, label=2, format="x")

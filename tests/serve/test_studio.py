@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -221,6 +222,64 @@ def test_texts_and_rows_are_read(browser, tmp_path):
         assert heads == ["colour", "n", "same"]
         page.until("document.querySelectorAll('tbody tr').length === 5")
         assert page.complaints() == []
+
+
+def chosen(page: Page, label: str, value: str) -> None:
+    """That of the list of this label."""
+    page.run(f"""(() => {{
+      const labels = [...document.querySelectorAll('label')];
+      const select = labels.find(l => l.innerText.startsWith('{label}')).querySelector('select');
+      select.value = '{value}';
+      select.dispatchEvent(new Event('change', {{bubbles: true}}));
+    }})()""")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_other_averages_and_second_stages(browser, tmp_path, width):
+    """Asked for where the run has them, and only there; recalled from a picture."""
+    named = {"digits": runs.digits(tmp_path / "digits"),
+             "large": runs.of_twice_the_size(tmp_path / "large")}  # fmt: skip
+    runs.averaged(named["digits"], 0.05, 0.2)
+    (named["digits"] / "averages" / "notes.safetensors").touch()
+    with alive(Service(named)) as url:
+        page = Page(browser, url, "/#n=2&seed=3&steps=4&labels=2", width)
+        told = page.run("document.querySelector('form').innerText")
+        assert ("Average of the weights" in told, "Made larger by" in told) == (True, True)
+        assert "noised" not in told
+        assert page.run("document.querySelector('select').value") == "digits"
+        chosen(page, "Average", "0.2")
+        chosen(page, "Made larger by", "large")
+        page.until("document.querySelector('form').innerText.includes('noised')")
+        assert "average=0.2&cascade=large" in page.run("location.hash")
+        page.run("location.hash += '&augment=.3'")
+        page.press("Make")
+        page.done()
+        page.until("document.querySelector('.tile img').naturalWidth === 16")
+        page.run("document.querySelectorAll('.tile')[1].click()")
+        page.until("document.querySelector('a[download]')")
+        made = page.run("document.querySelector('a[download]').href").partition("base64,")[2]
+        said = {
+            "seed": 4,
+            "steps": 4,
+            "label": 2,
+            "average": 0.2,
+            "cascade": "large",
+            "augment": 0.3,
+        }
+        own = httpx.post(f"{url}/v1/samples", json=said).json()["samples"][0]["png"]
+        assert np.array_equal(pixels(made), pixels(own))
+        page.tab.screenshot(tmp_path / "page.png")
+        assert page.complaints() == []
+        page = Page(browser, url, "/", width)
+        upload(page, own, "image/png")
+        page.until("location.hash.includes('augment=0.3')")
+        assert "average=0.2&cascade=large" in page.run("location.hash")
+        chosen(page, "Made larger by", "")
+        page.until("!location.hash.includes('cascade') && !location.hash.includes('augment')")
+        page = Page(browser, url, "/#model=large", width)
+        assert page.run("document.querySelector('select').value") == "large"
+        told = page.run("document.querySelector('form').innerText")
+        assert ("Average of the weights" in told, "Made larger by" in told) == (False, False)
 
 
 def test_two_settings_span_a_table_of_one_seed(browser, live, tmp_path):

@@ -6,40 +6,41 @@ import {Curve, Detail, Draw, Strip, Table} from '/page/parts.js';
 const TABS = {samples: 'Samples', compare: 'Compare', xy: 'X × Y', edit: 'Edit', restore: 'Restore',
   between: 'Between', anagram: 'Anagram', queue: 'Queue', runs: 'Runs'};
 const START = {tab: 'samples', n: '16', seed: '0', labels: ''};
-const NUMBERS = new Set(['n', 'seed', 'steps', 'guidance', 'strength', 'noise', 'between']);
+const NUMBERS = new Set(['n', 'seed', 'steps', 'guidance', 'strength', 'noise', 'between', 'average', 'augment']);
 
 // All settings live in the address, so that a link says how a picture was made.
 const fromAddress = () => ({...START, ...Object.fromEntries(new URLSearchParams(location.hash.slice(1)))});
 const toAddress = (said) => `#${new URLSearchParams(
   Object.fromEntries(Object.entries(said).filter(([, v]) => v !== '' && v != null)))}`;
 
-const body = (said, ...names) => Object.fromEntries(['model', ...names]
+const body = (said, ...names) => Object.fromEntries(['model', 'average', ...names]
   .filter((name) => (said[name] ?? '') !== '')
   .map((name) => [name, NUMBERS.has(name) ? Number(said[name]) : said[name]])
   .map(([name, value]) => name === 'labels'
     ? [name, value.split(',').map((word) => word.trim())] : [name, value]));
-const HOW = ['labels', 'steps', 'solver', 'grid', 'guidance'], WORDS = ['prompt', 'negative'];
+const HOW = ['labels', 'steps', 'solver', 'grid', 'guidance'];
+const WHAT = ['prompt', 'negative', 'cascade', 'augment'], OF_WHAT = ['samples', 'compare', 'xy', 'between'];
 const XY = {x: 'steps', xs: '3 6 12', y: 'solver', ys: 'ddim dpmpp2m arc'};
-const NOTHING = {labels: '', prompt: '', negative: '', fill: ''};
+const NOTHING = {labels: '', prompt: '', negative: '', fill: '', average: '', cascade: '', augment: ''};
 
 // What each tab asks the service for: a verb and a body, one for each strip.
 const ASKS = {
-  samples: (s) => [['samples', {...body(s, 'n', 'seed', ...HOW, ...WORDS, 'guide', 'fill'), previews: 1}]],
+  samples: (s) => [['samples', {...body(s, 'n', 'seed', ...HOW, ...WHAT, 'guide', 'fill'), previews: 1}]],
   compare: (s) => ['', 'b_'].map((b) => ['samples', {previews: 1, ...body({...s,
     ...(b ? Object.fromEntries(['steps', 'solver', 'grid', 'guidance']
-      .filter((k) => s[b + k]).map((k) => [k, s[b + k]])) : {})}, 'n', 'seed', ...HOW, ...WORDS)}]),
+      .filter((k) => s[b + k]).map((k) => [k, s[b + k]])) : {})}, 'n', 'seed', ...HOW, ...WHAT)}]),
   xy: (s) => {
     const [x, y] = ['x', 'y'].map((name) => ({...XY, ...s})[name]);
     const [xs, ys] = ['xs', 'ys'].map((name) => ({...XY, ...s})[name].trim().split(/\s+/));
     if (xs.length * ys.length > 64) throw new Error(`${xs.length} × ${ys.length} cells: at most 64.`);
     return ys.flatMap((b) => xs.map((a) => ['samples', {...body({...s, n: '1', [y]: b, [x]: a},
-      'n', 'seed', ...HOW, ...WORDS), previews: 1}, [`${x} ${a}`, `${y} ${b}`]]));
+      'n', 'seed', ...HOW, ...WHAT), previews: 1}, [`${x} ${a}`, `${y} ${b}`]]));
   },
   edit: (s, files) => [['edit', {...body(s, 'n', 'seed', ...HOW, 'strength'),
     image: files.image, ...(files.mask ? {mask: files.mask} : {}), previews: 1}]],
   restore: (s, files) => [['restore', {...body(s, 'n', 'seed', 'steps', 'operator', 'method', 'noise'),
     ...(s.labels ? {label: s.labels.split(',')[0]} : {}), image: files.image, previews: 1}]],
-  between: (s) => [['samples', {...body({between: 6, ...s}, 'between', ...HOW, ...WORDS),
+  between: (s) => [['samples', {...body({between: 6, ...s}, 'between', ...HOW, ...WHAT),
     seeds: [Number(s.seed), Number(s.other ?? 1)], previews: 1}]],
   anagram: (s) => [['samples', {...body({views: 'identity,rot180', ...s}, 'n', 'seed', ...HOW, 'views'),
     previews: 1}]],
@@ -73,7 +74,7 @@ function Form({said, put, model, books, files, setFiles, go, busy}) {
   return html`<form onSubmit=${(e) => { e.preventDefault(); go(); }} aria-label="Settings">
     ${Object.keys(books.models).length > 1 && html`<${Field} label="Run"><select value=${model.id}
       onChange=${(e) => put({model: e.target.value, ...NOTHING})}>
-      ${Object.keys(books.models).map((id) => html`<option key=${id}>${id}</option>`)}</select><//>`}
+      ${Object.keys(books.models).map((id) => html`<option key=${id} value=${id} selected=${id === model.id}>${id}</option>`)}</select><//>`}
     ${['edit', 'restore'].includes(tab) && html`
       <${Field} label="Picture (any size; its middle square is taken)">
         <input type="file" accept="image/*" onChange=${upload} /><//>
@@ -82,7 +83,7 @@ function Form({said, put, model, books, files, setFiles, go, busy}) {
       ${files.image && tab === 'restore' && html`<img class="draw" src=${files.image} alt="the picture" />`}`}
     ${model.classes.length > 0 && html`<${Text} label=${`Classes: ${model.classes.slice(0, 10).join(', ')}`}
       name="labels" hint=${tab === 'anagram' ? 'one for each view' : 'all in turn'} ...${more} />`}
-    ${model.reads && ['samples', 'compare', 'xy', 'between'].includes(tab) && html`
+    ${model.reads && OF_WHAT.includes(tab) && html`
       <${Text} label="Prompt" name="prompt" hint="what is to be seen" ...${more} />
       <${Text} label="And not" name="negative" ...${more} />`}
     ${tab === 'between' ? html`<div class="pair"><${Text} label="From seed" name="seed" type="number" ...${more} />
@@ -98,6 +99,13 @@ function Form({said, put, model, books, files, setFiles, go, busy}) {
       <${Slide} label="Guidance (1 is none)" name="guidance" min="0" max="8" step=".1" usual=${own.guidance} ...${more} />
       <${Pick} label="Solver" name="solver" of=${books.solvers} usual=${`the run’s own (${own.solver})`} ...${more} />
       <${Pick} label="Grid" name="grid" of=${books.grids} ...${more} />`}
+    ${model.averages.length > 0 && html`<${Pick} label="Average of the weights, by its length" name="average"
+      of=${Object.fromEntries(model.averages.map((length) => [length, '']))} usual="that of training" ...${more} />`}
+    ${model.cascades.length > 0 && OF_WHAT.includes(tab) && html`<${Pick} label="Made larger by" name="cascade"
+      of=${Object.fromEntries(model.cascades.map((name) => [name, books.models[name].shape.join(' × ')]))} usual="nothing" said=${said}
+      put=${(more) => put(more.cascade ? more : {...more, augment: ''})} />
+      ${said.cascade && html`<${Slide} label="How far what that is shown is noised" name="augment" min="0" max="1" step=".05"
+        usual=".1" ...${more} />`}`}
     ${tab === 'samples' && html`<${Text} label="Guide" name="guide" hint="cfg" ...${more} />`}
     ${tab === 'samples' && ['letters', 'smiles'].includes(model.space) && html`
       <${Text} label="To be filled in" name="fill" hint="a text with _ for what is open" ...${more} />`}
@@ -134,7 +142,9 @@ const recalled = ({run, order, index}, books) => {
     return Array.from({length: (high ?? low) - low + 1}, (_, i) => low + i);
   });
   const one = index == null ? 0 : index;
-  return {tab: 'samples', model: books.models[run.split('/').pop()] ? run.split('/').pop() : undefined,
+  const here = (place) => (place && books.models[place.split('/').pop()] ? place.split('/').pop() : undefined);
+  return {tab: 'samples', model: here(run), average: order.average == null ? '' : String(order.average),
+    cascade: here(order.cascade), augment: here(order.cascade) && order.augment != null ? String(order.augment) : '',
     seed: String(seeds[one]), n: index == null ? String(seeds.length) : '1', steps: String(order.steps),
     labels: order.labels ? expand(order.labels)[one % expand(order.labels).length] : '',
     prompt: order.prompt?.[one % order.prompt.length] ?? '', negative: order.negative ?? '',
