@@ -13,8 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BYTES = 8 << 20
 """Of the body of a request."""
-OPEN = ("/health", "/page/")
-"""Paths that say nothing of runs and need no token; so too the page itself."""
+OPEN = ("/", "/health")
+"""Paths that say nothing of runs and need no token; so too the files of the page."""
 COOKIE = "scorefield_token"
 """With which the studio's links carry the token; no post is let in by it."""
 ADDRESSES = 10_000
@@ -89,7 +89,8 @@ class Guard:
             return 421, f"this server does not answer for the host {host[:80]!r}."
         if origin is not None and origin.partition("://")[2] != host:
             return 403, "pages of other origins may not ask this server."
-        if self.token and scope["path"] != "/" and not scope["path"].startswith(OPEN):
+        path = scope["path"]
+        if self.token and path not in OPEN and not path.startswith("/page/"):
             given = headers.get("authorization", "").removeprefix("Bearer ")
             if not given and scope["method"] == "GET":  # what a browser opens by a link
                 given = unquote(cookie_parser(headers.get("cookie", "")).get(COOKIE, ""))
