@@ -2,10 +2,11 @@
 
 KIND is ddp (what Accelerate chooses on CPUs), tasks (every task of `TASKS`, each in its folder),
 killed (every task, one process after another, killed at random steps; killed-12: one, in portions
-of 12), or fsdp: Accelerate turns
-FSDP on for accelerators only, so its state is told here that this is one; all that follows is its
-own version 2 path. fsdp-muon has that optimiser, fsdp-6 and ddp-auto that micro-batch. IMAGES is
-where the run is stopped.
+of 12), stream (pictures of `../in` that are decoded as they are trained on, each process noting
+the numbers of those it reads in `../RANK.seen`), or fsdp: Accelerate turns FSDP on for accelerators
+only, so its state is told here that this is one; all that follows is its own version 2 path.
+fsdp-muon has that optimiser, fsdp-6 and ddp-auto that micro-batch. IMAGES is where the run is
+stopped.
 """
 
 import os
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import torch
 from accelerate import Accelerator
@@ -26,11 +28,12 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from scorefield.base import Denoise
-from scorefield.data import Data, Scaling, Split
+from scorefield.data import Data, Scaling, Split, load
+from scorefield.data.readers.streamed import Streamed
 from scorefield.denoise import Denoiser, Gaussian
 from scorefield.distill import METHODS
 from scorefield.measure import Judge, Judging
-from scorefield.nets import MLP
+from scorefield.nets import MLP, DiT
 from scorefield.nets.classifier import Classifier
 from scorefield.objective import Adaptive, Objective
 from scorefield.process import Cosine
@@ -151,13 +154,13 @@ def points() -> Data:
 
 def train(
     make: Callable[[], Task], folder: Path, images: int = 320, resume: bool = False,
-    killed: bool = False, settings: Training = SETTINGS,
+    killed: bool = False, settings: Training = SETTINGS, data: Data | None = None,
 ) -> Task:  # fmt: skip
     """A run that is stopped at a count of images, or there killed."""
     torch.manual_seed(0)
     task, seen = make(), [0]
     for step in fit(
-        task, points(), settings, folder, resume,
+        task, data or points(), settings, folder, resume,
         stop=lambda: not killed and seen[0] + BATCH >= images,
     ):  # fmt: skip
         seen[0] = step.images
@@ -175,6 +178,25 @@ def run(
     if optimizer.isdigit() or optimizer == "auto":
         settings = replace(settings, micro_batch=int(optimizer) if optimizer.isdigit() else "auto")
     return train(lambda: denoising(dropout), folder, images, resume, settings=settings).module
+
+
+def run_stream(folder: Path, images: int = 320, resume: bool = False) -> nn.Module:
+    """Of pictures (3, 4, 6) in a buffer of 16."""
+    read, rank = Streamed.read, os.environ.get("RANK", "alone")
+
+    def noted(self: Streamed, numbers: Tensor) -> Tensor:
+        with (folder.parent / f"{rank}.seen").open("a") as file:
+            print(*numbers.tolist(), file=file)
+        return read(self, numbers)
+
+    def make() -> Task:
+        net = DiT((3, 4, 6), width=8, depth=1, heads=2, classes=3)
+        return Denoising(Denoiser(net, sigma_data=0.5, shape=(3, 4, 6)),
+                         Objective(Cosine(), Adaptive(bins=4, history=3)))  # fmt: skip
+
+    with patch.object(Streamed, "read", noted):
+        data = load("folder", path=str(folder.parent / "in"), stream=16)
+        return train(make, folder, images, resume, data=data).module
 
 
 def killed(name: str, folder: Path, seed: int, settings: Training = SETTINGS) -> list[int]:
@@ -210,6 +232,8 @@ if __name__ == "__main__":
     if kind == "tasks":
         for name, make in TASKS.items():
             module = train(make, Path(folder) / name).module
+    elif kind == "stream":
+        module = run_stream(Path(folder), int(images), bool(resume))
     else:
         module = run(Path(folder), int(images), float(dropout), bool(resume), optimizer or "adamw")
     kinds = {type(weight.data).__name__ for weight in module.parameters()}

@@ -1,18 +1,25 @@
 """Two processes train the run of one: the same draws, the same losses, the same folder."""
 
+import contextlib
 import importlib.util
+import io
 import json
 import math
 import os
+import random
 import re
 import shutil
 import socket
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from scorefield.store import load_checkpoint, snapshots
@@ -29,10 +36,17 @@ LIFTED = 2e-2
 """The same of Muon, which lifts a direction that is rounding alone up to 485 times: 5e-3."""
 
 
+def free_port() -> str:
+    """One that no connection of another program takes meanwhile, as it may those above 32768."""
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+        with socket.socket() as some, contextlib.suppress(OSError):
+            some.bind(("127.0.0.1", port))
+            return str(port)
+    raise AssertionError("no port is free")
+
+
 def launch(kind: str, out: Path, images: int = 320, dropout: float = 0.1, *more: str) -> str:
-    with socket.socket() as some:
-        some.bind(("127.0.0.1", 0))
-        port = str(some.getsockname()[1])
+    port = free_port()
     words = [
         # --multi_gpu starts the processes, also without a GPU; with --cpu it would start only one.
         "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
@@ -48,13 +62,17 @@ def launch(kind: str, out: Path, images: int = 320, dropout: float = 0.1, *more:
     return done.stdout
 
 
-def in_one(out: Path, *words) -> Path:
+def job_module() -> ModuleType:
     spec = importlib.util.spec_from_file_location("job", JOB)
     assert spec
     assert spec.loader
     job = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(job)
-    job.run(out, *words)
+    return job
+
+
+def in_one(out: Path, *words) -> Path:
+    job_module().run(out, *words)
     return out
 
 
@@ -141,6 +159,43 @@ def check_shards(run: Path) -> None:
         assert not (run / f"{part}.safetensors").exists()
     assert not list(run.rglob("*.next"))
     assert (run / "ema.safetensors").exists()  # what is sampled is one file
+
+
+def reads(folder: Path, who: object) -> list[list[int]]:
+    """The numbers of the pictures that a process decoded, batch by batch."""
+    lines = (folder / f"{who}.seen").read_text().splitlines()
+    return [[int(number) for number in line.split()] for line in lines]
+
+
+def test_two_processes_stream_what_one_does(tmp_path):
+    """Together they decode the pictures that one would, each its own rows; the run is that of one,
+    and goes on from its checkpoint in two, to the bit, or in one."""
+    one, two, shards = tmp_path / "one", tmp_path / "two", tmp_path / "one/in"
+    shards.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for k in range(3):
+        with zipfile.ZipFile(shards / f"{k}.zip", "w") as opened:
+            for i in range(20):
+                file = io.BytesIO()
+                Image.fromarray(rng.integers(0, 256, (4, 6, 3), np.uint8)).save(file, "png")
+                opened.writestr(f"{k}/{i:02}.png", file.getvalue())
+    shutil.copytree(one, two)
+    job = job_module()
+    job.run_stream(one / "run")
+    launch("stream", two / "run")
+    assert distance(one / "run", two / "run") < FAR
+    whole, first, second = reads(one, "alone"), reads(two, 0), reads(two, 1)
+    assert len(whole) > 10
+    for every, even, odd in zip(whole, first, second):
+        assert (every[::2], every[1::2]) == (even, odd)
+    assert first != second  # the twin: they are not the same rows
+
+    launch("stream", two / "cut", 160)
+    shutil.copytree(two / "cut", two / "alone")
+    launch("stream", two / "cut", 320, 0.1, "resume")
+    assert distance(two / "run", two / "cut") == 0.0
+    job.run_stream(two / "alone", 320, True)
+    assert distance(one / "run", two / "alone") < FAR
 
 
 def test_another_run_is_farther(one, tmp_path):
