@@ -404,7 +404,8 @@ def soak(o: argparse.Namespace) -> dict[str, Any]:
                 if (now := time.monotonic()) > since[0] + 60:
                     shares.append((server.seconds() - since[1]) / (now - since[0]))
                     since = now, server.seconds()
-                    gaps.append(gaps[-1] * min(max(shares[-1] / o.load, 0.8), 1.25))
+                    least = 1.0 if len(threads) > CLIENTS // 2 else 0.8  # it has no more to give
+                    gaps.append(gaps[-1] * min(max(shares[-1] / o.load, least), 1.25))
                     print(round(passed), i, len(threads), shares[-1], gaps[-1], held[-1],
                           flush=True)  # fmt: skip
                 time.sleep(chance.expovariate(1 / gaps[-1]))

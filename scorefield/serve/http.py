@@ -28,7 +28,7 @@ from scorefield.serve.network import Network
 from scorefield.serve.seen import averages, losses, nearest_in_training, second_stages
 from scorefield.serve.service import BODIES, Service, Together
 from scorefield.serve.work import shown_now
-from scorefield.store.files import written
+from scorefield.store.files import last_written
 
 Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
 Prefer = Annotated[str | None, Header(max_length=100)]
@@ -262,7 +262,7 @@ def _add_views(app: FastAPI, service: Service) -> None:
         run = network.run
         return {
             "id": network.name, "object": "model", "owned_by": "scorefield",
-            "created": int(written(run.path / "config.json")),
+            "created": int(last_written(run.path / "config.json")),
             "kind": run.facts.kind.name, "space": run.facts.space,
             "shape": list(run.facts.shape), "classes": list(run.facts.classes),
             "columns": [column.name for column in run.facts.columns],

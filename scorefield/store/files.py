@@ -204,7 +204,7 @@ def files(folder: Path, pattern: str) -> list[Path]:
     return sorted(folder.glob(pattern))
 
 
-def written(path: Path) -> float:
+def last_written(path: Path) -> float:
     """When a file was written last, in seconds of the clock."""
     return path.stat().st_mtime
 
