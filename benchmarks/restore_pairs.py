@@ -34,6 +34,7 @@ from scorefield.distill.sampler import energy_score
 from scorefield.inverse import measure, restore
 from scorefield.inverse.operators import Blur, Operator
 from scorefield.objective import Degradation, Degraded, Denoising, Uniform
+from scorefield.process import Flow
 from scorefield.report.picture import picture
 from scorefield.run.autoencoder import without_conditions
 from scorefield.run.config import build_denoiser, build_levels
@@ -186,7 +187,7 @@ def main() -> None:
     if said.cold:
         degrade = degradation(operator)
         net = cold(runs[-1], degrade)
-        levels = build_levels("uniform-t", net.schedule, STEPS)
+        levels = build_levels("uniform-t", Flow(), STEPS)
         for improved in (True, False):
             solver = ColdStep(degrade, improved)
             x = asked.by(lambda y, x1, seeds, solver=solver: sample(
