@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import scorefield.cli.interpolate as command
 import scorefield.use.interpolate
 from scorefield.data import load
 
@@ -22,7 +21,10 @@ def ends(tmp_path):
 
 def strip(run, tmp_path, *words) -> np.ndarray:
     out = tmp_path / "strip.npz"
-    assert command.main([str(run), *(str(w) for w in words), "--out", str(out), "--json"]) == 0
+    assert (
+        frame.run("interpolate", [str(run), *(str(w) for w in words), "--out", str(out), "--json"])
+        == 0
+    )
     with np.load(out, allow_pickle=False) as archive:
         return archive["x"]
 
@@ -52,7 +54,7 @@ def test_a_strip_is_drawn(run, tmp_path, capfd):
         Image.fromarray((picture * 15).astype(np.uint8)).save(tmp_path / f"{name}.png")
     words = ["--from", str(tmp_path / "a.png"), "--to", str(tmp_path / "b.png")]
     out = tmp_path / "new" / "strip.png"
-    assert command.main([str(run), *words, "--between", "4", "--out", str(out)]) == 0
+    assert frame.run("interpolate", [str(run), *words, "--between", "4", "--out", str(out)]) == 0
     assert "1 x 6 pictures" in capfd.readouterr().out
     image = Image.open(out)
     assert image.size == (6 * 96 + 8, 124)

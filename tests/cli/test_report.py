@@ -6,7 +6,6 @@ from functools import partial
 
 import pytest
 
-import scorefield.cli.report as command
 import scorefield.use.plane as planes
 from scorefield.base import BadInput
 from scorefield.data import load
@@ -24,7 +23,7 @@ def report(capfd):
 
     def call(*words: object) -> tuple[str, str]:
         capfd.readouterr()
-        assert command.main([str(word) for word in words]) == 0
+        assert frame.run("report", [str(word) for word in words]) == 0
         return tuple(capfd.readouterr())  # type: ignore[return-value] two texts
 
     return call
@@ -133,7 +132,7 @@ def _altered_measures(run):
 )
 def test_what_is_no_run_is_refused_in_a_sentence(run, damage, word):
     with pytest.raises(BadInput, match=re.escape(word)) as told:
-        command.main([str(damage(run))])
+        frame.run("report", [str(damage(run))])
     assert "\n" not in str(told.value)
     assert not (run / "report.html").exists()
 
@@ -171,9 +170,9 @@ def test_a_measurement_of_few_samples_has_its_section(cli, run, report, monkeypa
 
 def test_the_output_must_be_a_file_that_can_be_written(run, tmp_path):
     with pytest.raises(BadInput, match="is a folder"):
-        command.main([str(run), "--out", str(tmp_path)])
+        frame.run("report", [str(run), "--out", str(tmp_path)])
     with pytest.raises(BadInput, match="lies below"):
-        command.main([str(run), "--out", str(run / "config.json" / "x.html")])
+        frame.run("report", [str(run), "--out", str(run / "config.json" / "x.html")])
 
 
 def test_a_notebook_shows_a_run_and_short_lines(run):
