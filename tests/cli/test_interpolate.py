@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import scorefield.use.interpolate
+from scorefield.cli import frame
 from scorefield.data import load
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import scorefield.use.plane as planes
 from scorefield.base import BadInput
+from scorefield.cli import frame
 from scorefield.data import load
 from scorefield.report import overview as reading
 from scorefield.report.overview import overview, settings
