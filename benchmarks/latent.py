@@ -14,6 +14,7 @@ before its first step, in a process of its own for each.
 """
 
 import argparse
+import ctypes
 import dataclasses
 import json
 import math
@@ -30,6 +31,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import Level, Seeded
+from scorefield.base.memory import keep_freed_memory
 from scorefield.data import Data
 from scorefield.data.latents import spread_of
 from scorefield.draw import draw
@@ -39,6 +41,7 @@ from scorefield.run.open import Run, data_of, open_run
 from scorefield.run.recipes import recipe
 from scorefield.run.settings import Config
 from scorefield.run.train import fit_run
+from scorefield.use.generate import decoded
 from scorefield.use.judge import judge_of
 from scorefield.use.plan import asked_of, plan_of, settings_of
 
@@ -78,21 +81,21 @@ def trained(folder: Path, recipes: Sequence[str] = RECIPES) -> dict[str, float]:
     return spent
 
 
-def samples(run: Run, seeds: range, labels: Tensor | None) -> Tensor:
+def samples(run: Run, seeds: range, labels: Tensor | None, **settings: Any) -> Tensor:
     """As the run samples by default, decoded; classes in turn where it knows them."""
     of = run.denoiser
     asked = asked_of(of, seeds=seeds, labels=labels)
-    plan = plan_of(of, labels is not None, **settings_of(run))
-    return of.decode(draw(of, plan, asked, of.shape, batch=len(seeds)).x)
+    plan = plan_of(of, labels is not None, **{**settings_of(run), **settings})
+    return decoded(of, plan, asked).x
 
 
-def measured(run: Run, data: Data, judge: Any, training: float) -> Figures:
+def measured(run: Run, data: Data, judge: Any, training: float, **settings: Any) -> Figures:
     labels = torch.arange(N) % 10 if run.facts.classes else None
     reference, found, seconds = Reference(data, judge, N, labels), [], []
     samples(run, range(8), None if labels is None else labels[:8])  # what is done once
     for k in range(REPEATS):
         began = time.process_time()
-        x = samples(run, range(k * N, (k + 1) * N), labels)
+        x = samples(run, range(k * N, (k + 1) * N), labels, **settings)
         seconds.append(time.process_time() - began)
         found.append(quality(x, reference).frechet)
     weights = run.denoiser.net.parameters() if run.facts.classes else ()  # type: ignore[union-attr]
@@ -117,6 +120,7 @@ def memory(config: Config) -> float:
         return int(line[1]) / 1024 if line else 0.0
 
     def begun(_: str) -> None:
+        ctypes.CDLL(None).malloc_trim(0)  # what was freed is not there for the first step
         Path("/proc/self/clear_refs").write_text("5")  # the peak is that of now
         before[:] = [status("VmRSS")]
 
@@ -137,6 +141,8 @@ def beside(folders: Sequence[Path]) -> None:
         with spawn.Pool(1) as apart:
             found["memory"] = apart.apply(memory, (run.config,))
         print(name, json.dumps(found), flush=True)
+    half = measured(latent, data, judge, math.nan, steps=settings_of(latent)["steps"] // 2)
+    print("latent in half the steps", json.dumps(half._asdict()), flush=True)
 
 
 def told_apart(a: Tensor, b: Tensor) -> float:
@@ -214,6 +220,7 @@ def main() -> None:
     parser.add_argument("--beside", type=Path, nargs=3, metavar=("PIXELS", "CODEC", "LATENT"))
     options = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     if options.beside:
         return beside(options.beside)
     with tempfile.TemporaryDirectory() as work:
