@@ -18,7 +18,7 @@ from docs import formats
 from scorefield import catalogue
 from scorefield.catalogue.describe import explained, first_lines, to_text
 from scorefield.catalogue.spec import KINDS
-from scorefield.cli import COMMANDS
+from scorefield.cli import COMMANDS, frame
 
 PACKAGE = Path(catalogue.__file__).parents[1]
 CELLS = Path(__file__).with_name("cells")
@@ -107,8 +107,7 @@ def helped(name: str) -> str:
         contextlib.redirect_stdout(out),
         contextlib.suppress(SystemExit),
     ):
-        module = import_module(f"scorefield.cli.{name.replace('-', '_')}")
-        module.main([*(["digits"] if name == "train" else []), "--help"])
+        frame.run(name, [*(["digits"] if name == "train" else []), "--help"])
     return re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()).strip()
 
 

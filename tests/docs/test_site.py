@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from docs.reference import helped
+
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(p for p in DOCS.rglob("*.md") if "reference" not in p.parts)
 TREE = re.compile(r"^```\{toctree\}\n(.*?)^```", re.S | re.M)
@@ -48,3 +50,8 @@ def test_every_formula_is_drawn(page):
         drawn = convert("".join(both))
         assert drawn.startswith("<math")
         assert "\\" not in drawn
+
+
+@pytest.mark.parametrize("verb", ["sample", "train", "fit-grid"])
+def test_the_reference_has_the_help_of_a_verb(verb):
+    assert helped(verb).startswith(f"usage: scorefield {verb}")
