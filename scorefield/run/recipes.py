@@ -11,6 +11,11 @@ from scorefield.train import Training
 settling = partial(Training, decay="linear")
 muon = partial(settling, optimizer="muon")
 """Trainings that end at rest."""
+large = partial(
+    Training, images=50_000_000, batch=512, lr=1e-3, warmup=200_000, precision="bf16", ema=0.9999,
+    checkpoint_every=1_000_000,
+)  # fmt: skip
+"""Those of a GPU."""
 GENERATED = SampleConfig("ddim", 1, "uniform-t")
 """How a generator makes samples."""
 
@@ -145,16 +150,7 @@ def mnist() -> Config:
 def cifar10() -> Config:
     """CIFAR-10, 32x32 colour, ten classes; sized for a GPU."""
     return Config(
-        Training(
-            images=50_000_000,
-            batch=512,
-            lr=1e-3,
-            warmup=200_000,
-            precision="bf16",
-            compile=True,
-            ema=0.9999,
-            checkpoint_every=1_000_000,
-        ),
+        large(compile=True),
         DataConfig("cifar10"),
         "auto:width=128,multipliers=1-2-2,blocks=3,attention=1,dropout=0.13",
     )
@@ -180,15 +176,7 @@ def cifar10_autoencoder() -> Config:
 def cifar10_latent() -> Config:
     """Diffusion in the latents of cifar10-autoencoder; sized for a GPU."""
     return Config(
-        Training(
-            images=50_000_000,
-            batch=512,
-            lr=1e-3,
-            warmup=200_000,
-            precision="bf16",
-            ema=0.9999,
-            checkpoint_every=1_000_000,
-        ),
+        large(),
         DataConfig("cifar10"),
         "auto:width=128,multipliers=1-2,blocks=3,attention=1,dropout=0.13",
         codec="runs/cifar10-autoencoder",
