@@ -92,8 +92,9 @@ class Shelf:
             write_bytes(self.folder / f"{number}.answer.jsonl", head + b"\n" + answer)
         self.forget(number, "request.json", "state.safetensors")
         with self.lock:
+            before = self.kept.pop(number, None)
             self.kept[number] = Kept(answer, time.time())
-            self.size += len(answer)
+            self.size += len(answer) - (len(before.answer) if before else 0)
         self.tidy()
 
     def get(self, number: str) -> bytes | None:
@@ -117,8 +118,9 @@ class Shelf:
         for name in names or FILES:
             if self.folder:
                 sweep(self.folder, f"{number}.{name}")
-        if not names and (key := self.key_of.pop(number, None)) is not None:
-            self.keys.pop(key, None)
+        key = None if names else self.key_of.pop(number, None)
+        if key in self.keys and self.keys[key][1] == number:  # it may be another's by now
+            del self.keys[key]
 
     def left(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Take in the answers that lie in the folder; and the requests without one, by number. What

@@ -32,6 +32,25 @@ def test_answers_go_by_age_and_by_size(monkeypatch):
     assert not shelf.kept
 
 
+def test_an_answer_put_again_counts_once():
+    shelf = Shelf(None, most=3000)
+    for size in (10, 1000, 1000):
+        shelf.put("a", answer(size))
+    assert shelf.size == len(shelf.kept["a"].answer)
+    shelf.put("b", answer(1000))
+    assert [*shelf.kept] == ["a", "b"]
+
+
+def test_a_key_that_has_gone_to_another_request_outlives_the_first(tmp_path):
+    shelf, told = Shelf(tmp_path), {"verb": "samples"}
+    for number in "ab":
+        shelf.ask(number, told, "key")
+    shelf.forget("a")
+    assert shelf.under("key", told) == "b"
+    shelf.forget("b")
+    assert shelf.under("key", told) is None
+
+
 def test_a_folder_keeps_answers_and_tidies_up(tmp_path):
     shelf = Shelf(tmp_path, most=3000)
     shelf.ask("a", {"verb": "samples"})
