@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -68,21 +69,80 @@ class _Flops(TorchDispatchMode):
         return out
 
 
-def kept_bytes(net: nn.Module, shape: tuple[int, ...], images: int, bf16: bool = False) -> int:
-    """Bytes that a forward pass keeps for its backward pass, each storage once, weights apart."""
-    own = {w.untyped_storage()._cdata for w in net.parameters()}
-    seen = dict[int, Any]()
+class Held(NamedTuple):
+    """Bytes at a moment of a step's two passes, weights apart: b images hold `fixed + image b`, of
+    activations, their gradients and copies of weights; `learned` are the weights' gradients so far.
+    """
 
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()  # held, or its number would be another's
-        if storage._cdata not in own and not isinstance(tensor, nn.Parameter):
-            seen[storage._cdata] = storage
-        return tensor
+    fixed: float
+    image: float
+    learned: float
 
-    learns = net.training
-    x, noise = torch.zeros(images, *shape), torch.zeros(images)
-    pack = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-    with torch.random.fork_rng([]), torch.autocast("cpu", torch.bfloat16, enabled=bf16), pack:
-        net.train()(x, noise)
+    def bytes(self, images: int) -> float:
+        return self.fixed + self.image * images
+
+
+def held_bytes(net: nn.Module, shape: tuple[int, ...], bf16: bool = False) -> list[Held]:
+    """What is held after each operation of a forward and a backward pass.
+
+    Storages are counted as they come and go in passes of two and of three images, whose operations
+    are the same; each moment is then a line in b, and the peak of any b the largest of them.
+    """
+    two, three = (_held(net, shape, images, bf16) for images in (2, 3))
+    if len(two) != len(three):  # of a network that does other things for other counts
+        two, three = [max(two)], [max(three)]
+    return [Held(3 * a - 2 * b, b - a, done) for (a, done), (b, _) in zip(two, three)]
+
+
+def _held(net: nn.Module, shape: tuple[int, ...], images: int, bf16: bool) -> list[tuple[int, int]]:
+    """Bytes, weights and their gradients apart, and those of these gradients, at each moment."""
+    weights, learns = [w for w in net.parameters() if w.requires_grad], net.training
+    with torch.random.fork_rng([]), torch.enable_grad(), _Storages(net) as counter:
+        hooks = [w.register_post_accumulate_grad_hook(counter.learn) for w in weights]
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            x, noise = torch.zeros(images, *shape), torch.zeros(images)
+            loss = net.train()(x, noise).float().square().mean()
+        loss.backward()
+        counter.note()
     net.train(learns)
-    return sum(storage.nbytes() for storage in seen.values())
+    for hook in hooks:
+        hook.remove()
+    return counter.moments
+
+
+class _Storages(TorchDispatchMode):
+    """The bytes of storages that live after each operation, those of `net` apart; gradients of its
+    weights are counted, and let go."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.own = {w.untyped_storage()._cdata for w in (*net.parameters(), *net.buffers())}
+        self.live = dict[int, tuple[StorageWeakRef, int]]()
+        self.learned, self.moments = 0, list[tuple[int, int]]()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def learn(self, weight: Tensor) -> None:
+        self.learned += weight.numel() * weight.element_size()
+        weight.grad = None
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        self._forget()
+        out = func(*args, **(kwargs or {}))
+        for found in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(found, Tensor):
+                storage = found.untyped_storage()
+                if storage._cdata not in self.own:
+                    self.live[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
+        self.note()
+        return out
+
+    def note(self) -> None:
+        self.moments.append((sum(size for _, size in self.live.values()), self.learned))
+
+    def _forget(self) -> None:
+        self.live = {key: held for key, held in self.live.items() if not held[0].expired()}

@@ -1,16 +1,17 @@
 """What a training will take on other machines: memory, arithmetic, time, disk; before it is begun.
 
-Per process of P that have the whole weights, of N parameters in float32:
+Per process of P that have the whole weights, of N parameters in float32, at a moment t of a step:
 
-    4 N weights + 4 N gradients + 8 N Adam's moments + 4 N for each average,                  (1)
-    + 2 N copies in bf16 while a step runs, if it is in bf16,
-    + A b activations, of b images at a time
+    4 N weights + 8 N Adam's moments + 4 N for each average + g(t) + f(t) + a(t) b            (1)
 
-Cut into shards (FSDP) all but the copies are divided by P. Averages that lie with the processors
-(`ema_on` cpu) take no device's memory. A is counted, not guessed: the tensors that a forward pass
-keeps for its backward pass, once each, of two images less those of one. A step takes 3 forward
-passes, 4 with `checkpoint`. What is left out: the allocator's own loss, buffers of communication,
-and the workspace of kernels, some 5 to 10%.
+with g the weights' gradients, 4 N of them from a second portion of the batch on, f copies of
+weights in bf16 and what a pass takes of itself, and a the activations of an image, the gradients of
+the largest of them, and what a block is computed again into. They are counted, not guessed: after
+each operation of a forward and a backward pass; the peak is the largest moment (`held_bytes`).
+Cut into shards (FSDP) weights, gradients, moments and averages are divided by P. Averages that lie
+with the processors (`ema_on` cpu) take no device's memory. A step takes 3 forward passes, 4 with
+`checkpoint`. What is left out: what an allocator loses between blocks, buffers of communication,
+and the workspace that a kernel takes for itself.
 """
 
 import math
@@ -22,7 +23,7 @@ from scorefield.base import BadInput, unknown
 from scorefield.base.finding import Findings, Table
 from scorefield.data import Scaling
 from scorefield.nets import describe
-from scorefield.nets.describe import kept_bytes
+from scorefield.nets.describe import Held, held_bytes
 from scorefield.run.config import build_denoiser
 from scorefield.run.facts import DataFacts
 from scorefield.run.settings import Config
@@ -52,19 +53,21 @@ reach a tenth of that."""
 
 
 class Needs(NamedTuple):
-    """Bytes of a process: weights with gradients, moments; averages; copies of a step; activations
-    of one image, and what a pass of any count of images takes besides."""
+    """Bytes of a process: weights with moments; gradients; averages; and moments of a step."""
 
     weights: float
+    gradients: float
     averages: float
-    copies: float
-    image: float
-    fixed: float
+    moments: list[Held]
 
-    def bytes(self, images: int, shards: int = 1) -> float:
-        """With so many images at a time, cut into shards."""
-        kept = (self.weights + self.averages) / shards + self.copies
-        return kept + self.fixed + self.image * images
+    def bytes(self, images: int, shards: int = 1, again: bool = False) -> float:
+        """At the peak, with so many images at a time, cut into shards; `again` and again, where
+        that is not all of the batch."""
+        held = (
+            m.bytes(images) + (self.gradients if again else m.learned) / shards
+            for m in self.moments
+        )  # fmt: skip
+        return (self.weights + self.averages) / shards + max(held)
 
 
 def needs(config: Config, net: nn.Module, shape: tuple[int, ...]) -> Needs:
@@ -72,13 +75,11 @@ def needs(config: Config, net: nn.Module, shape: tuple[int, ...]) -> Needs:
     weights = list(net.parameters())
     count, training = sum(w.numel() for w in weights), config.training
     matrices = sum(w.numel() for w in weights if w.ndim > 1)  # muon keeps one moment of them
-    one, two = (kept_bytes(net, shape, images, training.precision == "bf16") for images in (1, 2))
     return Needs(
-        16.0 * count - 4.0 * matrices * (training.optimizer == "muon"),
+        12.0 * count - 4.0 * matrices * (training.optimizer == "muon"),
+        4.0 * count,
         4.0 * count * (1 + len(training.lengths)) * (training.ema_on != "cpu"),
-        2.0 * count * (training.precision == "bf16"),
-        two - one,
-        2 * one - two,
+        held_bytes(net, shape, training.precision == "bf16"),
     )
 
 
@@ -113,26 +114,21 @@ def foreseen(
     denoiser = build_denoiser(config, facts)
     net, shape = cast(nn.Module, denoiser.net), denoiser.net_shape
     size, need, share = describe(net, shape), needs(config, net, shape), training.batch // devices
-    rows = training.micro_batch if isinstance(training.micro_batch, int) else share
+    rows = min(share, training.micro_batch if isinstance(training.micro_batch, int) else share)
     again = 4 if getattr(net, "checkpoint", False) else 3
     flops = again * size.flops_per_sample
     reached = peak * 1e12 if peak else UTILISATION * getattr(chip, training.precision)
     speed = devices * reached / flops
     fits = [_most(need, shards, share, chip.memory) for shards in (1, devices)]
-    memory = tuple(
-        (
-            words,
-            round(need.weights / shards / GIGA, 3),
-            round((need.averages / shards + need.copies) / GIGA, 3),
-            round((need.fixed + need.image * min(rows, share)) / GIGA, 3),
-            round(need.bytes(min(rows, share), shards) / GIGA, 3),
-            most or None,
-        )
-        for words, shards, most in zip(("whole", "shards"), (1, devices), fits)
-    )
-    columns = ("", "weights", "averages", "activations", "all", "micro-batch that fits")
-    # without gradients, and with averages wherever they lie
-    checkpoint = need.weights + 4.0 * size.parameters * len(training.lengths)
+    memory = []
+    for words, shards, most in zip(("whole", "shards"), (1, devices), fits):
+        kept = need.weights / shards, need.averages / shards
+        whole = need.bytes(rows, shards, rows < share)
+        parts = (*kept, whole - sum(kept), whole)
+        memory.append((words, *(round(part / GIGA, 3) for part in parts), most or None))
+    columns = ("", "weights, moments", "averages", "a pass", "all", "micro-batch that fits")
+    # with averages wherever they lie
+    checkpoint = need.weights + 4.0 * size.parameters * (1 + len(training.lengths))
     parts = (
         ("parameters", f"{size.parameters / 1e6:.2f} M"),
         ("arithmetic of an image", f"{flops / GIGA:,.2f} GFLOP, {again} forward passes"),
@@ -148,17 +144,21 @@ def foreseen(
     )
     record = {
         "parameters": size.parameters, "flops_per_image": flops, "images_per_second": speed,
-        "bytes": need.bytes(min(rows, share)), "bytes_in_shards": need.bytes(rows, devices),
+        "bytes": need.bytes(rows, 1, rows < share),
+        "bytes_in_shards": need.bytes(rows, devices, rows < share),
         "seconds": training.images / speed, "checkpoint_bytes": checkpoint,
     }  # fmt: skip
-    items = (Table("the run", ("what", "foreseen"), parts), Table("GB a device", columns, memory))
+    items = (
+        Table("the run", ("what", "foreseen"), parts),
+        Table("GB a device", columns, tuple(memory)),
+    )
     return Findings("plan", config.data.name, how, items, record)
 
 
 def _most(need: Needs, shards: int, share: int, memory: float) -> int:
     """The most images at a time that leave a tenth of the memory free, halved from all; 0: none."""
     rows = share
-    while rows and need.bytes(rows, shards) > 0.9 * memory:
+    while rows and need.bytes(rows, shards, rows < share) > 0.9 * memory:
         rows //= 2
     return rows
 
