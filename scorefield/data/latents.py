@@ -47,10 +47,17 @@ def in_latents(data: Data, codec: Latents, drawn: bool, cache: LatentCache | Non
     def of(name: str, split: Split) -> Split:
         if cache is None:
             mean, std = spread_of(codec, data, split)
-        else:
-            mean, std = cache.moments(name, len(split), partial(_spread_at, codec, data, split))
-        rows = None if cache is None else torch.arange(len(split))
-        return Split(mean, split.cond, std if drawn and bool(std.any()) else None, rows)
+            return Split(mean, split.cond, std if drawn and bool(std.any()) else None)
+        found = cache.moments(name, len(split), partial(_spread_at, codec, data, split))
+        maps = found if drawn and bool(found[1].any()) else found[:1]
+        mean, *std = (torch.from_numpy(one) for one in maps)
+
+        def expect(rows: list[int]) -> None:
+            for one in maps:
+                one.expect(rows)
+
+        kept = torch.arange(len(split))
+        return Split(mean, split.cond, std[0] if std else None, kept, expect=expect)
 
     train, test = of("train", data.train), of("test", data.test)
     return replace(data, train=train, test=test, scaling=Scaling((0.0,), (1.0,)), done=())

@@ -16,6 +16,7 @@ from scorefield.data import load as load_data
 from scorefield.data.codec import Latents
 from scorefield.data.readers.decoded import CachePlace
 from scorefield.data.readers.latents import LatentCache
+from scorefield.data.readers.maps import MappedArray
 from scorefield.draw import walk
 from scorefield.run.autoencoder import begin_codec, open_autoencoder
 from scorefield.run.open import load, open_run
@@ -318,9 +319,18 @@ def test_latents_on_disk_are_made_once_and_train_the_same_run(home, tmp_path, mo
     def again(self, x):
         raise AssertionError("the encoder runs again")
 
+    asked: dict[str, list] = {}  # of the disk, before they are looked at
+
+    def expect(self, rows):
+        asked.setdefault(Path(str(self.filename)).name, []).append(list(rows))
+
     with monkeypatch.context() as patch:
         patch.setattr(Latents, "spread", again)
+        patch.setattr(MappedArray, "expect", expect)
         assert cached(home, tmp_path / "b", disk) == 0
+        means, deviations = (asked[f"train.{what}.safetensors"] for what in ("mean", "std"))
+        assert means == deviations
+        assert {len(rows) for rows in means} == {32}
         assert cached(home, tmp_path / "b", disk, "--resume", "--images", "256") == 0
     assert main(resume(home, shutil.copytree(home / "run", tmp_path / "c"))) == 0
     same_runs(tmp_path / "b", tmp_path / "c")

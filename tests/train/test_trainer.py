@@ -435,6 +435,41 @@ def test_bf16_trains(data):
     assert not torch.equal(weights(denoiser), weights(trained(data)[0]))
 
 
+def stepped(start, steps, dtype) -> list[torch.Tensor]:
+    """Weights of this kind after AdamW's steps down these gradients, each at its rate."""
+    own = [torch.nn.Parameter(w.to(dtype, copy=True)) for w in start]
+    optimizer = torch.optim.AdamW(own, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+    for grads, rate in steps:
+        for weight, grad in zip(own, grads):
+            weight.grad = grad.to(dtype)
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.step()
+    return [weight.detach() for weight in own]
+
+
+def test_bf16_steps_float32_masters(data, monkeypatch):
+    """A training in bf16 takes the steps of AdamW in float32 down the same gradients, to the bit;
+    the twin, weights that are bf16 themselves, loses what is below their resolution."""
+    step, steps, start = AdamW.step, [], []
+
+    def spy(self, *args, **keywords):
+        (group,) = self.param_groups
+        assert {w.dtype for w in group["params"]} == {torch.float32}
+        start.extend([] if start else [w.detach().clone() for w in group["params"]])
+        steps.append(([w.grad.clone() for w in group["params"]], group["lr"]))
+        return step(self, *args, **keywords)
+
+    monkeypatch.setattr(AdamW, "step", spy)
+    settings = replace(SETTINGS, precision="bf16", lr=1e-5, warmup=0, weight_decay=0.0)
+    denoiser, _ = trained(data, settings)
+    masters, halves = (stepped(start, steps, dtype) for dtype in (torch.float32, torch.bfloat16))
+    assert all(torch.equal(m, w) for m, w in zip(masters, denoiser.parameters(), strict=True))
+    large = [(w.abs() > 0.1) & (m != w) for w, m in zip(start, masters)]
+    assert sum(int(some.sum()) for some in large) > 100
+    lost = torch.cat([(h == w.to(h))[some] for h, w, some in zip(halves, start, large)])
+    assert lost.float().mean() > 0.95
+
+
 def refuse(*args, **keywords):
     raise RuntimeError("no compiler here\nand more lines")
 

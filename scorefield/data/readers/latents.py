@@ -21,7 +21,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.data.readers.decoded import CachePlace
-from scorefield.data.readers.maps import MappedRows
+from scorefield.data.readers.maps import MappedArray, MappedRows
 from scorefield.data.sets import Data, Split
 
 LATENTS_VERSION = 1
@@ -70,7 +70,7 @@ class LatentCache:
         path = self.folder / "about.json"
         return read_json(path) if path.exists() else None
 
-    def moments(self, name: str, count: int, spread: Encoding) -> tuple[Tensor, Tensor]:
+    def moments(self, name: str, count: int, spread: Encoding) -> tuple[MappedArray, MappedArray]:
         """Means and deviations `(N, *shape)` of a split, mapped; those of the examples at an index
         by `spread` where they are not there yet."""
         maps = self._maps(name, count)
@@ -92,7 +92,7 @@ class LatentCache:
             for some in torch.arange(count).split(ROWS):
                 for rows, found in zip(maps, spread(some), strict=True):
                     rows.write(int(some[0]), found.float().cpu().numpy())
-        mean, std = (torch.from_numpy(rows.mapped()) for rows in maps)
+        mean, std = (rows.mapped() for rows in maps)
         return mean, std
 
     def settle(self, scale: float, counts: dict[str, int], times: float, **known: Any) -> None:
