@@ -267,8 +267,9 @@ class Timed:
 def wave(o: argparse.Namespace) -> dict[str, Any]:
     """What the server takes of full waves: of the processor time of a wave W that in the network N
     and in the solvers' own arithmetic A aside, (W - N - A) / W. A is the time of the same walks
-    alone, of a denoiser that answers at once. So many requests of 24 calls each, with
-    guidance, of `n` samples."""
+    alone: of a denoiser that answers at once, or of the network less its calls, which leave the
+    processor's caches as they are in a wave. So many requests of 24 calls each, with guidance, of
+    `n` samples."""
     import torch
 
     from scorefield.draw.jobs import walk
@@ -293,17 +294,20 @@ def wave(o: argparse.Namespace) -> dict[str, Any]:
         while service.batcher.wave():
             waves += 1
         whole, called = clock() - began, network.denoise.seconds
-        idle, began = Timed(network.denoise.denoise, idle=True), clock()
-        for job in jobs:
-            collections.deque(walk(job, idle), 0)
-        own = clock() - began
-        found += [(whole / waves, called / waves, own / waves)] if k else []
-    share = [(w - n - a) / w for w, n, a in found]
-    ms = {name: spread([1000 * x for x in each])
-          for name, each in zip(("wave", "network", "arithmetic"), zip(*found))}  # fmt: skip
+        own = []
+        for idle in (True, False):
+            denoise, began = Timed(network.denoise.denoise, idle), clock()
+            for job in jobs:
+                collections.deque(walk(job, denoise), 0)
+            own.append(clock() - began - denoise.seconds)
+        found += [[seconds / waves for seconds in (whole, called, *own)]] if k else []
+    share, beside = ([(w - n - a[i]) / w for w, n, *a in found] for i in (0, 1))
+    names = ("wave", "network", "arithmetic", "arithmetic beside the network")
+    ms = {name: spread([1000 * x for x in each]) for name, each in zip(names, zip(*found))}
     return {"requests": o.requests, "n": o.n,
             "wave": {"rows": rows, "limit": network.limit, "waves": waves, "ms": ms,
-                     "share of the server": spread(share)}}  # fmt: skip
+                     "share of the server": spread(share),
+                     "beside the network": spread(beside)}}  # fmt: skip
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ All else a job computes by itself, as it does alone.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +16,7 @@ from torch.autograd.forward_ad import unpack_dual
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Pairs, Seeded, Shown
 from scorefield.draw.plan import Asked, Plan
+from scorefield.guide.cfg import both
 from scorefield.solve import Info, trajectory
 from scorefield.solve.loop import check_kind, check_levels, showing
 
@@ -50,6 +51,10 @@ class Job:
         if isinstance(first, Pairs):  # the interval upwards: no draw of a step
             x = first.lift(x, Seeded(asked.seeds)(x, first, Level.of(0.0, 1.0)))
         return cls(plan, asked, plan.solver.init(x))
+
+    def told(self, answer: Tensor) -> "Job":
+        """With the answer to one call more."""
+        return Job(self.plan, self.asked, self.state, self.k, (*self.answers, answer))
 
     @property
     def done(self) -> bool:
@@ -143,7 +148,7 @@ def _tick(jobs: Sequence[Job], denoise: Denoise, limit: int) -> list[Event]:
             asking.append((i, asks))
     for part in _parts(asking, limit):
         for (i, _), answer in zip(part, _answers(denoise, [asks for _, asks in part])):
-            job = replace(jobs[i], answers=(*jobs[i].answers, answer))
+            job = jobs[i].told(answer)
             try:
                 events[i] = _step(job, denoise, False)
             except _Asks:
@@ -164,11 +169,12 @@ def _step(job: Job, denoise: Denoise, whole: bool) -> Event:
 
 
 class _Asks(BaseException):
-    """A call of the denoiser that has no answer yet."""
+    """A call of the denoiser that has no answer yet; with `twice` of all rows and of all of them
+    again without their condition."""
 
-    def __init__(self, x: Tensor, level: Level, cond: Cond | None) -> None:
+    def __init__(self, x: Tensor, level: Level, cond: Cond | None, twice: bool = False) -> None:
         super().__init__()
-        self.x, self.level, self.cond = x, level, cond
+        self.x, self.level, self.cond, self.twice = x, level, cond, twice
 
 
 class _Replay:
@@ -178,7 +184,7 @@ class _Replay:
         self.denoise, self.answers, self.whole = denoise, iter(answers), whole
 
     def __call__(self, x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
-        if x.requires_grad or unpack_dual(x).tangent is not None:
+        if _differentiated(x):
             return self.denoise(x, level, cond)
         for answer in self.answers:
             return answer
@@ -186,8 +192,21 @@ class _Replay:
             return self.denoise(x, level, cond)
         raise _Asks(x, level, cond)
 
+    def both(self, x: Tensor, level: Level, cond: Cond, rows: Tensor | None) -> Sequence[Tensor]:
+        """As of `guide.cfg`: rows are put one after another once, for all jobs, when all have
+        asked."""
+        if self.whole or rows is not None or _differentiated(x):
+            return both(self, x, level, cond, rows)
+        for answer in self.answers:
+            return answer.split(len(x))
+        raise _Asks(x, level, cond, True)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.denoise, name)
+
+
+def _differentiated(x: Tensor) -> bool:
+    return x.requires_grad or unpack_dual(x).tangent is not None
 
 
 def _parts(asking: list, limit: int) -> list[list]:
@@ -200,7 +219,7 @@ def _parts(asking: list, limit: int) -> list[list]:
         parts.append([])
         rows = 0
         for each in kind:
-            rows += (own := each[1].x.shape[0])
+            rows += (own := each[1].x.shape[0] << each[1].twice)
             if parts[-1] and rows > limit:
                 parts.append([])
                 rows = own
@@ -209,27 +228,41 @@ def _parts(asking: list, limit: int) -> list[list]:
 
 
 def _answers(denoise: Denoise, asks: list[_Asks]) -> Sequence[Tensor]:
-    if len(asks) == 1:
+    if len(asks) == 1 and not asks[0].twice:
         return [denoise(asks[0].x, asks[0].level, asks[0].cond)]
-    rows = [len(a.x) for a in asks]
-    level = _side_by_side([a.level for a in asks], rows)
-    cond = _joined([a.cond for a in asks], rows)
-    return denoise(torch.cat([a.x for a in asks]), level, cond).split(rows)
+    yes, pieces = torch.tensor(True, device=asks[0].x.device), []
+    for a in asks:
+        pieces.append((a.x, a.level, a.cond))
+        if a.twice:
+            pieces.append((a.x, a.level, {**(a.cond or {}), "null": yes}))
+    x, levels, conds = zip(*pieces)
+    rows = [len(some) for some in x]
+    found = denoise(torch.cat(x), _side_by_side(levels, rows), _joined(conds, rows))
+    return found.split([len(a.x) << a.twice for a in asks])
 
 
-def _side_by_side(levels: list[Level], rows: list[int]) -> Level:
+def _side_by_side(levels: Sequence[Level], rows: list[int]) -> Level:
     """One level, or where they differ one for each sample."""
     first = levels[0]
     if len(levels) == 1 or (first.sigma.ndim == 0 and all(_equal(first, v) for v in levels)):
         return first
-    return Level(*map(torch.cat, zip(*(v.expand(n) for v, n in zip(levels, rows)))))
+    return Level(*(_each(leaves, rows) for leaves in zip(*levels)))
+
+
+def _each(leaves: Sequence[Tensor], rows: list[int]) -> Tensor:
+    """Leaves `()` or `(n, ...)` as one, of a row for each sample."""
+    if all(leaf.ndim == 0 for leaf in leaves):
+        return torch.stack(list(leaves)).repeat_interleave(
+            torch.tensor(rows, device=leaves[0].device)
+        )
+    return torch.cat([leaf.expand(n, *leaf.shape[1:]) for leaf, n in zip(leaves, rows)])
 
 
 def _equal(one: Level, other: Level) -> bool:
     return all(a is b or torch.equal(a, b) for a, b in zip(one, other))
 
 
-def _joined(conds: list[Cond | None], rows: list[int]) -> Cond | None:
+def _joined(conds: Sequence[Cond | None], rows: list[int]) -> Cond | None:
     """Conditions of like kinds one after another; samples without any are null."""
     some = next((cond for cond in conds if cond), None)
     if some is None:
@@ -240,10 +273,9 @@ def _joined(conds: list[Cond | None], rows: list[int]) -> Cond | None:
     found = {name: torch.cat([cond[name] for cond in whole]) for name in names}
     if all(cond and "null" not in cond for cond in conds):
         return found
-    device = next(iter(some.values())).device
-    null = [torch.full((n,), not cond, device=device) if not cond or "null" not in cond
-            else cond["null"] for cond, n in zip(conds, rows)]  # fmt: skip
-    return {**found, "null": torch.cat(null)}
+    no, yes = torch.tensor([False, True], device=next(iter(some.values())).device)
+    null = _each([cond.get("null", no) if cond else yes for cond in conds], rows)
+    return {**found, "null": null}
 
 
 def _kind(cond: Cond | None) -> Hashable:

@@ -1,5 +1,7 @@
 """Classifier-free guidance: Ho and Salimans 2022."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -49,7 +51,8 @@ def cfg(scale: float | Tensor, null: Cond | None = None) -> Guide:
             if rows is not None and not len(rows):
                 return denoise(x, level, cond)
             if cond and n <= FEW and getattr(denoise, "reads_null", False):
-                with_cond, without = _both(denoise, x, level, cond, rows)
+                ask = getattr(denoise, "both", None) or partial(both, denoise)
+                with_cond, without = ask(x, level, cond, rows)
             else:
                 some, at = (x, level) if rows is None else (x[rows], level.some(rows, n))
                 without = denoise(some, at, None)
@@ -88,10 +91,11 @@ def _hearing(denoise: Denoise, manner: Manner, strength: Tensor) -> Denoise:
     return guided
 
 
-def _both(
+def both(
     denoise: Denoise, x: Tensor, level: Level, cond: Cond, rows: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """D of x under its condition, and of the rows of it, or all, without any, by one call."""
+    """D of x under its condition, and of the rows of it, or all, without any, by one call; what
+    gathers the calls of many asks in a way of its own, `denoise.both`."""
 
     def more(leaf: Tensor) -> Tensor:
         return torch.cat([leaf, leaf if rows is None else leaf[rows]])
