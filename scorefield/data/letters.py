@@ -1,6 +1,7 @@
 """Texts as numbers of letters, and back."""
 
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ MOST = 65_000
 
 def letter_data(
     name: str,
-    texts: Sequence[Sequence[str]],
+    texts: Iterable[Sequence[str]],
     alphabet: Sequence[str] | None = None,
     more: Mapping[str, np.ndarray] = NOTHING,
 ) -> Data:
@@ -26,7 +27,7 @@ def letter_data(
 
     x (N, L) are their numbers in the `alphabet`, by default the letters there are, sorted; L is the
     longest, and shorter ones end in `END`, which is letter 0. A tenth is held out.
-    `more` are conditions of each.
+    `more` are conditions of each. Texts are read once; of each its numbers alone are kept.
 
     >>> data = letter_data("three", ["ab", "a", "ba"] * 10)
     >>> data.alphabet, data.train.x[0].tolist(), spelled(data.train.x[:1], data.alphabet)
@@ -34,16 +35,24 @@ def letter_data(
 
     Raises BadInput for no texts, and letters outside the alphabet.
     """
-    if not texts or not max(map(len, texts)):
+    number: dict[str, int] = {}  # in the order in which they come
+    lengths, flat = array("q"), array("i")
+    for text in texts:
+        lengths.append(len(text))
+        flat.extend(number.setdefault(letter, len(number)) for letter in text)
+    if not flat:
         raise BadInput(f"'{name}' has no letters.", "Give at least a few texts.")
-    longest = max(map(len, texts))
-    ends = min(map(len, texts)) < longest
-    found = sorted({letter for text in texts for letter in text})
-    known = found if alphabet is None else [letter for letter in alphabet if letter != END]
+    size = np.array(lengths)
+    ends = size.min() < size.max()
+    known = sorted(number) if alphabet is None else [a for a in alphabet if a != END]
     known = ([END] if ends or (alphabet and END in alphabet) else []) + list(dict.fromkeys(known))
     if not 2 <= len(known) <= MOST:
         raise BadInput(f"'{name}' has {len(known)} different letters.", f"Give 2 to {MOST:,}.")
-    x = numbers_of(texts, known, longest, f"'{name}'")
+    place = {letter: k for k, letter in enumerate(known)}
+    if strange := [letter for letter in number if letter not in place]:
+        raise stranger(strange[0], known, f"'{name}'")
+    x = np.zeros((len(size), size.max()), np.uint8 if len(known) <= 256 else np.int32)
+    x[np.arange(size.max()) < size[:, None]] = np.array([place[a] for a in number], x.dtype)[flat]
     train, test = split_off(x, None, more=more)
     conditions = conditions_of(train.cond, test.cond)
     return Data(name, train, test, (), Scaling((0.0,), (1.0,)), conditions, space="letters",
@@ -60,11 +69,7 @@ def numbers_of(
     for row, text in zip(x, texts):
         strange = next((letter for letter in text if letter not in number), None)
         if strange is not None:
-            some = "".join(alphabet) if all(len(a) < 2 for a in alphabet) else ", ".join(alphabet)
-            raise BadInput(
-                f"{where} has the letter {strange!r}, which is not in the alphabet '{some[:80]}'.",
-                "Leave it out, or train with an alphabet that has it.",
-            )
+            raise stranger(strange, alphabet, where)
         if len(text) > length or (len(text) < length and END not in number):
             raise BadInput(
                 f"{where} has a text of {len(text)} letters, and the model's have {length}.",
@@ -72,6 +77,15 @@ def numbers_of(
             )
         row[: len(text)] = [number[letter] for letter in text]
     return x
+
+
+def stranger(letter: str, alphabet: Sequence[str], where: str) -> BadInput:
+    """A letter that is not in the alphabet."""
+    some = "".join(alphabet) if all(len(a) < 2 for a in alphabet) else ", ".join(alphabet)
+    return BadInput(
+        f"{where} has the letter {letter!r}, which is not in the alphabet '{some[:80]}'.",
+        "Leave it out, or train with an alphabet that has it.",
+    )
 
 
 def spelled(x: Tensor, alphabet: Sequence[str]) -> list[str]:

@@ -1,15 +1,16 @@
 """Molecules as SMILES: their tokens, which are taken, and the properties that they have."""
 
 import re
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, partial
+from typing import Any, TypeVar
 
 import numpy as np
 
 from scorefield.base import BadInput, unknown
 from scorefield.base.extras import library
 
+Answer = TypeVar("Answer")
 TOKEN = re.compile(r"\[[^\[\]]*\]|%\d\d|Br|Cl|.")
 """An atom in brackets, the number of a ring, an atom of two letters, or a sign. The ring closure
 %12 and the atom Cl are one: split, `C` and `l` are no atoms."""
@@ -32,6 +33,7 @@ def tokens_of(smiles: str) -> list[str]:
     return TOKEN.findall(smiles)
 
 
+@cache
 def chemistry(module: str) -> Any:
     """A module of RDKit, which says nothing of what it cannot parse; BadInput without it."""
     rdkit = partial(library, extra="molecules", use="molecules are read")
@@ -59,10 +61,18 @@ def fault_of(molecule: Any) -> str | None:
     return f"is {parts} molecules" if parts > 1 else None
 
 
-def checked_molecules(smiles: Sequence[str], where: str) -> list[Any]:
-    """RDKit's molecules, or BadInput for those that are not taken, the first by its number."""
-    found = [molecule_of(text) for text in smiles]
-    faults = {k: fault for k, m in enumerate(found) if (fault := fault_of(m))}
+def of_molecules(
+    smiles: Sequence[str], where: str, law: Callable[[int, Any], Answer]
+) -> list[Answer]:
+    """`law(number, molecule)` of each of RDKit's molecules, of which one is kept at a time; or
+    BadInput for those that are not taken, the first by its number."""
+    found, faults = [], {}
+    for k, text in enumerate(smiles):
+        molecule = molecule_of(text)
+        if fault := fault_of(molecule):
+            faults[k] = fault
+        if not faults:
+            found.append(law(k, molecule))
     for k, fault in faults.items():
         raise BadInput(
             f"{where}: {len(faults):,} of {len(smiles):,} molecules cannot be taken; number "
@@ -92,17 +102,23 @@ def placed(molecule: Any, seed: int) -> tuple[list[str], np.ndarray] | None:
     return [a.GetSymbol() for a in own.GetAtoms()], at - at.mean(0)
 
 
-def properties_of(molecules: Sequence[Any], names: Sequence[str]) -> np.ndarray:
+def properties_of(molecules: Iterable[Any], names: Sequence[str]) -> np.ndarray:
     """Their properties (N, names), float32.
 
     >>> properties_of([molecule_of("CCO")], ["weight"]).round(2).tolist()
     [[46.06999969482422]]
     """
+    laws = laws_of(names)
+    rows = [[law(m) for law in laws] for m in molecules]
+    return np.array(rows, np.float32).reshape(len(rows), len(laws))
+
+
+def laws_of(names: Sequence[str]) -> list[Callable[[Any], float]]:
+    """RDKit's functions of a molecule for properties; BadInput for others."""
     laws: list[Callable[[Any], float]] = []
     for name in names:
         if name not in PROPERTIES:
             raise unknown("property", name, PROPERTIES)
         module, law = PROPERTIES[name]
         laws.append(getattr(chemistry(module), law))
-    rows = [[law(m) for law in laws] for m in molecules]
-    return np.array(rows, np.float32).reshape(len(molecules), len(laws))
+    return laws

@@ -1,6 +1,6 @@
 """Molecules against held-out ones: which are any, which are new, how large, and how they are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ def molecule_figures(x0: Tensor, data: Data, cond: Cond | None) -> tuple[Figure,
     texts, train, test = (spelled(x, data.alphabet) for x in (x0, data.train.x, away))
     made, real = map(molecules_in, (texts, test))
     own, held = canonical_of(made), canonical_of(real[: len(texts)])
-    known = set(canonical_of(molecules_in(train)))
+    known = set(canonical_of(map(molecule_of, train)))
     kinds, valid = set(own), [m for m in made if m is not None]
 
     def new(found: set[str]) -> float:
@@ -55,7 +55,7 @@ def molecules_in(texts: Sequence[str]) -> list[Any]:
     return [molecule_of(text) for text in texts]
 
 
-def canonical_of(molecules: Sequence[Any]) -> list[str]:
+def canonical_of(molecules: Iterable[Any]) -> list[str]:
     """Canonical SMILES of those there are."""
     write = chemistry("rdmolfiles").MolToSmiles
     return [write(m) for m in molecules if m is not None]

@@ -17,16 +17,19 @@ class SetNet(nn.Module):
     """F(x, noise, cond) for N points x (B, C, N) of R^C, with F(R x) = R F(x) for every orthogonal
     R and F(x P) = F(x) P for every permutation P of the points:
 
-        m_ij = silu(W (h_i, h_j, waves |x_i - x_j|) + A emb)
-        v_i  = v_i + 1/N sum_j (x_i - x_j) a(m_ij) + x_i b(h_i)
+        m_ij = silu(W silu(W (h_i, h_j, waves |x_i - x_j|, waves |q_i - q_j|) + A emb)),   q = x + v
+        v_i  = v_i + 1/N sum_j (q_i - q_j) a(m_ij) + q_i b(h_i)
         h_i  = h_i + W' silu(W (h_i, 1/N sum_j m_ij))                             `blocks` times
 
-    from h_i = W |x_i| and v = 0; F = v. With `coordinates`, x_i are the first so many channels
-    alone; the others, such as kinds of atoms, do not turn: they are read into h_i, and F says
-    Wout h_i of them. Only lengths are read, and only the x_i and their differences are added up, so
-    that neither law needs training. a, b, W' and Wout start at zero. The origin is told from other
-    places: give sets that are centred (Satorras et al. 2021, arXiv:2102.09844, eq. 3 to 6, whose F
-    moves with the set too). Work grows as N^2.
+    from h_i = W |x_i| and v = 0; F = v. A block reads how far apart points are where the blocks
+    before it have moved them, without which angles of bonds stay wrong however long it learns
+    (docs/molecules.md). With `coordinates`, x_i are the first so many channels alone; the others,
+    such as kinds of atoms, do not turn: they are read into h_i, and F says Wout h_i of them.
+
+    Only lengths are read, and only points and their differences are added up, so that neither law
+    needs training. a, b, W' and Wout start at zero. The origin is told from other places: give sets
+    that are centred (Satorras et al. 2021, arXiv:2102.09844, eq. 3 to 6, whose F moves with the set
+    too). Work grows as N^2.
 
     classes, vector: sizes of the conditions.
 
@@ -64,12 +67,10 @@ class SetNet(nn.Module):
         points, kinds = (
             x.to(self.enter.weight.dtype).transpose(1, 2).tensor_split([self.coordinates], 2)
         )
-        apart = points[:, :, None] - points[:, None]
         h = self.enter(torch.cat([waves_of(points), kinds], 2))
-        between = waves_of(apart)
-        v = torch.zeros_like(points)
+        first, v = waves_of(points[:, :, None] - points[:, None]), torch.zeros_like(points)
         for block in self.blocks:
-            h, move = block(h, between, points, apart, emb)
+            h, move = block(h, first, points + v, emb)
             v = v + move
         told = v if self.out is None else torch.cat([v, self.out(h)], 2)
         return told.transpose(1, 2).to(x.dtype)
@@ -87,18 +88,20 @@ class SetLayer(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.modulation = preserve_variance(nn.Linear(width, 2 * width), gain=0.5)
-        self.pair = preserve_variance(nn.Linear(9, width))
+        self.pair = preserve_variance(nn.Linear(18, width))
         self.ends = preserve_variance(nn.Linear(width, 2 * width))
+        self.deep = preserve_variance(nn.Linear(width, width))
         self.inner = preserve_variance(nn.Linear(2 * width, width))
         self.outer = zero(nn.Linear(width, width))
         self.along, self.out = zero(nn.Linear(width, 1)), zero(nn.Linear(width, 1))
 
-    def forward(
-        self, h: Tensor, between: Tensor, x: Tensor, apart: Tensor, emb: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, h: Tensor, first: Tensor, q: Tensor, emb: Tensor) -> tuple[Tensor, Tensor]:
+        apart = q[:, :, None] - q[:, None]
+        between = torch.cat([first, waves_of(apart)], -1)
         scale, shift = self.modulation(emb).chunk(2, dim=1)
         told = F.layer_norm(h, h.shape[-1:]) * (1 + scale[:, None]) + shift[:, None]
         one, other = self.ends(told).chunk(2, dim=-1)
         m = F.silu(one[:, :, None] + other[:, None] + self.pair(between))
+        m = F.silu(self.deep(m))
         h = h + self.outer(F.silu(self.inner(torch.cat([told, m.mean(2)], -1))))
-        return h, (apart * self.along(m)).mean(2) + x * self.out(h)
+        return h, (apart * self.along(m)).mean(2) + q * self.out(h)

@@ -4,12 +4,13 @@ import csv
 import gzip
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from scorefield.base import BadInput
 from scorefield.data.letters import END, letter_data
-from scorefield.data.molecules import checked_molecules, placed, properties_of, tokens_of
+from scorefield.data.molecules import laws_of, of_molecules, placed, tokens_of
 from scorefield.data.readers.letters import read_lines
 from scorefield.data.sets import Data, Scaling, split_off
 from scorefield.data.table import Column
@@ -29,10 +30,14 @@ def smiles(path: str, size: int | None = None, properties: str | None = None) ->
         texts = [
             texts[i] for i in np.linspace(0, len(texts) - 1, min(size, len(texts))).astype(int)
         ]
-    molecules = checked_molecules(texts, f"'{path}'")
     names = properties.split("+") if properties else []
-    more = {"vector": properties_of(molecules, names)} if names else {}
-    data = letter_data("smiles", [tokens_of(text) for text in texts], more=more)
+    laws = laws_of(names)
+
+    def told(_: int, molecule: Any) -> np.ndarray:
+        return np.array([law(molecule) for law in laws], np.float32)
+
+    rows = np.array(of_molecules(texts, f"'{path}'", told))
+    data = letter_data("smiles", map(tokens_of, texts), more={"vector": rows} if names else {})
     columns = tuple(Column(name, number=True) for name in names)
     return replace(data, space="smiles", columns=columns)
 
@@ -47,7 +52,7 @@ def conformers(path: str, size: int | None = None) -> Data:
     the file the seed. Those that RDKit cannot embed are left out; how many is said.
     """
     texts = read_smiles(Path(path))[:size]
-    there = [placed(m, k) for k, m in enumerate(checked_molecules(texts, f"'{path}'"))]
+    there = of_molecules(texts, f"'{path}'", lambda k, molecule: placed(molecule, k))
     found = [pair for pair in there if pair]
     if not found:
         raise BadInput(f"'{path}' has no molecule that can be embedded.", "Give another.")
