@@ -81,6 +81,8 @@ class CausalNet(nn.Module):
 class CausalBlock(nn.Module):
     """The second line of `CausalNet`."""
 
+    projections = ("qkv", "mix")
+
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
