@@ -4,6 +4,7 @@ A value is a factory: call it, with its own options if any, to get the object. `
 text, such as `heun:churn=.3`.
 """
 
+from scorefield.catalogue.adapters import adapters
 from scorefield.catalogue.adversaries import adversaries
 from scorefield.catalogue.autoencoders import autoencoders, decoders
 from scorefield.catalogue.extractors import extractors
@@ -25,8 +26,8 @@ from scorefield.catalogue.views import of_pictures as views
 from scorefield.data import datasets
 
 __all__ = [
-    "adversaries", "autoencoders", "couplings", "datasets", "decoders", "extractors", "grids",
-    "guides", "inverse", "matchings", "measures", "networks", "objectives", "operators", "paths",
-    "schedules", "solvers", "spaces", "students", "targets", "texts", "times", "views", "walks",
-    "weights",
+    "adapters", "adversaries", "autoencoders", "couplings", "datasets", "decoders", "extractors",
+    "grids", "guides", "inverse", "matchings", "measures", "networks", "objectives", "operators",
+    "paths", "schedules", "solvers", "spaces", "students", "targets", "texts", "times", "views",
+    "walks", "weights",
 ]  # fmt: skip

@@ -37,6 +37,11 @@ class Options(Rows, Sampling, Averaged):
     made larger by a run that learned super-resolution (--data.low), shown them with some noise
       scorefield sample runs/emoji --prompt "a red apple" --cascade runs/emoji-64 --augment .1
 
+    in two steps: what an encoder sees in pictures of these words, and pictures of that; and
+    variations of a picture, of what it sees in that
+      scorefield sample runs/digits-prior --prompt "a seven" --cascade runs/digits-decoder
+      scorefield sample runs/digits-decoder --conditions seven.png --n 8
+
     a classifier of noisy samples as the guide (made by scorefield train-classifier); with
     --unconditional only the classifier is told the classes:
       scorefield sample runs/digits --unconditional --guide classifier --guidance 2 --labels 0-9
@@ -59,6 +64,9 @@ class Options(Rows, Sampling, Averaged):
     like: Path | None = None
     """A .png of samples that this makes again, of the run that it names; but for what is said
     otherwise."""
+    adapters: str | None = None
+    """Runs of adapters that were learned on this one (train --init RUN --adapter rank=4), whose
+    numbers are added to its weights: runs/mine, or with weights runs/mine+runs/other:.5."""
     conditions: CondFile = None
     prompt: UseAppendAction[tuple[str, ...]] = ()
     """What to show, in words; may be given several times."""

@@ -30,6 +30,8 @@ examples:
   scorefield train folder --data.path photos --data.size 32 --out runs/photos
   scorefield train --config runs/quick/config.json --lr 2e-3 --out runs/other
   scorefield train folder --data.path cats --data.size 32 --init runs/photos --out runs/cats
+  scorefield train folder --data.path mine --data.size 32 --init runs/photos --adapter rank=4
+      --images 20000 --out runs/mine
 
 scorefield train RECIPE --help lists every setting with the recipe's value."""
 

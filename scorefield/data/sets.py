@@ -220,6 +220,8 @@ class Data:
     low: int = 0
     rate: int = 0
     """Moments a second of what is heard; 0 of all else."""
+    encoder: str = ""
+    """Of embeddings, or pictures that come with theirs, by what they were embedded (`embedded`)."""
 
     def __repr__(self) -> str:
         """One line: its name, shape, classes and how many examples are held out."""

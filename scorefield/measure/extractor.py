@@ -21,7 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from scorefield.base import BadInput
+from scorefield.measure.judge import Judge
 from scorefield.nets.pretrained import RESNET50, EfficientNetLite, ResNet50
+from scorefield.store import open_model
 from scorefield.store.digest import digest, short
 from scorefield.store.files import exists, read_bytes, read_json
 from scorefield.store.inert import read_checkpoint
@@ -64,6 +66,38 @@ class Extractor(NamedTuple):
         x = F.interpolate(x, (self.side, self.side), mode="bilinear", antialias=True)
         x = self.shown(127.5 * (x + 1)).contiguous(memory_format=torch.channels_last)
         return self.net(x).to(x0.device)
+
+
+class JudgeFeatures(NamedTuple):
+    """The features of a judge `net` that lies beside a run, of pictures as they are."""
+
+    title: str
+    net: Judge
+    sha: str
+
+    @property
+    def size(self) -> int:
+        """Numbers of a feature."""
+        return int(self.net.config["features"])
+
+    @property
+    def space(self) -> str:
+        """What the figures are called in."""
+        return f"{self.title}, {short(self.sha)} ({self.size})"
+
+    @torch.no_grad()
+    def __call__(self, x0: Tensor) -> Tensor:
+        return self.net.features(x0).to(x0)
+
+
+def judge_features(path: str) -> JudgeFeatures:
+    """What the judge sees that `scorefield eval` trained beside the run at `path`: 64 features, of
+    examples of the run's shape."""
+    remedy = f"Make one: scorefield eval {path}."
+    found = open_model(Path(path), "judge", lambda meta: Judge(**meta["config"]), remedy)
+    if found is None:
+        raise BadInput(f"{path} has no judge.", remedy)
+    return JudgeFeatures(found[0].name, found[0], found[1]["weights"])
 
 
 def check_pictures(title: str, shape: tuple[int, ...]) -> None:

@@ -86,6 +86,8 @@ class CausalNet(nn.Module):
 class CausalBlock(nn.Module):
     """The second line of `CausalNet`."""
 
+    projections = ("qkv", "mix")
+
     def __init__(self, width: int, heads: int, length: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads

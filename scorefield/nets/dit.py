@@ -135,6 +135,8 @@ class DiT(nn.Module):
 class DiTBlock(nn.Module):
     """Attention between the tokens, then a perceptron on each: the middle lines of DiT."""
 
+    projections = ("qkv", "mix")
+
     def __init__(self, width: int, heads: int, dropout: float, context: int | None = None) -> None:
         super().__init__()
         self.heads = heads

@@ -114,6 +114,8 @@ class Cosines(nn.Module):
 class Edm2Block(nn.Module):
     """The block of the module's docstring; `way`: up, down or none."""
 
+    projections = ("attn_qkv", "attn_proj")
+
     def __init__(
         self, inner: int, outer: int, emb: int, said: Edm2Settings, *, encodes: bool,
         way: str = "", attends: bool = False,

@@ -96,6 +96,8 @@ class KBlock(nn.Module):
 class KAttention(nn.Module):
     """Rows of qkv are q of every head, then k, then v."""
 
+    projections = ("qkv_proj", "out_proj")
+
     def __init__(self, emb: int, channels: int) -> None:
         super().__init__()
         self.heads = max(1, channels // HEAD)

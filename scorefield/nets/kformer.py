@@ -168,6 +168,8 @@ def _near(count: int, size: int) -> Tensor:
 class CosineAttention(nn.Module):
     """Eq. 1 among the tokens that `seen` says."""
 
+    projections = ("qkv_proj", "out_proj")
+
     def __init__(
         self, width: int, head: int, emb: int, first: bool, dropout: float, kind: str = "global",
         size: int = 0, shift: int = 0,

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from scorefield.base import BadInput
 from scorefield.nets.contract import check_dropout, check_inputs, check_sizes, config_of
-from scorefield.nets.embed import Embedding, Features
+from scorefield.nets.embed import Embedding, Features, as_null
 from scorefield.nets.init import preserve_variance, zero
+from scorefield.nets.tokens import Tokens
 
 WAVES = (math.pi / 4, math.pi / 2, math.pi, 2 * math.pi)
 
@@ -26,7 +27,9 @@ class MLP(nn.Module):
     weights. The waves carry the fine structure of x of about unit variance (a checkerboard, a
     spiral) and its size, of which LN(W x) alone would keep only the direction.
 
-    classes, vector: sizes of the conditions "label" and "vector", None for none. out_channels:
+    classes, vector: sizes of the conditions "label" and "vector", None for none; so too of
+    "tokens", their features, or their vocabulary and largest length (`Tokens`), whose mean is added
+    to emb: their order counts only by the places that ids have. out_channels:
     coordinates of F, those of x by default. features: how the noise is told (see Embedding). F has
     the dtype of x; the work is done in the dtype of the weights (or of autocast).
 
@@ -43,6 +46,9 @@ class MLP(nn.Module):
         blocks: int = 4,
         classes: int | None = None,
         vector: int | None = None,
+        tokens: int | None = None,
+        vocabulary: int | None = None,
+        length: int | None = None,
         out_channels: int | None = None,
         features: Features = "sinusoidal",
         dropout: float = 0.0,
@@ -55,14 +61,20 @@ class MLP(nn.Module):
         check_dropout(dropout)
         self.shape = tuple(shape)
         D = shape[0]
-        self.embedding = Embedding(width, classes, vector, features)
+        reading = any(size is not None for size in (tokens, vocabulary, length))
+        self.tokens = Tokens(width, tokens, vocabulary, length) if reading else None
+        self.embedding = Embedding(width, classes, vector, features, tokens=tokens, length=length)
         self.enter = preserve_variance(nn.Linear(D * (1 + 2 * len(WAVES)), width))
         self.blocks = nn.ModuleList(ResidualLayer(width, dropout) for _ in range(blocks))
         self.out = zero(nn.Linear(width, out_channels or D))
 
     def forward(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor] | None = None) -> Tensor:
         check_inputs(x, noise, self.shape)
-        emb = F.silu(self.embedding(noise, cond))
+        cond = as_null(cond)
+        emb = self.embedding(noise, cond)
+        if self.tokens is not None:
+            emb = emb + self.tokens(cond, x.shape[0]).mean
+        emb = F.silu(emb)
         h = self.enter(with_waves(x.to(self.enter.weight.dtype)))
         for block in self.blocks:
             h = block(h, emb)

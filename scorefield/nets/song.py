@@ -120,6 +120,8 @@ def _norm(channels: int, eps: float) -> nn.GroupNorm:
 class EdmBlock(nn.Module):
     """The block of the module's docstring. `song` says whose."""
 
+    projections = ("qkv", "proj")
+
     def __init__(
         self, inner: int, outer: int, emb: int, *, song: bool, way: str = "", heads: int = 0,
         filter: Sequence[int] = (1, 1), dropout: float = 0.0,

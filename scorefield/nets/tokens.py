@@ -23,6 +23,19 @@ class Context(NamedTuple):
     tokens: Tensor
     mask: Tensor | None
 
+    @property
+    def mean(self) -> Tensor:
+        """(B, width), of the places that are read.
+
+        >>> c = Context(torch.tensor([[[1.0], [3.0]]]), torch.tensor([[True, False]]))
+        >>> c.mean, c._replace(mask=None).mean
+        (tensor([[1.]]), tensor([[2.]]))
+        """
+        if self.mask is None:
+            return self.tokens.mean(1)
+        seen = self.mask[..., None].to(self.tokens)
+        return (self.tokens * seen).sum(1) / seen.sum(1).clamp(min=1)
+
 
 class Tokens(nn.Module):
     """cond["tokens"] as a sequence of vectors (B, L, width) for `CrossAttention`.
@@ -126,6 +139,8 @@ class CrossAttention(nn.Module):
 
     Rombach et al. 2022 (arXiv:2112.10752), sec. 3.3.
     """
+
+    projections = ("query", "key_value", "out")
 
     def __init__(self, channels: int, context: int, heads: int) -> None:
         super().__init__()

@@ -265,6 +265,8 @@ class Block(nn.Module):
 class Attention(nn.Module):
     """Self-attention between the pixels of a sample: x + W0 attention(W norm(x))."""
 
+    projections = ("qkv", "out")
+
     def __init__(self, channels: int, head_dim: int, norm: Norm, spatial: int = 2) -> None:
         super().__init__()
         self.heads = heads_of(channels, head_dim)

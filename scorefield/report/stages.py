@@ -61,8 +61,8 @@ def draw_stage(step: Progress, config: Config, out: Path) -> None:
     if learns_codes(config):
         write_png(picture(_pairs(average, config, out), COLUMNS), file)
         return
+    config, facts = stored_settings(Folder(out))  # what became of what was asked for
     denoiser, sample = average, config.sample
-    facts = stored_settings(Folder(out))[1]
     about = getattr(denoiser.net, "config", {})
     more = any(about.get(key) for key in ("vector", "image", "tokens", "vocabulary"))
     if is_led(config, facts):

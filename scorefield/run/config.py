@@ -174,7 +174,7 @@ def seen_by(config: Config, said: Conditions) -> Conditions:
 
 def _sizes(said: Conditions, name: str) -> dict[str, int]:
     """Those sizes of the data's conditions that a network is built with."""
-    unread = [key for key in said.keys if key != "vector"]
+    unread = [key for key in said.keys if key == "image"]
     if name in ("unet2d", "dit2d") and said.keys:
         raise BadInput(
             f"the data come with {said.keys[0]}, and {name} reads labels only.",
@@ -182,8 +182,8 @@ def _sizes(said: Conditions, name: str) -> dict[str, int]:
         )
     if name == "mlp" and unread:
         raise BadInput(
-            f"the data come with {unread[0]}, and an mlp reads labels and vectors only.",
-            "Leave it out of the file, or give a vector instead, such as the mean of the tokens.",
+            "the data come with image, and an mlp reads labels, vectors and tokens only.",
+            "Leave it out of the file, or give a vector instead.",
         )
     return said.sizes
 

@@ -18,7 +18,9 @@ from scorefield.data import Data
 from scorefield.data.conditions import from_lists, read_conditions
 from scorefield.data.readers.arrays import indices, read_npz
 from scorefield.denoise import Denoiser, Precision
+from scorefield.nets.adapter import merge
 from scorefield.process import Schedule
+from scorefield.run.adapter import adapter_of, base_place
 from scorefield.run.autoencoder import (
     Coded,
     as_prior,
@@ -27,13 +29,21 @@ from scorefield.run.autoencoder import (
     open_codec,
     without_conditions,
 )
-from scorefield.run.config import build_denoiser
+from scorefield.run.config import build_denoiser, quicker
 from scorefield.run.facts import DataFacts
 from scorefield.run.settings import Config
 from scorefield.run.stored import run_settings
 from scorefield.run.words import told_prompts
 from scorefield.solve import Solver
-from scorefield.store import Folder, exists, load_weights, read_json, read_tensors, short
+from scorefield.store import (
+    Folder,
+    digest_tensors,
+    exists,
+    load_weights,
+    read_json,
+    read_tensors,
+    short,
+)
 from scorefield.store.digest import digest
 from scorefield.store.files import to_bytes
 from scorefield.tune import FittedGrid
@@ -59,6 +69,20 @@ class Run:
     def told(self, texts: Sequence[str], less: str | None = None) -> dict[str, Tensor]:
         """Prompts, and what none of them shall show, as conditions for `generate(cond=...)`."""
         return told_prompts(self.facts.text, self.path, texts, less)
+
+    def seen(self, x0: Tensor) -> dict[str, Tensor]:
+        """Pictures as conditions of a decoder of embeddings, which makes variations of them."""
+        scaling = self.facts.conditions.vector_scaling
+        if self.config.data.decoder is None or scaling is None:
+            raise BadInput(f"{self.path} is no decoder.", "Train one with `data.decoder`.")
+        encoder = build("extractors", self.config.data.decoder)
+        if encoder.space != self.facts.encoder:
+            raise BadInput(
+                f"the encoder is {encoder.space}, and that of {self.path} was "
+                f"{self.facts.encoder}.",
+                "Put the one that it was trained with in its place.",
+            )
+        return {"vector": scaling.encode(encoder(x0))}
 
     @cached_property
     def checkpoint(self) -> str:
@@ -91,13 +115,14 @@ bf16 (1% of what it says) are no smooth function of x, and their error there is 
 
 def open_run(
     path: str | Path, average: float | None = None, precision: Precision | None = None,
-    spaces: bool = False,
+    spaces: bool = False, adapters: str | None = None,
 ) -> Run:  # fmt: skip
     """Read a run folder whole, or raise BadInput that says what is wrong with it.
 
     The weights are those averaged in training, or the `average` of that length which
     `scorefield ema` made. The network computes in the `precision`, by default that of training
-    where it is the `quicker`. Runs that are not on R^n are for those who know `spaces`.
+    where it is the `quicker`. Runs that are not on R^n are for those who know `spaces`. To the
+    weights those `adapters` are added that were learned on them, as in "runs/a+runs/b:.5".
     """
     folder, config, facts = run_settings(path)
     if not spaces:
@@ -117,13 +142,56 @@ def open_run(
                 f"Make it: scorefield ema {folder.path} `length` {average:g}.",
             )
         weights = read_tensors(source)
-    denoiser = build_denoiser(config, facts)
-    load_weights(denoiser, weights, source)
+    if config.adapter:
+        denoiser = open_base(config, facts, folder.path)
+        added = adapter_of(config.adapter).adapted(denoiser)
+        load_weights(added, weights, source)
+        merge(added, denoiser)
+    else:
+        denoiser = build_denoiser(config, facts)
+        load_weights(denoiser, weights, source)
     folder.check_meaning(source)
     denoiser.eval().requires_grad_(False)
     denoiser.codec = open_codec(folder.path, facts)
     denoiser.precision = precision or denoiser.precision
+    if adapters:
+        add_adapters(denoiser, adapters)
     return Run(folder.path, config, facts, denoiser, images_seen, average)
+
+
+def open_base(config: Config, facts: DataFacts, beside: Path | None) -> Denoiser:
+    """The denoiser that an adapter is added to, or BadInput if it is another by now."""
+    place = base_place(config, beside)
+    denoiser = open_run(place, spaces=True).denoiser
+    if (now := digest_tensors(denoiser.state_dict())) != facts.base:
+        raise BadInput(
+            f"the weights of {place} are {short(now)}, and the adapter was learned on those of "
+            f"{short(facts.base)}.",
+            "Put the run that it was learned on there.",
+            "init",
+        )
+    denoiser.scaling = None if facts.codec else facts.scaling
+    denoiser.precision = quicker(config.training.precision)
+    return denoiser
+
+
+def add_adapters(denoiser: Denoiser, adapters: str) -> None:
+    """Add adapters to the weights that they were learned on, RUN:WEIGHT each and a + between."""
+    own = digest_tensors(denoiser.state_dict())
+    for text in adapters.split("+"):
+        name, _, number = text.strip().partition(":")
+        folder, config, facts = run_settings(name)
+        if config.adapter is None or facts.base != own:
+            what = "no adapter" if config.adapter is None else "an adapter of another run"
+            raise BadInput(f"{name} is {what}.", "Give adapters of this run alone.", "adapters")
+        try:
+            weight = float(number or 1)
+        except ValueError:
+            fact = f"`adapters` gives {name} the weight {number}."
+            raise BadInput(fact, "Write it like runs/mine:.5.", "adapters") from None
+        added = adapter_of(config.adapter).adapted(denoiser, weight)
+        load_weights(added, folder.load("ema")[0][0], folder.path / "ema.safetensors")
+        merge(added, denoiser)
 
 
 def load(path: str | Path) -> Denoiser:

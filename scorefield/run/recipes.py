@@ -40,6 +40,26 @@ def digits_text() -> Config:
     )
 
 
+def digits_prior() -> Config:
+    """What the judge beside runs/digits sees in digits, by words: for `cascade` digits-decoder."""
+    return Config(
+        settling(images=400_000, batch=256, lr=2e-3, warmup=12_000, checkpoint_every=100_000),
+        DataConfig("captioned-digits", text="words", prior="judge:path=runs/digits"),
+        "mlp:width=192,blocks=3",
+        sample=SampleConfig(steps=10, guidance=1.5),
+    )
+
+
+def digits_decoder() -> Config:
+    """Digits from what that judge sees in them, and variations of a digit; two minutes."""
+    return Config(
+        muon(images=46_000, batch=128, lr=3e-3, warmup=3_000, checkpoint_every=20_000),
+        DataConfig("captioned-digits", decoder="judge:path=runs/digits"),
+        "auto:width=24,multipliers=1-2,blocks=2,attention=(),norms=1",
+        sample=SampleConfig(steps=10),
+    )
+
+
 def digits_autoencoder() -> Config:
     """A variational autoencoder of the digits: 64 pixels as 16 numbers, half a minute."""
     return Config(
@@ -401,7 +421,8 @@ def phantoms() -> Config:
 recipes: dict[str, Callable[[], Config]] = {
     {eight_gaussians: "8-gaussians"}.get(one, one.__name__.replace("_", "-")): one
     for one in (
-        *(digits, digits_likelihood, digits_gan, digits_text, digits_autoencoder, digits_latent),
+        *(digits, digits_likelihood, digits_gan, digits_text, digits_prior, digits_decoder),
+        *(digits_autoencoder, digits_latent),
         *(fashion_mnist, fashion_mnist_autoencoder, fashion_mnist_latent, restore_pairs),
         *(mnist, cifar10, cifar10_autoencoder, cifar10_latent, emoji, emoji_64),
         *(folder, npz, huggingface, points, letters, smiles, conformers, table),

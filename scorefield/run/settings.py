@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import tyro
 
 from scorefield import catalogue, data
-from scorefield.base.errors import BadInput
+from scorefield.base.errors import BadInput, exclusive
 from scorefield.catalogue.plugins import plugins
 from scorefield.catalogue.spec import Spec, build, options, parsed
 from scorefield.data.kind import PICTURE
@@ -61,6 +61,12 @@ class DataConfig:
     text: str | None = None
     """What reads the captions, where there are any (scorefield catalogue texts): words, or with
     `pip install 'scorefield[text]'` minilm."""
+    prior: str | None = None
+    """Learn, in the place of pictures, what an encoder sees in them (scorefield catalogue
+    extractors): the first half of a pair that makes pictures of words by way of that."""
+    decoder: str | None = None
+    """Tell the model what an encoder sees in each picture: the second half of such a pair, which
+    makes variations of a picture too."""
     flip: bool = False
     """Flip training pictures left to right, half of them at random. The model is not told which, so
     it makes both: not for what has a left and a right, such as text."""
@@ -176,6 +182,9 @@ class Config:
     """With a codec, what is trained on: draws of the posterior of each example, or its mode."""
     init: str | None = None
     """Run folder whose averaged weights this one begins with, of the same network and shape."""
+    adapter: str | None = None
+    """With `init`, learn an adapter of its attention alone, as rank=4 (scorefield catalogue
+    adapters), and keep no more than that: the rest stays, and is read from that run."""
     student: Annotated[StudentConfig | None, tyro.conf.Suppress] = None
     """Of a run that `scorefield distill` made."""
     source: Annotated[SourceConfig | None, tyro.conf.Suppress] = None
@@ -186,7 +195,11 @@ class Config:
         `folder`, and so is, unless in the `cache`, what memory is too small for, of which `say` is
         told."""
         read = self._read_data(self.cache_place(folder, say))
-        if self.data.text:
+        if self.adapter:
+            from scorefield.run.adapter import as_base_reads
+
+            read = as_base_reads(read, self, folder)
+        elif self.data.text:
             from scorefield.run.words import told_data
 
             read = told_data(read, self.data.text, folder)
@@ -194,6 +207,12 @@ class Config:
             from scorefield.data.lower import lowered
 
             read = lowered(read, self.data.low)
+        if encoder := self.data.prior or self.data.decoder:
+            from scorefield.data.embedded import in_embeddings, with_embeddings
+
+            exclusive("data.prior", self.data.prior, **{"data.decoder": self.data.decoder})
+            seen = build("extractors", encoder)
+            read = (in_embeddings if self.data.prior else with_embeddings)(read, seen, seen.space)
         if self.source and not self.source.classes:
             read = read.unlabelled()
         if self.data.corruption is not None:

@@ -17,7 +17,7 @@ SCHEMA = 5
 """Version of `config.json`; a higher one was written by a newer Scorefield. 2: the data's edition,
 classes that are present, constant coordinates. 3: the network and the rest are specs.
 4: students. 5: autoencoders, and the codecs of runs on latents; models of other programs."""
-LATER = ("codec", "space", "alphabet", "columns", "text", "rate", "deviations")
+LATER = ("codec", "space", "alphabet", "columns", "text", "rate", "deviations", "encoder", "base")
 """Facts that are written where there are some."""
 NET = {"name": "auto", "width": 32, "blocks": 2, "multipliers": [1, 2]}
 """The network where a file before schema 3 said nothing else."""
@@ -45,7 +45,8 @@ def to_json(config: Config, facts: DataFacts) -> dict[str, Any]:
 
 def _written(config: Config) -> dict[str, Any]:
     """The settings; of a student, a codec and another source only where there is one."""
-    untold = {"codec": ("codec", "latents"), "student": ("student",), "source": ("source",)}
+    untold = {"codec": ("codec", "latents")}
+    untold |= {name: (name,) for name in ("adapter", "student", "source")}
     left = {name for key, names in untold.items() if getattr(config, key) is None for name in names}
     return {k: v for k, v in dataclasses.asdict(config).items() if k not in left}
 

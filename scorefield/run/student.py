@@ -63,6 +63,7 @@ def student(
         training=training or training_of(folder.path),
         sample=SampleConfig(own.solver, cast(int, own.steps), cast(str, own.grid), scale),
         init=None,
+        adapter=None,
         student=StudentConfig(
             canonical("students", method), str(teacher), folder.images_seen(), scale
         ),

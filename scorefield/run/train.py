@@ -14,7 +14,9 @@ from scorefield.data import Data
 from scorefield.data.codec import Latents
 from scorefield.data.remark import remarks
 from scorefield.denoise import Denoiser
+from scorefield.nets.adapter import merge
 from scorefield.process import Schedule
+from scorefield.run.adapter import adapter_facts, adapter_of, base_place, on_base
 from scorefield.run.autoencoder import (
     autoencoder_task,
     begin_codec,
@@ -39,13 +41,13 @@ from scorefield.run.config import (
     what_learns,
 )
 from scorefield.run.facts import DataFacts
-from scorefield.run.open import open_run
+from scorefield.run.open import open_base, open_run
 from scorefield.run.pairs import check_paired
 from scorefield.run.recipes import recipe, recipes
 from scorefield.run.settings import Config
 from scorefield.run.stored import check_folder, resumed_json, stored_settings, to_json
 from scorefield.run.student import method_of, student_task
-from scorefield.store import Folder
+from scorefield.store import Folder, digest_tensors
 from scorefield.train import Denoising, Examples, Progress, Task, Team, Training, finish, fit
 
 Watcher = Callable[[Progress], None]
@@ -76,6 +78,9 @@ def fit_run(
     """
     chosen = recipe(config) if isinstance(config, str) else config
     chosen = dataclasses.replace(chosen, training=_replaced(chosen.training, training))
+    if chosen.adapter:
+        usual = recipes.get(chosen.data.name, Config)()
+        chosen = on_base(chosen, usual, None if out is None else Path(out))
     (check_autoencoder if learns_codes(chosen) else check)(chosen)
     folder, team = None if out is None else Folder(Path(out)), Team()
     with ExitStack() as held:
@@ -91,8 +96,8 @@ def fit_run(
             chosen = team.together(lambda: _as_settled(chosen, folder))
         for line in remarks(data) if team.is_main and isinstance(data, Data) else ():
             say(line)
-        task = team.together(lambda: _task(chosen, begun))
         path = folder.path if folder else None
+        task = team.together(lambda: _task(chosen, begun, path))
         steps = fit(task, data, chosen.training, path, resume, stop, say)
         writes, kept = folder if folder and team.is_main else None, chosen.training
         if writes and not seen:
@@ -111,7 +116,12 @@ def fit_run(
             if watch and team.is_main:
                 watch(step)
 
-        return finish(steps, see)
+        found = finish(steps, see)
+        if chosen.adapter:
+            plain = open_base(chosen, facts, path)
+            merge(found, plain)
+            return plain
+        return found
 
 
 def _hold(folder: Folder, team: Team, held: ExitStack) -> None:
@@ -153,6 +163,13 @@ def _begin(
         if codec and before.codec:
             data = latents_of(data, codec, before.codec, drawn, place)
         return Begun(data, before, seen, codec)
+    if config.adapter:
+        base = open_run(base_place(config, folder and folder.path), spaces=True)
+        facts = adapter_facts(data, base.facts, digest_tensors(base.denoiser.state_dict()))
+        codec = cast(Latents | None, base.denoiser.codec)
+        if codec and facts.codec:
+            data = latents_of(data, codec, facts.codec, config.latents == "sample", place)
+        return Begun(data, facts, seen, codec)
     facts, name, codec = DataFacts.of(data), config.data.name, None
     if config.codec:
         codec, said, data = begin_codec(config, data, place)
@@ -168,14 +185,14 @@ def _begin(
     return Begun(data, facts, seen, codec)
 
 
-def _task(config: Config, begun: Begun) -> Task[Any]:
+def _task(config: Config, begun: Begun, beside: Path | None) -> Task[Any]:
     data, facts, seen, codec = begun
     if config.student:
         return student_task(config)
     if learns_codes(config):
         assert isinstance(data, Data)
         return autoencoder_task(config, data, build_autoencoder(config, facts))
-    denoiser = _denoiser(config, facts, seen)
+    denoiser = _denoiser(config, facts, seen, beside)
     denoiser.codec = codec
     if what_learns(config.objective) == "adversaries":
         return _seeded(config, lambda: build("adversaries", config.objective.kind, module=denoiser))
@@ -190,8 +207,14 @@ def _seeded(config: Config, make: Callable[[], Task[Any]]) -> Task[Any]:
         return make()
 
 
-def _denoiser(config: Config, facts: DataFacts, seen: int) -> Denoiser:
-    """A fresh denoiser, or, where the run begins, one with the averaged weights of another run."""
+def _denoiser(config: Config, facts: DataFacts, seen: int, beside: Path | None) -> Denoiser:
+    """A fresh denoiser, or, where the run begins, one with the averaged weights of another run; or
+    that run's with an adapter."""
+    if config.adapter:
+        base = open_base(config, facts, beside)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.training.seed)
+            return adapter_of(config.adapter).adapted(base)
     denoiser = build_denoiser(config, facts)
     if config.init is None or seen:
         return denoiser

@@ -15,11 +15,11 @@ WORDS: dict[str, Any] = {
     "average": float | None, "seeds": str, "labels": str | None, "unconditional": bool,
     "steps": int, "solver": str, "grid": str, "guidance": float | int | None, "guide": str,
     "batch": int, "columns": int | None, "precision": str, "prompt": list, "negative": str | None,
-    "cascade": str | None, "augment": float | int | None,
+    "cascade": str | None, "augment": float | int | None, "adapters": str | None,
 }  # fmt: skip
 """What a picture carries of a request."""
 EARLIER = {"precision": "fp32", "prompt": [], "negative": None, "cascade": None,
-           "augment": None}  # fmt: skip
+           "augment": None, "adapters": None}  # fmt: skip
 """What pictures of versions say that knew no other."""
 DECIDED = ("seeds", "labels", "steps", "solver", "batch", "precision")
 """What is in the job as it was decided."""

@@ -1,4 +1,5 @@
-"""A second stage: the samples of a run made larger by another, which learned super-resolution."""
+"""A second stage: the samples of a run made larger by another, which learned super-resolution; or
+embeddings, the samples of a prior, made pictures by a decoder of them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +8,11 @@ import torch
 from torch import Tensor
 
 from scorefield.base import CLEAN, BadInput, Level, Seeded
+from scorefield.data import Scaling
 from scorefield.data.lower import augmented, upward
 from scorefield.draw import Asked, Plan, draw
 from scorefield.run.open import Run, open_run
+from scorefield.use.asked import idle
 from scorefield.use.plan import plan_of, settings_of
 
 STAGE = 2**33
@@ -21,10 +24,11 @@ USUAL_AUGMENT = 0.1
 @dataclass(frozen=True)
 class Cascade:
     """The run of the second stage, and s of `data.lower`, eq. 1: how far the picture that it is
-    shown is noised."""
+    shown is noised. Of a decoder, what the first stage's x0 are as embeddings."""
 
     run: Run
     augment: float
+    embedded: Scaling | None = None
 
     @property
     def about(self) -> str:
@@ -55,6 +59,9 @@ class Cascade:
     def shown(self, x0: Tensor, asked: Asked) -> Asked:
         """The rows of this stage, each of which is shown its picture of the first."""
         facts = self.run.facts
+        if self.embedded and facts.conditions.vector_scaling:
+            vector = facts.conditions.vector_scaling.encode(self.embedded.decode(x0))
+            return Asked(asked.seeds + STAGE, {"vector": vector} | self.told(asked))
         y = upward(x0, facts.shape[-1] // x0.shape[-1])
         e = Seeded(asked.seeds + 2 * STAGE)(y, CLEAN, Level.of(0.0, 1.0))
         cond = augmented(y, torch.full((len(y),), self.augment).to(y), e)
@@ -70,6 +77,17 @@ def cascade_of(run: Run, base: Run, augment: float | None) -> Cascade:
     """A run as the second stage to a base, or BadInput."""
     path, s = run.path, USUAL_AUGMENT if augment is None else augment
     low, own = run.config.data.low, base.facts
+    if run.config.data.decoder:
+        if base.config.data.prior is None or own.encoder != run.facts.encoder:
+            what = own.encoder if base.config.data.prior else "no embeddings"
+            raise BadInput(
+                f"`cascade` {path} makes pictures of embeddings by {run.facts.encoder}, and "
+                f"{base.path} makes {what}.",
+                "Give a pair with one encoder: data.prior and data.decoder.",
+                "cascade",
+            )
+        idle("augment", augment, "a decoder is shown no picture")
+        return Cascade(run, 0.0, own.scaling)
     if not 0 <= s <= 1:
         raise BadInput(f"`augment` is {s:g}.", "Give 0 (none) to 1 (all noise).", "augment")
     if low is None:

@@ -21,14 +21,23 @@ from scorefield.run.open import EXACT, Run, device, open_conditions, open_run
 from scorefield.run.pairs import is_paired
 from scorefield.store import claim
 from scorefield.store.files import read_text
-from scorefield.use.asked import at_least, how_many, idle, labels_of, numbers, warn_absent
+from scorefield.use.asked import (
+    at_least,
+    given_examples,
+    how_many,
+    idle,
+    labels_of,
+    numbers,
+    warn_absent,
+)
 from scorefield.use.plan import settings_of
 
 
 @dataclass(frozen=True)
 class Request:
     """What is asked of the run at `run`, by the names of the flags; None is left to the run. A run
-    may be open already, and `conditions` be the arrays of such a file.
+    may be open already, with `adapters` of others added, and `conditions` be the arrays of such a
+    file.
 
     `spaces`: whether it may be a run that is not on R^n. For whom: `n`, `seeds`, and `labels` in
     turn, `conditions` or `unconditional`; or one `label` for all; or texts, each a `prompt` or a
@@ -39,6 +48,7 @@ class Request:
 
     run: Path | Run | None
     average: float | None = None
+    adapters: str | None = None
     n: int | None = None
     seeds: str | None = None
     labels: str | None = None
@@ -92,7 +102,8 @@ class Request:
     def opened(self) -> Run:
         if isinstance(self.run, Run):
             return self.run
-        return open_run(self.path, self.average, self.precision, self.spaces)
+        own = self.average, self.precision, self.spaces, self.adapters
+        return open_run(self.path, *own)
 
     @cached_property
     def denoiser(self) -> Denoiser:
@@ -152,7 +163,10 @@ class Request:
             idle("negative", self.negative, "there is no `prompt`")
             if self.rows:
                 return rows_to_fill(self.rows, self.opened.facts.columns, self.filling)
-            given = self.conditions
+            given, decodes = self.conditions, self.opened.config.data.decoder is not None
+            if decodes and isinstance(given, Path) and given.suffix != ".npz":
+                x0, _ = given_examples(self.opened, given, "conditions", fit=True)
+                return self.opened.seen(x0)
             return None if given is None else open_conditions(self.opened, given)
         others = {"conditions": self.conditions, "unconditional": self.unconditional}
         exclusive("prompt", self.texts, **others)

@@ -169,16 +169,16 @@ def _read(request: Request, like: Like | None, held: ExitStack | None) -> _Job:
     usual = run.facts.kind.shown[1] if _is_film(request) else 100
     seeds = request.chosen_seeds(len(next(iter(cond.values()))) if cond else usual)
     n, labels = len(seeds), labels_wanted(request)
-    out = _place(request, seeds, 1 if single is not None else len(seeds))
+    second = open_cascade(request.cascade, run, request.augment) if request.cascade else None
+    made_by = second.run if second else run
+    out = _place(request, made_by.facts, seeds, 1 if single is not None else len(seeds))
     if held:
         held.enter_context(alone(out.parent, out.name))
     asked, plan, settings, noisy, told = settle(request, seeds, labels)
     if held and labels and told is None:
         warn_guidance(settings["grid"], settings["guidance"])
     job = about(run, asked, settings, request.batch, labels, told)
-    second = None
-    if request.cascade:
-        second = open_cascade(request.cascade, run, request.augment)
+    if second:
         job["cascade"] = second.about
     else:
         idle("augment", request.augment, "there is no `cascade`")
@@ -192,9 +192,9 @@ def _read(request: Request, like: Like | None, held: ExitStack | None) -> _Job:
     turns = len(request.texts) or len(labels or ())
     own = turns if 1 < turns <= min(n, 20) else None
     label = (asked.rows(0, len(shards)).cond or {}).get("label")
-    scaling = (second.run if second else run).facts.scaling
-    made = Samples((), asked.seeds, label, scaling, request.columns or own, run.facts.classes, said,
-                   request.texts, single, run.facts, request.rows)  # fmt: skip
+    made = Samples((), asked.seeds, label, made_by.facts.scaling, request.columns or own,
+                   run.facts.classes, said, request.texts, single, made_by.facts,
+                   request.rows)  # fmt: skip
     return _Job(request, shards, noisy, out, made, second)
 
 
@@ -277,9 +277,9 @@ WRITTEN = {
 """Files that numbers of letters go into, the usual one first."""
 
 
-def _place(request: Request, seeds: list[int], shown: int) -> Path:
-    """Where the samples go, tried before any work is done."""
-    facts, shape = request.opened.facts, request.opened.facts.shape
+def _place(request: Request, facts: DataFacts, seeds: list[int], shown: int) -> Path:
+    """Where samples of these facts go, tried before any work is done."""
+    shape = facts.shape
     known = WRITTEN[facts.space] if facts.kind.lettered else (".png",)
     out = request.out or request.path / "samples" / f"{shown}-seeds{known[0]}"
     if facts.kind.lettered:

@@ -134,9 +134,10 @@ def test_the_network_is_built_for_the_conditions_of_the_data(tmp_path):
     assert sizes == {"classes": 3, "vector": 2, "image": 3, "vocabulary": 9, "length": 5}
 
 
-def test_a_perceptron_refuses_tokens(tmp_path):
+def test_a_perceptron_reads_tokens(tmp_path):
     data = read(tmp_path, x=np.random.randn(N, 2), tokens=GIVEN["tokens"])
-    refused("come with tokens, and an mlp reads", build_denoiser, Config(), DataFacts.of(data))
+    config: dict = build_denoiser(Config(), DataFacts.of(data)).net.config  # type: ignore[assignment]
+    assert (config["vocabulary"], config["length"]) == (9, 5)
 
 
 # -- conditions to sample with

@@ -1,6 +1,8 @@
 """Tokens under a mask: what fills a sequence up changes no bit, and an empty one is none. Each law
 has a planted-defect twin."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,8 +10,8 @@ import torch.nn.functional as F
 from scorefield.base import Level
 from scorefield.denoise import Denoiser
 from scorefield.guide import cfg, prompts
-from scorefield.nets import dit, embed, tokens, unet
-from tests.nets.test_conditions import BATCH, build, every, far, inputs
+from scorefield.nets import MLP, dit, embed, tokens, unet
+from tests.nets.test_conditions import BATCH, SHAPE, build, every, far, inputs
 from tests.refusal import fails, refused
 
 READ = 5
@@ -77,6 +79,29 @@ def test_a_mask_that_is_not_used_is_found(name, monkeypatch):
     real = tokens.cross_attention
     monkeypatch.setattr(tokens, "cross_attention", lambda q, kv, heads, mask: real(q, kv, heads))
     fails("", pad_law, build(name, tokens=5), {"tokens": 5})
+
+
+class Flat(torch.nn.Module):
+    """An MLP that is shown the pictures of these tests as vectors."""
+
+    def __init__(self, **kind):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = MLP((math.prod(SHAPE),), width=16, blocks=1, **kind)
+        for weight in self.parameters():
+            weight.data += 0.1 * torch.randn_like(weight)
+        self.double()
+
+    def forward(self, x, noise, cond=None):
+        return self.net(x.flatten(1), noise, cond)
+
+
+@kinds
+def test_a_perceptron_reads_their_mean_and_no_more(kind, monkeypatch):
+    pad_law(Flat(**kind), kind)
+    empty_law(Flat(**kind), kind)
+    monkeypatch.setattr(tokens.Context, "mean", property(lambda told: told.tokens.mean(1)))
+    fails("", pad_law, Flat(**kind), kind)
 
 
 @every

@@ -73,7 +73,8 @@ def folder(
     about = {"caption": np.array([number[text] for text in told.texts])}
     groups = np.flatnonzero(kept < first), np.flatnonzero(kept >= first)
     if whole:
-        groups = hold_out_groups(about["caption"], 0.1)
+        apart = about["caption"] if len(captions) > 1 else np.arange(len(kept))
+        groups = hold_out_groups(apart, 0.1)
     rows = kept if is_map(x) else None
     train, test = (split_at(x, label, group, about, rows) for group in groups)
     words = f"{len(captions):,} captions in {told.source}, read with `data.text`"
