@@ -14,7 +14,7 @@ from scorefield.base.finding import Figure, Findings, Strip, Table, to_findings
 from scorefield.nets.describe import Summary, describe
 from scorefield.report.charts import smooth
 from scorefield.report.html import Page, Section, Shot, fragment
-from scorefield.report.log import RunLog, noise, read_log, training
+from scorefield.report.log import noise, training
 from scorefield.report.plane import findings as of_plane
 from scorefield.report.wording import compact, duration, number, setting, worded
 from scorefield.run.autoencoder import build_autoencoder, coder_network, learns_codes
@@ -28,10 +28,12 @@ from scorefield.run.stored import stored_settings
 from scorefield.store import (
     Folder,
     Reader,
+    RunLog,
     exists,
     png_size,
     read_bytes,
     read_json,
+    read_log,
     read_text,
     size_of,
 )
