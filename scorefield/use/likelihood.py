@@ -12,10 +12,11 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Level, Seeded, unknown
+from scorefield.base import BadInput, unknown
 from scorefield.base.errors import out_of_place
 from scorefield.base.finding import Figure, Findings, Line, Series, Table
 from scorefield.data import Data, datasets, load
+from scorefield.data.disturb import MADE, estranged
 from scorefield.likelihood.cells import begins, cell_of
 from scorefield.likelihood.measured import Dequantise, How, Method, usual
 from scorefield.measure import as_json
@@ -34,8 +35,6 @@ NAMES = {
     "vlb": "bound in continuous time",
     "bound": "bound of control",
 }
-MADE = ("shuffled", "inverted", "noise")
-"""Sets made of the test split: positions in another order, signs turned, and noise."""
 MOST = 500
 """Examples of a set that are measured unless `n` says otherwise."""
 
@@ -183,7 +182,7 @@ def set_of(
         split = data.train if name == "train" else data.test
         index = _spread(len(split), n)
         x0, cond = data.batch(split, index)
-        x0 = _made(name, x0, index, cell)
+        x0 = estranged(name, x0, index, bool(cell)) if name in MADE else x0
     elif name in datasets:
         other = load(name)
         if other.shape != data.shape:
@@ -215,18 +214,6 @@ def _spread(size: int, n: int | None) -> Tensor:
     """Indices of n of so many examples, evenly."""
     n = min(size, n or MOST)
     return torch.arange(n) * size // n
-
-
-def _made(name: str, x0: Tensor, index: Tensor, cell: float | None) -> Tensor:
-    if name == "inverted":
-        return -x0
-    clean, noisy = Level.of(1.0, 0.0), Level.of(0.0, 1.0)
-    z = Seeded(index)(x0, noisy, clean)
-    if name == "noise":
-        return 2 * torch.special.ndtr(z) - 1 if cell else z
-    if name == "shuffled":
-        return x0.flatten(1).gather(1, z.flatten(1).argsort(1)).view_as(x0)
-    return x0
 
 
 def _record(

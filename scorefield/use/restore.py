@@ -23,14 +23,14 @@ from scorefield.denoise import Denoiser
 from scorefield.distill.sampler import energy_score
 from scorefield.draw import Asked, Job, Plan, guided, walk
 from scorefield.guide.population import Particles
-from scorefield.inverse import METHODS, Renewed, measure, restorer
+from scorefield.inverse import METHODS, Renewed, lifted, measure, restorer
 from scorefield.inverse.operators import Nonlinear, Operator
 from scorefield.measure.crps import crps
 from scorefield.measure.quality import psnr
 from scorefield.objective.bridged import PAIR
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, device, open_run
-from scorefield.run.pairs import has_own_pairs, is_led, lead, lifted
+from scorefield.run.pairs import has_own_pairs, is_led, lead
 from scorefield.run.settings import SampleConfig
 from scorefield.store import claim_folder
 from scorefield.use.asked import (
