@@ -25,7 +25,7 @@ def dead_figure(mean: Tensor, std: Tensor) -> Figure:
     return Figure("dead", fraction, unit="%", best="low", words=words, key="dead")
 
 
-def rates(mean: Tensor, std: Tensor) -> Series:
+def rate_series(mean: Tensor, std: Tensor) -> Series:
     """Nats that each of its numbers says, the most first."""
     each = rate_of(mean, std).flatten().sort(descending=True).values
     lines = (Line.of("KL", range(1, len(each) + 1), each),)
@@ -34,7 +34,7 @@ def rates(mean: Tensor, std: Tensor) -> Series:
     return Series(name, "number, by rank", "nats", lines, marks, words=words)
 
 
-def walks(codec: Latents, mean: Tensor, std: Tensor) -> Strip:
+def walk_strip(codec: Latents, mean: Tensor, std: Tensor) -> Strip:
     """From the latent of the first example along the numbers, or of latents with places the
     channels, that say most: what they are replaced by, or moved by."""
     places = mean[0].ndim > 1
@@ -51,7 +51,7 @@ def walks(codec: Latents, mean: Tensor, std: Tensor) -> Strip:
     return Strip("Walks along a latent", torch.cat(rows), PLACES, words=words, captions=names)
 
 
-def mapped(mean: Tensor, label: Tensor | None) -> Strip:
+def map_strip(mean: Tensor, label: Tensor | None) -> Strip:
     """The plane in which latents differ most: their two principal axes."""
     flat = mean.flatten(1)
     flat = flat - flat.mean(0)

@@ -9,6 +9,7 @@ import torch
 
 from scorefield import catalogue
 from scorefield.base import BadInput, Level, unknown
+from scorefield.base.noise import first_weights
 from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed, with_defaults
 from scorefield.data import Conditions, Data
@@ -64,8 +65,7 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
     """A fresh network with its preconditioning; its weights come from the run's seed."""
     scaling = None if facts.codec else facts.scaling
     about = {"shape": facts.inner, "scaling": scaling, "classes": tuple(facts.classes)}
-    with torch.random.fork_rng():
-        torch.manual_seed(config.training.seed)
+    with first_weights(config.training.seed):
         if config.source:
             s = config.source
             net = guest_of(s.network, s.dtype, s.null, s.text, s.empty)

@@ -6,9 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import torch
-
 from scorefield.base import BadInput, unknown
+from scorefield.base.noise import first_weights
 from scorefield.catalogue.spec import build
 from scorefield.data import Data
 from scorefield.data.codec import Latents
@@ -178,16 +177,10 @@ def _task(config: Config, begun: Begun) -> Task[Any]:
     denoiser = _denoiser(config, facts, seen)
     denoiser.codec = codec
     if what_learns(config.objective) == "adversaries":
-        return _seeded(config, lambda: build("adversaries", config.objective.kind, module=denoiser))
+        with first_weights(config.training.seed + 1):  # those of its own networks
+            return build("adversaries", config.objective.kind, module=denoiser)
     objective = build_objective(config, facts, cast(Schedule, denoiser.schedule))
     return Denoising(denoiser, objective)
-
-
-def _seeded(config: Config, make: Callable[[], Task[Any]]) -> Task[Any]:
-    """A task whose own networks come from the run's seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.training.seed + 1)
-        return make()
 
 
 def _denoiser(config: Config, facts: DataFacts, seen: int) -> Denoiser:

@@ -12,7 +12,7 @@ from scorefield.base import BadInput
 from scorefield.base.finding import Figure, Findings, Item, Strip, over_rows
 from scorefield.data.codec import Latents
 from scorefield.data.kind import VECTOR, Kind
-from scorefield.latent.figures import dead_figure, mapped, rates, said_figure, walks
+from scorefield.latent.figures import dead_figure, map_strip, rate_series, said_figure, walk_strip
 from scorefield.measure.quality import psnr
 from scorefield.run.autoencoder import Coded, learns_codes, open_autoencoder
 from scorefield.run.open import Run, data_of, open_run
@@ -96,10 +96,10 @@ def latent_space(path: Path) -> Findings:
     back = codec.decode(mean)
     items: list[Item] = [*_figures(x0, back, mean, std), dead_figure(mean, std), _sheet(x0, back)]
     if bool(std.any()):
-        items.append(rates(mean, std))
+        items.append(rate_series(mean, std))
     if data.kind is not VECTOR:
-        items.append(walks(codec, mean, std))
-    items.append(mapped(mean, cond.get("label")))
+        items.append(walk_strip(codec, mean, std))
+    items.append(map_strip(mean, cond.get("label")))
     how = (
         f"{data.kind.plural.capitalize()} of {x0[0].numel()} numbers through "
         f"{math.prod(codec.shape)}, over {how_many(len(x0), 'held-out example')}."
