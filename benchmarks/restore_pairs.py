@@ -33,6 +33,7 @@ from scorefield.denoise import Denoiser
 from scorefield.distill.sampler import energy_score
 from scorefield.inverse import lifted, measure, restore
 from scorefield.inverse.operators import Blur, Operator
+from scorefield.measure.quality import psnr
 from scorefield.objective import Degradation, Degraded, Denoising, Uniform
 from scorefield.process import Flow
 from scorefield.report.picture import picture
@@ -43,7 +44,6 @@ from scorefield.run.pairs import is_led, lead
 from scorefield.solve import sample
 from scorefield.store import write_png
 from scorefield.train import learn
-from scorefield.use.restore import psnr
 
 METHODS = "ddrm+pigdm+mmps+tmpd+diffpir+dps+replacement"
 STEPS, SHOWN, ROWS = 10, 12, 256

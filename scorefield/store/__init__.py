@@ -6,6 +6,7 @@ from scorefield.store.export import (
     Pieces,
     from_png,
     png_size,
+    read_png,
     read_tag,
     tagged,
     to_csv,

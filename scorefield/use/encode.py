@@ -17,6 +17,7 @@ from scorefield.data.readers.given import shaped
 from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, Plan, draw, encode_rows
 from scorefield.likelihood import path as path_of
+from scorefield.measure.quality import rms
 from scorefield.run.open import build_solver
 from scorefield.solve import Solver
 from scorefield.use.asked import count, given_examples, how_many, label_for
@@ -92,9 +93,9 @@ def encode_examples(request: Request, text: Path) -> Findings:
     seconds = time.monotonic() - began
     off = round_trip(way.down(z, of, request.watch), x0)
     unit = "latents" if facts.codec else facts.kind.unit
-    rms, words = float(off.square().mean().sqrt()), f"RMS, of {unit}."
+    words = f"RMS, of {unit}."
     items = (
-        Figure("there and back", rms, best="low", words=words, key="round_trip_rms"),
+        Figure("there and back", rms(off), best="low", words=words, key="round_trip_rms"),
         Figure("at worst", float(off.max()), best="low", key="worst"),
     )
     deviation = float(z.square().mean().sqrt() / way.plan.levels.sigma[0])

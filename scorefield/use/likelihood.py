@@ -17,15 +17,16 @@ from scorefield.base.errors import out_of_place
 from scorefield.base.finding import Figure, Findings, Line, Series, Table
 from scorefield.data import Data, datasets, load
 from scorefield.data.disturb import MADE, estranged
+from scorefield.likelihood.bits import Bits
 from scorefield.likelihood.cells import begins, cell_of
 from scorefield.likelihood.measured import Dequantise, How, Method, usual
 from scorefield.measure import as_json
-from scorefield.measure.overlap import auroc, histogram
+from scorefield.measure.overlap import Costs, told_apart
 from scorefield.process import Spectral, check_begins_in_noise
 from scorefield.run.open import Run, build_solver, data_of
 from scorefield.store import claim, to_csv
 from scorefield.use.asked import at_least, check_guided, count, given_examples, how_many, label_for
-from scorefield.use.bits import Bits, measure_bits
+from scorefield.use.bits import measure_bits
 from scorefield.use.coded import CodedBits, measure_coded
 from scorefield.use.request import Request, versions
 
@@ -278,31 +279,11 @@ def _by_level(method: str, parts: Mapping[str, Any]) -> Series:
 
 
 def strangers(run: str, of: Mapping[str, Any], found: Mapping[str, Bits]) -> Findings:
-    """Several sets told apart by their bits, over common edges; `of` is the record of one."""
-    method, unit = of["method"], of["unit"]
-    each = {name: bits.each.double().numpy() for name, bits in found.items()}
-    edges, counts = histogram(each)
-    sets = [
-        {"name": name, "n": len(bits), "mean": bits.mean, "error": bits.error,
-         "counts": counts[name].tolist(),
-         "below": None if name in ("train", "test") else auroc(each["test"], each[name])}
-        for name, bits in found.items()
-    ]  # fmt: skip
-    table = Table(
-        "Data that the model never saw", ("set", "examples", unit, "error", "above test in pairs"),
-        tuple((s["name"], s["n"], s["mean"], s["error"],
-               None if s["below"] is None else f"{s['below']:.1%}") for s in sets),
-    )  # fmt: skip
-    xs = tuple(float(e) for e in edges for _ in (0, 1))
-    lines = tuple(
-        Line(s["name"], xs, (0.0, *(c / s["n"] for c in s["counts"] for _ in (0, 1)), 0.0))
-        for s in sets
-    )
-    chart = Series(f"What examples cost: {NAMES[method]}", unit, "fraction of examples", lines,
-                   zero=True)  # fmt: skip
-    record = {"method": method, "images_seen": of["images_seen"], "sets": sets}
-    record["edges"] = edges.tolist()
-    return Findings("likelihood", run, "", (table, chart), record)
+    """Several sets told apart by their bits; `of` is the record of one."""
+    each = {name: Costs(b.each.double().numpy(), b.mean, b.error) for name, b in found.items()}
+    record, *items = told_apart(each, of["unit"], f"What examples cost: {NAMES[of['method']]}")
+    record |= {"method": of["method"], "images_seen": of["images_seen"]}
+    return Findings("likelihood", run, "", tuple(items), record)
 
 
 def bits_csv(sets: Sequence[Set], found: Mapping[str, Bits]) -> bytes:
