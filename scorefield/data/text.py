@@ -9,7 +9,6 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import torch
@@ -17,7 +16,6 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Cond
 from scorefield.data.sets import Data
-from scorefield.store import digest_json, exists, read_tensors, write_tensors
 
 LONGEST_TEXT = 16
 """Tokens that captions are read to at least, so that prompts may be longer than captions."""
@@ -77,25 +75,6 @@ def words_in(text: str) -> list[str]:
     ['a', 'red', 'apple', ',', 'please', '!']
     """
     return re.findall(r"\w+|[^\w\s]", text.lower())
-
-
-class KeptTexts:
-    """A text encoder that keeps what it made, in a folder's `text/`, by the digest of the encoder
-    and the texts. Tables of words are looked up as quickly, and not kept."""
-
-    def __init__(self, encoder: TextEncoder, folder: Path | None) -> None:
-        self.encoder, self.folder, self.facts = encoder, folder, encoder.facts
-
-    def __call__(self, texts: Sequence[str]) -> TextTokens:
-        if self.folder is None or self.facts.words:
-            return self.encoder(texts)
-        key = digest_json([self.facts.digest, self.facts.length, list(texts)])[:16]
-        file = self.folder / "text" / f"{key}.safetensors"
-        if exists(file):
-            return TextTokens(**read_tensors(file))
-        told = self.encoder(texts)
-        write_tensors(file, told.leaves)
-        return told
 
 
 @dataclass(frozen=True)

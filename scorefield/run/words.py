@@ -8,8 +8,9 @@ from torch import Tensor
 from scorefield.base import BadInput
 from scorefield.catalogue.spec import build
 from scorefield.data import Data
+from scorefield.data.readers.kept import KeptTexts
 from scorefield.data.readers.pipeline import HEAD, PipelineText
-from scorefield.data.text import KeptTexts, TextEncoder, TextFacts, WordTable, prompted, spoken
+from scorefield.data.text import TextEncoder, TextFacts, WordTable, prompted, spoken
 
 
 def encoder_of(facts: TextFacts) -> TextEncoder:
