@@ -43,7 +43,7 @@ class Costs(NamedTuple):
     error: float | None
 
 
-def told_apart(
+def overlap_figures(
     sets: Mapping[str, Costs], unit: str, name: str
 ) -> tuple[dict[str, Any], Table, Series]:
     """Sets, of which "test" is one, over common edges, and how often an example of the others costs

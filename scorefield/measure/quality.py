@@ -77,8 +77,8 @@ def _agreement(seen: Seen, reference: Reference) -> Proportion | None:
     return agreement(seen.logits, seen.label, reference.data.classes).total
 
 
-def rms(x: Tensor) -> float:
-    """Root of the mean square of all numbers."""
+def rms_all(x: Tensor) -> float:
+    """Root of the mean square of all numbers; `solve.loop.rms` is that of each sample."""
     return float(x.square().mean().sqrt())
 
 

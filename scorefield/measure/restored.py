@@ -9,7 +9,7 @@ from torch import Tensor
 from scorefield.base.finding import Figure
 from scorefield.data.kind import SERIES, Kind
 from scorefield.measure.crps import crps
-from scorefield.measure.quality import psnr, rms
+from scorefield.measure.quality import psnr, rms_all
 
 FAR = 2.0
 """A restoration of what ends at 1 that has a number beyond this has failed."""
@@ -26,11 +26,11 @@ def restored_figures(
     its effective `sizes` step by step, and log p(y)."""
     spread = x.std(0) if len(x) > 1 else torch.zeros_like(x[0])
     words = f"Of A(x0) and y, RMS; the noise is {noise:g}."
-    yield Figure("misfit", rms(misfit), words=words, key="misfit")
+    yield Figure("misfit", rms_all(misfit), words=words, key="misfit")
     words = "Of a place, RMS."
-    yield Figure("deviation among them", rms(spread), words=words, key="deviation")
+    yield Figure("deviation among them", rms_all(spread), words=words, key="deviation")
     if truth is not None:
-        far, mean = rms(x - truth), psnr(x.mean(0, keepdim=True), truth)
+        far, mean = rms_all(x - truth), psnr(x.mean(0, keepdim=True), truth)
         yield Figure("distance from the truth", far, best="low", words="RMS.", key="rms")
         decibels = partial(Figure, unit="dB", best="high")
         hidden = spread.amax(0) > SURE

@@ -39,7 +39,7 @@ from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, Plan, draw, encode_rows
 from scorefield.guide import carried, chain
 from scorefield.guide.known import known
-from scorefield.measure.quality import rms
+from scorefield.measure.quality import rms_all
 from scorefield.solve import DDIM, Restart
 from scorefield.use.asked import FEW, check_guided, given_examples, how_many, labels_of, warn_depth
 from scorefield.use.plan import Settings, asked_of, plan_of
@@ -265,7 +265,7 @@ def edit_picture(request: Request, wish: Wish) -> Findings:
         "out": str(out), "n": len(found), "strength": strength, "labels": labels, **settings,
         "precision": denoiser.precision,
         "seconds": round(seconds, 3),
-        "changed": round(rms(found - x0), 4),
+        "changed": round(rms_all(found - x0), 4),
     }  # fmt: skip
     how = (
         f"{how_many(len(found), 'edit')}, strength {strength:g}, {settings['steps']} steps, "

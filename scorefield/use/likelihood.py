@@ -21,7 +21,7 @@ from scorefield.likelihood.bits import Bits
 from scorefield.likelihood.cells import begins, cell_of
 from scorefield.likelihood.measured import Dequantise, How, Method, usual
 from scorefield.measure import as_json
-from scorefield.measure.overlap import Costs, told_apart
+from scorefield.measure.overlap import Costs, overlap_figures
 from scorefield.process import Spectral, check_begins_in_noise
 from scorefield.run.open import Run, build_solver, data_of
 from scorefield.store import claim, to_csv
@@ -281,7 +281,7 @@ def _by_level(method: str, parts: Mapping[str, Any]) -> Series:
 def strangers(run: str, of: Mapping[str, Any], found: Mapping[str, Bits]) -> Findings:
     """Several sets told apart by their bits; `of` is the record of one."""
     each = {name: Costs(b.each.double().numpy(), b.mean, b.error) for name, b in found.items()}
-    record, *items = told_apart(each, of["unit"], f"What examples cost: {NAMES[of['method']]}")
+    record, *items = overlap_figures(each, of["unit"], f"What examples cost: {NAMES[of['method']]}")
     record |= {"method": of["method"], "images_seen": of["images_seen"]}
     return Findings("likelihood", run, "", tuple(items), record)
 

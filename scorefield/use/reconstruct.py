@@ -13,7 +13,7 @@ from scorefield.base.finding import Figure, Findings, Item, Strip, over_rows
 from scorefield.data.codec import Latents
 from scorefield.data.kind import VECTOR, Kind
 from scorefield.latent.figures import dead_figure, map_strip, rate_series, said_figure, walk_strip
-from scorefield.measure.quality import psnr, rms
+from scorefield.measure.quality import psnr, rms_all
 from scorefield.run.autoencoder import Coded, learns_codes, open_autoencoder
 from scorefield.run.open import Run, data_of, open_run
 from scorefield.run.stored import run_settings
@@ -65,7 +65,7 @@ def coder_of(path: Path) -> tuple[Run | Coded, Latents]:
 
 def _figures(x0: Tensor, back: Tensor, mean: Tensor, std: Tensor) -> Iterator[Figure]:
     words = "Of a number of an example, RMS, in the model's units."
-    yield Figure("error", rms(back - x0), best="low", words=words,
+    yield Figure("error", rms_all(back - x0), best="low", words=words,
                  key="error_rms")  # fmt: skip
     if Kind.of(x0.shape[1:]).bounded:
         yield Figure("peak signal to noise", psnr(back, x0), unit="dB", best="high", key="psnr")

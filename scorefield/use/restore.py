@@ -25,7 +25,7 @@ from scorefield.draw import Asked, Job, Plan, guided, walk
 from scorefield.guide.population import Particles
 from scorefield.inverse import METHODS, Renewed, lifted, measure, restorer
 from scorefield.inverse.operators import Nonlinear, Operator
-from scorefield.measure.quality import psnr, rms
+from scorefield.measure.quality import psnr, rms_all
 from scorefield.measure.restored import FAR, failed, restored_figures
 from scorefield.objective.bridged import PAIR
 from scorefield.run.config import build_levels
@@ -190,11 +190,11 @@ def _table(
     known = ("energy score", "distance", "PSNR of mean, dB") if truth is not None else ()
     rows = []
     for name, one, steps in found:
-        row: tuple[Any, ...] = (name, steps, round(one.seconds, 2), rms(a(one.x) - y))
+        row: tuple[Any, ...] = (name, steps, round(one.seconds, 2), rms_all(a(one.x) - y))
         if truth is not None:
             mean = psnr(one.x.mean(0, keepdim=True), truth)
             score = float(energy_score(one.x[None], truth)) if len(one.x) > 1 else None
-            row = (*row, score, rms(one.x - truth), mean)
+            row = (*row, score, rms_all(one.x - truth), mean)
         rows.append(row)
     return Table("Restorations beside one another", (*columns, *known), tuple(rows))
 
