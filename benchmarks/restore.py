@@ -34,10 +34,10 @@ from scorefield.catalogue.spec import build
 from scorefield.guide import threshold
 from scorefield.inverse import METHODS, Renewed, measure, restore
 from scorefield.inverse.operators import Linear
+from scorefield.measure.quality import psnr
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, data_of, open_run
 from scorefield.solve import DDIM
-from scorefield.use.restore import psnr
 
 OUT = Path("docs/benchmarks")
 OURS, PEER = "scorefield", "deepinv"

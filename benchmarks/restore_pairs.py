@@ -31,19 +31,19 @@ from scorefield.catalogue.spec import build
 from scorefield.data import load
 from scorefield.denoise import Denoiser
 from scorefield.distill.sampler import energy_score
-from scorefield.inverse import measure, restore
+from scorefield.inverse import lifted, measure, restore
 from scorefield.inverse.operators import Blur, Operator
+from scorefield.measure.quality import psnr
 from scorefield.objective import Degradation, Degraded, Denoising, Uniform
 from scorefield.process import Flow
 from scorefield.report.picture import picture
 from scorefield.run.autoencoder import without_conditions
 from scorefield.run.config import build_denoiser, build_levels
 from scorefield.run.open import Run, data_of, open_run
-from scorefield.run.pairs import is_led, lead, lifted
+from scorefield.run.pairs import is_led, lead
 from scorefield.solve import sample
 from scorefield.store import write_png
 from scorefield.train import learn
-from scorefield.use.restore import psnr
 
 METHODS = "ddrm+pigdm+mmps+tmpd+diffpir+dps+replacement"
 STEPS, SHOWN, ROWS = 10, 12, 256

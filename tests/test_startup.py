@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from scorefield import catalogue
+from scorefield.base.signature import by_default
 from scorefield.base.source import Made
-from scorefield.catalogue.signatures import KINDS, by_default, parameters, place_of, text_of
+from scorefield.catalogue.signatures import KINDS, parameters, place_of, text_of
 from scorefield.cli import COMMANDS
 
 SLOW = ("torch.distributed.tensor", "matplotlib", "sklearn", "datasets", "accelerate", "PIL")

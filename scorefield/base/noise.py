@@ -19,7 +19,8 @@ Why this generator: docs/decisions/noise.md.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -171,3 +172,20 @@ def _box_muller(bits: np.ndarray, z: np.ndarray) -> None:
     np.sin(phi, out=z[:, half:])
     z[:, :half] *= radius
     z[:, half:] *= radius
+
+
+@contextmanager
+def first_weights(seed: int) -> Iterator[None]:
+    """Inside, layers draw their first weights, which they do from the global state, by a seed; the
+    state is then as it was.
+
+    >>> from torch.nn import Linear
+    >>> with first_weights(1):
+    ...     one = Linear(2, 2).weight
+    >>> with first_weights(1):
+    ...     bool((Linear(2, 2).weight == one).all())
+    True
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield

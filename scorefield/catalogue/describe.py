@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from scorefield.base.errors import BadInput, unknown
-from scorefield.catalogue.signatures import by_default, names, place_of, said, text_of
+from scorefield.base.signature import by_default
+from scorefield.catalogue.signatures import names, place_of, said, text_of
 from scorefield.catalogue.spec import KINDS, Option, Spec, build, canonical, options, parsed
 
 PAPER = r'(?:[A-Z][\w-]+(?:,| and| et al\.)? )+(?:19|20)\d\d(?:,? \(?"[^"]+")?'

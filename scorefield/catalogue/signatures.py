@@ -1,29 +1,17 @@
 """What an entry takes and says of itself: by its source file, or of an installed package by the
 object, which is then imported."""
 
-import ast
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from functools import cache
 from inspect import Parameter
-from typing import Any, NamedTuple
+from typing import Any
 
 from scorefield import catalogue
 from scorefield.base.entries import Site
 from scorefield.base.errors import unknown
-from scorefield.base.source import (
-    Made,
-    Named,
-    Names,
-    definition,
-    imported,
-    lineage,
-    named,
-    parsed_part,
-    parts,
-    settled,
-)
+from scorefield.base.signature import Said, docstring_at, said_at, taken_by
+from scorefield.base.source import named
 from scorefield.catalogue.plugins import loaded, plugins
 
 ALIASES = {name: named(f"scorefield:{name}") for name in ("Guide", "Times", "Weight")}
@@ -32,14 +20,6 @@ ALIASES = {name: named(f"scorefield:{name}") for name in ("Guide", "Times", "Wei
 ONE = {"adversaries": "adversary", "inverse": "inverse", "times": "times"}
 KINDS = {kind: ONE.get(kind, kind.removesuffix("s")) for kind in catalogue.__all__}
 """The kinds of the catalogue, and one entry of each."""
-
-
-class Said(NamedTuple):
-    """What an entry's module says, its call, and the line that imports it."""
-
-    about: str
-    call: str
-    python: str
 
 
 def names(kind: str) -> list[str]:
@@ -66,7 +46,7 @@ def place_of(kind: str, name: str) -> Site | None:
 def parameters(kind: str, name: str) -> Mapping[str, Parameter]:
     """What an entry takes, by name."""
     if place := place_of(kind, name):
-        return _by_source(place)
+        return taken_by(place)
     taken = inspect.signature(find(kind, name), eval_str=True).parameters
     return {key: p.replace(annotation=_alias(p.annotation)) for key, p in taken.items()}
 
@@ -74,7 +54,7 @@ def parameters(kind: str, name: str) -> Mapping[str, Parameter]:
 def text_of(kind: str, name: str) -> str:
     """An entry's docstring."""
     if place := place_of(kind, name):
-        return ast.get_docstring(definition(*place.parts)[1]) or ""
+        return docstring_at(place)
     return inspect.getdoc(find(kind, name)) or ""
 
 
@@ -85,23 +65,7 @@ def said(kind: str, name: str) -> Said:
         module, call = thing.__module__, f"{thing.__name__}{inspect.signature(thing)}"
         about = inspect.getdoc(sys.modules[module]) or ""
         return Said(about, call, f"from {module} import {thing.__name__}")
-    module, node = definition(*place.parts)
-    takes = map(_as_text, _taken(module, node.name, text=True).values())
-    returns = Verbatim(ast.unparse(getattr(node, "returns", None) or ast.Constant(None)))
-    return Said(
-        ast.get_docstring(ast.Module(parsed_part(parts(module)[0]), [])) or "",
-        f"{node.name}{inspect.Signature([*takes], return_annotation=returns)}",
-        f"from {_home(module, node.name)} import {node.name}",
-    )
-
-
-def by_default(place: Site) -> Any:
-    """What a place holds, or of a class what it makes under its defaults, as far as its source
-    tells."""
-    module, name = place.parts
-    thing = Names(module)[name]
-    own = {key: by_default(v) if isinstance(v, Site) else v for key, v in place.defaults}
-    return Made(thing.place, (), own) if isinstance(thing, Named) and not place.ready else thing
+    return said_at(place)
 
 
 def _alias(hint: Any) -> Any:
@@ -110,99 +74,3 @@ def _alias(hint: Any) -> Any:
 
     named_so = {"Guide": Guide, "Times": Times, "Weight": Weight}
     return next((ALIASES[name] for name, alias in named_so.items() if alias == hint), hint)
-
-
-@cache
-def _by_source(place: Site) -> Mapping[str, Parameter]:
-    if place.ready:
-        return {}
-    own = by_default(place).options
-    return {
-        key: p.replace(default=own.get(key, settled(p.default)))
-        for key, p in _taken(*place.parts).items()
-    }
-
-
-class Verbatim(str):
-    """What a signature shows as it is written."""
-
-    __repr__ = str.__str__
-
-
-def _taken(module: str, name: str, text: bool = False) -> dict[str, Parameter]:
-    """What a function, or a class by its `__init__` or its fields, takes: types and defaults as
-    they are written, or what they mean."""
-    home, node = definition(module, name)
-    if isinstance(node, ast.FunctionDef):
-        return _parameters(home, node.args, text)
-    found: dict[str, Parameter] = {}
-    for where, owner in reversed([*lineage(module, name)]):
-        init = [n for n in owner.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
-        own = _parameters(where, init[0].args if init else _fields(owner), text)
-        found = {key: own[key] for key in list(own)[1:]} if init else found | own
-    return dict(sorted(found.items(), key=lambda item: item[1].kind))  # by keyword alone: last
-
-
-def _fields(owner: ast.ClassDef) -> ast.arguments:
-    """The fields of a dataclass as arguments; another class has none."""
-    decorators = " ".join(map(ast.unparse, owner.decorator_list))
-    taken, apart = ast.arguments([], [], None, [], [], None, []), "kw_only=True" in decorators
-    for node in owner.body if "dataclass" in decorators else ():
-        if not isinstance(node, ast.AnnAssign):
-            continue
-        name, hint, said = ast.unparse(node.target), ast.unparse(node.annotation), _field(node)
-        apart |= hint.endswith("KW_ONLY")
-        if name.startswith("_") or hint.startswith("ClassVar") or said.get("init") == "False":
-            continue
-        value = node.value if said.keys() & {"", "default", "default_factory"} else None
-        if said.get("kw_only", str(apart)) == "True":
-            taken.kwonlyargs.append(ast.arg(name, node.annotation))
-            taken.kw_defaults.append(value)
-        else:
-            taken.args.append(ast.arg(name, node.annotation))
-            taken.defaults += [value] if value else []
-    return taken
-
-
-def _field(node: ast.AnnAssign) -> dict[str, str]:
-    """What the `field(...)` of a dataclass says, by keyword; of a plain default, nothing but it."""
-    if not node.value:
-        return {}
-    match node.value:
-        case ast.Call(func=ast.Name(id="field"), keywords=keywords):
-            return {word.arg or "": ast.unparse(word.value) for word in keywords}
-    return {"": ast.unparse(node.value)}
-
-
-def _parameters(module: str, args: ast.arguments, text: bool) -> dict[str, Parameter]:
-    """Arguments, read off a function that takes them and does nothing."""
-    stub = ast.parse(f"def taken({ast.unparse(args)}): ...")
-    if text:
-        for node in ast.walk(stub):
-            if isinstance(node, ast.arg) and node.annotation:
-                node.annotation = _constant(node.annotation)
-            elif isinstance(node, ast.arguments):
-                node.defaults = [_constant(default) for default in node.defaults]
-                node.kw_defaults = [default and _constant(default) for default in node.kw_defaults]
-        ast.fix_missing_locations(stub)
-    names = Names(module)
-    exec(compile(stub, module, "exec"), names)
-    return dict(inspect.signature(names["taken"]).parameters)
-
-
-def _constant(node: ast.expr) -> ast.expr:
-    return ast.Constant(ast.unparse(node))
-
-
-def _as_text(p: Parameter) -> Parameter:
-    words = (value if value is p.empty else Verbatim(value) for value in (p.annotation, p.default))
-    return p.replace(**dict(zip(("annotation", "default"), words)))
-
-
-def _home(module: str, name: str) -> str:
-    """The highest package from which a name can be imported."""
-    parts = module.split(".")
-    above = (".".join(parts[: k + 1]) for k in range(len(parts) - 1))
-    return next(
-        (p for p in above if name in imported(p) and definition(p, name)[0] == module), module
-    )

@@ -18,8 +18,9 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 from scorefield import catalogue
 from scorefield.base.entries import Site, site
 from scorefield.base.errors import BadInput, unknown
+from scorefield.base.signature import by_default
 from scorefield.base.source import Made, Named
-from scorefield.catalogue.signatures import KINDS, by_default, find, parameters
+from scorefield.catalogue.signatures import KINDS, find, parameters
 
 GIVEN = {
     "adversaries": ("module",),

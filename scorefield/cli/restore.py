@@ -42,7 +42,6 @@ class Options(flags.Rows, flags.Sampling, flags.OnRun):
     method: flags.MethodName = "dps"
     beside: tuple[Path, ...] = ()
     """Runs on pairs of the same operator, that restore it too."""
-    steps: flags.StepCount = None
     out: flags.OutPath = None
 
 

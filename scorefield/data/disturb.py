@@ -1,10 +1,15 @@
-"""Examples as they might have been: what a classifier or an encoder is not to be moved by."""
+"""Examples as they might have been: what a classifier or an encoder is not to be moved by, and what
+a likelihood is to tell from data."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from scorefield.base import Level, Seeded
 from scorefield.data.kind import PICTURE, Kind
+
+MADE = ("shuffled", "inverted", "noise")
+"""Strangers made of a set: positions in another order, signs turned, and noise."""
 
 
 def disturbed(x0: Tensor, move: Tensor, noise: Tensor) -> Tensor:
@@ -25,3 +30,18 @@ def disturbed(x0: Tensor, move: Tensor, noise: Tensor) -> Tensor:
         where = F.affine_grid(torch.stack(rows, 1).view(-1, 2, 3), list(x0.shape), False)
         x0 = F.grid_sample(x0, where.to(x0), padding_mode="border", align_corners=False)
     return x0 + noise.to(x0)
+
+
+def estranged(name: str, x0: Tensor, index: Tensor, levels: bool = False) -> Tensor:
+    """The strangers of that name in MADE, of examples `(N, *shape)` with these places in their set,
+    which seed them: noise is normal, or of data with levels even on [-1, 1].
+
+    >>> estranged("inverted", torch.tensor([[0.5, -1.0]]), torch.arange(1))
+    tensor([[-0.5000,  1.0000]])
+    """
+    if name == "inverted":
+        return -x0
+    z = Seeded(index)(x0, Level.of(0.0, 1.0), Level.of(1.0, 0.0))
+    if name == "noise":
+        return 2 * torch.special.ndtr(z) - 1 if levels else z
+    return x0.flatten(1).gather(1, z.flatten(1).argsort(1)).view_as(x0)

@@ -1,13 +1,17 @@
 """Data as a model on latents is trained on them: the posteriors of an autoencoder, example by
 example, in memory or mapped from a cache."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from scorefield.base import BadInput
 from scorefield.data.codec import BLOCK, Latents, Scaling
+from scorefield.data.kind import Kind
 from scorefield.data.readers.decoded import CachePlace
 from scorefield.data.readers.latents import LatentCache
 from scorefield.data.sets import Data, Split
@@ -61,3 +65,23 @@ def in_latents(data: Data, codec: Latents, drawn: bool, cache: LatentCache | Non
 
     train, test = of("train", data.train), of("test", data.test)
     return replace(data, train=train, test=test, scaling=Scaling((0.0,), (1.0,)), done=())
+
+
+def coarser(mask: Tensor | None, data: Sequence[int], latent: Sequence[int]) -> Tensor | None:
+    """A mask of data as one of their latents, which may change wherever any of what lies under them
+    may. BadInput for latents that do not lie side by side as the data do.
+
+    >>> coarser(torch.eye(4) > 0, (1, 4, 4), (8, 2, 2)).tolist()
+    [[True, False], [False, True]]
+    """
+    if mask is None:
+        return None
+    here, there = Kind.of(data), Kind.of(latent)
+    if here is not there or not here.spatial:
+        raise BadInput(
+            f"the model works on latents of shape {tuple(latent)}, which have no places.",
+            "Edit without `mask`, or train on an autoencoder with places (net autoencoder).",
+        )
+    places = mask if mask.ndim == here.spatial else mask.any(0)
+    pool = (F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d)[here.spatial - 1]
+    return pool(places.float()[None, None], tuple(latent[1:]))[0, 0] > 0

@@ -161,9 +161,12 @@ def row_states(x: Tensor, columns: Sequence[Column]) -> list[np.ndarray]:
     return found
 
 
-def row_cells(x: Tensor, columns: Sequence[Column]) -> list[tuple[str, ...]]:
-    """Letters (N, L) as rows of a file."""
-    return list(zip(*(c.cells(s) for c, s in zip(columns, row_states(x, columns)))))
+def row_cells(
+    x: Tensor, columns: Sequence[Column], given: Sequence[Sequence[str]] = ()
+) -> list[tuple[str, ...]]:
+    """Letters (N, L) as rows of a file, with the cells that were given (`kept_cells`), if any."""
+    rows = list(zip(*(c.cells(s) for c, s in zip(columns, row_states(x, columns)))))
+    return kept_cells(rows, given) if given else rows
 
 
 def row_filling(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from scorefield.base import BadInput, Level, Seeded, Watch, quiet, unknown
+from scorefield.base.noise import first_weights
 from scorefield.density.adjoint import EVERY
 from scorefield.density.learned import Learning
 from scorefield.density.methods import METHODS, Approach, LearnedPath
@@ -256,8 +257,7 @@ def fit_density(
         spent = clock() - began
         return FittedDensity(target, way, n, seed, counted.calls, spent, tuple(said),
                              reached=reached)  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with first_weights(seed):
         task = way.task(target.standard(), steps)
     if reference is not None:
         who = torch.multinomial(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from scorefield.base import BadInput, Denoise, Watch, quiet, unknown
+from scorefield.base.noise import first_weights
 from scorefield.data import Data, Scaling, Split
 from scorefield.data.kind import VECTOR, Kind
 from scorefield.denoise import Denoiser
@@ -78,8 +79,7 @@ def distil(
         data = exact.sample(DRAWN, settings.seed)
     data = as_data(data) if isinstance(data, Tensor) else data
     denoise = cast(Denoise | None, getattr(teacher, "denoise", teacher))
-    with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global state
-        torch.default_generator.manual_seed(settings.seed)
+    with first_weights(settings.seed):
         module = student_of(
             teacher if isinstance(teacher, Denoiser) else denoise, shape, schedule, data, net,
             student_class(method),

@@ -12,7 +12,7 @@ Finished shards lie in a folder until all are there, each written whole or not a
     000012.safetensors     x0 of shard 12
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,10 @@ class Shards:
     def span(self, shard: int) -> tuple[int, int]:
         """First sample of a shard, and the first after it."""
         return shard * self.batch, min((shard + 1) * self.batch, len(self))
+
+    def size(self, some: Iterable[int]) -> int:
+        """Samples of some of the shards."""
+        return sum(stop - first for first, stop in map(self.span, some))
 
     def check(self) -> None:
         """Raise BadInput if the folder holds shards of another job."""

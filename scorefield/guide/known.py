@@ -4,7 +4,7 @@ using denoising diffusion null-space model", eq. 8 for a mask."""
 import torch
 from torch import Tensor
 
-from scorefield.base import Denoise, Guide
+from scorefield.base import Cond, Denoise, Guide, Level
 
 
 def known(x0: Tensor, mask: Tensor) -> Guide:
@@ -22,5 +22,18 @@ def known(x0: Tensor, mask: Tensor) -> Guide:
 
     def guide(denoise: Denoise) -> Denoise:
         return lambda x, level, cond=None: torch.where(mask, denoise(x, level, cond), x0.to(x))
+
+    return guide
+
+
+def known_image(mask: Tensor) -> Guide:
+    """`known`, of the condition image of each sample, which the denoiser is told too."""
+
+    def guide(denoise: Denoise) -> Denoise:
+        def told(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
+            y = (cond or {})["image"]
+            return known(y, mask.to(x.device))(denoise)(x, level, cond)
+
+        return told
 
     return guide

@@ -25,13 +25,13 @@ Gaussian data; `twisted` weighs a population so that it is, whatever the data.
 """
 
 from scorefield.inverse.linear import diffpir, dps, mmps, pigdm, replacement, tmpd
-from scorefield.inverse.measurement import Measurement, Moments, measure, moments
+from scorefield.inverse.measurement import Measurement, Moments, lifted, measure, moments
 from scorefield.inverse.restoring import METHODS, restore, restorer
 from scorefield.inverse.solvers import DDRM, DPS, Renewed, RePaint
 from scorefield.inverse.twisted import moment_twist, prior_twist, twisted
 
 __all__ = [
     "DDRM", "DPS", "METHODS", "Measurement", "Moments", "RePaint", "Renewed", "diffpir", "dps",
-    "measure", "mmps", "moment_twist", "moments", "pigdm", "prior_twist", "replacement", "restore",
-    "restorer", "tmpd", "twisted",
+    "lifted", "measure", "mmps", "moment_twist", "moments", "pigdm", "prior_twist", "replacement",
+    "restore", "restorer", "tmpd", "twisted",
 ]  # fmt: skip

@@ -78,6 +78,19 @@ def measure(operator: Operator, x0: Tensor, noise_std: float, noise: Noise) -> T
     return y + noise_std * noise(y, CLEAN, Level.of(0.0, 1.0))
 
 
+def lifted(operator: Operator, x0: Tensor, y: Tensor) -> Tensor:
+    """What an operator measured, as a picture of x0's shape: itself, or of what is smaller the
+    picture of the smallest norm."""
+    if y.shape[1:] == x0.shape[1:]:
+        return y
+    if not isinstance(operator, Linear):
+        raise BadInput(
+            f"a measurement has shape {tuple(y.shape[1:])}, and the picture {tuple(x0.shape[1:])}.",
+            "Give an operator that is linear, or whose result is a picture as large.",
+        )
+    return operator.pseudoinverse(y)
+
+
 class Moments(NamedTuple):
     """D, and `covariance(v) = C v` of x0 given x, by a vector-Jacobian product of D (eq. 2)."""
 

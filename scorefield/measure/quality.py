@@ -77,6 +77,11 @@ def _agreement(seen: Seen, reference: Reference) -> Proportion | None:
     return agreement(seen.logits, seen.label, reference.data.classes).total
 
 
+def rms_all(x: Tensor) -> float:
+    """Root of the mean square of all numbers; `solve.loop.rms` is that of each sample."""
+    return float(x.square().mean().sqrt())
+
+
 def psnr(x0: Tensor, truth: Tensor) -> float:
     """Peak signal to noise, dB, of pictures in [-1, 1]: the mean over pictures."""
     mse = (x0 - truth).flatten(1).square().mean(1)

@@ -13,9 +13,9 @@ from torch import Tensor
 from scorefield.base.finding import Findings, Strip
 from scorefield.data.kind import PICTURE, Kind
 from scorefield.data.letters import spelled
-from scorefield.data.readers.sounds import audible
+from scorefield.data.readers.sounds import end_to_end
 from scorefield.data.readers.table import csv_of
-from scorefield.data.table import kept_cells, row_cells
+from scorefield.data.table import row_cells
 from scorefield.report.globe import globes, in_degrees
 from scorefield.report.molecules import molecules_drawn
 from scorefield.report.picture import frames, picture, picture_of
@@ -36,9 +36,6 @@ from scorefield.store import (
 )
 from scorefield.store.rowed import FiledRow, write_rows
 from scorefield.use.sample import FILED, Samples
-
-PEAK = 0.891
-"""1 dB below the full scale."""
 
 
 def keep_findings(found: Findings, out: Path) -> Findings:
@@ -130,8 +127,7 @@ def in_letters(x0: Tensor, facts: DataFacts, given: Sequence[Sequence[str]] = ()
     .csv in its own columns."""
     if facts.space == "table":
         names = [column.name for column in facts.columns]
-        rows = row_cells(x0, facts.columns)
-        return csv_of(names, kept_cells(rows, given) if given else rows)
+        return csv_of(names, row_cells(x0, facts.columns, given))
     return "".join(f"{text}\n" for text in spelled(x0, facts.alphabet)).encode()
 
 
@@ -144,23 +140,6 @@ def _filed(made: Samples) -> Iterator[FiledRow]:
         else:
             x = made.scaling.decode(x0) if made.scaling else x0
             yield FiledRow(x[0].tolist(), seed, label)
-
-
-def end_to_end(pieces: Iterable[Tensor], rate: int) -> np.ndarray:
-    """Sounds `(N, C, L)` one after another `(T, C)`, a quarter of a second of silence between, each
-    with its largest value at `PEAK`; of log-mel pictures in dB what is heard of them.
-
-    >>> clips = torch.tensor([[[1.0, -2.0]]]), torch.tensor([[[0.0, 4.0]]])
-    >>> end_to_end(clips, 4).ravel().tolist()
-    [0.4..., -0.8..., 0.0, 0.0, 0.8...]
-    """
-    clips: list[np.ndarray] = []
-    for one in _rows(pieces):
-        x = audible(one, rate)
-        silence = np.zeros((rate // 4, x.shape[1]), np.float32)
-        peak = float(x.abs().max().clamp(min=1e-9))
-        clips += [silence] * bool(clips) + [PEAK * x[0].T.float().numpy() / peak]
-    return np.concatenate(clips)
 
 
 def _rows(pieces: Iterable[Tensor]) -> Iterator[Tensor]:

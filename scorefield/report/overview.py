@@ -9,12 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scorefield.base import BadInput
 from scorefield.base.finding import Figure, Findings, Strip, Table, to_findings
 from scorefield.nets.describe import Summary, describe
 from scorefield.report.charts import smooth
 from scorefield.report.html import Page, Section, Shot, fragment
-from scorefield.report.log import RunLog, noise, read_log, training
+from scorefield.report.log import noise, training
 from scorefield.report.plane import findings as of_plane
 from scorefield.report.wording import compact, duration, number, setting, worded
 from scorefield.run.autoencoder import build_autoencoder, coder_network, learns_codes
@@ -28,10 +27,11 @@ from scorefield.run.stored import stored_settings
 from scorefield.store import (
     Folder,
     Reader,
+    RunLog,
     exists,
-    png_size,
-    read_bytes,
     read_json,
+    read_log,
+    read_png,
     read_text,
     size_of,
 )
@@ -154,17 +154,8 @@ def _read(file: Path) -> Findings:
     items = list(found.items)
     for k, item in enumerate(items):
         if isinstance(item, Strip) and item.file and exists(file.parent / item.file):
-            items[k] = dataclasses.replace(item, png=_picture(file.parent / item.file))
+            items[k] = dataclasses.replace(item, png=read_png(file.parent / item.file))
     return dataclasses.replace(found, items=tuple(items))
-
-
-def _picture(file: Path) -> bytes:
-    content = read_bytes(file)
-    try:
-        png_size(content)
-    except BadInput as error:
-        raise BadInput(f"{file} is not a PNG picture.", error.remedy) from error
-    return content
 
 
 def _shots(reader: Reader) -> tuple[Shot, ...]:
@@ -175,7 +166,7 @@ def _shots(reader: Reader) -> tuple[Shot, ...]:
         files = spread_evenly(files, most)
         if sum(sizes[file] for file in files) <= ROOM:
             break
-    found = ((int(f.stem), reader.read(f, _picture)) for f in files)
+    found = ((int(f.stem), reader.read(f, read_png)) for f in files)
     return tuple(Shot(images, png) for images, png in found if png)
 
 

@@ -7,10 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-import torch
-
 from scorefield.base import BadInput
 from scorefield.base.errors import out_of_place
+from scorefield.base.noise import first_weights
 from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import Spec, bound, build, canonical, parsed
 from scorefield.data import Conditions, Data, Split
@@ -76,8 +75,7 @@ def coder_network(config: Config, shape: tuple[int, ...]) -> Spec:
 
 def build_autoencoder(config: Config, facts: DataFacts) -> Autoencoder:
     """A fresh one; its weights come from the run's seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.training.seed)
+    with first_weights(config.training.seed):
         return build("networks", coder_network(config, facts.shape), shape=facts.shape)
 
 

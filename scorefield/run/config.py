@@ -9,13 +9,15 @@ import torch
 
 from scorefield import catalogue
 from scorefield.base import BadInput, Level, unknown
+from scorefield.base.noise import first_weights
 from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed, with_defaults
 from scorefield.data import Conditions, Data
 from scorefield.data.kind import KINDS, LETTERED, Kind
 from scorefield.data.letters import END
-from scorefield.denoise import Denoiser, Manner, Precision, Spaced, Timed, views
+from scorefield.denoise import Denoiser, Manner, Spaced, Timed, views
 from scorefield.denoise.guest import guest_denoiser, guest_of, timed
+from scorefield.denoise.precondition import quicker
 from scorefield.objective import Bridged, Criterion
 from scorefield.process import Schedule, Spectral, basis_of, check_one_level
 from scorefield.run.facts import DataFacts
@@ -64,8 +66,7 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
     """A fresh network with its preconditioning; its weights come from the run's seed."""
     scaling = None if facts.codec else facts.scaling
     about = {"shape": facts.inner, "scaling": scaling, "classes": tuple(facts.classes)}
-    with torch.random.fork_rng():
-        torch.manual_seed(config.training.seed)
+    with first_weights(config.training.seed):
         if config.source:
             s = config.source
             net = guest_of(s.network, s.dtype, s.null, s.text, s.empty)
@@ -135,22 +136,6 @@ def as_student(net: Any, student: StudentConfig) -> Any:
             "Use consistency or progressive with `guidance` 1, or a network of Scorefield.",
         )
     return copy.deepcopy(net).requires_grad_(True)
-
-
-def quicker(own: Precision) -> Precision:
-    """The precision to sample in: the model's own where the device computes it the faster.
-
-    A function of the machine, never of a clock: a pause changes no sample. A processor is faster in
-    bfloat16 with matrix units (AMX) or products of pairs (AVX512_BF16), but not where it has
-    AVX512_FP16 and no matrix units: Intel's cores do those products at .53 of the rate of float32
-    there, and a U-Net takes 1.3 times as long (`make bench-wait`: sampling).
-    """
-    if own == "fp32" or torch.cuda.is_available():
-        bf16 = own == "bf16" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return "bf16" if bf16 else "fp32"
-    told = getattr(torch.cpu, "get_capabilities", dict)()
-    pairs = told.get("avx512_bf16") and not told.get("avx512_fp16")
-    return "bf16" if pairs or told.get("amx_bf16") else "fp32"
 
 
 def manner(config: Config) -> Manner:

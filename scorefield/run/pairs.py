@@ -3,21 +3,21 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Cond, Denoise, Guide, Level, Seeded
+from scorefield.base import BadInput, Seeded
 from scorefield.bridge import BridgeStep
 from scorefield.catalogue.spec import build, parsed
 from scorefield.data import Conditions, Data, Scaling, Split
 from scorefield.data.kind import PICTURE
 from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, Plan, draw
-from scorefield.guide.known import known
-from scorefield.inverse import measure
-from scorefield.inverse.operators import Mask, Operator
+from scorefield.guide.known import known_image
+from scorefield.inverse import lifted, measure
+from scorefield.inverse.operators import Mask
 from scorefield.objective import Bridged, PairResidual
 from scorefield.process import Schedule
 from scorefield.run.config import build_levels, build_objective, build_schedule
@@ -57,19 +57,6 @@ def paired(read: Data, corruption: str, noise: float = 0.0) -> Data:
     return replace(
         read, train=beside(read.train, 0), test=beside(read.test, HELD_OUT), conditions=said
     )
-
-
-def lifted(operator: Operator, x0: Tensor, y: Tensor) -> Tensor:
-    """What an operator measured, as a picture of x0's shape: itself, or of what is smaller the
-    picture of the smallest norm."""
-    if y.shape[1:] == x0.shape[1:]:
-        return y
-    if not hasattr(operator, "pseudoinverse"):
-        raise BadInput(
-            f"a measurement has shape {tuple(y.shape[1:])}, and the picture {tuple(x0.shape[1:])}.",
-            "Give an operator that is linear, or whose result is a picture as large.",
-        )
-    return cast(Any, operator).pseudoinverse(y)
 
 
 def is_paired(config: Config, facts: DataFacts) -> bool:
@@ -161,7 +148,7 @@ def leading(
         levels = build_levels(config.sample.grid, schedule, steps)
     asked = Asked(torch.tensor(seeds), cond, start)
     hidden = _hidden(config, facts) if start is None else None
-    guide = () if hidden is None else (_keeping(hidden),)
+    guide = () if hidden is None else (known_image(hidden),)
 
     def finish(x: Tensor) -> Tensor:
         if hidden is not None:  # the last level may have some noise yet
@@ -178,19 +165,6 @@ def _hidden(config: Config, facts: DataFacts) -> Tensor | None:
         return None
     operator = build("operators", o.corruption, shape=tuple(facts.shape))
     return ~operator.known if isinstance(operator, Mask) else None
-
-
-def _keeping(hidden: Tensor) -> Guide:
-    """`known`, of the condition image, row by row."""
-
-    def guide(denoise: Denoise) -> Denoise:
-        def told(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
-            y = (cond or {})["image"]
-            return known(y, hidden.to(x.device))(denoise)(x, level, cond)
-
-        return told
-
-    return guide
 
 
 def continued(

@@ -246,11 +246,7 @@ def npz() -> Config:
 
 def huggingface() -> Config:
     """A Hugging Face data set, by name or local path. Give `data.path`."""
-    return Config(
-        Training(images=1_000_000, batch=64, lr=1e-3, precision="bf16", checkpoint_every=50_000),
-        DataConfig("huggingface"),
-        "auto:width=64,multipliers=1-2-2,blocks=2",
-    )
+    return replace(folder(), data=DataConfig("huggingface"))
 
 
 def points() -> Config:

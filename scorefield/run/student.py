@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 
 from scorefield.base import BadInput
+from scorefield.base.noise import first_weights
 from scorefield.catalogue.plans import plan
 from scorefield.catalogue.signatures import find
 from scorefield.catalogue.spec import build, canonical, parsed, with_defaults
@@ -100,8 +101,7 @@ def student_task(config: Config) -> Student:
     """
     run, said = teacher_of(config), cast(StudentConfig, config.student)
     kind, module = method_of(said.method), copy.deepcopy(run.denoiser)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.training.seed)
+    with first_weights(config.training.seed):
         module.net = as_student(module.net, said)
         embedding = cast(Any, getattr(module.net, "embedding", None))
         if kind.learned != "maps" and module.manner and isinstance(embedding, MapEmbedding):

@@ -6,9 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import torch
-
 from scorefield.base import BadInput, unknown
+from scorefield.base.noise import first_weights
 from scorefield.catalogue.spec import build
 from scorefield.data import Data
 from scorefield.data.codec import Latents
@@ -195,16 +194,10 @@ def _task(config: Config, begun: Begun, beside: Path | None) -> Task[Any]:
     denoiser = _denoiser(config, facts, seen, beside)
     denoiser.codec = codec
     if what_learns(config.objective) == "adversaries":
-        return _seeded(config, lambda: build("adversaries", config.objective.kind, module=denoiser))
+        with first_weights(config.training.seed + 1):  # those of its own networks
+            return build("adversaries", config.objective.kind, module=denoiser)
     objective = build_objective(config, facts, cast(Schedule, denoiser.schedule))
     return Denoising(denoiser, objective)
-
-
-def _seeded(config: Config, make: Callable[[], Task[Any]]) -> Task[Any]:
-    """A task whose own networks come from the run's seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.training.seed + 1)
-        return make()
 
 
 def _denoiser(config: Config, facts: DataFacts, seen: int, beside: Path | None) -> Denoiser:
@@ -212,8 +205,7 @@ def _denoiser(config: Config, facts: DataFacts, seen: int, beside: Path | None) 
     that run's with an adapter."""
     if config.adapter:
         base = open_base(config, facts, beside)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.training.seed)
+        with first_weights(config.training.seed):
             return adapter_of(config.adapter).adapted(base)
     denoiser = build_denoiser(config, facts)
     if config.init is None or seen:

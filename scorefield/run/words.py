@@ -8,10 +8,9 @@ from torch import Tensor
 from scorefield.base import BadInput
 from scorefield.catalogue.spec import build
 from scorefield.data import Data
+from scorefield.data.readers.kept import KeptTexts
 from scorefield.data.readers.pipeline import HEAD, PipelineText
-from scorefield.data.text import TextEncoder, TextFacts, TextTokens, WordTable, prompted, spoken
-from scorefield.store import exists, read_tensors, write_tensors
-from scorefield.store.digest import digest_json
+from scorefield.data.text import TextEncoder, TextFacts, WordTable, prompted, spoken
 
 
 def encoder_of(facts: TextFacts) -> TextEncoder:
@@ -41,25 +40,6 @@ def told_data(data: Data, spec: str, folder: Path | None = None) -> Data:
         )
     encoder = build("texts", spec, captions=data.captions)
     return spoken(data, encoder.facts, KeptTexts(encoder, folder)(data.captions))
-
-
-class KeptTexts:
-    """A text encoder that keeps what it made, in a folder's `text/`, by the digest of the encoder
-    and the texts. Tables of words are looked up as quickly, and not kept."""
-
-    def __init__(self, encoder: TextEncoder, folder: Path | None) -> None:
-        self.encoder, self.folder, self.facts = encoder, folder, encoder.facts
-
-    def __call__(self, texts: Sequence[str]) -> TextTokens:
-        if self.folder is None or self.facts.words:
-            return self.encoder(texts)
-        key = digest_json([self.facts.digest, self.facts.length, list(texts)])[:16]
-        file = self.folder / "text" / f"{key}.safetensors"
-        if exists(file):
-            return TextTokens(**read_tensors(file))
-        told = self.encoder(texts)
-        write_tensors(file, told.leaves)
-        return told
 
 
 def told_prompts(

@@ -12,11 +12,10 @@ from scorefield.base import BadInput
 from scorefield.data.readers.given import input_picture
 from scorefield.data.sets import Data
 from scorefield.measure.coverage import exact_distances
-from scorefield.report.log import read_log
 from scorefield.run.open import Run, data_of, open_run
 from scorefield.serve.network import Network
 from scorefield.serve.work import png
-from scorefield.store import exists, files
+from scorefield.store import exists, files, read_log
 from scorefield.store.files import read_text
 from scorefield.use.cascade import cascade_of
 

@@ -20,17 +20,17 @@ from scorefield.data.kind import PICTURE
 from scorefield.data.letters import spelled
 from scorefield.data.readers.given import input_picture
 from scorefield.data.readers.masks import input_mask
-from scorefield.data.table import kept_cells, row_cells
+from scorefield.data.readers.sounds import end_to_end
+from scorefield.data.table import row_cells
 from scorefield.draw import Asked, Job, Plan
 from scorefield.guide import View
-from scorefield.inverse import measure
+from scorefield.inverse import lifted, measure
 from scorefield.likelihood import slerp
 from scorefield.measure.quality import psnr
-from scorefield.report.files import end_to_end
 from scorefield.report.picture import picture
 from scorefield.run.facts import DataFacts
 from scorefield.run.open import Run, check_flat
-from scorefield.run.pairs import has_own_pairs, is_led, leading, lifted
+from scorefield.run.pairs import has_own_pairs, is_led, leading
 from scorefield.serve.body import Common, EditBody, RestoreBody, SamplesBody, picture_bytes
 from scorefield.serve.network import Network
 from scorefield.store import tagged, to_png, to_wav
@@ -307,8 +307,8 @@ def in_words(x0: Tensor, facts: DataFacts, given: Sequence[Sequence[str]] = ()) 
     """Texts, or the rows of a table as cells by their columns."""
     if facts.space != "table":
         return spelled(x0, facts.alphabet)
-    rows, names = row_cells(x0, facts.columns), [column.name for column in facts.columns]
-    return [dict(zip(names, row)) for row in (kept_cells(rows, given) if given else rows)]
+    names = [column.name for column in facts.columns]
+    return [dict(zip(names, row)) for row in row_cells(x0, facts.columns, given)]
 
 
 def png(x0: Tensor, words: dict[str, Any] | None = None) -> str:

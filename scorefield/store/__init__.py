@@ -6,6 +6,7 @@ from scorefield.store.export import (
     Pieces,
     from_png,
     png_size,
+    read_png,
     read_tag,
     tagged,
     to_csv,
@@ -38,6 +39,6 @@ from scorefield.store.files import (
 from scorefield.store.folder import ENTRIES, Folder, Reader
 from scorefield.store.foreign import check_published_sizes, fitted, read_weights
 from scorefield.store.lock import alone
-from scorefield.store.log import Log, total_seconds, trained_seconds
+from scorefield.store.log import Log, RunLog, read_log, trained_seconds
 from scorefield.store.snapshots import Snapshot, drop_snapshots, save_snapshot, snapshots
 from scorefield.store.weights import keep_model, load_weights, open_model

@@ -120,6 +120,16 @@ def png_size(content: bytes) -> tuple[int, int]:
         raise BadInput("this is not a PNG picture.", "Delete it, or restore it.") from error
 
 
+def read_png(file: Path) -> bytes:
+    """The content of a PNG picture, or BadInput that names the file."""
+    content = read_bytes(file)
+    try:
+        png_size(content)
+    except BadInput as error:
+        raise BadInput(f"{file} is not a PNG picture.", error.remedy) from error
+    return content
+
+
 def write_gif(images: Sequence["Image"], path: Path) -> None:
     """Write frames as a film that begins again, of `SECONDS` and some to look at the last."""
     first, *rest = images

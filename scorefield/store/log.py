@@ -3,9 +3,10 @@
 import contextlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from scorefield.store.files import unwritable, write_bytes
 
@@ -57,13 +58,59 @@ def total_seconds(each: Iterable[float]) -> float:
     return total
 
 
+@dataclass(frozen=True)
+class RunLog:
+    """The rows of `log.jsonl` as columns of equal length; NaN where a row lacks a figure."""
+
+    images: tuple[float, ...] = ()
+    loss: tuple[float, ...] = ()
+    lr: tuple[float, ...] = ()
+    grad_norm: tuple[float, ...] = ()
+    images_per_second: tuple[float, ...] = ()
+    memory_mb: tuple[float, ...] = ()
+    by_logsnr: tuple[tuple[float, tuple[float, ...]], ...] = ()
+    """(middle of a bucket of logsnr, its mean losses), by rising logsnr."""
+    seconds: float = 0.0
+    """Spent on training, over all resumptions."""
+
+
+def read_log(text: str) -> RunLog:
+    """The log of a run, which may still be growing: what is not a whole row is left out.
+
+    >>> read_log('{"images": 10, "loss": 2.0, "seconds": 1.5}\\n{"images": 20, "lo').loss
+    (2.0,)
+    """
+    rows = list(_rows(text))
+    seconds = total_seconds(_figure(row.get("seconds")) for row in rows)
+    names = [f.name for f in fields(RunLog) if f.name not in ("by_logsnr", "seconds")]
+    columns = {name: tuple(_figure(row.get(name)) for row in rows) for name in names}
+    buckets = [row["by_logsnr"] if isinstance(row.get("by_logsnr"), dict) else {} for row in rows]
+    middles = {name for bucket in buckets for name in bucket if math.isfinite(_figure(name))}
+    by_logsnr = tuple(
+        (float(name), tuple(_figure(bucket.get(name)) for bucket in buckets))
+        for name in sorted(middles, key=float)
+    )
+    return RunLog(**columns, by_logsnr=by_logsnr, seconds=seconds)
+
+
+def _rows(text: str) -> Iterator[dict[str, Any]]:
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError):
+            row = json.loads(line)
+            if isinstance(row, dict) and math.isfinite(_figure(row.get("images"))):
+                yield row
+
+
+def _figure(value: Any) -> float:
+    try:
+        return math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
 def trained_seconds(folder: Path) -> float:
     """Spent on the training of a run, as its log says; 0 if there is none."""
-    found: list[float] = []
-    for line in _lines(folder / "log.jsonl"):
-        with contextlib.suppress(ValueError, TypeError, KeyError):
-            found.append(float(json.loads(line)["seconds"]))
-    return total_seconds(found)
+    return read_log("\n".join(_lines(folder / "log.jsonl"))).seconds
 
 
 def _lines(path: Path) -> list[str]:

@@ -64,14 +64,12 @@ def fill(
     missing, done = (~there).nonzero().flatten().tolist(), int(there.sum())
     if team.is_main:
         begin(done)
-    ends = [shards.span(shard) for shard in range(shards.count)]
-    counts = torch.tensor([stop - first for first, stop in ends])
-    made = int(counts[there].sum())
+    made = shards.size(there.nonzero().flatten().tolist())
     watch(made, len(shards), "sample")
     for i in range(0, len(missing), team.size):
         turn = missing[i : i + team.size]
         team.together(lambda turn=turn: _take(shards, turn[team.rank : team.rank + 1]))
-        made += int(counts[turn].sum())
+        made += shards.size(turn)
         watch(made, len(shards), "sample")
     return done
 

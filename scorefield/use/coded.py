@@ -20,9 +20,10 @@ from scorefield.catalogue.spec import build
 from scorefield.data import Scaling
 from scorefield.data.codec import Latents
 from scorefield.denoise import Denoiser
+from scorefield.likelihood.bits import Bits
 from scorefield.likelihood.measured import How
 from scorefield.run.facts import CodecFacts
-from scorefield.use.bits import Bits, measure_bits
+from scorefield.use.bits import measure_bits
 
 
 class CodedBits(NamedTuple):

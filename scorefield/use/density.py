@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Watch, quiet
-from scorefield.base.finding import Figure, Findings, Line, Series, Table
+from scorefield.base.finding import Figure, Findings, Line, Series
 from scorefield.catalogue.spec import build, canonical
 from scorefield.density import FittedDensity, Target
-from scorefield.density.fit import Estimate, between, fit_density
+from scorefield.density.figures import bounds, estimates, missed, mode_figures
+from scorefield.density.fit import fit_density
 from scorefield.measure.apart import energy_distance, sliced_w2
 from scorefield.store import Folder, claim, claim_folder, exists, write_npz
 from scorefield.use.asked import at_least, count
@@ -23,10 +24,6 @@ from scorefield.use.plane import Plane
 
 SHOWN, REACH, BARS = 6000, 1.15, 60
 """Points of a picture, what is drawn in half widths of the samples, and bars of a histogram."""
-FAR = 3.0
-"""Errors by which a reference must exceed an estimate before modes count as missed."""
-OFF = 0.1
-"""And nats."""
 
 
 @dataclass(frozen=True)
@@ -164,56 +161,6 @@ def findings(fitted: FittedDensity, settings: dict[str, Any], out: Path | None) 
     return Findings("density", target.name, how, items, record, arrays, next=more)
 
 
-def bounds(fitted: FittedDensity) -> Iterator[Figure]:
-    """log Z and its bounds, each beside the true one if that is known; and the weights."""
-    found, true = fitted.found, fitted.target.log_z
-    words = "by importance weights; beside it the true one, where it is known"
-    yield Figure("log Z", found.log_z, found.stderr, true, key="log_z", words=words)
-    words = "the mean of log w over the paths"
-    yield Figure("lower bound", found.mean, found.mean_error, true, best="high", key="elbo",
-                 words=words)  # fmt: skip
-    if upper := fitted.upper:
-        words = "the mean of log w over exact samples' paths"
-        yield Figure("upper bound", upper.mean, upper.mean_error, true, best="low", key="eubo",
-                     words=words)  # fmt: skip
-    words = f"of {found.n:,}: (sum w)^2 / sum w^2"
-    yield Figure("effective samples", found.ess, unit="%", best="high", key="ess", words=words)
-
-
-def missed(fitted: FittedDensity) -> list[str]:
-    """That a population found more than the paths did, if it did."""
-    if fitted.reference is None:
-        return []
-    other, found = between(fitted.reference), fitted.found
-    error = math.hypot(other.stderr, found.stderr)
-    if other.log_z - found.log_z > max(FAR * error, OFF):
-        return [
-            f"a population finds log Z {other.log_z:.3f} and the paths {found.log_z:.3f}: they may "
-            "miss modes, whatever their effective samples. Train longer, or on a wider scale."
-        ]
-    if found.ess < 0.01:
-        return [f"{found.ess:.2%} of the paths carry the weight: log Z may be off by more than its "
-                "error."]  # fmt: skip
-    return []
-
-
-def estimates(fitted: FittedDensity) -> Table:
-    """The estimates of log Z in a row each."""
-    rows: list[tuple[Any, ...]] = []
-
-    def row(name: str, e: Estimate, calls: int | None) -> None:
-        error = e.stderr if math.isfinite(e.stderr) else None
-        true = fitted.target.log_z
-        rows.append((name, e.log_z, error, None if true is None else e.log_z - true, calls))
-
-    row("paths" if fitted.reached is None else "populations", fitted.found, fitted.calls)
-    if fitted.resampled is not None:
-        row("paths, resampled", between(fitted.resampled), fitted.resampled.calls)
-    if fitted.reference is not None:
-        row("SMC reference", between(fitted.reference), fitted.reference.calls)
-    return Table("log Z", ("by", "log Z", "error", "off by", "calls"), tuple(rows))
-
-
 def distances(fitted: FittedDensity, x: Tensor) -> Iterator[Figure]:
     """From exact samples, with what others of them are at; and the shares of modes."""
     target = fitted.target
@@ -223,16 +170,7 @@ def distances(fitted: FittedDensity, x: Tensor) -> Iterator[Figure]:
         for name, measure in (("sliced W2", sliced_w2), ("energy distance", energy_distance)):
             yield Figure(name, measure(x, exact), None, measure(other, exact), best="real")
     if target.modes is not None:
-        which = target.modes.which(x)
-        shares = target.modes.shares.to(x)
-        seen = torch.stack([(which == k).double().mean(0) for k in range(len(shares))], 1)
-        n, ways = len(x), seen.shape[0]
-        chi = float((n * (seen - shares).square() / shares).sum()) / (ways * (len(shares) - 1))
-        off = float((seen - shares).abs().max())
-        words = "over its degrees of freedom"
-        yield Figure("modes, chi-square", chi, None, 1.0, best="low", words=words)
-        words = f"of a share; {len(shares)} modes, {ways} ways"
-        yield Figure("modes, largest miss", off, unit="%", best="low", words=words)
+        yield from mode_figures(target.modes, x)
 
 
 def pictured(fitted: FittedDensity, x: Tensor) -> Iterator[Series]:

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 
 from scorefield import __version__
 from scorefield.base.finding import Findings, Table, Value
-from scorefield.run.config import quicker
+from scorefield.denoise.precondition import quicker
 from scorefield.run.open import device
 
 HEEDED = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "CUDA_VISIBLE_DEVICES", "SCOREFIELD_BROWSER")

@@ -28,18 +28,18 @@ from pathlib import Path
 from typing import Any, NamedTuple, Unpack
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Watch, quiet
 from scorefield.base.finding import Findings, Strip
 from scorefield.catalogue.plans import guide as build_guide
-from scorefield.data.kind import Kind
+from scorefield.data.latents import coarser
 from scorefield.data.readers.masks import input_mask
 from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, Plan, draw, encode_rows
 from scorefield.guide import carried, chain
 from scorefield.guide.known import known
+from scorefield.measure.quality import rms_all
 from scorefield.solve import DDIM, Restart
 from scorefield.use.asked import FEW, check_guided, given_examples, how_many, labels_of, warn_depth
 from scorefield.use.plan import Settings, asked_of, plan_of
@@ -79,7 +79,7 @@ def edit(
     change, and for what `generate` refuses.
     """
     if strength == 0:
-        _checked(denoiser, denoiser.encode(x0), strength, coarser(denoiser, x0, mask))
+        _checked(denoiser, x0, strength, mask)
         return _rows(x0, len(asked.seeds))
     plan, asked, finish = edit_walk(denoiser, x0, strength, asked, mask=mask, **settings)
     return finish(draw(denoiser, plan, asked, denoiser.shape, batch=batch, watch=watch).x)
@@ -97,8 +97,7 @@ def edit_walk(
     """The plan and the rows that `edit` walks, from a strength above 0, and what makes edits of
     the samples."""
     data, outside = x0, None if mask is None else mask.logical_not()
-    x0, mask = denoiser.encode(x0), coarser(denoiser, x0, mask)
-    mask, cond = _checked(denoiser, x0, strength, mask), asked.cond
+    (x0, mask), cond = _checked(denoiser, x0, strength, mask), asked.cond
     x0 = x0.to(next(denoiser.parameters()).dtype)
     given = _rows(x0, len(asked.seeds))
     shown = given if strength < 1 else torch.zeros_like(given)
@@ -152,29 +151,18 @@ def reencode(
     return denoiser.decode(draw(denoiser, plan, asked, denoiser.shape, watch=watch).x)
 
 
-def coarser(denoiser: Denoiser, x0: Tensor, mask: Tensor | None) -> Tensor | None:
-    """A mask of data as one of their latents, which may change wherever any of what lies under them
-    may. BadInput for latents that do not lie side by side as the data do."""
-    if mask is None or denoiser.codec is None:
-        return mask
-    here, there = Kind.of(x0.shape[1:]), Kind.of(denoiser.shape)
-    if here is not there or not here.spatial:
-        raise BadInput(
-            f"the model works on latents of shape {tuple(denoiser.shape)}, which have no places.",
-            "Edit without `mask`, or train on an autoencoder with places (net autoencoder).",
-        )
-    places = mask if mask.ndim == here.spatial else mask.any(0)
-    whole = places.float()[None, None]
-    pool = (F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d)[here.spatial - 1]
-    return pool(whole, denoiser.shape[1:])[0, 0] > 0
-
-
 def _rows(x0: Tensor, n: int) -> Tensor:
     return x0[torch.arange(n) % len(x0)]
 
 
-def _checked(denoiser: Denoiser, x0: Tensor, strength: float, mask: Tensor | None) -> Tensor | None:
-    """Raise BadInput for what cannot be edited; the mask `(*shape)` on the denoiser's device."""
+def _checked(
+    denoiser: Denoiser, x0: Tensor, strength: float, mask: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """x0 and the mask `(*shape)` as they are to the denoiser, the mask on its device. BadInput for
+    what cannot be edited."""
+    if denoiser.codec is not None:
+        mask = coarser(mask, x0.shape[1:], denoiser.shape)
+    x0 = denoiser.encode(x0)
     if denoiser.schedule is None or tuple(x0.shape[1:]) != tuple(denoiser.shape) or not len(x0):
         raise BadInput(
             f"x0 has shape {tuple(x0.shape)} and the denoiser is for {tuple(denoiser.shape)}.",
@@ -183,7 +171,7 @@ def _checked(denoiser: Denoiser, x0: Tensor, strength: float, mask: Tensor | Non
     if not 0 <= strength <= 1:
         raise BadInput(f"strength is {strength:g}.", "Give 0 (the input) to 1 (sampling anew).")
     if mask is None:
-        return None
+        return x0, None
     if mask.dtype != torch.bool or mask.shape not in (x0.shape[1:], x0.shape[2:]):
         raise BadInput(
             f"the mask is {mask.dtype} of shape {tuple(mask.shape)}.",
@@ -191,7 +179,7 @@ def _checked(denoiser: Denoiser, x0: Tensor, strength: float, mask: Tensor | Non
         )
     if not mask.any():
         raise BadInput("the mask is False everywhere.", "Make it True where x0 may change.")
-    return mask.expand(x0.shape[1:]).to(next(denoiser.parameters()).device)
+    return x0, mask.expand(x0.shape[1:]).to(next(denoiser.parameters()).device)
 
 
 def masked(x0: Tensor, mask: Tensor) -> Tensor:
@@ -277,7 +265,7 @@ def edit_picture(request: Request, wish: Wish) -> Findings:
         "out": str(out), "n": len(found), "strength": strength, "labels": labels, **settings,
         "precision": denoiser.precision,
         "seconds": round(seconds, 3),
-        "changed": round(float((found - x0).square().mean().sqrt()), 4),
+        "changed": round(rms_all(found - x0), 4),
     }  # fmt: skip
     how = (
         f"{how_many(len(found), 'edit')}, strength {strength:g}, {settings['steps']} steps, "

@@ -17,8 +17,10 @@ from scorefield.data.readers.given import shaped
 from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, Plan, draw, encode_rows
 from scorefield.likelihood import path as path_of
+from scorefield.measure.quality import rms_all
 from scorefield.run.open import build_solver
 from scorefield.solve import Solver
+from scorefield.solve.loop import rms
 from scorefield.use.asked import count, given_examples, how_many, label_for
 from scorefield.use.request import Request
 
@@ -70,11 +72,6 @@ def _one_step(solver: Solver) -> bool:
     return not (solver.stochastic or solver.adaptive or len(solver.init(torch.zeros(1, 1))) > 1)
 
 
-def round_trip(back: Tensor, x0: Tensor) -> Tensor:
-    """RMS of each example's difference `(N,)`."""
-    return (back - x0).flatten(1).square().mean(1).sqrt()
-
-
 def encode_examples(request: Request, text: Path) -> Findings:
     """The latents of examples under the run, with what leads back, and how far from themselves they
     come back; `text` as `given_examples` takes it."""
@@ -90,11 +87,11 @@ def encode_examples(request: Request, text: Path) -> Findings:
     began = time.monotonic()
     z = way.up(x0, of, request.watch)
     seconds = time.monotonic() - began
-    off = round_trip(way.down(z, of, request.watch), x0)
+    off = rms(way.down(z, of, request.watch) - x0)
     unit = "latents" if facts.codec else facts.kind.unit
-    rms, words = float(off.square().mean().sqrt()), f"RMS, of {unit}."
+    words = f"RMS, of {unit}."
     items = (
-        Figure("there and back", rms, best="low", words=words, key="round_trip_rms"),
+        Figure("there and back", rms_all(off), best="low", words=words, key="round_trip_rms"),
         Figure("at worst", float(off.max()), best="low", key="worst"),
     )
     deviation = float(z.square().mean().sqrt() / way.plan.levels.sigma[0])

@@ -12,12 +12,14 @@ from torch import Tensor
 from scorefield.base import BadInput
 from scorefield.base.finding import Figure, Findings, Strip
 from scorefield.likelihood import direction, lerp, slerp
+from scorefield.measure.quality import rms_all
 from scorefield.run.open import Run, data_of, device
+from scorefield.solve.loop import rms
 from scorefield.store import Folder
 from scorefield.store.digest import digest
 from scorefield.store.files import meaning_of, read_tensors, to_bytes, write_tensors
 from scorefield.use.asked import at_least, given_examples, idle, label_for, labels_of
-from scorefield.use.encode import Way, round_trip
+from scorefield.use.encode import Way
 from scorefield.use.request import Request
 
 ATTRIBUTE = 200
@@ -71,15 +73,15 @@ def interpolate(request: Request, text: str, course: Towards) -> Findings:
     x0 = way.down(z.transpose(0, 1).flatten(0, 1), many, request.watch)  # strip by strip
     back = x0.unflatten(0, (n, len(share)))
     back = back[:, 0] if course.end is None else torch.cat((back[:, 0], back[:, -1]))
-    rms = float(round_trip(back, ends).square().mean().sqrt())
-    if rms > ROUGH:
+    off = rms_all(rms(back - ends))
+    if off > ROUGH:
         warnings.warn("the ends do not come back as they went: take more `steps`", stacklevel=2)
     mode, seen = course.mode if course.end is not None else "attribute", request.mean.decode(x0)
     record = {"out": str(out), "strips": n, "pictures": len(share), "mode": mode}
     captions = tuple(f"{value:.2g}" for value in share.tolist()) * n
     name, key = "the ends come back within", "round_trip_rms"
     items = (
-        Figure(name, rms, best="low", words="RMS.", key=key),
+        Figure(name, off, best="low", words="RMS.", key=key),
         Strip("Strips", seen, len(share), captions=captions),
     )
     arrays = {"x": run.facts.scaling.decode(seen), "share": share.repeat(n)}

@@ -5,9 +5,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import torch
-
 from scorefield.base import Watch, quiet
+from scorefield.base.noise import first_weights
 from scorefield.catalogue.spec import build
 from scorefield.data import Data
 from scorefield.measure import Judge, Judging, Report, accuracy_of, check_trainable
@@ -41,8 +40,7 @@ def train_judge(
         images=epochs * n, batch=min(128, n), lr=4e-3, warmup=epochs * n, weight_decay=0.05,
         ema=0.0, seed=seed, checkpoint_minutes=0.5,
     )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global state
-        torch.default_generator.manual_seed(seed)
+    with first_weights(seed):
         version = data.edition + EDITION
         judge = Judge(
             data.shape, len(data.classes), name=f"{data.name}-judge", version=version,

@@ -12,19 +12,21 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Level, Seeded, unknown
+from scorefield.base import BadInput, unknown
 from scorefield.base.errors import out_of_place
 from scorefield.base.finding import Figure, Findings, Line, Series, Table
 from scorefield.data import Data, datasets, load
+from scorefield.data.disturb import MADE, estranged
+from scorefield.likelihood.bits import Bits
 from scorefield.likelihood.cells import begins, cell_of
 from scorefield.likelihood.measured import Dequantise, How, Method, usual
 from scorefield.measure import as_json
-from scorefield.measure.overlap import auroc, histogram
+from scorefield.measure.overlap import Costs, overlap_figures
 from scorefield.process import Spectral, check_begins_in_noise
 from scorefield.run.open import Run, build_solver, data_of
 from scorefield.store import claim, to_csv
 from scorefield.use.asked import at_least, check_guided, count, given_examples, how_many, label_for
-from scorefield.use.bits import Bits, measure_bits
+from scorefield.use.bits import measure_bits
 from scorefield.use.coded import CodedBits, measure_coded
 from scorefield.use.request import Request, versions
 
@@ -34,8 +36,6 @@ NAMES = {
     "vlb": "bound in continuous time",
     "bound": "bound of control",
 }
-MADE = ("shuffled", "inverted", "noise")
-"""Sets made of the test split: positions in another order, signs turned, and noise."""
 MOST = 500
 """Examples of a set that are measured unless `n` says otherwise."""
 
@@ -183,7 +183,7 @@ def set_of(
         split = data.train if name == "train" else data.test
         index = _spread(len(split), n)
         x0, cond = data.batch(split, index)
-        x0 = _made(name, x0, index, cell)
+        x0 = estranged(name, x0, index, bool(cell)) if name in MADE else x0
     elif name in datasets:
         other = load(name)
         if other.shape != data.shape:
@@ -215,18 +215,6 @@ def _spread(size: int, n: int | None) -> Tensor:
     """Indices of n of so many examples, evenly."""
     n = min(size, n or MOST)
     return torch.arange(n) * size // n
-
-
-def _made(name: str, x0: Tensor, index: Tensor, cell: float | None) -> Tensor:
-    if name == "inverted":
-        return -x0
-    clean, noisy = Level.of(1.0, 0.0), Level.of(0.0, 1.0)
-    z = Seeded(index)(x0, noisy, clean)
-    if name == "noise":
-        return 2 * torch.special.ndtr(z) - 1 if cell else z
-    if name == "shuffled":
-        return x0.flatten(1).gather(1, z.flatten(1).argsort(1)).view_as(x0)
-    return x0
 
 
 def _record(
@@ -291,31 +279,11 @@ def _by_level(method: str, parts: Mapping[str, Any]) -> Series:
 
 
 def strangers(run: str, of: Mapping[str, Any], found: Mapping[str, Bits]) -> Findings:
-    """Several sets told apart by their bits, over common edges; `of` is the record of one."""
-    method, unit = of["method"], of["unit"]
-    each = {name: bits.each.double().numpy() for name, bits in found.items()}
-    edges, counts = histogram(each)
-    sets = [
-        {"name": name, "n": len(bits), "mean": bits.mean, "error": bits.error,
-         "counts": counts[name].tolist(),
-         "below": None if name in ("train", "test") else auroc(each["test"], each[name])}
-        for name, bits in found.items()
-    ]  # fmt: skip
-    table = Table(
-        "Data that the model never saw", ("set", "examples", unit, "error", "above test in pairs"),
-        tuple((s["name"], s["n"], s["mean"], s["error"],
-               None if s["below"] is None else f"{s['below']:.1%}") for s in sets),
-    )  # fmt: skip
-    xs = tuple(float(e) for e in edges for _ in (0, 1))
-    lines = tuple(
-        Line(s["name"], xs, (0.0, *(c / s["n"] for c in s["counts"] for _ in (0, 1)), 0.0))
-        for s in sets
-    )
-    chart = Series(f"What examples cost: {NAMES[method]}", unit, "fraction of examples", lines,
-                   zero=True)  # fmt: skip
-    record = {"method": method, "images_seen": of["images_seen"], "sets": sets}
-    record["edges"] = edges.tolist()
-    return Findings("likelihood", run, "", (table, chart), record)
+    """Several sets told apart by their bits; `of` is the record of one."""
+    each = {name: Costs(b.each.double().numpy(), b.mean, b.error) for name, b in found.items()}
+    record, *items = overlap_figures(each, of["unit"], f"What examples cost: {NAMES[of['method']]}")
+    record |= {"method": of["method"], "images_seen": of["images_seen"]}
+    return Findings("likelihood", run, "", tuple(items), record)
 
 
 def bits_csv(sets: Sequence[Set], found: Mapping[str, Bits]) -> bytes:

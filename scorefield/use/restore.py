@@ -3,7 +3,7 @@
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,24 +13,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scorefield.base import BadInput, Seeded, Watch, quiet
-from scorefield.base.finding import Figure, Findings, Strip, Table
+from scorefield.base.finding import Findings, Strip, Table
 from scorefield.catalogue.spec import bound, build, canonical, find
 from scorefield.data import Scaling
-from scorefield.data.kind import SERIES, Kind
+from scorefield.data.kind import Kind
 from scorefield.data.readers.arrays import read_npz
 from scorefield.data.readers.given import read_examples
 from scorefield.denoise import Denoiser
 from scorefield.distill.sampler import energy_score
 from scorefield.draw import Asked, Job, Plan, guided, walk
 from scorefield.guide.population import Particles
-from scorefield.inverse import METHODS, Renewed, measure, restorer
+from scorefield.inverse import METHODS, Renewed, lifted, measure, restorer
 from scorefield.inverse.operators import Nonlinear, Operator
-from scorefield.measure.crps import crps
-from scorefield.measure.quality import psnr
+from scorefield.measure.quality import psnr, rms_all
+from scorefield.measure.restored import FAR, failed, restored_figures
 from scorefield.objective.bridged import PAIR
 from scorefield.run.config import build_levels
 from scorefield.run.open import Run, build_solver, device, open_run
-from scorefield.run.pairs import has_own_pairs, is_led, lead, lifted
+from scorefield.run.pairs import has_own_pairs, is_led, lead
 from scorefield.run.settings import SampleConfig
 from scorefield.store import claim_folder
 from scorefield.use.asked import (
@@ -49,10 +49,6 @@ RENEWED = ("dps", "mmps", "pigdm", "tmpd")
 """The guides that are best with a constant share of fresh noise."""
 DIFFERENTIATING = ("dps", "dps-published")
 """Methods that ask of an operator no more than its derivative, which autograd has of a decoder."""
-FAR = 2.0
-"""A restoration of what ends at 1 that has a number beyond this has failed."""
-SURE = 1e-3
-"""Deviation of a moment among restorations up to which it counts as known."""
 STEPS, GRID = 100, "vp-root"
 """Restorations were measured on that grid; a run that names another goes on it."""
 MEASURING = 2**32
@@ -88,8 +84,8 @@ def restore_run(
     claim_folder(out, *FILES, "restore.npz", "restore.json")
     (name, way), label = ways[0], request.classes
     restored, steps = way()
-    x, seconds, sizes, bad = restored.x, restored.seconds, restored.sizes, failed(restored.x)
-    if bad:
+    x, seconds, sizes, evidence = restored
+    if bad := failed(x):
         warnings.warn(
             f"{bad} of {len(x)} restorations have a number beyond {FAR:g}, where data end at 1: "
             f"{name} in {steps} steps has failed. Take more `steps`, or another `method` such as "
@@ -115,7 +111,7 @@ def restore_run(
         f"{how_many(len(x), 'restoration')} of {of.operator} by {name}, "
         f"{how_many(steps, 'step')}, {seconds:.1f} s: {out}"
     )
-    items: list[Any] = [*figures(restored, a(x) - y, of.noise, truth)]
+    items: list[Any] = [*restored_figures(x, a(x) - y, of.noise, truth, sizes, evidence)]
     if len(ways) > 1:
         found = [(name, restored, steps), *((name, *way()) for name, way in ways[1:])]
         items.append(_table(found, a, y, truth))
@@ -194,11 +190,11 @@ def _table(
     known = ("energy score", "distance", "PSNR of mean, dB") if truth is not None else ()
     rows = []
     for name, one, steps in found:
-        row: tuple[Any, ...] = (name, steps, round(one.seconds, 2), _rms(a(one.x) - y))
+        row: tuple[Any, ...] = (name, steps, round(one.seconds, 2), rms_all(a(one.x) - y))
         if truth is not None:
             mean = psnr(one.x.mean(0, keepdim=True), truth)
             score = float(energy_score(one.x[None], truth)) if len(one.x) > 1 else None
-            row = (*row, score, _rms(one.x - truth), mean)
+            row = (*row, score, rms_all(one.x - truth), mean)
         rows.append(row)
     return Table("Restorations beside one another", (*columns, *known), tuple(rows))
 
@@ -342,46 +338,3 @@ def restore_rows(
             "Take more `steps` or another `method`.",
         )
     return Restored(x, seconds, sizes, float(job.state.log_evidence[0]) if sizes else None)
-
-
-def figures(
-    found: Restored, misfit: Tensor, noise: float, truth: Tensor | None
-) -> Iterator[Figure]:
-    """How well the restorations agree with y, with one another and, if it is known, the truth."""
-    x, sizes = found.x, found.sizes
-    spread = x.std(0) if len(x) > 1 else torch.zeros_like(x[0])
-    words = f"Of A(x0) and y, RMS; the noise is {noise:g}."
-    yield Figure("misfit", _rms(misfit), words=words, key="misfit")
-    words = "Of a place, RMS."
-    yield Figure("deviation among them", _rms(spread), words=words, key="deviation")
-    if truth is not None:
-        far, mean = _rms(x - truth), psnr(x.mean(0, keepdim=True), truth)
-        yield Figure("distance from the truth", far, best="low", words="RMS.", key="rms")
-        decibels = partial(Figure, unit="dB", best="high")
-        hidden = spread.amax(0) > SURE
-        if Kind.of(x.shape[1:]) is SERIES and hidden.any():
-            words = "Fair, in deviations of the data, over the moments that are not known."
-            score = float(crps(x, truth[0])[:, hidden].mean())
-            yield Figure("CRPS", score, best="low", words=words, key="crps")
-        if Kind.of(x.shape[1:]).bounded:  # else there is no peak
-            yield decibels("peak signal to noise, each", psnr(x, truth), key="psnr")
-            yield decibels("of their mean", mean, key="psnr_of_mean")
-    if sizes and found.log_evidence is not None:
-        name = f"effective sample size of {len(x)}"
-        yield Figure(name, sum(sizes) / len(sizes), best="high")
-        yield Figure("at least", min(sizes), best="high")
-        evidence = found.log_evidence
-        yield Figure("log p(y)", evidence, unit="nats", best="high", key="log_evidence")
-    if bad := failed(x):
-        yield Figure("failed", bad, best="low")
-
-
-def _rms(x: Tensor) -> float:
-    return float(x.square().mean().sqrt())
-
-
-def failed(x0: Tensor) -> int:
-    """How many restorations `(n, ...)` have a number beyond `FAR`, of what ends at 1."""
-    if not Kind.of(x0.shape[1:]).bounded:
-        return 0
-    return int((x0.flatten(1).abs().amax(1) > FAR).sum())

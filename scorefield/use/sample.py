@@ -22,13 +22,15 @@ from scorefield.data.letters import filling
 from scorefield.data.molecules import tokens_of
 from scorefield.data.sets import Scaling
 from scorefield.draw import Asked, Plan
+from scorefield.draw.film import film
 from scorefield.draw.shards import Shards
+from scorefield.draw.workers import fill_by_workers
 from scorefield.guide import chain
 from scorefield.guide.filled import filled, rows_filled
 from scorefield.guide.prompts import composed, prompts
 from scorefield.guide.tokens import regressor
 from scorefield.run.facts import DataFacts
-from scorefield.run.open import data_of
+from scorefield.run.open import data_of, device
 from scorefield.spaces import Autoregressive
 from scorefield.store import alone, claim, sweep_torn
 from scorefield.train import Team
@@ -38,10 +40,8 @@ from scorefield.use.asked import check_guided, how_many, idle, warn_depth, warn_
 from scorefield.use.bulk import about, fill
 from scorefield.use.cascade import Cascade, open_cascade
 from scorefield.use.classify import Guiding, open_classifier
-from scorefield.use.film import check_film, film
 from scorefield.use.plan import asked_of, begun_in_data, check_places, plan_of
 from scorefield.use.request import Request
-from scorefield.use.workers import fill_by_workers
 
 
 class Samples(NamedTuple):
@@ -128,8 +128,10 @@ def _done(
         if out.suffix == ".gif":
             pieces = film(run.denoiser, shards.plan, shards.asked, watch)
         elif shards.count > 1:
-            resumed = (fill(shards, team, watch, begin) if workers is None
-                       else fill_by_workers(shards, modules, workers, watch, begin))  # fmt: skip
+            filling = partial(fill, shards, team)
+            if workers is not None:
+                filling = partial(fill_by_workers, shards, modules, workers, device())
+            resumed = filling(watch, begin)
             pieces = shards.pieces()
         else:
             whole = partial(shards.make, 0, watch) if team.is_main else partial(torch.empty, 0)
@@ -306,6 +308,14 @@ def _place(request: Request, facts: DataFacts, seeds: list[int], shown: int) -> 
     if out.suffix not in (".png", ".gif"):
         idle("columns", request.columns, f"{out} is no picture")
     return out
+
+
+def check_film(n: int, shape: Sequence[int]) -> None:
+    """Raise BadInput for more samples than can be shown."""
+    most = Kind.of(shape).shown[2]
+    if n > most:
+        fact = f"a .gif shows at most {most} samples, and `n` is {n}."
+        raise BadInput(fact, "Ask for fewer, or for a .png.", "n")
 
 
 def _check_filed(out: Path, kind: Kind) -> None:

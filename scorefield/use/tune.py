@@ -11,18 +11,17 @@ import torch
 from scorefield import catalogue
 from scorefield.base import BadInput
 from scorefield.base.errors import exclusive
-from scorefield.base.finding import Findings, Line, Series, Table
+from scorefield.base.finding import Findings
 from scorefield.base.rows import repeat_labels
 from scorefield.draw import guided
 from scorefield.process import check_begins_in_noise
 from scorefield.run.open import build_solver, device
 from scorefield.store import claim, write_json
 from scorefield.tune import FittedGrid, Fitting, fit_grid
+from scorefield.tune.figures import fitted_figures
 from scorefield.use.asked import at_least, check_guided, count
 from scorefield.use.request import Request
 
-HEAD = ("grid", "solver", "steps", "guidance", "distance", "best unfitted", "its distance", "gain",
-        "noises", "seconds")  # fmt: skip
 NUMBERS = 2048
 """Starts are by default as many as make about so many numbers, at least 16 and at most 256."""
 FINE = 64
@@ -77,20 +76,8 @@ def tune(
 def findings(grids: Mapping[str, FittedGrid], run: str, **record: Any) -> Findings:
     """The distance of each from the flow beside the best unfitted grid's, and where its levels
     lie."""
-    rows, lines = [], []
-    for name, g in grids.items():
-        gain = f"{g.error_before / g.error:.1f}x" if g.error else None
-        rows.append((name, g.solver, g.steps, g.guidance, g.error, g.before, g.error_before, gain,
-                     g.starts, round(g.seconds, 1)))  # fmt: skip
-        pairs = zip(g.levels.alpha.tolist(), g.levels.sigma.tolist())
-        places = tuple(1 - math.atan2(sigma, alpha) / (math.pi / 2) for alpha, sigma in pairs)
-        lines.append(Line.of(name, range(len(places)), places))
     how = (
         "Levels and step lengths fitted to the model, a solver and a count of steps. The distance "
         "is that from the probability flow, on noises that were not fitted on."
     )
-    levels = Series("Levels", "step", "from noise, 0, to data, 1", tuple(lines),
-                    words="a level lies where 1 - 2/π atan(σ/α) puts it")  # fmt: skip
-    return Findings(
-        "fit-grid", run, how, (Table("Fitted grids", HEAD, tuple(rows)), levels), record
-    )
+    return Findings("fit-grid", run, how, fitted_figures(grids), record)

@@ -7,7 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from scorefield.use.restore import FILES, failed, psnr
+from scorefield.measure.quality import psnr
+from scorefield.measure.restored import failed
+from scorefield.use.restore import FILES
 
 BOX = ("--operator", "box:2,2,4,4")
 

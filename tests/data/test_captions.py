@@ -11,9 +11,10 @@ from PIL import Image
 from scorefield.catalogue.spec import build
 from scorefield.data.named import load_data
 from scorefield.data.readers import frozen
+from scorefield.data.readers.kept import KeptTexts
 from scorefield.data.text import TextFacts, WordTable, prompt_of, prompted
 from scorefield.objective.loss import kept
-from scorefield.run.words import KeptTexts, encoder_of, told_data
+from scorefield.run.words import encoder_of, told_data
 from tests.refusal import refused
 
 TEXTS = ["a red apple", "a green book", "a cat", "the sea"] * 10

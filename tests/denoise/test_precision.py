@@ -6,11 +6,11 @@ from torch import nn
 
 from scorefield.base import Level
 from scorefield.denoise import Denoiser
+from scorefield.denoise.precondition import quicker
 from scorefield.draw import Job
 from scorefield.draw.jobs import walk
 from scorefield.nets import MLP, DiT, UNet
 from scorefield.process import Cosine
-from scorefield.run import config
 from scorefield.use.generate import generate
 from scorefield.use.plan import asked_of, plan_of
 from tests.refusal import fails
@@ -108,4 +108,4 @@ def test_a_gradient_goes_through_bf16():
 def test_the_model_s_own_where_the_processor_is_faster_in_it(monkeypatch, told, own, found):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told, raising=False)
-    assert config.quicker(own) == found
+    assert quicker(own) == found

@@ -8,13 +8,13 @@ import torch
 
 from scorefield import density
 from scorefield.density import DDS, FittedDensity, Target, fit
+from scorefield.density.figures import missed
 from scorefield.density.fit import estimate, fit_density, seeded
 from scorefield.density.known import double_well, gaussians, normal
 from scorefield.density.path import Noised, even, of_normal
 from scorefield.measure.apart import energy_distance, sliced_w2
 from scorefield.smc import Annealing, Tempering
 from scorefield.store import write_json
-from scorefield.use.density import missed
 from tests.refusal import refused
 
 PLAIN = DDS(width=16, layers=1)

@@ -15,7 +15,7 @@ from tests.laws.house import ROOT, by_package, callers, code_lines, sources, sur
 from tests.refusal import fails
 
 WALKERS = {"solve", "draw", "likelihood", "distill"}
-SURFACE_MOST = 0.42  # to end at .40
+SURFACE_MOST = 0.40
 TESTS_MOST = 1.1  # for each line of code
 LONG_LEFT: set[str] = set()
 VERBS = {"Options", "main", "work", "findings"}

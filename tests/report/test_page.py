@@ -18,8 +18,8 @@ from scorefield.base import BadInput
 from scorefield.base.finding import Figure, Findings, Heatmap, Line, Mark, Series, Strip, Table
 from scorefield.report import charts, html, ink
 from scorefield.report.html import Page, Section, Shot
-from scorefield.report.log import noise, read_log, training
-from scorefield.store import png_size
+from scorefield.report.log import noise, training
+from scorefield.store import png_size, read_log
 from tests.report import chromium
 
 HOSTILE = "</title><script>document.title='taken'</script><img src=x onerror=alert(1)>\"'&"

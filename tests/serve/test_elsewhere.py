@@ -15,9 +15,9 @@ from scorefield.data.letters import spelled
 from scorefield.data.readers.points import KINDS_OF_POINTS
 from scorefield.data.table import row_cells
 from scorefield.draw import Asked, draw
-from scorefield.inverse import measure
+from scorefield.inverse import lifted, measure
 from scorefield.run.open import open_run
-from scorefield.run.pairs import lead, lifted
+from scorefield.run.pairs import lead
 from scorefield.run.settings import Config, DataConfig, ObjectiveConfig
 from scorefield.serve import network, work
 from scorefield.serve.batcher import Ticket

@@ -18,8 +18,8 @@ from scorefield.data import Scaling
 from scorefield.data import kind as kinds
 from scorefield.data.conditions import KINDS as CONDITION_KINDS
 from scorefield.data.readers.mel import HIGH, HOP, LOW, from_log_mel
+from scorefield.data.readers.sounds import PEAK
 from scorefield.guide.prompts import prompts
-from scorefield.report.files import PEAK
 from scorefield.run.open import open_conditions
 from scorefield.run.settings import Config, DataConfig
 from scorefield.run.stored import stored_settings

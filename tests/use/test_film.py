@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from scorefield.base import BadInput
 from scorefield.denoise import Denoiser
+from scorefield.draw.film import MOMENTS, film
 from scorefield.process import VP
-from scorefield.use.film import MOMENTS, check_film, film
 from scorefield.use.generate import generate
 from scorefield.use.plan import asked_of, plan_of
 from scorefield.use.plane import NOISES, _flow
+from scorefield.use.sample import check_film
 
 S = 0.5
 

@@ -9,7 +9,7 @@ heard, divided by its largest value, and cut or followed by silence to one lengt
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +31,8 @@ HEARD, FLAT, LEAST, FADE = 0.01, 3, 16, 0.005
 """Share of the largest value from which a clip is heard; equal values in a row at the full scale
 that are a clipped peak; moments that a clip has at least; seconds in which a cut one ends."""
 CUT, CLIPPED = "longer, of which the beginning is read", "clipped at the full scale"
+PEAK = 0.891
+"""1 dB below the full scale."""
 MIXED, RESAMPLED = "of several channels, joined", "resampled"
 
 
@@ -174,6 +176,23 @@ def _mel(x: Tensor, rate: int, bands: int) -> Tensor:
 def audible(x: Tensor, rate: int) -> Tensor:
     """Sounds (N, C, L) of examples in the data's units: themselves, or of log-mel pictures."""
     return x if x.ndim == 3 else torch.from_numpy(from_log_mel(x.float().numpy(), rate))
+
+
+def end_to_end(pieces: Iterable[Tensor], rate: int) -> np.ndarray:
+    """Sounds `(N, C, L)` one after another `(T, C)`, a quarter of a second of silence between, each
+    with its largest value at `PEAK`; of log-mel pictures in dB what is heard of them.
+
+    >>> clips = torch.tensor([[[1.0, -2.0]]]), torch.tensor([[[0.0, 4.0]]])
+    >>> end_to_end(clips, 4).ravel().tolist()
+    [0.4..., -0.8..., 0.0, 0.0, 0.8...]
+    """
+    clips: list[np.ndarray] = []
+    for one in (row for piece in pieces for row in piece.split(1)):
+        x = audible(one, rate)
+        silence = np.zeros((rate // 4, x.shape[1]), np.float32)
+        peak = float(x.abs().max().clamp(min=1e-9))
+        clips += [silence] * bool(clips) + [PEAK * x[0].T.float().numpy() / peak]
+    return np.concatenate(clips)
 
 
 def given_sound(file: Path, shape: Sequence[int], rate: int, field: str) -> Tensor | None:

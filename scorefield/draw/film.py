@@ -1,30 +1,23 @@
 """Samples on their way from noise."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Level, Watch, quiet
+from scorefield.base import Level, Watch, quiet
 from scorefield.data.kind import VECTOR, Kind
 from scorefield.denoise import Denoiser
-from scorefield.draw import Asked, Job, Plan, walk
+from scorefield.draw.jobs import Job, walk
+from scorefield.draw.plan import Asked, Plan
 
 MOMENTS = 48
 """Of a film, at most, besides the samples at its end."""
 
 
-def check_film(n: int, shape: Sequence[int]) -> None:
-    """Raise BadInput for more samples than can be shown."""
-    most = Kind.of(shape).shown[2]
-    if n > most:
-        fact = f"a .gif shows at most {most} samples, and `n` is {n}."
-        raise BadInput(fact, "Ask for fewer, or for a .png.", "n")
-
-
 @torch.no_grad()
 def film(denoiser: Denoiser, plan: Plan, asked: Asked, watch: Watch = quiet) -> Iterator[Tensor]:
-    """The samples `(n, *shape)` at moments of their walk, on the CPU, those of `generate` last.
+    """The samples `(n, *shape)` at moments of their walk, on the CPU, those of `draw` last.
 
     Of what has places the noise, then the denoised estimate D after each step; of points x itself,
     as wide as data at every level: x / sqrt(alpha^2 + sigma^2 / sigma_data^2).

@@ -9,18 +9,19 @@ from torch import nn
 from scorefield.base import BadInput, Watch, quiet
 from scorefield.base.extras import library
 from scorefield.draw.shards import Shards
-from scorefield.run.open import device
 
 
 def fill_by_workers(
     shards: Shards,
     modules: Sequence[nn.Module],
     workers: int,
+    device: str,
     watch: Watch = quiet,
     begin: Callable[[int], None] = lambda done: None,
 ) -> int:
     """Make the shards that are missing, each row of a data set of Ray, which come in any order and
-    carry their index; `modules` are those of which they are made. Only this process writes.
+    carry their index; `modules` are those of which they are made, on each worker's
+    `device`. Only this process writes.
 
     Returns the count of shards that were there before, of which `begin` is told at the start.
     Raises BadInput if a worker cannot make its shard: the finished ones stay.
@@ -31,11 +32,7 @@ def fill_by_workers(
         ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
     there = shards.have()
     begin(sum(there))
-    made = sum(
-        stop - first
-        for k, (first, stop) in enumerate(map(shards.span, range(len(there))))
-        if there[k]
-    )
+    made = shards.size(k for k, whole in enumerate(there) if whole)
     watch(made, len(shards), "sample")
     kept, threads = ray.put((shards, [*modules])), torch.get_num_threads()
 
@@ -44,7 +41,7 @@ def fill_by_workers(
             torch.set_num_threads(threads)  # of as many as here: sums are rounded in their order
             self.shards, modules = ray.get(kept)
             for module in modules:
-                module.to(device())
+                module.to(device)
 
         def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
             return {**row, "x0": self.shards.make(row["shard"]).numpy()}
@@ -53,7 +50,7 @@ def fill_by_workers(
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     rows = ray.data.from_items(missing, override_num_blocks=max(1, len(missing))).map(
-        Worker, concurrency=workers, num_cpus=1, num_gpus=int(device() == "cuda")
+        Worker, concurrency=workers, num_cpus=1, num_gpus=int(device == "cuda")
     )
     try:
         for row in rows.iter_rows():
