@@ -403,12 +403,9 @@ def comparison_csv(found: Comparison) -> bytes:
              "agreement_high", "failure")  # fmt: skip
 
     def row(c: Cell) -> tuple[Value, ...]:
-        d, q = c.distance, c.quality
-        p = q and q.agreement
-        return (
-            c.name, c.grid, c.steps, int(c.stochastic), c.calls, c.seconds,
-            d and d.mean, d and d.stderr, q and q.frechet, q and q.frechet_std,
-            p and p.fraction, p and p.low, p and p.high, c.failure,
-        )  # fmt: skip
+        told, none = figures_of(c.distance, c.quality).values(), (None, None)
+        far, frechet, (fraction, interval) = (pair or none for pair in told)
+        known = *far, *frechet, fraction, *(interval or none)
+        return c.name, c.grid, c.steps, int(c.stochastic), c.calls, c.seconds, *known, c.failure
 
     return to_csv(names, map(row, found.cells))
