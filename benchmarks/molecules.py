@@ -124,7 +124,7 @@ def main() -> None:
     found, known = {}, set(train)  # MOSES is canonical by itself
     sets = {path.stem: path.read_text().splitlines()[: asked.n] for path in asked.made}
     if asked.seconds:
-        data = letter_data("smiles", [tokens_of(text) for text in train])
+        data = letter_data("smiles", map(tokens_of, train))
         net = learned(data.train.x, len(data.alphabet), asked.seconds, asked.width, asked.layers)
         with torch.no_grad():
             nats = float(net.loss(data.test.x[::16].float()).mean())

@@ -10,7 +10,7 @@ import numpy as np
 from scorefield.base import BadInput, unknown
 from scorefield.base.extras import library
 
-T = TypeVar("T")
+Read = TypeVar("Read")
 TOKEN = re.compile(r"\[[^\[\]]*\]|%\d\d|Br|Cl|.")
 """An atom in brackets, the number of a ring, an atom of two letters, or a sign. The ring closure
 %12 and the atom Cl are one: split, `C` and `l` are no atoms."""
@@ -62,8 +62,8 @@ def fault_of(molecule: Any) -> str | None:
 
 
 def of_molecules(
-    smiles: Sequence[str], where: str, law: Callable[[int, Any], T]
-) -> list[T]:
+    smiles: Sequence[str], where: str, law: Callable[[int, Any], Read]
+) -> list[Read]:
     """`law(number, molecule)` of each of RDKit's molecules, of which one is kept at a time; or
     BadInput for those that are not taken, the first by its number."""
     found, faults = [], {}
