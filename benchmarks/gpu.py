@@ -2,6 +2,8 @@
 
     python -m benchmarks.gpu --path FOLDER            one GPU, at most 8 minutes in all
     python -m benchmarks.gpu --small                  digits on the processor: seconds, uncompiled
+    python -m benchmarks.gpu text --path data/emoji   emoji of 64 px by their names, 8 minutes
+    python -m benchmarks.gpu text --small             digits by words: its first steps, anywhere
 
 In turn: the peak of dense products in bf16, measured; images a second in training, by arithmetic
 and compiled (the network keeps channels last in all), beside diffusers' training loop
@@ -19,6 +21,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,6 +32,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from benchmarks import text
 from scorefield.base.rows import repeat_labels
 from scorefield.data import Data, Split, load
 from scorefield.data.sets import EIGHT_BIT
@@ -38,6 +42,7 @@ from scorefield.measure import Reference, quality, real_quality
 from scorefield.nets import describe
 from scorefield.run.config import build_denoiser
 from scorefield.run.facts import DataFacts
+from scorefield.run.open import data_of, open_run
 from scorefield.run.recipes import recipe
 from scorefield.run.settings import Config
 from scorefield.run.train import fit_run
@@ -290,6 +295,40 @@ def config_of(path: str | None, small: bool) -> Config:
     return replace(base, net="unet:width=16,multipliers=1,blocks=1", training=short)
 
 
+def words_config(path: str | None, small: bool) -> Config:
+    """The recipe of emoji at 64 pixels for a large GPU; in small that of digits by words."""
+    if small:
+        base = recipe("digits-text")
+        return replace(base, net="unet:width=8,multipliers=1,blocks=1")
+    base = recipe("emoji")
+    large = replace(base.training, batch=256, precision="bf16", compile=True, decay="constant")
+    net = "unet:width=128,multipliers=1-2-3-4,blocks=2,norms=1,fold=2,attention=2-3"
+    return replace(base, net=net, training=large, data=replace(base.data, path=path, size=64))
+
+
+def by_words(args: argparse.Namespace) -> Row:
+    """A run on captions for 8 minutes, or for its first steps; of emoji then what `benchmarks.text`
+    measures of it."""
+    config, seconds = words_config(args.path, args.small), 1.0 if args.small else 480.0
+    config = replace(config, training=replace(config.training, images=10**9))
+    with tempfile.TemporaryDirectory() as folder:
+        out, losses, began = Path(folder) / "run", list[float](), clock()
+        fit_run(config, out, watch=lambda step: losses.append(step.loss),
+                stop=lambda: clock() - began > seconds)  # fmt: skip
+        run, spent = open_run(out), clock() - began
+        found: Row = {
+            "what": f"{run.facts.name} {run.facts.shape}", "images": run.images_seen,
+            "seconds": spent, "loss": (losses[0], losses[-1]),
+        }  # fmt: skip
+        if not args.small:
+            data = data_of(run)
+            judge = text.judge_of_words(data, 60_000)
+            for name, split in (("seen", data.train), ("held out", data.test)):
+                found[name] = text.measured(judge, data, split, run, None)[0]
+            found["colours"] = text.colours(data, run, None)
+    return found
+
+
 def peer(way: str, args: argparse.Namespace) -> Row:
     """The peer's row, by the interpreter that has it."""
     named = dict(pair.split("=", 1) for pair in os.environ.get("SCOREFIELD_PEERS", "").split())
@@ -374,10 +413,15 @@ def page(found: Row) -> str:
 def main(argv: list[str] | None = None) -> Row:
     """Measure and print; on a GPU keep the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--path", help="folder of CIFAR-10")
+    parser.add_argument("what", nargs="?", choices=("pictures", "text"), default="pictures")
+    parser.add_argument("--path", help="folder of CIFAR-10, or of emoji")
     parser.add_argument("--small", action="store_true", help="digits, in seconds")
     parser.add_argument("--peer", choices=WAYS, help="the peer's row alone")
     args = parser.parse_args(argv)
+    if args.what == "text":
+        found = by_words(args)
+        print(json.dumps(found, indent=1))
+        return found
     if args.peer:
         config, _, _ = prepared(args)
         row = peer_speed(config, args.peer, SMALL if args.small else Sizes())

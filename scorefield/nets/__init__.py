@@ -3,7 +3,7 @@
 x is (B, *shape); noise (B,) is one number a sample, log(sigma / alpha) clamped to [-10, 10];
 cond maps names to batch-first tensors ("label" (B,) class indices, "vector" (B, d), "image"
 (B, C', H, W), "tokens" (B, L) ids or (B, L, d) features, "null" (B,) True where a sample has no
-condition), and None means no condition at all. An MLP takes labels and vectors.
+condition), and None means no condition at all. An MLP takes labels, vectors and tokens.
 
 F has the shape and dtype of x; a network built with out_channels has that many channels in F
 instead (a learned variance needs twice those of x). No network computes statistics across the

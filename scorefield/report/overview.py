@@ -42,6 +42,7 @@ from scorefield.use.classify import open_classifier
 from scorefield.use.plane import plane_of
 from scorefield.use.reconstruct import latent_space
 from scorefield.use.tune import findings as of_grids
+from scorefield.use.words import of_words
 
 PICTURES, ROOM = 24, 2_000_000
 """Most pictures of progress on a page, and most bytes of them."""
@@ -109,6 +110,9 @@ def overview(path: Path, resume: tuple[str, str] = ("", ""), sampled: bool = Fal
     if sampled and learns_codes(config) and run.checkpoint:
         shown = reader.read(path, latent_space)
         own[1:1] = [Section("latents", "Latents", (shown,))] if shown else []
+    if sampled and facts.conditions.keys == ["tokens"] and facts.text and run.checkpoint:
+        shown = reader.read(path, lambda path: of_words(open_run(path)))
+        own[1:1] = [Section("words", "Words", (shown,))] if shown else []
     sections = [s for s in own if s] + [_settings(run)]
     total, quoted = config.training.images, shlex.quote(str(path))
     state, next = f"Trained on {seen:,} images", ""

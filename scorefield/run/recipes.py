@@ -51,7 +51,7 @@ def digits_prior() -> Config:
 
 
 def digits_decoder() -> Config:
-    """Digits from what that judge sees in them, and variations of a digit; two minutes."""
+    """Digits from what that judge sees in them, and variations of a digit; a minute."""
     return Config(
         muon(images=46_000, batch=128, lr=3e-3, warmup=3_000, checkpoint_every=20_000),
         DataConfig("captioned-digits", decoder="judge:path=runs/digits"),

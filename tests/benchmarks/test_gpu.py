@@ -28,3 +28,12 @@ def test_everything_in_small(monkeypatch, capsys):
     page = capsys.readouterr().out
     assert "left out: there is no GPU" in page
     assert f"| {marks[-1]['images']:,} |" in page
+
+
+def test_the_first_steps_of_words(capsys):
+    found = gpu.main(["text", "--small"])
+    assert found["images"] > 0
+    assert found["what"] == "captioned-digits (1, 8, 8)"
+    assert '"loss"' in capsys.readouterr().out
+    config = gpu.words_config("data/emoji", small=False)
+    assert (config.data.size, config.data.text) == (64, "minilm")

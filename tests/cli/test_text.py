@@ -4,9 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
+from scorefield.base.finding import Strip
 from scorefield.data.readers.digits import NAMES
-from scorefield.run.open import open_run
+from scorefield.report.overview import overview
+from scorefield.run.open import data_of, open_run
 from scorefield.run.recipes import recipe
 from scorefield.run.train import fit_run
 
@@ -107,3 +110,22 @@ def test_packages_that_are_absent_or_of_another_digest_are_refused(cli, tmp_path
     code, _, err = cli("data", "emoji", *out)
     assert code == 2
     assert "has the digest sha256 d9298a10d1b07358" in " ".join(err.split())
+
+
+def test_the_page_has_words_that_were_held_out_beside_real_pictures(spoken_run):
+    page = overview(spoken_run, sampled=True)
+    (found,) = next(section for section in page.sections if section.key == "words").findings
+    texts, sweep = (item for item in found.items if isinstance(item, Strip))
+    data = data_of(open_run(spoken_run))
+    own = data.captions.index(texts.captions[0])
+    assert own in data.test.cond["caption"].tolist()
+    assert texts.x0 is not None
+    assert sweep.x0 is not None
+    assert (len(texts.x0), texts.columns) == (36, 6)
+    at = data.test.cond["caption"].tolist().index(own)
+    real, _ = data.batch(data.test, torch.tensor([at]))
+    assert torch.equal(texts.x0[0], real[0])
+    assert sweep.captions[0] == "guidance 0"
+    assert torch.allclose(sweep.x0[0], sweep.x0[1], atol=1e-5)
+    assert not torch.allclose(sweep.x0[6], sweep.x0[7], atol=1e-2)
+    assert "words" not in [section.key for section in overview(spoken_run).sections]

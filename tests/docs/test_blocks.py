@@ -11,6 +11,8 @@ import pytest
 
 from scorefield.base.errors import BadInput
 from scorefield.cli import frame
+from scorefield.measure import Judge
+from scorefield.store import keep_model
 from tests.cli.conftest import TINY, cli, trained  # noqa: F401 fixtures
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +86,7 @@ ELSEWHERE = ("adding-", "architecture", "solvers")
 RUNS = {
     "runs/mine": ["npz", "--data.path", "data.npz", "--net", "auto:width=8,blocks=1"],
     "runs/digits-text": ["digits-text", *TINY],
+    "runs/digits-decoder": ["digits-decoder", *TINY],
     "runs/moving": ["moving-digits", "--net", "unet:width=8,multipliers=1,blocks=1"],
 }
 """What a block opens, and how it is trained."""
@@ -117,6 +120,8 @@ def cats() -> None:
 def test_every_block_of_python_runs(page, trained, cli, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.chdir(tmp_path)
     shutil.copytree(trained, "runs/digits")
+    judge = Judge((1, 8, 8), 10)  # which nobody trained
+    keep_model(Path("runs/digits"), "judge", judge, {"config": judge.config, "accuracy": 0.1})
     names: dict = {"__name__": page.stem}
     for code in PYTHON.findall(page.read_text()):
         for run in re.findall(r'"(runs/[\w-]+)"', code):
