@@ -61,9 +61,7 @@ def fault_of(molecule: Any) -> str | None:
     return f"is {parts} molecules" if parts > 1 else None
 
 
-def of_molecules(
-    smiles: Sequence[str], where: str, law: Callable[[int, Any], Read]
-) -> list[Read]:
+def of_molecules(smiles: Sequence[str], where: str, law: Callable[[int, Any], Read]) -> list[Read]:
     """`law(number, molecule)` of each of RDKit's molecules, of which one is kept at a time; or
     BadInput for those that are not taken, the first by its number."""
     found, faults = [], {}
