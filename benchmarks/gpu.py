@@ -35,13 +35,13 @@ from torch import Tensor, nn
 from benchmarks import text
 from scorefield.base.rows import repeat_labels
 from scorefield.data import Data, Split, load
+from scorefield.data.facts import DataFacts
 from scorefield.data.sets import EIGHT_BIT
 from scorefield.denoise import Denoiser
 from scorefield.draw import draw
 from scorefield.measure import Reference, quality, real_quality
 from scorefield.nets import describe
 from scorefield.run.config import build_denoiser
-from scorefield.run.facts import DataFacts
 from scorefield.run.open import data_of, open_run
 from scorefield.run.recipes import recipe
 from scorefield.run.settings import Config

@@ -65,7 +65,7 @@ def main() -> None:
     ask.add_argument("--n", type=int, default=3000)
     asked = ask.parse_args()
     data = table(str(asked.data))
-    sets = {path.stem: pd.read_csv(path, dtype=str)[: asked.n] for path in asked.made}
+    sets = {path.stem: pd.read_csv(path, dtype=str, nrows=asked.n) for path in asked.made}
     if asked.seconds:
         names = [c.name for c in data.columns]
         rows = pd.DataFrame(row_cells(data.train.x, data.columns), columns=names)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from scorefield.base.finding import KINDS, Line, Mark
-from scorefield.run.facts import DataFacts
+from scorefield.data.facts import DataFacts
 from scorefield.run.recipes import recipes
 from scorefield.run.settings import Config
 from scorefield.run.stored import SCHEMA

@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 import scorefield
 from benchmarks.rivals.race import Clock, Job, keep_samples, serve
 from scorefield.base.memory import keep_freed_memory
+from scorefield.data.facts import DataFacts
 from scorefield.run.config import build_denoiser
-from scorefield.run.facts import DataFacts
 from scorefield.run.settings import Config
 from scorefield.run.train import recipe
 from scorefield.use.generate import generate

@@ -12,10 +12,10 @@ from typing import Any
 
 from scorefield.base import BadInput
 from scorefield.data import Scaling
+from scorefield.data.facts import DataFacts
 from scorefield.data.sets import EIGHT_BIT
 from scorefield.denoise.guest import FILED, PRECONDITIONED, published
 from scorefield.interop.folder import Foreign, check_held
-from scorefield.run.facts import DataFacts
 from scorefield.run.settings import SourceConfig
 from scorefield.store.inert import Inert, state_of
 

@@ -13,12 +13,12 @@ from torch import Tensor
 from scorefield.base import BadInput, unknown
 from scorefield.catalogue.spec import build
 from scorefield.data import Conditions, Scaling
+from scorefield.data.facts import CodecFacts, DataFacts
 from scorefield.data.readers.pipeline import PipelineText
 from scorefield.data.sets import EIGHT_BIT
 from scorefield.denoise.guest import FILED, published
 from scorefield.nets.guests import GUESTS, shape_of, told_size
 from scorefield.nets.kl import spec_of
-from scorefield.run.facts import CodecFacts, DataFacts
 from scorefield.run.settings import SourceConfig
 from scorefield.store import (
     check_published_sizes,

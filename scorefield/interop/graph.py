@@ -7,11 +7,11 @@ import torch
 
 from scorefield.base import BadInput
 from scorefield.data import Conditions, Scaling
+from scorefield.data.facts import DataFacts
 from scorefield.denoise.guest import DIRECT
 from scorefield.interop.folder import Foreign
 from scorefield.interop.programs import session_of
 from scorefield.nets.graph import check_range, roles_of
-from scorefield.run.facts import DataFacts
 from scorefield.run.settings import SourceConfig
 from scorefield.store import read_bytes
 

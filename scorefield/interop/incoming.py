@@ -8,6 +8,7 @@ from scorefield.base import BadInput
 from scorefield.base.finding import Figure, Findings
 from scorefield.catalogue.spec import build
 from scorefield.data.codec import Latents
+from scorefield.data.facts import DataFacts
 from scorefield.data.readers.pipeline import named_now
 from scorefield.interop.adm import read_adm
 from scorefield.interop.edm import read_edm
@@ -18,7 +19,6 @@ from scorefield.interop.kdiff import is_kdiff, read_kdiff
 from scorefield.interop.plans import their_plan
 from scorefield.run.autoencoder import keep_codec
 from scorefield.run.config import build_denoiser
-from scorefield.run.facts import DataFacts
 from scorefield.run.settings import Config, DataConfig, ObjectiveConfig, SampleConfig
 from scorefield.run.stored import to_json
 from scorefield.store import Folder, fitted

@@ -15,12 +15,12 @@ from typing import Any
 from torch import Tensor
 
 from scorefield.base import BadInput, unknown
+from scorefield.data.facts import DataFacts
 from scorefield.data.sets import EIGHT_BIT
 from scorefield.denoise.guest import DENOISER, published
 from scorefield.interop.folder import Foreign, check_held
 from scorefield.nets.kdiff import ImageV1Settings
 from scorefield.nets.kformer import TransformerV1Settings, TransformerV2Settings
-from scorefield.run.facts import DataFacts
 from scorefield.run.settings import SourceConfig
 from scorefield.store import exists, read_bytes, read_json, read_tensors
 from scorefield.store.digest import header_of

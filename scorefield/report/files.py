@@ -11,6 +11,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from scorefield.base.finding import Findings, Strip
+from scorefield.data.facts import DataFacts
 from scorefield.data.kind import PICTURE, Kind
 from scorefield.data.letters import spelled
 from scorefield.data.readers.sounds import end_to_end
@@ -19,7 +20,6 @@ from scorefield.data.table import row_cells
 from scorefield.report.globe import globes, in_degrees
 from scorefield.report.molecules import molecules_drawn
 from scorefield.report.picture import frames, picture, picture_of
-from scorefield.run.facts import DataFacts
 from scorefield.store import (
     Pieces,
     alone,

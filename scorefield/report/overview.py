@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from scorefield.base.finding import Figure, Findings, Strip, Table, to_findings
+from scorefield.data.facts import DataFacts
 from scorefield.nets.describe import Summary, describe
 from scorefield.report.charts import smooth
 from scorefield.report.html import Page, Section, Shot, fragment
@@ -18,7 +19,6 @@ from scorefield.report.plane import findings as of_plane
 from scorefield.report.wording import compact, duration, number, setting, worded
 from scorefield.run.autoencoder import build_autoencoder, coder_network, learns_codes
 from scorefield.run.config import build_denoiser, network
-from scorefield.run.facts import DataFacts
 from scorefield.run.open import open_run
 from scorefield.run.pairs import is_paired
 from scorefield.run.recipes import recipes

@@ -10,13 +10,13 @@ from torch import Tensor
 from scorefield.base import BadInput
 from scorefield.base.rows import repeat_labels
 from scorefield.data.codec import Latents
+from scorefield.data.facts import DataFacts
 from scorefield.denoise import Denoiser
 from scorefield.nets import Autoencoder
 from scorefield.report.files import in_letters
 from scorefield.report.globe import globes, in_degrees
 from scorefield.report.picture import picture
 from scorefield.run.autoencoder import learns_codes
-from scorefield.run.facts import DataFacts
 from scorefield.run.pairs import is_led, lead
 from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings

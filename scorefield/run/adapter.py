@@ -10,9 +10,9 @@ import torch
 from scorefield.base import BadInput
 from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import build, parsed
+from scorefield.data.facts import DataFacts
 from scorefield.data.text import spoken
 from scorefield.nets.adapter import LowRank
-from scorefield.run.facts import DataFacts
 from scorefield.run.settings import Config
 from scorefield.run.stored import run_settings
 from scorefield.run.words import KeptTexts, encoder_of

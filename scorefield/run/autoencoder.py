@@ -14,6 +14,7 @@ from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import Spec, bound, build, canonical, parsed
 from scorefield.data import Conditions, Data, Split
 from scorefield.data.codec import Latents
+from scorefield.data.facts import CodecFacts, DataFacts
 from scorefield.data.kind import Kind
 from scorefield.data.latents import cache_of, in_latents, scaled
 from scorefield.data.readers.decoded import CachePlace
@@ -21,7 +22,6 @@ from scorefield.data.text import untold
 from scorefield.denoise import Denoiser
 from scorefield.latent.posterior import DEAD, StandardNormal, silent, variance_of_draws
 from scorefield.nets import Autoencoder
-from scorefield.run.facts import CodecFacts, DataFacts
 from scorefield.run.settings import Config, fitting
 from scorefield.run.stored import run_settings
 from scorefield.store import digest_tensors, exists, load_weights, read_tensors

@@ -13,6 +13,7 @@ from scorefield.base.noise import first_weights
 from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed, with_defaults
 from scorefield.data import Conditions, Data
+from scorefield.data.facts import DataFacts
 from scorefield.data.kind import KINDS, LETTERED, Kind
 from scorefield.data.letters import END
 from scorefield.denoise import Denoiser, Manner, Spaced, Timed, views
@@ -20,7 +21,6 @@ from scorefield.denoise.guest import guest_denoiser, guest_of, timed
 from scorefield.denoise.precondition import quicker
 from scorefield.objective import Bridged, Criterion
 from scorefield.process import Schedule, Spectral, basis_of, check_one_level
-from scorefield.run.facts import DataFacts
 from scorefield.run.settings import Config, ObjectiveConfig, StudentConfig, check_game, fitting
 from scorefield.spaces import band_deviations
 from scorefield.train import Training

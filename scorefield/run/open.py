@@ -16,6 +16,7 @@ from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import build, parsed
 from scorefield.data import Data
 from scorefield.data.conditions import from_lists, read_conditions
+from scorefield.data.facts import DataFacts
 from scorefield.data.readers.arrays import indices, read_npz
 from scorefield.denoise import Denoiser, Precision
 from scorefield.nets.adapter import merge
@@ -30,7 +31,6 @@ from scorefield.run.autoencoder import (
     without_conditions,
 )
 from scorefield.run.config import build_denoiser, quicker
-from scorefield.run.facts import DataFacts
 from scorefield.run.settings import Config
 from scorefield.run.stored import run_settings
 from scorefield.run.words import told_prompts

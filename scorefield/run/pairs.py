@@ -12,6 +12,7 @@ from scorefield.base import BadInput, Seeded
 from scorefield.bridge import BridgeStep
 from scorefield.catalogue.spec import build, parsed
 from scorefield.data import Conditions, Data, Scaling, Split
+from scorefield.data.facts import DataFacts
 from scorefield.data.kind import PICTURE
 from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, Plan, draw
@@ -21,7 +22,6 @@ from scorefield.inverse.operators import Mask
 from scorefield.objective import Bridged, PairResidual
 from scorefield.process import Schedule
 from scorefield.run.config import build_levels, build_objective, build_schedule
-from scorefield.run.facts import DataFacts
 from scorefield.run.open import build_solver, device
 from scorefield.run.settings import Config
 from scorefield.solve import DDIM

@@ -7,7 +7,7 @@ from typing import Any
 
 from scorefield.base import BadInput
 from scorefield.catalogue.spec import Spec, parsed, written
-from scorefield.run.facts import DataFacts
+from scorefield.data.facts import DataFacts
 from scorefield.run.recipes import recipes
 from scorefield.run.settings import Config, changed
 from scorefield.store import Folder, read_json

@@ -11,6 +11,7 @@ from scorefield.base.noise import first_weights
 from scorefield.catalogue.spec import build
 from scorefield.data import Data
 from scorefield.data.codec import Latents
+from scorefield.data.facts import DataFacts
 from scorefield.data.remark import remarks
 from scorefield.denoise import Denoiser
 from scorefield.nets.adapter import merge
@@ -39,7 +40,6 @@ from scorefield.run.config import (
     network,
     what_learns,
 )
-from scorefield.run.facts import DataFacts
 from scorefield.run.open import open_base, open_run
 from scorefield.run.pairs import check_paired
 from scorefield.run.recipes import recipe, recipes

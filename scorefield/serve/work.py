@@ -16,6 +16,7 @@ from torch import Tensor
 from scorefield.base import BadInput, Seeded
 from scorefield.base.errors import exclusive
 from scorefield.catalogue.spec import build
+from scorefield.data.facts import DataFacts
 from scorefield.data.kind import PICTURE
 from scorefield.data.letters import spelled
 from scorefield.data.readers.given import input_picture
@@ -28,7 +29,6 @@ from scorefield.inverse import lifted, measure
 from scorefield.likelihood import slerp
 from scorefield.measure.quality import psnr
 from scorefield.report.picture import picture
-from scorefield.run.facts import DataFacts
 from scorefield.run.open import Run, check_flat
 from scorefield.run.pairs import has_own_pairs, is_led, leading
 from scorefield.serve.body import Common, EditBody, RestoreBody, SamplesBody, picture_bytes

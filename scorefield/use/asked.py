@@ -11,6 +11,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Cond, unknown
 from scorefield.base.rows import repeat_labels
+from scorefield.data.facts import DataFacts
 from scorefield.data.letters import numbers_of
 from scorefield.data.molecules import tokens_of
 from scorefield.data.readers.arrays import read_arrays
@@ -20,7 +21,6 @@ from scorefield.data.readers.sounds import given_sound
 from scorefield.data.readers.table import aligned_rows
 from scorefield.data.table import row_filling
 from scorefield.run.autoencoder import Coded
-from scorefield.run.facts import DataFacts
 from scorefield.run.open import Run, data_of
 
 LARGEST_LIST = 10_000_000

@@ -19,10 +19,10 @@ from scorefield.base import CLEAN, BadInput, Level, Seeded
 from scorefield.catalogue.spec import build
 from scorefield.data import Scaling
 from scorefield.data.codec import Latents
+from scorefield.data.facts import CodecFacts
 from scorefield.denoise import Denoiser
 from scorefield.likelihood.bits import Bits
 from scorefield.likelihood.measured import How
-from scorefield.run.facts import CodecFacts
 from scorefield.use.bits import measure_bits
 
 

@@ -22,10 +22,10 @@ from torch import nn
 from scorefield.base import BadInput, unknown
 from scorefield.base.finding import Findings, Table
 from scorefield.data import Scaling
+from scorefield.data.facts import DataFacts
 from scorefield.nets import describe
 from scorefield.nets.describe import Held, held_bytes
 from scorefield.run.config import build_denoiser
-from scorefield.run.facts import DataFacts
 from scorefield.run.settings import Config
 
 GIGA = 1e9

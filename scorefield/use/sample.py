@@ -17,6 +17,7 @@ from scorefield.base.errors import Elsewhere, exclusive
 from scorefield.base.extras import library
 from scorefield.base.finding import Findings
 from scorefield.catalogue.plans import guide as build_guide
+from scorefield.data.facts import DataFacts
 from scorefield.data.kind import PICTURE, VECTOR, Kind
 from scorefield.data.letters import filling
 from scorefield.data.molecules import tokens_of
@@ -29,7 +30,6 @@ from scorefield.guide import chain
 from scorefield.guide.filled import filled, rows_filled
 from scorefield.guide.prompts import composed, prompts
 from scorefield.guide.tokens import regressor
-from scorefield.run.facts import DataFacts
 from scorefield.run.open import data_of, device
 from scorefield.spaces import Autoregressive
 from scorefield.store import alone, claim, sweep_torn

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import scorefield.run.train
+from scorefield.data.facts import DataFacts
 from scorefield.run.config import check_used
-from scorefield.run.facts import DataFacts
 from scorefield.run.open import open_run
 from scorefield.run.recipes import recipe
 from scorefield.run.settings import Config, DataConfig

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from scorefield.data import Scaling
+from scorefield.data.facts import DataFacts
 from scorefield.run.autoencoder import check_autoencoder, learns_codes
 from scorefield.run.config import check
-from scorefield.run.facts import DataFacts
 from scorefield.run.recipes import recipes
 from scorefield.run.settings import Config
 from scorefield.run.stored import from_json, to_json

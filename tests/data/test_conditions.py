@@ -10,9 +10,9 @@ import torch
 from scorefield.base import BadInput
 from scorefield.data import Conditions, Data, Scaling, Split, load
 from scorefield.data.conditions import read_conditions
+from scorefield.data.facts import DataFacts
 from scorefield.data.readers.arrays import read_npz
 from scorefield.run.config import build_denoiser
-from scorefield.run.facts import DataFacts
 from scorefield.run.settings import Config
 from scorefield.run.stored import from_json, to_json
 from tests.refusal import refused

@@ -4,10 +4,10 @@ import torch
 
 from scorefield.base import BadInput
 from scorefield.data import load
+from scorefield.data.facts import DataFacts
 from scorefield.data.kind import KINDS, PICTURE, SERIES, VECTOR, VOLUME, Kind
 from scorefield.report.picture import frames, picture
 from scorefield.run.config import network
-from scorefield.run.facts import DataFacts
 from tests.refusal import fails, refused
 
 RNG = np.random.default_rng(0)

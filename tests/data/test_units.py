@@ -17,12 +17,12 @@ from torch import Tensor
 from scorefield.base import BadInput, Level
 from scorefield.data import Conditions, Data, Scaling, Split, load
 from scorefield.data.conditions import read_conditions
+from scorefield.data.facts import DataFacts
 from scorefield.data.readers.arrays import read_npz
 from scorefield.data.readers.given import read_examples
 from scorefield.denoise import Denoiser
 from scorefield.likelihood.measured import How
 from scorefield.run.config import build_denoiser
-from scorefield.run.facts import DataFacts
 from scorefield.run.settings import Config
 from scorefield.run.stored import from_json, to_json
 from scorefield.use.bits import measure_bits

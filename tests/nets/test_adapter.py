@@ -103,7 +103,8 @@ def test_it_alone_learns_and_is_kept(name):
 def test_adapters_of_one_base_add_up_with_their_weights():
     base, rules = denoiser("unet"), (LowRank(2), LowRank(3, 2.0))
     first, second = (rule.adapted(base) for rule in rules)
-    filled(first), filled(second)
+    filled(first)
+    filled(second)
     sums = denoiser("unet")
     for rule, one, weight in zip(rules, (first, second), (1.0, -0.5)):
         part = rule.adapted(sums, weight)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from scorefield.data.facts import DataFacts
 from scorefield.run import recipes
 from scorefield.run.autoencoder import build_autoencoder
 from scorefield.run.config import build_denoiser
-from scorefield.run.facts import DataFacts
 from scorefield.run.open import open_run
 from scorefield.run.settings import Config, DataConfig, ObjectiveConfig, SampleConfig
 from scorefield.run.stored import stored_settings, to_json

@@ -13,9 +13,9 @@ from torch import Tensor
 import scorefield.use.bulk
 from scorefield.base import BadInput, quiet
 from scorefield.base.errors import Elsewhere
+from scorefield.data.facts import DataFacts
 from scorefield.draw.shards import Shards
 from scorefield.run.config import build_denoiser
-from scorefield.run.facts import DataFacts
 from scorefield.run.open import Run
 from scorefield.run.stored import to_json
 from scorefield.run.train import recipe

@@ -8,11 +8,11 @@ import torch
 
 from scorefield.data import Scaling
 from scorefield.data.codec import Latents
+from scorefield.data.facts import CodecFacts
 from scorefield.denoise import Denoiser
 from scorefield.latent.posterior import StandardNormal
 from scorefield.likelihood.measured import How
 from scorefield.process import Cosine
-from scorefield.run.facts import CodecFacts
 from scorefield.use.coded import measure_coded
 from tests.data.test_codec import linear
 from tests.latent.linear import LATENT, VARIANCES, best, examples, loglik
