@@ -28,7 +28,7 @@ OTHERS = ("to_q", "to_k", "to_v", "to_out.0")
 
 @dataclass(frozen=True)
 class LowRank:
-    """Eq. 1 in every attention, of this rank and scale."""
+    """W + scale B A (eq. 1) in the linear maps of every attention, B A of this rank."""
 
     rank: int = 4
     scale: float = 1.0
