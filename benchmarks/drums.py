@@ -113,7 +113,7 @@ def measure(folder: Path, runs: list[Path], out: Path, n: int) -> None:
         began, run = time.process_time(), open_run(path)
         labels = torch.arange(len(data.classes)).repeat(n)
         made = generate(run.denoiser, labels=labels, n=len(labels), **settings(run))
-        sound = peaked(audible(run.facts.scaling.decode(made), run.facts.rate))
+        sound = peaked(audible(run.info.scaling.decode(made), run.info.rate))
         rows[path.name] = data.scaling.encode(sound), labels
         print(f"{path.name}: {time.process_time() - began:.0f} s of processor time to sample")
     there = seen(*rows["held out"])

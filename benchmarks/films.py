@@ -65,7 +65,7 @@ def main() -> None:
         assert scorefield(["train", "moving-digits", "--out", str(out), *words]) == 0
     seconds = time.process_time() - began
     run = open_run(out)
-    size = run.facts.shape[1]
+    size = run.info.shape[1]
     told = size - horizon_of(run.config)
     long = moving_digits(run.config.training.seed, MOMENTS)
     judge, report = train_judge(single_frames(moving_digits()), epochs=3)
@@ -74,7 +74,7 @@ def main() -> None:
     y = torch.zeros(N, 1, size, 16, 16)
     y[:, :, :told] = x0[:, :, :told]
     turns = -(-(MOMENTS - size) // (size - told))
-    given = run.denoiser, run.config, run.facts, y, list(range(N)), turns
+    given = run.denoiser, run.config, run.info, y, list(range(N)), turns
     films, sampling = {"truth": x0}, {}
     for name, steps in (("drawn", None), ("mean", 1)):
         began = time.process_time()

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from benchmarks import text
 from scorefield.base.rows import repeat_labels
 from scorefield.data import Data, Split, load
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.data.sets import EIGHT_BIT
 from scorefield.denoise import Denoiser
 from scorefield.draw import draw
@@ -143,7 +143,7 @@ def peer_speed(config: Config, way: str, sizes: Sizes) -> Row:
 
     precision, compiled = WAYS[way]
     data, batch = config.load_data(), config.training.batch
-    net = cast(nn.Module, build_denoiser(config, DataFacts.of(data)).net)
+    net = cast(nn.Module, build_denoiser(config, DataInfo.of(data)).net)
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no")
     optimizer = torch.optim.AdamW(net.parameters(), 1e-4, (0.95, 0.999), 1e-8, 1e-6)
@@ -226,10 +226,10 @@ def samples(denoiser: Denoiser, n: int, batch: int) -> Tensor:
     ).x
 
 
-def sampling_speeds(config: Config, facts: DataFacts, sizes: Sizes) -> list[Row]:
+def sampling_speeds(config: Config, info: DataInfo, sizes: Sizes) -> list[Row]:
     """Images a second, eager in both arithmetics and, on a GPU, as a graph: which may differ from
     eager by rounding, as is said."""
-    denoiser = build_denoiser(config, facts).to(DEVICE).eval().requires_grad_(False)
+    denoiser = build_denoiser(config, info).to(DEVICE).eval().requires_grad_(False)
     with torch.no_grad():  # a fresh network says 0, whatever it is shown
         for weight in denoiser.parameters():
             weight.add_(0.01 * torch.randn_like(weight))
@@ -317,7 +317,7 @@ def by_words(args: argparse.Namespace) -> Row:
                 stop=lambda: clock() - began > seconds)  # fmt: skip
         run, spent = open_run(out), clock() - began
         found: Row = {
-            "what": f"{run.facts.name} {run.facts.shape}", "images": run.images_seen,
+            "what": f"{run.info.name} {run.info.shape}", "images": run.images_seen,
             "seconds": spent, "loss": (losses[0], losses[-1]),
         }  # fmt: skip
         if not args.small:
@@ -344,15 +344,15 @@ def peer(way: str, args: argparse.Namespace) -> Row:
 def measured(args: argparse.Namespace) -> Row:
     """Everything, as JSON."""
     began, sizes = time.perf_counter(), SMALL if args.small else Sizes()
-    config, facts, data = prepared(args)
-    size = describe(cast(nn.Module, build_denoiser(config, facts).net), facts.shape)
+    config, info, data = prepared(args)
+    size = describe(cast(nn.Module, build_denoiser(config, info).net), info.shape)
     top = peak(sizes.side)
     forward, rows = size.flops_per_sample, list[Row]()
     for way in list(WAYS)[: 2 if args.small else 3]:  # to compile takes minutes on a processor
         for who, call in (("scorefield", lambda w: training_speed(config, w, sizes)),
                           ("diffusers' loop", lambda w: peer(w, args))):  # fmt: skip
             rows.append({"who": who, "way": way, **call(way)})
-    drawn = sampling_speeds(config, facts, sizes)
+    drawn = sampling_speeds(config, info, sizes)
     for row, passes in [(r, 3) for r in rows] + [(r, STEPS) for r in drawn]:
         if "images_per_second" in row:
             row["of_peak"] = row["images_per_second"] * passes * forward / top
@@ -368,7 +368,7 @@ def measured(args: argparse.Namespace) -> Row:
     return found | {"seconds": time.perf_counter() - began}
 
 
-def prepared(args: argparse.Namespace) -> tuple[Config, DataFacts, Data]:
+def prepared(args: argparse.Namespace) -> tuple[Config, DataInfo, Data]:
     """The configuration, on data that are there, and those."""
     config = config_of(args.path, args.small)
     if args.small or args.path:
@@ -376,7 +376,7 @@ def prepared(args: argparse.Namespace) -> tuple[Config, DataFacts, Data]:
     else:
         data = noise_of((3, 32, 32), 10, 4 * config.training.batch)
         object.__setattr__(config, "load_data", lambda *_: data)  # a configuration names data sets
-    return config, DataFacts.of(data), data
+    return config, DataInfo.of(data), data
 
 
 def page(found: Row) -> str:

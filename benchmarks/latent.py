@@ -90,7 +90,7 @@ def samples(run: Run, seeds: range, labels: Tensor | None, **settings: Any) -> T
 
 
 def measured(run: Run, data: Data, judge: Any, training: float, **settings: Any) -> Figures:
-    labels = torch.arange(N) % 10 if run.facts.classes else None
+    labels = torch.arange(N) % 10 if run.info.classes else None
     reference, found, seconds = Reference(data, judge, N, labels), [], []
     samples(run, range(8), None if labels is None else labels[:8])  # what is done once
     for k in range(REPEATS):
@@ -98,7 +98,7 @@ def measured(run: Run, data: Data, judge: Any, training: float, **settings: Any)
         x = samples(run, range(k * N, (k + 1) * N), labels, **settings)
         seconds.append(time.process_time() - began)
         found.append(quality(x, reference).frechet)
-    weights = run.denoiser.net.parameters() if run.facts.classes else ()  # type: ignore[union-attr]
+    weights = run.denoiser.net.parameters() if run.info.classes else ()  # type: ignore[union-attr]
     size = sum(p.numel() for p in weights)
     return Figures(found, real_quality(reference).frechet, seconds, training, size)
 

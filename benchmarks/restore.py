@@ -121,7 +121,7 @@ class Method(NamedTuple):
 
 
 def setup(run: Run) -> Setup:
-    return SETUPS[run.facts.shape[-1]]
+    return SETUPS[run.info.shape[-1]]
 
 
 def case(run: Run, text: str, tried: bool = False) -> Case:
@@ -129,7 +129,7 @@ def case(run: Run, text: str, tried: bool = False) -> Case:
     s, data = setup(run), data_of(run)
     begin, (count, samples) = (s.pictures, s.tried_on) if tried else (0, (s.pictures, s.samples))
     truth = data.batch(data.test, torch.arange(begin, begin + count))[0]
-    a = build("operators", text, shape=tuple(run.facts.shape))
+    a = build("operators", text, shape=tuple(run.info.shape))
     assert isinstance(a, Linear)
     y = measure(a, truth, NOISE, Seeded(range(2**32 + begin, 2**32 + begin + count)))
     return Case(text, a, truth, y, samples)
@@ -262,9 +262,9 @@ class Own:
         options = dict(knobs)
         path, limit = options.pop("grid", self.run.config.sample.grid), options.pop("limit", None)
         walk = None
-        if "share" in options:
-            share, warm = options.pop("share"), options.pop("temperature", 1.0)
-            walk = DDIM(1.0) if share is None else Renewed(share, warm)
+        if "fraction" in options:
+            fraction, warm = options.pop("fraction"), options.pop("temperature", 1.0)
+            walk = DDIM(1.0) if fraction is None else Renewed(fraction, warm)
         clipped = denoise if limit is None else threshold(limit=limit)(denoise)
         if self.name == "repaint":
             calls = calls // options["times"]
@@ -289,14 +289,14 @@ PAIRS = {
 def own(run: Run) -> dict[str, Method]:
     paths, cool = ("vp-root", "uniform-t"), (1.0, 0.9)
     tries = {
-        "dps": grid(share=(None,)) + grid(share=(0.6, 1.0), temperature=cool),
-        "mmps": grid(share=(None, 0.6, 1.0)),
-        "tmpd": grid(share=(None, 0.6, 1.0)),
-        "pigdm": grid(share=(None, 0.6, 1.0), sigma_data=(0.5, 0.3)),
+        "dps": grid(fraction=(None,)) + grid(fraction=(0.6, 1.0), temperature=cool),
+        "mmps": grid(fraction=(None, 0.6, 1.0)),
+        "tmpd": grid(fraction=(None, 0.6, 1.0)),
+        "pigdm": grid(fraction=(None, 0.6, 1.0), sigma_data=(0.5, 0.3)),
         "diffpir": grid(
-            share=(1.0,), weight=(0.5,), temperature=cool, limit=(None, 1.0), grid=paths
+            fraction=(1.0,), weight=(0.5,), temperature=cool, limit=(None, 1.0), grid=paths
         ),
-        "replacement": grid(share=(None, 1.0)),
+        "replacement": grid(fraction=(None, 1.0)),
         "ddrm": grid(temperature=cool, limit=(None, 1.0), grid=paths),
         "repaint": grid(times=(5, 2)),
         "dps-published": grid(scale=(1.0, 2.0, 3.0), grid=paths),
@@ -328,7 +328,7 @@ Made by `make bench-restore`. Held-out pictures, measured with noise of deviatio
 in [-1, 1]), restored by the unconditional denoiser of a run, in as many network calls for each
 method. Methods choose among a few settings of their own, operator by operator, by the PSNR on other
 held-out pictures, and so do the peer's: `tries` is how many. Both have seeds of their own. What
-is tried was narrowed by earlier runs of this page, which `tries` does not count: DiffPIR's share
+is tried was narrowed by earlier runs of this page, which `tries` does not count: DiffPIR's fraction
 and weight on both data sets, and on digits the temperatures, 1 and .9 for 1 and .8, which gained
 PSNR and lost energy.
 
@@ -339,7 +339,7 @@ unlike PSNR it does not reward samples for being the mean. Misfit is the deviati
 over that of the noise: 1 is right. Deviation is that of a picture's samples from each other. A
 sample with a number beyond {far:g} has failed. Calls of the network and its vector-Jacobian
 products are per sample, counted in the denoiser that both sides call; seconds are processor time
-for all samples on one thread. `share` is that of `Renewed`; without it DDIM(eta=1);
+for all samples on one thread. `fraction` is that of `Renewed`; without it DDIM(eta=1);
 `temperature` is a factor of the fresh noise, 1/sqrt(2) in the peer's DDRM; `limit` clips D to the
 data's range, as the peer's DPS and DiffPIR do. {machine}
 """
@@ -387,7 +387,7 @@ def against(rows: list[Row]) -> str:
 def section(run: Run, name: str, work: Path, first: str) -> str:
     s, rows = setup(run), rows_of(work)
     taken = "" if name == first else f" for DPS, DiffPIR and DDRM, else those of {first}"
-    size = " x ".join(map(str, run.facts.shape))
+    size = " x ".join(map(str, run.info.shape))
     parts = [
         f"## {name}, {size}\n\n{s.pictures} pictures, {s.samples} samples of each, {s.calls} "
         f"calls; settings of their own, chosen on {s.tried_on[0]} other pictures{taken}.",

@@ -114,10 +114,10 @@ def degradation(operator: Operator) -> Degradation:
 def cold(run: Run, degrade: Degradation) -> Denoiser:
     """Cold diffusion by the network and the training of a run on pairs."""
     data = without_conditions(data_of(run))
-    own = replace(run.config, objective=replace(run.config.objective, kind="bridge:told=no",
+    own = replace(run.config, objective=replace(run.config.objective, kind="bridge:conditional=no",
                   schedule="flow", times="uniform"))  # fmt: skip
     began = time.process_time()
-    task = Denoising(build_denoiser(own, run.facts), Degraded(degrade, times=Uniform()))
+    task = Denoising(build_denoiser(own, run.info), Degraded(degrade, times=Uniform()))
     found = learn(task, data, run.config.training)
     print(f"cold diffusion: {time.process_time() - began:.0f} s of training")
     return found
@@ -153,7 +153,7 @@ def main() -> None:
     runs = [open_run(path) for path in said.runs]
     data = data_of(runs[0])
     truth = data.batch(data.test, torch.arange(said.first, said.first + said.pictures))[0]
-    operator = build("operators", said.operator, shape=runs[0].facts.shape)
+    operator = build("operators", said.operator, shape=runs[0].info.shape)
     chance = range(2**31 + said.first, 2**31 + said.first + len(truth))
     measured = measure(operator, truth, said.noise, Seeded(chance))
     x1 = lifted(operator, truth, measured)
@@ -170,9 +170,9 @@ def main() -> None:
 
     add("what was measured", asked.x1)
     for run in runs:
-        if is_led(run.config, run.facts):
+        if is_led(run.config, run.info):
             x = asked.by(lambda y, x1, seeds, run=run: lead(
-                run.denoiser, run.config, run.facts, x1, seeds, STEPS).x)  # fmt: skip
+                run.denoiser, run.config, run.info, x1, seeds, STEPS).x)  # fmt: skip
             add(f"{run.path.name}: {run.config.objective.kind}", x, True)
             continue
         levels = build_levels("vp-root", run.schedule, STEPS)

@@ -81,7 +81,7 @@ def ours(work: Path, horizon: int, seed: int, images: int) -> tuple[float, float
     data = data_of(run)
     rows = torch.arange(len(data.test)).repeat(DRAWS)
     x0, cond = data.batch(data.test, rows)
-    made = lead(run.denoiser, run.config, run.facts, cond["image"], list(range(len(rows))))
+    made = lead(run.denoiser, run.config, run.info, cond["image"], list(range(len(rows))))
     draws, truth = (data.scaling.decode(x)[:, 0, -horizon:].double() for x in (made.x, x0))
     draws, truth = draws.unflatten(0, (DRAWS, -1)), truth[: len(data.test)]
     low, high = draws.quantile(0.1, 0), draws.quantile(0.9, 0)

@@ -55,10 +55,10 @@ def judge_of_words(data: Data, images: int) -> TwoTower:
         torch.cat([p.x for p in parts]),
         {key: torch.cat([p.cond[key] for p in parts]) for key in parts[0].cond},
     )
-    assert data.told
+    assert data.encoded
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        judge = TwoTower(data.shape, data.told.tokens.shape[2])
+        judge = TwoTower(data.shape, data.encoded.tokens.shape[2])
     training = Training(images=images, batch=128, lr=2e-3, warmup=images // 10, decay="linear",
                         weight_decay=0.05, ema=0.0)  # fmt: skip
     return learn(CaptionMatching(judge), replace(data, train=both), training).eval()
@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     run = open_run(given.run)
-    if run.facts.name == "captioned-digits":
+    if run.info.name == "captioned-digits":
         print(json.dumps(digits_by_words(run, given.guidance), indent=1))
         return
     data = data_of(run)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from scorefield.base.finding import KINDS, Line, Mark
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.run.recipes import recipes
 from scorefield.run.settings import Config
 from scorefield.run.stored import SCHEMA
@@ -85,7 +85,7 @@ says its `kind`. Numbers are finite or null.
 def page() -> str:
     """Everything that stands in a file or an environment."""
     config = table(settings(recipes["digits"]()), "key", "type", "of `digits`", "what it is")
-    known = json_schema(DataFacts)["properties"].items()
+    known = json_schema(DataInfo)["properties"].items()
     data = ((name, named(field), field["description"]) for name, field in known)
     items = {**KINDS, "(line)": Line, "(mark)": Mark}.items()
     kinds = ((kind, ", ".join(kept(made)), first(made)) for kind, made in items)
@@ -108,7 +108,7 @@ def kept(kind: type) -> Iterator[str]:
 
 def schemas() -> dict[str, str]:
     """JSON Schemas by the names of their files."""
-    kinds = {"config": Config, "data": DataFacts}
+    kinds = {"config": Config, "data": DataInfo}
     return {f"{k}.schema.json": json.dumps(json_schema(v), indent=1) for k, v in kinds.items()}
 
 

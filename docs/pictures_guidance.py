@@ -36,7 +36,7 @@ def blank(like: Tensor) -> Tensor:
 @torch.no_grad()
 def views(run: Run, labels: tuple[int, int], name: str, seeds: range) -> list[Tensor]:
     """Each view of anagrams that show one class or the other."""
-    shape, own = tuple(run.facts.shape), run.config.sample
+    shape, own = tuple(run.info.shape), run.config.sample
     looks: list[View] = [build("views", each, shape=shape) for each in ("identity", name)]
     told = [{"label": torch.full((len(seeds),), k)} for k in labels]
     denoise = anagram(looks, shape, told)(cfg(SCALE)(run.denoiser))
@@ -68,7 +68,7 @@ def restorations(run: Run) -> None:
     levels = build_levels(run.config.sample.grid, run.schedule, STEPS)
     rows = []
     for x0, text in zip(truth.split(1), OPERATORS):
-        a = build("operators", text, shape=tuple(run.facts.shape))
+        a = build("operators", text, shape=tuple(run.info.shape))
         assert isinstance(a, Linear)
         y = measure(a, x0, NOISE, Seeded([2**32]))
         seeds, walk = range(SAMPLES), Renewed()

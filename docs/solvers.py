@@ -24,7 +24,7 @@ from torch import Tensor
 from benchmarks.problems import DIRECTIONS, POINTS
 from scorefield import catalogue
 from scorefield.base import BadInput, Level, Seeded, Zero, like
-from scorefield.catalogue.describe import facts
+from scorefield.catalogue.describe import traits
 from scorefield.catalogue.spec import Spec
 from scorefield.measure import sliced_w2
 from scorefield.process import VP
@@ -197,7 +197,7 @@ def page(figures: Figures, solvers: Entries) -> str:
     made = {name: factory() for name, factory in solvers.items()}
     chance = [name for name, solver in made.items() if solver.stochastic]
     flow = [name for name in made if name not in chance]
-    texts = {name: facts("solvers", Spec(name)) for name in solvers}
+    texts = {name: traits("solvers", Spec(name)) for name in solvers}
     if silent := [name for name in solvers if not texts[name]["use"]]:
         raise BadInput(
             f"{', '.join(silent)} does not say when to use it.",

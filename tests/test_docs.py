@@ -47,7 +47,7 @@ def test_every_line_runs(page, block, trained, cli, tmp_path, monkeypatch):  # n
     """On a tiny run in the place of the trained one, with a judge that has seen less."""
     from scorefield.use import judge
 
-    monkeypatch.setattr(judge, "LOOKS", 10)
+    monkeypatch.setattr(judge, "SEEN", 10)
     monkeypatch.chdir(tmp_path)
     shutil.copytree(trained, "runs/digits")
     lines = (ROOT / page).read_text().split("```sh\n")[block].split("```")[0].splitlines()

@@ -67,8 +67,8 @@ def apart(kind: str, name: str, entry) -> set[str]:
             found.add(key)
     if kind == "solvers":
         solver, told = entry(), by_default(place)
-        facts = ("order", "evals", "stochastic", "adaptive")
-        found |= {fact for fact in facts if getattr(solver, fact) != getattr(told, fact)}
+        info = ("order", "evals", "stochastic", "adaptive")
+        found |= {fact for fact in info if getattr(solver, fact) != getattr(told, fact)}
     return found
 
 

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 import scorefield
 from benchmarks.rivals.race import Clock, Job, keep_samples, serve
 from scorefield.base.memory import keep_freed_memory
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.run.config import build_denoiser
 from scorefield.run.settings import Config
 from scorefield.run.train import recipe
@@ -77,8 +77,8 @@ def train(job: Job, clock: Clock) -> dict[str, Any]:
 
 def sample(job: Job, folder: Path, marks: list[dict[str, Any]]) -> None:
     used = config(job, job["pace"]["images"])
-    facts, own = DataFacts.of(used.load_data()), used.sample
-    denoiser = build_denoiser(used, facts).eval().requires_grad_(False)
+    info, own = DataInfo.of(used.load_data()), used.sample
+    denoiser = build_denoiser(used, info).eval().requires_grad_(False)
     denoiser.to("cuda" if torch.cuda.is_available() else "cpu")
     for mark in marks:
         denoiser.load_state_dict(load_file(folder / mark["weights"]))
@@ -89,7 +89,7 @@ def sample(job: Job, folder: Path, marks: list[dict[str, Any]]) -> None:
                 steps=own.steps,
                 solver=own.solver,
                 grid=own.grid,
-                labels=range(len(facts.classes)) if asked else None,
+                labels=range(len(info.classes)) if asked else None,
                 guidance=guidance,
             )
             keep_samples(folder, mark, "labels" if asked else "no labels", x0)

@@ -54,6 +54,6 @@ def unknown(kind: str, name: str, names: Iterable[str], field: str | None = None
     "unknown solver 'hoin'. Did you mean 'heun'? Known: ddim, heun."
     """
     names = sorted(names)
-    near = get_close_matches(name.lower(), names, n=1, cutoff=0.4)
-    hint = f"Did you mean '{near[0]}'? " if near else ""
+    closest = get_close_matches(name.lower(), names, n=1, cutoff=0.4)
+    hint = f"Did you mean '{closest[0]}'? " if closest else ""
     return BadInput(f"unknown {kind} '{name}'.", f"{hint}Known: {', '.join(names)}.", field)

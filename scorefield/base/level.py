@@ -65,8 +65,8 @@ class Level(NamedTuple):
         own = self.sigma.ndim > 0 and len(self.sigma) == n > 1
         return self.at(rows) if own else self
 
-    def between(self, there: "Level", share: float) -> "Level | None":
-        """The level that share of the way in time, where both levels know theirs."""
+    def between(self, there: "Level", fraction: float) -> "Level | None":
+        """The level that fraction of the way in time, where both levels know theirs."""
         return None
 
     def expand(self, batch: int) -> "Level":

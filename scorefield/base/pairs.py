@@ -110,9 +110,9 @@ class Pairs(Level):
         parts = (self.mean.expand(batch, 2), self.covariance.expand(batch, 2, 2))
         return type(self)(self.time.expand(batch), self.pairing, *parts)
 
-    def between(self, there: "Pairs", share: float) -> "Pairs":
-        """The level at that share of the time from here to there."""
-        return Pairs(torch.lerp(self.time, there.time, share), self.pairing)
+    def between(self, there: "Pairs", fraction: float) -> "Pairs":
+        """The level at that fraction of the time from here to there."""
+        return Pairs(torch.lerp(self.time, there.time, fraction), self.pairing)
 
     @property
     def precise(self) -> Tensor:

@@ -46,8 +46,8 @@ def ranks(figures: Sequence[Figure | None]) -> list[int | None]:
     and told apart from it. None for those within the floor, which are ahead of all others and of
     none among them, and for those that are missing.
 
-    >>> near, far = (Figure("d", value, 0.1, 1.0, 0.1, best="low") for value in (1.1, 3.0))
-    >>> ranks([far, near, None, near])
+    >>> close, far = (Figure("d", value, 0.1, 1.0, 0.1, best="low") for value in (1.1, 3.0))
+    >>> ranks([far, close, None, close])
     [3, None, None, None]
     """
 

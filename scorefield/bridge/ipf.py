@@ -125,7 +125,7 @@ HALF = Training(images=200_000)
 
 
 class Walker(nn.Module):
-    """A walk whose drift, over the unit of time, is a network: `m_k(x) = x + F(x, told) / steps`,
+    """A walk whose drift, over the unit of time, is a network: `m_k(x) = x + F(x, noise) / steps`,
     or, of `means`, the network's output itself. It is told log(t / (1-t)), t at the middle of the
     step."""
 
@@ -134,10 +134,10 @@ class Walker(nn.Module):
         self.net, self.steps, self.means = net, steps, means
 
     def forward(self, x: Tensor, k: Tensor) -> Tensor:
-        out = self.net(x, self.told(k).to(x), None)
+        out = self.net(x, self.noise_of(k).to(x), None)
         return out if self.means else x + out / self.steps
 
-    def told(self, k: Tensor) -> Tensor:
+    def noise_of(self, k: Tensor) -> Tensor:
         t = (k.double() + 0.5) / self.steps
         return (t / (1 - t)).log()
 

@@ -15,7 +15,7 @@ AUTO: dict[str, Any] = {
     "text": "An mlp for vectors and a unet for all else, each with those of the options that it "
     "has; chosen when a run begins and the shape of its data is known.",
     "papers": [],
-    "call": "network(net: str, facts: DataFacts) -> Spec",
+    "call": "network(net: str, info: DataInfo) -> Spec",
     "python": "from scorefield.run.config import network",
 }
 """What is told of the network `auto`, which is no factory."""
@@ -43,13 +43,13 @@ def explained(one: str, text: str) -> dict[str, Any]:
     free = {o.name: o for o in (_of_either() if auto else options(kind, spec.name))}
     if unread := [key for key in spec.options if auto and key not in free]:
         raise unknown("option of auto", unread[0], free)
-    told = spec.options if auto else parsed(canonical(kind, text)).options
+    given = spec.options if auto else parsed(canonical(kind, text)).options
     return {
         "kind": one,
         "name": spec.name,
-        **(AUTO if auto else facts(kind, spec)),
+        **(AUTO if auto else traits(kind, spec)),
         "options": [
-            o._replace(default=told.get(o.name, o.default))._asdict() for o in free.values()
+            o._replace(default=given.get(o.name, o.default))._asdict() for o in free.values()
         ],
     }
 
@@ -62,7 +62,7 @@ def _of_either() -> Iterator[Option]:
         yield option._replace(default="|".join(own))
 
 
-def facts(kind: str, spec: Spec) -> dict[str, Any]:
+def traits(kind: str, spec: Spec) -> dict[str, Any]:
     """Text, papers, call and import of an entry; of a solver, what it is."""
     text, (about, call, python) = text_of(kind, spec.name), said(kind, spec.name)
     known: dict[str, Any] = {

@@ -59,6 +59,13 @@ NESTED = {
     "Decoder": "decoders",
 }
 """What a spec is of that stands for a value of the type, by its name."""
+RENAMED = {
+    ("bridge", "told"): "conditional",
+    ("covering", "share"): "fraction",
+    ("rescale", "share"): "fraction",
+    ("threshold", "share"): "fraction",
+}
+"""Options by the names that they had before schema 6 of `config.json`, which are still read."""
 CONSTANTS = {"Tableau": {w: site(f"solve.rk:{w.upper()}") for w in ("midpoint", "classic")}}
 WORDS: dict[Any, str] = {
     float: "a number",
@@ -100,7 +107,7 @@ class Option(NamedTuple):
 def parsed(text: str) -> Spec:
     """The parts of a spec. Raises BadInput for brackets that do not match, an empty value, an
     option that is given twice, or a value after an option."""
-    name, colon, rest = text.partition(":")
+    name, colon, rest = renamed(text).partition(":")
     values: list[str] = []
     options: dict[str, str] = {}
     for arg in parted(rest, ",") if colon else ():
@@ -115,6 +122,26 @@ def parsed(text: str) -> Spec:
         else:
             values.append(arg.strip())
     return Spec(name.strip(), tuple(values), options)
+
+
+def renamed(text: str) -> str:
+    """A spec, or what is put together of specs, with the options' names of today.
+
+    >>> renamed("cfg:2+rescale:share=.5"), renamed("covering:law=(lognormal:0,1),share=.3")
+    ('cfg:2+rescale:fraction=.5', 'covering:law=(lognormal:0,1),fraction=.3')
+    """
+    parts, names = re.split("([():,+@=])", text), [""]
+    for i, at in enumerate(parts[1::2]):
+        word = parts[2 * i].strip()
+        if at == "(":
+            names.append("")
+        elif at == ")":
+            names = names[:-1] or [""]
+        elif at == ":":
+            names[-1] = word
+        elif at == "=":
+            parts[2 * i] = RENAMED.get((names[-1], word), parts[2 * i])
+    return "".join(parts)
 
 
 def parted(text: str, at: str) -> list[str]:

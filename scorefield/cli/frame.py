@@ -81,8 +81,8 @@ def _one_sentence(boxed: str, prog: str) -> BadInput:
     fact = " ".join(itertools.takewhile(lambda row: row.strip("─-"), below))
     fact = re.sub(r"no type matching {None}\|(.+?) could be instantiated from", r"no \1 in", fact)
     fact = re.sub(r"(--\S+) \S+ (.+?)\.? \(required\)", r"\1 (\2)", fact).replace(" (required)", "")
-    near = re.search(r"Perhaps you meant.*?(--[\w.-]+)", " ".join(rows))
-    hint = f"Did you mean {near[1]}? " if near else ""
+    closest = re.search(r"Perhaps you meant.*?(--[\w.-]+)", " ".join(rows))
+    hint = f"Did you mean {closest[1]}? " if closest else ""
     return BadInput(f"{fact.rstrip('.')}.", f"{hint}See {prog} --help.")
 
 

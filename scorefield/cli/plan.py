@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
 
 
 def work(o: Options, bar: Bar) -> Found:
-    from scorefield.use.foresee import facts_foreseen, foreseen
+    from scorefield.use.foresee import foreseen, info_foreseen
 
-    facts = facts_foreseen(o.config, o.shape, o.classes)
-    return foreseen(o.config, facts, o.devices, o.device, o.peak)
+    info = info_foreseen(o.config, o.shape, o.classes)
+    return foreseen(o.config, info, o.devices, o.device, o.peak)

@@ -143,10 +143,10 @@ class Scaling:
     @cached_property
     def unit_dtype(self) -> torch.dtype:
         """Of u: float32 where that moves no value by more than 1e-6 of its scale, else float64."""
-        near = all(abs(a) <= FAR * s for i, (a, s) in enumerate(zip(self.offset, self.scale))
+        close = all(abs(a) <= FAR * s for i, (a, s) in enumerate(zip(self.offset, self.scale))
                    if i not in self.constant)  # fmt: skip
         exact = all(self.offset[i] == float(np.float32(self.offset[i])) for i in self.constant)
-        return torch.float32 if near and exact else torch.float64
+        return torch.float32 if close and exact else torch.float64
 
     def encode(self, u: Tensor) -> Tensor:
         """x0 (float32) of a batch u (B, C, H, W) or (B, D) of any real type."""

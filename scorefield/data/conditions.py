@@ -138,24 +138,24 @@ def conditions_of(train: Mapping[str, Tensor], test: Mapping[str, Tensor]) -> Co
     Vectors are standardised per entry, uint8 pictures scaled from 0..255 and others from their
     smallest and largest value to [-1, 1]; features of tokens stay as they are.
     """
-    facts: dict[str, Any] = {}
+    info: dict[str, Any] = {}
     if "vector" in train:
         vector = train["vector"]
-        facts |= {"vector": vector.shape[1], "vector_scaling": Scaling.standardise(vector)}
+        info |= {"vector": vector.shape[1], "vector_scaling": Scaling.standardise(vector)}
     if "image" in train:
         image, scaling = train["image"], EIGHT_BIT
         if image.dtype != torch.uint8:
             scaling = Scaling.range(float(image.min()), float(image.max()))
-        facts |= {"image": image.shape[1], "image_scaling": scaling}
+        info |= {"image": image.shape[1], "image_scaling": scaling}
     if "tokens" in train:
         tokens = train["tokens"]
         if tokens.is_floating_point():
-            facts["tokens"] = tokens.shape[2]
+            info["tokens"] = tokens.shape[2]
         else:
             both = [tokens, *([test["tokens"]] if len(test["tokens"]) else [])]
-            facts["vocabulary"] = max(int(ids.max()) for ids in both) + 1
-            facts["length"] = max(ids.shape[1] for ids in both)
-    return Conditions(**facts)
+            info["vocabulary"] = max(int(ids.max()) for ids in both) + 1
+            info["length"] = max(ids.shape[1] for ids in both)
+    return Conditions(**info)
 
 
 def read_conditions(
@@ -196,8 +196,8 @@ def read_conditions(
             cond[key] = torch.from_numpy(condition(key, array, where, shape))
     rows = {key: len(value) for key, value in cond.items()}
     if len(set(rows.values())) != 1 or 0 in rows.values():
-        told = ", ".join(f"{count} of {key}" for key, count in rows.items()) or "nothing"
-        raise BadInput(f"'{path}' has {told}.", "Give one row of each for every sample.")
+        counted = ", ".join(f"{count} of {key}" for key, count in rows.items()) or "nothing"
+        raise BadInput(f"'{path}' has {counted}.", "Give one row of each for every sample.")
     conditions.check(cond, str(path))
     encoded = conditions.encode(cond)
     if "vector" in cond and (scaling := conditions.vector_scaling):

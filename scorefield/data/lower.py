@@ -26,7 +26,7 @@ from scorefield.base import BadInput, like
 from scorefield.data.kind import PICTURE
 from scorefield.data.sets import Data
 
-NUMBERS_TOLD = 2
+LEVEL_NUMBERS = 2
 """sqrt(1 - s^2) and s."""
 
 
@@ -52,8 +52,8 @@ def augmented(y: Tensor, s: Tensor, e: Tensor) -> dict[str, Tensor]:
     (tensor([0.8000]), tensor([[0.8000, 0.6000]]))
     """
     alpha = (1 - s * s).sqrt()
-    told = torch.stack([alpha, s], 1)
-    return {"image": like(alpha, y) * y + like(s, y) * e, "vector": told}
+    numbers = torch.stack([alpha, s], 1)
+    return {"image": like(alpha, y) * y + like(s, y) * e, "vector": numbers}
 
 
 def with_itself_lower(x0: Tensor, low: int) -> dict[str, Tensor]:
@@ -74,5 +74,5 @@ def lowered(data: Data, low: int) -> Data:
         )
     if data.conditions.image or data.conditions.vector:
         raise BadInput("the data come with a picture or a vector.", "Leave `data.low` out.")
-    own = replace(data.conditions, image=channels, vector=NUMBERS_TOLD)
+    own = replace(data.conditions, image=channels, vector=LEVEL_NUMBERS)
     return replace(data, conditions=own, low=low)

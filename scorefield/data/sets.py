@@ -18,11 +18,11 @@ from scorefield.data.kind import PICTURE, Kind
 
 if TYPE_CHECKING:
     from scorefield.data.table import Column
-    from scorefield.data.text import TextFacts, TextTokens
+    from scorefield.data.text import TextInfo, TextTokens
 
 EIGHT_BIT = Scaling.range(0, 255)
 SOME = 1 << 27
-"""Numbers of examples that facts are read off: .5 GB."""
+"""Numbers of examples that `DataInfo` is read off: .5 GB."""
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -194,8 +194,9 @@ class Data:
     the files were like, and what the reader did to some of them.
 
     `cond["caption"]` (N,) indexes `captions`, each text once. They are told as tokens where a text
-    encoder, of which `text` says what must be known, has `told` what they are (`text.spoken`), and
-    else not at all. With `low` each picture comes beside itself at so many pixels a side (`lower`).
+    encoder, of which `text` says what must be known, has `encoded` what they are (`text.spoken`),
+    and else not at all. With `low` each picture comes beside itself at so many pixels a side
+    (`lower`).
     """
 
     name: str
@@ -215,8 +216,8 @@ class Data:
     columns: "tuple[Column, ...]" = ()
     """Those of a table; of molecules, what their vector says."""
     captions: tuple[str, ...] = ()
-    told: "TextTokens | None" = None
-    text: "TextFacts | None" = None
+    encoded: "TextTokens | None" = None
+    text: "TextInfo | None" = None
     low: int = 0
     rate: int = 0
     """Moments a second of what is heard; 0 of all else."""
@@ -307,9 +308,9 @@ class Data:
             x0 = x0 + split.std.index_select(0, index) * noise.to(x0)
         cond = {key: value.index_select(0, index) for key, value in split.cond.items()}
         said = cond.pop("caption", None)
-        if said is not None and self.told:
-            said = said.to(self.told.mask.device)
-            cond |= {k: v.index_select(0, said) for k, v in self.told.leaves.items()}
+        if said is not None and self.encoded:
+            said = said.to(self.encoded.mask.device)
+            cond |= {k: v.index_select(0, said) for k, v in self.encoded.leaves.items()}
         if self.low:
             from scorefield.data.lower import with_itself_lower
 
@@ -317,7 +318,7 @@ class Data:
         return x0, self.conditions.encode(cond)
 
     def some(self) -> Tensor:
-        """x0 of the training examples that a run's facts are read off: the first 10,000; of larger
+        """x0 of the training examples that a run's info is read off: the first 10,000; of larger
         ones so many, evenly, that they take .5 GB."""
         n = min(len(self.train), 10_000)
         most = max(2, SOME // math.prod(self.shape))
@@ -344,7 +345,7 @@ def is_map(x: np.ndarray) -> bool:
 def hold_out(label: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
     """Sorted (train, test) indices of a stratified split of examples with classes `label` (N,).
 
-    Class k gives its share n_k * fraction to the test split, rounded so that the total is right
+    Class k gives its fraction n_k * fraction to the test split, rounded so that the total is right
     (largest remainders first) and no class gives its only example; the test split has at least 1.
     The split depends on `label` and `fraction` alone, so runs with different seeds are judged on
     the same examples. It is random: right for independent examples. Frames of one film or patients
@@ -363,11 +364,11 @@ def hold_out(label: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray
             "Give at least 2: one to train on and one to hold out.",
         )
     counts = np.bincount(label)
-    share = counts * fraction
-    quota = np.floor(share).astype(np.int64)
+    wanted = counts * fraction
+    quota = np.floor(wanted).astype(np.int64)
     can_give = np.flatnonzero(quota < counts - 1)
-    by_remainder = can_give[np.argsort((quota - share)[can_give], kind="stable")]
-    quota[by_remainder[: round(share.sum()) - quota.sum()]] += 1
+    by_remainder = can_give[np.argsort((quota - wanted)[can_give], kind="stable")]
+    quota[by_remainder[: round(wanted.sum()) - quota.sum()]] += 1
     if not quota.any():
         quota[np.argmax(counts)] = 1
 

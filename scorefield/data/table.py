@@ -179,11 +179,11 @@ def row_filling(
         state = column.state_of(cells, where)
         if column.digits:
             x.append(column.lettered(state))
-            told = np.where(state < 0, 0, 1)[:, None].repeat(column.digits, 1)
-            told[:, 0] -= (state < 0) & column.missing
-            known.append(told)
-    letters, told = (torch.from_numpy(np.concatenate(a, 1)).float() for a in (x, known))
-    return torch.where(told == 1, letters, 0.0), told
+            marks = np.where(state < 0, 0, 1)[:, None].repeat(column.digits, 1)
+            marks[:, 0] -= (state < 0) & column.missing
+            known.append(marks)
+    letters, marks = (torch.from_numpy(np.concatenate(a, 1)).float() for a in (x, known))
+    return torch.where(marks == 1, letters, 0.0), marks
 
 
 def rows_to_fill(

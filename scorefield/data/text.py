@@ -39,7 +39,7 @@ class TextTokens(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TextFacts:
+class TextInfo:
     """What a run must know of its text encoder: its spec, the one `length` that every text is
     filled up to, the `size` of a token's features (None: they are ids), the digest of its weights,
     the words that ids stand for, from id 1 on, and some captions to show what it makes of them."""
@@ -63,7 +63,7 @@ class TextEncoder(Protocol):
     """Texts to tokens, each by itself: neither its neighbours nor their count change a text's."""
 
     @property
-    def facts(self) -> TextFacts: ...
+    def info(self) -> TextInfo: ...
 
     def __call__(self, texts: Sequence[str]) -> TextTokens: ...
 
@@ -84,16 +84,16 @@ class WordTable:
     Id 0 is every word that is not in it. Small and quick, for few words: it knows no likeness of
     two words but what the pictures teach.
 
-    >>> told = WordTable(TextFacts("words", 3, words=("a", "cat")))(["A cat", "a dog", ""])
-    >>> told.tokens.tolist(), told.mask.sum(1).tolist()
+    >>> encoded = WordTable(TextInfo("words", 3, words=("a", "cat")))(["A cat", "a dog", ""])
+    >>> encoded.tokens.tolist(), encoded.mask.sum(1).tolist()
     ([[1, 2, 0], [1, 0, 0], [0, 0, 0]], [2, 2, 0])
     """
 
-    facts: TextFacts
+    info: TextInfo
 
     def __call__(self, texts: Sequence[str]) -> TextTokens:
-        known = {word: 1 + k for k, word in enumerate(self.facts.words)}
-        rows, length = [words_in(text) for text in texts], self.facts.length
+        known = {word: 1 + k for k, word in enumerate(self.info.words)}
+        rows, length = [words_in(text) for text in texts], self.info.length
         if strange := sorted({word for row in rows for word in row} - known.keys()):
             warnings.warn(
                 f"words that no caption had are all alike to the model: {', '.join(strange[:5])}",
@@ -114,7 +114,7 @@ def word_table(length: int | None = None, *, captions: Sequence[str] = ()) -> Wo
     longest = max([LONGEST_TEXT, *(len(row) for row in rows)])
     if length is not None and length < 1:
         raise BadInput(f"length is {length}.", "Give at least 1.")
-    return WordTable(TextFacts("words", length or longest, words=vocabulary))
+    return WordTable(TextInfo("words", length or longest, words=vocabulary))
 
 
 def warn_cut(count: int, length: int, kept: str) -> None:
@@ -136,8 +136,8 @@ def laid_out(rows: Sequence[Tensor], length: int) -> TextTokens:
     return TextTokens(whole, torch.arange(length) < counts[:, None])
 
 
-def spoken(data: Data, facts: TextFacts, told: TextTokens) -> Data:
-    """Data whose captions are told as tokens: `told` has a row for each of `data.captions`."""
+def spoken(data: Data, info: TextInfo, encoded: TextTokens) -> Data:
+    """Data whose captions are told as tokens: `encoded` has a row for each of `data.captions`."""
     own = data.conditions
     if own.tokens or own.vocabulary:
         raise BadInput(
@@ -145,16 +145,16 @@ def spoken(data: Data, facts: TextFacts, told: TextTokens) -> Data:
         )
     seen = data.train.cond["caption"].unique()
     few = seen[torch.linspace(0, len(seen) - 1, min(FEW, len(seen))).long()].tolist()
-    facts = replace(facts, shown=tuple(data.captions[k] for k in few))
-    return replace(data, conditions=replace(own, **facts.sizes), told=told, text=facts)
+    info = replace(info, shown=tuple(data.captions[k] for k in few))
+    return replace(data, conditions=replace(own, **info.sizes), encoded=encoded, text=info)
 
 
-def untold(data: Data) -> Data:
+def uncaptioned(data: Data) -> Data:
     """The same, whose captions are not told."""
     if data.text is None:
         return data
     own = replace(data.conditions, tokens=None, vocabulary=None, length=None)
-    return replace(data, conditions=own, told=None, text=None)
+    return replace(data, conditions=own, encoded=None, text=None)
 
 
 @dataclass(frozen=True)
@@ -192,12 +192,12 @@ def prompted(encode: TextEncoder, texts: Sequence[str], less: str | None = None)
     if most > 1 or any(p.weights[0] != 1 for p in asked):
         cond["weight"] = torch.tensor([p.weights[0] for p in asked])
     for k in range(1, most):
-        told = encode([p.texts[k] if k < len(p.texts) else "" for p in asked])
-        cond |= {f"also{k}.{key}": leaf for key, leaf in told.leaves.items()}
+        encoded = encode([p.texts[k] if k < len(p.texts) else "" for p in asked])
+        cond |= {f"also{k}.{key}": leaf for key, leaf in encoded.leaves.items()}
         own = [p.weights[k] if k < len(p.weights) else 0.0 for p in asked]
         cond[f"also{k}.weight"] = torch.tensor(own)
     if less is not None:
-        told = encode([less]).leaves
+        encoded = encode([less]).leaves
         cond |= {f"less.{key}": leaf.expand(len(asked), *leaf.shape[1:]).contiguous()
-                 for key, leaf in told.items()}  # fmt: skip
+                 for key, leaf in encoded.items()}  # fmt: skip
     return cond

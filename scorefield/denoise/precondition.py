@@ -138,7 +138,7 @@ class Denoiser(nn.Module):
     x and D keep their dtype. "bf16" rounds D by about 1% of c_out, alike in every batch.
 
     With `variance` the network returns twice the channels; the second half says, for each number
-    of x, which share of the log-variance of a reverse step is beta's (`moments`).
+    of x, which fraction of the log-variance of a reverse step is beta's (`moments`).
 
     >>> zero = Denoiser(lambda x, noise, cond: 0 * x, view="v")
     >>> zero(torch.tensor([[2.0]]), Level.of(0.6, 0.8))  # alpha x / (alpha^2 + sigma^2)
@@ -218,7 +218,7 @@ class Denoiser(nn.Module):
     def forward(
         self, x: Tensor, level: Level, cond: Cond | None = None, *, moments: bool = False
     ) -> Any:
-        """D, or with `moments` the pair (D, share): here, so that wrappers of a module see it."""
+        """D, or with `moments` the pair (D, v): here, so that wrappers of a module see it."""
         denoised, rest = self._both(x, level, cond)
         if not moments:
             return denoised
@@ -240,7 +240,7 @@ class Denoiser(nn.Module):
         c_skip, c_out, c_in = self.coefficients(level)
         given, rest = like(c_in, x) * x, None
         given = given if self.basis.places else self.basis.inverse(given)
-        out = self.evaluated(given, self.told(x, level), cond)
+        out = self.evaluated(given, self.c_noise(x, level), cond)
         if self.variance or self._sloped:
             out, rest = self._halves(out, x)
         out = out if self.basis.places else self.basis.forward(out.to(x))
@@ -278,10 +278,10 @@ class Denoiser(nn.Module):
         return denoised, like(size, x) * cast(Tensor, k)
 
     def moments(self, x: Tensor, level: Level, cond: Cond | None = None) -> tuple[Tensor, Tensor]:
-        """`(D, share)`: a reverse step's `log s^2 = share log large + (1 - share) log small`, with
-        the posterior's variance as small and beta as large (Nichol and Dhariwal 2021, eq. 15).
+        """`(D, v)`: a reverse step's `log s^2 = v log large + (1 - v) log small`, v a fraction,
+        with the posterior's variance as small and beta as large (Nichol and Dhariwal 2021, eq. 15).
 
-        A network's output of -1, 0 or 1 is a share of 0, 1/2 or 1; nothing keeps it in between.
+        A network's output of -1, 0 or 1 is a v of 0, 1/2 or 1; nothing keeps it in between.
         """
         return self(x, level, cond, moments=True)
 
@@ -290,7 +290,7 @@ class Denoiser(nn.Module):
         c_in = 1 / (level.alpha**2 * self.units**2 + level.sigma**2).sqrt()
         return *views[self.view](level, self.units), c_in
 
-    def told(self, x: Tensor, level: Level) -> Tensor:
+    def c_noise(self, x: Tensor, level: Level) -> Tensor:
         """The number `(B,)` by which the network is told the level of x."""
         return noise_number(level, x)
 
@@ -329,6 +329,6 @@ def quicker(own: Precision) -> Precision:
     if own == "fp32" or torch.cuda.is_available():
         bf16 = own == "bf16" and torch.cuda.is_bf16_supported(including_emulation=False)
         return "bf16" if bf16 else "fp32"
-    told = getattr(torch.cpu, "get_capabilities", dict)()
-    pairs = told.get("avx512_bf16") and not told.get("avx512_fp16")
-    return "bf16" if pairs or told.get("amx_bf16") else "fp32"
+    able = getattr(torch.cpu, "get_capabilities", dict)()
+    pairs = able.get("avx512_bf16") and not able.get("avx512_fp16")
+    return "bf16" if pairs or able.get("amx_bf16") else "fp32"

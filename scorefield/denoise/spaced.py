@@ -21,9 +21,9 @@ class Spaced(Denoiser):
         super().__init__(net, "x0", 1.0, **about)
         self.space, self.alphabet = space, alphabet
 
-    def told(self, x: Tensor, level: Level) -> Tensor:
+    def c_noise(self, x: Tensor, level: Level) -> Tensor:
         return noise_number(level, x, EVEN_RANGE)
 
     def _both(self, x: Tensor, level: Level, cond: Cond | None) -> tuple[Tensor, Tensor | None]:
-        out = self.evaluated(x, self.told(x, level), cond)
+        out = self.evaluated(x, self.c_noise(x, level), cond)
         return self.space.answer(out, x, level), None

@@ -28,7 +28,7 @@ from scorefield.base import BadInput, Level
 from scorefield.denoise.precondition import EVEN_RANGE, Denoiser, views
 from scorefield.process import EDM, VP, DiscreteVP, Flow, Schedule
 
-NEAR = 1e-4
+WHOLE = 1e-4
 """Steps of a chain up to which a level is that of a whole step: what rounding leaves of one."""
 Triple = tuple[Tensor, Tensor, Tensor]
 
@@ -36,7 +36,7 @@ Triple = tuple[Tensor, Tensor, Tensor]
 class Convention(Protocol):
     """How a network is told a level, and what it says: `(c_skip, c_out, c_in)`, float64 leaves."""
 
-    def told(self, level: Level) -> Tensor: ...
+    def c_noise(self, level: Level) -> Tensor: ...
 
     def coefficients(self, level: Level) -> Triple: ...
 
@@ -46,16 +46,16 @@ class Chain:
     """A network told the step k - 1 of a chain, 0 to T - 1.
 
     >>> chain = Chain(DiscreteVP(), "eps")
-    >>> float(chain.told(DiscreteVP()(torch.tensor(0.5))))
+    >>> float(chain.c_noise(DiscreteVP()(torch.tensor(0.5))))
     499.0
     """
 
     schedule: DiscreteVP
     view: str
 
-    def told(self, level: Level) -> Tensor:
+    def c_noise(self, level: Level) -> Tensor:
         k = (self.schedule.inverse(level.logsnr) * self.schedule.steps - 1).clamp(min=0)
-        return torch.where((k - k.round()).abs() < NEAR, k.round(), k)
+        return torch.where((k - k.round()).abs() < WHOLE, k.round(), k)
 
     def coefficients(self, level: Level) -> Triple:
         return *views[self.view](level, 1.0), 1 / (level.alpha**2 + level.sigma**2).sqrt()
@@ -65,13 +65,13 @@ class Chain:
 class Straight:
     """A network told `scale` t of the straight path x = (1-t) x0 + t eps, which says eps - x0.
 
-    >>> float(Straight().told(Level.of(0.0, 1.0)))
+    >>> float(Straight().c_noise(Level.of(0.0, 1.0)))
     1000.0
     """
 
     scale: float = 1000.0
 
-    def told(self, level: Level) -> Tensor:
+    def c_noise(self, level: Level) -> Tensor:
         return self.scale * level.sigma / (level.alpha + level.sigma)
 
     def coefficients(self, level: Level) -> Triple:
@@ -86,7 +86,7 @@ class Karras:
     unit: float = 0.5
     sign: Literal[1, -1] = 1
 
-    def told(self, level: Level) -> Tensor:
+    def c_noise(self, level: Level) -> Tensor:
         return level.ratio.log() / 4
 
     def coefficients(self, level: Level) -> Triple:
@@ -105,7 +105,7 @@ class Boundary:
     unit: float = 0.5
     least: float = 0.002
 
-    def told(self, level: Level) -> Tensor:
+    def c_noise(self, level: Level) -> Tensor:
         return 250 * level.ratio.clamp(min=self.least).log()
 
     def coefficients(self, level: Level) -> Triple:
@@ -119,7 +119,7 @@ class Boundary:
 class Direct:
     """A program that says D itself: told log(sigma/alpha), it sees x / alpha."""
 
-    def told(self, level: Level) -> Tensor:
+    def c_noise(self, level: Level) -> Tensor:
         return level.ratio.log()
 
     def coefficients(self, level: Level) -> Triple:
@@ -130,14 +130,14 @@ class Direct:
 class Running:
     """A network of VP told `last` times the running time t in [0, 1], which says eps.
 
-    >>> round(float(Running(VP()).told(VP()(torch.tensor(0.5)))), 4)
+    >>> round(float(Running(VP()).c_noise(VP()(torch.tensor(0.5)))), 4)
     499.5
     """
 
     schedule: VP
     last: float = 999.0
 
-    def told(self, level: Level) -> Tensor:
+    def c_noise(self, level: Level) -> Tensor:
         return self.last * self.schedule.inverse(level.logsnr)
 
     def coefficients(self, level: Level) -> Triple:
@@ -148,7 +148,7 @@ class Running:
 class Exploding:
     """A network of VE told log(sigma / (2 alpha)), which sees x / alpha and says -eps."""
 
-    def told(self, level: Level) -> Tensor:
+    def c_noise(self, level: Level) -> Tensor:
         return (level.ratio / 2).log()
 
     def coefficients(self, level: Level) -> Triple:
@@ -173,7 +173,7 @@ class Between:
     spread: float = 0.0
     learn: Literal["mean", "flow"] = "mean"
 
-    def told(self, level: Level) -> Tensor:
+    def c_noise(self, level: Level) -> Tensor:
         return level.ratio.log().clamp(-EVEN_RANGE, EVEN_RANGE)
 
     def coefficients(self, level: Level) -> Triple:
@@ -204,7 +204,7 @@ class Timed(Denoiser):
     """A denoiser of a `convention`. `sigma_data` is that of the data, for solvers and grids; what
     the network was scaled by is the convention's own.
 
-    >>> zero = Timed(lambda x, told, cond: 0 * x, Straight(), schedule=Flow())
+    >>> zero = Timed(lambda x, c_noise, cond: 0 * x, Straight(), schedule=Flow())
     >>> zero(torch.tensor([[2.0]]), Level.of(0.5, 0.5))  # D = x / (alpha + sigma)
     tensor([[2.]])
     """
@@ -220,5 +220,5 @@ class Timed(Denoiser):
     def coefficients(self, level: Level) -> Triple:
         return self.convention.coefficients(level)
 
-    def told(self, x: Tensor, level: Level) -> Tensor:
-        return self.convention.told(level).to(x.device, torch.float32).expand(x.shape[0])
+    def c_noise(self, x: Tensor, level: Level) -> Tensor:
+        return self.convention.c_noise(level).to(x.device, torch.float32).expand(x.shape[0])

@@ -25,8 +25,8 @@ class BothWays(Control):
         denoised, variance = base
         seen = [x, denoised, (variance.sqrt() * slope).asinh()]
         noise = like(there.ratio.clamp(1e-3, 1e4), x).flatten().log().expand(len(x))
-        shift, log_share = self.behind(torch.stack(seen, 2), noise).unbind(2)
-        return bounded(shift, 4), bounded(log_share, 2).exp()
+        shift, log_factor = self.behind(torch.stack(seen, 2), noise).unbind(2)
+        return bounded(shift, 4), bounded(log_factor, 2).exp()
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,5 +43,5 @@ class BridgedPaths(Noised):
     def back(self, control: Any, x: Tensor, k: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
         mean, variance = super().back(control, x, k, slope)
         there = self.level(k + 1)
-        shift, share = control.back(x, there, slope, of_normal(x, there))
-        return mean + variance.sqrt() * shift, variance * share
+        shift, factor = control.back(x, there, slope, of_normal(x, there))
+        return mean + variance.sqrt() * shift, variance * factor

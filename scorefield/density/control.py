@@ -44,7 +44,8 @@ class Shared(nn.Module):
             nn.Linear(width, width), nn.SiLU(),
             nn.Linear(width, known), nn.Tanh(),
         ) if dim > 1 else None  # fmt: skip
-        self.told = nn.Linear(known, width, bias=False) if dim > 1 else None
+        # under the name that it has in weights that are kept
+        self.add_module("told", nn.Linear(known, width, bias=False) if dim > 1 else None)
         self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
         self.leave = zero(nn.Linear(width, outputs))
 
@@ -54,8 +55,9 @@ class Shared(nn.Module):
         phase = noise[:, None] * self.waves
         heard = torch.cat([noise[:, None], phase.sin(), phase.cos()], 1)
         common = self.noise(heard)
-        if self.summary is not None and self.told is not None:
-            common = common + self.told(self.summary(torch.cat([seen.flatten(1), heard], 1)))
+        if self.summary is not None:
+            known = self.summary(torch.cat([seen.flatten(1), heard], 1))
+            common = common + self.get_submodule("told")(known)
         h = silu(self.enter(seen) + self.which + common[:, None])
         for layer in self.hidden:
             h = h + silu(layer(h))
@@ -84,14 +86,14 @@ class Control(nn.Module):
         known = denoised / spread
         seen = [scaled, denoised, push.asinh(), (gate * push).asinh(), known.asinh()]
         noise = ratio.flatten().log().expand(len(x))
-        mean, log_share, more, log_wide = self.net(torch.stack(seen, 2), noise).unbind(2)
+        mean, log_factor, more, log_wide = self.net(torch.stack(seen, 2), noise).unbind(2)
         # of x0 ~ N(0, s), which is 1 at the start: D0 and C0 times s / (C0 + (1 - C0) s)
         wide = bounded(log_wide, 12).exp()
         part = wide / (1 + (wide - 1) * (1 - variance))
         denoised, variance, spread = part * denoised, part * variance, part.sqrt() * spread
         pull = bounded((1 + bounded(more, 4)) * gate * variance * slope, 4)
-        share = torch.where(log_share > 0, bounded(log_share, 2), bounded(log_share)).exp()
-        return denoised + pull + spread * bounded(mean, 4), variance * share
+        factor = torch.where(log_factor > 0, bounded(log_factor, 2), bounded(log_factor)).exp()
+        return denoised + pull + spread * bounded(mean, 4), variance * factor
 
 
 class Drift(nn.Module):

@@ -68,17 +68,17 @@ def estimates(fitted: FittedDensity) -> Table:
 
 
 def mode_figures(modes: Modes, x: Tensor) -> Iterator[Figure]:
-    """How far the fractions f_k of samples `(n, dim)` in the K modes are from the true shares p_k,
-    over R ways of sorting: the largest, and the chi-square over its degrees of freedom,
+    """How far the fractions f_k of samples `(n, dim)` in the K modes are from the true p_k, over
+     R ways of sorting: the largest, and the chi-square over its degrees of freedom,
 
         sum_rk n (f_rk - p_k)^2 / p_k / (R (K - 1)),
 
     whose mean is 1 for exact independent samples."""
-    which, shares = modes.which(x), modes.shares.to(x)
-    seen = torch.stack([(which == k).double().mean(0) for k in range(len(shares))], 1)
-    ways, apart = seen.shape[0], seen - shares
-    chi = float((len(x) * apart.square() / shares).sum()) / (ways * (len(shares) - 1))
+    which, fractions = modes.which(x), modes.fractions.to(x)
+    seen = torch.stack([(which == k).double().mean(0) for k in range(len(fractions))], 1)
+    ways, apart = seen.shape[0], seen - fractions
+    chi = float((len(x) * apart.square() / fractions).sum()) / (ways * (len(fractions) - 1))
     words = "over its degrees of freedom"
     yield Figure("modes, chi-square", chi, None, 1.0, best="low", words=words)
-    words = f"of a share; {len(shares)} modes, {ways} ways"
+    words = f"of a fraction; {len(fractions)} modes, {ways} ways"
     yield Figure("modes, largest miss", float(apart.abs().max()), unit="%", best="low", words=words)

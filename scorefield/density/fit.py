@@ -213,8 +213,8 @@ def between(reached: Reached) -> Estimate:
     """What populations found, each one draw of Z."""
     found, groups = reached.log_z, len(reached.log_z)
     log_z = float(found.logsumexp(0)) - math.log(groups)
-    shares = (found - log_z).exp()
-    error = float(shares.std()) / math.sqrt(groups) if groups > 1 else math.inf
+    ratios = (found - log_z).exp()
+    error = float(ratios.std()) / math.sqrt(groups) if groups > 1 else math.inf
     spread = float(found.std()) / math.sqrt(groups) if groups > 1 else math.inf
     ess = float(reached.ess.mean())
     return Estimate(log_z, error, float(found.mean()), spread, ess, groups)
@@ -287,9 +287,9 @@ def populated(method: Any, target: Target, rng: torch.Generator, watch: Watch = 
 def located(target: Target, reached: Reached) -> tuple[Target, Reached]:
     """The target with the centre and scale that a population found, and the population in these:
     a root of its covariance, or where that is of too few particles, deviations."""
-    x, share = target.out_of(reached.x), reached.log_weight.softmax(0)[:, None]
-    middle = (share * x).sum(0)
-    away = share.sqrt() * (x - middle)
+    x, weight = target.out_of(reached.x), reached.log_weight.softmax(0)[:, None]
+    middle = (weight * x).sum(0)
+    away = weight.sqrt() * (x - middle)
     scale = away.square().sum(0).sqrt().clamp(min=1e-6)
     if len(x) > ENOUGH * target.dim:
         root, failed = torch.linalg.cholesky_ex(away.T @ away)

@@ -16,13 +16,13 @@ from scorefield.density.target import Modes, Target
 from scorefield.smc.annealed import LOG2PI
 
 
-def nearest_modes(centres: Tensor, shares: Tensor) -> Modes:
+def nearest_modes(centres: Tensor, fractions: Tensor) -> Modes:
     """Modes by the nearest of `centres (K, d)`."""
 
     def which(x: Tensor) -> Tensor:
         return torch.cdist(x.double(), centres).argmin(1, keepdim=True)
 
-    return Modes(which, shares)
+    return Modes(which, fractions)
 
 
 def normal(dim: int = 2, mean: float = 0.0, std: float = 1.0) -> Target:
@@ -53,8 +53,8 @@ def gaussians(means: Tensor, std: float, name: str) -> Target:
         return means[k] + std * torch.randn(n, dim, generator=rng, dtype=torch.float64)
 
     scale = (means.var(0, correction=0) + std**2).sqrt()
-    shares = torch.full((count,), 1 / count, dtype=torch.float64)
-    modes = nearest_modes(means, shares)
+    fractions = torch.full((count,), 1 / count, dtype=torch.float64)
+    modes = nearest_modes(means, fractions)
     return Target(log_prob, dim, 0.0, draw, means.mean(0), scale, std, modes, name)
 
 
@@ -154,10 +154,10 @@ def double_well(dim: int = 5, wells: int = 5, separation: float = 4.0) -> Target
     spread = math.sqrt(line.moment(torch.square))
     scale = torch.tensor([spread] * wells + [1.0] * (dim - wells), dtype=torch.float64)
     log_z = wells * line.log_z + (dim - wells) * LOG2PI / 2
-    shares = torch.full((2**wells,), 0.5**wells, dtype=torch.float64)
+    fractions = torch.full((2**wells,), 0.5**wells, dtype=torch.float64)
     width = min(1.0, 1 / math.sqrt(8 * separation))
     name = f"double-well ({dim}, {wells}, {separation:g})"
-    return Target(log_prob, dim, log_z, draw, 0.0, scale, width, Modes(which, shares), name)
+    return Target(log_prob, dim, log_z, draw, 0.0, scale, width, Modes(which, fractions), name)
 
 
 def many_well(dim: int = 32) -> Target:
@@ -182,10 +182,10 @@ def many_well(dim: int = 32) -> Target:
         ).flatten(1)
 
     right = line.moment(lambda x: (x > 0).double())
-    shares = torch.tensor([1 - right, right], dtype=torch.float64)
+    fractions = torch.tensor([1 - right, right], dtype=torch.float64)
     scale = torch.tensor([math.sqrt(line.moment(torch.square)), 1.0] * pairs, dtype=torch.float64)
     log_z = pairs * (line.log_z + LOG2PI / 2)
-    modes = Modes(lambda x: (x[:, ::2] > 0).long(), shares)
+    modes = Modes(lambda x: (x[:, ::2] > 0).long(), fractions)
     return Target(log_prob, dim, log_z, draw, 0.0, scale, 0.2, modes, f"many-well-{dim}")
 
 

@@ -23,10 +23,10 @@ there is nothing whatever its rounding says."""
 
 class Modes(NamedTuple):
     """How samples are sorted into modes: `which(x) -> (n, R)` integers, in R independent ways, and
-    the true `shares (K,)` of the modes, the same for each way."""
+    the true `fractions (K,)` of the modes, the same for each way."""
 
     which: Callable[[Tensor], Tensor]
-    shares: Tensor
+    fractions: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ class Target:
             centre=0.0,
             scale=1.0,
             width=finest / across if self.width else 1.0,
-            modes=modes and Modes(which, modes.shares),
+            modes=modes and Modes(which, modes.fractions),
         )
 
     def place(self) -> tuple[Tensor, Tensor]:
@@ -216,10 +216,10 @@ def _check_integral(over: Target, rng: torch.Generator) -> None:
     ones = torch.full((1, d), d**-0.5, dtype=torch.float64)
     rays = torch.cat([v, axes, -axes, ones])
     power = torch.tensor([float(d)] * 16 + [1.0] * (len(rays) - 16), dtype=torch.float64)
-    near, far = (
+    inner, outer = (
         over(s * rays).detach().double() + power * math.log(s) for s in (OUTER / 10, OUTER)
     )
-    grows = far.isfinite() & (far >= near) & (far > -EMPTY)
+    grows = outer.isfinite() & (outer >= inner) & (outer > -EMPTY)
     if (n := int(grows.sum())) > len(rays) // 20 or bool(grows[-1]):
         raise BadInput(
             f"the target's weight grows outwards along {n} of {len(rays)} directions: it has no "

@@ -74,12 +74,12 @@ class GAN(Task[Denoiser]):
         """C, of x in unit variance."""
         return self.critic(x / self.module.sigma_data, None, x.new_zeros(len(x)), cond)
 
-    def _told(self, batch: Batch, loss: Tensor) -> Loss:
+    def _labelled(self, batch: Batch, loss: Tensor) -> Loss:
         label = (batch.cond or {}).get("label", torch.zeros_like(loss))
         return Loss(loss, label, {})
 
     def loss(self, batch: Batch, chance: Deal) -> Loss:
-        return self._told(batch, -self.score(self.made(chance, batch.cond), batch.cond))
+        return self._labelled(batch, -self.score(self.made(chance, batch.cond), batch.cond))
 
     def judging(self, batch: Batch, chance: Deal) -> Loss:
         """The loss of the critic."""
@@ -91,4 +91,4 @@ class GAN(Task[Denoiser]):
             real = self.score(x0, batch.cond)
         (rise,) = torch.autograd.grad(real.sum(), x0, create_graph=True)
         penalty = self.r1 / 2 * rise.square().flatten(1).sum(1)
-        return self._told(batch, F.relu(1 - real) + F.relu(1 + fake) + penalty)
+        return self._labelled(batch, F.relu(1 - real) + F.relu(1 + fake) + penalty)

@@ -49,7 +49,7 @@ class Consistency(Student):
         angle = lognormal(chance.u[:, 0], self.top)
         lower = angle - self.gap * angle.sin() * angle.cos().clamp(min=TURN)
         lower = torch.where(lower > SMALLEST, lower, 0.0)
-        here, heard = self.level(angle), self.told(cond, scale)
+        here, heard = self.level(angle), self.conditioned(cond, scale)
         x = self.noisy(batch.x0, chance.eps, angle)
         with torch.no_grad():
             end = self.lower(x, angle, lower, batch, cond, scale)

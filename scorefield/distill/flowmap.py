@@ -45,7 +45,7 @@ class MeanFlow(Student):
     def loss(self, batch: Batch, chance: StudentDraws) -> Loss:
         cond, scale = self.asked(batch, chance)
         t, r = self.times(chance.u)
-        level, heard = straight(t), self.told(cond, scale)
+        level, heard = straight(t), self.conditioned(cond, scale)
         alpha, sigma = level.like(batch.x0)
         x = alpha * batch.x0 + sigma * chance.eps
         with torch.no_grad():
@@ -88,7 +88,7 @@ class Shortcut(Student):
 
     def loss(self, batch: Batch, chance: StudentDraws) -> Loss:
         cond, scale = self.asked(batch, chance)
-        heard, u = self.told(cond, scale), chance.u
+        heard, u = self.conditioned(cond, scale), chance.u
         long = u[:, 2] < 0.25
         parts = 2.0 ** (u[:, 1] * self.depth).floor()
         length = self.top / parts
@@ -102,8 +102,8 @@ class Shortcut(Student):
         if long.any():
             some = {name: leaf[long] for name, leaf in heard.items()}
             goal = goal.index_put((long,), self.halved(x[long], angle[long], lower[long], some))
-        told = {**heard, "there": noise_number(self.level(lower), x)}
-        error = (self.module(x, here, told) - goal) / like(here.sigma, x)
+        conditioned = {**heard, "there": noise_number(self.level(lower), x)}
+        error = (self.module(x, here, conditioned) - goal) / like(here.sigma, x)
         return Loss(error.square().flatten(1).mean(1), here.logsnr, {})
 
     @torch.no_grad()

@@ -43,7 +43,7 @@ class DenoisingGAN(Student):
     Over a long step q(x_s | x_t) has several modes, which no Gaussian step has: the latent z
     chooses among them. What is judged is x_s', which has the posterior's noise, not x0': the laws
     of two noisy things overlap, and the critic cannot always win. Both learn without momentum;
-    the larger the batch, the truer the shares of the modes.
+    the larger the batch, the truer the fractions of the modes.
     """
 
     calls: int = 4

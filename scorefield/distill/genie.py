@@ -52,7 +52,7 @@ class GenieHead(Student):
         x, here = self.noisy(batch.x0, chance.eps, angle), self.level(angle)
         with torch.no_grad():
             goals = flow_slope(self.guided(cond, scale), x, here, cond)
-        found = flow_slope(self.module, x, here, self.told(cond, scale))
+        found = flow_slope(self.module, x, here, self.conditioned(cond, scale))
         squares = [(one - goal.to(x)).square() for one, goal in zip(found, goals)]
         error = sum(squares) / like(self.spread * angle.sin(), x).square()
         return Loss(error.flatten(1).mean(1), here.logsnr, {})

@@ -85,7 +85,7 @@ class Knowledge(Student):
 
     def heard(self, ways: Ways) -> dict[str, Tensor]:
         """What the student is told of them."""
-        return self.told({"label": ways.label} if self.module.classes else None, ways.scale)
+        return self.conditioned({"label": ways.label} if self.module.classes else None, ways.scale)
 
     def loss(self, batch: Batch, chance: StudentDraws) -> Loss:
         ways, here = self.drawn(chance), self.level(self.top).expand(len(chance.u))

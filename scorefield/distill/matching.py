@@ -25,7 +25,7 @@ class Matching(Student):
     x is what the student makes of noise in its own `calls` steps, fresh noise between them, the
     last of a number drawn evenly with its gradient: it learns on what it meets when it samples.
     D_fake is a denoiser of those samples, in turn trained `fakes` times a step. w is 1 over
-    the mean of |x - D_teacher|. Reverse KL seeks modes: look at their shares.
+    the mean of |x - D_teacher|. Reverse KL seeks modes: look at their fractions.
     """
 
     calls: int = 1
@@ -64,7 +64,7 @@ class Matching(Student):
 
     def loss(self, batch: Batch, chance: StudentDraws) -> Loss:
         cond, scale = self.asked(batch, chance)
-        heard = self.told(cond, scale)
+        heard = self.conditioned(cond, scale)
         x = self.sampled(chance, heard)
         angle = self.between(chance)
         level, noisy = self.level(angle), self.noisy(x.detach(), chance.eps, angle)
@@ -78,7 +78,7 @@ class Matching(Student):
     def denoising(self, batch: Batch, chance: StudentDraws) -> Loss:
         """The loss of D_fake, on samples that have no gradient."""
         cond, scale = self.asked(batch, chance)
-        heard = self.told(cond, scale)
+        heard = self.conditioned(cond, scale)
         with torch.no_grad():
             x = self.sampled(chance, heard)
         angle = self.between(chance)

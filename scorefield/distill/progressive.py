@@ -77,7 +77,7 @@ class Progressive(Student):
         x, here = self.noisy(batch.x0, chance.eps, angle), self.level(angle)
         with torch.no_grad():
             goal = self.halved(x, angle, self.top / n, cond, scale)
-        error = self.module(x, here, self.told(cond, scale)) - goal
+        error = self.module(x, here, self.conditioned(cond, scale)) - goal
         error = error / like(here.sigma, x)
         return Loss(error.square().flatten(1).mean(1), here.logsnr, {})
 
@@ -87,7 +87,7 @@ class Progressive(Student):
         """D* of two steps of half the length."""
 
         denoise, heard = (
-            (self.past, self.told(cond, scale))
+            (self.past, self.conditioned(cond, scale))
             if self.stage
             else (partial(self.teach, scale=scale), cond)
         )

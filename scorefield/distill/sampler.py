@@ -66,8 +66,8 @@ class LinearMultistep(Plain):
 
 
 class Steps(nn.Module):
-    """What is learned of a sampler of `calls` steps: the shares of the angle atan(sigma/alpha) that
-    its steps have, in logarithm, and its coefficients. It begins as DPM-Solver++ 2M on
+    """What is learned of a sampler of `calls` steps: the fractions of the angle atan(sigma/alpha)
+    that its steps have, in logarithm, and its coefficients. It begins as DPM-Solver++ 2M on
     `vp_root`."""
 
     top: Tensor
@@ -79,7 +79,8 @@ class Steps(nn.Module):
         levels = grids.vp_root(schedule, calls)
         angles = torch.atan2(levels.sigma, levels.alpha)
         self.register_buffer("top", angles[0])
-        self.shares = nn.Parameter((-angles.diff()).log().float())
+        first = nn.Parameter((-angles.diff()).log().float())
+        self.register_parameter("shares", first)  # the name in weights that are kept
         past, weights = History.no_past(torch.zeros(1, 1)), torch.zeros(calls, calls)
         for k in range(calls):
             lam, weights[k, 0] = past.pace(levels.at(k), levels.at(k + 1))
@@ -89,8 +90,8 @@ class Steps(nn.Module):
     @property
     def levels(self) -> Level:
         """Those of the unit circle: a level is known up to a scale of x."""
-        shares = self.shares.double().softmax(0).cumsum(0)[:-1]
-        angles = self.top * torch.cat([shares.new_ones(1), 1 - shares])
+        passed = self.get_parameter("shares").double().softmax(0).cumsum(0)[:-1]
+        angles = self.top * torch.cat([passed.new_ones(1), 1 - passed])
         return join([Level(angles.cos(), angles.sin()), Level(*(v.to(angles) for v in CLEAN))])
 
     @property

@@ -51,7 +51,7 @@ class Student(Task[Denoiser]):
 
     `teacher` is any `Denoise`, None where data alone teach. Its classifier-free guidance is learned
     with it: the scale of each example is drawn from 1 to `guidance`, and told to the student as the
-    condition "guidance". `dropout` is the share of examples without their condition. `steps` are
+    condition "guidance". `dropout` is the fraction of examples without their condition. `steps` are
     those of the whole run, of which the part `done` lies behind. A method that sets `target`, a
     copy of `module`, has it trail: theta^- <- d theta^- + (1 - d) theta with d = `decay`.
     """
@@ -157,7 +157,7 @@ class Student(Task[Denoiser]):
         scale = 1 + (self.guidance - 1) * chance.u[:, 3]
         return cond, scale if cond else torch.ones_like(scale)
 
-    def told(self, cond: Cond | None, scale: Tensor) -> dict[str, Tensor]:
+    def conditioned(self, cond: Cond | None, scale: Tensor) -> dict[str, Tensor]:
         """The conditions with the guidance, if any is learned, as the student hears them."""
         heard = dict(cond or {})
         return {**heard, "guidance": scale.float()} if self.guidance > 1 else heard

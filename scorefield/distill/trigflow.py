@@ -54,7 +54,7 @@ class TrigFlow(Student):
     def loss(self, batch: Batch, chance: StudentDraws) -> Loss:
         cond, scale = self.asked(batch, chance)
         angle = lognormal(chance.u[:, 0], self.top)
-        x, heard = self.noisy(batch.x0, chance.eps, angle), self.told(cond, scale)
+        x, heard = self.noisy(batch.x0, chance.eps, angle), self.conditioned(cond, scale)
         here = self.level(angle)
         velocity = self.velocity(x, self.mean(x, here, cond, scale, batch), angle)
 

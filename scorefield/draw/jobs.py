@@ -52,7 +52,7 @@ class Job:
             x = first.lift(x, Seeded(asked.seeds)(x, first, Level.of(0.0, 1.0)))
         return cls(plan, asked, plan.solver.init(x))
 
-    def told(self, answer: Tensor) -> "Job":
+    def answered(self, answer: Tensor) -> "Job":
         """With the answer to one call more."""
         return Job(self.plan, self.asked, self.state, self.k, (*self.answers, answer))
 
@@ -148,7 +148,7 @@ def _tick(jobs: Sequence[Job], denoise: Denoise, limit: int) -> list[Event]:
             asking.append((i, asks))
     for part in _parts(asking, limit):
         for (i, _), answer in zip(part, _answers(denoise, [asks for _, asks in part])):
-            job = jobs[i].told(answer)
+            job = jobs[i].answered(answer)
             try:
                 events[i] = _step(job, denoise, False)
             except _Asks:

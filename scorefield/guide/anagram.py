@@ -38,8 +38,8 @@ def anagram(
 
     def guide(denoise: Denoise) -> Denoise:
         def seen(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
-            told = [cond] * len(views) if conds is None else conds
-            back = [v.backward(denoise(v.forward(x), level, c)) for v, c in zip(views, told)]
+            own = [cond] * len(views) if conds is None else conds
+            back = [v.backward(denoise(v.forward(x), level, c)) for v, c in zip(views, own)]
             return torch.stack(back).mean(0)
 
         return seen
@@ -70,8 +70,8 @@ def hybrid(
 
     def guide(denoise: Denoise) -> Denoise:
         def parted(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
-            told = [cond] * len(parts) if conds is None else conds
-            of = [part.project(denoise(x, level, c)) for part, c in zip(parts, told)]
+            own = [cond] * len(parts) if conds is None else conds
+            of = [part.project(denoise(x, level, c)) for part, c in zip(parts, own)]
             return torch.stack(of).sum(0)
 
         return parted

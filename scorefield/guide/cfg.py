@@ -107,5 +107,5 @@ def both(
     null[:n] = cond.get("null", False)
     if level.sigma.ndim:
         level = level.some(more(torch.arange(n, device=x.device)), n)
-    told, untold = denoise(more(x), level, whole | {"null": null}).split([n, m - n])
-    return told, untold
+    with_cond, without = denoise(more(x), level, whole | {"null": null}).split([n, m - n])
+    return with_cond, without

@@ -84,9 +84,9 @@ def mixture(log_prob: LogProb, *terms: Term, weight: float | Tensor = 1.0) -> Gu
                 raise BadInput("a mixture of no conditions was asked.", "Give terms, or a label.")
             densities = torch.stack([log_prob(x, level, c) for c, _ in parts])
             weights = torch.stack([each(w, densities[0]).expand(len(x)) for _, w in parts])
-            shares = (densities + weights.log()).softmax(0).to(x)
+            posterior = (densities + weights.log()).softmax(0).to(x)
             return torch.einsum(
-                "kb,kb...->b...", shares, torch.stack([denoise(x, level, c) for c, _ in parts])
+                "kb,kb...->b...", posterior, torch.stack([denoise(x, level, c) for c, _ in parts])
             )
 
         return guided

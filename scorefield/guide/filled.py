@@ -20,12 +20,12 @@ def filled(space: Discrete, letters: Tensor, known: Tensor) -> Guide:
     """
 
     def guide(denoise: Denoise) -> Denoise:
-        def told(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
+        def guided(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
             own, where = letters.to(x), known.to(x.device)
             log_p = denoise(torch.where(where, own, x), level, cond)
             return torch.where(where[..., None], space.known(own).to(log_p), log_p)
 
-        return told
+        return guided
 
     return guide
 
@@ -38,12 +38,12 @@ def rows_filled(space: Discrete, columns: Sequence[Column]) -> Guide:
     barred = never[:, None] == torch.arange(space.letters)
 
     def guide(denoise: Denoise) -> Denoise:
-        def told(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
+        def guided(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
             others = dict(cond or {})
             own, known = others.pop("fill").to(x), others.pop("known").to(x)
             log_p = filled(space, own, known == 1)(denoise)(x, level, others or None)
             return log_p.masked_fill((known == -1)[..., None] & barred.to(x.device), NEVER)
 
-        return told
+        return guided
 
     return guide

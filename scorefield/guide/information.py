@@ -74,13 +74,13 @@ class Apart:
         size = x[0].numel()
         if size <= self.probes:
             signs = torch.eye(size).to(x)[:, None].expand(-1, len(x), -1)
-            share = 1.0
+            factor = 1.0
         else:
             drawn = noise(x.new_empty(len(x), self.probes, size), level, level)
             signs = torch.where(drawn < 0, -1.0, 1.0).to(x).transpose(0, 1)
-            share = 1 / self.probes
+            factor = 1 / self.probes
         div = torch.stack([self._along(gap, x, v.reshape(x.shape)) for v in signs]).sum(0)
-        return base.detach(), gap.detach(), share * div
+        return base.detach(), gap.detach(), factor * div
 
     @staticmethod
     def _along(gap: Tensor, x: Tensor, v: Tensor) -> Tensor:

@@ -30,10 +30,10 @@ def known_image(mask: Tensor) -> Guide:
     """`known`, of the condition image of each sample, which the denoiser is told too."""
 
     def guide(denoise: Denoise) -> Denoise:
-        def told(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
+        def guided(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
             y = (cond or {})["image"]
             return known(y, mask.to(x.device))(denoise)(x, level, cond)
 
-        return told
+        return guided
 
     return guide

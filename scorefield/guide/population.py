@@ -107,12 +107,12 @@ def resampled(
     tensor([0, 0, 0, 0])
     """
     groups = log_weight.unflatten(0, (-1, particles))
-    shares = groups.softmax(1)
+    weights = groups.softmax(1)
     log_evidence = groups.logsumexp(1, keepdim=True) - math.log(particles)
-    ess = shares.square().sum(1, keepdim=True).reciprocal()
+    ess = weights.square().sum(1, keepdim=True).reciprocal()
     u = u.to(groups)
     own = torch.arange(particles, device=u.device)
-    parents = torch.searchsorted(shares.cumsum(1), (own + u) / particles)
+    parents = torch.searchsorted(weights.cumsum(1), (own + u) / particles)
     resample = (ess < threshold * particles) | always
     who = torch.where(resample, parents.clamp(max=particles - 1), own)
     first = particles * torch.arange(len(groups), device=u.device)[:, None]
@@ -238,5 +238,5 @@ def wide_dtype(x: Tensor) -> torch.dtype:
 
 def wider(here: Level, there: Level) -> Tensor:
     """s^2 at variance 1 over s^2 at variance 0; 1 on clean data, where no step is spread."""
-    here_share, there_share = (v.sigma**2 / (v.alpha**2 + v.sigma**2) for v in (here, there))
-    return torch.where(there.sigma > 0, here_share / there_share, 1.0)
+    here_fraction, there_fraction = (v.sigma**2 / (v.alpha**2 + v.sigma**2) for v in (here, there))
+    return torch.where(there.sigma > 0, here_fraction / there_fraction, 1.0)

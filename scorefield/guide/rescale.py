@@ -9,13 +9,13 @@ from scorefield.guide.once import Once
 from scorefield.guide.scales import checked, each
 
 
-def rescale(guide: Guide, share: float | Tensor = 0.7) -> Guide:
-    """The guided D', brought back to the spread of the conditional D by a `share` of the way.
+def rescale(guide: Guide, fraction: float | Tensor = 0.7) -> Guide:
+    """The guided D', brought back to the spread of the conditional D by a `fraction` of the way.
 
-        D'' = (share std(D)/std(D') + 1 - share) D'
+        D'' = (fraction std(D)/std(D') + 1 - fraction) D'
 
     The deviations are each sample's over all its numbers. Strong guidance widens them, which shows
-    as too much contrast; share 0 is the guide itself, 1 restores the spread. `share` may be `(B,)`.
+    as too much contrast; fraction 0 is the guide itself, 1 restores the spread. It may be `(B,)`.
     The authors rescale what their network predicts; this rescales D, whatever the network
     predicts. Costs the guide's calls, and one more only if the guide does not call D itself.
 
@@ -24,9 +24,9 @@ def rescale(guide: Guide, share: float | Tensor = 0.7) -> Guide:
     >>> rescale(strong, 1.0)(lambda x, level, cond=None: x)(x, Level.of(1, 1))
     tensor([[1., 2.]])
     """
-    part = checked(share, "share")
+    part = checked(fraction, "fraction")
     if ((part < 0) | (part > 1)).any():
-        raise BadInput(f"the share is {share}.", "Use 0 (the guide) to 1 (the spread of D).")
+        raise BadInput(f"the fraction is {fraction}.", "Use 0 (the guide) to 1 (the spread of D).")
 
     def rescaled(denoise: Denoise) -> Denoise:
         def guided(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:

@@ -8,10 +8,10 @@ from torch import Tensor
 from scorefield.base import BadInput, Cond, Denoise, Guide, Level
 
 
-def threshold(share: float = 0.995, limit: float = 1.0) -> Guide:
-    """D clipped to what a share of its numbers keeps within, and brought back into the range.
+def threshold(fraction: float = 0.995, limit: float = 1.0) -> Guide:
+    """D clipped to what a fraction of its numbers keeps within, and brought back into the range.
 
-        D' = (limit / s) clip(D, -s, s),   s = max(limit, the `share` quantile of |D|)
+        D' = (limit / s) clip(D, -s, s),   s = max(limit, the `fraction` quantile of |D|)
 
     s is each sample's own. For pictures scaled to [-limit, limit], around a strong guide:
     `chain(cfg(7.0), threshold())`. A D within the range is left as it is. No call of its own.
@@ -22,8 +22,8 @@ def threshold(share: float = 0.995, limit: float = 1.0) -> Guide:
     tensor([[0.0000, 0.5000, 1.0000, 1.0000],
             [0.1000, 0.2000, 0.3000, 0.9000]])
     """
-    if not 0 < share <= 1:
-        raise BadInput(f"share is {share}.", "Use above 0 to 1 (no clipping), such as .995.")
+    if not 0 < fraction <= 1:
+        raise BadInput(f"fraction is {fraction}.", "Use above 0 to 1 (no clipping), such as .995.")
     if not 0 < limit < math.inf:
         raise BadInput(f"limit is {limit}.", "Use the largest pixel, 1 for pictures in [-1, 1].")
 
@@ -31,7 +31,7 @@ def threshold(share: float = 0.995, limit: float = 1.0) -> Guide:
         def clipped(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
             denoised = denoise(x, level, cond)
             size = denoised.flatten(1).abs()
-            s = size.kthvalue(math.ceil(share * size.shape[1]), dim=1).values.clamp(min=limit)
+            s = size.kthvalue(math.ceil(fraction * size.shape[1]), dim=1).values.clamp(min=limit)
             s = s.view(-1, *(1,) * (x.ndim - 1))
             return denoised.clamp(-s, s) * (limit / s)
 

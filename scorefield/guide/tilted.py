@@ -1,4 +1,4 @@
-"""Classifier-free guidance that hits its density, at any scale and for any shares of the classes.
+"""Classifier-free guidance that hits its density, at any scale and any fractions of the classes.
 
 The tilted density is a class reweighed, `p(x)^(1-s) p(x|c)^s = p(x|c) r^(s-1)`, and what it is
 reweighed by is bounded: `r = p(x|c)/p(x) <= 1/p(c)`. So draw the class by its chain of steps, and
@@ -75,7 +75,7 @@ class Tilted(Population):
     resampled to be that, which gives up what stronger guidance found.
 
     With exact denoisers, 2,000 particles and 50 steps, up to scale 8: means to .15 deviations,
-    variances to .15 and log_evidence to .08, for classes of shares .05 to .95, of unequal widths
+    variances to .15 and log_evidence to .08, for classes of fractions .05 to .95, of unequal widths
     and in several parts, while 400 particles count (docs/guidance.md). Fewer are warned of below
     50. What is left is the error of Gaussian steps, of order 1 in their length, that `DDPM` has;
     `variance` is .75, which suits data of variance .05 to 2.
@@ -117,7 +117,7 @@ class Tilted(Population):
         """The strength that is weighed by r: 1, the class; below scale 1, 0, no condition."""
         return (checked(self.scale) >= 1).double()
 
-    def shares(self, level: Level) -> Tensor:
+    def strengths(self, level: Level) -> Tensor:
         """b of each strength at a level (eq. 5), `(1 or B, 4)`."""
         scale, plain = (v.reshape(-1, 1) for v in (checked(self.scale), self.plain))
         part = torch.linspace(0, 1, STRENGTHS, dtype=torch.float64)
@@ -148,7 +148,7 @@ class Tilted(Population):
         gap = denoise(x, here, cond) - base
         keep, gain, spread = self.kernel(here, there)
         kappa = torch.where(spread > 0, gain / spread, 0.0)
-        off = self.shares(here) - self.plain.reshape(-1, 1)
+        off = self.strengths(here) - self.plain.reshape(-1, 1)
         off = torch.where(spread.reshape(-1, 1) > 0, off, 0.0).expand(len(x), -1)
         mine = off.gather(1, self.own(len(x))[:, None])
         denoised = torch.addcmul(base, like(mine[:, 0] + self.plain, x), gap)

@@ -33,7 +33,7 @@ def regressor(
     """
 
     def guide(denoise: Denoise) -> Denoise:
-        def told(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
+        def guided(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
             log_p = denoise(x, level, cond)
             state, places = one_hot(x.long(), space.states).to(log_p), space.next(x)
             weigh = replaced if exact else sloped
@@ -41,7 +41,7 @@ def regressor(
             tilted = log_softmax(log_p + scale * gain, -1)
             return torch.where(places[..., None], tilted, log_p)
 
-        return told
+        return guided
 
     return guide
 

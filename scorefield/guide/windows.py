@@ -35,9 +35,9 @@ def windows(size: Sequence[int], stride: int) -> Guide:
             places = list(each_of(*map(_starts, x.shape[2:], size, [stride] * len(size))))
             cuts = [(..., *(slice(a, a + n) for a, n in zip(at, size))) for at in places]
             rows = torch.arange(len(x), device=x.device).repeat(len(cuts))
-            told = None if cond is None else {k: v[rows.to(v.device)] for k, v in cond.items()}
+            rows_of = None if cond is None else {k: v[rows.to(v.device)] for k, v in cond.items()}
             seen = torch.cat([x[cut] for cut in cuts])
-            said = denoise(seen, level.some(rows, len(x)), told).split(len(x))
+            said = denoise(seen, level.some(rows, len(x)), rows_of).split(len(x))
             total, count = torch.zeros_like(x), torch.zeros_like(x[:1, :1])
             for cut, own in zip(cuts, said):
                 total[cut] += own

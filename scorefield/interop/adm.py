@@ -18,7 +18,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput
 from scorefield.denoise.guest import published
-from scorefield.interop.folder import Foreign, facts_of, warned
+from scorefield.interop.folder import Foreign, info_of, warned
 from scorefield.run.settings import SourceConfig
 from scorefield.store import exists, read_json
 
@@ -52,9 +52,9 @@ def read_adm(file: Path, found: Any) -> Foreign:
         else "fixed_large",
     }  # fmt: skip
     published(scheduler)
-    facts = facts_of(settings, None, None, scheduler, {}, file.stem)
-    source = SourceConfig(settings, scheduler, classes=len(facts.classes))
-    return Foreign(source, facts, {"model": weights}, warned=tuple(warned(source)))
+    info = info_of(settings, None, None, scheduler, {}, file.stem)
+    source = SourceConfig(settings, scheduler, classes=len(info.classes))
+    return Foreign(source, info, {"model": weights}, warned=tuple(warned(source)))
 
 
 def _flags(file: Path) -> dict[str, Any]:

@@ -21,10 +21,10 @@ pipeline_tag: unconditional-image-generation
 def card(run: Run, use: str, licence: str = "other", library: str = "diffusers") -> str:
     """The text of README.md, with front matter. Figures are those of the run's own eval.json, each
     beside its floor: what real data get under the same rule."""
-    facts, config = run.facts, run.config
+    info, config = run.info, run.config
     count = sum(p.numel() for p in run.denoiser.parameters())
-    shape = " x ".join(map(str, facts.shape))
-    classes = f", {len(facts.classes)} classes" if facts.classes else ""
+    shape = " x ".join(map(str, info.shape))
+    classes = f", {len(info.classes)} classes" if info.classes else ""
     origin = (
         f"Imported: `{config.net}` with `{config.source.scheduler.get('_class_name')}`."
         if config.source
@@ -44,7 +44,7 @@ this folder makes a run of it, which every command takes.
 
 ## Data
 
-{config.data.name or "not said"}{f", as `{facts.name}`" if facts.name != config.data.name else ""}.
+{config.data.name or "not said"}{f", as `{info.name}`" if info.name != config.data.name else ""}.
 
 ## Figures
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from scorefield.base import BadInput
 from scorefield.data import Scaling
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.data.sets import EIGHT_BIT
 from scorefield.denoise.guest import FILED, PRECONDITIONED, published
 from scorefield.interop.folder import Foreign, check_held
@@ -53,11 +53,11 @@ def read_edm(file: Path, found: Mapping[str, Any]) -> Foreign:
         raise BadInput(f"{file} says {channels!r} channels of side {side!r}.", "Restore the file.")
     deviation = float(scheduler.get("sigma_data", 0.5))
     scaling = EIGHT_BIT if channels in (1, 3) else Scaling((0.0,), (1.0,))  # or latents
-    facts = DataFacts(file.stem, (channels, side, side), classes, scaling, deviation)
+    info = DataInfo(file.stem, (channels, side, side), classes, scaling, deviation)
     said = {"_class_name": inner.kind, **network}
     check_held(said, weights, file)
     source = SourceConfig(said, scheduler, classes=count)
-    return Foreign(source, facts, {"model": weights}, warned=left)
+    return Foreign(source, info, {"model": weights}, warned=left)
 
 
 def _settings(network: Inert, file: Path) -> dict[str, Any]:

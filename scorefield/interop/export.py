@@ -20,7 +20,7 @@ def exported(request: Request, to: str, loop: int | None = None) -> Findings:
     run = request.exact().opened
     source = run.config.source
     theirs = to == "diffusers" and source and "vae" in source.others
-    if run.facts.codec and not theirs:
+    if run.info.codec and not theirs:
         raise BadInput(
             f"{run.path} works on latents, and their decoder has no place in what is exported.",
             "Sample it here, or export a run on pictures themselves.",
@@ -29,7 +29,7 @@ def exported(request: Request, to: str, loop: int | None = None) -> Findings:
     check_one_level(run.schedule, "what is exported")
     usual = run.path.with_name(f"{run.path.resolve().name}-{to}{ENDINGS[to]}")
     if to == "diffusers":
-        if is_paired(run.config, run.facts):
+        if is_paired(run.config, run.info):
             fact = f"{run.path} begins in one end of a pair, and their samplers in noise."
             raise BadInput(fact, "Export its network: `to` onnx or torch.", "to")
         idle("loop", loop, "a folder of diffusers has a sampler of theirs")
@@ -45,7 +45,7 @@ def _folded(request: Request, run: Run) -> int | None:
     net: Any = run.denoiser.net
     if request.label is None and not request.unconditional:
         return None
-    if getattr(net, "kind", "") != "UNet2DModel" or not run.facts.classes:
+    if getattr(net, "kind", "") != "UNet2DModel" or not run.info.classes:
         raise BadInput(
             f"only a UNet2DModel with classes has one to fold, and the network is "
             f"{getattr(net, 'kind', type(net).__name__)}.",
@@ -55,5 +55,5 @@ def _folded(request: Request, run: Run) -> int | None:
         if net.null is None:
             raise BadInput("the network knows no absence of a class.", "Give a `label`.")
         return net.null
-    (label,) = labels_of(str(request.label), run.facts.classes, "label")
+    (label,) = labels_of(str(request.label), run.info.classes, "label")
     return label

@@ -13,11 +13,11 @@ from torch import Tensor
 from scorefield.base import BadInput, unknown
 from scorefield.catalogue.spec import build
 from scorefield.data import Conditions, Scaling
-from scorefield.data.facts import CodecFacts, DataFacts
+from scorefield.data.info import CodecInfo, DataInfo
 from scorefield.data.readers.pipeline import PipelineText
 from scorefield.data.sets import EIGHT_BIT
 from scorefield.denoise.guest import FILED, published
-from scorefield.nets.guests import GUESTS, shape_of, told_size
+from scorefield.nets.guests import GUESTS, cond_size, shape_of
 from scorefield.nets.kl import spec_of
 from scorefield.run.settings import SourceConfig
 from scorefield.store import (
@@ -38,13 +38,13 @@ DTYPES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "b
 
 
 class Foreign(NamedTuple):
-    """What a folder holds: its settings, the facts of what it makes, its weights by part."""
+    """What a folder holds: its settings, the info of what it makes, its weights by part."""
 
     source: SourceConfig
-    facts: DataFacts
+    info: DataInfo
     weights: dict[str, dict[str, Tensor]]
     codec: dict[str, Tensor] | None = None
-    """The decoder's weights; `facts.codec` says what it is."""
+    """The decoder's weights; `info.codec` says what it is."""
     warned: tuple[str, ...] = ()
 
 
@@ -75,10 +75,10 @@ def read_folder(folder: Path) -> Foreign:
     dtype = _dtype(weights, parts[name])
     null, empty, more = _none(network, text, weights, words)
     others = {key: _settings(at, "config.json") for key, at in parts.items() if key == "vae"}
-    facts = facts_of(network, text, null, scheduler, {**index, **others}, folder.name)
-    facts = replace(facts, text=words and words.facts)
+    info = info_of(network, text, null, scheduler, {**index, **others}, folder.name)
+    info = replace(info, text=words and words.info)
     source = SourceConfig(
-        network, scheduler, dtype, len(facts.classes), null, text, empty,
+        network, scheduler, dtype, len(info.classes), null, text, empty,
         {"index": index, **others},
     )  # fmt: skip
     parted = {"model": weights, "": more}
@@ -86,31 +86,31 @@ def read_folder(folder: Path) -> Foreign:
         parted["text"] = read_weights(parts["text_encoder"])
     codec = None
     if "vae" in parts:
-        codec, facts = _codec(parts["vae"], others["vae"], facts)
-    return Foreign(source, facts, parted, codec, tuple(warned(source)))
+        codec, info = _codec(parts["vae"], others["vae"], info)
+    return Foreign(source, info, parted, codec, tuple(warned(source)))
 
 
 def _codec(
-    folder: Path, settings: Mapping[str, Any], facts: DataFacts
-) -> tuple[dict[str, Tensor], DataFacts]:
-    """The weights of an AutoencoderKL, and the facts of the pictures that it makes of latents."""
+    folder: Path, settings: Mapping[str, Any], info: DataInfo
+) -> tuple[dict[str, Tensor], DataInfo]:
+    """The weights of an AutoencoderKL, and the info of the pictures that it makes of latents."""
     if (kind := settings.get("_class_name")) != "AutoencoderKL":
         raise unknown("vae", str(kind), ("AutoencoderKL",))
     spec, widths = spec_of(settings), settings.get("block_out_channels", (64,))
     fold = 2 ** (len(widths) - 1)
-    shape = (settings.get("in_channels", 3), *(fold * size for size in facts.shape[1:]))
-    if settings.get("latent_channels", 4) != facts.shape[0]:
+    shape = (settings.get("in_channels", 3), *(fold * size for size in info.shape[1:]))
+    if settings.get("latent_channels", 4) != info.shape[0]:
         raise BadInput(
             f"the vae has {settings.get('latent_channels', 4)} channels of latents and the network "
-            f"{facts.shape[0]}.",
+            f"{info.shape[0]}.",
             "Restore the files.",
         )
     module = build("networks", spec, shape=shape)
     weights = fitted(module.vae.state_dict(), read_weights(folder), str(folder))
     named = {f"vae.{name}": tensor.float() for name, tensor in weights.items()}
     scale = float(settings.get("scaling_factor") or 1.0)
-    said = CodecFacts(spec, "imported", facts.shape, scale, digest_tensors(named), 0.0)
-    return named, replace(facts, shape=shape, scaling=EIGHT_BIT, codec=said)
+    said = CodecInfo(spec, "imported", info.shape, scale, digest_tensors(named), 0.0)
+    return named, replace(info, shape=shape, scaling=EIGHT_BIT, codec=said)
 
 
 def _components(folder: Path) -> dict[str, Path]:
@@ -199,13 +199,13 @@ def _none(
     return None, shapes, {f"null_{key}": leaf for key, leaf in leaves.items()}
 
 
-def facts_of(
+def info_of(
     network: Mapping[str, Any], text: Mapping[str, Any] | None, null: int | None,
     scheduler: Mapping[str, Any], others: Mapping[str, Any], name: str,
-) -> DataFacts:  # fmt: skip
+) -> DataInfo:  # fmt: skip
     """What it makes: pictures in [-1, 1], or latents in the units of their decoder."""
     kind = network["_class_name"]
-    sizes = {key: told_size(kind, network, key) for key in ("label", "tokens", "vector")}
+    sizes = {key: cond_size(kind, network, key) for key in ("label", "tokens", "vector")}
     shape, count = shape_of(network, kind), sizes["label"] or 0
     count -= null is not None and kind == "UNet2DModel"
     vae, said = others.get("vae"), others.get("id2label")
@@ -219,7 +219,7 @@ def facts_of(
     if text:
         length = text.get("max_position_embeddings", 77)
         conditions = Conditions(vocabulary=text.get("vocab_size"), length=length)
-    return DataFacts(name, shape, classes, scaling, float(deviation), conditions)
+    return DataInfo(name, shape, classes, scaling, float(deviation), conditions)
 
 
 CLIPPED = ("clip_sample", "clip_denoised", "thresholding")

@@ -7,7 +7,7 @@ import torch
 
 from scorefield.base import BadInput
 from scorefield.data import Conditions, Scaling
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.denoise.guest import DIRECT
 from scorefield.interop.folder import Foreign
 from scorefield.interop.programs import session_of
@@ -49,12 +49,12 @@ def read_graph(file: Path, levels: str | None = None) -> Foreign:
     scheduler = {"_class_name": DIRECT, "sigma_min": least, "sigma_max": most}
     count = _classes(session) if "label" in roles else 0
     source = SourceConfig(network, scheduler, classes=count)
-    facts = DataFacts(
+    info = DataInfo(
         file.stem, tuple(shape), tuple(map(str, range(count))), Scaling((0.0,), (1.0,)), 0.5,
         Conditions(vector=vector),
     )  # fmt: skip
     graph = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-    return Foreign(source, facts, {"": {"graph": graph}})
+    return Foreign(source, info, {"": {"graph": graph}})
 
 
 def _range(levels: str) -> tuple[float, float]:

@@ -82,7 +82,7 @@ def copied(folder: Path, out: Path) -> Findings:
     place.check_new()
     if place.has_config:
         raise BadInput(f"{out} already holds a run.", "Give another `out`.", "out")
-    place.keep_config(to_json(run.config, run.facts))
+    place.keep_config(to_json(run.config, run.info))
     place.commit({"ema": run.denoiser.state_dict()}, run.images_seen, place.meaning())
     how = f"a run of Scorefield, {run.images_seen:,} images"
     return Findings("import", str(out), how, (), {"out": str(out), "images": run.images_seen})

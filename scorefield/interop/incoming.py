@@ -8,7 +8,7 @@ from scorefield.base import BadInput
 from scorefield.base.finding import Figure, Findings
 from scorefield.catalogue.spec import build
 from scorefield.data.codec import Latents
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.data.readers.pipeline import named_now
 from scorefield.interop.adm import read_adm
 from scorefield.interop.edm import read_edm
@@ -55,7 +55,7 @@ def read_foreign(source: Path, levels: str | None = None) -> Foreign:
 
 
 def _opened(config: Config, foreign: Foreign) -> Any:
-    denoiser = build_denoiser(config, foreign.facts)
+    denoiser = build_denoiser(config, foreign.info)
     wanted, given = denoiser.state_dict(), {}
     for part, weights in foreign.weights.items():
         head = f"net.{part}{'.' * bool(part)}"
@@ -64,7 +64,7 @@ def _opened(config: Config, foreign: Foreign) -> Any:
             own = {name: own[name] for name in weights}
         if part == "text":
             weights = named_now(weights, own)
-        fit = fitted(own, weights, f"the {part or 'null'} of {foreign.facts.name}")
+        fit = fitted(own, weights, f"the {part or 'null'} of {foreign.info.name}")
         given |= {f"{head}{name}": tensor for name, tensor in fit.items()}
     denoiser.load_state_dict(given)
     denoiser.codec = codec_of(foreign)
@@ -73,10 +73,10 @@ def _opened(config: Config, foreign: Foreign) -> Any:
 
 def codec_of(foreign: Foreign) -> Latents | None:
     """The decoder of a latent model, as the codec of its run."""
-    said, weights = foreign.facts.codec, foreign.codec
+    said, weights = foreign.info.codec, foreign.codec
     if said is None or weights is None:
         return None
-    module = build("networks", said.net, shape=foreign.facts.shape)
+    module = build("networks", said.net, shape=foreign.info.shape)
     module.load_state_dict(weights)
     return Latents(module.eval().requires_grad_(False), said.scale)
 
@@ -111,23 +111,23 @@ def taken_in(source: Path, out: Path, trained_on: str = "", levels: str | None =
     foreign = read_foreign(source, levels)
     say_warned(foreign)
     config = configured(foreign, trained_on)
-    facts = facts_with(foreign.facts, config) if trained_on else foreign.facts
-    denoiser = _opened(config, foreign._replace(facts=facts))
-    place.keep_config(to_json(config, facts))
+    info = info_with(foreign.info, config) if trained_on else foreign.info
+    denoiser = _opened(config, foreign._replace(info=info))
+    place.keep_config(to_json(config, info))
     if denoiser.codec:
         keep_codec(out, denoiser.codec)
     place.commit({"ema": denoiser.state_dict()}, 0, place.meaning())
     count = sum(tensor.numel() for tensor in denoiser.parameters())
-    side = facts.inner[-1] if config.net.startswith("Flux") else None
+    side = info.inner[-1] if config.net.startswith("Flux") else None
     plan = their_plan(foreign.source.scheduler, side and (side // 2) ** 2)
-    shape = "x".join(map(str, facts.shape))
+    shape = "x".join(map(str, info.shape))
     record = {
         "out": str(out),
         "network": config.net,
         "scheduler": foreign.source.scheduler["_class_name"],
         "dtype": foreign.source.dtype,
-        "shape": list(facts.shape),
-        "classes": len(facts.classes),
+        "shape": list(info.shape),
+        "classes": len(info.classes),
         "plan": plan,
         "warnings": list(foreign.warned),
     }
@@ -137,15 +137,15 @@ def taken_in(source: Path, out: Path, trained_on: str = "", levels: str | None =
     return Findings("import", str(out), how, items, record, next=next_)
 
 
-def facts_with(facts: DataFacts, config: Config) -> DataFacts:
-    """The facts with what the data say of themselves: deviation, names of classes, units."""
-    own = DataFacts.of(config.load_data())
-    same = (own.shape, len(own.classes)), (facts.shape, len(facts.classes))
+def info_with(info: DataInfo, config: Config) -> DataInfo:
+    """The info, with what the data say of themselves: deviation, names of classes, units."""
+    own = DataInfo.of(config.load_data())
+    same = (own.shape, len(own.classes)), (info.shape, len(info.classes))
     if same[0] != same[1]:
         raise BadInput(
             f"the data have shape {own.shape} and {len(own.classes)} classes, the model "
-            f"{facts.shape} and {len(facts.classes)}.",
+            f"{info.shape} and {len(info.classes)}.",
             "Name the data that it was trained on.",
             "trained-on",
         )
-    return replace(own, codec=facts.codec, sigma_data=1.0) if facts.codec else own
+    return replace(own, codec=info.codec, sigma_data=1.0) if info.codec else own

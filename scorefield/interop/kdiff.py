@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from scorefield.base import BadInput, unknown
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.data.sets import EIGHT_BIT
 from scorefield.denoise.guest import DENOISER, published
 from scorefield.interop.folder import Foreign, check_held
@@ -89,6 +89,6 @@ def _foreign(
     check_held(network, bare, file)
     count = network.get("num_classes", 0)
     classes = tuple(map(str, range(count if type(count) is int else 0)))
-    facts = DataFacts(file.stem, shape, classes, EIGHT_BIT, float(scheduler["sigma_data"]))
+    info = DataInfo(file.stem, shape, classes, EIGHT_BIT, float(scheduler["sigma_data"]))
     source = SourceConfig(network, scheduler, classes=len(classes), others={"config": config})
-    return Foreign(source, facts, {"model": bare})
+    return Foreign(source, info, {"model": bare})

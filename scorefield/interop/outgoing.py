@@ -89,43 +89,43 @@ def _native(run: Run, fold: int | None) -> dict[str, Any]:
     if codec and source and "vae" in source.others:
         others.append(("vae", source.others["vae"], _copies(codec.module.vae.state_dict())))
         index["vae"] = ["diffusers", "AutoencoderKL"]
-    words: Any = run.facts.text and encoder_of(run.facts.text)
+    words: Any = run.info.text and encoder_of(run.info.text)
     index |= {part: there[part] for part in (words.parts if words else ())}
     weights = _copies(net.model.state_dict())
     if fold is not None:
-        settings, weights = told_by_bias(settings, weights, fold)
+        settings, weights = label_by_bias(settings, weights, fold)
     return {"network": (name, settings, weights, scheduler), "index": index, "others": others,
             "files": words.files if words else (),
             "use": _use(said["_class_name"], scheduler["_class_name"])}  # fmt: skip
 
 
-def told_by_bias(
+def label_by_bias(
     settings: dict[str, Any], weights: dict[str, Tensor], label: int
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """A UNet2DModel without classes that is told one: its embedding is added to a bias.
 
     emb = W2 silu(..) + b2 + class_embedding[label]
     """
-    told = weights["class_embedding.weight"][label]
+    embedded = weights["class_embedding.weight"][label]
     rest = {k: v for k, v in weights.items() if not k.startswith("class_embedding")}
     bias = "time_embedding.linear_2.bias"
     return {**settings, "num_class_embeds": None, "_null_class": None}, {
-        **rest, bias: rest[bias] + told
+        **rest, bias: rest[bias] + embedded
     }  # fmt: skip
 
 
 def _component(run: Run) -> dict[str, Any]:
-    if run.facts.kind is not PICTURE:
+    if run.info.kind is not PICTURE:
         raise BadInput(
-            f"the run makes {run.facts.kind.plural}, and pipelines make pictures.",
+            f"the run makes {run.info.kind.plural}, and pipelines make pictures.",
             "Export it `to` onnx or torch.",
             "to",
         )
-    channels, *sides = run.facts.shape
+    channels, *sides = run.info.shape
     settings = {
         "_class_name": COMPONENT[1], "_diffusers_version": "0.42.1", "in_channels": channels,
         "sample_size": sides[0] if sides[0] == sides[1] else sides,
-        "run": json.loads(json.dumps(to_json(run.config, run.facts))),
+        "run": json.loads(json.dumps(to_json(run.config, run.info))),
     }  # fmt: skip
     weights = {f"denoiser.{k}": v for k, v in _copies(run.denoiser.state_dict()).items()}
     index = {"_class_name": "DDIMPipeline", "_diffusers_version": "0.42.1",
@@ -185,4 +185,4 @@ def _use(pipeline: str, scheduler: str) -> str:
 def origin_of(run: Run) -> dict[str, str]:
     """What an exported file says of itself."""
     said = {"scorefield": __version__, "images_seen": str(run.images_seen)}
-    return said | {"classes": str(len(run.facts.classes))} if run.facts.classes else said
+    return said | {"classes": str(len(run.info.classes))} if run.info.classes else said

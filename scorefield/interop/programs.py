@@ -55,14 +55,14 @@ class SamplerProgram(nn.Module):
         self.walk, self.top = unrolled(plan), float(plan.levels.sigma[0])
 
     def forward(self, noise: Tensor, *rest: Tensor) -> Tensor:
-        draws, *cond = rest if self.walk.draws else (noise[None], *rest)
-        told = dict(zip(self.order, cond))
+        draws, *leaves = rest if self.walk.draws else (noise[None], *rest)
+        cond = dict(zip(self.order, leaves))
         basis = [self.top * noise]
         for call in self.walk.calls:
             x = self._sum(call.x, basis, draws)
             level = Level(*(x.new_full((x.shape[0],), v, dtype=torch.float64) for v in call.level))
-            more = {k: noise.new_full((x.shape[0],), v) for k, v in call.told.items()}
-            basis.append(self._guided(x, level, {**told, **more}))
+            more = {k: noise.new_full((x.shape[0],), v) for k, v in call.cond.items()}
+            basis.append(self._guided(x, level, {**cond, **more}))
         return self._sum(self.walk.end, basis, draws)
 
     def _sum(self, weights: tuple[float, ...], basis: list[Tensor], draws: Tensor) -> Tensor:
@@ -72,14 +72,14 @@ class SamplerProgram(nn.Module):
         parts += [w * draws[i] for i, w in enumerate(weights[1 + calls :]) if w]
         return sum(parts[1:], parts[0])
 
-    def _guided(self, x: Tensor, level: Level, told: dict[str, Tensor]) -> Tensor:
+    def _guided(self, x: Tensor, level: Level, cond: dict[str, Tensor]) -> Tensor:
         manner = self.denoiser.manner
         if manner and self.order:
-            told = {**told, "guidance": x.new_full((x.shape[0],), self.scale)}
-        if manner or self.scale == 1 or "null" not in told:
-            return self.denoiser(x, level, told or None)
+            cond = {**cond, "guidance": x.new_full((x.shape[0],), self.scale)}
+        if manner or self.scale == 1 or "null" not in cond:
+            return self.denoiser(x, level, cond or None)
         both = {
-            k: torch.cat([v, v if k != "null" else torch.ones_like(v)]) for k, v in told.items()
+            k: torch.cat([v, v if k != "null" else torch.ones_like(v)]) for k, v in cond.items()
         }
         twice = Level(*(torch.cat([v, v]) for v in level))
         rows = self.denoiser(torch.cat([x, x]), twice, both)  # `chunk` would fix their count
@@ -89,11 +89,11 @@ class SamplerProgram(nn.Module):
 
 def _program(run: Run, loop: int | None) -> tuple[nn.Module, list[str], list[Tensor]]:
     """What is exported, the names of its inputs, and an example of each."""
-    denoiser, facts = run.denoiser.eval(), run.facts
+    denoiser, info = run.denoiser.eval(), run.info
     denoiser.to(torch.float32)  # the runtime has no convolution of 16 or 64 bits on processors
     cond = _conditions(run)
     order = tuple(cond)
-    x = torch.randn(3, *facts.shape)
+    x = torch.randn(3, *info.shape)
     if loop is None:
         check_whole(run)
         alpha, sigma = (v.float() for v in run.schedule(torch.tensor([0.3, 0.6, 0.8])))
@@ -116,14 +116,14 @@ def _program(run: Run, loop: int | None) -> tuple[nn.Module, list[str], list[Ten
 
 def _conditions(run: Run) -> dict[str, Tensor]:
     """An example of each condition, of three samples; the last has none, if that may be."""
-    said, found = run.facts.conditions, {}
-    if run.facts.classes:
-        found["label"] = torch.arange(3) % len(run.facts.classes)
+    said, found = run.info.conditions, {}
+    if run.info.classes:
+        found["label"] = torch.arange(3) % len(run.info.classes)
     for key in said.keys:
         if key == "vector":
             found[key] = torch.randn(3, said.vector or 1)
         elif key == "image":
-            found[key] = torch.randn(3, said.image or 1, *run.facts.shape[1:])
+            found[key] = torch.randn(3, said.image or 1, *run.info.shape[1:])
         elif said.vocabulary:
             found[key] = torch.randint(said.vocabulary, (3, said.length or 1))
         else:
@@ -183,8 +183,8 @@ def _traced(export: Any) -> Any:
     except BadInput:
         raise
     except Exception as error:  # whatever the tracer says
-        told = str(error.__cause__ or error)  # the tracer's own words, not where it was
-        first = next((line for line in told.splitlines() if line.strip()), repr(error))
+        message = str(error.__cause__ or error)  # the tracer's own words, not where it was
+        first = next((line for line in message.splitlines() if line.strip()), repr(error))
         raise BadInput(f"the network cannot be traced: {first[:200]}.", "Report it.") from error
     finally:
         logging.disable(logging.NOTSET)

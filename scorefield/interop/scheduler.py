@@ -102,8 +102,8 @@ class Scheduler(SchedulerMixin, ConfigMixin):
         self.levels = build_levels(grid, self.schedule, steps, sigma_data=self.unit)
         self.num_inference_steps = steps
         self.calls = _calls(self._plan(self.levels))
-        told = torch.stack([self.convention.told(level) for _, level in self.calls])
-        self.timesteps = told.to(torch.float32).to(device or "cpu")
+        c_noise = torch.stack([self.convention.c_noise(level) for _, level in self.calls])
+        self.timesteps = c_noise.to(torch.float32).to(device or "cpu")
         self.sigmas = self.levels.ratio.to(torch.float32)
         self._job: Job | None = None
         self._begin, self._last = 0, None

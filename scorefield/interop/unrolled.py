@@ -26,7 +26,7 @@ class Call(NamedTuple):
 
     x: tuple[float, ...]
     level: tuple[float, float]
-    told: Mapping[str, float]
+    cond: Mapping[str, float]
 
 
 class Unrolled(NamedTuple):
@@ -69,9 +69,9 @@ def _walk(solver: Solver, levels: Level, calls: int, draws: int, size: float = 1
     def denoise(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
         if x.requires_grad or (cond or {}).keys() - {"there"}:
             raise BadInput("the solver asks for more than D.", "Use another, such as arc.")
-        told = {key: float(leaf[0]) for key, leaf in (cond or {}).items()}
+        numbers = {key: float(leaf[0]) for key, leaf in (cond or {}).items()}
         at = (float(level.alpha.flatten()[0]), float(level.sigma.flatten()[0]))
-        made.append(Call(tuple(x[0].tolist()), at, told))
+        made.append(Call(tuple(x[0].tolist()), at, numbers))
         return unit[None, min(len(made), wide - 1)]
 
     def noise(x: Tensor, here: Level, there: Level) -> Tensor:

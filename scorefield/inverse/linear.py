@@ -40,8 +40,8 @@ def _by_variances(seen: Measurement, variances: Callable[[Level], tuple[Tensor, 
     def guide(denoise: Denoise) -> Denoise:
         def guided(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
             denoised = wide(denoise(x, level, cond))
-            told = seen.pull(seen.residual(denoised), *variances(level))
-            return (denoised + told).to(x.dtype)
+            pulled = seen.pull(seen.residual(denoised), *variances(level))
+            return (denoised + pulled).to(x.dtype)
 
         return guided
 

@@ -61,9 +61,9 @@ class Measurement:
         """`V A^T (A V A^T + noise I)^-1 away` for V = data I, from leaves; at data = noise = 0 its
         limit for noise = 0, the pseudoinverse."""
         total, a = data + noise, self.linear
-        told, rest = torch.where(total > 0, ratio(data, total), 1.0), ratio(noise, total)
-        found = a.adjoint(a.solve(away, like(told, away), like(rest, away)))
-        return like(told, found) * found
+        gain, rest = torch.where(total > 0, ratio(data, total), 1.0), ratio(noise, total)
+        found = a.adjoint(a.solve(away, like(gain, away), like(rest, away)))
+        return like(gain, found) * found
 
 
 def measure(operator: Operator, x0: Tensor, noise_std: float, noise: Noise) -> Tensor:

@@ -22,27 +22,29 @@ DRAWS = 6
 
 @dataclass(frozen=True)
 class Renewed(Plain):
-    """DDIM with a constant share of fresh noise, however short the step.
+    """DDIM with a constant fraction of fresh noise, however short the step.
 
-        x_there = alpha D + sigma (sqrt(1 - share) eps + temperature sqrt(share) z),
+        x_there = alpha D + sigma (sqrt(1 - fraction) eps + temperature sqrt(fraction) z),
         eps that of x
 
     No law of a diffusion but on a point: in many steps the noise is renewed again and again, the
     samples follow D and lose spread. What was measured and what was not come to agree sooner for
-    it. share = 1 keeps nothing of x but D. DiffPIR's walk, with their zeta for the share. With a
+    it. fraction = 1 keeps nothing of x but D. DiffPIR's walk, with their zeta for it. With a
     temperature below 1 there is less noise in x than D is told, and more of what is not sure goes
     with it: samples nearer to their mean, of a better PSNR and less spread.
 
     Source: Zhu et al. 2023, "Denoising diffusion models for plug-and-play image restoration".
     """
 
-    share: float = 0.6
+    fraction: float = 0.6
     temperature: float = 1.0
     stochastic = True
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise BadInput(f"share is {self.share}.", "Use a number above 0, at most 1; or DDIM.")
+        if not 0 < self.fraction <= 1:
+            raise BadInput(
+                f"fraction is {self.fraction}.", "Use a number above 0, at most 1; or DDIM."
+            )
         _check_temperature(self.temperature)
 
     def step(
@@ -56,10 +58,10 @@ class Renewed(Plain):
     ) -> tuple[State, Info]:
         (x,) = state
         denoised = denoise(x, here, cond)
-        kept = Level(there.alpha, (1 - self.share) ** 0.5 * there.sigma)
+        kept = Level(there.alpha, (1 - self.fraction) ** 0.5 * there.sigma)
         keep, gain = transfer(here, kept)
         moved = affine(x, keep, denoised, gain)
-        fresh = self.temperature * self.share**0.5 * like(there.sigma, x)
+        fresh = self.temperature * self.fraction**0.5 * like(there.sigma, x)
         return State(moved + fresh * noise(x, here, there)), Info(denoised)
 
 
@@ -69,7 +71,7 @@ class DPS(Around):
 
         x_there = step(x) - scale grad_x |y - A(D(x))|
 
-    The gradient of the norm, not of a likelihood: its share of a step does not shrink with the
+    The gradient of the norm, not of a likelihood: its fraction of a step does not shrink with the
     step, so twice the steps pull twice as far; published for 1000 steps of DDPM, scale .3 to 1.
     Nor does it know the noise of y: however large that is, samples are pulled to y.
     For a pull that follows the noise use the guide `dps`. One call with its gradient.
@@ -124,7 +126,7 @@ class DDRM(Plain):
         else:                        x = alpha c + sigma (sqrt(1 - eta^2) eps + eta z)
 
     at the level reached; eps is that of x. What y tells does not depend on x but through D, so any
-    start is forgotten, and y's own noise is part of the level's. The share of y is the most
+    start is forgotten, and y's own noise is part of the level's. The fraction of y is the most
     probable one if c is off by a deviation of r = sigma/alpha, the level's that D was told,
 
         k = r^2 / (r^2 + e^2).
@@ -171,22 +173,22 @@ class DDRM(Plain):
         singular, forward, backward, lift, _ = self._spectrum  # type: ignore[attr-defined]
         s = counted(singular, wider).expand_as(wider)
         std = like(torch.as_tensor(self.noise_std, dtype=torch.float64), wider)
-        told = self.sigma_data * s > std
+        above = self.sigma_data * s > std
         c = forward(wider)
-        b = torch.where(told, lift(self.y.to(wider)) / torch.where(told, s, 1.0), c)
-        e = std / torch.where(told, s, 1.0)
+        b = torch.where(above, lift(self.y.to(wider)) / torch.where(above, s, 1.0), c)
+        e = std / torch.where(above, s, 1.0)
         a, sigma = there.like(wider)
         before = here.like(wider)
         kept = (forward(wide(x)) - before.alpha * c) / before.sigma
         if self.mix is None:
             r2, e2 = before.sigma**2, (before.alpha * e) ** 2
-            share, fine = r2 / (r2 + e2), told
+            fraction, fine = r2 / (r2 + e2), above
         else:
-            share, fine = torch.full_like(c, self.mix), told & (sigma >= a * e)
-            kept = torch.where(told & ~fine, (b - c) / torch.where(fine, 1.0, e), kept)
+            fraction, fine = torch.full_like(c, self.mix), above & (sigma >= a * e)
+            kept = torch.where(above & ~fine, (b - c) / torch.where(fine, 1.0, e), kept)
         rest = a * c + sigma * (1 - self.eta**2) ** 0.5 * kept
-        mean = torch.where(fine, a * (c + share * (b - c)), rest)
-        spread = (sigma**2 - (a * share * e) ** 2).clamp(min=0).sqrt()
+        mean = torch.where(fine, a * (c + fraction * (b - c)), rest)
+        spread = (sigma**2 - (a * fraction * e) ** 2).clamp(min=0).sqrt()
         spread = self.temperature * torch.where(fine, spread, self.eta * sigma)
         z = forward(wide(noise(x, here, there)))
         return State(backward(mean + spread * z).to(x.dtype)), Info(denoised)
@@ -200,7 +202,7 @@ class RePaint(Around):
 
         K = r^2 A^T (r^2 A A^T + noise_std^2 I)^-1 A,   r^2 of eq. 6,
 
-    is the share of each direction that y tells. What it tells is drawn anew, and the rest kept:
+    is the fraction of each direction that y tells. What it tells is drawn anew, and the rest kept:
 
         x0 ~ N(D_y, r^2 (I - K)),
         x_there <- (I - K) x_there + K alpha x0 + sigma (2 K - K^2)^(1/2) z.
@@ -229,9 +231,9 @@ class RePaint(Around):
     order = 1
 
     def __post_init__(self) -> None:
-        told = replacement(self.operator, self.y, self.noise_std, self.sigma_data)
+        guide = replacement(self.operator, self.y, self.noise_std, self.sigma_data)
         object.__setattr__(self, "_seen", Measurement(self.operator, self.y, self.noise_std))
-        object.__setattr__(self, "_guide", told)
+        object.__setattr__(self, "_guide", guide)
         if self.times < 1:
             raise BadInput(f"times is {self.times}.", "Make at least one round.")
 
@@ -251,18 +253,18 @@ class RePaint(Around):
         a = quotient(here.alpha, there.alpha)
         climb = (here.sigma**2 - a**2 * there.sigma**2).clamp(min=0).sqrt()
         again = like(there.sigma > 0, state[0]).bool()
-        told = self._guide(denoise)  # type: ignore[attr-defined]
-        after, info = self.solver.step(told, state, here, there, noise, cond)
+        guided = self._guide(denoise)  # type: ignore[attr-defined]
+        after, info = self.solver.step(guided, state, here, there, noise, cond)
         after = self._drawn_anew(after, info.denoised, noise, there, 0)
         for k in range(DRAWS, DRAWS * self.times if again.any() else 1, DRAWS):
             up = affine(after[0], a, noise(after[0], below(there, k), here), climb)
             anew = _Anew(noise, k + 1)
             begun = state._replace(x=torch.where(again, up, state[0]))
-            after, info = self.solver.step(told, begun, here, there, anew, cond)
+            after, info = self.solver.step(guided, begun, here, there, anew, cond)
             after = self._drawn_anew(after, info.denoised, noise, there, k)
         return after, info
 
-    def _drawn_anew(self, state: Any, told: Tensor, noise: Noise, there: Level, k: int) -> Any:
+    def _drawn_anew(self, state: Any, denoised: Tensor, noise: Noise, there: Level, k: int) -> Any:
         x, seen = wide(state[0]), self._seen  # type: ignore[attr-defined]
         open_, error = prior_variance(there, self.sigma_data), seen.noise
         alpha, sigma = there.like(x)
@@ -272,7 +274,7 @@ class RePaint(Around):
         first, second = (noise(rows, below(there, k + i), there) for i in (4, 5))
         std = like(error.sqrt(), rows)
         inner = like(open_.sqrt(), x) * inner
-        x0 = wide(told) + inner - seen.pull(seen.linear(inner) + std * first, open_, error)
+        x0 = wide(denoised) + inner - seen.pull(seen.linear(inner) + std * first, open_, error)
         # sigma/r and the noise that K (alpha x0 + sigma z) lacks, of covariance 2 sigma^2 K (I - K)
         over = like((there.alpha**2 + (there.sigma / self.sigma_data) ** 2).sqrt(), rows)
         away = seen.linear(alpha * x0 + sigma * z - x) + 2**0.5 * over * std * second

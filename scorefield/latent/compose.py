@@ -45,11 +45,11 @@ def not_of(one: LogProb) -> LogProb:
 
     def log_prob(z: Tensor, level: Level | None = None, cond: Cond | None = None) -> Tensor:
         log_p = one(z, level, cond)  # type: ignore[arg-type] of clean latents, no level
-        near = log_p > -0.5  # log(1 - e^a) by the form that keeps its digits
+        small = log_p > -0.5  # log(1 - e^a) by the form that keeps its digits
         return torch.where(
-            near,
-            (-torch.expm1(torch.where(near, log_p, -1.0))).log(),
-            torch.log1p(-torch.where(near, -1.0, log_p).exp()),
+            small,
+            (-torch.expm1(torch.where(small, log_p, -1.0))).log(),
+            torch.log1p(-torch.where(small, -1.0, log_p).exp()),
         )
 
     return log_prob

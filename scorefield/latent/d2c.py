@@ -97,9 +97,9 @@ class D2C(PriorTask):
             own, self.keys(self.target.average, two), self.bank[chance.others], self.temperature
         )
         parts = {"reconstruction": spent, "kl": q.kl().flatten(1).sum(1), "contrast": cost}
-        told = {name: part.detach() for name, part in parts.items()}
+        logged = {name: part.detach() for name, part in parts.items()}
         total = spent + parts["kl"] + self.contrast * cost
-        return Loss(total, told["kl"], told)
+        return Loss(total, logged["kl"], logged)
 
     def after(self, step: int) -> None:
         self.target.update(self.module.autoencoder, step)

@@ -63,8 +63,8 @@ class DAE(AE):
         mean = self.module.decode(self.module.encode(noisy).mode)
         parts = {"reconstruction": -self.decoder(x0, mean, self.module.variance)}
         parts |= self.perceived(x0, mean)
-        told = {name: part.detach() for name, part in parts.items()}
-        return Loss(sum_of(parts), -2 * chance.sigma.log(), told)
+        logged = {name: part.detach() for name, part in parts.items()}
+        return Loss(sum_of(parts), -2 * chance.sigma.log(), logged)
 
 
 def as_denoise(module: Autoencoder) -> Denoise:

@@ -34,11 +34,11 @@ class LetterVAE(Task[LetterCoder]):
         log_p = self.module.log_p(q.sample(chance.eps.to(q.mean)))
         nats = -log_p.gather(-1, batch.x0.long()[..., None]).flatten(1).sum(1)
         kl = q.kl().flatten(1).sum(1)
-        told = {"letters": nats.detach(), "kl": kl.detach()}
-        return Loss(nats + self.beta * kl, kl.detach(), told)
+        logged = {"letters": nats.detach(), "kl": kl.detach()}
+        return Loss(nats + self.beta * kl, kl.detach(), logged)
 
 
 def exact(module: LetterCoder, x: Tensor) -> float:
-    """The share of texts (N, L) that come back from the mode of their latent letter by letter."""
+    """The fraction of texts (N, L) that come back from the mode of their latent to the letter."""
     with torch.no_grad():
         return float((module.decode(module.encode(x).mode) == x).all(1).double().mean())

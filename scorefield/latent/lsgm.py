@@ -129,8 +129,8 @@ class LSGM(PriorTask):
         cross, at = cross_entropy(self.module.prior, z, schedule, chance.u, chance.noise, cond)
         entropy = q.entropy()
         parts = {"reconstruction": spent, "entropy": entropy, "cross": cross}
-        told = {name: part.detach() for name, part in parts.items()}
-        return Loss(spent - entropy + cross, at, told)
+        logged = {name: part.detach() for name, part in parts.items()}
+        return Loss(spent - entropy + cross, at, logged)
 
 
 def cross_entropy(

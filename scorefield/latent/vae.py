@@ -135,8 +135,8 @@ class VAE(AE):
         per_sample = -log_mean_exp(ladder.log_w) if self.weighted else sum_of(terms)
         parts = {"reconstruction": terms["distortion"], **extra}
         parts |= {f"kl_{t}": each for t, each in enumerate(kl.T, 1)}
-        told = {name: part.detach() for name, part in parts.items()}
-        return Loss(per_sample, kl.detach().sum(1), told)
+        logged = {name: part.detach() for name, part in parts.items()}
+        return Loss(per_sample, kl.detach().sum(1), logged)
 
 
 def sum_of(parts: dict[str, Tensor]) -> Tensor:

@@ -28,7 +28,7 @@ def uniform(x0: Tensor, width: float, noise: Noise) -> Dequantised:
     Dequantised(x=tensor([[0., 0.]]), log_q=tensor([2.7726]))
     """
     _check(width)
-    u = _shares(x0, noise, CLEAN)
+    u = _uniform(x0, noise, CLEAN)
     log_q = x0.new_full((len(x0),), -x0[0].numel() * math.log(width))
     return Dequantised(x0 + (width * (u - 0.5)).to(x0), log_q)
 
@@ -49,7 +49,7 @@ def truncated_normal(x0: Tensor, width: float, level: Level, noise: Noise) -> De
         raise BadInput("the level is clean data.", "Give the first noisy level of the path.")
     tau = (level.alpha * width / (2 * level.sigma)).to(x0.device)
     mass = torch.erf(tau / math.sqrt(2))
-    u = _shares(x0, noise, level)
+    u = _uniform(x0, noise, level)
     below = torch.special.ndtr(-tau)
     e = torch.special.ndtri(like(below, u) + like(mass, u) * u)
     e = torch.maximum(torch.minimum(e, like(tau, e)), -like(tau, e))
@@ -72,7 +72,7 @@ def bits_per_dim(log_prob: Tensor, dims: int, width: float = 1.0) -> Tensor:
     return -(log_prob / dims + math.log(width)) / math.log(2)
 
 
-def _shares(x0: Tensor, noise: Noise, level: Level) -> Tensor:
+def _uniform(x0: Tensor, noise: Noise, level: Level) -> Tensor:
     """`(0, 1)` uniform, float64, like x0."""
     return torch.special.ndtr(noise(x0, CLEAN, level).double())
 

@@ -64,41 +64,41 @@ def elbo(
             k = (copies.uniform(here, there) * (last - first)).long() + first
             here, there = levels.at(k), levels.at(k + 1)
         x = copies.noisy(here, eps)
-        denoised, share = moments(x, here, copies.cond)
-        kl = divergence(copies.x0 - denoised, share, here, there)
+        denoised, fraction = moments(x, here, copies.cond)
+        kl = divergence(copies.x0 - denoised, fraction, here, there)
         terms.append((last - first) * kl)
 
     last = levels.at(-1)
     x = copies.noisy(last, copies.normal(last, CLEAN))
-    denoised, share = moments(x, last, copies.cond)
-    decoded = decoder(copies.x0, denoised, _last_variance(share, levels, x))
+    denoised, fraction = moments(x, last, copies.cond)
+    decoded = decoder(copies.x0, denoised, _last_variance(fraction, levels, x))
     logsnr = levels.logsnr[torch.tensor(edges)]
     return copies.bound(kl_to_noise(copies.x0, levels.at(0)), terms, -decoded, logsnr)
 
 
-def divergence(error: Tensor, share: Tensor | float, here: Level, there: Level) -> Tensor:
-    """L_{k-1} `(B,)` of a step, from the error x0 - D and the share of its log-variance."""
+def divergence(error: Tensor, fraction: Tensor | float, here: Level, there: Level) -> Tensor:
+    """L_{k-1} `(B,)` of a step, from the error x0 - D and the fraction of its log-variance."""
     _, gain, spread = posterior(here, there)
-    wider = like(_wider(here, there), error) * share
+    wider = like(_wider(here, there), error) * fraction
     scaled = like((gain / spread) ** 2, error) * error**2
     each = wider + (1 + scaled) * (-wider).exp() - 1
     return each.expand_as(error).flatten(1).sum(1) / 2
 
 
 def _wider(here: Level, there: Level) -> Tensor:
-    """`log(large / small)`, the noise's share of N(0, I) data's variance here over that there."""
-    shares = [v.sigma**2 / (v.alpha**2 + v.sigma**2) for v in (here, there)]
-    return quotient(*shares).log()
+    """`log(large / small)`, noise's fraction of N(0, I) data's variance here over that there."""
+    fractions = [v.sigma**2 / (v.alpha**2 + v.sigma**2) for v in (here, there)]
+    return quotient(*fractions).log()
 
 
-def _last_variance(share: Tensor | float, levels: Level, x: Tensor) -> Tensor:
+def _last_variance(fraction: Tensor | float, levels: Level, x: Tensor) -> Tensor:
     """`small^(1-v) large^v` of the step to clean data, with small from the step before."""
     last = levels.at(-1)
     large = last.sigma**2 / (last.alpha**2 + last.sigma**2)
     if len(levels.sigma) == 1:
         return like(large, x)
     small = posterior(levels.at(-2), last)[2] ** 2
-    return (like(small.log(), x) + like((large / small).log(), x) * share).exp()
+    return (like(small.log(), x) + like((large / small).log(), x) * fraction).exp()
 
 
 def _fixed(denoise: Denoise, variance: float) -> Any:

@@ -25,7 +25,7 @@ ODD = (3491 / 2688, -4383 / 4480, 2601 / 7040, -581 / 10560)
 EVEN = (63 / 8, -123 / 8, 93 / 8, -25 / 8)
 """Exact for 1, r, r^2 and r^3."""
 
-NEAR = 1.0, 1.25, 1.5, 1.75
+FACTORS = 1.0, 1.25, 1.5, 1.75
 """Multiples of the last level's (alpha/sigma)^2 from which it is extrapolated to 0."""
 NOISY = (38 / 3, -82 / 3, 65 / 3, -6.0)
 """Exact for 1, q, q^2 and q^3."""
@@ -83,8 +83,8 @@ def _clean_error(slopes: list[Tensor], gains: list[Tensor], r: Tensor, size: int
     (nats, y), (more, other) = parts
     gain = gains[0].mean(1)
     posterior = (nats + y / like(r, y)).abs()
-    share = like(r, gain) * gain.abs()
-    flow = more.abs() + (other * gain).abs() / size + 2 * share**3 / size
+    moved = like(r, gain) * gain.abs()
+    flow = more.abs() + (other * gain).abs() / size + 2 * moved**3 / size
     return torch.minimum(posterior, flow)
 
 
@@ -101,14 +101,14 @@ def to_noise(denoise: Denoise, traced: Traced, x: Tensor, level: Level, cond: Co
     for _ in range(3):
         centre = denoise(alpha * centre, level, cond)
     spreads = []
-    for k in NEAR:
+    for k in FACTORS:
         here = Level(level.alpha * math.sqrt(k), level.sigma)
         denoised, trace = traced(like(here.alpha, x) * centre, here, probed)
         square = (denoised - centre).flatten(1).square().sum(1, keepdim=True)
         spreads.append(square + like(here.sigma**2 / here.alpha, trace) * trace)
     q = like(q, spreads[0])
     variance = (spreads[0] / (size - q * spreads[0]).clamp(min=size / 2)).clamp(min=0)
-    rest = [v - size * variance / (1 + k * q * variance) for k, v in zip(NEAR, spreads)]
+    rest = [v - size * variance / (1 + k * q * variance) for k, v in zip(FACTORS, spreads)]
     peak = -(size * (q * variance).log1p() + q * _sum(NOISY, rest)) / 2
 
     away = x - alpha * centre

@@ -80,6 +80,6 @@ def kl_to_noise(x0: Tensor, level: Level) -> Tensor:
     """`KL(N(alpha x0, sigma^2 I) || N(0, (alpha^2 + sigma^2) I))` `(B,)`, in nats."""
     n2 = level.alpha**2 + level.sigma**2
     square = x0.flatten(1).square().sum(1)
-    size, share = x0[0].numel(), level.sigma**2 / n2
-    rest = like(share - 1 - share.log(), x0[:, :1].flatten(1)[:, 0])
+    size, ratio = x0[0].numel(), level.sigma**2 / n2
+    rest = like(ratio - 1 - ratio.log(), x0[:, :1].flatten(1)[:, 0])
     return (like(level.alpha**2 / n2, square) * square + size * rest) / 2

@@ -66,7 +66,7 @@ def path(schedule: FlowSchedule, steps: int, t: float = 0.0) -> Level:
 
     Equal steps of `atan(sqrt(sigma/alpha))` from t = 1, or NOISIEST if there is less signal yet, to
     t, or if that is 0 to the schedule's floor: dense where signal and noise are equal, and in both
-    tails steps of equal shares of the root.
+    tails steps of equal fractions of the root.
 
     >>> from scorefield.process import EDM
     >>> path(EDM(0.01, 100.0), 2).sigma

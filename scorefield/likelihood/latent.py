@@ -6,17 +6,17 @@ from torch import Tensor
 from scorefield.base import BadInput
 
 
-def lerp(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
-    """`(1 - w) start + w end` for latents `(B, ...)` and shares w `(n,)`: `(n, B, ...)`.
+def lerp(start: Tensor, end: Tensor, fraction: Tensor) -> Tensor:
+    """`(1 - w) start + w end` for latents `(B, ...)` and fractions w `(n,)`: `(n, B, ...)`.
 
     Halfway between independent latents the norm is short by sqrt(2), which no model has seen.
     """
-    w = _column(start, end, share)
+    w = _column(start, end, fraction)
     return (1 - w) * start + w * end
 
 
-def slerp(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
-    """Along the arc: `(n, B, ...)` between latents `(B, ...)` at shares w `(n,)` of their angle.
+def slerp(start: Tensor, end: Tensor, fraction: Tensor) -> Tensor:
+    """Along the arc: `(n, B, ...)` between latents `(B, ...)` at fractions w `(n,)` of their angle.
 
         z_w = |z_w| (sin((1 - w) a) start/|start| + sin(w a) end/|end|) / sin(a)
 
@@ -26,7 +26,7 @@ def slerp(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
     >>> slerp(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 3.0]]), torch.tensor([0.5]))
     tensor([[[1.4142, 1.4142]]])
     """
-    w = _column(start, end, share)
+    w = _column(start, end, fraction)
     norms = [torch.linalg.vector_norm(z.flatten(1), dim=1) for z in (start, end)]
     if not bool((torch.stack(norms) > 0).all()):
         raise BadInput("a latent is 0 and has no direction.", "Use lerp.")
@@ -59,11 +59,12 @@ def direction(latents: Tensor, has: Tensor) -> Tensor:
     return latents[has].mean(0) - latents[~has].mean(0)
 
 
-def _column(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
+def _column(start: Tensor, end: Tensor, fraction: Tensor) -> Tensor:
     """Shares `(n, 1, ..., 1)` against latents of one shape."""
-    if start.shape != end.shape or share.ndim != 1:
+    if start.shape != end.shape or fraction.ndim != 1:
         raise BadInput(
-            f"latents {tuple(start.shape)} and {tuple(end.shape)}, shares {tuple(share.shape)}.",
-            "Give two of one shape and shares (n,).",
+            f"latents {tuple(start.shape)} and {tuple(end.shape)}, fractions "
+            f"{tuple(fraction.shape)}.",
+            "Give two of one shape and fractions (n,).",
         )
-    return share.to(start).reshape(-1, *(1,) * start.ndim)
+    return fraction.to(start).reshape(-1, *(1,) * start.ndim)

@@ -9,7 +9,7 @@ from torch import Tensor
 from scorefield.base import Cond, Level, Zero, like
 from scorefield.likelihood.trace import Traced
 from scorefield.solve import Solver, trajectory
-from scorefield.solve.interpolate import POINTS, SHARES, lagrange
+from scorefield.solve.interpolate import POINTS, WEIGHTS, lagrange
 
 VALUES = 4
 """Levels that a polynomial goes through: two on either side of a step within the walk."""
@@ -54,8 +54,8 @@ def node_weights(lam: Tensor) -> Tensor:
     """
     count = min(VALUES, len(lam))
     c, steps = (lam / 8).exp(), torch.arange(len(lam) - 1)
-    near = (steps - 1).clamp(0, len(lam) - count)[:, None] + torch.arange(count)
+    nodes = (steps - 1).clamp(0, len(lam) - count)[:, None] + torch.arange(count)
     length = c.diff()[:, None]
     s = c[:-1, None] + length * POINTS.to(c)
-    each = ((8 * length * SHARES.to(c) / s)[:, None] @ lagrange(c[near], s))[:, 0]
-    return torch.zeros_like(lam).index_add(0, near.flatten(), each.flatten())
+    each = ((8 * length * WEIGHTS.to(c) / s)[:, None] @ lagrange(c[nodes], s))[:, 0]
+    return torch.zeros_like(lam).index_add(0, nodes.flatten(), each.flatten())

@@ -78,8 +78,8 @@ def geodesic_log_prob(
     x, change = x0.double(), torch.zeros(len(x0), dtype=torch.float64, device=x0.device)
     tau, alpha = levels.sigma.log().flip(0), levels.alpha.flip(0)
 
-    def field(x: Tensor, at: Tensor, k: int, share: float) -> tuple[Tensor, Tensor]:
-        level = Level(torch.lerp(alpha[k], alpha[k + 1], share), at.exp())
+    def field(x: Tensor, at: Tensor, k: int, fraction: float) -> tuple[Tensor, Tensor]:
+        level = Level(torch.lerp(alpha[k], alpha[k + 1], fraction), at.exp())
         if float(alpha[0]) < 1:
             level = Level(1 - level.sigma, level.sigma)
         u, div = traced_field(lambda x: denoise(space.project(x).to(x0), level, cond).double(), x)

@@ -9,7 +9,7 @@ from scorefield.data import Data
 from scorefield.data.letters import END
 from scorefield.data.molecules import chemistry
 
-NEAR = 1.3
+BONDED = 1.3
 """Times the sum of covalent radii: atoms closer than this are bonded."""
 
 
@@ -50,7 +50,7 @@ class Geometry:
         apart = at[:, :, :, None] - at[:, :, None]
         distance = np.linalg.norm(apart, axis=1)
         other = ~np.eye(at.shape[2], dtype=bool)
-        bonded = (distance < NEAR * (radius[:, :, None] + radius[:, None])) & other
+        bonded = (distance < BONDED * (radius[:, :, None] + radius[:, None])) & other
         bonded &= there[:, :, None] & there[:, None]
         self.lengths = distance[bonded & np.tri(at.shape[2], k=-1, dtype=bool)]
         cosines = np.einsum("ncij,ncik->nijk", apart, apart)

@@ -75,7 +75,7 @@ def precision_recall(samples: Tensor, real: Tensor, k: int = 3) -> PrecisionReca
     precision, recall, coverage = (
         hit.double().mean().item() for hit in (by_sample > 0, recalled, covered)
     )
-    shares = by_sample / k, by_ball * len(r) / (k * len(s))
+    densities = by_sample / k, by_ball * len(r) / (k * len(s))
     return PrecisionRecall(
         precision=precision,
         recall=recall,
@@ -86,7 +86,7 @@ def precision_recall(samples: Tensor, real: Tensor, k: int = 3) -> PrecisionReca
         n_real=len(r),
         precision_error=(precision * (1 - precision) / len(s)) ** 0.5,
         recall_error=(recall * (1 - recall) / len(r)) ** 0.5,
-        density_error=sum(float(share.var()) / len(share) for share in shares) ** 0.5,
+        density_error=sum(float(density.var()) / len(density) for density in densities) ** 0.5,
         coverage_error=(coverage * (1 - coverage) / len(r)) ** 0.5,
     )
 
@@ -118,8 +118,10 @@ def precision_recall_figures(
 
 def _radii(x: Tensor, k: int) -> Tensor:
     """NN_k of each row: the (k+1)-th smallest distance, the smallest being its own 0."""
-    near = [exact_distances(x[block], x).kthvalue(k + 1).values for block in blocks(len(x), len(x))]
-    return torch.cat(near)
+    radii = [
+        exact_distances(x[block], x).kthvalue(k + 1).values for block in blocks(len(x), len(x))
+    ]
+    return torch.cat(radii)
 
 
 def exact_distances(a: Tensor, b: Tensor) -> Tensor:

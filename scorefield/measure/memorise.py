@@ -5,20 +5,21 @@
 
 A ratio of 1 says that samples lie as far from the training set as unseen real examples do; near 0,
 the model copies. Above 1 the samples are merely far from the data: read it beside precision.
-`near` is the fraction of samples as near to the training set as the nearest 1% of held-out
-examples; it notices a few copies that leave the mean alone. With L_j of the m held-out distances
-below d(sample_j) and E_j equal to it, the rank of a new real example's distance among all m + 1,
-ties in random order and less a uniform part of one, is uniform on (0, m + 1), so that
+`close_fraction` is the fraction of samples as near to the training set as the nearest 1% of
+held-out examples; it notices a few copies that leave the mean alone. With L_j of the m held-out
+distances below d(sample_j) and E_j equal to it, the rank of a new real example's distance among
+all m + 1, ties in random order and less a uniform part of one, is uniform on (0, m + 1), so that
 
-    near = mean_j clamp((q (m + 1) - L_j) / (E_j + 1), 0, 1),      q = max(1%, 1/(m + 1))
+    close_fraction = mean_j clamp((q (m + 1) - L_j) / (E_j + 1), 0, 1),   q = max(1%, 1/(m + 1))
 
 has the expectation q on real data, for every m and any ties (the smoothed p-value of Vovk,
 Gammerman and Shafer, Algorithmic Learning in a Random World, 2005, section 2.2). Fewer than 99
-held-out examples cannot tell 1%: q, which is `near_real`, is then the fraction that is one of them.
-Blind to copies that were shifted or recoloured: look at the pairs in `suspects`, `neighbours`.
+held-out examples cannot tell 1%: q is then the fraction that is one of them
+(`close_real`). Blind to copies that were shifted or recoloured: look at the pairs in
+`suspects`, `neighbours`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 
 import torch
@@ -40,19 +41,19 @@ class Memorisation:
 
     `suspects`: indices of the samples nearest to the training set, nearest first; `neighbours`:
     the training examples they resemble; `suspect_distances`: how nearly. `ratio` is None when every
-    held-out example also occurs in the training set. `near_real` is what `near` is on real data,
-    and `near_threshold` the largest distance that it counts.
+    held-out example also occurs in the training set. `close_real` is what
+    `close_fraction` is on real data, and `close_distance` the largest distance that it counts.
     """
 
     ratio: float | None
     distance: float
     held_out_distance: float
-    near: float
-    near_threshold: float
+    close_fraction: float = field(metadata={"json": "near"})
+    close_distance: float = field(metadata={"json": "near_threshold"})
     suspects: tuple[int, ...]
     neighbours: tuple[int, ...]
     suspect_distances: tuple[float, ...]
-    near_real: float = 1 / ONE_IN
+    close_real: float = field(default=1 / ONE_IN, metadata={"json": "near_real"})
 
 
 def memorisation(
@@ -62,9 +63,9 @@ def memorisation(
 
     >>> train = torch.tensor([[0.0], [10.0]])
     >>> found = memorisation(torch.tensor([[1.0], [10.0]]), train, torch.tensor([[2.0], [8.0]]))
-    >>> found.ratio, found.near, found.suspects, found.neighbours
+    >>> found.ratio, found.close_fraction, found.suspects, found.neighbours
     (0.25, 1.0, (1, 0), (1, 0))
-    >>> round(found.near_real, 4)  # of two held-out examples and a third real one, each is nearest
+    >>> round(found.close_real, 4)  # of two held-out ones and a third, each is nearest
     0.3333
     """
     check_rows("samples", samples)
@@ -95,12 +96,12 @@ def beside_held_out(
         ratio=mean / mean_real if mean_real > 0 else None,
         distance=mean,
         held_out_distance=mean_real,
-        near=((counted - below.double()) / (equal + 1)).clamp(0, 1).mean().item(),
-        near_threshold=ordered[ceil(counted) - 1].item(),
+        close_fraction=((counted - below.double()) / (equal + 1)).clamp(0, 1).mean().item(),
+        close_distance=ordered[ceil(counted) - 1].item(),
         suspects=tuple(worst.tolist()),
         neighbours=tuple(neighbour[worst].tolist()),
         suspect_distances=tuple(d[worst].tolist()),
-        near_real=counted / ranks,
+        close_real=counted / ranks,
     )
 
 
@@ -116,7 +117,8 @@ def memorisation_figure(samples: Seen, reference: Reference, suspects: int = 8) 
     words = (
         "Mean distance from a sample to the nearest training example, over that of held-out data. "
         "Copies would bring it towards 0. As near as the nearest "
-        f"{found.near_real:.1%} of held-out examples: {found.near:.1%} of samples."
+        f"{found.close_real:.1%} of held-out examples: "
+        f"{found.close_fraction:.1%} of samples."
     )
     record = {"memorisation": as_json(found)}
     if found.ratio is None:

@@ -18,8 +18,8 @@ FEWEST = 300
 
 
 def molecule_figures(x0: Tensor, data: Data, cond: Cond | None) -> tuple[Figure, ...]:
-    """Numbers of tokens (N, L), made for `cond`. A valid string parses in RDKit; shares of unique
-    ones are of the valid, of new ones of the unique, both by their canonical form."""
+    """Numbers of tokens (N, L), made for `cond`. A valid string parses in RDKit; fractions of
+    unique ones are of the valid, of new ones of the unique, both by their canonical form."""
     order = torch.randperm(len(data.test), generator=torch.Generator().manual_seed(0))
     away = data.test.x[order]  # a file may be sorted
     texts, train, test = (spelled(x, data.alphabet) for x in (x0, data.train.x, away))

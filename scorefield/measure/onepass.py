@@ -51,7 +51,7 @@ def one_pass(pieces: Iterable[Tensor], reference: Reference) -> Seen:
     x0 = train.new_empty(len(at), *train.shape[1:])
     parts = frechet_picks(reference.asked, reference.counts)
     picks = [_mask(n, i) for i in parts.picks]
-    draws, features, logits, near, said, first = [_Sum() for _ in picks], [], [], [], [], 0
+    draws, features, logits, distances, said, first = [_Sum() for _ in picks], [], [], [], [], 0
     for piece in pieces:
         rows = slice(first, first + len(piece))
         if rows.stop > n:
@@ -65,12 +65,12 @@ def one_pass(pieces: Iterable[Tensor], reference: Reference) -> Seen:
             said.append(sure_of(seen.logits))
         for draw, pick in zip(draws, picks):
             draw.add(seen.features[pick[rows]])
-        near.append(nearest(seen.x0.flatten(1), train.flatten(1)))
+        distances.append(nearest(seen.x0.flatten(1), train.flatten(1)))
         first = rows.stop
     if first != n:
         raise BadInput(f"{first} samples came where {n} were announced.", "Announce as many.")
     moments = FrechetDraws([draw.moments() for draw in draws], parts.whole)
-    kept = KeptSamples(at, moments, _joined(near), _joined(said))
+    kept = KeptSamples(at, moments, _joined(distances), _joined(said))
     judged = torch.cat(logits) if logits else None
     return Seen(x0, torch.cat(features), judged, reference.asked[at], kept)
 

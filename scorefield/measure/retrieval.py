@@ -1,6 +1,6 @@
 """Does a picture show its prompt? Found back among others by a judge of pictures and words.
 
-    s_ij = f(x_i) . g(c_j),   R@k = share of i whose own c_i is among the k largest s_ij of R  (1)
+    s_ij = f(x_i) . g(c_j),   R@k = fraction of i whose c_i is among the k largest s_ij of R  (1)
     normalised = (generated - floor) / (ceiling - floor)                                       (2)
 
 f and g are of unit length, learned on real pictures with their captions (Radford et al. 2021). The

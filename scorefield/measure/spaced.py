@@ -32,8 +32,8 @@ def spaced_outcome(x0: Tensor, data: Data, cond: Cond | None = None) -> Outcome:
 
 def letter_figures(x0: Tensor, train: Tensor, test: Tensor, letters: int) -> tuple[Figure, ...]:
     """Pairs of neighbours, copies of training texts, and how many samples are like no other."""
-    learned, real = pair_shares(train, letters), pair_shares(test, letters)
-    apart = (pair_shares(x0, letters) - learned).abs().sum() / 2
+    learned, real = pair_fractions(train, letters), pair_fractions(test, letters)
+    apart = (pair_fractions(x0, letters) - learned).abs().sum() / 2
     known = {tuple(row) for row in train.long().tolist()}
 
     def copied(x: Tensor) -> float:
@@ -42,7 +42,7 @@ def letter_figures(x0: Tensor, train: Tensor, test: Tensor, letters: int) -> tup
     return (
         Figure("Pairs of letters", float(apart), None, float((real - learned).abs().sum() / 2),
                best="low", key="pairs",
-               words="Half the sum of differences of shares of neighbours from training texts'."),
+               words="Half the sum of differences of pairs' fractions from training texts'."),
         Figure("Copies", copied(x0), None, copied(test), unit="%", best="real", key="copies",
                words="Texts that are training texts too."),
         Figure("Distinct", len(x0.unique(dim=0)) / len(x0), None,
@@ -50,7 +50,7 @@ def letter_figures(x0: Tensor, train: Tensor, test: Tensor, letters: int) -> tup
     )  # fmt: skip
 
 
-def pair_shares(x: Tensor, letters: int) -> Tensor:
+def pair_fractions(x: Tensor, letters: int) -> Tensor:
     """Shares of the pairs of neighbours (letters^2,).
 
     >>> pair_shares(torch.tensor([[0.0, 1.0, 0.0]]), 2)

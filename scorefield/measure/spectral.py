@@ -66,10 +66,12 @@ def log_spectral_figure(samples: Seen, reference: Reference) -> Outcome:
     if not is_heard(tuple(samples.x0.shape[1:])):
         return Outcome({})
     held = reference.like_test
-    near, floor = (nearest_sounds(rows, held) for rows in (samples, reference.like_train))
-    record = {"log_spectral_distance": near, "log_spectral_distance_real": floor}
+    distance, floor = (nearest_sounds(rows, held) for rows in (samples, reference.like_train))
+    record = {"log_spectral_distance": distance, "log_spectral_distance_real": floor}
     words = "From the nearest held-out sound of the class, on average."
-    figure = Figure("Log-spectral distance", near, floor=floor, unit="dB", best="low", words=words)
+    figure = Figure(
+        "Log-spectral distance", distance, floor=floor, unit="dB", best="low", words=words
+    )
     return Outcome(record, (figure,))
 
 

@@ -35,8 +35,8 @@ def row_figures(x0: Tensor, data: Data) -> tuple[Figure, ...]:
         return sum(tuple(map(int, row)) in known for row in x.tolist()) / len(x)
 
     return (
-        Figure("Told from held-out rows", told_apart(made, test, own), None,
-               told_apart(real, test, own), unit="%", best="real", key="two_sample",
+        Figure("Told from held-out rows", separated(made, test, own), None,
+               separated(real, test, own), unit="%", best="real", key="two_sample",
                words="Accuracy of gradient-boosted trees, 3 folds; 50% is no difference."),
         Figure("Foretold", foretold(made, test, own), None, foretold(real, test, own),
                best="high", key="downstream",
@@ -67,7 +67,7 @@ def trees(kind: str, columns: Sequence[Column]) -> Any:
     return make(categorical_features=words, max_iter=100, random_state=0, early_stopping=False)
 
 
-def told_apart(a: np.ndarray, b: np.ndarray, columns: Sequence[Column]) -> float:
+def separated(a: np.ndarray, b: np.ndarray, columns: Sequence[Column]) -> float:
     """How often trees say from which of two sets a row is (a classifier two-sample test,
     Lopez-Paz and Oquab 2017): accuracy on rows that they have not seen, 3 folds."""
     n = min(len(a), len(b))
@@ -111,7 +111,7 @@ def unlike(a: np.ndarray, b: np.ndarray, columns: Sequence[Column]) -> float:
 
 
 def nearer(a: np.ndarray, train: np.ndarray, test: np.ndarray, columns: Sequence[Column]) -> float:
-    """The share of rows whose nearest training row is nearer than their nearest held-out one, of
+    """The fraction of rows whose nearest training row is nearer than their nearest held-out one, of
     as many; a tie is half. Numbers are apart by standard deviations, words by 1."""
     n = min(len(train), len(test))
     every = [torch.from_numpy(_wide(x, columns, train, ranks=False)[0]).float()
@@ -131,10 +131,10 @@ def _wide(
         v, own = x[:, k], like[:, k][~np.isnan(like[:, k])]
         if column.number:
             if ranks:
-                told = np.searchsorted(np.sort(own), v) / max(1, len(own))
+                scaled = np.searchsorted(np.sort(own), v) / max(1, len(own))
             else:
-                told = (v - own.mean()) / (own.std() or 1) if len(own) else 0 * v
-            parts.append(np.nan_to_num(np.where(np.isnan(v), 0.5 if ranks else 0, told))[:, None])
+                scaled = (v - own.mean()) / (own.std() or 1) if len(own) else 0 * v
+            parts.append(np.nan_to_num(np.where(np.isnan(v), 0.5 if ranks else 0, scaled))[:, None])
         else:
             usual = np.bincount(own.astype(int), minlength=1).argsort()[::-1][:MOST_CLASSES]
             parts.append((v[:, None] == usual) * (1.0 if ranks else 0.5))

@@ -178,22 +178,22 @@ class ConvAutoencoder(Autoencoder):
             tuple(-(-side // 2**level) for side in shape[1:]) for level in range(len(channels))
         ]
 
-        def near(c_in: int, c_out: int, stride: int = 1) -> nn.Module:
+        def local(c_in: int, c_out: int, stride: int = 1) -> nn.Module:
             return preserve_variance(conv(c_in, c_out, 3, stride, padding=1))
 
         def same(c: int) -> list[nn.Module]:
             return [Residual(conv, c) for _ in range(blocks)]
 
         out = latent * (2 if regulariser == "kl" else 1)
-        down = [near(shape[0], channels[0]), *same(channels[0])]
+        down = [local(shape[0], channels[0]), *same(channels[0])]
         for before, after in pairwise(channels):
-            down += [near(before, after, 2), *same(after)]
+            down += [local(before, after, 2), *same(after)]
         last = preserve_variance(conv(channels[-1], out, 1), 0.5)
         encoder = nn.Sequential(*down, channel_norm("group", channels[-1]), nn.SiLU(), last)
-        up = [near(latent, channels[-1]), *same(channels[-1])]
+        up = [local(latent, channels[-1]), *same(channels[-1])]
         for level in reversed(range(len(channels) - 1)):
             grow = nn.Upsample(sizes[level], mode="nearest")
-            up += [grow, near(channels[level + 1], channels[level]), *same(channels[level])]
+            up += [grow, local(channels[level + 1], channels[level]), *same(channels[level])]
         seen = zero(conv(channels[0], shape[0], 3, padding=1))
         decoder = nn.Sequential(*up, channel_norm("group", channels[0]), nn.SiLU(), seen)
         shapes = shape, (latent, *sizes[-1])

@@ -74,8 +74,8 @@ class CausalNet(nn.Module):
             raise BadInput(f"x has {length} letters.", f"Give at most {self.shape[0]}.")
         n = min(length, int((x < self.letters).sum(1).max()) + 1)
         before = F.pad(x[:, : n - 1].long(), (1, 0), value=self.letters)
-        told = self.embedding(self.places.new_zeros(len(x), self.width), cond)
-        h = self.enter(before) + self.places[:n] + told[:, None]
+        emb = self.embedding(self.places.new_zeros(len(x), self.width), cond)
+        h = self.enter(before) + self.places[:n] + emb[:, None]
         if torch.is_autocast_enabled(h.device.type):  # sums in bfloat16 too: a pass takes .7 of it
             h = h.to(torch.get_autocast_dtype(h.device.type))
         for block in self.blocks:

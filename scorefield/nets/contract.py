@@ -54,7 +54,7 @@ def spatial_of(shape: Sequence[int], who: str) -> int:
 
 def check_dropout(dropout: float) -> None:
     if not 0 <= dropout < 1:
-        raise BadInput(f"dropout is {dropout}.", "Give the share of values dropped, in [0, 1).")
+        raise BadInput(f"dropout is {dropout}.", "Give the fraction of values dropped, in [0, 1).")
 
 
 def check_indices(name: str, index: Tensor, count: int) -> None:

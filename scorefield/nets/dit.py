@@ -125,8 +125,8 @@ class DiT(nn.Module):
         h = h + self.positions.to(h.dtype)
         for block in self.blocks:
             again = self.checkpoint and self.training
-            told = h, emb, context
-            h = checkpoint(block, *told, use_reentrant=False) if again else block(*told)
+            inputs = h, emb, context
+            h = checkpoint(block, *inputs, use_reentrant=False) if again else block(*inputs)
         scale, shift = self.modulation(emb)[:, None].chunk(2, dim=-1)
         out = joined(self.out(modulated(h, scale, shift)), self.patch, self.counts)
         return out.to(x.dtype).contiguous()

@@ -106,9 +106,9 @@ class Cosines(nn.Module):
         self.register_buffer("freqs", torch.zeros(count))
         self.register_buffer("phases", torch.zeros(count))
 
-    def forward(self, told: Tensor) -> Tensor:
-        phase = told.float()[:, None] * self.freqs.float() + self.phases.float()
-        return (math.sqrt(2) * phase.cos()).to(told.dtype)
+    def forward(self, c_noise: Tensor) -> Tensor:
+        phase = c_noise.float()[:, None] * self.freqs.float() + self.phases.float()
+        return (math.sqrt(2) * phase.cos()).to(c_noise.dtype)
 
 
 class Edm2Block(nn.Module):
@@ -136,8 +136,8 @@ class Edm2Block(nn.Module):
         x = self._resampled(x)
         if self.encodes:
             x = _unit(x if self.conv_skip is None else self.conv_skip(x), 1)
-        told = self.emb_linear(emb, self.emb_gain)[:, :, None, None] + 1
-        y = _bent(self.conv_res0(_bent(x)) * told)
+        gain = self.emb_linear(emb, self.emb_gain)[:, :, None, None] + 1
+        y = _bent(self.conv_res0(_bent(x)) * gain)
         y = self.conv_res1(F.dropout(y, self.said.dropout, self.training))
         if not self.encodes and self.conv_skip is not None:
             x = self.conv_skip(x)
@@ -173,10 +173,10 @@ class Edm2UNet(nn.Module):
         s = self.said
         self.classes, self.knows_none = s.label_dim, False
         widths = [s.model_channels * mult for mult in s.channel_mult]
-        told = (s.model_channels * s.channel_mult_noise) if s.channel_mult_noise else widths[0]
+        width = (s.model_channels * s.channel_mult_noise) if s.channel_mult_noise else widths[0]
         self.emb = (s.model_channels * s.channel_mult_emb) if s.channel_mult_emb else max(widths)
         self.out_gain = nn.Parameter(torch.zeros([]))
-        self.emb_fourier, self.emb_noise = Cosines(told), MagnitudeConv(told, self.emb)
+        self.emb_fourier, self.emb_noise = Cosines(width), MagnitudeConv(width, self.emb)
         self.emb_label = MagnitudeConv(s.label_dim, self.emb) if s.label_dim else None
         self.enc = nn.ModuleDict(dict(self._encoder(widths)))
         outs = [getattr(b, "outer", widths[0]) for b in self.enc.values()]
@@ -214,8 +214,8 @@ class Edm2UNet(nn.Module):
                 yield f"{at}_block{k}", self._block(both, outer, encodes=False, attends=attends)
                 inner = outer
 
-    def forward(self, x: Tensor, told: Tensor, label: Tensor | None = None) -> Tensor:
-        emb = self.emb_noise(self.emb_fourier(told.to(x.dtype)))
+    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        emb = self.emb_noise(self.emb_fourier(c_noise.to(x.dtype)))
         if self.emb_label is not None:
             label = x.new_zeros(1, self.classes) if label is None else label
             own = self.emb_label(label * math.sqrt(self.classes))

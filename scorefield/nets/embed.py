@@ -106,18 +106,20 @@ class CondEmbedding(nn.Module):
         if cond is None or self._missing(cond):  # checked: then every sample is null
             return emb + self.null_embedding
         null = cond.get("null")
-        told = emb
+        total = emb
         if self.label_embedding is not None:
             label = cond["label"]
             label = label if null is None else label.masked_fill(null, 0)
             check_indices("label", label, self.label_embedding.num_embeddings)
-            told = told + self.label_embedding(label)
+            total = total + self.label_embedding(label)
         if self.vector_embedding is not None:
             # Masked before the product: 0 * nan would still reach the gradient of the weight.
             vector = cond["vector"].to(self.vector_embedding.weight.dtype)
             vector = vector if null is None else vector.masked_fill(null[:, None], 0)
-            told = told + self.vector_embedding(vector)
-        return told if null is None else torch.where(null[:, None], emb + self.null_embedding, told)
+            total = total + self.vector_embedding(vector)
+        return (
+            total if null is None else torch.where(null[:, None], emb + self.null_embedding, total)
+        )
 
     def _needed(self) -> list[str]:
         sizes = {"label": self.classes, "vector": self.vector, "image": self.image}
@@ -205,8 +207,8 @@ def positions(counts: Sequence[int], width: int) -> Tensor:
     phases = [torch.arange(count)[:, None] * w for count in counts]
     waves = [torch.cat([phase.sin(), phase.cos()], dim=1).float() for phase in phases]
     at = torch.cartesian_prod(*(torch.arange(count) for count in counts)).view(-1, n)
-    told = torch.cat([wave[at[:, side]] for side, wave in enumerate(waves)], dim=1)
-    return F.pad(told, (0, width - told.shape[1]))
+    features = torch.cat([wave[at[:, side]] for side, wave in enumerate(waves)], dim=1)
+    return F.pad(features, (0, width - features.shape[1]))
 
 
 def with_image(x: Tensor, cond: Mapping[str, Tensor] | None, channels: int | None) -> Tensor:

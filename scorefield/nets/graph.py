@@ -25,7 +25,7 @@ NAMES = {
 class Graph(nn.Module):
     """A graph D(x, sigma, ...) or D(x, alpha, sigma, ...) of `size` bytes, of one sample `shape`.
 
-    `told` is log(sigma/alpha). The graph sees x / alpha and sigma / alpha, between the levels
+    `noise` is log(sigma/alpha). The graph sees x / alpha and sigma / alpha, between the levels
     `least` and `most` that it knows: beyond them what it says at their ends, since of what lies
     there it says nothing true. It has no derivatives.
     """
@@ -45,13 +45,13 @@ class Graph(nn.Module):
         self.reads_null = "null" in roles
         self._session: Any = None
 
-    def forward(self, x: Tensor, told: Tensor, cond: Cond | None = None) -> Tensor:
+    def forward(self, x: Tensor, noise: Tensor, cond: Cond | None = None) -> Tensor:
         if x.requires_grad or unpack_dual(x).tangent is not None:
             raise BadInput(
                 "the model is an ONNX graph, which has no derivatives.",
                 "Use what needs D alone: samples, guides, restorations by steps.",
             )
-        ratio = told.double().exp().clamp(self.least, self.most)
+        ratio = noise.double().exp().clamp(self.least, self.most)
         given = {k: v for k, v in (cond or {}).items() if k not in NUMBERS}
         values = {"x": x.float(), "sigma": ratio.float(), "alpha": torch.ones_like(ratio).float()}
         if "null" in self.roles:

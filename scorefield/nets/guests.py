@@ -108,15 +108,15 @@ class Guest(nn.Module):
         """Whether it knows what no condition is."""
         return self.null is not None or bool(self.empty)
 
-    def forward(self, x: Tensor, told: Tensor, cond: Cond | None = None) -> Tensor:
+    def forward(self, x: Tensor, c_noise: Tensor, cond: Cond | None = None) -> Tensor:
         cond = {key: leaf for key, leaf in (cond or {}).items() if key not in NUMBERS}
         given = {key: self._read(key, x, cond) for key in ("label", "tokens", "vector")
-                 if told_size(self.kind, self.settings, key)}  # fmt: skip
+                 if cond_size(self.kind, self.settings, key)}  # fmt: skip
         weights = next(self.model.parameters())
         if self.text is not None and "tokens" in given:
             given["tokens"] = self.text(given["tokens"])[0]
         given = {k: v.to(weights.dtype) if v.is_floating_point() else v for k, v in given.items()}
-        out = CALLS[self.kind](self.model, x.to(weights.dtype), told, given)
+        out = CALLS[self.kind](self.model, x.to(weights.dtype), c_noise, given)
         return out.to(x.dtype)
 
     def _read(self, key: str, x: Tensor, cond: Mapping[str, Tensor]) -> Tensor:
@@ -136,17 +136,17 @@ class Guest(nn.Module):
                 f"{self.kind} was told a {key} of every sample, and does not know what none is.",
                 f"Give '{key}', and no guidance that asks without it.",
             )
-        told = cond.get(key, empty).to(empty) if key != "label" else cond.get(key, empty)
-        if told.shape != empty.shape:
+        value = cond.get(key, empty).to(empty) if key != "label" else cond.get(key, empty)
+        if value.shape != empty.shape:
             raise BadInput(
-                f"'{key}' has shape {tuple(told.shape)}, and that of no condition "
+                f"'{key}' has shape {tuple(value.shape)}, and that of no condition "
                 f"{tuple(empty.shape)}.",
                 "Pad sequences to that length.",
             )
-        return torch.where(none.view(-1, *(1,) * (told.ndim - 1)), empty, told)
+        return torch.where(none.view(-1, *(1,) * (value.ndim - 1)), empty, value)
 
 
-def told_size(kind: str, settings: _Settings, key: str) -> int | None:
+def cond_size(kind: str, settings: _Settings, key: str) -> int | None:
     """Of a condition that a network reads: how many classes, features or entries."""
     name = getattr(GUESTS[kind], key)
     return settings.get(name, _default(kind, name)) if name else None
@@ -172,31 +172,31 @@ def shape_of(settings: _Settings, kind: str) -> tuple[int, int, int]:
     return channels, int(sides[0]), int(sides[1])
 
 
-def _unet(model: Any, x: Tensor, told: Tensor, given: Mapping[str, Tensor]) -> Tensor:
-    return model(x, told, class_labels=given.get("label"), return_dict=False)[0]
+def _unet(model: Any, x: Tensor, c_noise: Tensor, given: Mapping[str, Tensor]) -> Tensor:
+    return model(x, c_noise, class_labels=given.get("label"), return_dict=False)[0]
 
 
-def _text_unet(model: Any, x: Tensor, told: Tensor, given: Mapping[str, Tensor]) -> Tensor:
-    return model(x, told, encoder_hidden_states=given["tokens"], return_dict=False)[0]
+def _text_unet(model: Any, x: Tensor, c_noise: Tensor, given: Mapping[str, Tensor]) -> Tensor:
+    return model(x, c_noise, encoder_hidden_states=given["tokens"], return_dict=False)[0]
 
 
-def _sd3(model: Any, x: Tensor, told: Tensor, given: Mapping[str, Tensor]) -> Tensor:
+def _sd3(model: Any, x: Tensor, c_noise: Tensor, given: Mapping[str, Tensor]) -> Tensor:
     return model(
-        hidden_states=x, timestep=told, encoder_hidden_states=given["tokens"],
+        hidden_states=x, timestep=c_noise, encoder_hidden_states=given["tokens"],
         pooled_projections=given["vector"], return_dict=False,
     )[0]  # fmt: skip
 
 
-def _flux(model: Any, x: Tensor, told: Tensor, given: Mapping[str, Tensor]) -> Tensor:
+def _flux(model: Any, x: Tensor, c_noise: Tensor, given: Mapping[str, Tensor]) -> Tensor:
     """Squares of 2 x 2 are one token, told its row and column; time runs from 0 to 1."""
     batch, channels, height, width = x.shape
     squares = x.view(batch, channels, height // 2, 2, width // 2, 2).permute(0, 2, 4, 1, 3, 5)
     place = torch.zeros(height // 2, width // 2, 3, device=x.device, dtype=x.dtype)
     place[..., 1] += torch.arange(height // 2, device=x.device)[:, None]
     place[..., 2] += torch.arange(width // 2, device=x.device)
-    guidance = torch.full_like(told, 3.5) if model.config.guidance_embeds else None
+    guidance = torch.full_like(c_noise, 3.5) if model.config.guidance_embeds else None
     out = model(
-        hidden_states=squares.reshape(batch, -1, 4 * channels), timestep=told / 1000,
+        hidden_states=squares.reshape(batch, -1, 4 * channels), timestep=c_noise / 1000,
         encoder_hidden_states=given["tokens"], pooled_projections=given["vector"],
         img_ids=place.flatten(0, 1), txt_ids=place.new_zeros(given["tokens"].shape[1], 3),
         guidance=guidance, return_dict=False,

@@ -60,7 +60,7 @@ class LevelWaves(nn.Module):
         return torch.cat([phase.cos(), phase.sin()], -1)
 
 
-class ToldNorm(nn.Module):
+class AdaptedNorm(nn.Module):
     """Eq. 1."""
 
     def __init__(self, emb: int, channels: int, wide: int) -> None:
@@ -80,8 +80,8 @@ class KBlock(nn.Module):
         super().__init__()
         self.dropout = dropout
         self.main = nn.ModuleDict({
-            "0": ToldNorm(emb, inner, inner), "2": nn.Conv2d(inner, middle, 3, padding=1),
-            "4": ToldNorm(emb, middle, middle), "6": nn.Conv2d(middle, outer, 3, padding=1),
+            "0": AdaptedNorm(emb, inner, inner), "2": nn.Conv2d(inner, middle, 3, padding=1),
+            "4": AdaptedNorm(emb, middle, middle), "6": nn.Conv2d(middle, outer, 3, padding=1),
         })  # fmt: skip
         self.skip = nn.Identity() if inner == outer else nn.Conv2d(inner, outer, 1, bias=False)
 
@@ -101,7 +101,7 @@ class KAttention(nn.Module):
     def __init__(self, emb: int, channels: int) -> None:
         super().__init__()
         self.heads = max(1, channels // HEAD)
-        self.norm_in = ToldNorm(emb, channels, channels)
+        self.norm_in = AdaptedNorm(emb, channels, channels)
         self.qkv_proj = nn.Conv2d(channels, 3 * channels, 1)
         self.out_proj = nn.Conv2d(channels, channels, 1)
 
@@ -178,8 +178,8 @@ class ImageV1(nn.Module):
         resample = KResample(up) if level > s.skip_stages else nn.Identity()
         return nn.ModuleList([*parts, resample] if up else [resample, *parts])
 
-    def forward(self, x: Tensor, told: Tensor, label: Tensor | None = None) -> Tensor:
-        s, emb = self.said, self.timestep_embed(told.to(x.dtype)[:, None])
+    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        s, emb = self.said, self.timestep_embed(c_noise.to(x.dtype)[:, None])
         for k in ("0", "2"):  # of no augmentation nothing is added
             emb = F.gelu(self.mapping[k](emb))
         x = self.proj_in(F.pixel_unshuffle(x, s.patch_size))

@@ -83,7 +83,7 @@ def _unit(x: Tensor) -> Tensor:
     return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS)
 
 
-class ToldGain(nn.Module):
+class AdaptedGain(nn.Module):
     """n of eq. 1."""
 
     def __init__(self, width: int, emb: int) -> None:
@@ -99,7 +99,7 @@ class Gated(nn.Module):
 
     def __init__(self, width: int, inner: int, emb: int | None, dropout: float) -> None:
         super().__init__()
-        self.norm = Gain(width) if emb is None else ToldGain(width, emb)
+        self.norm = Gain(width) if emb is None else AdaptedGain(width, emb)
         self.up_proj = nn.Linear(width, 2 * inner, bias=False)
         self.down_proj = nn.Linear(inner, width, bias=False)
         self.dropout = dropout
@@ -149,7 +149,7 @@ def seen_tokens(kind: str, size: int, shift: int, height: int, width: int) -> Te
     if kind == "global":
         return None
     if kind == "neighborhood":
-        masks = [_near(n, size) for n in (height, width)]
+        masks = [_local(n, size) for n in (height, width)]
     else:
         numbers = [(torch.arange(n) + shift) // size for n in (height, width)]
         masks = [number[:, None] == number for number in numbers]
@@ -158,7 +158,7 @@ def seen_tokens(kind: str, size: int, shift: int, height: int, width: int) -> Te
     return whole.reshape(height * width, height * width)
 
 
-def _near(count: int, size: int) -> Tensor:
+def _local(count: int, size: int) -> Tensor:
     """(count, count): those of a stretch of `size` about each, moved to lie within."""
     at = torch.arange(count)
     begin = (at - size // 2).clamp(0, count - size)[:, None]
@@ -177,7 +177,7 @@ class CosineAttention(nn.Module):
         super().__init__()
         self.head, self.first, self.dropout = head, first, dropout
         self.kind = kind, size, shift
-        self.norm = ToldGain(width, emb)
+        self.norm = AdaptedGain(width, emb)
         self.qkv_proj = nn.Linear(width, 3 * width, bias=False)
         heads = width // head
         if first:
@@ -246,9 +246,9 @@ class KFormer(nn.Module):
         self.class_emb = nn.Embedding(self.classes + 1, emb) if self.classes else None
         self.mapping = KMapping(emb, inner, depth)
 
-    def embedded(self, x: Tensor, told: Tensor, label: Tensor | None) -> Tensor:
+    def embedded(self, x: Tensor, c_noise: Tensor, label: Tensor | None) -> Tensor:
         """e (B, emb) of level, no augmentation, and class; the last class is none."""
-        emb = self.time_in_proj(self.time_emb(told.to(x.dtype)[:, None]))
+        emb = self.time_in_proj(self.time_emb(c_noise.to(x.dtype)[:, None]))
         emb = emb + self.aug_in_proj(self.aug_emb(x.new_zeros(1, AUGMENTS)))
         if self.class_emb is not None:
             one = x.new_zeros(len(x), self.classes) if label is None else label
@@ -278,8 +278,8 @@ class TransformerV1(KFormer):
         )  # fmt: skip
         self.out_norm, self.out_proj = Gain(width), nn.Linear(width, numbers, bias=False)
 
-    def forward(self, x: Tensor, told: Tensor, label: Tensor | None = None) -> Tensor:
-        emb, x = self.embedded(x, told, label), F.pixel_unshuffle(x, self.patch)
+    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        emb, x = self.embedded(x, c_noise, label), F.pixel_unshuffle(x, self.patch)
         sides = (x.shape[-2], x.shape[-1])
         place, x = _places(sides, x), self.in_proj(x.flatten(2).transpose(1, 2))
         for block in self.blocks:
@@ -290,8 +290,8 @@ class TransformerV1(KFormer):
 
 def _rounded(number: float) -> int:
     """The multiple of the largest power of two that is within a twentieth."""
-    near = [round(number / 2**i) * 2**i for i in range(math.ceil(math.log2(number)))]
-    return next((n for n in reversed(near) if abs(n - number) <= 0.05 * number), near[0])
+    rounded = [round(number / 2**i) * 2**i for i in range(math.ceil(math.log2(number)))]
+    return next((n for n in reversed(rounded) if abs(n - number) <= 0.05 * number), rounded[0])
 
 
 class Tiles(nn.Module):
@@ -378,8 +378,8 @@ class TransformerV2(KFormer):
             x = layer(x, place, sides, emb)
         return x.unflatten(1, sides)
 
-    def forward(self, x: Tensor, told: Tensor, label: Tensor | None = None) -> Tensor:
-        emb, x, past = self.embedded(x, told, label), self.patch_in(x.movedim(1, -1)), []
+    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        emb, x, past = self.embedded(x, c_noise, label), self.patch_in(x.movedim(1, -1)), []
         for layers, merge in zip(self.down_levels, self.merges):
             past.append(self._walked(layers, x, emb))
             x = merge(past[-1])

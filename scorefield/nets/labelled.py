@@ -65,7 +65,7 @@ class PublishedNet(Protocol):
     knows_none: bool
     """Whether it was trained on samples without their class."""
 
-    def __call__(self, x: Tensor, told: Tensor, label: Tensor | None = None) -> Tensor: ...
+    def __call__(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor: ...
 
 
 class Labelled(nn.Module):
@@ -81,11 +81,11 @@ class Labelled(nn.Module):
         self.model = model
         self.reads_null = not model.classes or model.knows_none
 
-    def forward(self, x: Tensor, told: Tensor, cond: Cond | None = None) -> Tensor:
+    def forward(self, x: Tensor, c_noise: Tensor, cond: Cond | None = None) -> Tensor:
         cond = {key: leaf for key, leaf in (cond or {}).items() if key not in NUMBERS}
         count, none = self.model.classes, cond.get("null")
         if not count:
-            return self.model(x, told)
+            return self.model(x, c_noise)
         if "label" not in cond and none is None:
             none = torch.ones(x.shape[0], dtype=torch.bool, device=x.device)
         if none is not None and not self.reads_null and bool(none.any()):
@@ -96,4 +96,4 @@ class Labelled(nn.Module):
             )
         label = cond.get("label", torch.zeros(x.shape[0], dtype=torch.int64, device=x.device))
         one = F.one_hot(label, count).to(x)
-        return self.model(x, told, one if none is None else one * ~none[:, None])
+        return self.model(x, c_noise, one if none is None else one * ~none[:, None])

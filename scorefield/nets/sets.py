@@ -72,8 +72,8 @@ class SetNet(nn.Module):
         for block in self.blocks:
             h, move = block(h, first, points + v, emb)
             v = v + move
-        told = v if self.out is None else torch.cat([v, self.out(h)], 2)
-        return told.transpose(1, 2).to(x.dtype)
+        answer = v if self.out is None else torch.cat([v, self.out(h)], 2)
+        return answer.transpose(1, 2).to(x.dtype)
 
 
 def waves_of(x: Tensor) -> Tensor:
@@ -99,9 +99,9 @@ class SetLayer(nn.Module):
         apart = q[:, :, None] - q[:, None]
         between = torch.cat([first, waves_of(apart)], -1)
         scale, shift = self.modulation(emb).chunk(2, dim=1)
-        told = F.layer_norm(h, h.shape[-1:]) * (1 + scale[:, None]) + shift[:, None]
-        one, other = self.ends(told).chunk(2, dim=-1)
+        scaled = F.layer_norm(h, h.shape[-1:]) * (1 + scale[:, None]) + shift[:, None]
+        one, other = self.ends(scaled).chunk(2, dim=-1)
         m = F.silu(one[:, :, None] + other[:, None] + self.pair(between))
         m = F.silu(self.deep(m))
-        h = h + self.outer(F.silu(self.inner(torch.cat([told, m.mean(2)], -1))))
+        h = h + self.outer(F.silu(self.inner(torch.cat([scaled, m.mean(2)], -1))))
         return h, (apart * self.along(m)).mean(2) + q * self.out(h)

@@ -146,11 +146,11 @@ class EdmBlock(nn.Module):
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         h = self.conv0(F.silu(self.norm0(x)))
-        told = self.affine(emb)[:, :, None, None]
+        affine = self.affine(emb)[:, :, None, None]
         if self.song:
-            h = F.silu(self.norm1(h + told))
+            h = F.silu(self.norm1(h + affine))
         else:
-            scale, shift = told.chunk(2, 1)
+            scale, shift = affine.chunk(2, 1)
             h = F.silu(self.norm1(h) * (1 + scale) + shift)
         h = self.conv1(F.dropout(h, self.dropout, self.training))
         x = self.scale * (h + (x if self.skip is None else self.skip(x)))
@@ -176,7 +176,7 @@ class Waves(nn.Module):
 
 
 class EdmUNet(nn.Module):
-    """The network itself: `told` (B,) is c_noise of its preconditioning, `label` (B, label_dim) has
+    """The network itself: `c_noise` (B,) is that of its preconditioning, `label` (B, label_dim) has
     a one at the class and no other, or none at all of a sample without class."""
 
     def __init__(self, kind: str, settings: Mapping[str, Any]) -> None:
@@ -185,12 +185,12 @@ class EdmUNet(nn.Module):
         self.said = s = net_settings(EdmSettings, kind, {**USUAL[kind], **settings}, CHOICES)
         self.classes, self.knows_none = s.label_dim, s.label_dropout > 0
         self.song = kind == "SongUNet"
-        told, emb = s.model_channels * s.channel_mult_noise, s.model_channels * s.channel_mult_emb
+        width, emb = s.model_channels * s.channel_mult_noise, s.model_channels * s.channel_mult_emb
         if s.embedding_type == "fourier":
-            self.map_noise = Waves(told // 2)
-        self.map_layer0, self.map_layer1 = nn.Linear(told, emb), nn.Linear(emb, emb)
+            self.map_noise = Waves(width // 2)
+        self.map_layer0, self.map_layer1 = nn.Linear(width, emb), nn.Linear(emb, emb)
         if s.label_dim:
-            self.map_label = nn.Linear(s.label_dim, told if self.song else emb, bias=self.song)
+            self.map_label = nn.Linear(s.label_dim, width if self.song else emb, bias=self.song)
         self.enc, widths = nn.ModuleDict(dict(self._encoder())), []
         for name, block in self.enc.items():
             if "aux" not in name:
@@ -261,19 +261,19 @@ class EdmUNet(nn.Module):
                 yield f"{at}_aux_norm", _norm(width, 1e-6)
                 yield f"{at}_aux_conv", EdmConv(width, s.out_channels, 3)
 
-    def forward(self, x: Tensor, told: Tensor, label: Tensor | None = None) -> Tensor:
-        emb = self._embedded(told.to(x.dtype), label)
+    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        emb = self._embedded(c_noise.to(x.dtype), label)
         x, skips = self._down(x, emb)
         return self._up(x, emb, skips)
 
-    def _embedded(self, told: Tensor, label: Tensor | None) -> Tensor:
+    def _embedded(self, c_noise: Tensor, label: Tensor | None) -> Tensor:
         s = self.said
         if s.embedding_type == "fourier":
-            phase = told[:, None] * (2 * math.pi * self.map_noise.freqs.to(told))
+            phase = c_noise[:, None] * (2 * math.pi * self.map_noise.freqs.to(c_noise))
         else:
             count = s.model_channels * s.channel_mult_noise // 2
-            k = torch.arange(count, device=told.device, dtype=torch.float32)
-            phase = told[:, None] * 1e-4 ** (k / (count - self.song)).to(told)
+            k = torch.arange(count, device=c_noise.device, dtype=torch.float32)
+            phase = c_noise[:, None] * 1e-4 ** (k / (count - self.song)).to(c_noise)
         both = phase.sin(), phase.cos()
         emb = torch.cat(both if self.song else both[::-1], 1)
         if self.song:

@@ -84,22 +84,22 @@ class Tokens(nn.Module):
         unread = None if null is None else null[:, None].expand(value.shape[:2])
         if mask is not None:
             unread = ~mask if unread is None else unread | ~mask
-        told = self._ids(value, unread) if self.vocabulary else self._features(value, unread)
+        embedded = self._ids(value, unread) if self.vocabulary else self._features(value, unread)
         if null is not None:
-            told = torch.where(null[:, None, None], self.null, told)
+            embedded = torch.where(null[:, None, None], self.null, embedded)
         if mask is not None and null is not None:
             first = torch.arange(mask.shape[1], device=mask.device) == 0
             mask = torch.where(null[:, None], first, mask)
-        return Context(F.layer_norm(told, told.shape[-1:]), mask)
+        return Context(F.layer_norm(embedded, embedded.shape[-1:]), mask)
 
     def _ids(self, ids: Tensor, unread: Tensor | None) -> Tensor:
         ids = ids if unread is None else ids.masked_fill(unread, 0)
         check_indices("token", ids, self.vocabulary or 0)
-        told = self.enter(ids)
+        embedded = self.enter(ids)
         if self.positions is None:
-            return told
+            return embedded
         own = self.positions[: ids.shape[1]]  # of fewer places than ids that were filled up
-        return told + F.pad(own, (0, 0, 0, ids.shape[1] - len(own)))
+        return embedded + F.pad(own, (0, 0, 0, ids.shape[1] - len(own)))
 
     def _features(self, features: Tensor, unread: Tensor | None) -> Tensor:
         # Masked before the product: 0 * nan would still reach the gradient of the weight.

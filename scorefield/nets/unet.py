@@ -232,10 +232,10 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         conv = CONVOLUTIONS[spatial]
-        told = c_in if norms == 1 else c_out
+        modulated = c_in if norms == 1 else c_out
         self.norm1 = channel_norm(norm, c_in, norms == 2, spatial)
         self.conv1 = preserve_variance(conv(c_in, c_out, 3, padding=1))
-        self.modulation = preserve_variance(nn.Linear(emb, 2 * told), gain=0.5)
+        self.modulation = preserve_variance(nn.Linear(emb, 2 * modulated), gain=0.5)
         self.norm2 = channel_norm(norm, c_out, False, spatial) if norms == 2 else None
         self.dropout = nn.Dropout(dropout)
         self.conv2 = zero(conv(c_out, c_out, 3, padding=1))
@@ -251,8 +251,8 @@ class Block(nn.Module):
         self, x: Tensor, emb: Tensor, context: Context | None = None, skip: Tensor | None = None
     ) -> Tensor:
         x = x if skip is None else torch.cat([x, skip], dim=1)
-        told = self.modulation(emb)
-        scale, shift = told.view(*told.shape, *[1] * (x.ndim - 2)).chunk(2, dim=1)
+        modulated = self.modulation(emb)
+        scale, shift = modulated.view(*modulated.shape, *[1] * (x.ndim - 2)).chunk(2, dim=1)
         if self.norm2 is None:
             h = self.conv1(torch.addcmul(shift, self.norm1(x), 1 + scale))
         else:

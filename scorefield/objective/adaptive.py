@@ -11,11 +11,11 @@ from scorefield.process import Schedule
 class Adaptive:
     """Importance sampling from past losses (Nichol and Dhariwal 2021, eq. 18; theory: eq. 9).
 
-        p(t) ~ sqrt(E[L_t^2]),   share(t) = 1/p(t)
+        p(t) ~ sqrt(E[L_t^2]),   importance(t) = 1/p(t)
 
     with p constant over each of `bins` equal cells of t and E the mean over the last `history`
-    losses of the cell. A loss times its share has the expectation of a uniform t, and among all
-    laws that are constant over the cells this one's loss varies least. Until every cell has
+    losses of the cell. A loss times its importance has the expectation of a uniform t, and among
+    all laws that are constant over the cells this one's loss varies least. Until every cell has
     `history` losses the law is uniform; `uniform` of the draws stay so for ever, so that no cell
     is left unseen. Draws are stratified in the law's own quantiles.
 
@@ -50,12 +50,12 @@ class Adaptive:
         within = ((u - edges[cell]) / p[cell]).clamp(0, 1 - 1e-9)  # t stays in the cell drawn
         return ((cell + within) / self.bins).clamp(min=EARLIEST)
 
-    def share(self, t: Tensor) -> Tensor:
+    def importance(self, t: Tensor) -> Tensor:
         """`1/p(t)`, p the density on [0, 1]: what makes the mean loss that of a uniform t."""
         return 1 / (self.bins * self.probabilities().to(t.device)[self._cell(t)])
 
     def observe(self, t: Tensor, losses: Tensor) -> None:
-        """Put `losses (B,)`, without their share, into the cells of `t (B,)`, older ones out."""
+        """Put `losses (B,)`, without importance, into the cells of `t (B,)`, older ones out."""
         t, order = t.cpu().sort(stable=True)
         losses = losses.detach().to("cpu", torch.float64)[order]
         cell = self._cell(t)

@@ -20,7 +20,7 @@ from torch import Tensor
 from scorefield.base import BadInput, Cond, Level, like
 from scorefield.denoise.timed import Between
 from scorefield.objective.couplings import Coupling, Independent
-from scorefield.objective.loss import Chance, Criterion, Loss, Objective, kept, noisy, shared
+from scorefield.objective.loss import Chance, Criterion, Loss, Objective, by_importance, kept, noisy
 from scorefield.objective.times import Times, Uniform
 from scorefield.process import Flow, Schedule
 
@@ -37,10 +37,10 @@ class Bridged(Criterion):
 
     Both are the same at sig = 0. Walk the mean by `BridgeStep` of the same `spread`, the flow by
     any deterministic solver. x1 is the condition "image" of given pairs, which the network sees if
-    it is `told`; else a row of `ends` or, without any, noise, as the `coupling` has it. `jitter` is
-    the deviation of noise on x1, which the sampler's start must have too (InDI's eps, for an x1
-    that leaves x0 open). What is told keeps pairs; what is not told keeps the marginal only. (I2SB:
-    Liu et al. 2023, "Image-to-image Schroedinger bridge".)
+    it is `conditional`; else a row of `ends` or, without any, noise, as the `coupling` has it.
+    `jitter` is the deviation of noise on x1, which the sampler's start must have too (InDI's eps,
+    for an x1 that leaves x0 open). What is told x1 keeps pairs; what is not told keeps the marginal
+    only. (I2SB: Liu et al. 2023, "Image-to-image Schroedinger bridge".)
 
     `start(x1, z)` is what a sampler begins in.
     """
@@ -49,7 +49,7 @@ class Bridged(Criterion):
     times: Times = Uniform()
     dropout: float = 0.0
     spread: float = 0.0
-    told: bool = True
+    conditional: bool = True
     learn: Literal["mean", "flow"] = "mean"
     jitter: float = 0.0
     coupling: Coupling = Independent()
@@ -97,7 +97,7 @@ class Bridged(Criterion):
         if cond and PAIR in cond:
             x1 = self.start(cond[PAIR].to(x0), end)
             _check_pairs(x0, x1)
-            cond = cond if self.told else {k: v for k, v in cond.items() if k != PAIR}
+            cond = cond if self.conditional else {k: v for k, v in cond.items() if k != PAIR}
         else:
             x1 = end[self.coupling.pick(x0, end, chance.pick)]
         z = chance.eps.to(x0)
@@ -110,7 +110,7 @@ class Bridged(Criterion):
         error = goal - denoiser(x, level, kept(cond, chance.drop) or None)
         squares = error.square().flatten(1).mean(1)
         per_sample = like(self.weight(level), squares) * squares
-        return Loss(shared(per_sample, chance), level.logsnr, {"x0": squares.detach()})
+        return Loss(by_importance(per_sample, chance), level.logsnr, {"x0": squares.detach()})
 
 
 def _check_pairs(x0: Tensor, x1: Tensor) -> None:
@@ -169,7 +169,7 @@ class Degraded(Criterion):
         s = level.sigma.to(x0)
         x = degraded(self.degrade, x0, s)
         error = (x0 - denoiser(x, level, kept(cond, chance.drop))).abs().flatten(1).mean(1)
-        return Loss(shared(error, chance), level.logsnr, {})
+        return Loss(by_importance(error, chance), level.logsnr, {})
 
 
 def degraded(degrade: Degradation, x0: Tensor, s: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Cond, like
 from scorefield.objective.chain import check_chain, kernel, steps_of
-from scorefield.objective.loss import Chance, Criterion, Loss, kept, noisy, shared
+from scorefield.objective.loss import Chance, Criterion, Loss, by_importance, kept, noisy
 from scorefield.objective.times import Times, Uniform
 from scorefield.objective.weight import Weight, snr
 from scorefield.process import DiscreteVP
@@ -19,7 +19,7 @@ from scorefield.process import DiscreteVP
 class Hybrid(Criterion):
     """`L_simple + lam L_vlb` of a chain of T steps (their eqs. 15 and 16; theory: eqs. 6 and 7).
 
-    The denoiser gives D and, for each number of x, the share v of the step's log-variance:
+    The denoiser gives D and, for each number of x, the fraction v of the step's log-variance:
 
         log s^2 = v log beta_k + (1 - v) log small_k
         L_simple = w(level) mean_d (x0 - D)^2
@@ -48,18 +48,18 @@ class Hybrid(Criterion):
         k = steps_of(self.schedule, chance.t)
         level = self.schedule(k.double() / self.schedule.steps)
         x = noisy(x0, level, chance)
-        denoised, share = denoiser(x, level, kept(cond, chance.drop), moments=True)
+        denoised, fraction = denoiser(x, level, kept(cond, chance.drop), moments=True)
         squares = (x0 - denoised).square()
         error = squares.flatten(1).mean(1)
-        bound = self.schedule.steps * self.term(k, squares.detach(), share).flatten(1).mean(1)
+        bound = self.schedule.steps * self.term(k, squares.detach(), fraction).flatten(1).mean(1)
         total = like(self.weight(level), error) * error + self.lam * bound
         parts = {"x0": error.detach(), "vlb": bound.detach()}
-        return Loss(shared(total, chance), level.logsnr, parts)
+        return Loss(by_importance(total, chance), level.logsnr, parts)
 
-    def term(self, k: Tensor, squares: Tensor, share: Tensor) -> Tensor:
+    def term(self, k: Tensor, squares: Tensor, fraction: Tensor) -> Tensor:
         """L_{k-1} of each number of x, from its `squares = (x0 - D)^2`."""
         gain, small, large = kernel(self.schedule, k)
-        wider = like((large / small).log(), share) * share  # log(s^2 / small)
+        wider = like((large / small).log(), fraction) * fraction  # log(s^2 / small)
         spread = (like(gain**2 / small, squares) * squares + 1) * (-wider).exp()
         inner = (wider + spread - 1) / 2
         decoder = like((2 * math.pi * small).log(), squares) + wider

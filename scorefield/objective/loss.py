@@ -19,7 +19,7 @@ class Chance(NamedTuple):
     """All that a step draws, batch-first, for the whole batch: a process takes its rows of it.
 
     `t (B,)` float64; `eps (B, ...)` float32; `drop (B,)` True where the condition is taken away;
-    `share (B,)` the importance correction `1/p(t)` of an adaptive law; `probe (B, ...)` the
+    `importance (B,)` the importance correction `1/p(t)` of an adaptive law; `probe (B, ...)` the
     directions of a sliced loss; `end (B, ...)` the other end of a bridge, and `pick (B,)` uniform,
     by which a coupling draws. What an objective does not need is None.
     """
@@ -27,7 +27,7 @@ class Chance(NamedTuple):
     t: Tensor
     eps: Tensor
     drop: Tensor | None = None
-    share: Tensor | None = None
+    importance: Tensor | None = None
     probe: Tensor | None = None
     end: Tensor | None = None
     pick: Tensor | None = None
@@ -36,7 +36,7 @@ class Chance(NamedTuple):
 class Loss(NamedTuple):
     """`per_sample (B,)` to be averaged, `at (B,)` where each was taken, named `parts (B,)`.
 
-    per_sample holds the importance correction `share` of the chance; parts never do.
+    per_sample holds the importance correction `importance` of the chance; parts never do.
     """
 
     per_sample: Tensor
@@ -71,8 +71,8 @@ class Criterion(ABC):
         drop = None
         if self.dropout:
             drop = torch.rand(batch, generator=rng, device=device) < self.dropout
-        share = self.times.share(t) if isinstance(self.times, Adaptive) else None
-        return Chance(t, eps, drop, share)
+        importance = self.times.importance(t) if isinstance(self.times, Adaptive) else None
+        return Chance(t, eps, drop, importance)
 
     def __call__(self, denoiser: Any, x0: Tensor, cond: Cond | None, rng: torch.Generator) -> Loss:
         """`loss` at a fresh `draw`."""
@@ -110,14 +110,14 @@ def kept(cond: Cond | None, drop: Tensor | None) -> Cond | None:
     return {**cond, "null": drop if null is None else drop | null}
 
 
-def shared(values: Tensor, chance: Chance) -> Tensor:
+def by_importance(values: Tensor, chance: Chance) -> Tensor:
     """`values (B,)` with the importance correction of their chance."""
-    return values if chance.share is None else chance.share.to(values) * values
+    return values if chance.importance is None else chance.importance.to(values) * values
 
 
 def plain(values: Tensor, chance: Chance) -> Tensor:
     """`values (B,)` that have the importance correction of their chance, without it."""
-    return values if chance.share is None else values / chance.share.to(values)
+    return values if chance.importance is None else values / chance.importance.to(values)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Objective(Criterion):
     """`w(level) mean_d (x0 - D(x, level, cond))^2` at t drawn from `times` (eq. 1).
 
     Denoising score matching (Vincent 2011; Ho et al. 2020, eq. 14) in every view and weight.
-    `dropout` is the share of samples whose condition is taken away, so that one network learns
+    `dropout` is the fraction of samples whose condition is taken away, so that one network learns
     D with and without it. parts holds the unweighted error as "x0". `coupling` says which noise
     each example of a batch gets, and is a one-to-one one.
 
@@ -152,7 +152,7 @@ class Objective(Criterion):
         denoised = denoiser(noisy(x0, level, chance), level, kept(cond, chance.drop))
         error = (x0 - denoised).square().flatten(1).mean(1)
         weighted = like(self.weight(level), error) * error
-        return Loss(shared(weighted, chance), level.logsnr, {"x0": error.detach()})
+        return Loss(by_importance(weighted, chance), level.logsnr, {"x0": error.detach()})
 
     def _by_coordinate(
         self, schedule: Spectral, denoiser: Any, x0: Tensor, cond: Cond | None, chance: Chance
@@ -168,4 +168,4 @@ class Objective(Criterion):
         weight = self.weight(Level(level.alpha * unit, level.sigma)) / unit**2
         weighted = (like(weight, error) * error).flatten(1).mean(1)
         parts = {"x0": error.detach().flatten(1).mean(1)}
-        return Loss(shared(weighted, chance), clock.logsnr, parts)
+        return Loss(by_importance(weighted, chance), clock.logsnr, parts)

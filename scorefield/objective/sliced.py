@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from scorefield.base import BadInput, Cond, like
-from scorefield.objective.loss import Chance, Criterion, Loss, kept, noisy, shared
+from scorefield.objective.loss import Chance, Criterion, Loss, by_importance, kept, noisy
 from scorefield.objective.times import Times, Uniform
 from scorefield.objective.weight import Weight, snr
 from scorefield.process import Schedule
@@ -57,4 +57,4 @@ class Sliced(Criterion):
         mean = terms.flatten(1).mean(1)
         error = mean - like(level.ratio**2, mean)
         weighted = like(self.weight(level), error) * error
-        return Loss(shared(weighted, chance), level.logsnr, {"x0": error.detach()})
+        return Loss(by_importance(weighted, chance), level.logsnr, {"x0": error.detach()})

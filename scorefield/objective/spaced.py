@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import log_softmax
 
 from scorefield.base import Cond, Level, like
-from scorefield.objective.loss import Chance, Criterion, Loss, kept, shared
+from scorefield.objective.loss import Chance, Criterion, Loss, by_importance, kept
 from scorefield.objective.times import Times, Uniform
 from scorefield.process import Schedule
 from scorefield.spaces import Discrete, Manifold
@@ -44,7 +44,7 @@ class KernelScore(Criterion):
         error = space.norm(pull - wanted)[:, 0].square() / space.dim
         weight = 1 + 1 / level.sigma.square()
         weighted = like(weight, error) * error
-        return Loss(shared(weighted, chance), level.logsnr, {"pull": error.detach()})
+        return Loss(by_importance(weighted, chance), level.logsnr, {"pull": error.detach()})
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class DiscreteBound(Criterion):
         x = space.corrupt(x0, level, chance.eps)
         log_p = denoiser(x, level, kept(cond, chance.drop))
         nats = space.rate(log_p, x0, x, level).mean(1)
-        return Loss(shared(nats, chance), chance.t, {})
+        return Loss(by_importance(nats, chance), chance.t, {})
 
 
 class ChainRule(DiscreteBound):
@@ -93,8 +93,8 @@ class ChainRule(DiscreteBound):
         if space.ends:
             x0 = x0[:, : int((x0 != 0).sum(1).max()) + 1]
         level = self.schedule(torch.zeros_like(chance.t))
-        out = denoiser.evaluated(x0, denoiser.told(x0, level), kept(cond, chance.drop))
+        out = denoiser.evaluated(x0, denoiser.c_noise(x0, level), kept(cond, chance.drop))
         nats = -log_softmax(out, -1).gather(-1, x0.long()[..., None])[..., 0]
         if space.ends:
             nats = nats * torch.nn.functional.pad(x0[:, :-1] != 0, (1, 0), value=True)
-        return Loss(shared(nats.sum(1) / length, chance), chance.t, {})
+        return Loss(by_importance(nats.sum(1) / length, chance), chance.t, {})

@@ -1,6 +1,6 @@
 """Time laws: which t a batch of n samples trains at. `(schedule, n, rng) -> t (n,)`, float64.
 
-`Uniform`, `Stratified`, `Antithetic` and (`adaptive`) `Adaptive` with its share all give the
+`Uniform`, `Stratified`, `Antithetic` and (`adaptive`) `Adaptive` with its importance all give the
 expectation of a uniform t: they differ in variance only. The others are a law p of the level of
 their own, and training with a weight w under them minimises the error weighted by p w.
 
@@ -78,8 +78,8 @@ class LogNormal:
 
 @dataclass(frozen=True)
 class Covering:
-    """`law` for most draws; for a `share` of them log(sigma/alpha) ~ U(0, 12), in which all beyond
-    the schedule's first level t = 1, or beyond 10, is that level.
+    """`law` for most draws; for a `fraction` of them log(sigma/alpha) ~ U(0, 12), in which all
+    beyond the schedule's first level t = 1, or beyond 10, is that level.
 
     Every sample begins at t = 1 and its first steps are taken near it, where the laws of the
     literature hardly draw: 7 in a million of `LogNormal()` lie below logsnr -8. D is the mean of
@@ -89,18 +89,18 @@ class Covering:
     """
 
     law: Times = LogNormal()
-    share: float = 0.05
+    fraction: float = 0.05
 
     def __post_init__(self) -> None:
-        if not 0 < self.share < 1:
-            raise BadInput(f"share is {self.share}.", "Use 0 < share < 1.")
+        if not 0 < self.fraction < 1:
+            raise BadInput(f"fraction is {self.fraction}.", "Use 0 < fraction < 1.")
 
     def __call__(self, schedule: Schedule, n: int, rng: torch.Generator) -> Tensor:
         log_ratio = 1.2 * NOISE_RANGE * _draw(torch.rand, n, rng)
         noisy = schedule.inverse(-2 * log_ratio).clamp(EARLIEST, 1.0)
         noisy = torch.where(log_ratio < NOISE_RANGE, noisy, 1.0)
         return torch.where(
-            _draw(torch.rand, n, rng) < self.share, noisy, self.law(schedule, n, rng)
+            _draw(torch.rand, n, rng) < self.fraction, noisy, self.law(schedule, n, rng)
         )
 
 

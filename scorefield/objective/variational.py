@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, like
-from scorefield.objective.loss import Chance, Criterion, Loss, kept, noisy, shared
+from scorefield.objective.loss import Chance, Criterion, Loss, by_importance, kept, noisy
 from scorefield.objective.times import Antithetic, Times
 from scorefield.process import Learned
 
@@ -50,7 +50,7 @@ class Variational(Criterion):
         denoised = denoiser(noisy(x0, level, chance), level, kept(cond, chance.drop))
         error = (x0 - denoised).square().flatten(1).mean(1)
         diffusion = like(slope * (-gamma).exp() / 2, error) * error
-        per_sample = shared(diffusion, chance)
+        per_sample = by_importance(diffusion, chance)
         if gamma.requires_grad:
             twice = 2 * per_sample.detach()
             for leaf in (gamma, slope):

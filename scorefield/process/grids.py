@@ -174,9 +174,9 @@ def uniform_angle(
     _check(steps, start, stop, sigma_data)
     ends = _ends(schedule, start, schedule.floor if stop is None else stop)
     top, bottom = torch.atan2(ends.sigma, sigma_data * ends.alpha)
-    near = top / steps if stop is None else bottom  # data themselves are the next step
+    cleanest = top / steps if stop is None else bottom  # data themselves are the next step
     angles = torch.linspace(0, 1, steps + (stop is not None), dtype=torch.float64)
-    angles = torch.lerp(top, torch.maximum(near, bottom), angles)
+    angles = torch.lerp(top, torch.maximum(cleanest, bottom), angles)
     return _within(schedule, ends, -2 * (sigma_data * angles[1:].tan()).log(), stop)
 
 
@@ -211,11 +211,11 @@ def vp_closing(
     spread = max(first, 0.08)
     top, bottom = clock.inverse(2 * torch.tensor([spread, last], dtype=torch.float64).log()).sqrt()
     if stop is None:  # a short way ends in one of its own steps at most
-        near = clock.inverse(torch.tensor(2 * math.log(steps**1.5 / 0.8), dtype=torch.float64))
-        bottom = torch.maximum(bottom, torch.minimum(near.sqrt(), top / steps))
-    share = torch.linspace(0, 1, max(count, 2), dtype=torch.float64)[1:count]
-    signal = (clock((top + share * (bottom - top)) ** 2).logsnr / 2).exp()
-    signal = signal - (spread - first) * (1 - share)
+        cleanest = clock.inverse(torch.tensor(2 * math.log(steps**1.5 / 0.8), dtype=torch.float64))
+        bottom = torch.maximum(bottom, torch.minimum(cleanest.sqrt(), top / steps))
+    fraction = torch.linspace(0, 1, max(count, 2), dtype=torch.float64)[1:count]
+    signal = (clock((top + fraction * (bottom - top)) ** 2).logsnr / 2).exp()
+    signal = signal - (spread - first) * (1 - fraction)
     return _within(schedule, ends, 2 * (signal / sigma_data).log(), stop)
 
 
@@ -339,9 +339,9 @@ def _spread(
     if not math.isfinite(float(bottom)):
         raise BadInput("the grid cannot be spread to clean data.", "Give a stop > 0 or None.")
     lowest = torch.maximum(bottom, top / steps) if even and stop is None else bottom
-    share = torch.linspace(0, 1, max(count, 2), dtype=torch.float64)[1:]
-    signal = (back(top + share * (lowest - top)) / 2).exp()
-    signal = signal - (math.exp(first / 2) - math.exp(begun / 2)) * (1 - share)
+    fraction = torch.linspace(0, 1, max(count, 2), dtype=torch.float64)[1:]
+    signal = (back(top + fraction * (lowest - top)) / 2).exp()
+    signal = signal - (math.exp(first / 2) - math.exp(begun / 2)) * (1 - fraction)
     noisy = schedule(schedule.inverse(2 * signal.log()))
     if lowest == bottom:
         noisy = join([noisy.at(slice(0, -1)), ends.at(1)])

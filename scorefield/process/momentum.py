@@ -82,12 +82,12 @@ class Damped:
             torch.tensor([1.0, self.mass], dtype=h.dtype, device=h.device),
         )
         closed = full.diag() - (psi * full) @ psi.mT
-        points, shares = (v.to(h) for v in FEW)
+        points, weights = (v.to(h) for v in FEW)
         fastest = 2 * self.friction / self.mass + 2 / math.sqrt(self.mass)
         k, c, s = self._waves(h.clamp(max=SHORT / fastest)[..., None] * points)
         x, v = s / self.mass, c - k * s
         scale = 2 * self.friction * h
-        xx, xv, vv = (scale * (shares * part).sum(-1) for part in (x * x, x * v, v * v))
+        xx, xv, vv = (scale * (weights * part).sum(-1) for part in (x * x, x * v, v * v))
         short = (h * fastest < SHORT)[..., None, None]
         return torch.where(short, matrix(xx, xv, xv, vv), closed)
 
@@ -140,11 +140,11 @@ def _turns(pairing: Damped, most: float) -> Tensor:
     end = float(pairing._clock(torch.tensor(most).double()))
     scale = pairing.gamma * pairing.mass / pairing.friction
     b = scale * torch.expm1((CHEBYSHEV.cos() + 1) / 2 * end) ** 2
-    points, shares = MANY
+    points, weights = MANY
     s = pairing.covariance(b[:, None] * points**2)
     xx, xv, vv = s[..., 0, 0], s[..., 0, 1], s[..., 1, 1]
     rate = (xx * vv - xv * xv).clamp(min=0).sqrt() / (pairing.mass * xx)
-    angle = -(rate * points * shares).sum(-1) * 2 * b
+    angle = -(rate * points * weights).sum(-1) * 2 * b
     k = torch.arange(len(CHEBYSHEV), dtype=torch.float64)
     found = 2 / len(k) * (torch.outer(k, CHEBYSHEV).cos() @ angle)
     found[0] /= 2
@@ -192,8 +192,8 @@ class Momentum:
         logsnr = time(logsnr)
         places, known = (v.to(logsnr.device) for v in _table(self))
         k = torch.searchsorted(-known, -logsnr.contiguous()).clamp(1, len(places) - 1)
-        share = ((logsnr - known[k - 1]) / (known[k] - known[k - 1])).clamp(0, 1)
-        log_t = torch.lerp(places[k - 1], places[k], share)
+        fraction = ((logsnr - known[k - 1]) / (known[k] - known[k - 1])).clamp(0, 1)
+        log_t = torch.lerp(places[k - 1], places[k], fraction)
         for _ in range(4):
             level = self(log_t.exp())
             rate = level.pairs.time * self.pairing.push * level.pairs.toward**2 * level.ratio**2

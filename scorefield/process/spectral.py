@@ -45,10 +45,10 @@ class OnCourse(Level):
         found.t, found.course, found.coords = self.t[index], self.course, self.coords
         return found
 
-    def between(self, there: Level, share: float) -> Level | None:
+    def between(self, there: Level, fraction: float) -> Level | None:
         if not isinstance(there, OnCourse) or there.course != self.course:
             return None
-        found = OnCourse.of_time(self.course, torch.lerp(self.t, there.t, share), self.coords)
+        found = OnCourse.of_time(self.course, torch.lerp(self.t, there.t, fraction), self.coords)
         return found.shaped(self.sigma.shape)
 
     def shaped(self, shape: tuple[int, ...]) -> "OnCourse":

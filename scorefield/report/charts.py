@@ -53,11 +53,11 @@ class Primitive(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """`told` says in words what it shows; `right` is the room in pixels for names of lines."""
+    """`alt` says in words what it shows; `right` is the room in pixels for names of lines."""
 
     title: str
     about: str
-    told: str
+    alt: str
     parts: tuple[Primitive, ...]
     height: int = 230
     right: int = 24
@@ -204,9 +204,9 @@ def chart(series: Series, height: int = 280) -> Chart:
         for at, (_, label, role) in zip(places, labels)
     ]
     about = ", ".join(filter(None, (series.words, "log scale" * y.log)))
-    told = f"{series.name} against {series.x}: {', '.join(line.name for line, _ in named)}"
+    alt = f"{series.name} against {series.x}: {', '.join(line.name for line, _ in named)}"
     right = 16 + 8 * max((len(label) for _, label, _ in labels), default=0)
-    return Chart(series.name, about, told, tuple(parts), height, right)
+    return Chart(series.name, about, alt, tuple(parts), height, right)
 
 
 def _shortened(name: str) -> str:
@@ -254,8 +254,8 @@ def heat(found: Heatmap, height: int = 280) -> Chart:
             ink = 0.08 + 0.92 * math.log(value / low) / span
             parts.append(Primitive("box", corners, "heat", tip, ink))
     scale = number(float(low)), number(float(high))
-    told = f"{found.name}: {y.name} against {x.name}"
-    return Chart(found.name, found.words, told, tuple(parts), height, scale=scale)
+    alt = f"{found.name}: {y.name} against {x.name}"
+    return Chart(found.name, found.words, alt, tuple(parts), height, scale=scale)
 
 
 def bar(figure: Figure) -> Chart:
@@ -278,15 +278,15 @@ def bar(figure: Figure) -> Chart:
         parts.append(part("box", "floorband", ends(floor, figure.floor_spread), 20, 40))
     if figure.spread is not None:
         parts.append(part("line", "whisker", ends(value, figure.spread), 30, 30))
-    told = f"{figure.name} {worded(value, figure.spread, figure.unit)}"
+    alt = f"{figure.name} {worded(value, figure.spread, figure.unit)}"
     if floor is not None:
         label = f"real data {worded(floor, figure.floor_spread, figure.unit)}"
         parts.append(part("line", "floor", (floor, floor), 17, 43))
         at = axis.place(floor)
         anchor = "end" if at > 0.5 else "start"
         parts.append(Primitive("text", ((at, 12 / high),), "floor", label, anchor=anchor))
-        told += f", {label}"
-    return Chart(figure.name, "", told, tuple(parts), high)
+        alt += f", {label}"
+    return Chart(figure.name, "", alt, tuple(parts), high)
 
 
 def _grid(x: Axis, y: Axis) -> list[Primitive]:
@@ -343,8 +343,8 @@ def _tips(lines: Sequence[Line], x: Axis, y: Axis) -> list[Primitive]:
     parts: list[Primitive] = []
     for i, (start, end) in zip(chosen, pairwise(edges)):
         known = (v for v in lines if i < len(v.y) and math.isfinite(v.y[i]))
-        told = ", ".join(f"{line.name} {number(line.y[i])}" for line in known) or "not known"
-        tip = f"{number(lines[0].x[i])} {x.name}: {told}"
+        alt = ", ".join(f"{line.name} {number(line.y[i])}" for line in known) or "not known"
+        tip = f"{number(lines[0].x[i])} {x.name}: {alt}"
         parts.append(Primitive("box", ((start, 0), (max(start, end), 1)), "hit", tip))
     return parts
 
@@ -358,8 +358,8 @@ def apart(wanted: Sequence[float], height: float, gap: float = GAP) -> list[floa
     """
     order, k = np.argsort(wanted, kind="stable"), range(len(wanted))
     steps = gap * np.arange(len(wanted))
-    near = np.asarray(wanted, float)[order] - steps
-    total = np.concatenate([[0.0], near.cumsum()])
+    moved = np.asarray(wanted, float)[order] - steps
+    total = np.concatenate([[0.0], moved.cumsum()])
 
     def least(first: int, through: int) -> float:  # mean of those from `first` to `through` or on
         return min((total[j + 1] - total[first]) / (j + 1 - first) for j in k[through:])

@@ -11,7 +11,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from scorefield.base.finding import Findings, Strip
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.data.kind import PICTURE, Kind
 from scorefield.data.letters import spelled
 from scorefield.data.readers.sounds import end_to_end
@@ -79,7 +79,7 @@ def keep_samples(made: Samples, out: Path) -> None:
     on one sheet, a .gif on their way, a .wav as sound, a folder each by its seed and class. A .png
     says how it was made."""
     scaling, label, pieces = made.scaling, made.label, made.pieces
-    rate = made.facts.rate if made.facts else 0
+    rate = made.info.rate if made.info else 0
     if made.single is not None:
         one = slice(made.single, made.single + 1)
         label, pieces = None if label is None else label[one], (x0[one] for x0 in pieces)
@@ -88,8 +88,8 @@ def keep_samples(made: Samples, out: Path) -> None:
     if out.suffix == ".npz":
         arrays = {"x": Pieces(len(made.seeds), decoded), "seed": made.seeds}
         write_npz(arrays if label is None else {**arrays, "y": label}, out)
-    elif out.suffix in (".txt", ".smi", ".csv") and made.facts:
-        write_bytes(out, in_letters(torch.cat(list(pieces)), made.facts, made.given))
+    elif out.suffix in (".txt", ".smi", ".csv") and made.info:
+        write_bytes(out, in_letters(torch.cat(list(pieces)), made.info, made.given))
     elif out.suffix in FILED:
         write_rows(_filed(made._replace(pieces=pieces, label=label)), out, made.names)
     elif out.suffix == ".gif":
@@ -104,9 +104,9 @@ def keep_samples(made: Samples, out: Path) -> None:
         x0 = torch.cat(list(pieces))
         turns = len(made.captions)
         texts = [made.captions[i % turns] for i in range(len(x0))] if turns else ()
-        space = made.facts.space if made.facts else ""
-        if made.facts and space == "smiles":
-            sheet = molecules_drawn(spelled(x0, made.facts.alphabet))
+        space = made.info.space if made.info else ""
+        if made.info and space == "smiles":
+            sheet = molecules_drawn(spelled(x0, made.info.alphabet))
         elif space == "sphere:2":
             sheet = globes([("samples", x0)])
         else:
@@ -122,13 +122,13 @@ def keep_samples(made: Samples, out: Path) -> None:
         )
 
 
-def in_letters(x0: Tensor, facts: DataFacts, given: Sequence[Sequence[str]] = ()) -> bytes:
+def in_letters(x0: Tensor, info: DataInfo, given: Sequence[Sequence[str]] = ()) -> bytes:
     """What numbers of letters (N, L) stand for, as the content of a file: lines, or of a table a
     .csv in its own columns."""
-    if facts.space == "table":
-        names = [column.name for column in facts.columns]
-        return csv_of(names, row_cells(x0, facts.columns, given))
-    return "".join(f"{text}\n" for text in spelled(x0, facts.alphabet)).encode()
+    if info.space == "table":
+        names = [column.name for column in info.columns]
+        return csv_of(names, row_cells(x0, info.columns, given))
+    return "".join(f"{text}\n" for text in spelled(x0, info.alphabet)).encode()
 
 
 def _filed(made: Samples) -> Iterator[FiledRow]:

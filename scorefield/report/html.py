@@ -18,7 +18,7 @@ import scorefield
 from scorefield.base.finding import Figure, Findings, Heatmap, Series, Table
 from scorefield.report import charts
 from scorefield.report.picture import png_of
-from scorefield.report.wording import told, verdict, worded
+from scorefield.report.wording import aligned, verdict, worded
 from scorefield.store import png_size
 
 
@@ -41,7 +41,7 @@ class Section(NamedTuple):
 
 
 class Page(NamedTuple):
-    """All that a page says. `facts`: (name, value, a few words); `next`: the command by
+    """All that a page says. `summary`: (name, value, a few words); `next`: the command by
     which training goes on."""
 
     name: str
@@ -50,7 +50,7 @@ class Page(NamedTuple):
     next: str
     lead: str
     command: str
-    facts: tuple[tuple[str, str, str], ...]
+    summary: tuple[tuple[str, str, str], ...]
     sections: tuple[Section, ...]
     left_out: tuple[str, ...] = ()
 
@@ -112,7 +112,7 @@ def _templates() -> Environment:
         "base64": lambda png: base64.b64encode(png).decode(),
         "thousands": "{:,}".format,
         "bar": charts.bar, "chart": charts.chart_of, "groups": _groups, "png": png_of,
-        "charted": _charted, "texts": _texts, "told": told, "verdict": verdict, "worded": worded,
-        "path": _path, "percent": _percent, "size": png_size,
+        "charted": _charted, "texts": _texts, "aligned": aligned, "verdict": verdict,
+        "worded": worded, "path": _path, "percent": _percent, "size": png_size,
     }  # fmt: skip
     return env

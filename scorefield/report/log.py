@@ -38,8 +38,8 @@ def training(log: RunLog, run: str, clip: float) -> Findings:
         lines = (Line("smoothed" if raw else name.lower(), log.images, drawn, shade=1.0),)
         if raw:
             lines = (Line("", log.images, values, shade=0.32), *lines)
-        near = column == "grad_norm" and min(known) < clip < max(known)
-        marks = (Mark(clip, "clip"),) if near else ()
+        clips = column == "grad_norm" and min(known) < clip < max(known)
+        marks = (Mark(clip, "clip"),) if clips else ()
         scale = (False, False if zero else None)
         items.append(Series(name, "images seen", name.lower(), lines, marks, scale, words, zero))
     how = "The thin line is as logged, the strong one smoothed."

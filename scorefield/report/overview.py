@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from scorefield.base.finding import Figure, Findings, Strip, Table, to_findings
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.nets.describe import Summary, describe
 from scorefield.report.charts import smooth
 from scorefield.report.html import Page, Section, Shot, fragment
@@ -66,7 +66,7 @@ class Known(NamedTuple):
     path: str
     config: Config
     usual: Config
-    facts: DataFacts
+    info: DataInfo
     size: Summary
     images_seen: int
     checkpoint: bool
@@ -88,15 +88,15 @@ def overview(path: Path, resume: tuple[str, str] = ("", ""), sampled: bool = Fal
     too, which takes seconds.
     """
     folder, reader = Folder(path), Reader(path)
-    config, facts = stored_settings(folder)
+    config, info = stored_settings(folder)
     recipe = config.data.name
     log = reader.one("log.jsonl", lambda file: read_log(read_text(file))) or RunLog()
     seen = folder.images_seen() if folder.has_checkpoint else int(max(log.images, default=0))
-    about = _size(config, facts)
+    about = _size(config, info)
     usual = recipes[recipe]() if recipe in recipes else Config()
-    run = Known(str(path), config, usual, facts, about, seen, folder.has_checkpoint, log)
-    paired = is_paired(config, facts)
-    unasked = ("eval",) * paired + ("compare", "fit-grid") * (paired or bool(facts.space))
+    run = Known(str(path), config, usual, info, about, seen, folder.has_checkpoint, log)
+    paired = is_paired(config, info)
+    unasked = ("eval",) * paired + ("compare", "fit-grid") * (paired or bool(info.space))
     places = [
         (*place[:4], "" if place[3] in unasked else place[4])
         for place in (PLACES[:1] if learns_codes(config) else PLACES)
@@ -104,13 +104,13 @@ def overview(path: Path, resume: tuple[str, str] = ("", ""), sampled: bool = Fal
     found = [(place, _found(reader, place[2])) for place in places]
     own = [_film(run, _shots(reader)), *(_section(run, *place) for place in found)]
     own[2:2] = _logged(run)
-    if sampled and tuple(facts.shape) == facts.inner == (2,) and run.checkpoint:
+    if sampled and tuple(info.shape) == info.inner == (2,) and run.checkpoint:
         shown = reader.read(path, lambda path: of_plane(plane_of(open_run(path)), str(path)))
         own[1:1] = [Section("plane", "The plane", (shown,))] if shown else []
     if sampled and learns_codes(config) and run.checkpoint:
         shown = reader.read(path, latent_space)
         own[1:1] = [Section("latents", "Latents", (shown,))] if shown else []
-    if sampled and facts.conditions.keys == ["tokens"] and facts.text and run.checkpoint:
+    if sampled and info.conditions.keys == ["tokens"] and info.text and run.checkpoint:
         shown = reader.read(path, lambda path: of_words(open_run(path)))
         own[1:1] = [Section("words", "Words", (shown,))] if shown else []
     sections = [s for s in own if s] + [_settings(run)]
@@ -123,24 +123,24 @@ def overview(path: Path, resume: tuple[str, str] = ("", ""), sampled: bool = Fal
         next = resume[bool(whose)].format(path=quoted, **words)
     return Page(
         path.resolve().name, seen, state, next, _headline(run),
-        f"scorefield report {quoted}", tuple(_facts(run, found[0][1])),
+        f"scorefield report {quoted}", tuple(_summary(run, found[0][1])),
         tuple(sections), tuple(reader.left_out),
     )  # fmt: skip
 
 
-def _size(config: Config, facts: DataFacts) -> Summary:
+def _size(config: Config, info: DataInfo) -> Summary:
     if learns_codes(config):
-        return describe(build_autoencoder(config, facts), facts.shape)
-    denoiser = build_denoiser(config, facts)
+        return describe(build_autoencoder(config, info), info.shape)
+    denoiser = build_denoiser(config, info)
     return describe(denoiser.net, denoiser.net_shape)  # type: ignore[arg-type]
 
 
 def summary(path: Path) -> str:
-    """A run as a notebook shows it: its facts and what was measured of it."""
+    """A run as a notebook shows it: what it is and what was measured of it."""
     page = overview(path)
-    facts = Findings("run", str(path), page.lead, (Table("", ("", "", ""), page.facts),))
+    first = Findings("run", str(path), page.lead, (Table("", ("", "", ""), page.summary),))
     measured = next(s.findings for s in page.sections if s.key == "measures")
-    return "".join(fragment(found) for found in (facts, *measured))
+    return "".join(fragment(found) for found in (first, *measured))
 
 
 def _found(reader: Reader, entry: str) -> tuple[Findings, ...]:
@@ -269,22 +269,22 @@ def spread_evenly(items: Sequence[Any], most: int) -> list[Any]:
 
 def _headline(run: Known) -> str:
     """The run in one sentence."""
-    facts, config = run.facts, run.config
-    shape = "×".join(str(n) for n in facts.shape)
-    classes = f", {len(facts.classes)} classes" if facts.classes else ""
-    on = f"of {compact(run.size.parameters)} parameters on {facts.name} ({shape}{classes})"
+    info, config = run.info, run.config
+    shape = "×".join(str(n) for n in info.shape)
+    classes = f", {len(info.classes)} classes" if info.classes else ""
+    on = f"of {compact(run.size.parameters)} parameters on {info.name} ({shape}{classes})"
     if learns_codes(config):
-        return f"A {coder_network(config, facts.shape).name} {on}: {config.objective.kind}."
+        return f"A {coder_network(config, info.shape).name} {on}: {config.objective.kind}."
     learned = f" A student of {s.teacher} by {s.method}." if (s := config.student) else ""
-    inner = "×".join(map(str, facts.inner))
-    latents = f", on latents {inner} of {config.codec}" if facts.codec else ""
+    inner = "×".join(map(str, info.inner))
+    latents = f", on latents {inner} of {config.codec}" if info.codec else ""
     return (
-        f"A {network(config.net, facts).name} {on}{latents}, {config.objective.view} on the "
+        f"A {network(config.net, info).name} {on}{latents}, {config.objective.view} on the "
         f"{config.objective.schedule} schedule.{learned}"
     )
 
 
-def _facts(run: Known, measured: tuple[Findings, ...]) -> Iterator[tuple[str, str, str]]:
+def _summary(run: Known, measured: tuple[Findings, ...]) -> Iterator[tuple[str, str, str]]:
     log, about = run.log, run.size
     yield "Images seen", compact(run.images_seen), f"batches of {run.config.training.batch:,}"
     if log.seconds:

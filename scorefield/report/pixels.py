@@ -87,9 +87,9 @@ def lettered(lines: list[str], width: int = WIDTH) -> Image.Image:
 def sheet(findings: Findings) -> Image.Image:
     """Everything that was found on one sheet: figures and tables, then charts and samples."""
     shown = [item for item in findings.items if isinstance(item, CHARTED)]
-    told = replace(findings, items=tuple(i for i in findings.items if not isinstance(i, CHARTED)))
+    rest = replace(findings, items=tuple(i for i in findings.items if not isinstance(i, CHARTED)))
     pngs = [png_of(item) for item in findings.items if isinstance(item, Strip)]
-    blocks = [[lettered(render(told).splitlines())]]
+    blocks = [[lettered(render(rest).splitlines())]]
     blocks += beside([pixels(charts.chart_of(item)) for item in shown])
     return stacked(blocks + [[from_png(png)] for png in pngs if png])
 

@@ -19,14 +19,14 @@ def paged(requests: Sequence[Request], command: str, watch: Watch) -> Findings:
     first, unused = requests[0], ("steps", "solver", "grid", "guidance", "labels")
     out = _place(first, "rivals", unused, "each run is sampled as it says itself")
     found = rivals(requests, first.chosen_seeds(1000, least=2), watch)
-    told = [row for row in found.record["rivals"] if not row["failure"]]
+    names = [row for row in found.record["rivals"] if not row["failure"]]
     lead = (
         "Quality, coverage and speed: no model is best at all three. Each run is sampled as it "
         "says itself, from the same seeds, and measured against the same held-out data."
     )
-    quickest = min(told, key=lambda row: row["seconds"])
+    quickest = min(names, key=lambda row: row["seconds"])
     fact = ("Quickest", quickest["name"], f"{1000 * quickest['seconds']:.2g} ms a sample")
-    return _kept(found, out, "The trilemma", "Runs", [row["name"] for row in told], lead, command,
+    return _kept(found, out, "The trilemma", "Runs", [row["name"] for row in names], lead, command,
                  fact)  # fmt: skip
 
 
@@ -35,13 +35,13 @@ def schedules_page(request: Request, schedules: str, images: int | None, command
     why = "each run is sampled in even steps of its own schedule"
     out = _place(request, "schedules", ("grid", "labels"), why)
     found = by_schedule(request, schedules, images)
-    told = [row["name"] for row in found.record["schedules"]]
+    names = [row["name"] for row in found.record["schedules"]]
     lead = (
         "A schedule says how a run's effort is laid out: the error of D by level, how far the "
         "paths of the flow are from straight ones, and the quality of samples."
     )
     fact = ("Images", f"{found.record['images']:,}", "of training each")
-    return _kept(found, out, "Schedules", "Schedules", told, lead, command, fact)
+    return _kept(found, out, "Schedules", "Schedules", names, lead, command, fact)
 
 
 def _place(request: Request, name: str, unused: Sequence[str], why: str) -> Path:
@@ -54,15 +54,15 @@ def _place(request: Request, name: str, unused: Sequence[str], why: str) -> Path
 
 
 def _kept(
-    found: Findings, out: Path, title: str, kind: str, told: Sequence[str], lead: str,
+    found: Findings, out: Path, title: str, kind: str, names: Sequence[str], lead: str,
     command: str, fact: tuple[str, str, str],
 ) -> Findings:  # fmt: skip
     """Findings, once they are written with their page: of so many of a kind, told by name."""
-    record, many = found.record, f"{len(told)} {kind.lower()}."
+    record, many = found.record, f"{len(names)} {kind.lower()}."
     samples = ("Samples", f"{record['n']:,}", "of each, the same seeds")
-    facts = ((kind, str(len(told)), ", ".join(told)), samples, fact)
+    summary = ((kind, str(len(names)), ", ".join(names)), samples, fact)
     section = Section(kind.lower(), f"{kind} beside one another", (found,))
-    page = Page(title, record.get("images", 0), many, "", lead, command, facts, (section,),
+    page = Page(title, record.get("images", 0), many, "", lead, command, summary, (section,),
                 tuple(record["notes"]))  # fmt: skip
     with alone(out.parent, wait=True):
         write_bytes(out, html(page).encode())

@@ -10,7 +10,7 @@ from torch import Tensor
 from scorefield.base import BadInput
 from scorefield.base.rows import repeat_labels
 from scorefield.data.codec import Latents
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.denoise import Denoiser
 from scorefield.nets import Autoencoder
 from scorefield.report.files import in_letters
@@ -20,7 +20,7 @@ from scorefield.run.autoencoder import learns_codes
 from scorefield.run.pairs import is_led, lead
 from scorefield.run.settings import Config
 from scorefield.run.stored import stored_settings
-from scorefield.run.words import told_prompts
+from scorefield.run.words import prompt_cond
 from scorefield.store import Folder, write_bytes, write_png
 from scorefield.train import Progress
 from scorefield.use.generate import generate
@@ -61,23 +61,23 @@ def draw_stage(step: Progress, config: Config, out: Path) -> None:
     if learns_codes(config):
         write_png(picture(_pairs(average, config, out), COLUMNS), file)
         return
-    config, facts = stored_settings(Folder(out))  # what became of what was asked for
+    config, info = stored_settings(Folder(out))  # what became of what was asked for
     denoiser, sample = average, config.sample
     about = getattr(denoiser.net, "config", {})
     more = any(about.get(key) for key in ("vector", "image", "tokens", "vocabulary"))
-    if is_led(config, facts):
-        y, x = _led(denoiser, config, facts)
+    if is_led(config, info):
+        y, x = _led(denoiser, config, info)
         write_png(picture(_above(y, x), COLUMNS), file)
         return
-    labels = None if more else facts.drawn or None
+    labels = None if more else info.drawn or None
     kinds = len(labels or ())
     columns = COLUMNS // kinds * kinds if 0 < kinds <= COLUMNS else COLUMNS
-    cond, texts = None, facts.text.shown if facts.text else ()
-    if texts and facts.conditions.keys == ["tokens"]:
-        cond, columns = told_prompts(facts.text, out, texts, None), len(texts)
-        if facts.classes:
-            cond["label"] = torch.full((columns,), facts.drawn[0])
-    n = facts.kind.shown[0] // COLUMNS * columns if facts.kind.spatial else facts.kind.shown[0]
+    cond, texts = None, info.text.shown if info.text else ()
+    if texts and info.conditions.keys == ["tokens"]:
+        cond, columns = prompt_cond(info.text, out, texts, None), len(texts)
+        if info.classes:
+            cond["label"] = torch.full((columns,), info.drawn[0])
+    n = info.kind.shown[0] // COLUMNS * columns if info.kind.spatial else info.kind.shown[0]
     x0 = generate(
         denoiser,
         n,
@@ -88,16 +88,16 @@ def draw_stage(step: Progress, config: Config, out: Path) -> None:
         labels=labels,
         cond=cond,
     )
-    if facts.kind.lettered:
-        write_bytes(file.with_suffix(WRITTEN[facts.space][0]), in_letters(x0, facts))
+    if info.kind.lettered:
+        write_bytes(file.with_suffix(WRITTEN[info.space][0]), in_letters(x0, info))
         return
-    if facts.space == "sphere:2":
+    if info.space == "sphere:2":
         data = config.load_data()
         write_png(globes([("data", data.train.x[:n]), ("samples", x0)]), file)
         return
     many = None if labels is None else repeat_labels(labels, n, len(denoiser.classes))
     below = [""] * (n - columns) + list(texts) if cond else ()
-    write_png(picture(in_degrees(x0, facts.space), columns, many, captions=below), file)
+    write_png(picture(in_degrees(x0, info.space), columns, many, captions=below), file)
 
 
 def _pairs(module: Autoencoder, config: Config, out: Path) -> Tensor:
@@ -109,12 +109,12 @@ def _pairs(module: Autoencoder, config: Config, out: Path) -> Tensor:
     return _above(x0, codec.decode(codec.encode(x0)).detach())
 
 
-def _led(denoiser: Denoiser, config: Config, facts: DataFacts) -> tuple[Tensor, Tensor]:
+def _led(denoiser: Denoiser, config: Config, info: DataInfo) -> tuple[Tensor, Tensor]:
     """The far ends of held-out pairs, and what is made of them."""
-    data = facts.same(config.load_data())
+    data = info.same(config.load_data())
     n = min(len(data.test), 3 * COLUMNS) // COLUMNS * COLUMNS or len(data.test)
     y = data.batch(data.test, torch.arange(n))[1]["image"]
-    return y, lead(denoiser, config, facts, y, list(range(n))).x
+    return y, lead(denoiser, config, info, y, list(range(n))).x
 
 
 def _above(x: Tensor, made: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from scorefield.base.finding import Figure, Findings, Heatmap, Line, Series, Table, Value
 from scorefield.base.rank import within_floor
-from scorefield.report.wording import number, told, worded
+from scorefield.report.wording import aligned, number, worded
 
 FEW = 16
 """Points of a lone curve that is told as a table."""
@@ -53,7 +53,7 @@ def columns(rows: Sequence[Sequence[Value]]) -> list[str]:
     >>> columns([("a", "b", "c"), ("x", 0.5, None), ("long", 12.0, None)])
     ['a        b', 'x      0.5', 'long  12.0']
     """
-    cells = told(rows)
+    cells = aligned(rows)
     keep = [i for i in range(len(cells[0])) if any(row[i] for row in cells[1:])]
     width = {i: max(len(row[i]) for row in cells) for i in keep}
     return [

@@ -42,14 +42,14 @@ def worded(value: float, spread: Spread = None, unit: str = "") -> str:
         spread = None
     if value and spread and not isinstance(spread, tuple):  # to the digits of its spread
         fine = max(3, 2 + math.floor(math.log10(abs(value))) - math.floor(math.log10(abs(spread))))
-    told = percent(value) if unit == "%" else number(value, fine)
+    text = percent(value) if unit == "%" else number(value, fine)
     after = f" {unit}" if unit not in ("", "%") else ""
     if isinstance(spread, tuple):
         low, high = (worded(v, unit="%" * (unit == "%")) for v in spread)
-        return f"{told}{after} ({low} to {high})"
+        return f"{text}{after} ({low} to {high})"
     if not spread:
-        return told + after
-    return f"{told} ± {percent(spread) if unit == '%' else number(spread, 2)}{after}"
+        return text + after
+    return f"{text} ± {percent(spread) if unit == '%' else number(spread, 2)}{after}"
 
 
 def compact(value: float, unit: str = "") -> str:
@@ -121,10 +121,10 @@ def cell(value: Value) -> str:
     return "" if value is None else f"{value:,}" if isinstance(value, int) else value
 
 
-def told(rows: Sequence[Sequence[Value]]) -> list[tuple[str, ...]]:
+def aligned(rows: Sequence[Sequence[Value]]) -> list[tuple[str, ...]]:
     """A table's cells; the fractions of a column have as many digits as one another.
 
-    >>> told([("n", 30.0), ("m", 28.14), ("k", None)])
+    >>> aligned([("n", 30.0), ("m", 28.14), ("k", None)])
     [('n', '30.0'), ('m', '28.1'), ('k', '')]
     """
     return list(zip(*map(_column, zip(*rows, strict=True)), strict=True))
@@ -152,8 +152,8 @@ def verdict(figure: Figure) -> str:
     """
     if figure.floor is None:
         return ""
-    told = _beside(figure, figure.floor)
-    return ", ".join(filter(None, (told, "within its floor" * within_floor(figure))))
+    words = _beside(figure, figure.floor)
+    return ", ".join(filter(None, (words, "within its floor" * within_floor(figure))))
 
 
 def _beside(figure: Figure, floor: float) -> str:

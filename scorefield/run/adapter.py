@@ -10,7 +10,7 @@ import torch
 from scorefield.base import BadInput
 from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import build, parsed
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.data.text import spoken
 from scorefield.nets.adapter import LowRank
 from scorefield.run.settings import Config
@@ -34,11 +34,11 @@ def base_place(config: Config, beside: Path | None) -> Path:
     """Where the run is that an adapter is added to: at its `init`, or `beside` the adapter's own
     folder under the same name, when both were moved."""
     at = Path(cast(str, config.init))
-    near = at if beside is None else beside.parent / at.name
-    found = next((path for path in (at, near) if Folder(path).has_config), None)
+    sibling = at if beside is None else beside.parent / at.name
+    found = next((path for path in (at, sibling) if Folder(path).has_config), None)
     if found is None:
         raise BadInput(
-            f"the run {at} that an adapter is added to is not there, nor is {near}.",
+            f"the run {at} that an adapter is added to is not there, nor is {sibling}.",
             "Put it back, or give another `init`.",
             "init",
         )
@@ -74,24 +74,24 @@ def on_base(config: Config, usual: Config, beside: Path | None) -> Config:
 
 def as_base_reads(data: "Data", config: Config, folder: Path | None) -> "Data":
     """Data in the units and words of the base: classes by their names, captions by its encoder."""
-    facts = run_settings(base_place(config, folder))[2]
-    if facts.text and data.captions:
-        encoder = encoder_of(facts.text)
-        data = spoken(data, facts.text, KeptTexts(encoder, folder)(data.captions))
-    if data.classes and set(data.classes) <= set(facts.classes):
-        number = torch.tensor([facts.classes.index(name) for name in data.classes])
+    info = run_settings(base_place(config, folder))[2]
+    if info.text and data.captions:
+        encoder = encoder_of(info.text)
+        data = spoken(data, info.text, KeptTexts(encoder, folder)(data.captions))
+    if data.classes and set(data.classes) <= set(info.classes):
+        number = torch.tensor([info.classes.index(name) for name in data.classes])
         parts = (data.train, data.test)
         train, test = (replace(s, cond={**s.cond, "label": number[s.cond["label"]]}) for s in parts)
-        data = replace(data, train=train, test=test, classes=facts.classes)
-    scaling = data.scaling if data.kind.bounded else facts.scaling
+        data = replace(data, train=train, test=test, classes=info.classes)
+    scaling = data.scaling if data.kind.bounded else info.scaling
     return replace(data, scaling=scaling)
 
 
-def adapter_facts(data: "Data", base: DataFacts, digest: str) -> DataFacts:
+def adapter_info(data: "Data", base: DataInfo, digest: str) -> DataInfo:
     """What a run must know: what its base does, of the adapter's own data. Or BadInput."""
-    facts = replace(
+    info = replace(
         base, name=data.name, scaling=data.scaling, edition=data.edition, text=data.text,
         base=digest,
     )  # fmt: skip
-    facts.check_same(data, split=False)
-    return facts
+    info.check_same(data, split=False)
+    return info

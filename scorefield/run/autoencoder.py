@@ -14,11 +14,11 @@ from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import Spec, bound, build, canonical, parsed
 from scorefield.data import Conditions, Data, Split
 from scorefield.data.codec import Latents
-from scorefield.data.facts import CodecFacts, DataFacts
+from scorefield.data.info import CodecInfo, DataInfo
 from scorefield.data.kind import Kind
 from scorefield.data.latents import cache_of, in_latents, scaled
 from scorefield.data.readers.decoded import CachePlace
-from scorefield.data.text import untold
+from scorefield.data.text import uncaptioned
 from scorefield.denoise import Denoiser
 from scorefield.latent.posterior import DEAD, StandardNormal, silent, variance_of_draws
 from scorefield.nets import Autoencoder
@@ -36,12 +36,12 @@ COPY = "codec.safetensors"
 
 
 class Coded(NamedTuple):
-    """A run of an autoencoder that has been read: settings, facts of its data, the averaged
+    """A run of an autoencoder that has been read: settings, info of its data, the averaged
     module."""
 
     path: Path
     config: Config
-    facts: DataFacts
+    info: DataInfo
     module: Autoencoder
     images_seen: int
 
@@ -73,10 +73,10 @@ def coder_network(config: Config, shape: tuple[int, ...]) -> Spec:
     return fitting(config.net, NETWORKS[not Kind.of(shape).spatial])
 
 
-def build_autoencoder(config: Config, facts: DataFacts) -> Autoencoder:
+def build_autoencoder(config: Config, info: DataInfo) -> Autoencoder:
     """A fresh one; its weights come from the run's seed."""
     with first_weights(config.training.seed):
-        return build("networks", coder_network(config, facts.shape), shape=facts.shape)
+        return build("networks", coder_network(config, info.shape), shape=info.shape)
 
 
 def autoencoder_task(config: Config, data: Data, module: Autoencoder) -> "AE":
@@ -97,36 +97,36 @@ def autoencoder_task(config: Config, data: Data, module: Autoencoder) -> "AE":
 
 def open_autoencoder(path: str | Path) -> Coded:
     """Read the folder of an autoencoder's run, or raise BadInput that says what is wrong."""
-    folder, config, facts = run_settings(path)
+    folder, config, info = run_settings(path)
     if not learns_codes(config):
         raise BadInput(
             f"{path} is no autoencoder: it learned {config.objective.kind}.",
             "Give a run of a recipe such as digits-autoencoder.",
         )
-    module = build_autoencoder(config, facts)
+    module = build_autoencoder(config, info)
     (weights,), seen = folder.load("ema")
     source = folder.path / "ema.safetensors"
     load_weights(module, weights, source)
     folder.check_meaning(source)
-    return Coded(folder.path, config, facts, module.eval().requires_grad_(False), seen)
+    return Coded(folder.path, config, info, module.eval().requires_grad_(False), seen)
 
 
 def begin_codec(
     config: Config, data: Data, place: CachePlace | None = None
-) -> tuple[Latents, CodecFacts, Data]:
+) -> tuple[Latents, CodecInfo, Data]:
     """The codec of a run that begins, its scale found on the whole training split, and the data as
     they are trained on, mapped from what an earlier run left at a place.
 
     Raises BadInput for an autoencoder of other examples, or whose latents have no finite scale.
     """
     coded = open_autoencoder(cast(str, config.codec))
-    if coded.facts.shape != data.shape:
+    if coded.info.shape != data.shape:
         raise BadInput(
-            f"`codec` {config.codec} encodes examples of shape {coded.facts.shape}, and the data "
+            f"`codec` {config.codec} encodes examples of shape {coded.info.shape}, and the data "
             f"are of {data.shape}.",
             "Give an autoencoder of these data.",
         )
-    coded.facts.check_same(data if coded.facts.text else untold(data), split=False)
+    coded.info.check_same(data if coded.info.text else uncaptioned(data), split=False)
     if "image" in data.conditions.keys or data.flip:
         what = "flips" if data.flip else "a picture beside each example"
         raise BadInput(f"`codec` is given, and the data come with {what}.", "Leave one out.")
@@ -143,11 +143,11 @@ def begin_codec(
         elif not cache:
             inner = replace(inner, train=scaled(inner.train, scale), test=scaled(inner.test, scale))
     weights = coded.module.state_dict()
-    spec = coder_network(coded.config, coded.facts.shape)
+    spec = coder_network(coded.config, coded.info.shape)
     learned = canonical("autoencoders", coded.config.objective.kind)
     shape, marked = tuple(coded.module.latent_shape), digest_tensors(weights)
-    facts = CodecFacts(canonical("networks", str(spec)), learned, shape, scale, marked, dead)
-    return Latents(coded.module, scale), facts, inner
+    info = CodecInfo(canonical("networks", str(spec)), learned, shape, scale, marked, dead)
+    return Latents(coded.module, scale), info, inner
 
 
 def _measured(train: Split, config: Config) -> tuple[float, float]:
@@ -165,7 +165,7 @@ def _measured(train: Split, config: Config) -> tuple[float, float]:
 
 
 def latents_of(
-    data: Data, codec: Latents, said: CodecFacts, drawn: bool, place: CachePlace | None
+    data: Data, codec: Latents, said: CodecInfo, drawn: bool, place: CachePlace | None
 ) -> Data:
     """The data as a run on latents that goes on is trained on them."""
     cache = cache_of(place, data, codec, drawn)
@@ -183,7 +183,7 @@ def _counts(data: Data) -> dict[str, int]:
     return {"train": len(data.train), "test": len(data.test)}
 
 
-def warn_dead(codec: CodecFacts) -> None:
+def warn_dead(codec: CodecInfo) -> None:
     """Say so where the posterior has collapsed."""
     if codec.dead:
         warnings.warn(
@@ -198,12 +198,12 @@ def keep_codec(folder: Path, codec: Latents) -> None:
     write_tensors(folder / COPY, codec.module.state_dict())
 
 
-def open_codec(folder: Path, facts: DataFacts) -> Latents | None:
+def open_codec(folder: Path, info: DataInfo) -> Latents | None:
     """The codec of a run on latents, from the copy in its folder; None of another run.
 
     Raises BadInput for a copy that is missing, or of another digest than the run was trained with.
     """
-    said = facts.codec
+    said = info.codec
     if said is None:
         return None
     source = folder / COPY
@@ -217,12 +217,12 @@ def open_codec(folder: Path, facts: DataFacts) -> Latents | None:
             f"{source} is another autoencoder than {folder} was trained with.",
             "Restore the file, or train anew in another folder.",
         )
-    module = build("networks", said.net, shape=facts.shape)
+    module = build("networks", said.net, shape=info.shape)
     load_weights(module, dict(weights), source)
     return Latents(module.eval().requires_grad_(False), said.scale)
 
 
-def as_prior(coded: Coded) -> tuple[Denoiser, DataFacts]:
+def as_prior(coded: Coded) -> tuple[Denoiser, DataInfo]:
     """A variational autoencoder as what it is beside diffusion: a run on latents, without any
     condition, whose prior is N(0, I). BadInput of one that has no such prior."""
     name = parsed(coded.config.objective.kind).name
@@ -239,10 +239,10 @@ def as_prior(coded: Coded) -> tuple[Denoiser, DataFacts]:
     )
     denoiser.codec = Latents(coded.module)
     weights = digest_tensors(coded.module.state_dict())
-    spec = str(coder_network(coded.config, coded.facts.shape))
-    codec = CodecFacts(spec, coded.config.objective.kind, shape, 1.0, weights, 0.0)
+    spec = str(coder_network(coded.config, coded.info.shape))
+    codec = CodecInfo(spec, coded.config.objective.kind, shape, 1.0, weights, 0.0)
     bare = replace(
-        coded.facts, classes=(), conditions=Conditions(), present=None, sigma_data=1.0, codec=codec
+        coded.info, classes=(), conditions=Conditions(), present=None, sigma_data=1.0, codec=codec
     )
     return denoiser, bare
 
@@ -250,17 +250,17 @@ def as_prior(coded: Coded) -> tuple[Denoiser, DataFacts]:
 def without_conditions(data: Data) -> Data:
     """The examples alone, as a variational autoencoder knows them."""
     train, test = (replace(split, cond={}) for split in (data.train, data.test))
-    bare = replace(untold(data), train=train, test=test, classes=())
+    bare = replace(uncaptioned(data), train=train, test=test, classes=())
     return replace(bare, conditions=Conditions(), low=0)
 
 
-def check_source(config: Config, facts: DataFacts) -> None:
+def check_source(config: Config, info: DataInfo) -> None:
     """Raise BadInput if the autoencoder that a run names has been trained on since it began."""
     source = Path(config.codec or "")
-    if config.codec is None or facts.codec is None or not exists(source / "state.json"):
+    if config.codec is None or info.codec is None or not exists(source / "state.json"):
         return  # the copy is enough
     now = digest_tensors(open_autoencoder(source).module.state_dict())
-    if now != facts.codec.digest:
+    if now != info.codec.digest:
         raise BadInput(
             f"`codec` {config.codec} was trained on since this run began with it.",
             "Begin anew in another `out`, or leave the autoencoder's folder elsewhere and go on "

@@ -1,4 +1,4 @@
-"""What a run is made of: the facts of its data, and the objects that its settings stand for."""
+"""What a run is made of: the info of its data, and the objects that its settings stand for."""
 
 import copy
 from dataclasses import replace
@@ -13,7 +13,7 @@ from scorefield.base.noise import first_weights
 from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed, with_defaults
 from scorefield.data import Conditions, Data
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.data.kind import KINDS, LETTERED, Kind
 from scorefield.data.letters import END
 from scorefield.denoise import Denoiser, Manner, Spaced, Timed, views
@@ -57,22 +57,22 @@ def measured_bands(schedule: Schedule, data: Data) -> tuple[float, ...]:
     return tuple(round(v, 6) or 1e-6 for v in band_deviations(schedule.basis, data.some()))
 
 
-def network(net: str, facts: DataFacts) -> Spec:
+def network(net: str, info: DataInfo) -> Spec:
     """The network's spec; of auto the one that fits the data, with those options that it has."""
-    return fitting(net, Kind.of(facts.inner, facts.space).network)
+    return fitting(net, Kind.of(info.inner, info.space).network)
 
 
-def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
+def build_denoiser(config: Config, info: DataInfo) -> Denoiser:
     """A fresh network with its preconditioning; its weights come from the run's seed."""
-    scaling = None if facts.codec else facts.scaling
-    about = {"shape": facts.inner, "scaling": scaling, "classes": tuple(facts.classes)}
+    scaling = None if info.codec else info.scaling
+    about = {"shape": info.inner, "scaling": scaling, "classes": tuple(info.classes)}
     with first_weights(config.training.seed):
         if config.source:
             s = config.source
             net = guest_of(s.network, s.dtype, s.null, s.text, s.empty)
-            denoiser = guest_denoiser(net, s.scheduler, facts.sigma_data, **about)
+            denoiser = guest_denoiser(net, s.scheduler, info.sigma_data, **about)
         else:
-            denoiser = _denoiser(config, facts, about)
+            denoiser = _denoiser(config, info, about)
         if config.student:
             denoiser.net = as_student(denoiser.net, config.student)
             denoiser.manner = manner(config)
@@ -84,44 +84,44 @@ def build_denoiser(config: Config, facts: DataFacts) -> Denoiser:
     return denoiser
 
 
-def _denoiser(config: Config, facts: DataFacts, about: dict[str, Any]) -> Denoiser:
-    spec = network(config.net, facts)
+def _denoiser(config: Config, info: DataInfo, about: dict[str, Any]) -> Denoiser:
+    spec = network(config.net, info)
     variance = parsed(config.objective.kind).name == "hybrid"
-    schedule = build_schedule(config.objective, facts.deviations)
+    schedule = build_schedule(config.objective, info.deviations)
     basis = basis_of(schedule)
     net = build(
         "networks",
         spec,
-        shape=basis.shape(facts.inner) if basis.places else facts.inner,
-        letters=len(facts.alphabet),
-        classes=len(facts.classes) or None,
-        out_channels=2 * facts.inner[0] if variance else None,
-        **_sizes(seen_by(config, facts.conditions), spec.name),
+        shape=basis.shape(info.inner) if basis.places else info.inner,
+        letters=len(info.alphabet),
+        classes=len(info.classes) or None,
+        out_channels=2 * info.inner[0] if variance else None,
+        **_sizes(seen_by(config, info.conditions), spec.name),
     )
     given = {"schedule": schedule, "variance": variance, **about}
-    if facts.space:
-        return Spaced(net, space_of(config, facts), facts.alphabet, **given)
+    if info.space:
+        return Spaced(net, space_of(config, info), info.alphabet, **given)
     make = timed if getattr(net, "timed", False) else Denoiser
     if parsed(config.objective.kind).name == "bridge":
         make = partial(Timed, convention=_bridged(config.objective).convention)
-    return make(net, view=config.objective.view, sigma_data=facts.sigma_data, **given)
+    return make(net, view=config.objective.view, sigma_data=info.sigma_data, **given)
 
 
-def space_of(config: Config, facts: DataFacts) -> Any:
+def space_of(config: Config, info: DataInfo) -> Any:
     """Where a run's samples live, if not in R^n; of letters its objective says by which noise.
     Raises BadInput for an objective of another place."""
     kind = parsed(config.objective.kind).name
-    letters = facts.kind.lettered
-    if (kind in catalogue.matchings) != bool(facts.space) or letters != (kind in NOISES):
+    letters = info.kind.lettered
+    if (kind in catalogue.matchings) != bool(info.space) or letters != (kind in NOISES):
         usual = (
-            NOISES if letters else ("kernel-score", "geodesic") if facts.space else ("regression",)
+            NOISES if letters else ("kernel-score", "geodesic") if info.space else ("regression",)
         )
         raise BadInput(
-            f"`objective.kind` is {kind}, and the data are {facts.kind.plural}.",
+            f"`objective.kind` is {kind}, and the data are {info.kind.plural}.",
             f"Use {' or '.join(usual)}.",
         )
-    spec = kind if letters else facts.space
-    return build("spaces", spec, letters=len(facts.alphabet), ends=facts.alphabet[:1] == (END,))
+    spec = kind if letters else info.space
+    return build("spaces", spec, letters=len(info.alphabet), ends=info.alphabet[:1] == (END,))
 
 
 def as_student(net: Any, student: StudentConfig) -> Any:
@@ -151,8 +151,8 @@ def _bridged(o: ObjectiveConfig) -> Bridged:
 
 
 def seen_by(config: Config, said: Conditions) -> Conditions:
-    """The conditions that the network reads: all, but of a bridge that is not `told` its x1."""
-    if parsed(config.objective.kind).name != "bridge" or _bridged(config.objective).told:
+    """The conditions that the network reads: all, but x1 of a bridge that is not `conditional`."""
+    if parsed(config.objective.kind).name != "bridge" or _bridged(config.objective).conditional:
         return said
     return replace(said, image=None, image_scaling=None)
 
@@ -173,10 +173,10 @@ def _sizes(said: Conditions, name: str) -> dict[str, int]:
     return said.sizes
 
 
-def build_objective(config: Config, facts: DataFacts, schedule: Schedule) -> Criterion:
+def build_objective(config: Config, info: DataInfo, schedule: Schedule) -> Criterion:
     """The objective that the settings name, on the denoiser's schedule, which it may train."""
     o = config.objective
-    weight = build("weights", o.weight, schedule=schedule, sigma_data=facts.sigma_data)
+    weight = build("weights", o.weight, schedule=schedule, sigma_data=info.sigma_data)
     given = {"schedule": schedule, "times": build("times", o.law), "weight": weight}
     if (kind := what_learns(o)) == "objectives":
         given["coupling"] = build("couplings", o.coupling)
@@ -290,14 +290,14 @@ def build_levels(
         return build("grids", grid, **given)
 
 
-def check_used(config: Config, usual: Config, facts: DataFacts) -> None:
+def check_used(config: Config, usual: Config, info: DataInfo) -> None:
     """Raise BadInput for a setting that is neither the usual one nor the default, and that what
     was chosen does not read."""
-    spec, o = network(config.net, facts), config.objective
-    fits = Kind.of(facts.inner, facts.space).networks
+    spec, o = network(config.net, info), config.objective
+    fits = Kind.of(info.inner, info.space).networks
     if spec.name not in fits and spec.name in OWN:
         raise BadInput(
-            f"`net.name` {spec.name} does not read data of the shape {facts.inner}.",
+            f"`net.name` {spec.name} does not read data of the shape {info.inner}.",
             f"Use {' or '.join(fits)}.",
         )
     if (spec.name == "causal") != (parsed(o.kind).name == "autoregressive"):
@@ -306,11 +306,11 @@ def check_used(config: Config, usual: Config, facts: DataFacts) -> None:
             "after another are read by the network causal, and by no other.",
             "Give `objective.kind` autoregressive and `net.name` causal, or neither.",
         )
-    if spec.name == "causal" and config.sample.steps < facts.shape[0]:
+    if spec.name == "causal" and config.sample.steps < info.shape[0]:
         raise BadInput(
-            f"`sample.steps` is {config.sample.steps}, and each of {facts.shape[0]} letters is "
+            f"`sample.steps` is {config.sample.steps}, and each of {info.shape[0]} letters is "
             "drawn in a step of its own.",
-            f"Give at least {facts.shape[0]}.",
+            f"Give at least {info.shape[0]}.",
         )
     has = {
         name: {option.name for option in options("networks", name)} for name in catalogue.networks
@@ -327,14 +327,14 @@ def check_used(config: Config, usual: Config, facts: DataFacts) -> None:
             f"{spec.name}.",
             "Leave it out.",
         )
-    untold = "the data have no classes or other conditions" * (
-        not facts.classes and not facts.conditions.keys
+    bare = "the data have no classes or other conditions" * (
+        not info.classes and not info.conditions.keys
     )
     unread = {}
     if parsed(o.kind).name == "variational":
         unread["objective.weight"] = "the variational objective has no weight to choose"
-    if untold:
-        unread |= {"objective.dropout": untold, "sample.guidance": untold}
+    if bare:
+        unread |= {"objective.dropout": bare, "sample.guidance": bare}
     for path, why in unread.items():
         group, field = path.split(".")
         value, *free = (getattr(getattr(c, group), field) for c in (config, usual, Config()))

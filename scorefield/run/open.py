@@ -16,7 +16,7 @@ from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import build, parsed
 from scorefield.data import Data
 from scorefield.data.conditions import from_lists, read_conditions
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.data.readers.arrays import indices, read_npz
 from scorefield.denoise import Denoiser, Precision
 from scorefield.nets.adapter import merge
@@ -33,7 +33,7 @@ from scorefield.run.autoencoder import (
 from scorefield.run.config import build_denoiser, quicker
 from scorefield.run.settings import Config
 from scorefield.run.stored import run_settings
-from scorefield.run.words import told_prompts
+from scorefield.run.words import prompt_cond
 from scorefield.solve import Solver
 from scorefield.store import (
     Folder,
@@ -51,12 +51,12 @@ from scorefield.tune import FittedGrid
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder that has been read: settings, facts of its data, averaged denoiser, and the
+    """A run folder that has been read: settings, info of its data, averaged denoiser, and the
     length of the average where it is not that of training."""
 
     path: Path
     config: Config
-    facts: DataFacts
+    info: DataInfo
     denoiser: Denoiser
     images_seen: int
     average: float | None = None
@@ -66,20 +66,19 @@ class Run:
         """The denoiser's, trained with it where it is a learned one."""
         return cast(Schedule, self.denoiser.schedule)
 
-    def told(self, texts: Sequence[str], less: str | None = None) -> dict[str, Tensor]:
+    def cond(self, texts: Sequence[str], less: str | None = None) -> dict[str, Tensor]:
         """Prompts, and what none of them shall show, as conditions for `generate(cond=...)`."""
-        return told_prompts(self.facts.text, self.path, texts, less)
+        return prompt_cond(self.info.text, self.path, texts, less)
 
     def seen(self, x0: Tensor) -> dict[str, Tensor]:
         """Pictures as conditions of a decoder of embeddings, which makes variations of them."""
-        scaling = self.facts.conditions.vector_scaling
+        scaling = self.info.conditions.vector_scaling
         if self.config.data.decoder is None or scaling is None:
             raise BadInput(f"{self.path} is no decoder.", "Train one with `data.decoder`.")
         encoder = build("extractors", self.config.data.decoder)
-        if encoder.space != self.facts.encoder:
+        if encoder.space != self.info.encoder:
             raise BadInput(
-                f"the encoder is {encoder.space}, and that of {self.path} was "
-                f"{self.facts.encoder}.",
+                f"the encoder is {encoder.space}, and that of {self.path} was {self.info.encoder}.",
                 "Put the one that it was trained with in its place.",
             )
         return {"vector": scaling.encode(encoder(x0))}
@@ -91,17 +90,17 @@ class Run:
         content = Folder(self.path).config()
         meaning = {**content["config"], "training": None, "sample": None, "data": content["data"]}
         read = json.dumps(meaning, sort_keys=True).encode()
-        if self.facts.codec and "codec" not in content["data"]:  # a prior that is not learned
-            read += self.facts.codec.digest.encode()
+        if self.info.codec and "codec" not in content["data"]:  # a prior that is not learned
+            read += self.info.codec.digest.encode()
         weights = to_bytes(self.denoiser.state_dict())
         return f"{self.images_seen:,} images, {short(digest(read + weights))}"
 
 
-def check_flat(path: str | Path, facts: DataFacts) -> None:
+def check_flat(path: str | Path, info: DataInfo) -> None:
     """Raise BadInput of a run that is not on R^n."""
-    if facts.space:
+    if info.space:
         raise BadInput(
-            f"{path} is a run on {facts.kind.plural}, whose steps are not those of R^n.",
+            f"{path} is a run on {info.kind.plural}, whose steps are not those of R^n.",
             "What there is for it: train, sample, serve, eval, likelihood, report; of letters read "
             "from the left train-classifier.",
             "run",
@@ -124,14 +123,14 @@ def open_run(
     where it is the `quicker`. Runs that are not on R^n are for those who know `spaces`. To the
     weights those `adapters` are added that were learned on them, as in "runs/a+runs/b:.5".
     """
-    folder, config, facts = run_settings(path)
+    folder, config, info = run_settings(path)
     if not spaces:
-        check_flat(path, facts)
+        check_flat(path, info)
     if learns_codes(config):
         coded = open_autoencoder(path)
-        denoiser, facts = as_prior(coded)
+        denoiser, info = as_prior(coded)
         denoiser.eval().requires_grad_(False)
-        return Run(folder.path, config, facts, denoiser, coded.images_seen)
+        return Run(folder.path, config, info, denoiser, coded.images_seen)
     (weights,), images_seen = folder.load("ema")
     source = folder.path / "ema.safetensors"
     if average is not None:
@@ -143,34 +142,34 @@ def open_run(
             )
         weights = read_tensors(source)
     if config.adapter:
-        denoiser = open_base(config, facts, folder.path)
+        denoiser = open_base(config, info, folder.path)
         added = adapter_of(config.adapter).adapted(denoiser)
         load_weights(added, weights, source)
         merge(added, denoiser)
     else:
-        denoiser = build_denoiser(config, facts)
+        denoiser = build_denoiser(config, info)
         load_weights(denoiser, weights, source)
     folder.check_meaning(source)
     denoiser.eval().requires_grad_(False)
-    denoiser.codec = open_codec(folder.path, facts)
+    denoiser.codec = open_codec(folder.path, info)
     denoiser.precision = precision or denoiser.precision
     if adapters:
         add_adapters(denoiser, adapters)
-    return Run(folder.path, config, facts, denoiser, images_seen, average)
+    return Run(folder.path, config, info, denoiser, images_seen, average)
 
 
-def open_base(config: Config, facts: DataFacts, beside: Path | None) -> Denoiser:
+def open_base(config: Config, info: DataInfo, beside: Path | None) -> Denoiser:
     """The denoiser that an adapter is added to, or BadInput if it is another by now."""
     place = base_place(config, beside)
     denoiser = open_run(place, spaces=True).denoiser
-    if (now := digest_tensors(denoiser.state_dict())) != facts.base:
+    if (now := digest_tensors(denoiser.state_dict())) != info.base:
         raise BadInput(
             f"the weights of {place} are {short(now)}, and the adapter was learned on those of "
-            f"{short(facts.base)}.",
+            f"{short(info.base)}.",
             "Put the run that it was learned on there.",
             "init",
         )
-    denoiser.scaling = None if facts.codec else facts.scaling
+    denoiser.scaling = None if info.codec else info.scaling
     denoiser.precision = quicker(config.training.precision)
     return denoiser
 
@@ -180,8 +179,8 @@ def add_adapters(denoiser: Denoiser, adapters: str) -> None:
     own = digest_tensors(denoiser.state_dict())
     for text in adapters.split("+"):
         name, _, number = text.strip().partition(":")
-        folder, config, facts = run_settings(name)
-        if config.adapter is None or facts.base != own:
+        folder, config, info = run_settings(name)
+        if config.adapter is None or info.base != own:
             what = "no adapter" if config.adapter is None else "an adapter of another run"
             raise BadInput(f"{name} is {what}.", "Give adapters of this run alone.", "adapters")
         try:
@@ -208,8 +207,8 @@ def data_of(run: Run | Coded, split: bool = True) -> Data:
     """The data that the run was trained on, or BadInput if they are other data by now; with
     `split`, also if other examples are held out, which then measure nothing."""
     data = run.config.load_data(run.path)
-    bare = learns_codes(run.config) and not run.facts.classes
-    return run.facts.same(without_conditions(data) if bare else data, split)
+    bare = learns_codes(run.config) and not run.info.classes
+    return run.info.same(without_conditions(data) if bare else data, split)
 
 
 def open_conditions(
@@ -221,7 +220,7 @@ def open_conditions(
 
     Raises BadInput for a file that cannot be read or does not fit the run.
     """
-    facts = run.facts
+    info = run.info
     path, arrays = Path(field), {}
     if isinstance(given, Path):
         path, arrays = given, read_npz(given, field)
@@ -229,8 +228,8 @@ def open_conditions(
         arrays = {key: from_lists(value, key) for key, value in given.items()}
     for key in ("y", "label"):
         if key in arrays and arrays[key].dtype.kind in "US":
-            arrays[key] = indices(arrays[key], facts.classes, f"'{key}' in '{path}'")
-    return read_conditions(path, arrays, facts.conditions, facts.shape, len(facts.classes))
+            arrays[key] = indices(arrays[key], info.classes, f"'{key}' in '{path}'")
+    return read_conditions(path, arrays, info.conditions, info.shape, len(info.classes))
 
 
 def open_grid(run: Run, name: str) -> str | FittedGrid:

@@ -12,7 +12,7 @@ from scorefield.base import BadInput, Seeded
 from scorefield.bridge import BridgeStep
 from scorefield.catalogue.spec import build, parsed
 from scorefield.data import Conditions, Data, Scaling, Split
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.data.kind import PICTURE
 from scorefield.denoise import Denoiser
 from scorefield.draw import Asked, Plan, draw
@@ -59,26 +59,26 @@ def paired(read: Data, corruption: str, noise: float = 0.0) -> Data:
     )
 
 
-def is_paired(config: Config, facts: DataFacts) -> bool:
+def is_paired(config: Config, info: DataInfo) -> bool:
     """Whether a run leads from one end of a pair to the other."""
     kind = parsed(config.objective.kind).name
-    return kind == "residual" or (kind == "bridge" and facts.conditions.image is not None)
+    return kind == "residual" or (kind == "bridge" and info.conditions.image is not None)
 
 
-def is_led(config: Config, facts: DataFacts) -> bool:
+def is_led(config: Config, info: DataInfo) -> bool:
     """Whether a run makes one side of a pair of the other: from it, or from noise, told it."""
-    return is_paired(config, facts) or config.data.corruption is not None
+    return is_paired(config, info) or config.data.corruption is not None
 
 
-def has_own_pairs(config: Config, facts: DataFacts) -> bool:
+def has_own_pairs(config: Config, info: DataInfo) -> bool:
     """Whether a run's pairs came with both ends: no operator says one of the other."""
-    return is_paired(config, facts) and config.data.corruption is None
+    return is_paired(config, info) and config.data.corruption is None
 
 
-def check_paired(config: Config, facts: DataFacts) -> None:
+def check_paired(config: Config, info: DataInfo) -> None:
     """Raise BadInput for an objective of pairs and data that have one side only, or ends that no
     bridge can join."""
-    o, said = config.objective, facts.conditions
+    o, said = config.objective, info.conditions
     kind = parsed(o.kind).name
     alone = said.image is None
     if kind == "residual" and alone:
@@ -92,9 +92,9 @@ def check_paired(config: Config, facts: DataFacts) -> None:
             f"`objective.kind` {o.kind} has a spread, and the data have one side only.",
             "Give `data.corruption`, a file with x and image, or bridge with spread=0, from noise.",
         )
-    if is_paired(config, facts) and said.image != facts.shape[0]:
+    if is_paired(config, info) and said.image != info.shape[0]:
         raise BadInput(
-            f"the pairs have {facts.shape[0]} and {said.image} channels.",
+            f"the pairs have {info.shape[0]} and {said.image} channels.",
             "Bring both ends to one shape first.",
         )
 
@@ -116,23 +116,23 @@ class Leading(NamedTuple):
 
 
 def lead(
-    denoiser: Denoiser, config: Config, facts: DataFacts, y: Tensor, seeds: list[int],
+    denoiser: Denoiser, config: Config, info: DataInfo, y: Tensor, seeds: list[int],
     steps: int | None = None,
 ) -> Led:  # fmt: skip
     """One x0 for each seed, by the way that `leading` says."""
-    plan, asked, finish = leading(denoiser, config, facts, y, seeds, steps)
-    x, calls, seconds = draw(denoiser.to(device()), plan, asked, facts.inner)
+    plan, asked, finish = leading(denoiser, config, info, y, seeds, steps)
+    x, calls, seconds = draw(denoiser.to(device()), plan, asked, info.inner)
     return Led(finish(x), calls, seconds)
 
 
 def leading(
-    denoiser: Denoiser, config: Config, facts: DataFacts, y: Tensor, seeds: list[int],
+    denoiser: Denoiser, config: Config, info: DataInfo, y: Tensor, seeds: list[int],
     steps: int | None = None,
 ) -> Leading:  # fmt: skip
     """The way from y `(1 or n, *shape)`, the other end, to one x0 for each seed: of a bridge by the
     step that it was trained for, else from noise by the run's own solver."""
     schedule = cast(Schedule, denoiser.schedule)
-    objective = build_objective(config, facts, schedule)
+    objective = build_objective(config, info, schedule)
     steps = steps or config.sample.steps
     y = y.expand(len(seeds), *y.shape[1:]).to(device())
     cond: dict[str, Tensor] | None = {"image": y}
@@ -142,12 +142,12 @@ def leading(
         levels = build_levels("uniform-t", schedule, steps)
         z = Seeded(seeds).start(y.shape[1:], levels, device=y.device) if objective.jitter else y
         start = objective.start(y, z)
-        cond = cond if objective.told else None
+        cond = cond if objective.conditional else None
     else:
-        solver = build_solver(config.sample.solver, facts.sigma_data)
+        solver = build_solver(config.sample.solver, info.sigma_data)
         levels = build_levels(config.sample.grid, schedule, steps)
     asked = Asked(torch.tensor(seeds), cond, start)
-    hidden = _hidden(config, facts) if start is None else None
+    hidden = _hidden(config, info) if start is None else None
     guide = () if hidden is None else (known_image(hidden),)
 
     def finish(x: Tensor) -> Tensor:
@@ -158,17 +158,17 @@ def leading(
     return Leading(Plan(solver, levels, *guide), asked, finish)
 
 
-def _hidden(config: Config, facts: DataFacts) -> Tensor | None:
+def _hidden(config: Config, info: DataInfo) -> Tensor | None:
     """Where the other end does not say x0 itself, if it does elsewhere: a past without noise."""
     o = config.data
     if not o.corruption or o.noise or parsed(config.objective.kind).name == "residual":
         return None
-    operator = build("operators", o.corruption, shape=tuple(facts.shape))
+    operator = build("operators", o.corruption, shape=tuple(info.shape))
     return ~operator.known if isinstance(operator, Mask) else None
 
 
 def continued(
-    denoiser: Denoiser, config: Config, facts: DataFacts, y: Tensor, seeds: list[int],
+    denoiser: Denoiser, config: Config, info: DataInfo, y: Tensor, seeds: list[int],
     windows: int, steps: int | None = None,
 ) -> Tensor:  # fmt: skip
     """Series or films `(n, C, L + windows h, ...)` longer than those that the run was trained on,
@@ -183,12 +183,12 @@ def continued(
     """
     h, length = horizon_of(config), y.shape[2]
     past = length - h
-    made = [lead(denoiser, config, facts, y, seeds, steps).x]
+    made = [lead(denoiser, config, info, y, seeds, steps).x]
     for k in range(windows):
         y = torch.zeros_like(made[-1])
         y[:, :, :past] = made[-1][:, :, h:]
         chance = [seed + (k + 1) * HELD_OUT for seed in seeds]
-        made.append(lead(denoiser, config, facts, y, chance, steps).x)
+        made.append(lead(denoiser, config, info, y, chance, steps).x)
     return torch.cat([made[0], *(x[:, :, past:] for x in made[1:])], 2)
 
 

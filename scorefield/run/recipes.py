@@ -364,7 +364,7 @@ def moving_digits() -> Config:
         ),
         DataConfig("moving-digits", size=3, corruption="future:1"),
         "auto:width=32,multipliers=1-2,blocks=1,norms=1,fold=3-1-1,attention=1",
-        ObjectiveConfig(dropout=0.1, times="covering:law=(lognormal:0.5,1.8),share=0.35"),
+        ObjectiveConfig(dropout=0.1, times="covering:law=(lognormal:0.5,1.8),fraction=0.35"),
         sample=SampleConfig(steps=20),
     )
 

@@ -200,9 +200,9 @@ class Config:
 
             read = as_base_reads(read, self, folder)
         elif self.data.text:
-            from scorefield.run.words import told_data
+            from scorefield.run.words import with_tokens
 
-            read = told_data(read, self.data.text, folder)
+            read = with_tokens(read, self.data.text, folder)
         if self.data.low is not None:
             from scorefield.data.lower import lowered
 

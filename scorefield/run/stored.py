@@ -6,19 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from scorefield.base import BadInput
-from scorefield.catalogue.spec import Spec, parsed, written
-from scorefield.data.facts import DataFacts
+from scorefield.catalogue.spec import Spec, parsed, renamed, written
+from scorefield.data.info import DataInfo
 from scorefield.run.recipes import recipes
 from scorefield.run.settings import Config, changed
 from scorefield.store import Folder, read_json
 from scorefield.store.typed import read_typed
 
-SCHEMA = 5
+SCHEMA = 6
 """Version of `config.json`; a higher one was written by a newer Scorefield. 2: the data's edition,
 classes that are present, constant coordinates. 3: the network and the rest are specs.
-4: students. 5: autoencoders, and the codecs of runs on latents; models of other programs."""
+4: students. 5: autoencoders, and the codecs of runs on latents; models of other programs. 6: names
+of options (`catalogue.spec.RENAMED`)."""
 LATER = ("codec", "space", "alphabet", "columns", "text", "rate", "deviations", "encoder", "base")
-"""Facts that are written where there are some."""
+"""Of the data's info, what is written where there is some."""
+NAMED = {"objective", "sample"}
+"""Settings with specs whose options had other names before schema 6."""
 NET = {"name": "auto", "width": 32, "blocks": 2, "multipliers": [1, 2]}
 """The network where a file before schema 3 said nothing else."""
 USUAL = {
@@ -34,20 +37,22 @@ USUAL = {
 """Settings of a network that schemas before 3 wrote, and that each network has by default."""
 
 
-def to_json(config: Config, facts: DataFacts) -> dict[str, Any]:
+def to_json(config: Config, info: DataInfo) -> dict[str, Any]:
     """The content of `config.json`."""
     return {
         "schema": SCHEMA,
         "config": _written(config),
-        "data": {k: v for k, v in dataclasses.asdict(facts).items() if v or k not in LATER},
+        "data": {k: v for k, v in dataclasses.asdict(info).items() if v or k not in LATER},
     }
 
 
 def _written(config: Config) -> dict[str, Any]:
     """The settings; of a student, a codec and another source only where there is one."""
-    untold = {"codec": ("codec", "latents")}
-    untold |= {name: (name,) for name in ("adapter", "student", "source")}
-    left = {name for key, names in untold.items() if getattr(config, key) is None for name in names}
+    optional = {"codec": ("codec", "latents")}
+    optional |= {name: (name,) for name in ("adapter", "student", "source")}
+    left = {
+        name for key, names in optional.items() if getattr(config, key) is None for name in names
+    }
     return {k: v for k, v in dataclasses.asdict(config).items() if k not in left}
 
 
@@ -59,7 +64,7 @@ def resumed_json(stored: dict[str, Any], config: Config) -> dict[str, Any]:
     return {**stored, "config": {**stored["config"], **free}}
 
 
-def from_json(content: dict[str, Any], source: str) -> tuple[Config, DataFacts]:
+def from_json(content: dict[str, Any], source: str) -> tuple[Config, DataInfo]:
     """Settings from the content of `config.json`, or BadInput that names the field at fault."""
     schema = content.get("schema")
     if type(schema) is not int or schema < 1:
@@ -74,10 +79,19 @@ def from_json(content: dict[str, Any], source: str) -> tuple[Config, DataFacts]:
     config = content.get("config")
     if schema < 3 and isinstance(config, dict) and isinstance(old := config.get("net", {}), dict):
         config = {**config, "net": _spec(old)}
+    if schema < 6 and isinstance(config, dict):
+        config = config | {group: _renamed(config[group]) for group in NAMED & config.keys()}
     return (
         read_typed(Config, config, f"{source}: config"),
-        read_typed(DataFacts, content.get("data"), f"{source}: data"),
+        read_typed(DataInfo, content.get("data"), f"{source}: data"),
     )
+
+
+def _renamed(old: Any) -> Any:
+    """Settings whose specs have the options' names of today."""
+    if isinstance(old, dict):
+        return {key: _renamed(value) for key, value in old.items()}
+    return renamed(old) if isinstance(old, str) else old
 
 
 def _spec(old: dict[str, Any]) -> str:
@@ -133,12 +147,12 @@ def read_settings(file: Path) -> Config:
     return read_typed(Config, groups, f"{file}: settings")
 
 
-def stored_settings(folder: Folder) -> tuple[Config, DataFacts]:
-    """The configuration that a run folder was started with, and the facts of its data."""
+def stored_settings(folder: Folder) -> tuple[Config, DataInfo]:
+    """The configuration that a run folder was started with, and the info of its data."""
     return from_json(folder.config(), str(folder.config_path))
 
 
-def run_settings(path: str | Path) -> tuple[Folder, Config, DataFacts]:
+def run_settings(path: str | Path) -> tuple[Folder, Config, DataInfo]:
     """A folder that is a run's, and what that was started with."""
     folder = Folder(Path(path))
     folder.check_run()
@@ -157,5 +171,5 @@ def _differences(a: object, b: object, prefix: str = "") -> Iterator[tuple[str, 
                 if one.options.get(key) != two.options.get(key):
                     yield f"net.{key}", one.options.get(key), two.options.get(key)
             yield name, x, y
-        elif name != "net" and x != y:
+        elif name != "net" and _renamed(x) != _renamed(y):
             yield f"{prefix}{name}", x, y

@@ -44,20 +44,20 @@ def student(
     `method` is a spec of the catalogue's students; `guidance` the largest scale that is distilled
     in, by default that by which the teacher is sampled.
     """
-    folder, config, facts = run_settings(teacher)
+    folder, config, info = run_settings(teacher)
     if not config.source:  # whose schedules have one level
-        check_one_level(build_schedule(config.objective, facts.deviations), "distillation")
+        check_one_level(build_schedule(config.objective, info.deviations), "distillation")
     kind = method_of(method)
-    of_noise = what_learns(config.objective) == "objectives" and not is_paired(config, facts)
+    of_noise = what_learns(config.objective) == "objectives" and not is_paired(config, info)
     if not of_noise:
         fact = f"{teacher} has no flow from noise to be learned: it is of {config.objective.kind}."
         raise BadInput(fact, "Distill a diffusion run.")
-    if not kind.shown and facts.conditions.keys:
-        told = ", ".join(facts.conditions.keys)
-        fact = f"{method} makes its own examples, of classes alone, and the run is told {told}."
+    if not kind.shown and info.conditions.keys:
+        names = ", ".join(info.conditions.keys)
+        fact = f"{method} makes its own examples, of classes alone, and the run is told {names}."
         raise BadInput(fact, "Use a method that learns on data, such as consistency.", "method")
-    own = plan(kind.plan_of(facts.sigma_data, **with_defaults("students", method)))
-    usual = config.sample.guidance if facts.classes or facts.conditions.keys else 1.0
+    own = plan(kind.plan_of(info.sigma_data, **with_defaults("students", method)))
+    usual = config.sample.guidance if info.classes or info.conditions.keys else 1.0
     scale = (usual if kind.taught is not False else 1.0) if guidance is None else guidance
     return replace(
         config,

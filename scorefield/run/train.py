@@ -11,12 +11,12 @@ from scorefield.base.noise import first_weights
 from scorefield.catalogue.spec import build
 from scorefield.data import Data
 from scorefield.data.codec import Latents
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.data.remark import remarks
 from scorefield.denoise import Denoiser
 from scorefield.nets.adapter import merge
 from scorefield.process import Schedule
-from scorefield.run.adapter import adapter_facts, adapter_of, base_place, on_base
+from scorefield.run.adapter import adapter_info, adapter_of, base_place, on_base
 from scorefield.run.autoencoder import (
     autoencoder_task,
     begin_codec,
@@ -86,7 +86,7 @@ def fit_run(
         if folder:
             team.together(lambda: _hold(folder, team, held))
         begun = team.together(lambda: _begin(folder, chosen, resume, say))
-        data, facts, seen, codec = begun
+        data, info, seen, codec = begun
         if seen >= chosen.training.images and folder:
             if learns_codes(chosen):
                 return open_autoencoder(folder.path).module
@@ -102,7 +102,7 @@ def fit_run(
         if writes and not seen:
             if codec:
                 keep_codec(writes.path, codec)
-            writes.keep_config(to_json(chosen, facts))
+            writes.keep_config(to_json(chosen, info))
 
         def see(step: Progress) -> None:
             nonlocal seen, kept
@@ -117,7 +117,7 @@ def fit_run(
 
         found = finish(steps, see)
         if chosen.adapter:
-            plain = open_base(chosen, facts, path)
+            plain = open_base(chosen, info, path)
             merge(found, plain)
             return plain
         return found
@@ -131,11 +131,11 @@ def _hold(folder: Folder, team: Team, held: ExitStack) -> None:
 
 
 class Begun(NamedTuple):
-    """What a run trains on, the facts of its data that it goes by, the images that it has seen, and
+    """What a run trains on, the info of its data that it goes by, the images that it has seen, and
     its codec. Of a student that needs no data the shape in their place."""
 
     data: Examples
-    facts: DataFacts
+    info: DataInfo
     seen: int
     codec: Latents | None = None
 
@@ -164,50 +164,50 @@ def _begin(
         return Begun(data, before, seen, codec)
     if config.adapter:
         base = open_run(base_place(config, folder and folder.path), spaces=True)
-        facts = adapter_facts(data, base.facts, digest_tensors(base.denoiser.state_dict()))
+        info = adapter_info(data, base.info, digest_tensors(base.denoiser.state_dict()))
         codec = cast(Latents | None, base.denoiser.codec)
-        if codec and facts.codec:
-            data = latents_of(data, codec, facts.codec, config.latents == "sample", place)
-        return Begun(data, facts, seen, codec)
-    facts, name, codec = DataFacts.of(data), config.data.name, None
+        if codec and info.codec:
+            data = latents_of(data, codec, info.codec, config.latents == "sample", place)
+        return Begun(data, info, seen, codec)
+    info, name, codec = DataInfo.of(data), config.data.name, None
     if config.codec:
         codec, said, data = begin_codec(config, data, place)
-        facts = dataclasses.replace(facts, codec=said, sigma_data=1.0)
+        info = dataclasses.replace(info, codec=said, sigma_data=1.0)
     if not learns_codes(config):
         bands = measured_bands(build_schedule(config.objective), data)
-        facts = dataclasses.replace(facts, deviations=bands)
+        info = dataclasses.replace(info, deviations=bands)
         if not config.student:
-            check_paired(config, facts)  # before what a recipe of pairs would not use
-        check_used(config, recipes[name]() if name in recipes else Config(), facts)
-    if facts.codec:
-        warn_dead(facts.codec)
-    return Begun(data, facts, seen, codec)
+            check_paired(config, info)  # before what a recipe of pairs would not use
+        check_used(config, recipes[name]() if name in recipes else Config(), info)
+    if info.codec:
+        warn_dead(info.codec)
+    return Begun(data, info, seen, codec)
 
 
 def _task(config: Config, begun: Begun, beside: Path | None) -> Task[Any]:
-    data, facts, seen, codec = begun
+    data, info, seen, codec = begun
     if config.student:
         return student_task(config)
     if learns_codes(config):
         assert isinstance(data, Data)
-        return autoencoder_task(config, data, build_autoencoder(config, facts))
-    denoiser = _denoiser(config, facts, seen, beside)
+        return autoencoder_task(config, data, build_autoencoder(config, info))
+    denoiser = _denoiser(config, info, seen, beside)
     denoiser.codec = codec
     if what_learns(config.objective) == "adversaries":
         with first_weights(config.training.seed + 1):  # those of its own networks
             return build("adversaries", config.objective.kind, module=denoiser)
-    objective = build_objective(config, facts, cast(Schedule, denoiser.schedule))
+    objective = build_objective(config, info, cast(Schedule, denoiser.schedule))
     return Denoising(denoiser, objective)
 
 
-def _denoiser(config: Config, facts: DataFacts, seen: int, beside: Path | None) -> Denoiser:
+def _denoiser(config: Config, info: DataInfo, seen: int, beside: Path | None) -> Denoiser:
     """A fresh denoiser, or, where the run begins, one with the averaged weights of another run; or
     that run's with an adapter."""
     if config.adapter:
-        base = open_base(config, facts, beside)
+        base = open_base(config, info, beside)
         with first_weights(config.training.seed):
             return adapter_of(config.adapter).adapted(base)
-    denoiser = build_denoiser(config, facts)
+    denoiser = build_denoiser(config, info)
     if config.init is None or seen:
         return denoiser
     run = open_run(config.init, spaces=True)
@@ -215,8 +215,8 @@ def _denoiser(config: Config, facts: DataFacts, seen: int, beside: Path | None) 
     same = denoiser.view == run.denoiser.view and own.keys() == other.keys()
     if not (same and all(own[name].shape == other[name].shape for name in own)):
         raise BadInput(
-            f"`init` {config.init} is {_words(run.config, run.facts)}, and this run is "
-            f"{_words(config, facts)}.",
+            f"`init` {config.init} is {_words(run.config, run.info)}, and this run is "
+            f"{_words(config, info)}.",
             "Give the same network, view and shape, or another run.",
             "init",
         )
@@ -236,10 +236,10 @@ def _as_settled(config: Config, folder: Folder) -> Config:
     return dataclasses.replace(config, training=_settled(config.training, found))
 
 
-def _words(config: Config, facts: DataFacts) -> str:
-    shape, classes = "x".join(map(str, facts.inner)), len(facts.classes)
+def _words(config: Config, info: DataInfo) -> str:
+    shape, classes = "x".join(map(str, info.inner)), len(info.classes)
     view = config.objective.view
-    return f"{network(config.net, facts)} with view {view} on {shape}, {classes} classes"
+    return f"{network(config.net, info)} with view {view} on {shape}, {classes} classes"
 
 
 def _replaced(training: Training, changes: dict[str, Any]) -> Training:

@@ -62,7 +62,7 @@ class Ticket:
     priority: int = 0
     until: float = math.inf
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    told: dict[str, Any] = field(default_factory=dict)
+    request: dict[str, Any] = field(default_factory=dict)
     job: Job = field(init=False)
     state: str = "queued"
     since: float = 0.0

@@ -98,7 +98,7 @@ class Common(Sampler):
         if self.precision not in (None, run.denoiser.precision):
             fact = f"`precision` is {self.precision}, and the run is served in "
             raise BadInput(f"{fact}{run.denoiser.precision}.", "Leave it out.", "precision")
-        if self.prompt is not None and run.facts.text and "prompt" not in more:
+        if self.prompt is not None and run.info.text and "prompt" not in more:
             fact = "`prompt` is a text, and samples alone are told one."
             raise BadInput(fact, "Leave it out.", "prompt")
         labels, seeds = self._classes(run), self._seeds()
@@ -127,7 +127,7 @@ class Common(Sampler):
 
     def _classes(self, run: Run) -> list[int] | None:
         exclusive("label", self.label, labels=self.labels)
-        named = None if run.facts.text else self.prompt
+        named = None if run.info.text else self.prompt
         exclusive("prompt", named, label=self.label if self.labels is None else self.labels)
         said: list[int | str] | None = self.labels
         if self.label is not None:
@@ -210,7 +210,7 @@ class ImagesBody(Sampler):
 
     def samples(self, run: Run) -> SamplesBody:
         """The same in our words."""
-        shape = run.facts.shape
+        shape = run.info.shape
         PICTURE.check(shape, "images are")
         own = f"{shape[2]}x{shape[1]}"
         if self.size not in (None, "auto", own):
@@ -222,7 +222,7 @@ class ImagesBody(Sampler):
 
 def index(label: int | str, run: Run) -> int:
     """The number of a class, by that or its name."""
-    classes = list(run.facts.classes)
+    classes = list(run.info.classes)
     if not classes:
         raise BadInput("a class was given, but this model has none.", "Leave it out.", "label")
     if isinstance(label, str) and label in classes:

@@ -47,7 +47,7 @@ ENDS_BADLY: dict[int | str, dict[str, Any]] = {
     }.items()
 }  # fmt: skip
 """Of every route."""
-LOOK = 0.25
+POLL = 0.25
 """Seconds between two looks whether a client is still there."""
 
 
@@ -121,7 +121,7 @@ async def _answered(
     try:
         while taken.state not in ENDS:
             with suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), LOOK)
+                await asyncio.wait_for(ended.wait(), POLL)
             if taken.state not in ENDS and not stays and await request.is_disconnected():
                 break
     finally:  # also of a route that is cancelled with its client
@@ -154,7 +154,7 @@ async def _events(
         taken.listeners.append(ear)
         if taken.state in ENDS:
             ear(taken.state, taken.outcome)
-    every, steps = taken.told["previews"], taken.steps
+    every, steps = taken.request["previews"], taken.steps
     try:
         yield ServerSentEvent(event="queued", data=service.status(taken))
         while True:
@@ -195,7 +195,7 @@ def _add_requests(app: FastAPI, service: Service) -> None:
         return sorted(found, key=lambda row: row["before"])
 
     @app.get("/v1/requests/{number}", summary="How far a request is, or its answer.")
-    async def look(number: str) -> Response:
+    async def progress(number: str) -> Response:
         if answer := service.shelf.get(number):
             return Response(answer, media_type="application/json")
         return JSONResponse(service.status(ticket(number)), 202)
@@ -214,7 +214,7 @@ def _add_requests(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/requests/{number}/{index}/nearest",
              summary="The pictures of the training data nearest to one of an answer.")  # fmt: skip
-    def near(number: str, index: int) -> list[dict[str, Any]]:
+    def nearest_to(number: str, index: int) -> list[dict[str, Any]]:
         answer = json.loads(service.shelf.get(number) or b"{}")
         return nearest_in_training(
             service.network(answer.get("model")).run, shown_in(answer, index, "png")
@@ -258,16 +258,16 @@ def _add_views(app: FastAPI, service: Service) -> None:
         counts: Any = Together(service.everywhere("counts"))
         return Response(generate_latest(counts), media_type=CONTENT_TYPE_LATEST)
 
-    def told(network: Network) -> dict[str, Any]:
+    def described(network: Network) -> dict[str, Any]:
         run = network.run
         return {
             "id": network.name, "object": "model", "owned_by": "scorefield",
             "created": int(last_written(run.path / "config.json")),
-            "kind": run.facts.kind.name, "space": run.facts.space,
-            "shape": list(run.facts.shape), "classes": list(run.facts.classes),
-            "columns": [column.name for column in run.facts.columns],
-            "reads": run.facts.text and run.facts.text.encoder,
-            "conditions": run.facts.conditions.sizes, "precision": run.denoiser.precision,
+            "kind": run.info.kind.name, "space": run.info.space,
+            "shape": list(run.info.shape), "classes": list(run.info.classes),
+            "columns": [column.name for column in run.info.columns],
+            "reads": run.info.text and run.info.text.encoder,
+            "conditions": run.info.conditions.sizes, "precision": run.denoiser.precision,
             "averages": averages(run), "cascades": second_stages(run, service.networks),
             "settings": vars(run.config.sample), "images_seen": run.images_seen,
             "rows": network.limit, "seconds": network.costs,
@@ -275,11 +275,11 @@ def _add_views(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/models", summary="The runs that are served.")
     async def models() -> dict[str, Any]:
-        return {"object": "list", "data": [told(each) for each in service.networks.values()]}
+        return {"object": "list", "data": [described(each) for each in service.networks.values()]}
 
     @app.get("/v1/models/{name}", summary="One of them.")
     async def model(name: str) -> dict[str, Any]:
-        return told(service.network(name))
+        return described(service.network(name))
 
     @app.get("/v1/catalogue", summary="Names of solvers, grids and the rest, with what they are.")
     def entries() -> dict[str, dict[str, str]]:
@@ -312,11 +312,11 @@ async def _invalid(request: Request, error: Any) -> Response:
         return _failed(request, unknown("field", name, kind.model_fields, name))
     where = ".".join(str(part) for part in first["loc"] if part not in ("body", "header"))
     given = first.get("input")
-    told = f" {json.dumps(given)[:80]}" if isinstance(given, str | int | float | bool) else ""
-    fact = f"`{where}`{told}: {first['msg']}." if where else f"the body: {first['msg']}."
+    shown = f" {json.dumps(given)[:80]}" if isinstance(given, str | int | float | bool) else ""
+    fact = f"`{where}`{shown}: {first['msg']}." if where else f"the body: {first['msg']}."
     more = len(faults) - 1
-    told_too = f" {more} more fault{'s' * (more > 1)}." if more else ""
-    remedy = f"{told_too} See /openapi.json."
+    more_words = f" {more} more fault{'s' * (more > 1)}." if more else ""
+    remedy = f"{more_words} See /openapi.json."
     return JSONResponse(fault(fact + remedy, param=where or None), 422)
 
 

@@ -148,7 +148,7 @@ class Replica:
 
     async def passed(self, asked: Passed) -> AsyncIterator[Message]:
         """The answer of this one, message by message, until who asks leaves."""
-        told, left, given = asyncio.Queue[Message | None](), asyncio.Event(), False
+        inbox, left, given = asyncio.Queue[Message | None](), asyncio.Event(), False
 
         async def receive() -> Message:
             nonlocal given
@@ -160,13 +160,13 @@ class Replica:
 
         async def answered() -> None:
             try:
-                await self.own(asked.scope, receive, told.put)
+                await self.own(asked.scope, receive, inbox.put)
             finally:
-                await told.put(None)
+                await inbox.put(None)
 
         answering = asyncio.create_task(answered())
         try:
-            while (message := await told.get()) is not None:
+            while (message := await inbox.get()) is not None:
                 yield message
             await answering
         finally:

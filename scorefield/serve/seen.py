@@ -51,7 +51,7 @@ def _enlarges(second: Run, run: Run) -> bool:
         cascade_of(second, run, None)
     except BadInput:
         return False
-    return not run.facts.space
+    return not run.info.space
 
 
 @lru_cache(1)
@@ -62,9 +62,9 @@ def _data(path: Path) -> Data:
 def nearest_in_training(run: Run, content: bytes) -> list[dict[str, Any]]:
     """The training pictures nearest to one, by the root mean square of the difference in units of
     the data's, the nearest first. Raises BadInput if the data are not there, or are others."""
-    x = input_picture(content, tuple(run.facts.shape), "image", True, run.facts.scaling).flatten(1)
-    train, classes = _data(run.path).train, run.facts.classes
-    encode, far = run.facts.scaling.encode, []
+    x = input_picture(content, tuple(run.info.shape), "image", True, run.info.scaling).flatten(1)
+    train, classes = _data(run.path).train, run.info.classes
+    encode, far = run.info.scaling.encode, []
     for rows in torch.arange(len(train)).split(BLOCK):
         there = encode(train.taken(rows)).flatten(1)
         far.append(exact_distances(x, there)[0])

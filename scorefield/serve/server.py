@@ -76,8 +76,8 @@ def surveyed(service: Service) -> Findings:
     rows = []
     for name, network in service.networks.items():
         one, best = network.costs[1], network.costs[network.limit] / network.limit
-        rows.append((name, "x".join(map(str, network.run.facts.shape)),
-                     len(network.run.facts.classes), round(1000 * one, 3), round(1000 * best, 3),
+        rows.append((name, "x".join(map(str, network.run.info.shape)),
+                     len(network.run.info.classes), round(1000 * one, 3), round(1000 * best, 3),
                      network.limit))  # fmt: skip
     columns = ("run", "shape", "classes", "ms alone", "ms a row together", "rows of a wave")
     how = f"{len(rows)} of {len(rows)} runs can be served"

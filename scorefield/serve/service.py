@@ -90,10 +90,10 @@ class Service:
             thread.start()
 
     def _left(self) -> None:
-        for number, told in self.shelf.left():
+        for number, request in self.shelf.left():
             try:
-                body = BODIES[told["verb"]].model_validate(told["body"])
-                self._enter(told["verb"], body, told["key"], number=number)
+                body = BODIES[request["verb"]].model_validate(request["body"])
+                self._enter(request["verb"], body, request["key"], number=number)
             except (BadInput, KeyError, ValidationError) as error:
                 log.warning("%s of an earlier server is left out: %s", number, error)
                 self.shelf.forget(number)
@@ -124,7 +124,7 @@ class Service:
     def status(self, ticket: Ticket) -> dict[str, Any]:
         """How far it is."""
         return {
-            "id": ticket.id, "model": ticket.network.name, "verb": ticket.told["verb"],
+            "id": ticket.id, "model": ticket.network.name, "verb": ticket.request["verb"],
             "state": ticket.state, "step": ticket.k, "of": ticket.steps,
             "samples": len(ticket.job.asked.seeds), "before": self.batcher.position(ticket),
         }  # fmt: skip
@@ -161,7 +161,7 @@ class Service:
         Raises BadInput for what cannot be done or another request under the key, and Busy.
         """
         with self.accepting:
-            number = self.shelf.under(key, _told(verb, body)) or ""
+            number = self.shelf.under(key, _request(verb, body)) or ""
             known = self.shelf.get(number) or self.tickets.get(number)
             return known or self._enter(verb, body, key, listener)
 
@@ -175,11 +175,11 @@ class Service:
         ticket.id = self.mark + ticket.id
         if number:
             ticket.id, ticket.job = number, self.shelf.resumed(number, ticket.job)
-        ticket.told = {"verb": verb, "previews": body.previews, "key": key}
+        ticket.request = {"verb": verb, "previews": body.previews, "key": key}
         ticket.listeners.append(lambda kind, what: kind in ENDS and self._ended(ticket))
         ticket.listeners += [listener] if listener else []
         self.tickets[ticket.id] = ticket
-        self.shelf.ask(ticket.id, _told(verb, body), key)
+        self.shelf.ask(ticket.id, _request(verb, body), key)
         try:
             self.batcher.submit(ticket)
         except Busy:
@@ -203,13 +203,13 @@ class Service:
                 **ticket.work.answer(x0),
             }
             content = json.dumps(answer, allow_nan=False).encode()
-            self.shelf.put(ticket.id, content, ticket.told["key"])
+            self.shelf.put(ticket.id, content, ticket.request["key"])
             self.batcher.end(ticket, "done", content)
         except Exception as error:
             self.batcher.end(ticket, "failed", error)
 
     def _ended(self, ticket: Ticket) -> None:
-        verb, model = ticket.told["verb"], ticket.network.name
+        verb, model = ticket.request["verb"], ticket.network.name
         self.metrics.requests.labels(model, verb, ticket.state).inc()
         self.metrics.seconds.labels(model).observe(time.time() - ticket.arrived)
         if ticket.state != "done":
@@ -239,5 +239,5 @@ class Together:
             yield same[0]
 
 
-def _told(verb: str, body: Common) -> dict[str, Any]:
+def _request(verb: str, body: Common) -> dict[str, Any]:
     return {"verb": verb, "body": body.model_dump(exclude_defaults=True)}

@@ -54,17 +54,17 @@ class Shelf:
         self.key_of: dict[str, str] = {}
         self.lock = threading.Lock()
 
-    def ask(self, number: str, told: dict[str, Any], key: str | None = None) -> None:
+    def ask(self, number: str, request: dict[str, Any], key: str | None = None) -> None:
         """Keep what was asked, and under which key."""
         if key is not None:
-            self._name(number, key, digest_json(told))
+            self._name(number, key, digest_json(request))
         if self.folder:
-            write_json(self.folder / f"{number}.request.json", {**told, "key": key})
+            write_json(self.folder / f"{number}.request.json", {**request, "key": key})
 
-    def _name(self, number: str, key: str, told: str) -> None:
-        self.keys[key], self.key_of[number] = (told, number), key
+    def _name(self, number: str, key: str, request: str) -> None:
+        self.keys[key], self.key_of[number] = (request, number), key
 
-    def under(self, key: str | None, told: dict[str, Any]) -> str | None:
+    def under(self, key: str | None, request: dict[str, Any]) -> str | None:
         """The number of the request under that key, if there is one.
 
         Raises BadInput if that was another.
@@ -72,7 +72,7 @@ class Shelf:
         if key is None or key not in self.keys:
             return None
         mark, number = self.keys[key]
-        if mark != digest_json(told):
+        if mark != digest_json(request):
             fact = "the idempotency key was that of another request."
             raise BadInput(fact, "Give each request a key of its own.")
         return number

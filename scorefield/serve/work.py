@@ -16,7 +16,7 @@ from torch import Tensor
 from scorefield.base import BadInput, Seeded
 from scorefield.base.errors import exclusive
 from scorefield.catalogue.spec import build
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.data.kind import PICTURE
 from scorefield.data.letters import spelled
 from scorefield.data.readers.given import input_picture
@@ -81,7 +81,7 @@ def work(network: Network, body: Common, find: Find) -> Work:
         if isinstance(body, SamplesBody):
             found = _samples(network, body, find)
         else:
-            check_flat(network.name, network.run.facts)
+            check_flat(network.name, network.run.info)
             found = {EditBody: _edit, RestoreBody: _restore}[type(body)](network, body)
     said = (str(w.message) for w in caught if issubclass(w.category, UserWarning))
     return found._replace(said=tuple(dict.fromkeys(said)))
@@ -97,22 +97,22 @@ def _samples(network: Network, body: SamplesBody, find: Find) -> Work:
     run = network.run
     if body.views is not None:
         return _anagram(network, body, body.views)
-    texts = () if body.prompt is None or not run.facts.text else (body.prompt,)
+    texts = () if body.prompt is None or not run.info.text else (body.prompt,)
     exclusive("prompts", body.prompts, prompt=body.prompt)
     request = body.request(
         run, conditions=body.conditions, unconditional=body.unconditional, guide=body.guide,
         prompt=body.prompts or texts, negative=body.negative, fill=_fill(run, body),
     )  # fmt: skip
     seeds, labels = request.chosen_seeds(), labels_wanted(request)
-    asked, plan, settings, _, told = settle(request, seeds, labels)
-    words = tag_of(request, about(run, asked, settings, request.batch, labels, told),
+    asked, plan, settings, _, by = settle(request, seeds, labels)
+    words = tag_of(request, about(run, asked, settings, request.batch, labels, by),
                    bool(asked.cond))  # fmt: skip
     own: dict[str, Any] | None = {**words, "run": network.name}  # not where that lies
     if body.between is not None:
-        check_flat(network.name, run.facts)
+        check_flat(network.name, run.info)
         asked, own = _between(network, plan, asked, body.between), None
-    job, rows = _job(network, plan, asked, settings["guidance"] if told is None else 2)
-    how = {**words["order"], "guide": told or "cfg"}
+    job, rows = _job(network, plan, asked, settings["guidance"] if by is None else 2)
+    how = {**words["order"], "guide": by or "cfg"}
     after, form = _enlarged(network, body, find, job), _form(run, body)
     if after and own:
         own["order"] = how = {**how, "cascade": body.cascade, "augment": after.second.augment}
@@ -136,10 +136,10 @@ def _enlarged(network: Network, body: SamplesBody, find: Find, job: Job) -> _Enl
     if body.cascade is None:
         return idle("augment", body.augment, "there is no `cascade`")
     other = find(body.cascade)
-    check_flat(other.name, other.run.facts)
+    check_flat(other.name, other.run.info)
     second, decode = cascade_of(other.run, network.run, body.augment), network.run.denoiser.decode
     plan = second.plan
-    second.told(job.asked)
+    second.conditions(job.asked)
 
     def begun(x: Tensor) -> Job:
         asked = second.shown(decode(x), job.asked)
@@ -151,7 +151,7 @@ def _enlarged(network: Network, body: SamplesBody, find: Find, job: Job) -> _Enl
 
 def _fill(run: Run, body: SamplesBody) -> Any:
     """What is to be filled in; the rows of a table come with the request, never from a file."""
-    if isinstance(body.fill, str) and run.facts.space == "table":
+    if isinstance(body.fill, str) and run.info.space == "table":
         fact = "`fill` is a text, and the run makes rows of a table."
         raise BadInput(fact, 'Give rows, such as [{"COLUMN": 3}].', "fill")
     return body.fill
@@ -171,7 +171,7 @@ def _between(network: Network, plan: Plan, asked: Asked, count: int) -> Asked:
 def _anagram(network: Network, body: SamplesBody, views: str) -> Work:
     """Pictures that show one class or another as one looks at them."""
     run = network.run
-    check_flat(network.name, run.facts)
+    check_flat(network.name, run.info)
     for field in ("between", "conditions", "cascade", "augment", "fill", "prompts", "negative"):
         idle(field, getattr(body, field), "the samples are an anagram")
     idle("unconditional", body.unconditional, "the samples are an anagram", False)
@@ -198,10 +198,10 @@ def _anagram(network: Network, body: SamplesBody, views: str) -> Work:
 
 def _edit(network: Network, body: EditBody) -> Work:
     run, denoiser = network.run, network.run.denoiser
-    shape, form = tuple(run.facts.shape), _form(run, body)
+    shape, form = tuple(run.info.shape), _form(run, body)
     request = body.request(run)
     strength = body.strength or (0.6 if body.mask is None else 1.0)
-    x0 = input_picture(picture_bytes(body.image, "image"), shape, "image", True, run.facts.scaling)
+    x0 = input_picture(picture_bytes(body.image, "image"), shape, "image", True, run.info.scaling)
     mask = None
     if body.mask is not None:
         mask = input_mask(picture_bytes(body.mask, "mask"), shape)
@@ -225,8 +225,8 @@ LED = {"label": None, "labels": None, "prompt": None, "solver": None, "grid": No
 
 
 def _restore(network: Network, body: RestoreBody) -> Work:
-    run, shape, form = network.run, tuple(network.run.facts.shape), _form(network.run, body)
-    if has_own_pairs(run.config, run.facts):
+    run, shape, form = network.run, tuple(network.run.info.shape), _form(network.run, body)
+    if has_own_pairs(run.config, run.info):
         raise BadInput(
             "the run was trained on pairs of its own, and of `image` no operator says the other "
             "end.",
@@ -235,15 +235,15 @@ def _restore(network: Network, body: RestoreBody) -> Work:
         )
     request = body.request(run)
     a, seeds = build("operators", body.operator, shape=shape), request.chosen_seeds()
-    x0 = input_picture(picture_bytes(body.image, "image"), shape, "image", True, run.facts.scaling)
+    x0 = input_picture(picture_bytes(body.image, "image"), shape, "image", True, run.info.scaling)
     y = measure(a, x0, body.noise, Seeded([seeds[0] + MEASURING]))
-    if is_led(run.config, run.facts):
+    if is_led(run.config, run.info):
         why = "the run leads from what was measured"
         for field, usual in LED.items():
             idle(field, getattr(body, field), why, usual)
         check_measured(run, Observation(body.operator, body.noise))
         x1 = lifted(a, torch.zeros_like(x0), y)
-        plan, asked, finish = leading(run.denoiser, run.config, run.facts, x1, seeds, body.steps)
+        plan, asked, finish = leading(run.denoiser, run.config, run.info, x1, seeds, body.steps)
     else:
         (plan, asked), finish = restore_walk(request, a, y, body.noise, body.method), None
     job, rows = _job(network, plan, asked, request.guidance)
@@ -264,14 +264,14 @@ def _restore(network: Network, body: RestoreBody) -> Work:
 
 def _form(run: Run, body: Common) -> str:
     """In which form samples are wanted."""
-    kind = run.facts.kind
+    kind = run.info.kind
     if body.format == "png" and kind is not PICTURE:
         fact = f"`format` png is of pictures, and samples are {kind.plural}."
         raise BadInput(fact, "Leave it out.", "format")
     if body.format == "text" and not kind.lettered:
         fact = f"`format` text is of letters, and samples are {kind.plural}."
         raise BadInput(fact, "Leave it out.", "format")
-    if body.format == "wav" and not run.facts.rate:
+    if body.format == "wav" and not run.info.rate:
         raise BadInput("`format` is wav, and the run makes no sounds.", "Leave it out.", "format")
     return body.format or ("png" if kind is PICTURE else "text" if kind.lettered else "x")
 
@@ -282,20 +282,20 @@ def _shown(
 ) -> list[Answer]:  # fmt: skip
     """Each sample with its seed and class; a picture carries how it was made, and the row of a
     table the cells that were `given` as they were."""
-    texts = in_words(x0, run.facts, given) if form == "text" else []
+    texts = in_words(x0, run.info, given) if form == "text" else []
     label = (asked.cond or {}).get("label")
     rows = []
     for i, (seed, one) in enumerate(zip(asked.seeds.tolist(), x0.split(1))):
         row: Answer = {"seed": seed}
         if label is not None:
-            row["label"] = str(run.facts.classes[int(label[i])])
+            row["label"] = str(run.info.classes[int(label[i])])
         if form == "text":
             row["text"] = texts[i]
         elif form == "x":
-            row["x"] = run.facts.scaling.decode(one)[0].tolist()
+            row["x"] = run.info.scaling.decode(one)[0].tolist()
         elif form == "wav":
-            clip = end_to_end([run.facts.scaling.decode(one)], run.facts.rate)
-            sound = to_wav(clip, run.facts.rate)
+            clip = end_to_end([run.info.scaling.decode(one)], run.info.rate)
+            sound = to_wav(clip, run.info.rate)
             row["wav"] = base64.b64encode(sound).decode()
         else:
             row["png"] = png(one, None if words is None else {**words, "index": i})
@@ -303,12 +303,12 @@ def _shown(
     return rows
 
 
-def in_words(x0: Tensor, facts: DataFacts, given: Sequence[Sequence[str]] = ()) -> list[Any]:
+def in_words(x0: Tensor, info: DataInfo, given: Sequence[Sequence[str]] = ()) -> list[Any]:
     """Texts, or the rows of a table as cells by their columns."""
-    if facts.space != "table":
-        return spelled(x0, facts.alphabet)
-    names = [column.name for column in facts.columns]
-    return [dict(zip(names, row)) for row in row_cells(x0, facts.columns, given)]
+    if info.space != "table":
+        return spelled(x0, info.alphabet)
+    names = [column.name for column in info.columns]
+    return [dict(zip(names, row)) for row in row_cells(x0, info.columns, given)]
 
 
 def png(x0: Tensor, words: dict[str, Any] | None = None) -> str:
@@ -320,8 +320,8 @@ def png(x0: Tensor, words: dict[str, Any] | None = None) -> str:
 def shown_now(run: Run, x0: Tensor) -> Answer:
     """Samples on their way, one by one."""
     x0 = run.denoiser.decode(x0.cpu())
-    if run.facts.kind is PICTURE:
+    if run.info.kind is PICTURE:
         return {"png": [png(one) for one in x0.split(1)]}
-    if run.facts.kind.lettered:
-        return {"text": in_words(x0, run.facts)}
-    return {"x": run.facts.scaling.decode(x0).tolist()}
+    if run.info.kind.lettered:
+        return {"text": in_words(x0, run.info)}
+    return {"x": run.info.scaling.decode(x0).tolist()}

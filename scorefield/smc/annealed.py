@@ -177,12 +177,12 @@ class Annealing:
         if self.adaptive is None:
             return 1.0 if k == self.steps else k / self.steps
         low, high = b, 1.0
-        shares = log_weight.softmax(0)
+        weights = log_weight.softmax(0)
 
         def left(there: float) -> float:
             more = ((there - b) * gain).nan_to_num(neginf=-1e300)
             more = (more - more.max()).exp()
-            return float((shares * more).sum() ** 2 / (shares * more.square()).sum())
+            return float((weights * more).sum() ** 2 / (weights * more.square()).sum())
 
         if left(1.0) >= self.adaptive:
             return 1.0

@@ -23,7 +23,7 @@ from scorefield.solve.transfer import affine, transfer
 SAFETY, SHRINK, GROW = 0.8, 0.2, 2.0
 """A step aims at SAFETY of the longest that would pass, and changes by these factors at most."""
 STEEPEST = 0.4
-"""A step lowers phi by this share of it at most: an estimate is blind to what lies between its
+"""A step lowers phi by this fraction of it at most: an estimate is blind to what lies between its
 nodes, and data of deviation c turn the flow within a factor of ratio around c."""
 
 
@@ -72,8 +72,8 @@ class Embedded(Tolerant):
 
         error / (atol + rtol max(|u|, |u_next|))
 
-    is at most its share h / phi of the way that is left, and goes on with the higher-order result.
-    u is of unit scale at every level. This bounds what each step adds: where the flow pulls
+    is at most its fraction h / phi of the way that is left, and goes on with the higher-order
+    result. u is of unit scale at every level. This bounds what each step adds: where the flow pulls
     neighbours apart by a factor, so it does with the error. No tolerance is finer than the rounding
     of x's dtype. A sample leaves the denoiser's batch as soon as it has arrived.
 
@@ -127,9 +127,9 @@ class Embedded(Tolerant):
             ahead, slopes = self._stages(denoise, u, slope, phi, h, conds, x.dtype)
             estimate = _combine(self.tableau.error, slopes) * like(h, u)
             allowed = self.atol + rtol * torch.maximum(u.abs(), ahead.abs())
-            share = rms(estimate / allowed).to(size) * phi / h
-            passed = share <= 1
-            factor = (SAFETY * share ** (-1 / self.tableau.lower)).clamp(SHRINK, GROW)
+            ratio = rms(estimate / allowed).to(size) * phi / h
+            passed = ratio <= 1
+            factor = (SAFETY * ratio ** (-1 / self.tableau.lower)).clamp(SHRINK, GROW)
             # a step cut short by the end of the way says nothing against a longer one
             longer = torch.where(passed & (h < tried), tried, 0.0)
             tried = torch.maximum(h * factor.nan_to_num(SHRINK), longer)

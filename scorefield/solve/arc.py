@@ -20,7 +20,7 @@ from torch.nn.functional import pad
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
 from scorefield.solve.between import at_angle
-from scorefield.solve.interpolate import FAR, POINTS, SHARES, Form, angle_clock, lagrange, noisier
+from scorefield.solve.interpolate import FAR, POINTS, WEIGHTS, Form, angle_clock, lagrange, noisier
 from scorefield.solve.loop import Info, Plain
 from scorefield.solve.multistep import (
     Interpolated,
@@ -203,13 +203,13 @@ def _to_data(lam: Tensor) -> Tensor:
     those that are not APART, one from the next, fade out, from 3/2 to 5/4."""
     theta, older = angle_clock(lam[:, :3]), noisier(lam[:, :3])
     apart = torch.where(older, APART * theta[:, 1:] / theta[:, :-1] - APART - 1, 0.0)
-    share = apart.clamp(0, 1).cummin(1).values
+    fraction = apart.clamp(0, 1).cummin(1).values
     far = FAR * torch.arange(1, 3, dtype=lam.dtype)
     square = theta.sin() ** 2
-    s = torch.column_stack((square[:, 0], torch.where(older & (share > 0), square[:, 1:], far)))
+    s = torch.column_stack((square[:, 0], torch.where(older & (fraction > 0), square[:, 1:], far)))
     zero = torch.zeros_like(s[:, :1])
     one, two, three = (pad(lagrange(s[:, :n], zero)[:, 0], (0, 3 - n)) for n in (1, 2, 3))
-    return one + share[:, :1] * (two - one) + share[:, 1:] * (three - two)
+    return one + fraction[:, :1] * (two - one) + fraction[:, 1:] * (three - two)
 
 
 def _adams(lam: Tensor, there: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -217,7 +217,7 @@ def _adams(lam: Tensor, there: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     led here; the lag's `(rows, k)` of those before it; and P's `(rows, k)` in the step there.
 
     While all slopes since the start are at hand, w and the lag are of the whole way since then, in
-    the share that the oldest slope has in Q.
+    the fraction that the oldest slope has in Q.
     """
     theta, older = angle_clock(lam), noisier(lam)
     here, gaps = theta[:, 0], theta.diff(dim=1)
@@ -233,10 +233,10 @@ def _adams(lam: Tensor, there: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     oldest = (2 * torch.where(older[:, 1:], led, 1.0).amin(1) - 1).clamp(min=0) * first * young
     q, p = torch.column_stack((here, before)), torch.column_stack((absent, before))
     ahead = _integral(torch.column_stack((absent, here, before[:, :-1])), leads, here, there)
-    both, shares = torch.cat((q, p)), led.repeat(2, 1)
+    both, fractions = torch.cat((q, p)), led.repeat(2, 1)
 
     def apart(since: Tensor) -> Tensor:
-        q, p = _integral(both, shares, since.repeat(2), here.repeat(2)).chunk(2)
+        q, p = _integral(both, fractions, since.repeat(2), here.repeat(2)).chunk(2)
         return q - p
 
     late = apart(here + last)
@@ -246,28 +246,28 @@ def _adams(lam: Tensor, there: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _fade(step: Tensor, gaps: Tensor, there: Tensor) -> Tensor:
-    """The share `(rows, n)` of each Newton term: whole while the step is at most 3/2 of every gap
-    `(rows, n)` up to its node, none from 5/2 on."""
-    share = (LONGEST - step[:, None] / torch.where(there, gaps, 1.0)).clamp(0, 1)
-    return torch.where(there, share, 0.0).cummin(1).values
+    """The fraction `(rows, n)` of each Newton term: whole while the step is at most 3/2 of every
+    gap `(rows, n)` up to its node, none from 5/2 on."""
+    fraction = (LONGEST - step[:, None] / torch.where(there, gaps, 1.0)).clamp(0, 1)
+    return torch.where(there, fraction, 0.0).cummin(1).values
 
 
-def _integral(nodes: Tensor, shares: Tensor, start: Tensor, end: Tensor) -> Tensor:
+def _integral(nodes: Tensor, fractions: Tensor, start: Tensor, end: Tensor) -> Tensor:
     """Weights `(rows, n+2)` of the values at `nodes` in the integral of their polynomial, in which
-    the Newton terms of the last n nodes have `shares (rows, n)`: a mean of the polynomials through
-    the first 2, 3, ... of them."""
+    the Newton terms of the last n nodes have `fractions (rows, n)`: a mean of the polynomials
+    through the first 2, 3, ... of them."""
     count, length = nodes.shape[1], (end - start)[:, None]
     s = start[:, None] + length * POINTS
     if len(nodes) < MANY:  # all at once; a node that is FAR is as good as none
         used = torch.ones(count - 1, count, dtype=torch.bool).tril(1)
         far = FAR * torch.arange(1, count + 1, dtype=nodes.dtype)
         staged = torch.where(used, nodes[:, None], far).flatten(0, 1)
-        each = SHARES @ lagrange(staged, s.repeat_interleave(count - 1, 0))
+        each = WEIGHTS @ lagrange(staged, s.repeat_interleave(count - 1, 0))
         each = each.unflatten(0, (-1, count - 1))
     else:
-        stages = (SHARES @ lagrange(nodes[:, :m], s) for m in range(2, count + 1))
+        stages = (WEIGHTS @ lagrange(nodes[:, :m], s) for m in range(2, count + 1))
         each = torch.stack([pad(stage, (0, count - stage.shape[1])) for stage in stages], 1)
-    mean = -pad(shares, (1, 1)).index_fill(1, torch.tensor(0), 1.0).diff(dim=1)
+    mean = -pad(fractions, (1, 1)).index_fill(1, torch.tensor(0), 1.0).diff(dim=1)
     return length * (mean[:, None] @ each)[:, 0]
 
 

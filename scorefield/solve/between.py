@@ -7,44 +7,44 @@ from scorefield.base import Level
 from scorefield.solve.transfer import affine, deep
 
 
-def at_angle(here: Level, there: Level, angle: Tensor, share: float) -> Level:
-    """The level with `atan(sigma/alpha) = angle`, its scale `sqrt(alpha^2 + sigma^2)` that share
+def at_angle(here: Level, there: Level, angle: Tensor, fraction: float) -> Level:
+    """The level with `atan(sigma/alpha) = angle`, its scale `sqrt(alpha^2 + sigma^2)` that fraction
     of the way between the two ends' in log: on VP always 1."""
     ends = (torch.hypot(*here), torch.hypot(*there))
-    scale = ends[0] ** (1 - share) * ends[1] ** share
+    scale = ends[0] ** (1 - fraction) * ends[1] ** fraction
     return Level(scale * angle.cos(), scale * angle.sin())
 
 
-def at_share(here: Level, there: Level, share: float) -> Level:
-    """The level that share of the way in `log(alpha/sigma)`; from DEEP in noise, in `alpha/sigma`,
-    the clock of D there. Clean data stands at ratio e^-700, so that no level is NaN."""
+def at_fraction(here: Level, there: Level, fraction: float) -> Level:
+    """The level that fraction of the way in `log(alpha/sigma)`; from DEEP in noise, in
+    `alpha/sigma`, the clock of D there. Clean data stands at ratio e^-700, so no level is NaN."""
     start, end = (level.ratio.log().clamp(-700, 700) for level in (here, there))
-    ratio = torch.lerp(start, end, share).exp()
-    signal = torch.lerp((-start).exp(), (-end).exp(), share)
-    return at_angle(here, there, torch.where(deep(here), 1 / signal, ratio).atan(), share)
+    ratio = torch.lerp(start, end, fraction).exp()
+    signal = torch.lerp((-start).exp(), (-end).exp(), fraction)
+    return at_angle(here, there, torch.where(deep(here), 1 / signal, ratio).atan(), fraction)
 
 
 def halfway(here: Level, there: Level) -> tuple[Level, Tensor | float]:
-    """A level between two, and `1/(2 r)`, r its share of the way in the clock of `at_share`: the
-    weight of what has changed there in a midpoint rule.
+    """A level between two, and `1/(2 r)`, r its fraction of the way in the clock of `at_fraction`:
+    the weight of what has changed there in a midpoint rule.
 
     For one clock it is the middle of that, r = 1/2. Coordinates that have each their own level meet
     at the middle of the time, where r differs for each of them.
     """
     middle = here.between(there, 1 / 2)
     if middle is None:
-        return at_share(here, there, 1 / 2), 1.0
+        return at_fraction(here, there, 1 / 2), 1.0
     start, now, end = (v.ratio.log().clamp(-700, 700) for v in (here, middle, there))
-    share = torch.where(deep(here), passed(*((-v).exp() for v in (start, now, end))),
+    fraction = torch.where(deep(here), passed(*((-v).exp() for v in (start, now, end))),
                         passed(start, now, end))  # fmt: skip
-    return middle, 1 / (2 * share)
+    return middle, 1 / (2 * fraction)
 
 
 def passed(start: Tensor, now: Tensor, end: Tensor) -> Tensor:
-    """The share of the way from start to end that now is at; 1/2 of none."""
+    """The fraction of the way from start to end that now is at; 1/2 of none."""
     way = end - start
-    share = (now - start) / torch.where(way == 0, 1.0, way)
-    return torch.where((way == 0) | (share <= 0) | (share > 1), 0.5, share)
+    fraction = (now - start) / torch.where(way == 0, 1.0, way)
+    return torch.where((way == 0) | (fraction <= 0) | (fraction > 1), 0.5, fraction)
 
 
 def eps_of(x: Tensor, denoised: Tensor, level: Level) -> Tensor:

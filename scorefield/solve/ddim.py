@@ -9,7 +9,7 @@ from scorefield.solve.transfer import affine, posterior, refreshed, transfer
 
 @dataclass(frozen=True)
 class DDIM(Plain):
-    """Keep the noise direction, exchange a share eta of it for fresh noise (Song et al., eq. 12).
+    """Keep the noise direction, exchange a fraction eta for fresh noise (Song et al., eq. 12).
 
         x_there = alpha_there D + sqrt(sigma_there^2 - s^2) eps + s z,
         eps = (x - alpha_here D) / sigma_here,   s = eta sigma_there sqrt(1 - q^2)

@@ -69,29 +69,29 @@ class DDPM(Plain):
             z = noise(x.new_empty(len(x), self.latent), there, here)
             cond = {**(cond or {}), "latent": z}
         if self.variance == "learned":
-            denoised, share = _moments(denoise)(x, here, cond)
+            denoised, fraction = _moments(denoise)(x, here, cond)
         else:
-            denoised, share = denoise(x, here, cond), self.variance
+            denoised, fraction = denoise(x, here, cond), self.variance
         keep, gain, spread = posterior(here, there)
         if self.pairs:
             mean = affine(x, keep, denoised, gain)
             return State(refreshed(mean, spread, noise(x, here, there))), Info(denoised)
         deviation = like(spread, x)
-        if isinstance(share, Tensor) or share > 0:
-            log_wider = (_noise_share(here) / _noise_share(there)).log() / 2
+        if isinstance(fraction, Tensor) or fraction > 0:
+            log_wider = (_noise_fraction(here) / _noise_fraction(there)).log() / 2
             log_wider = torch.where(there.sigma > 0, log_wider, 0.0)
-            deviation = deviation * (like(log_wider, x) * share).exp()
+            deviation = deviation * (like(log_wider, x) * fraction).exp()
         mean = affine(x, keep, denoised, gain)
         return State(mean.addcmul(deviation, noise(x, here, there))), Info(denoised)
 
 
-def _noise_share(level: Level) -> Tensor:
+def _noise_fraction(level: Level) -> Tensor:
     """The part of noise in the variance of x for N(0, I) data: large / small is its quotient."""
     return level.sigma**2 / (level.alpha**2 + level.sigma**2)
 
 
 def _moments(denoise: Any) -> Any:
-    """The denoiser's `(D, share)`, or BadInput if it has none to give."""
+    """The denoiser's `(D, v)`, or BadInput if it has none to give."""
     if not hasattr(denoise, "moments"):
         raise BadInput(
             "the learned variance was asked of a guided denoiser, or of one without a network.",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
-from scorefield.solve.between import at_share, eps_of, halfway
+from scorefield.solve.between import at_fraction, eps_of, halfway
 from scorefield.solve.loop import Info, Plain, State
 from scorefield.solve.transfer import affine, deep, transfer
 
@@ -23,8 +23,8 @@ class DPMSolver(Plain):
 
     `held` is the step with eps held (eq. 1; order 1, DDIM), `phi(h) = (e^h - 1)/h - 1`. A step to
     clean data has infinite h and is `held`; if all are, only one call is made. From DEEP in noise,
-    where h grows without end, u and w lie at these shares of y = alpha/sigma, and the rules are the
-    midpoint's and Heun's of third order for `d(x/sigma)/dy = D`:
+    where h grows without end, u and w lie at these fractions of y = alpha/sigma, and the rules are
+    the midpoint's and Heun's of third order for `d(x/sigma)/dy = D`:
 
         order 2:  x_there = keep x + gain D_u
         order 3:  w = keep_w x + gain_w D_u,   x_there = keep x + gain (D + 3 D_w) / 4       (eq. 1)
@@ -66,17 +66,17 @@ class DPMSolver(Plain):
         h = torch.where(inner & ~far, (there.logsnr - here.logsnr) / 2, 0.0)
 
         def moved(
-            to: Level, weight: Tensor, change: Tensor, share: Tensor | float, ahead: Tensor
+            to: Level, weight: Tensor, change: Tensor, factor: Tensor | float, ahead: Tensor
         ) -> Tensor:
-            """held + weight change; from DEEP, held + share gain (D_ahead - D)."""
+            """held + weight change; from DEEP, held + factor gain (D_ahead - D)."""
             step = like(weight, x) * change
             if far.any():
-                gain = like(share * transfer(here, to)[1], x)
+                gain = like(factor * transfer(here, to)[1], x)
                 step = torch.where(like(far, x) > 0, gain * (ahead - denoised), step)
             return held(to) + (step if inner.all() else torch.where(like(inner, x) > 0, step, 0.0))
 
         weight: Tensor | float = 1.0
-        eps, first = eps_of(x, denoised, here), at_share(here, there, 1 / self.order)
+        eps, first = eps_of(x, denoised, here), at_fraction(here, there, 1 / self.order)
         if self.order == 2:
             first, weight = halfway(here, there)
         u = held(first)
@@ -85,7 +85,7 @@ class DPMSolver(Plain):
         if self.order == 2:
             x_there = moved(there, -there.sigma * torch.expm1(h) * weight, change, weight, ahead)
             return State(x_there), Info(denoised)
-        second = at_share(here, there, 2 / 3)
+        second = at_fraction(here, there, 2 / 3)
         w = moved(second, -2 * second.sigma * _phi(2 * h / 3), change, 1, ahead)
         ahead = denoise(w, second, cond)
         change = eps_of(w, ahead, second) - eps

@@ -34,8 +34,8 @@ class GeodesicFlow(Plain):
     ) -> tuple[State, Info]:  # fmt: skip
         x = state.x
         pull = denoise(x, here, cond)
-        share = like(1 - quotient(there.sigma, here.sigma), x)
-        return State(self.space.exp(x, share * pull)), Info(self.space.exp(x, pull))
+        fraction = like(1 - quotient(there.sigma, here.sigma), x)
+        return State(self.space.exp(x, fraction * pull)), Info(self.space.exp(x, pull))
 
 
 @dataclass(frozen=True)

@@ -52,9 +52,9 @@ class Path:
 
     def at(self, part: float) -> Tensor:
         """phi at a part of the node, 0 its start and 1 its end."""
-        share = (self.number + part) * 0.5**self.depth
+        fraction = (self.number + part) * 0.5**self.depth
         first, last = self.ends
-        return torch.where(share < 1, first * (-share * self.way).exp(), last)
+        return torch.where(fraction < 1, first * (-fraction * self.way).exp(), last)
 
     def halve(self, chosen: Tensor, noise: Noise, x: Tensor) -> None:
         """The chosen samples go down to the first half of their node."""
@@ -173,9 +173,9 @@ class GottaGoFast(Tolerant):
             change = like(gain / 2, u) * (call(euler, stop, going, d) - d)
             ahead = euler + change
             allowed = (rtol * torch.maximum(u.abs(), ahead.abs())).clamp(min=self.atol)
-            share = rms(change / allowed).to(size) / path.length.sqrt()
-            passed = going & (share <= 1)
-            factor = (1 / share).nan_to_num(SHRINK).clamp(SHRINK, GROW)
+            ratio = rms(change / allowed).to(size) / path.length.sqrt()
+            passed = going & (ratio <= 1)
+            factor = (1 / ratio).nan_to_num(SHRINK).clamp(SHRINK, GROW)
             size = torch.where(going, (path.length * factor).clamp(max=STEEPEST), size)
             error = error + torch.where(passed, rms(change).to(size), 0.0)
             u = torch.where(like(passed, u).bool(), ahead, u)

@@ -32,7 +32,7 @@ class Heun(Plain):
     A step to clean data, where the trapezoid has no second end, is the Euler step; if no sample of
     the batch needs the second call, it is not made.
 
-    With churn > 0 a step that has both ends first goes back up by the share `churn` of its own
+    With churn > 0 a step that has both ends first goes back up by the fraction `churn` of its own
     length in log ratio, at most by the factor sqrt(2), where s_min <= ratio_here <= s_max:
 
         ratio_up = ratio_here min(q^-churn, sqrt(2)),   q = ratio_there / ratio_here

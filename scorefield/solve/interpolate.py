@@ -46,8 +46,8 @@ FAR = 1e100
 NOISY, EVEN, UNEVEN = 10.0, 1.2, 5 / 2
 """Eq. 3a holds from pure noise on; from DEEP where a step in alpha/sigma is at most UNEVEN times
 the last one, from NOISY where EVEN times: steps that grow want the method's own clock."""
-_nodes, _shares = np.polynomial.legendre.leggauss(8)
-POINTS, SHARES = torch.from_numpy(_nodes / 2 + 0.5), torch.from_numpy(_shares / 2)
+_nodes, _weights = np.polynomial.legendre.leggauss(8)
+POINTS, WEIGHTS = torch.from_numpy(_nodes / 2 + 0.5), torch.from_numpy(_weights / 2)
 
 
 def log_clock(lam: Tensor) -> Tensor:
@@ -133,9 +133,9 @@ def predicted(form: Form, clock: Clock, nodes: Tensor, lam: Tensor, h: Tensor) -
     (0.632..., -0.735...)
     """
     sign = 1.0 if form == "x0" else -1.0
-    share = (sign * h[:, None] * (POINTS - 1)).exp() * SHARES
+    weight = (sign * h[:, None] * (POINTS - 1)).exp() * WEIGHTS
     basis = lagrange(nodes, clock(lam[:, None] + h[:, None] * POINTS))
-    return sign * h[:, None] * (share[:, None] @ basis)[:, 0]
+    return sign * h[:, None] * (weight[:, None] @ basis)[:, 0]
 
 
 def corrected(clock: Clock, nodes: Tensor, lam: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
@@ -147,7 +147,7 @@ def corrected(clock: Clock, nodes: Tensor, lam: Tensor, h: Tensor) -> tuple[Tens
     `e^(l - l_here)` over the last step, from `lam - h` to lam.
     """
     product, foretold = newton(nodes, clock(lam[:, None] + h[:, None] * (POINTS - 1)))
-    return h * ((h[:, None] * (POINTS - 1)).exp() * SHARES * product).sum(1), foretold
+    return h * ((h[:, None] * (POINTS - 1)).exp() * WEIGHTS * product).sum(1), foretold
 
 
 def newton(nodes: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
@@ -201,7 +201,7 @@ def powers(start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
     in log(1 + y), which is y towards noise and its logarithm towards data."""
     low, high = start.log1p()[:, None], end.log1p()[:, None]
     points = torch.expm1(low + (high - low) * POINTS)
-    return points, (high - low) * (1 + points) * SHARES
+    return points, (high - low) * (1 + points) * WEIGHTS
 
 
 def power_angle(power: Tensor, m: float) -> Tensor:

@@ -72,8 +72,8 @@ class Ring(Mixture):
         wide, means = x.double(), self.means.double()
         alpha, sigma = (leaf[..., None] for leaf in level)
         total = 0.09 * alpha**2 + sigma**2
-        share = (wide @ means.T * (alpha / total)).softmax(-1)
-        return ((0.09 * alpha * wide + sigma**2 * (share @ means)) / total).to(x)
+        posterior = (wide @ means.T * (alpha / total)).softmax(-1)
+        return ((0.09 * alpha * wide + sigma**2 * (posterior @ means)) / total).to(x)
 
 
 def eight(dtype: torch.dtype = torch.float64) -> Ring:

@@ -23,8 +23,8 @@ from scorefield.base.pairs import Pairing, Pairwise, inverse_of
 from scorefield.solve.interpolate import lagrange, place, present
 from scorefield.solve.loop import Info
 
-_nodes, _shares = np.polynomial.legendre.leggauss(16)
-PLACES, PARTS = torch.from_numpy(_nodes / 2 + 0.5), torch.from_numpy(_shares / 2)
+_nodes, _parts = np.polynomial.legendre.leggauss(16)
+PLACES, PARTS = torch.from_numpy(_nodes / 2 + 0.5), torch.from_numpy(_parts / 2)
 
 
 def advance_pairs(
@@ -71,7 +71,7 @@ def _integrals(weigh: Any, lam: Tensor, here: Pairs, there: Pairs) -> list[Tenso
     pairing = here.pairing
     start, end = (v.time.reshape(-1, 1).sqrt() for v in (here, there))
     u = start + (end - start) * PLACES  # of which all is smooth down to clean data
-    share = (end - start) * 2 * u * PARTS * pairing.push / 2
+    weight = (end - start) * 2 * u * PARTS * pairing.push / 2
     within, last = Pairs(u**2, pairing), there.time.reshape(-1, 1)
     back = inverse_of(pairing.root(u**2))
     if weigh.form == "eps":
@@ -83,6 +83,6 @@ def _integrals(weigh: Any, lam: Tensor, here: Pairs, there: Pairs) -> list[Tenso
     basis = lagrange(nodes, weigh.clock(within.logsnr / 2).expand(len(lam), -1))
     still = (here.time == there.time).reshape(-1, 1, 1)
     found = torch.einsum(
-        "bq,bqij,bqk->kbij", share.expand(len(lam), -1), rate.expand(len(lam), -1, -1, -1), basis
+        "bq,bqij,bqk->kbij", weight.expand(len(lam), -1), rate.expand(len(lam), -1, -1, -1), basis
     )
     return [torch.where(still, 0.0, weights) for weights in found[1:]]

@@ -82,8 +82,8 @@ class RK(Plain):
         for node, stage in zip(self.tableau.nodes[1:], self.tableau.stages[1:]):
             level = at_angle(here, there, theta + node * h, node)
             if self.tableau == MIDPOINT and (middle := here.between(there, node)):
-                share = passed(theta, torch.atan2(middle.sigma, middle.alpha), theta_there)
-                level, stage, weights = middle, (share,), (1 - 0.5 / share, 0.5 / share)
+                fraction = passed(theta, torch.atan2(middle.sigma, middle.alpha), theta_there)
+                level, stage, weights = middle, (fraction,), (1 - 0.5 / fraction, 0.5 / fraction)
             y = _move(x, slopes, stage, here, level, h)
             slopes.append(_slope(y, denoise(y, level, cond), level))
         moved = _move(x, slopes, weights, here, there, h)
@@ -100,15 +100,13 @@ def _slope(x: Tensor, denoised: Tensor, level: Level) -> Tensor:
 def _move(
     x: Tensor,
     slopes: list[Tensor],
-    shares: tuple[Tensor | float, ...],
+    fractions: tuple[Tensor | float, ...],
     here: Level,
     to: Level,
     h: Tensor,
 ) -> Tensor:
     """`scale_to (x / scale_here + h sum_i b_i v_i)`."""
-    used = [
-        (share, slope) for share, slope in zip(shares, slopes) if torch.is_tensor(share) or share
-    ]
+    used = [(b, slope) for b, slope in zip(fractions, slopes) if torch.is_tensor(b) or b]
     scale = torch.hypot(*to)
-    weights = (scale / torch.hypot(*here), *(share * h * scale for share, _ in used))
+    weights = (scale / torch.hypot(*here), *(b * h * scale for b, _ in used))
     return weighted_sum((x, *(slope for _, slope in used)), weights)

@@ -21,7 +21,7 @@ TINY = 0.01
 """Below, a sphere's kernel is its expansion at small t."""
 DEEP = 48.0
 """angle^2 / t beyond which the harmonics of a sphere cancel: p is e^-24 of its peak there."""
-NEAR = 1e-3
+SMALL = 1e-3
 """Angles below which differences that cancel are their Taylor series."""
 
 
@@ -118,11 +118,11 @@ def _at_small_t(angle: Tensor, t: Tensor, n: int) -> tuple[Tensor, Tensor]:
 
 def _curved(angle: Tensor) -> tuple[Tensor, Tensor]:
     """`c = (1/a - cot a) / a` and its derivative."""
-    a = angle.clamp(min=NEAR)
+    a = angle.clamp(min=SMALL)
     c = (1 / a - 1 / a.tan()) / a
     dc = (1 / a.sin().square() - 1 / a.square()) / a - c / a
-    near, square = angle < NEAR, angle.square()
-    return torch.where(near, 1 / 3 + square / 45, c), torch.where(near, 2 * angle / 45, dc)
+    small, square = angle < SMALL, angle.square()
+    return torch.where(small, 1 / 3 + square / 45, c), torch.where(small, 2 * angle / 45, dc)
 
 
 def rotation_kernel(angle: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:

@@ -404,9 +404,9 @@ def distance_table(space: Manifold) -> Distances:
     below, above = mass.cumsum(1) - mass / 2, mass.flip(1).cumsum(1).flip(1) - mass / 2
     chi, half = a.square() / 2, torch.tensor(space.dim / 2, dtype=torch.float64)
     low, high = torch.special.gammainc(half, chi), torch.special.gammaincc(half, chi)
-    near = np.stack([np.interp(low, p, q) for p, q in zip(below.numpy(), r.numpy())])
+    below_half = np.stack([np.interp(low, p, q) for p, q in zip(below.numpy(), r.numpy())])
     far = [np.interp(-high, -p, q) for p, q in zip(above.numpy(), r.numpy())]
-    found = torch.from_numpy(np.where(low < 0.5, near, np.stack(far)))
+    found = torch.from_numpy(np.where(low < 0.5, below_half, np.stack(far)))
     found[:, 0] = 0
     return Distances(log_t, a, found / t.sqrt())
 

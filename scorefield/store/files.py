@@ -273,13 +273,17 @@ def write_each(
 ) -> str:
     """Write the file of `to_bytes` a tensor at a time; its SHA-256. `pieces` are the numbers, in
     the `in_file_order` of the `tensors` that say types and shapes: none but one is held."""
-    told: dict[str, Any] = {"__metadata__": header} if (header := to_header(marks or {})) else {}
+    entries: dict[str, Any] = {"__metadata__": header} if (header := to_header(marks or {})) else {}
     end = 0
     for name in in_file_order(tensors):
         v = tensors[name]
         begin, end = end, end + v.numel() * v.element_size()
-        told[name] = {"dtype": DTYPES[v.dtype], "shape": [*v.shape], "data_offsets": [begin, end]}
-    head = json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()
+        entries[name] = {
+            "dtype": DTYPES[v.dtype],
+            "shape": [*v.shape],
+            "data_offsets": [begin, end],
+        }
+    head = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
     head = head.ljust(-(-len(head) // 8) * 8)
     found = hashlib.sha256()
     with new_file(path) as file:
@@ -294,12 +298,12 @@ def tensors_in(content: np.ndarray) -> dict[str, Tensor]:
     """The tensors of a safetensors file's bytes `(n,)` where they lie; the bytes are known to be
     those of a whole file."""
     begin = 8 + int.from_bytes(content[:8].tobytes(), "little")
-    told, kinds = json.loads(content[8:begin].tobytes()), {v: k for k, v in DTYPES.items()}
+    entries, kinds = json.loads(content[8:begin].tobytes()), {v: k for k, v in DTYPES.items()}
     found = dict[str, Tensor]()
-    for name in told.keys() - {"__metadata__"}:
-        first, end = (begin + at for at in told[name]["data_offsets"])
-        numbers = torch.from_numpy(content[first:end]).view(kinds[told[name]["dtype"]])
-        found[name] = numbers.view(told[name]["shape"])
+    for name in entries.keys() - {"__metadata__"}:
+        first, end = (begin + at for at in entries[name]["data_offsets"])
+        numbers = torch.from_numpy(content[first:end]).view(kinds[entries[name]["dtype"]])
+        found[name] = numbers.view(entries[name]["shape"])
     return found
 
 

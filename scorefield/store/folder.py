@@ -131,7 +131,7 @@ class Folder:
 
     def meaning(self) -> str | None:
         """The digest of what of `config.json` the weights mean nothing without: network, objective
-        and facts of the data. Training may be prolonged, samples made otherwise and data moved."""
+        and info of the data. Training may be prolonged, samples made otherwise and data moved."""
         if not self.has_config:
             return None
         content = self.config()

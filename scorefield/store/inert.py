@@ -181,8 +181,8 @@ def _kind_of(name: str) -> torch.dtype | None:
     return KINDS.get(found[1]) if found else None
 
 
-def _storage(told: Any, storages: dict[str, Storage]) -> Storage:
-    word, kind, key, _, count, *_ = told
+def _storage(record: Any, storages: dict[str, Storage]) -> Storage:
+    word, kind, key, _, count, *_ = record
     dtype = _kind_of(kind.text)
     if word != "storage" or dtype is None or not isinstance(count, int) or count < 0:
         raise ValueError("it has a storage of no known kind")

@@ -94,8 +94,8 @@ def _parquet(rows: Iterator[tuple[int, FiledRow]], file: IO[bytes], classes: Seq
             columns["label"] = pyarrow.array([row.label for row in some])
             said["label"] = {"names": list(classes), "_type": "ClassLabel"}
         said["seed"] = {"dtype": "int64", "_type": "Value"}
-        told = {"huggingface": json.dumps({"info": {"features": {k: said[k] for k in columns}}})}
-        table = pyarrow.table(columns).replace_schema_metadata(told)
+        marks = {"huggingface": json.dumps({"info": {"features": {k: said[k] for k in columns}}})}
+        table = pyarrow.table(columns).replace_schema_metadata(marks)
         writer = writer or pyarrow.parquet.ParquetWriter(file, table.schema)
         writer.write_table(table)
     if writer:

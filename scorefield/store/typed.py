@@ -49,10 +49,10 @@ def read_typed(kind: Any, content: Any, where: str) -> Any:
         return _reader(kind).validate_json(json.dumps([content]))[0]
     except ValidationError as error:
         faults = [_fault(fault, where, kind) for fault in error.errors()]
-        facts, remedies = zip(*faults[:MOST])
+        causes, remedies = zip(*faults[:MOST])
         more = [f"{len(faults) - MOST} more faults"] * (len(faults) > MOST)
         raise BadInput(
-            f"{'; '.join((*facts, *more))}.", " ".join(dict.fromkeys(remedies))
+            f"{'; '.join((*causes, *more))}.", " ".join(dict.fromkeys(remedies))
         ) from None
 
 
@@ -73,8 +73,8 @@ def _fault(fault: Any, where: str, kind: Any) -> tuple[str, str]:
     if rule in ("unexpected_keyword_argument", "extra_forbidden"):
         for step in fault["loc"][1:-1]:
             kind = get_type_hints(kind).get(step) if isinstance(kind, type) else None
-        near = get_close_matches(name, get_type_hints(kind) if isinstance(kind, type) else ())
-        hint = f"Did you mean '{near[0]}'? Else remove it." if near else "Remove it."
+        closest = get_close_matches(name, get_type_hints(kind) if isinstance(kind, type) else ())
+        hint = f"Did you mean '{closest[0]}'? Else remove it." if closest else "Remove it."
         return f"{above} has an unknown field '{name}'", hint
     if rule == "missing":
         return f"{above} has no field '{name}'", "Restore the file."

@@ -21,8 +21,8 @@ def pays(training: Training, kind: str) -> bool:
     compiled.
     """
     if kind == "cpu":
-        told = getattr(torch.cpu, "get_capabilities", dict)()
-        return training.precision == "bf16" and bool(told.get("amx_bf16"))
+        able = getattr(torch.cpu, "get_capabilities", dict)()
+        return training.precision == "bf16" and bool(able.get("amx_bf16"))
     return kind in HOUR
 
 

@@ -22,7 +22,7 @@ from scorefield.train import trackers
 from scorefield.train.launch import Team
 from scorefield.train.meter import Meter
 from scorefield.train.settings import Training
-from scorefield.train.sharded import each_of, shares
+from scorefield.train.sharded import each_of, owners
 from scorefield.train.state import TrainState
 
 if TYPE_CHECKING:
@@ -79,12 +79,12 @@ class Keeper:
         if self.run:
             self._write_row()
         if cut and self.folder:
-            self._commit_shares(self.folder, parts, cut, state.images_seen)
+            self._commit_shards(self.folder, parts, cut, state.images_seen)
         elif self.run:
             Folder(self.run).commit(parts, state.images_seen, self.meaning)
         self.saved, self.since = state.images_seen, time.monotonic()
 
-    def _commit_shares(
+    def _commit_shards(
         self, run: Path, parts: dict[str, Tensors], cut: dict[str, Tensors], images: int
     ) -> None:
         """Commit parts that are cut: every process writes its share, the main one averages, each a
@@ -93,11 +93,11 @@ class Keeper:
         team.together(lambda: finish_commit(run) if main else None)
         meaning, shards = Folder(run).meaning(), dict[str, dict[str, int]]()
         for name, some in cut.items():
-            shards[name] = shares(some, 1 if name.startswith("ema") else team.size)
+            shards[name] = owners(some, 1 if name.startswith("ema") else team.size)
             own = {k: v for k, v in some.items() if shards[name][k] == team.rank}
             file = name if name.startswith("ema") else shard_name(name, team.rank, team.size)
-            told = team.together(partial(_write_share, run, file, some, own, meaning))
-            rows = team.gather(torch.tensor(list(bytes.fromhex(told)), dtype=torch.uint8))
+            mark = team.together(partial(_write_shard, run, file, some, own, meaning))
+            rows = team.gather(torch.tensor(list(bytes.fromhex(mark)), dtype=torch.uint8))
             for rank, row in enumerate(rows[: 1 if file == name else None].tolist()):
                 file = name if file == name else shard_name(name, rank, team.size)
                 digests[file] = bytes(row).hex()
@@ -139,7 +139,7 @@ class Keeper:
             self.accelerator.log(trackers.flat(row), step=row["images"])
 
 
-def _write_share(run: Path, file: str, some: Tensors, own: Tensors, meaning: str | None) -> str:
+def _write_shard(run: Path, file: str, some: Tensors, own: Tensors, meaning: str | None) -> str:
     """Write this process's `own` tensors of `some` that are cut, if it has any; the file's digest.
     All go through all of them."""
     pieces = each_of(some, in_file_order(some), own)

@@ -29,9 +29,9 @@ FULL = ("not enough memory", "can't allocate memory", "out of memory")
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocation failed."""
-    told = str(error).lower()
+    message = str(error).lower()
     known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return known or (isinstance(error, RuntimeError) and any(words in told for words in FULL))
+    return known or (isinstance(error, RuntimeError) and any(words in message for words in FULL))
 
 
 @dataclass

@@ -82,7 +82,7 @@ def combine(
     names = set(averaged)
     total: dict[str, Tensor] = {}
     last: dict[str, Tensor] = {}
-    for snapshot, share in zip(snapshots, x.tolist(), strict=True):
+    for snapshot, weight in zip(snapshots, x.tolist(), strict=True):
         before, last = last, snapshot.tensors()
         if (before and _shapes(before) != _shapes(last)) or not names <= last.keys():
             raise BadInput(
@@ -91,7 +91,7 @@ def combine(
             )
         for name in names:
             theta = last[name].double()
-            total[name] = total[name].add_(theta, alpha=share) if name in total else share * theta
+            total[name] = total[name].add_(theta, alpha=weight) if name in total else weight * theta
         watch()
     return {name: total[name].to(v) if name in names else v for name, v in last.items()}
 

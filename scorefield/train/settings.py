@@ -111,6 +111,6 @@ class Training:
         rise = min(1.0, seen / warmup) if warmup else 1.0
         if self.decay == "constant":
             return self.lr * rise
-        share = min(1.0, max(0.0, (seen - warmup) / (total - warmup)))
-        left = 1 - share if self.decay == "linear" else (1 + math.cos(math.pi * share)) / 2
+        fraction = min(1.0, max(0.0, (seen - warmup) / (total - warmup)))
+        left = 1 - fraction if self.decay == "linear" else (1 + math.cos(math.pi * fraction)) / 2
         return self.lr * rise * left

@@ -17,12 +17,12 @@ def any_cut(tensors: Iterable[Any]) -> bool:
     return any(map(_is_cut, tensors))
 
 
-def shares(tensors: Mapping[str, Any], size: int) -> dict[str, int]:
+def owners(tensors: Mapping[str, Any], size: int) -> dict[str, int]:
     """Which of `size` processes writes which tensor: as many numbers each as whole tensors allow,
     in order.
 
     >>> import torch
-    >>> shares({"a": torch.zeros(6), "b": torch.zeros(2), "c": torch.zeros(4)}, 2)
+    >>> owners({"a": torch.zeros(6), "b": torch.zeros(2), "c": torch.zeros(4)}, 2)
     {'a': 0, 'b': 1, 'c': 1}
     """
     total, begun, found = sum(v.numel() for v in tensors.values()), 0, {}

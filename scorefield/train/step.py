@@ -62,7 +62,7 @@ class Lot(NamedTuple):
         return some, rows_of_chance(rows_of_chance(self.chance, self.mine), rows)
 
 
-class Told(NamedTuple):
+class Taken(NamedTuple):
     """A step as all processes know it: `(B,)` in the order of the whole batch, on the CPU."""
 
     per_sample: Tensor
@@ -214,21 +214,21 @@ class Learner:
         for weight in self._learning:
             weight.requires_grad_(not held)
 
-    def take(self, lot: Lot, rate: float, asked: tuple[bool, bool]) -> Told:
+    def take(self, lot: Lot, rate: float, asked: tuple[bool, bool]) -> Taken:
         """Step down the loss, if it is finite; what the step is to all processes."""
         while (loss := self._tried(lot)) is None:
             self.optimizer.zero_grad()
         self.net = None
         grads = [w.grad for w in self._learning if w.grad is not None]
-        told = tell(loss, nn.utils.get_total_norm(grads), asked, self.accelerator)
-        if told.finite:
-            if told.norm > self.training.clip:
-                torch._foreach_mul_(grads, self.training.clip / told.norm)  # type: ignore[attr-defined]
+        taken = tell(loss, nn.utils.get_total_norm(grads), asked, self.accelerator)
+        if taken.finite:
+            if taken.norm > self.training.clip:
+                torch._foreach_mul_(grads, self.training.clip / taken.norm)  # type: ignore[attr-defined]
             for group in self.optimizer.param_groups:
                 group["lr"] = rate * group.get("relative", 1.0)
             self.optimizer.step()
         self.optimizer.zero_grad()
-        return told
+        return taken
 
     def _tried(self, lot: Lot) -> Loss | None:
         """`_backward`, or None where it is to be tried again: without the compiler, or, in all
@@ -244,8 +244,8 @@ class Learner:
                 compiled.give_up(self.net, error)
                 self.net = None
         if self._apart:
-            told = torch.tensor([full], device=self.accelerator.device)
-            full = bool(self.accelerator.gather(told).any())  # type: ignore[union-attr] a tensor
+            taken = torch.tensor([full], device=self.accelerator.device)
+            full = bool(self.accelerator.gather(taken).any())  # type: ignore[union-attr] a tensor
         if full:  # here, where the error and with it the activations are gone
             self.portion.halve()
             if self.accelerator.device.type == "cuda":
@@ -293,7 +293,7 @@ class Learner:
         return isinstance(self.worker, nn.parallel.DistributedDataParallel)
 
 
-def tell(loss: Loss, norm: Tensor, asked: tuple[bool, bool], accelerator: "Accelerator") -> Told:
+def tell(loss: Loss, norm: Tensor, asked: tuple[bool, bool], accelerator: "Accelerator") -> Taken:
     """Exchange a step's numbers, and whether some process is `asked` to stop or to save, in one
     message; the only time that a step waits for a GPU."""
     norm = unsharded(norm.detach())
@@ -304,4 +304,4 @@ def tell(loss: Loss, norm: Tensor, asked: tuple[bool, bool], accelerator: "Accel
     per_sample, at, ends = every.split([n, n, 3], dim=1)
     length, stop, late = ends.amax(0).tolist()  # NaN wins
     # Sample i of process r is sample i P + r of the batch.
-    return Told(per_sample.T.flatten(), at.T.flatten(), length, stop > 0, late > 0)
+    return Taken(per_sample.T.flatten(), at.T.flatten(), length, stop > 0, late > 0)

@@ -24,7 +24,7 @@ from scorefield.train.optimizer import optimizer_of
 from scorefield.train.portions import Portion
 from scorefield.train.settings import Training
 from scorefield.train.state import TrainState
-from scorefield.train.step import Examples, Learner, Lot, Told, draw_batch, gathering, on_device
+from scorefield.train.step import Examples, Learner, Lot, Taken, draw_batch, gathering, on_device
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -198,15 +198,15 @@ def _steps(
                 _alone(learner, learners)
                 k = step * learner.turn.times + i
                 lot = drawn(learner, k)
-                told = learner.take(lot, rate, (stop(), keeper.is_late))
-                stopped, late = stopped or told.stop, late or told.late
-                if not told.finite:
+                taken = learner.take(lot, rate, (stop(), keeper.is_late))
+                stopped, late = stopped or taken.stop, late or taken.late
+                if not taken.finite:
                     kept = keeper.saved if run else 0
-                    raise _diverged(told, learner.turn, task, (step + 1, seen, kept), training.lr)
+                    raise _diverged(taken, learner.turn, task, (step + 1, seen, kept), training.lr)
                 if not losses:
-                    first, bare = told, task.observe(lot.chance, told.per_sample)
+                    first, bare = taken, task.observe(lot.chance, taken.per_sample)
                 first_turn = learner is learners[0]
-                losses["loss" if first_turn else f"loss_{learner.turn.name}"] = told.loss
+                losses["loss" if first_turn else f"loss_{learner.turn.name}"] = taken.loss
             for learner in learners[:-1]:
                 learner.hold(False)
             begun = math.ceil(task.part[0] * training.images / training.batch)
@@ -248,13 +248,13 @@ def _alone(learner: Learner, learners: list[Learner]) -> None:
 
 
 def _diverged(
-    told: Told, turn: Turn, task: Task, count: tuple[int, int, int], lr: float
+    taken: Taken, turn: Turn, task: Task, count: tuple[int, int, int], lr: float
 ) -> Diverged:
     step, images, saved = count
     of = "" if turn.module is task.module else f" of {turn.name}"
     kept = f"The checkpoint at {saved:,} images stays. " if saved else ""
     return Diverged(
-        f"the loss{of} became {told.loss:.3g}, its gradient {told.norm:.3g}, at step {step:,} "
-        f"(image {images:,}): {told.where(task.buckets.name)}.",
+        f"the loss{of} became {taken.loss:.3g}, its gradient {taken.norm:.3g}, at step {step:,} "
+        f"(image {images:,}): {taken.where(task.buckets.name)}.",
         f"{kept}Lower the learning rate (now {lr:g}).",
     )

@@ -1,7 +1,7 @@
 """Floor 4: levels, and the length of each step, fitted to a denoiser, a solver and a budget.
 
 A grid is a choice of n+1 levels. As angles theta = atan(sigma/alpha) they fall from the first to
-the last, which are kept, in shares of a softmax, so that any real numbers p make a legal grid:
+the last, which are kept, in fractions of a softmax, so that any real numbers p make a legal grid:
 
     theta_i = theta_0 + (theta_n - theta_0) sum_{j<=i} softmax(p_1, ..., p_{n-1}, 0)_j       (eq. 1)
 

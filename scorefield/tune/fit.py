@@ -17,7 +17,7 @@ from scorefield.tune.runs import Counted, Ends, Fitting, Problem, in_copies
 DAMPINGS = (0.01, 0.1, 1.0, 10.0, 100.0)
 """Factors of the last damping, tried together: a run of five copies costs what one trial costs."""
 LONGEST = 1.0
-"""Largest change of a parameter in a round: e-fold of a share, or 1 of a stretch."""
+"""Largest change of a parameter in a round: e-fold of a fraction, or 1 of a stretch."""
 PATIENCE = 4
 """Rounds without a better validation loss after which a fit is over."""
 TINY = 1e-100

@@ -95,8 +95,8 @@ class Problem:
     def _parameters(self, levels: Level) -> Tensor:
         theta = torch.atan2(levels.sigma, levels.alpha)
         theta[0], theta[-1] = self.angles
-        shares = (-theta.diff()).clamp(min=1e-9).log()
-        return torch.cat((shares[:-1] - shares[-1], torch.ones_like(shares)))
+        log_steps = (-theta.diff()).clamp(min=1e-9).log()
+        return torch.cat((log_steps[:-1] - log_steps[-1], torch.ones_like(log_steps)))
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def tag_of(request: Request, job: Mapping[str, Any], conditional: bool) -> dict[
     said["cascade"] = request.cascade and str(request.cascade)
     run = request.opened
     usual = run.config.sample.grid
-    usual = usual if run.facts.space else grid_for(request.solver, usual)
+    usual = usual if run.info.space else grid_for(request.solver, usual)
     said["grid"] = request.grid or usual
     if request.guide == "cfg" and job["guide"] is None:
         said["guidance"] = job["guidance"] if conditional else None
@@ -60,16 +60,16 @@ def again(request: Request, picture: Path) -> tuple[Request, Like]:
 
     Raises BadInput for a picture that does not say how it was made.
     """
-    told = read_tag(picture)
+    tag = read_tag(picture)
     try:
-        said = {**EARLIER, **told["order"]}
-        job, index = told["job"], told.get("index")
+        said = {**EARLIER, **tag["order"]}
+        job, index = tag["job"], tag.get("index")
         whole = all(isinstance(said[name], kind) for name, kind in WORDS.items())
         if not whole or not isinstance(index, int | None):
             raise TypeError
         job = {"cascade": None, **job}
         job = {name: job[name] for name in (*DECIDING, "version")}
-        run = Path(told["run"])
+        run = Path(tag["run"])
     except (KeyError, TypeError) as error:
         raise BadInput(
             f"{picture} does not say whole how it was made.",

@@ -24,7 +24,7 @@ def anagrams(request: Request, views: str) -> Findings:
 
     Raises BadInput for views of what is no picture, and for classes of another count.
     """
-    classes, seeds = request.opened.facts.classes, request.chosen_seeds(FEW)
+    classes, seeds = request.opened.info.classes, request.chosen_seeds(FEW)
     seen, guide = views_guide(request, views, len(seeds))
     out, settings = request.place(request.path / "samples/anagram.png", ".png"), request.settings
     settings["guide"] = guide
@@ -47,9 +47,9 @@ def anagrams(request: Request, views: str) -> Findings:
 def views_guide(request: Request, views: str, n: int) -> tuple[list[View | Part], Guide]:
     """The views or parts that a text names, and the guide for n samples of which each view shows
     the class that is asked of it."""
-    shape = tuple(request.opened.facts.shape)
+    shape = tuple(request.opened.info.shape)
     PICTURE.check(shape, "views are")
-    if request.opened.facts.codec:
+    if request.opened.info.codec:
         raise BadInput(f"{request.run} works on latents, and views are of pictures.",
                        "Give a run on pictures themselves.", "run")  # fmt: skip
     check_one_level(request.opened.schedule, "a view")

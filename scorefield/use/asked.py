@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scorefield.base import BadInput, Cond, unknown
 from scorefield.base.rows import repeat_labels
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.data.letters import numbers_of
 from scorefield.data.molecules import tokens_of
 from scorefield.data.readers.arrays import read_arrays
@@ -154,13 +154,13 @@ def given_examples(
     Raises BadInput for what cannot be read or does not fit the run.
     """
     at, _, index = str(text).partition("test:")
-    if run.facts.space and isinstance(run, Run) and (at or not index):
+    if run.info.space and isinstance(run, Run) and (at or not index):
         return spaced_examples(run, Path(text), field), None
     if at or not index:
-        rate = run.facts.rate
-        if rate and (x := given_sound(Path(text), run.facts.shape, rate, field)) is not None:
-            return run.facts.scaling.encode(x), None
-        return read_examples(Path(text), run.facts.shape, run.facts.scaling, field, fit)
+        rate = run.info.rate
+        if rate and (x := given_sound(Path(text), run.info.shape, rate, field)) is not None:
+            return run.info.scaling.encode(x), None
+        return read_examples(Path(text), run.info.shape, run.info.scaling, field, fit)
     x0, cond = held_out(run, str(text), field)
     return x0, cond.get("label")
 
@@ -183,39 +183,39 @@ def held_out(run: Run | Coded, text: str, field: str = "input") -> tuple[Tensor,
 def spaced_examples(run: Run, file: Path, field: str) -> Tensor:
     """x0 of a run that is not on R^n: the lines of a .txt, or x of an .npz or .npy; BadInput for
     letters outside the alphabet, and points off the manifold."""
-    facts, where = run.facts, f"`{field}` {file}"
-    if facts.space == "table" and file.suffix in (".csv", ".parquet"):
-        x, known = row_filling(aligned_rows(file, facts.columns, field), facts.columns, where)
-        missing = torch.tensor([c.first for c in facts.columns for _ in range(c.digits)])
+    info, where = run.info, f"`{field}` {file}"
+    if info.space == "table" and file.suffix in (".csv", ".parquet"):
+        x, known = row_filling(aligned_rows(file, info.columns, field), info.columns, where)
+        missing = torch.tensor([c.first for c in info.columns for _ in range(c.digits)])
         return torch.where(known == -1, missing, x)
-    if facts.kind.lettered and file.suffix in (".txt", ".smi"):
+    if info.kind.lettered and file.suffix in (".txt", ".smi"):
         lines = read_lines(file, field)
-        texts = [tokens_of(text) for text in lines] if facts.space == "smiles" else lines
-        x = numbers_of(texts, facts.alphabet, facts.shape[0], where)
+        texts = [tokens_of(text) for text in lines] if info.space == "smiles" else lines
+        x = numbers_of(texts, info.alphabet, info.shape[0], where)
         return torch.from_numpy(x).float()
     found = read_arrays(file, field).get("x")
-    if found is None or found.shape[1:] != facts.shape or found.dtype.kind not in "fiu":
+    if found is None or found.shape[1:] != info.shape or found.dtype.kind not in "fiu":
         raise BadInput(
-            f"{where} holds no x (N, {facts.shape[0]}).", "Give what the run was trained on.", field
+            f"{where} holds no x (N, {info.shape[0]}).", "Give what the run was trained on.", field
         )
     return run.denoiser.space.check(torch.from_numpy(found).float(), where)
 
 
-def warn_absent(labels: Sequence[int] | None, facts: DataFacts) -> None:
+def warn_absent(labels: Sequence[int] | None, info: DataInfo) -> None:
     """Say so where a class is asked for of which the model has seen no example."""
-    absent = sorted(set(labels or ()) - set(facts.drawn))
+    absent = sorted(set(labels or ()) - set(info.drawn))
     if absent:
-        names = ", ".join(str(facts.classes[k]) for k in absent[:5]) + ", ..." * (len(absent) > 5)
+        names = ", ".join(str(info.classes[k]) for k in absent[:5]) + ", ..." * (len(absent) > 5)
         warnings.warn(
             f"no training example was of class {names}: the model does not know what that is",
             stacklevel=2,
         )
 
 
-def warn_depth(facts: DataFacts, out: Path) -> None:
+def warn_depth(info: DataInfo, out: Path) -> None:
     """Say so where a picture is written with fewer levels than the data have."""
-    white = facts.scaling.offset[0] + facts.scaling.scale[0]
-    if out.suffix != ".npz" and facts.kind.bounded and white > 255:
+    white = info.scaling.offset[0] + info.scaling.scale[0]
+    if out.suffix != ".npz" and info.kind.bounded and white > 255:
         warnings.warn(
             f"a .png has 8 bits, the data levels up to {white:g}, which an .npz keeps",
             stacklevel=2,

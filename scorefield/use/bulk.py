@@ -41,7 +41,7 @@ def about(
         "precision": run.denoiser.precision,
         "grid": name,
         "batch": batch,
-        "shape": list(run.facts.shape),
+        "shape": list(run.info.shape),
         "checkpoint": run.checkpoint,
         "version": __version__,
     }

@@ -45,10 +45,10 @@ class Cascade:
         denoiser = self.run.denoiser
         return draw(denoiser, self.plan, self.shown(x0, asked), denoiser.shape).x
 
-    def told(self, asked: Asked) -> dict[str, Tensor]:
+    def conditions(self, asked: Asked) -> dict[str, Tensor]:
         """What of the first stage's conditions this is told too. Raises BadInput if some lack."""
-        facts = self.run.facts
-        said = ["label"] * bool(facts.classes) + ["tokens", "mask"] * bool(facts.text)
+        info = self.run.info
+        said = ["label"] * bool(info.classes) + ["tokens", "mask"] * bool(info.text)
         given = asked.cond or {}
         if missing := [key for key in said if key not in given]:
             words = {"label": "`labels`"}.get(missing[0], "a `prompt`")
@@ -58,14 +58,14 @@ class Cascade:
     @torch.no_grad()
     def shown(self, x0: Tensor, asked: Asked) -> Asked:
         """The rows of this stage, each of which is shown its picture of the first."""
-        facts = self.run.facts
-        if self.embedded and facts.conditions.vector_scaling:
-            vector = facts.conditions.vector_scaling.encode(self.embedded.decode(x0))
-            return Asked(asked.seeds + STAGE, {"vector": vector} | self.told(asked))
-        y = upward(x0, facts.shape[-1] // x0.shape[-1])
+        info = self.run.info
+        if self.embedded and info.conditions.vector_scaling:
+            vector = info.conditions.vector_scaling.encode(self.embedded.decode(x0))
+            return Asked(asked.seeds + STAGE, {"vector": vector} | self.conditions(asked))
+        y = upward(x0, info.shape[-1] // x0.shape[-1])
         e = Seeded(asked.seeds + 2 * STAGE)(y, CLEAN, Level.of(0.0, 1.0))
         cond = augmented(y, torch.full((len(y),), self.augment).to(y), e)
-        return Asked(asked.seeds + STAGE, cond | self.told(asked))
+        return Asked(asked.seeds + STAGE, cond | self.conditions(asked))
 
 
 def open_cascade(path: Path, base: Run, augment: float | None) -> Cascade:
@@ -76,12 +76,12 @@ def open_cascade(path: Path, base: Run, augment: float | None) -> Cascade:
 def cascade_of(run: Run, base: Run, augment: float | None) -> Cascade:
     """A run as the second stage to a base, or BadInput."""
     path, s = run.path, USUAL_AUGMENT if augment is None else augment
-    low, own = run.config.data.low, base.facts
+    low, own = run.config.data.low, base.info
     if run.config.data.decoder:
-        if base.config.data.prior is None or own.encoder != run.facts.encoder:
+        if base.config.data.prior is None or own.encoder != run.info.encoder:
             what = own.encoder if base.config.data.prior else "no embeddings"
             raise BadInput(
-                f"`cascade` {path} makes pictures of embeddings by {run.facts.encoder}, and "
+                f"`cascade` {path} makes pictures of embeddings by {run.info.encoder}, and "
                 f"{base.path} makes {what}.",
                 "Give a pair with one encoder: data.prior and data.decoder.",
                 "cascade",
@@ -95,14 +95,14 @@ def cascade_of(run: Run, base: Run, augment: float | None) -> Cascade:
             f"`cascade` {path} did not learn super-resolution.", "Train it with `data.low`.",
             "cascade",
         )  # fmt: skip
-    if own.shape != (run.facts.shape[0], low, low):
+    if own.shape != (run.info.shape[0], low, low):
         raise BadInput(
-            f"`cascade` {path} enlarges pictures of {run.facts.shape[0]} x {low} x {low}, and "
+            f"`cascade` {path} enlarges pictures of {run.info.shape[0]} x {low} x {low}, and "
             f"those of {base.path} are {' x '.join(map(str, own.shape))}.",
             "Give a run of that size.",
             "cascade",
         )
-    if run.facts.text and (own.text is None or own.text.digest != run.facts.text.digest):
+    if run.info.text and (own.text is None or own.text.digest != run.info.text.digest):
         raise BadInput(
             f"`cascade` {path} reads words by another text encoder than {base.path}.",
             "Train both with the same `data.text`.",

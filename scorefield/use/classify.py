@@ -65,7 +65,7 @@ def classify(
     data = data_of(run, split=False)  # it has a split of its own to be measured on
     if codec := run.denoiser.codec:
         data = in_latents(data, cast(Latents, codec), run.config.latents == "sample")
-    train = train_regressor if run.facts.space else train_classifier
+    train = train_regressor if run.info.space else train_classifier
     noisy = train(
         run.denoiser, data, images or 0, path / "classifier", width=width, blocks=blocks, seed=seed,
         watch=lambda step: watch(min(step.images, step.total), step.total, step.loss),

@@ -19,7 +19,7 @@ from scorefield.base import CLEAN, BadInput, Level, Seeded
 from scorefield.catalogue.spec import build
 from scorefield.data import Scaling
 from scorefield.data.codec import Latents
-from scorefield.data.facts import CodecFacts
+from scorefield.data.info import CodecInfo
 from scorefield.denoise import Denoiser
 from scorefield.likelihood.bits import Bits
 from scorefield.likelihood.measured import How
@@ -35,7 +35,7 @@ class CodedBits(NamedTuple):
 
 
 def measure_coded(
-    denoiser: Denoiser, x0: Tensor, how: How, codec: CodecFacts, scaling: Scaling,
+    denoiser: Denoiser, x0: Tensor, how: How, codec: CodecInfo, scaling: Scaling,
     cell: float | None, **more: Any,
 ) -> CodedBits:  # fmt: skip
     """`measure_bits` of data x0 `(N, *shape)` under a model on latents. Of levels, `cell` apart,

@@ -248,7 +248,7 @@ def listed(request: Request, solvers: str | None) -> tuple[list[Contestant], dic
     names = names if solvers is None else tuple(specs(solvers))
     several = several if request.steps is None else counts(str(request.steps))
     name = request.grid or run.config.sample.grid
-    unit, find = run.facts.sigma_data, partial(open_grid, run)
+    unit, find = run.info.sigma_data, partial(open_grid, run)
     methods = methods_of(names, several, name, run.schedule, find, unit)
     if all("@" in solver for solver in names):
         idle("grid", request.grid, "each of the solvers names its own")
@@ -261,8 +261,8 @@ def students_of(run: Run, paths: Sequence[Path]) -> Iterator[Contestant]:
     for path in paths:
         other = open_run(path)
         own, manner = other.config.sample, other.denoiser.manner
-        told = [(one.facts, one.config.objective.schedule) for one in (run, other)]
-        if manner is None or told[0] != told[1]:
+        known = [(one.info, one.config.objective.schedule) for one in (run, other)]
+        if manner is None or known[0] != known[1]:
             raise BadInput(
                 f"{path} is no student on the data and schedule of {run.path}.",
                 "Give runs that scorefield distill made of it.",
@@ -282,12 +282,12 @@ def compare_run(
     RUN/compare, or it is refused before any work."""
     run, (methods, settings) = request.opened, listed(request, solvers)
     methods += students_of(run, students)
-    guidance, facts = settings["guidance"], run.facts
+    guidance, info = settings["guidance"], run.info
     seeds = Seeded(request.chosen_seeds(least=2)).seeds.tolist()
-    classes = facts.told_alone
+    classes = info.classes_alone
     chosen = None if request.labels is None else labels_of(request.labels, classes)
-    warn_absent(chosen, facts)
-    chosen = chosen or (list(facts.drawn) if classes else None)
+    warn_absent(chosen, info)
+    chosen = chosen or (list(info.drawn) if classes else None)
     catalogue.guides["cfg"](guidance)
     check_guided(request.guidance, bool(chosen))
     if chosen:
@@ -378,12 +378,12 @@ def _against_calls(found: Comparison, key: str, name: str, words: str) -> Series
 
 def _rows(found: Comparison) -> Iterator[tuple[Value, ...]]:
     for c in found.cells:
-        d, told = c.distance, "failed" if c.failure else "stochastic"
-        told = f"{d.mean:.2e} ± {d.stderr:.0e}" if d else told
-        yield c.name, c.steps, c.calls, told, *_shown(c.quality, c.seconds)
+        d, error = c.distance, "failed" if c.failure else "stochastic"
+        error = f"{d.mean:.2e} ± {d.stderr:.0e}" if d else error
+        yield c.name, c.steps, c.calls, error, *_shown(c.quality, c.seconds)
     flow = found.reference
-    told = f"within {flow.error:.1e}"
-    yield "the flow itself", flow.steps, flow.calls, told, *_shown(flow.quality, flow.seconds)
+    error = f"within {flow.error:.1e}"
+    yield "the flow itself", flow.steps, flow.calls, error, *_shown(flow.quality, flow.seconds)
     yield "real data", None, None, None, *_shown(found.real, None)
 
 
@@ -403,8 +403,8 @@ def comparison_csv(found: Comparison) -> bytes:
              "agreement_high", "failure")  # fmt: skip
 
     def row(c: Cell) -> tuple[Value, ...]:
-        told, none = figures_of(c.distance, c.quality).values(), (None, None)
-        far, frechet, (fraction, interval) = (pair or none for pair in told)
+        figures, none = figures_of(c.distance, c.quality).values(), (None, None)
+        far, frechet, (fraction, interval) = (pair or none for pair in figures)
         known = *far, *frechet, fraction, *(interval or none)
         return c.name, c.grid, c.steps, int(c.stochastic), c.calls, c.seconds, *known, c.failure
 

@@ -162,7 +162,7 @@ def findings(fitted: FittedDensity, settings: dict[str, Any], out: Path | None) 
 
 
 def distances(fitted: FittedDensity, x: Tensor) -> Iterator[Figure]:
-    """From exact samples, with what others of them are at; and the shares of modes."""
+    """From exact samples, with what others of them are at; and the fractions of modes."""
     target = fitted.target
     if target.draw is not None:
         rng = torch.Generator().manual_seed(fitted.seed + 7)

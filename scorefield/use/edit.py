@@ -226,13 +226,13 @@ def edit_settings(request: Request, filled: bool) -> dict[str, Any]:
 
 def edit_picture(request: Request, wish: Wish) -> Findings:
     """Edits of the picture by the run, in the data's units, and as a strip behind it."""
-    facts = request.opened.facts
+    info = request.opened.info
     wish.check(request)
     strength = wish.strength
     if strength is None:
         strength = 1.0 if wish.mask or wish.encode else 0.6
     x0 = given_examples(request.opened, wish.picture, fit=True)[0][:1]
-    mask = None if wish.mask is None else input_mask(wish.mask, tuple(facts.shape))
+    mask = None if wish.mask is None else input_mask(wish.mask, tuple(info.shape))
     if mask is not None and not mask.any():
         fact = f"`mask` {wish.mask} is black everywhere."
         raise BadInput(fact, "Make it white where the picture may change.", "mask")
@@ -241,7 +241,7 @@ def edit_picture(request: Request, wish: Wish) -> Findings:
     seeds = request.chosen_seeds(len(labels or [0]) if wish.encode else FEW)
     stem = Path(wish.picture).stem.replace(":", "-")
     out = request.place(request.path / f"samples/edit-{stem}.png", ".png", ".npz")
-    warn_depth(facts, out)
+    warn_depth(info, out)
 
     denoiser = request.mean if wish.encode else request.denoiser
     watch, began = request.watch, time.monotonic()
@@ -249,7 +249,7 @@ def edit_picture(request: Request, wish: Wish) -> Findings:
     if wish.encode:
         settings["solver"], rows, own = "ddim", x0.expand(len(seeds), *x0.shape[1:]), None
         if wish.source:
-            own = {"label": torch.tensor(labels_of(wish.source, facts.classes, "source")[:1])}
+            own = {"label": torch.tensor(labels_of(wish.source, info.classes, "source")[:1])}
         found = reencode(denoiser, rows, strength, asked.cond, source=own, watch=watch, **settings)
     else:
         found = edit(denoiser, x0, strength, asked, mask=mask, watch=watch, **settings)
@@ -257,7 +257,7 @@ def edit_picture(request: Request, wish: Wish) -> Findings:
     seconds = time.monotonic() - began
     names = [f"seed {seed}" for seed in seeds]
     if wish.encode and labels:  # without chance
-        names = [f"as {facts.classes[labels[i % len(labels)]]}" for i in range(len(seeds))]
+        names = [f"as {info.classes[labels[i % len(labels)]]}" for i in range(len(seeds))]
     kept = {} if mask is None else {"kept": masked(x0, mask)}
     sheet = torch.cat([x0, *kept.values(), found])
     strip = Strip("Edits", sheet, min(len(sheet), ROW), captions=("input", *kept, *names))
@@ -271,5 +271,5 @@ def edit_picture(request: Request, wish: Wish) -> Findings:
         f"{how_many(len(found), 'edit')}, strength {strength:g}, {settings['steps']} steps, "
         f"{seconds:.1f} s: {out}"
     )
-    arrays = {"x": facts.scaling.decode(found), "seed": torch.tensor(seeds)}
+    arrays = {"x": info.scaling.decode(found), "seed": torch.tensor(seeds)}
     return Findings("edit", str(request.run), how, (strip,), record, arrays)

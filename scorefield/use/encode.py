@@ -76,11 +76,11 @@ def encode_examples(request: Request, text: Path) -> Findings:
     """The latents of examples under the run, with what leads back, and how far from themselves they
     come back; `text` as `given_examples` takes it."""
     request = request.exact()
-    out, way, facts = request.place(LATENTS, ".npz"), Way.of(request), request.opened.facts
+    out, way, info = request.place(LATENTS, ".npz"), Way.of(request), request.opened.info
     given, own = given_examples(request.opened, text)
     x0 = way.denoiser.encode(given)
-    of = label_for(request.label, own, len(x0), facts.classes)
-    if facts.classes and of is None:
+    of = label_for(request.label, own, len(x0), info.classes)
+    if info.classes and of is None:
         warnings.warn(
             "no class given, so without one: with `label` latents lie nearer to noise", stacklevel=2
         )
@@ -88,7 +88,7 @@ def encode_examples(request: Request, text: Path) -> Findings:
     z = way.up(x0, of, request.watch)
     seconds = time.monotonic() - began
     off = rms(way.down(z, of, request.watch) - x0)
-    unit = "latents" if facts.codec else facts.kind.unit
+    unit = "latents" if info.codec else info.kind.unit
     words = f"RMS, of {unit}."
     items = (
         Figure("there and back", rms_all(off), best="low", words=words, key="round_trip_rms"),
@@ -104,21 +104,21 @@ def encode_examples(request: Request, text: Path) -> Findings:
 def decode_latents(request: Request, latents: Path) -> Findings:
     """The examples that the run makes of latents that `encode_examples` found."""
     request = request.exact()
-    out, way, facts = request.place(LATENTS, ".npz"), Way.of(request), request.opened.facts
+    out, way, info = request.place(LATENTS, ".npz"), Way.of(request), request.opened.info
     arrays, where = read_npz(latents, "decode"), f"`decode` {latents}"
     if "z" not in arrays or "logsnr" not in arrays:
         held = ", ".join(arrays) or "nothing"
         fact = f"{where} holds {held}, and no latents z with their logsnr."
         raise BadInput(fact, "Give a file that scorefield encode wrote.", "decode")
-    z = shaped(arrays["z"], facts.inner, f"z in {latents}").float()
+    z = shaped(arrays["z"], info.inner, f"z in {latents}").float()
     own = torch.from_numpy(arrays["y"].astype(np.int64)) if "y" in arrays else None
-    of = label_for(request.label, own, len(z), facts.classes)
+    of = label_for(request.label, own, len(z), info.classes)
     first, last = float(arrays["logsnr"].ravel()[0]), float(way.plan.levels.logsnr[0])
     if abs(first - last) > 1e-6:
         fact = f"{where} was encoded to logsnr {first:.3g}, this run goes to {last:.3g}."
         raise BadInput(fact, "Decode with the run that encoded.", "decode")
     began = time.monotonic()
-    x = facts.scaling.decode(way.denoiser.decode(way.down(z, of, request.watch)))
+    x = info.scaling.decode(way.denoiser.decode(way.down(z, of, request.watch)))
     how, record = _how(way, x, "example", time.monotonic() - began, out)
     return Findings("encode", str(request.run), how, (), record, {"x": x} | _labelled(of))
 

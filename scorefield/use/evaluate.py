@@ -40,10 +40,10 @@ def evaluate(request: Request, seed: int = 0) -> Findings:
     n, run, settings = request.n or 0, request.opened, request.settings
     at_least("n", n, 2)
     space = f"-{parsed(request.features).name}" if request.features else ""
-    target, facts = request.path / f"eval{space}.json", run.facts
+    target, info = request.path / f"eval{space}.json", run.info
     claim(target, request.path / "judge.json", field="run")
-    check_guided(request.guidance, bool(facts.classes or facts.conditions.keys))
-    if facts.classes:
+    check_guided(request.guidance, bool(info.classes or info.conditions.keys))
+    if info.classes:
         warn_guidance(settings["grid"], settings["guidance"])
     data, denoiser = data_of(run), request.denoiser
     extractor = extractor_of(request.features, data)
@@ -52,8 +52,8 @@ def evaluate(request: Request, seed: int = 0) -> Findings:
     plan = plan_of(denoiser, bool(asked.cond), **settings)
     drawn = _Drawing(denoiser, data, plan, asked, request.watch)
     judge = accuracy = None
-    flat = not facts.space
-    if flat and len(facts.classes) > 1 and data.kind.spatial:
+    flat = not info.space
+    if flat and len(info.classes) > 1 and data.kind.spatial:
         judge, accuracy = judge_of(request.path, data, request.watch)
     elif data.kind.spatial and not extractor:
         warnings.warn(
@@ -104,12 +104,12 @@ def evaluate(request: Request, seed: int = 0) -> Findings:
 def _conditions(run: Run, data: Data, n: int) -> tuple[Tensor | None, Cond | None]:
     """The classes and all conditions of n samples: classes in turn, or the conditions of held-out
     examples, as there are no others to ask for."""
-    facts = run.facts
-    if facts.conditions.keys:
+    info = run.info
+    if info.conditions.keys:
         _, cond = data.batch(data.test, torch.arange(min(n, len(data.test))))
         label = cond.get("label")
         return label if label is None else label[torch.arange(n) % len(label)], cond
-    labels = facts.in_turn(n)
+    labels = info.in_turn(n)
     return labels, None if labels is None else {"label": labels}
 
 

@@ -22,7 +22,7 @@ from torch import nn
 from scorefield.base import BadInput, unknown
 from scorefield.base.finding import Findings, Table
 from scorefield.data import Scaling
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.nets import describe
 from scorefield.nets.describe import Held, held_bytes
 from scorefield.run.config import build_denoiser
@@ -83,20 +83,20 @@ def needs(config: Config, net: nn.Module, shape: tuple[int, ...]) -> Needs:
     )
 
 
-def facts_foreseen(config: Config, shape: tuple[int, ...], classes: int) -> DataFacts:
+def info_foreseen(config: Config, shape: tuple[int, ...], classes: int) -> DataInfo:
     """Of the data, or of others of that shape and count of classes."""
     if shape:
         names = tuple(str(k) for k in range(classes))
-        return DataFacts(config.data.name, shape, names, Scaling.range(0, 255), 0.5)
+        return DataInfo(config.data.name, shape, names, Scaling.range(0, 255), 0.5)
     if config.codec:
         raise BadInput(
             f"the run works in the latents of {config.codec}.", "Give their `shape`.", "shape"
         )
-    return DataFacts.of(config.load_data())
+    return DataInfo.of(config.load_data())
 
 
 def foreseen(
-    config: Config, facts: DataFacts, devices: int, device: str, peak: float | None = None
+    config: Config, info: DataInfo, devices: int, device: str, peak: float | None = None
 ) -> Findings:
     """Memory of each of so many devices, whole weights and shards, and the time and checkpoints of
     the run. `peak` is in TFLOP/s, where it was measured."""
@@ -111,19 +111,19 @@ def foreseen(
         )
     if peak is not None and not 0 < peak < math.inf:
         raise BadInput(f"`peak` is {peak:g}.", "Give TFLOP/s above 0.", "peak")
-    denoiser = build_denoiser(config, facts)
+    denoiser = build_denoiser(config, info)
     net, shape = cast(nn.Module, denoiser.net), denoiser.net_shape
-    size, need, share = describe(net, shape), needs(config, net, shape), training.batch // devices
-    rows = min(share, training.micro_batch if isinstance(training.micro_batch, int) else share)
+    size, need, batch = describe(net, shape), needs(config, net, shape), training.batch // devices
+    rows = min(batch, training.micro_batch if isinstance(training.micro_batch, int) else batch)
     again = 4 if getattr(net, "checkpoint", False) else 3
     flops = again * size.flops_per_sample
     reached = peak * 1e12 if peak else UTILISATION * getattr(chip, training.precision)
     speed = devices * reached / flops
-    fits = [_most(need, shards, share, chip.memory) for shards in (1, devices)]
+    fits = [_most(need, shards, batch, chip.memory) for shards in (1, devices)]
     memory = []
     for words, shards, most in zip(("whole", "shards"), (1, devices), fits):
         kept = need.weights / shards, need.averages / shards
-        whole = need.bytes(rows, shards, rows < share)
+        whole = need.bytes(rows, shards, rows < batch)
         parts = (*kept, whole - sum(kept), whole)
         memory.append((words, *(round(part / GIGA, 3) for part in parts), most or None))
     columns = ("", "weights, moments", "averages", "a pass", "all", "micro-batch that fits")
@@ -144,8 +144,8 @@ def foreseen(
     )
     record = {
         "parameters": size.parameters, "flops_per_image": flops, "images_per_second": speed,
-        "bytes": need.bytes(rows, 1, rows < share),
-        "bytes_in_shards": need.bytes(rows, devices, rows < share),
+        "bytes": need.bytes(rows, 1, rows < batch),
+        "bytes_in_shards": need.bytes(rows, devices, rows < batch),
         "seconds": training.images / speed, "checkpoint_bytes": checkpoint,
     }  # fmt: skip
     items = (
@@ -155,10 +155,10 @@ def foreseen(
     return Findings("plan", config.data.name, how, items, record)
 
 
-def _most(need: Needs, shards: int, share: int, memory: float) -> int:
+def _most(need: Needs, shards: int, batch: int, memory: float) -> int:
     """The most images at a time that leave a tenth of the memory free, halved from all; 0: none."""
-    rows = share
-    while rows and need.bytes(rows, shards, rows < share) > 0.9 * memory:
+    rows = batch
+    while rows and need.bytes(rows, shards, rows < batch) > 0.9 * memory:
         rows //= 2
     return rows
 

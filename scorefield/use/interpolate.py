@@ -55,8 +55,8 @@ def interpolate(request: Request, text: str, course: Towards) -> Findings:
     request = request.exact()
     out, run, way = request.place("strip.png", ".png", ".npz"), request.opened, Way.of(request)
     start = request.mean.encode(given_examples(run, text, "from")[0])
-    n, of = len(start), label_for(request.label, None, len(start), run.facts.classes)
-    share, ends = torch.linspace(0, 1, course.between + 2), start
+    n, of = len(start), label_for(request.label, None, len(start), run.info.classes)
+    fraction, ends = torch.linspace(0, 1, course.between + 2), start
     if course.end is not None:
         end = request.mean.encode(given_examples(run, course.end, "to")[0])
         if len(end) != n:
@@ -64,28 +64,28 @@ def interpolate(request: Request, text: str, course: Towards) -> Findings:
             raise BadInput(fact, "Give as many of each.", "to")
         ends = torch.cat((start, end))
         first, last = way.up(ends, None if of is None else of.repeat(2), request.watch).chunk(2)
-        z = (slerp if course.mode == "slerp" else lerp)(first, last, share)
+        z = (slerp if course.mode == "slerp" else lerp)(first, last, fraction)
     else:
         strength = 1.0 if course.strength is None else course.strength
         first, towards = way.up(start, of), _direction(request, way, str(course.attribute))
-        z = first + (strength * share).reshape(-1, *(1,) * first.ndim) * towards
-    many = None if of is None else of.repeat_interleave(len(share))
+        z = first + (strength * fraction).reshape(-1, *(1,) * first.ndim) * towards
+    many = None if of is None else of.repeat_interleave(len(fraction))
     x0 = way.down(z.transpose(0, 1).flatten(0, 1), many, request.watch)  # strip by strip
-    back = x0.unflatten(0, (n, len(share)))
+    back = x0.unflatten(0, (n, len(fraction)))
     back = back[:, 0] if course.end is None else torch.cat((back[:, 0], back[:, -1]))
     off = rms_all(rms(back - ends))
     if off > ROUGH:
         warnings.warn("the ends do not come back as they went: take more `steps`", stacklevel=2)
     mode, seen = course.mode if course.end is not None else "attribute", request.mean.decode(x0)
-    record = {"out": str(out), "strips": n, "pictures": len(share), "mode": mode}
-    captions = tuple(f"{value:.2g}" for value in share.tolist()) * n
+    record = {"out": str(out), "strips": n, "pictures": len(fraction), "mode": mode}
+    captions = tuple(f"{value:.2g}" for value in fraction.tolist()) * n
     name, key = "the ends come back within", "round_trip_rms"
     items = (
         Figure(name, off, best="low", words="RMS.", key=key),
-        Strip("Strips", seen, len(share), captions=captions),
+        Strip("Strips", seen, len(fraction), captions=captions),
     )
-    arrays = {"x": run.facts.scaling.decode(seen), "share": share.repeat(n)}
-    how = f"{n} x {len(share)} pictures: {out}"
+    arrays = {"x": run.info.scaling.decode(seen), "share": fraction.repeat(n)}
+    how = f"{n} x {len(fraction)} pictures: {out}"
     return Findings(
         "interpolate", str(request.run), how, items, {**record, "calls": way.calls}, arrays
     )
@@ -93,7 +93,7 @@ def interpolate(request: Request, text: str, course: Towards) -> Findings:
 
 def _direction(request: Request, way: Way, attribute: str) -> Tensor:
     """Mean latent of class A less that of class B, over training examples."""
-    classes = request.opened.facts.classes
+    classes = request.opened.info.classes
     pair = labels_of(attribute, classes, "attribute")
     if len(pair) != 2 or pair[0] == pair[1]:
         fact = f"`attribute` is {attribute}."

@@ -16,7 +16,7 @@ from scorefield.run.open import device
 from scorefield.store import keep_model, open_model
 from scorefield.train import Training, learn
 
-LOOKS = 240_000
+SEEN = 240_000
 """Examples that a judge is trained on, repeats counted: 4 epochs of 60,000, at most 30."""
 EDITION = 1
 """Of its training, which is added to the data's: figures of two judges do not compare."""
@@ -78,7 +78,7 @@ def judge_of(folder: Path, data: Data, watch: Watch = quiet) -> tuple[Judge, flo
     found = open_model(folder, "judge", made, "Delete both: a new judge is trained then.")
     if found:
         return found[0], found[1]["accuracy"]
-    epochs = max(2, min(30, LOOKS // len(data.train)))
+    epochs = max(2, min(30, SEEN // len(data.train)))
     judge, report = train_judge(data, folder / "judge", epochs=epochs, watch=watch)
     keep_model(folder, "judge", judge, {"config": judge.config, **dataclasses.asdict(report)})
     return judge, report.accuracy

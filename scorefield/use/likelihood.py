@@ -75,8 +75,8 @@ def likelihood(request: Request, words: Words, data: str, against: str | None) -
     request = replace(request.exact(), spaces=True)
     run, own = request.opened, data_of(request.opened)
     check_begins_in_noise(run.schedule, "a likelihood")
-    cell, codec = None if run.facts.space else cell_of(own), run.facts.codec
-    if run.facts.kind.lettered and words.method == "flow":
+    cell, codec = None if run.info.space else cell_of(own), run.info.codec
+    if run.info.kind.lettered and words.method == "flow":
         words = words._replace(method="vlb")  # letters have no flow
     how = how_of(None if codec else cell, request, words)
     at_least("n", request.n)
@@ -90,7 +90,7 @@ def likelihood(request: Request, words: Words, data: str, against: str | None) -
             raise BadInput(f"`against` is {against}.", "Name another set than the run's.")
     fields = ("against" if name == against else "data" for name in names)
     sets = [set_of(name, run, own, cell, request.n, field) for name, field in zip(names, fields)]
-    bare = [s.name for s in sets if _told(own) and s.cond is None]
+    bare = [s.name for s in sets if _conditions(own) and s.cond is None]
     if request.unconditional or bare:
         sets = [s._replace(cond=None) for s in sets]
     check_guided(how.guidance, any(s.cond is not None for s in sets))
@@ -103,23 +103,23 @@ def likelihood(request: Request, words: Words, data: str, against: str | None) -
     if against is not None:
         apart, keys = strangers(str(request.run), record, found), ("mean", "error", "below")
         record["against"] = {s["name"]: {key: s[key] for key in keys} for s in apart.record["sets"]}
-    told = how_measured(how, request.solver, math.prod(run.facts.inner), None if codec else cell)
-    if run.facts.space:
-        told = f"64 levels, {how.draws} draws of each" if own.alphabet else "48 steps of rk4"
+    manner = how_measured(how, request.solver, math.prod(run.info.inner), None if codec else cell)
+    if run.info.space:
+        manner = f"64 levels, {how.draws} draws of each" if own.alphabet else "48 steps of rk4"
     if by := each[data].by:
-        told = f"{told}; on latents: {by}"
-    return Likelihoods(findings(str(request.run), told, record), apart, bits_csv(sets, found))
+        manner = f"{manner}; on latents: {by}"
+    return Likelihoods(findings(str(request.run), manner, record), apart, bits_csv(sets, found))
 
 
 def _measured(request: Request, how: How, s: Set, cell: float | None) -> CodedBits:
     """A set, under the run or under the run of its latents."""
-    facts, given = request.opened.facts, {"cond": s.cond, "seeds": s.index}
+    info, given = request.opened.info, {"cond": s.cond, "seeds": s.index}
     given |= {"batch": request.batch, "watch": request.watch}
-    if facts.codec:
-        codec, units = facts.codec, facts.scaling
+    if info.codec:
+        codec, units = info.codec, info.scaling
         return measure_coded(request.mean, s.x0, how, codec, units, cell, **given)
     bits = measure_bits(request.mean, s.x0, how, cell=cell, **given)
-    levels = facts.kind.lettered or (cell and (how.dequantise or how.method in ("elbo", "vlb")))
+    levels = info.kind.lettered or (cell and (how.dequantise or how.method in ("elbo", "vlb")))
     return CodedBits(bits, "", bool(levels))
 
 
@@ -138,7 +138,7 @@ def how_of(cell: float | None, request: Request, words: Words) -> How:
     walk = {"solver": name, "steps": steps}
     if method != "flow":
         out_of_place(f"is of the flow, and the method is {method}", **walk, floor=floor)
-    if request.opened.facts.space:
+    if request.opened.info.space:
         why = "is of likelihoods in R^n, and the run has its own way"
         out_of_place(why, **walk, trace=words.trace)
     solver = name and build_solver(name)
@@ -203,10 +203,10 @@ def set_of(
         x0, cond = x0[index], {} if label is None else {"label": label[index]}
     if cell:
         x0 = ((x0 + 1) / cell).round().mul(cell).sub(1).clamp(-1, 1)
-    return Set(name, x0, cond if cond and cond.keys() == _told(data) else None, index)
+    return Set(name, x0, cond if cond and cond.keys() == _conditions(data) else None, index)
 
 
-def _told(data: Data) -> set[str]:
+def _conditions(data: Data) -> set[str]:
     """What a network is told of an example: of a caption its tokens and their mask."""
     return set(data.batch(data.test, torch.zeros(1).long())[1])
 
@@ -233,7 +233,7 @@ def _record(
         "n": len(bits),
         "unit": f"bits a dimension{density}",
         "nats": float(bits.nats.mean()),
-        "trace": how.traces(math.prod(run.facts.inner)) if traced else None,
+        "trace": how.traces(math.prod(run.info.inner)) if traced else None,
         "codec": by or None,
         "conditional": data.cond is not None,
         "cell": cell,

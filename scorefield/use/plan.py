@@ -54,7 +54,7 @@ def settings_of(
     those of a fitted grid, else those that the run was configured with."""
     own = run.config.sample
     on = grid or own.grid
-    if not run.facts.space:
+    if not run.info.space:
         on = open_grid(run, grid or grid_for(solver, own.grid))
     if isinstance(on, FittedGrid):
         scale = own.guidance if on.guidance is None else on.guidance

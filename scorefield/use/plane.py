@@ -61,7 +61,7 @@ def _flow(
 ) -> Arrows:
     """At that of the levels which is nearest to a ratio of `noise` standard deviations."""
     inner = levels.at(slice(0, -1))
-    off = (inner.ratio / (noise * run.facts.sigma_data)).log().abs()
+    off = (inner.ratio / (noise * run.info.sigma_data)).log().abs()
     level = inner.at(int(off.argmin()))
     line = half * torch.linspace(-1, 1, ARROWS + 2)[1:-1]
     at = middle + torch.cartesian_prod(line, line)

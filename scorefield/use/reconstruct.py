@@ -41,7 +41,7 @@ def reconstruct(request: Request, text: str | None) -> Findings:
     found = _figures(x0, back, mean / codec.scale, std / codec.scale)
     numbers = math.prod(codec.shape), x0[0].numel()
     record = {"out": str(out), "n": len(x0), "numbers": numbers[0], "of": numbers[1]}
-    decode = own.facts.scaling.decode
+    decode = own.info.scaling.decode
     arrays = {"x": decode(x0), "reconstruction": decode(back), "z": mean, "z_std": std}
     how = f"{how_many(len(x0), 'example')}, {numbers[1]} numbers through {numbers[0]}: {out}"
     items = (*found, _sheet(x0, back))

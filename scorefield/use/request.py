@@ -112,7 +112,7 @@ class Request:
         return self.opened.denoiser.to(device())
 
     def _check_begins(self) -> None:
-        if is_paired(self.opened.config, self.opened.facts):
+        if is_paired(self.opened.config, self.opened.info):
             raise BadInput(
                 f"{self.path} was trained on pairs, and begins in one end of them.",
                 f"Use scorefield restore {self.path}.",
@@ -150,9 +150,9 @@ class Request:
     @cached_property
     def classes(self) -> list[int] | None:
         """The class indices, with a warning of those that the run has seen no example of."""
-        facts = self.opened.facts
-        labels = None if self.labels is None else labels_of(self.labels, facts.classes)
-        warn_absent(labels, facts)
+        info = self.opened.info
+        labels = None if self.labels is None else labels_of(self.labels, info.classes)
+        warn_absent(labels, info)
         return labels
 
     @cached_property
@@ -162,7 +162,7 @@ class Request:
         if not self.texts:
             idle("negative", self.negative, "there is no `prompt`")
             if self.rows:
-                return rows_to_fill(self.rows, self.opened.facts.columns, self.filling)
+                return rows_to_fill(self.rows, self.opened.info.columns, self.filling)
             given, decodes = self.conditions, self.opened.config.data.decoder is not None
             if decodes and isinstance(given, Path) and given.suffix != ".npz":
                 x0, _ = given_examples(self.opened, given, "conditions", fit=True)
@@ -170,17 +170,17 @@ class Request:
             return None if given is None else open_conditions(self.opened, given)
         others = {"conditions": self.conditions, "unconditional": self.unconditional}
         exclusive("prompt", self.texts, **others)
-        return self.opened.told(self.texts, self.negative)
+        return self.opened.cond(self.texts, self.negative)
 
     @cached_property
     def rows(self) -> list[tuple[str, ...]]:
         """Those of a table that are to be filled in."""
-        facts = self.opened.facts
-        if self.fill is None or facts.space != "table":
+        info = self.opened.info
+        if self.fill is None or info.space != "table":
             return []
         if isinstance(self.fill, str):
-            return aligned_rows(Path(self.fill), facts.columns, "fill")
-        return aligned_cells(self.fill, facts.columns, "`fill`", "fill")
+            return aligned_rows(Path(self.fill), info.columns, "fill")
+        return aligned_cells(self.fill, info.columns, "`fill`", "fill")
 
     @property
     def filling(self) -> str:

@@ -46,7 +46,7 @@ from scorefield.use.plan import asked_of
 from scorefield.use.request import Request
 
 RENEWED = ("dps", "mmps", "pigdm", "tmpd")
-"""The guides that are best with a constant share of fresh noise."""
+"""The guides that are best with a constant fraction of fresh noise."""
 DIFFERENTIATING = ("dps", "dps-published")
 """Methods that ask of an operator no more than its derivative, which autograd has of a decoder."""
 STEPS, GRID = 100, "vp-root"
@@ -77,7 +77,7 @@ def restore_run(
     Further methods, each after a +, and the runs on pairs `beside` restore it too, for a table."""
     run, out = request.opened, request.out or request.path / "restore"
     first, *others = method.split("+")
-    a = build("operators", of.operator, shape=tuple(run.facts.shape))
+    a = build("operators", of.operator, shape=tuple(run.info.shape))
     seeds = request.chosen_seeds(FEW)
     truth, y = _truth_and_y(of, run, a, seeds[0])
     ways = _ways(request, of, a, y, [first, *others], beside)
@@ -94,17 +94,17 @@ def restore_run(
         )
     mean = x.mean(0, keepdim=True)
     spread = x.std(0, keepdim=True) if len(x) > 1 else torch.zeros_like(mean)
-    arrays = {"x": run.facts.scaling.decode(x), "y": y, "mean": mean, "deviation": spread}
+    arrays = {"x": run.info.scaling.decode(x), "y": y, "mean": mean, "deviation": spread}
     arrays |= {} if truth is None else {"truth": truth}
     parts = {}
-    if run.facts.kind.spatial:
+    if run.info.kind.spatial:
         parts = _parts(a.picture(y, of.noise), x, mean, spread)
     record = {
         "operator": of.operator, "method": name, "noise": of.noise, "steps": steps, "n": len(x),
         "precision": run.denoiser.precision, "labels": label, "seeds": seeds, "failed": bad,
         "seconds": round(seconds, 3),
         "out": str(out),
-        **({"rate": run.facts.rate} if run.facts.rate else {}),
+        **({"rate": run.info.rate} if run.info.rate else {}),
         **({"effective": {"least": min(sizes), "mean": sum(sizes) / len(sizes)}} if sizes else {}),
     }  # fmt: skip
     how = (
@@ -129,7 +129,7 @@ def _ways(
 ) -> list[tuple[str, Restoring]]:  # fmt: skip
     """Everything that is asked to restore y, by name, checked before any work."""
     run, seeds, found = request.opened, request.chosen_seeds(FEW), list[tuple[str, Restoring]]()
-    if is_led(run.config, run.facts):
+    if is_led(run.config, run.info):
         idle("method", "+".join(methods), f"{run.path} leads from what was measured", "dps")
         found.append(_paired_way(run, of, a, y, seeds, request.steps))
     else:
@@ -152,14 +152,14 @@ def _paired_way(
     run: Run, of: Observation, a: Operator, y: Tensor, seeds: list[int], steps: Any
 ) -> tuple[str, Restoring]:
     """The restoration by a run that was trained on pairs."""
-    if not is_led(run.config, run.facts):
+    if not is_led(run.config, run.info):
         raise BadInput(f"{run.path} was not trained on pairs.", "Give one of restore-pairs.")
     check_measured(run, of)
     many = count(steps) or run.config.sample.steps
-    x1 = lifted(a, y.new_zeros(1, *run.facts.shape), y)
+    x1 = lifted(a, y.new_zeros(1, *run.info.shape), y)
 
     def way() -> tuple[Restored, int]:
-        led = lead(run.denoiser, run.config, run.facts, x1, seeds, many)
+        led = lead(run.denoiser, run.config, run.info, x1, seeds, many)
         return Restored(led.x, led.seconds, [], None), many
 
     return f"{run.path.name}: {run.config.objective.kind}", way
@@ -207,14 +207,14 @@ def restore_walk(
     name, options = bound("inverse", method)
     named = name if name in METHODS else find("inverse", name)
     seen: Operator = a
-    if run.facts.codec:
+    if run.info.codec:
         if name not in DIFFERENTIATING:
             raise BadInput(
                 f"the run works on latents, whose decoder is not linear, and `method` is {method}.",
                 f"Use {' or '.join(DIFFERENTIATING)}, which differentiate through it.",
                 "method",
             )
-        seen = Nonlinear(lambda z: a(run.denoiser.decode(z)), run.facts.inner)
+        seen = Nonlinear(lambda z: a(run.denoiser.decode(z)), run.info.inner)
     label = request.classes
     if label is not None and len(label) != 1:
         raise BadInput(f"`labels` names {len(label)} classes.", "Give that of the picture.")
@@ -239,11 +239,11 @@ def _truth_and_y(of: Observation, run: Run, a: Operator, seed: int) -> tuple[Ten
         raise BadInput(fact, "Give a standard deviation, 0 or more.", "noise")
     if (of.source is None) == (of.measured is None):
         raise BadInput("restore needs one of `input` and `measured`.", "Give one of them.")
-    rows = tuple(a(torch.zeros(1, *run.facts.shape)).shape[1:])
-    own = has_own_pairs(run.config, run.facts)
+    rows = tuple(a(torch.zeros(1, *run.info.shape)).shape[1:])
+    own = has_own_pairs(run.config, run.info)
     if of.source is None:
-        scaling = run.facts.conditions.image_scaling if own else None
-        return None, _read_measured(Path(of.measured or ""), of, rows, scaling or run.facts.scaling)
+        scaling = run.info.conditions.image_scaling if own else None
+        return None, _read_measured(Path(of.measured or ""), of, rows, scaling or run.info.scaling)
     if not own:
         x0 = given_examples(run, of.source, fit=True)[0][:1]
         return x0, measure(a, x0, of.noise, Seeded([seed + MEASURING]))

@@ -77,7 +77,7 @@ class Field:
     def begin(self, runs: Sequence[Run]) -> None:
         """The data and the judge of the first run with classes, else of the first, whose data are
         there."""
-        order = sorted(runs, key=lambda run: len(run.facts.classes) < 2)
+        order = sorted(runs, key=lambda run: len(run.info.classes) < 2)
         found = [tried(lambda run=run: data_of(run)) for run in order]
         k = next((k for k, data in enumerate(found) if isinstance(data, Data)), 0)
         if isinstance(found[k], BadInput):
@@ -104,7 +104,7 @@ class Field:
     def check(self, run: Run) -> None:
         """Raise BadInput for a run on other data."""
         assert self.first
-        own, first = run.facts, self.first.facts
+        own, first = run.info, self.first.info
         if (own.name, own.shape, own.edition) != (first.name, first.shape, first.edition):
             raise BadInput(
                 f"{run.path} is a run on {own.name} {own.shape}, edition {own.edition}, and "
@@ -115,13 +115,13 @@ class Field:
     def measured(self, run: Run, request: Request) -> Rival:
         """A run, sampled as it itself says and measured."""
         self.check(run)
-        settings, facts = request.settings, run.facts
-        if facts.conditions.keys:
+        settings, info = request.settings, run.info
+        if info.conditions.keys:
             raise BadInput(
-                f"{run.path} asks for {facts.conditions.keys[0]} with each sample.",
+                f"{run.path} asks for {info.conditions.keys[0]} with each sample.",
                 "Compare runs that need classes at most.",
             )
-        labels, denoiser = facts.in_turn(self.n), request.denoiser
+        labels, denoiser = info.in_turn(self.n), request.denoiser
         asked = asked_of(denoiser, seeds=self.seeds, labels=labels)
         plan = plan_of(denoiser, labels is not None, **settings)
         drawn = decoded(denoiser, plan, asked, watch=self.watch)
@@ -145,7 +145,7 @@ def way_learned(run: Run) -> str:
         return f"student ({parsed(run.config.student.method).name})"
     if learned in catalogue.autoencoders or learned in catalogue.adversaries:
         return learned.upper()
-    return "latent diffusion" if run.facts.codec else "diffusion"
+    return "latent diffusion" if run.info.codec else "diffusion"
 
 
 def cost_of(run: Run) -> float:
@@ -228,9 +228,9 @@ def notes_of(found: Sequence[Rival], field: Field) -> list[str]:
 
 def _as_row(rival: Rival) -> dict[str, Any]:
     keys = ("name", "kind", "plan", "calls", "seconds", "images", "training", "failure")
-    told = {name: {"value": f.value, "floor": f.floor, "within_floor": within_floor(f)}
+    figures = {name: {"value": f.value, "floor": f.floor, "within_floor": within_floor(f)}
             for name, f in rival.figures.items()}  # fmt: skip
-    return {**{key: getattr(rival, key) for key in keys}, "figures": told}
+    return {**{key: getattr(rival, key) for key in keys}, "figures": figures}
 
 
 def _at(rival: Rival, key: str) -> tuple[float, Any] | None:
@@ -287,21 +287,21 @@ def corners(found: Sequence[Rival], lost: str) -> Table:
 def _placed(figure: Figure | None, place: int | None) -> Value:
     if figure is None:
         return None
-    told = f"{figure.value:.1%}" if figure.unit == "%" else f"{figure.value:.3g}"
-    return f"{told} (≈)" if within_floor(figure) else f"{told} ({place})"
+    value = f"{figure.value:.1%}" if figure.unit == "%" else f"{figure.value:.3g}"
+    return f"{value} (≈)" if within_floor(figure) else f"{value} ({place})"
 
 
 def _all_figures(there: Sequence[Rival]) -> Table:
     """Every figure of every run with its floor."""
     names = dict.fromkeys(name for r in there for name in r.figures)
 
-    def told(figure: Figure | None) -> Value:
+    def shown(figure: Figure | None) -> Value:
         if figure is None:
             return None
         low, high = ends(figure.value, figure.spread)
         floor = "" if figure.floor is None else f"; {figure.floor:.3g}"
         return f"{figure.value:.3g} [{low:.3g}, {high:.3g}{floor}]"
 
-    rows = tuple((name, *(told(r.figures.get(name)) for r in there)) for name in names)
+    rows = tuple((name, *(shown(r.figures.get(name)) for r in there)) for name in names)
     words = "Value [what it may be; the floor: what real data get]."
     return Table("All measures", ("measure", *(r.name for r in there)), rows, words)

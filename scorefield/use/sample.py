@@ -17,7 +17,7 @@ from scorefield.base.errors import Elsewhere, exclusive
 from scorefield.base.extras import library
 from scorefield.base.finding import Findings
 from scorefield.catalogue.plans import guide as build_guide
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.data.kind import PICTURE, VECTOR, Kind
 from scorefield.data.letters import filling
 from scorefield.data.molecules import tokens_of
@@ -58,7 +58,7 @@ class Samples(NamedTuple):
     words: dict[str, Any]
     captions: Sequence[str] = ()
     single: int | None = None
-    facts: DataFacts | None = None
+    info: DataInfo | None = None
     given: Sequence[Sequence[str]] = ()
 
 
@@ -109,7 +109,7 @@ def _done(
     run, shards, out = job.request.opened, job.shards, job.out
     watch = job.request.watch if team.is_main else quiet
     if team.is_main:
-        warn_depth(run.facts, out)
+        warn_depth(run.info, out)
         if shards.count < team.size:
             few = f"{shards.count} shards for {team.size} processes"
             warnings.warn(f"{few}: a smaller `batch` shares the work", stacklevel=2)
@@ -168,18 +168,18 @@ def _read(request: Request, like: Like | None, held: ExitStack | None) -> _Job:
     run, cond, single = request.opened, request.cond, like and like.index
     if like:
         check_like(like, {"checkpoint": run.checkpoint})  # first: what is wrong then is clear
-    usual = run.facts.kind.shown[1] if _is_film(request) else 100
+    usual = run.info.kind.shown[1] if _is_film(request) else 100
     seeds = request.chosen_seeds(len(next(iter(cond.values()))) if cond else usual)
     n, labels = len(seeds), labels_wanted(request)
     second = open_cascade(request.cascade, run, request.augment) if request.cascade else None
     made_by = second.run if second else run
-    out = _place(request, made_by.facts, seeds, 1 if single is not None else len(seeds))
+    out = _place(request, made_by.info, seeds, 1 if single is not None else len(seeds))
     if held:
         held.enter_context(alone(out.parent, out.name))
-    asked, plan, settings, noisy, told = settle(request, seeds, labels)
-    if held and labels and told is None:
+    asked, plan, settings, noisy, by = settle(request, seeds, labels)
+    if held and labels and by is None:
         warn_guidance(settings["grid"], settings["guidance"])
-    job = about(run, asked, settings, request.batch, labels, told)
+    job = about(run, asked, settings, request.batch, labels, by)
     if second:
         job["cascade"] = second.about
     else:
@@ -194,8 +194,8 @@ def _read(request: Request, like: Like | None, held: ExitStack | None) -> _Job:
     turns = len(request.texts) or len(labels or ())
     own = turns if 1 < turns <= min(n, 20) else None
     label = (asked.rows(0, len(shards)).cond or {}).get("label")
-    made = Samples((), asked.seeds, label, made_by.facts.scaling, request.columns or own,
-                   run.facts.classes, said, request.texts, single, made_by.facts,
+    made = Samples((), asked.seeds, label, made_by.info.scaling, request.columns or own,
+                   run.info.classes, said, request.texts, single, made_by.info,
                    request.rows)  # fmt: skip
     return _Job(request, shards, noisy, out, made, second)
 
@@ -208,7 +208,7 @@ class Settled(NamedTuple):
     plan: Plan
     settings: dict[str, Any]
     classifier: Guiding | None
-    told: str | None
+    by: str | None
 
 
 def settle(request: Request, seeds: list[int], labels: list[int] | None) -> Settled:
@@ -216,7 +216,7 @@ def settle(request: Request, seeds: list[int], labels: list[int] | None) -> Sett
     run, cond, settings = request.opened, request.cond, request.settings
     if not request.classifies:
         check_guided(request.guidance, bool(labels or cond))
-    noisy = guide = told = None
+    noisy = guide = by = None
     if composed(cond) and "prompts" not in request.guide:
         if request.guide != "cfg":
             raise BadInput(
@@ -224,31 +224,31 @@ def settle(request: Request, seeds: list[int], labels: list[int] | None) -> Sett
                 "Name the guide prompts in it, as in prompts:3+interval:.3,2.",
                 "guide",
             )
-        guide, told = prompts(settings["guidance"]), f"prompts at {settings['guidance']:g}"
+        guide, by = prompts(settings["guidance"]), f"prompts at {settings['guidance']:g}"
         settings["guidance"] = 1.0
     elif request.guide != "cfg":
-        noisy, guide, told = _guide(request, labels is not None or "label" in (cond or {}))
+        noisy, guide, by = _guide(request, labels is not None or "label" in (cond or {}))
         settings["guidance"] = 1.0
     asked = asked_of(run.denoiser, seeds=seeds, labels=labels, cond=cond)
     if guide:
         check_places(request.guide, run.denoiser)
     plan = plan_of(run.denoiser, bool(asked.cond), guide=guide, **settings)
     if request.fill is not None:
-        plan, told = _filled(request, plan), request.filling.replace("`", "")
+        plan, by = _filled(request, plan), request.filling.replace("`", "")
     if getattr(run.schedule, "begins_in_data", False):
         asked = begun_in_data(run.denoiser, data_of(run, split=False), plan, asked)
-    return Settled(asked, plan, settings, noisy, told)
+    return Settled(asked, plan, settings, noisy, by)
 
 
 def _filled(request: Request, plan: Plan) -> Plan:
     """The plan of texts that have the letters that are asked for."""
-    denoiser, facts = request.opened.denoiser, request.opened.facts
-    if facts.space == "table":
-        return plan._replace(guide=chain(plan.guide, rows_filled(denoiser.space, facts.columns)))
-    if not facts.kind.lettered:
+    denoiser, info = request.opened.denoiser, request.opened.info
+    if info.space == "table":
+        return plan._replace(guide=chain(plan.guide, rows_filled(denoiser.space, info.columns)))
+    if not info.kind.lettered:
         raise BadInput(f"{request.filling} is of letters and tables.", "Leave it out.", "fill")
     if not isinstance(pattern := request.fill, str):
-        fact = f"{request.filling}: the run makes {facts.kind.plural}, which have none."
+        fact = f"{request.filling}: the run makes {info.kind.plural}, which have none."
         raise BadInput(fact, "Give a text with _ for what is to be filled in.", "fill")
     if isinstance(denoiser.space, Autoregressive):
         raise BadInput(
@@ -256,9 +256,9 @@ def _filled(request: Request, plan: Plan) -> Plan:
             "Train with `objective.kind` absorbing and `net.name` letters.",
             "fill",
         )
-    if facts.space == "smiles":
+    if info.space == "smiles":
         pattern = tokens_of(pattern)
-    letters, known = filling(pattern, facts.alphabet, facts.shape[0])
+    letters, known = filling(pattern, info.alphabet, info.shape[0])
     return plan._replace(guide=chain(filled(denoiser.space, letters, known), plan.guide))
 
 
@@ -279,18 +279,18 @@ WRITTEN = {
 """Files that numbers of letters go into, the usual one first."""
 
 
-def _place(request: Request, facts: DataFacts, seeds: list[int], shown: int) -> Path:
-    """Where samples of these facts go, tried before any work is done."""
-    shape = facts.shape
-    known = WRITTEN[facts.space] if facts.kind.lettered else (".png",)
+def _place(request: Request, info: DataInfo, seeds: list[int], shown: int) -> Path:
+    """Where samples of such data go, tried before any work is done."""
+    shape = info.shape
+    known = WRITTEN[info.space] if info.kind.lettered else (".png",)
     out = request.out or request.path / "samples" / f"{shown}-seeds{known[0]}"
-    if facts.kind.lettered:
+    if info.kind.lettered:
         if out.suffix not in known:
-            remedy = f"{facts.kind.plural.capitalize()} go into a {' or '.join(known)}."
+            remedy = f"{info.kind.plural.capitalize()} go into a {' or '.join(known)}."
             raise BadInput(f"`out` is {out}.", remedy, "out")
         claim(out)
         return out
-    if out.suffix == ".wav" and not facts.rate:
+    if out.suffix == ".wav" and not info.rate:
         raise BadInput(f"`out` is {out}, and the run makes no sounds.", "Give a .png.", "out")
     if out.suffix in FILED:
         _check_filed(out, Kind.of(shape))
@@ -302,7 +302,7 @@ def _place(request: Request, facts: DataFacts, seeds: list[int], shown: int) -> 
     if _is_film(request):
         idle("cascade", request.cascade, "a film shows the way of one model")
         check_film(len(seeds), shape)
-    claim(out if out.suffix else out / f"{seeds[0]:06d}.{'wav' if facts.rate else 'png'}")
+    claim(out if out.suffix else out / f"{seeds[0]:06d}.{'wav' if info.rate else 'png'}")
     if len(seeds) > request.batch and not _is_film(request):
         claim(out.with_name(f"{out.name}.parts") / "job.json")
     if out.suffix not in (".png", ".gif"):
@@ -334,7 +334,7 @@ def _guide(request: Request, classes: bool) -> tuple[Guiding | None, Guide, str]
         idle("guidance", scale, "the guide says its own")
     noisy = open_classifier(request.path) if request.classifies else None
     scale = 1.0 if scale is None else scale
-    wanted = request.opened.facts.kind.lettered and "vector" in (request.cond or {})
+    wanted = request.opened.info.kind.lettered and "vector" in (request.cond or {})
     if noisy and not (classes or wanted):
         remedy = "Give `labels`, or of letters `conditions`."
         raise BadInput(f"`guide` {request.guide} has nothing to guide to.", remedy)
@@ -343,22 +343,22 @@ def _guide(request: Request, classes: bool) -> tuple[Guiding | None, Guide, str]
     if isinstance(noisy, LetterRegressor):
         guide = regressor(noisy.log_prob, request.opened.denoiser.space, scale)
     else:
-        guide = build_guide(text, shape=request.opened.facts.inner, **given)
+        guide = build_guide(text, shape=request.opened.info.inner, **given)
     base = "unconditional" if request.unconditional else "conditional"
     at = f" at {scale:g}" if only else ""
-    told = f"{request.guide}{at} on the {base} model" + (f", {noisy.digest}" if noisy else "")
+    by = f"{request.guide}{at} on the {base} model" + (f", {noisy.digest}" if noisy else "")
     if not (noisy and request.unconditional):
-        return noisy, guide, told
-    return noisy, lambda denoise: guide(lambda x, level, cond: denoise(x, level, None)), told
+        return noisy, guide, by
+    return noisy, lambda denoise: guide(lambda x, level, cond: denoise(x, level, None)), by
 
 
 def labels_wanted(request: Request) -> list[int] | None:
     """The classes that are asked for apart from the conditions, by default all that the data
     have."""
-    facts, cond = request.opened.facts, request.cond
-    others = facts.conditions.keys
+    info, cond = request.opened.info, request.cond
+    others = info.conditions.keys
     if request.unconditional:
-        if not (request.classifies and facts.kind.lettered):
+        if not (request.classifies and info.kind.lettered):
             exclusive("conditions", request.conditions, unconditional=True)
         if not request.classifies:
             return exclusive("labels", request.labels, unconditional=True)
@@ -368,12 +368,12 @@ def labels_wanted(request: Request) -> list[int] | None:
                 f"`labels` alone: the model was trained with {', '.join(others)} too.",
                 "Give `conditions` FILE.npz that holds them, or `unconditional`.",
             )
-        missing = ", ".join([*["class"][: len(facts.classes)], *others])
+        missing = ", ".join([*["class"][: len(info.classes)], *others])
         warnings.warn(f"no `conditions`: samples without {missing}", stacklevel=2)
         return None
     own = cond is not None and "label" in cond
     if request.labels is None:
-        return None if own else list(facts.drawn) or None
+        return None if own else list(info.drawn) or None
     if own:
         raise BadInput(f"`labels` was given, and {request.conditions} holds classes.", "Give one.")
     return request.classes

@@ -63,7 +63,7 @@ def by_schedule(request: Request, schedules: str, images: int | None) -> Finding
     if twice := [n for n in names if [canonical("schedules", m) for m in names].count(
             canonical("schedules", n)) > 1]:  # fmt: skip
         raise BadInput(f"the schedule {twice[0]} is listed twice.", "List it once.", "schedules")
-    if run.facts.space or run.config.student or (run.facts.codec and not run.config.codec):
+    if run.info.space or run.config.student or (run.info.codec and not run.config.codec):
         raise BadInput(f"{run.path} is no diffusion run.", "Give one.", "run")
     seeds = request.chosen_seeds(500, least=2)
     field = Field(seeds, request.watch, request.features)
@@ -87,7 +87,7 @@ def _course(request: Request, field: Field, name: str, images: int) -> ShortRun:
                   guidance=request.guidance, watch=request.watch)  # fmt: skip
     rival = replace(field.measured(run, own), name=name)
     assert field.data
-    bend = bend_of(own.denoiser, run.facts.in_turn(PATHS))
+    bend = bend_of(own.denoiser, run.info.in_turn(PATHS))
     return ShortRun(error_by_level(own.denoiser, field.data), bend, rival)
 
 
@@ -100,7 +100,7 @@ def _trained(request: Request, name: str, images: int) -> Run:
         objective=replace(own.objective, schedule=name, times="uniform"),
         training=replace(own.training, images=images, checkpoint_every=images),
         sample=replace(own.sample, grid=GRID),
-        codec=str(run.path) if run.facts.codec else own.codec,
+        codec=str(run.path) if run.info.codec else own.codec,
     )
     fit_run(short, folder, resume=True, watch=lambda step: request.watch(
         min(step.images, step.total), step.total, "img"))  # fmt: skip

@@ -33,7 +33,7 @@ INTERVALS = ((0.0, float("inf")), (0.2, 5.0))
 """Of sigma/alpha, where guidance acts."""
 FLOW = "arc@vp-closing/40"
 """What a plan's end is held against: nearly the flow of its guidance."""
-NEAR, KEPT = 24, 5
+COMPARED, KEPT = 24, 5
 """Samples of which a plan's distance to the flow is the mean, and the part 1/KEPT that goes on."""
 FIRST, ROUNDS, FRESH = 180, 2, 100_000
 """Samples of each in the first round, rounds, and the first seed of the last figures' samples."""
@@ -54,14 +54,14 @@ class Trial:
 
     def __init__(self, request: Request, n: int) -> None:
         self.request, self.denoiser, run = request, request.mean, request.opened
-        self.facts, self.data = run.facts, data_of(run)
-        judged = len(self.facts.classes) > 1 and self.data.kind.spatial
+        self.info, self.data = run.info, data_of(run)
+        judged = len(self.info.classes) > 1 and self.data.kind.spatial
         self.judge = judge_of(run.path, self.data, request.watch)[0] if judged else None
         self.n = n
 
     def drawn(self, one: Candidate, n: int, seed: int = 0) -> Drawn:
         """n samples of a candidate, from the seeds `seed` on."""
-        labels = self.facts.in_turn(n)
+        labels = self.info.in_turn(n)
         asked = asked_of(self.denoiser, seeds=range(seed, seed + n), labels=labels)
         said = plan(one.plan)._asdict()
         guide = None if labels is None else one.guide
@@ -70,7 +70,7 @@ class Trial:
 
     def reference(self, n: int) -> Reference:
         """Held-out data beside n samples."""
-        return Reference(self.data, self.judge, n, self.facts.in_turn(n) if self.judge else None)
+        return Reference(self.data, self.judge, n, self.info.in_turn(n) if self.judge else None)
 
     def nearest(self, some: Sequence[Candidate]) -> list[Candidate]:
         """Of the plans of each guide those that end nearest to the flow of that guide, from the
@@ -80,9 +80,9 @@ class Trial:
         for done, one in enumerate(some):
             self.request.watch(done, len(some), "plan")
             if one.guide not in flows:
-                flows[one.guide] = self.drawn(Candidate(FLOW, one.guide, 0), NEAR).x
+                flows[one.guide] = self.drawn(Candidate(FLOW, one.guide, 0), COMPARED).x
             try:
-                x = self.drawn(one, NEAR).x
+                x = self.drawn(one, COMPARED).x
             except BadInput:  # not finite
                 continue
             found.append((one.guide, distance(x, flows[one.guide]).mean, one))
@@ -129,7 +129,7 @@ def candidates(trial: Trial, calls: int) -> Iterator[Candidate]:
     """Plans of at most `calls` network calls, each with as many steps as those allow: guidance
     costs a second call on the steps where it acts."""
     usual = (1.0, INTERVALS[0])
-    guided = product(SCALES[1:], INTERVALS) if trial.facts.classes else ()
+    guided = product(SCALES[1:], INTERVALS) if trial.info.classes else ()
     for solver, grid, (scale, (low, high)) in product(SOLVERS, GRIDS, (usual, *guided)):
         for steps in range(calls, 0, -1):
             try:
@@ -166,8 +166,8 @@ def search_preset(request: Request, calls: int, name: str | None, n: int) -> Fin
     trial = Trial(request, n)
     began = monotonic()
     some = list(candidates(trial, calls))
-    near = trial.nearest(some)
-    rounds = successive_halving(near, trial.costs, FIRST, ROUNDS)
+    closest = trial.nearest(some)
+    rounds = successive_halving(closest, trial.costs, FIRST, ROUNDS)
     seconds = monotonic() - began
     best = rounds[-1].order[0][0]
     scale = request.opened.config.sample.guidance
@@ -175,18 +175,18 @@ def search_preset(request: Request, calls: int, name: str | None, n: int) -> Fin
     held = [(one, *trial.last(one)) for one in (best, rival)]
     record = {
         "out": str(target), "name": name, "plan": best.plan, "guide": best.guide,
-        "calls": best.calls, "candidates": len(some), "near": len(near),
+        "calls": best.calls, "candidates": len(some), "near": len(closest),
         "seconds": round(seconds, 1), "n": n,
         "rounds": [[rung.n, [(*one, cost) for one, cost in rung.order[:5]]] for rung in rounds],
     }  # fmt: skip
     how = (
-        f"{len(some)} plans of at most {calls} network calls a sample, {len(near)} nearest to the "
-        f"flow of their guidance, {len(rounds)} rounds, {seconds:.0f} s; figures "
+        f"{len(some)} plans of at most {calls} network calls a sample, {len(closest)} nearest to "
+        f"the flow of their guidance, {len(rounds)} rounds, {seconds:.0f} s; figures "
         f"of {n:,} samples from other seeds than those that chose"
     )
     result = Findings("tune", str(request.path), how, (_beside(held), _rungs(rounds)), record)
     use = f"use it: scorefield sample {request.path} `solver` {best.plan}"
-    use += f" `guide` {best.guide}" if trial.facts.classes else ""
+    use += f" `guide` {best.guide}" if trial.info.classes else ""
     return write_findings(target, replace(result, next=use))
 
 
@@ -195,7 +195,7 @@ def _beside(held: Sequence[tuple[Candidate, dict[str, Figure], Drawn]]) -> Table
     rows: list[tuple[Any, ...]] = [
         ("network calls", *(one.calls for one, _, _ in held)),
         ("ms a sample", *(round(1000 * drawn.seconds / len(drawn.x), 2) for *_, drawn in held)),
-        *((name, *(_told(figures[name]) for _, figures, _ in held), held[0][1][name].floor)
+        *((name, *(_with_spread(figures[name]) for _, figures, _ in held), held[0][1][name].floor)
           for name in names),
     ]  # fmt: skip
     width = max(map(len, rows))
@@ -204,7 +204,7 @@ def _beside(held: Sequence[tuple[Candidate, dict[str, Figure], Drawn]]) -> Table
     return Table("The preset beside DDIM", head[:width], tuple(rows))
 
 
-def _told(figure: Figure) -> str:
+def _with_spread(figure: Figure) -> str:
     low, high = ends(figure.value, figure.spread)
     return f"{figure.value:.4g}" + (f" ± {(high - low) / 2:.2g}" if high > low else "")
 

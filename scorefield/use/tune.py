@@ -40,7 +40,7 @@ def tune(
     """Fit a grid to the run, the solver, steps, guidance and classes that are asked for, on noises
     of which there are `starts`; kept in RUN/grids/NAME.json, by default SOLVER-STEPS."""
     run = request.opened
-    settings, facts, denoise = run.config.sample, run.facts, request.mean
+    settings, info, denoise = run.config.sample, run.info, request.mean
     check_begins_in_noise(run.schedule, "a fitted grid")
     steps, solver = count(request.steps) or settings.steps, request.solver or settings.solver
     guidance = settings.guidance if request.guidance is None else request.guidance
@@ -55,9 +55,9 @@ def tune(
     claim(target, field="run")
     method = build_solver(solver)
     starts = starts or min(256, max(16, NUMBERS // max(1, math.prod(denoise.shape))))
-    chosen, cond = request.classes or facts.drawn, None
-    if facts.classes and not request.unconditional:
-        cond = {"label": repeat_labels(chosen, starts, len(facts.classes)).to(device())}
+    chosen, cond = request.classes or info.drawn, None
+    if info.classes and not request.unconditional:
+        cond = {"label": repeat_labels(chosen, starts, len(info.classes)).to(device())}
     check_guided(request.guidance, cond is not None)
     fitted = fit_grid(
         guided(guidance, cond is not None)(denoise), run.schedule, method, steps,

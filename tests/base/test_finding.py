@@ -25,7 +25,7 @@ from scorefield.base.finding import (
 )
 from scorefield.report import html, pixels, text
 from scorefield.report.picture import png_of
-from scorefield.report.wording import told as rows_told
+from scorefield.report.wording import aligned as rows_told
 from scorefield.report.wording import worded
 
 numbers = st.integers(-(10**6), 10**6).map(lambda n: n / 10**3)

@@ -229,7 +229,7 @@ def pair_batch(c=1.0, n=400_000):
 
 def check_minimum(learn, wanted):
     x0, cond = pair_batch()
-    objective = Bridged(times=Fixed(0.4 / 0.6), spread=HALF, told=False, learn=learn)
+    objective = Bridged(times=Fixed(0.4 / 0.6), spread=HALF, conditional=False, learn=learn)
     assert learned_slope(objective, x0, cond) == pytest.approx(wanted, abs=4e-3)
 
 

@@ -15,11 +15,13 @@ from scorefield.catalogue.plans import guide, plan
 from scorefield.catalogue.spec import (
     GIVEN,
     KINDS,
+    RENAMED,
     Option,
     build,
     canonical,
     options,
     parsed,
+    renamed,
     specs,
     wraps,
 )
@@ -140,6 +142,27 @@ def test_guides_are_put_together_from_the_network_out():
     assert guide(double) is double
     refused(r"interval acts on the guide on its left, and 'interval", guide, "interval:.3,2+cfg:2")
     refused("Did you mean 'threshold'", guide, "cfg:2+treshold")
+
+
+@pytest.mark.parametrize("entry, option", RENAMED)
+def test_an_option_is_read_by_its_earlier_name(entry, option):
+    now, value = RENAMED[entry, option], "no" if option == "told" else ".3"
+    (kind,) = (kind for kind in KINDS if entry in getattr(catalogue, kind))
+    has = {one.name for one in options(kind, entry)}
+    assert (option in has, now in has) == (False, True)
+    old, new = (canonical(kind, f"{entry}:{key}={value}") for key in (option, now))
+    assert old == new != canonical(kind, entry)
+
+
+def test_earlier_names_are_read_wherever_specs_are():
+    base = [lambda x, level, cond=None: x * (3 if cond else 1)] * 2
+    x, at = torch.randn(2, 5), Level.of(1.0, 1.0)
+    both = (guide(f"cfg:2+rescale:{key}=.5") for key in ("share", "fraction"))
+    assert torch.equal(*(g(d)(x, at, {"label": x}) for g, d in zip(both, base)))
+    assert renamed("lazy:share=.9") == "lazy:share=.9"  # of a package, which has its own names
+    assert renamed("(threshold:share=1),share=2") == "(threshold:fraction=1),share=2"
+    refused("fraction.* where a value", guide, "cfg:2+rescale:share=.5,fraction=.7")
+    refused("Did you mean 'fraction'", build, "times", "covering:fractoin=.5")
 
 
 def test_plans_and_lists():

@@ -195,8 +195,8 @@ def test_a_foreign_config_is_not_overwritten(refused, tmp_path):
 @pytest.mark.parametrize(
     "facts", [{}, {"config": 3, "accuracy": 1}, {"config": {"shape": [1]}, "accuracy": 1}]
 )
-def test_a_damaged_judge(refused, run, facts):
-    (run / "judge.json").write_text(json.dumps(facts))
+def test_a_damaged_judge(refused, run, info):
+    (run / "judge.json").write_text(json.dumps(info))
     write_tensors(run / "judge.safetensors", {"w": torch.zeros(2)})
     assert "judge.json" in refused("eval", run, "--n", 10)
 

@@ -47,7 +47,7 @@ def npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def test_the_run_remembers_its_conditions(run):
-    said = open_run(run).facts.conditions
+    said = open_run(run).info.conditions
     assert (said.vector, said.image, said.vocabulary, said.length) == (3, 1, 5, 3)
     assert json.loads((run / "config.json").read_text())["data"]["conditions"]["vector"] == 3
 
@@ -61,7 +61,7 @@ def test_rows_are_repeated_in_turn_and_decide_the_samples(run, cli, tmp_path):
     opened = open_run(run)
     cond = open_conditions(opened, wanted)
     x0 = generate(opened.denoiser, 7, cond=cond, **settings_of(opened, steps=2))
-    decoded = opened.facts.scaling.decode(x0).numpy()
+    decoded = opened.info.scaling.decode(x0).numpy()
     np.testing.assert_allclose(made["x"], decoded, atol=1e-3)  # of 255
     other = {**cond, "vector": cond["vector"].flip(0)}
     changed = generate(opened.denoiser, 7, cond=other, **settings_of(opened, steps=2))
@@ -191,9 +191,9 @@ def test_points_follow_the_vector_that_is_their_mean(tmp_path):
     cond = open_conditions(run, tmp_path / "asked.npz")
     for guidance in (1.0, 1.5):
         x0 = generate(run.denoiser, 300, cond=cond, steps=20, guidance=guidance)
-        x = run.facts.scaling.decode(x0).reshape(100, 3, 2)
+        x = run.info.scaling.decode(x0).reshape(100, 3, 2)
         assert (x.mean(0) - torch.tensor(asked)).abs().max() < 0.3
-    plain = run.facts.scaling.decode(generate(run.denoiser, 300, steps=20)).reshape(100, 3, 2)
+    plain = run.info.scaling.decode(generate(run.denoiser, 300, steps=20)).reshape(100, 3, 2)
     assert (plain.mean(0) - torch.tensor(asked)).abs().max() > 1  # the twin: not told, not followed
 
 

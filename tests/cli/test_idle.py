@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import scorefield.run.train
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.run.config import check_used
 from scorefield.run.open import open_run
 from scorefield.run.recipes import recipe
@@ -23,7 +23,7 @@ def test_no_guidance_may_be_said_of_what_is_not_guided(cli, trained, tmp_path):
 
 def test_the_defaults_of_what_the_data_do_not_read_are_no_fault():
     config = Config(data=DataConfig("moons"))
-    check_used(config, recipe("moons"), DataFacts.of(config.load_data()))
+    check_used(config, recipe("moons"), DataInfo.of(config.load_data()))
 
 
 def test_an_older_run_with_an_idle_setting_goes_on(cli, run, monkeypatch, tmp_path, tiny):

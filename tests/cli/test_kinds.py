@@ -51,7 +51,7 @@ def test_every_verb_for_every_kind(kind, tmp_path, monkeypatch, cli, refused):
     np.savez("x.npz", x=x, y=np.arange(40) % 2)
     np.savez("one.npz", x=x[:1])
     np.save("mask.npy", np.arange(np.prod(shape[1:] or shape)).reshape(shape[1:] or shape) % 2)
-    monkeypatch.setattr("scorefield.use.judge.LOOKS", 100)
+    monkeypatch.setattr("scorefield.use.judge.SEEN", 100)
     short = ["--batch", "16", "--images", "32", "--checkpoint-every", "32", "--sample.steps", "2"]
     net = "auto:width=8,blocks=1" + ",multipliers=1" * (kind != "vector")
     words = ["--data.path", "x.npz", "--out", "run", *short, "--net", net]

@@ -102,7 +102,7 @@ report CODER
 
 def test_every_verb_works_on_latents(home, moved, tmp_path, monkeypatch, cli):
     """Wherever the folder lies, without its autoencoder."""
-    monkeypatch.setattr("scorefield.use.judge.LOOKS", 4000)
+    monkeypatch.setattr("scorefield.use.judge.SEEN", 4000)
     coder = shutil.copytree(home / "coder", tmp_path / "coder")
     monkeypatch.chdir(tmp_path)
     for line in VERBS.strip().splitlines():
@@ -277,7 +277,7 @@ def test_the_service_answers_with_pictures(home):
     told = asked.answer(end.job.x)["samples"]
     x = generate(network.run.denoiser, seeds=[3, 4], labels=[1, 2], steps=3, guidance=1.3)
     found = torch.tensor([row["x"] for row in told])
-    torch.testing.assert_close(network.run.facts.scaling.encode(found), x, atol=1e-5, rtol=0)
+    torch.testing.assert_close(network.run.info.scaling.encode(found), x, atol=1e-5, rtol=0)
 
 
 def test_a_student_of_latents_and_its_student(home, tmp_path):

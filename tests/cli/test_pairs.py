@@ -8,7 +8,7 @@ from PIL import Image
 
 KINDS = {
     "bridge": ["--objective.kind", "bridge:spread=.5"],
-    "untold": ["--objective.kind", "bridge:spread=.5,told=no"],
+    "untold": ["--objective.kind", "bridge:spread=.5,conditional=no"],
     "residual": ["--objective.kind", "residual:unit=.5", "--objective.schedule", "cosine"],
 }
 

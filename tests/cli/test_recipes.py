@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from scorefield.data import Scaling
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.run.autoencoder import check_autoencoder, learns_codes
 from scorefield.run.config import check
 from scorefield.run.recipes import recipes
@@ -82,21 +82,21 @@ def test_a_recipe_is_whole_and_survives_json(name):
     config = recipes[name]()
     (check_autoencoder if learns_codes(config) else check)(config)
     assert (recipes[name].__doc__ or "").strip()
-    facts = DataFacts("d", (1, 8, 8), ("a", "b"), Scaling((0.5,), (2.0,)), 0.5)
-    back = from_json(json.loads(json.dumps(to_json(config, facts))), "config.json")
-    assert back == (config, facts)
+    info = DataInfo("d", (1, 8, 8), ("a", "b"), Scaling((0.5,), (2.0,)), 0.5)
+    back = from_json(json.loads(json.dumps(to_json(config, info))), "config.json")
+    assert back == (config, info)
 
 
 def test_fields_that_are_not_there_have_their_defaults():
     """So that a later version may add a setting and still read the runs of this one."""
-    facts = DataFacts("d", (2,), (), Scaling((0.0,), (1.0,)), 1.0)
-    content = json.loads(json.dumps(to_json(Config(), facts)))
+    info = DataInfo("d", (2,), (), Scaling((0.0,), (1.0,)), 1.0)
+    content = json.loads(json.dumps(to_json(Config(), info)))
     del content["config"]["training"]["clip"], content["config"]["sample"]
-    assert from_json(content, "config.json") == (Config(), facts)
+    assert from_json(content, "config.json") == (Config(), info)
     content["schema"] = 1
     del content["data"]["edition"], content["data"]["present"]
     del content["data"]["scaling"]["constant"]
-    assert from_json(content, "config.json") == (Config(), facts)
+    assert from_json(content, "config.json") == (Config(), info)
 
 
 def test_a_recipe_is_a_value():

@@ -92,7 +92,7 @@ def made(name: str) -> list[str]:
 @pytest.mark.parametrize("name", RUNS)
 def test_every_verb_on_every_run(name, tmp_path, monkeypatch, cli):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("scorefield.use.judge.LOOKS", 100)
+    monkeypatch.setattr("scorefield.use.judge.SEEN", 100)
     np.savez("x.npz", x=np.random.default_rng(0).normal(size=(40, 2)))
     Path("x.txt").write_text("\n".join(a + b for a in "abcdef" for b in "abcdef"))
     Path("x.csv").write_text("a,b\n" + "\n".join(f"{k % 7},{'pq'[k % 2]}" for k in range(60)))

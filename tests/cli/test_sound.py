@@ -38,7 +38,7 @@ def sounds(tmp_path_factory) -> Path:
 
 
 def test_sounds_are_sampled_measured_and_restored(sounds, tmp_path, cli, refused, monkeypatch):
-    monkeypatch.setattr("scorefield.use.judge.LOOKS", 100)
+    monkeypatch.setattr("scorefield.use.judge.SEEN", 100)
     assert cli("sample", str(sounds), "--n", "3", "--out", str(tmp_path / "all.wav"))[0] == 0
     with wave.open(str(tmp_path / "all.wav")) as file:
         assert (file.getframerate(), file.getnframes()) == (8000, 3 * 1024 + 2 * 2000)
@@ -87,7 +87,7 @@ def test_series_are_forecast(tmp_path, cli, refused):
     opened = open_run(run)
     y = torch.zeros(300, 1, 16)  # more rows than are drawn at a time
     y[:, :, :12] = torch.arange(300.0)[:, None, None] / 300
-    made = lead(opened.denoiser, opened.config, opened.facts, y, list(range(300)), 2).x
+    made = lead(opened.denoiser, opened.config, opened.info, y, list(range(300)), 2).x
     assert torch.equal(made[:, :, :12], y[:, :, :12])
 
 
@@ -99,7 +99,7 @@ def test_films_move_and_go_on(tmp_path, cli):
         assert film.n_frames == 3  # type: ignore[attr-defined]
     opened = open_run(run)
     _, cond = data_of(opened).batch(data_of(opened).test, torch.arange(2))
-    told = opened.denoiser, opened.config, opened.facts, cond["image"]
+    told = opened.denoiser, opened.config, opened.info, cond["image"]
     longer = continued(*told, [0, 1], 2)
     assert longer.shape == (2, 1, 5, 16, 16)
     assert torch.equal(longer[1:], continued(*told, [0, 1], 2)[1:])
@@ -107,7 +107,7 @@ def test_films_move_and_go_on(tmp_path, cli):
     assert torch.equal(mean, lead(*told, [0, 1], 1).x)
     assert not torch.equal(mean, continued(*told, [0, 1], 0))
     other = opened.config.__class__()
-    bad("was trained with", continued, opened.denoiser, other, opened.facts, cond["image"], [0], 1)
+    bad("was trained with", continued, opened.denoiser, other, opened.info, cond["image"], [0], 1)
 
 
 VERBS = """
@@ -126,7 +126,7 @@ report RUN
 @pytest.mark.parametrize("kind", ["sounds", "mel", "series", "films"])
 def test_every_verb_for_what_goes_on_in_time(kind, request, tmp_path, cli, refused, monkeypatch):
     """Sounds as waves and as log-mel pictures, series and films that are told their past."""
-    monkeypatch.setattr("scorefield.use.judge.LOOKS", 100)
+    monkeypatch.setattr("scorefield.use.judge.SEEN", 100)
     run, out = tmp_path / "run", tmp_path
     if kind in ("sounds", "mel"):
         data = str(request.getfixturevalue("sounds").parent / "data")

@@ -28,11 +28,11 @@ FEW = ["--steps", "2", "--solver", "ddim"]
 
 
 def test_what_a_run_must_know_of_its_words_is_kept(spoken_run):
-    facts = open_run(spoken_run).facts
-    assert facts.text
-    assert facts.text.words == tuple(sorted({"a", "thin", "bold", *NAMES}))
-    assert len(facts.text.shown) == 8
-    assert facts.conditions.sizes == {"vocabulary": 14, "length": 16}
+    info = open_run(spoken_run).info
+    assert info.text
+    assert info.text.words == tuple(sorted({"a", "thin", "bold", *NAMES}))
+    assert len(info.text.shown) == 8
+    assert info.conditions.sizes == {"vocabulary": 14, "length": 16}
 
 
 def test_prompts_are_taken_in_turn_and_a_picture_says_them(spoken_run, cli, tmp_path):

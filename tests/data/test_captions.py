@@ -12,9 +12,9 @@ from scorefield.catalogue.spec import build
 from scorefield.data.named import load_data
 from scorefield.data.readers import frozen
 from scorefield.data.readers.kept import KeptTexts
-from scorefield.data.text import TextFacts, WordTable, prompt_of, prompted
+from scorefield.data.text import TextInfo, WordTable, prompt_of, prompted
 from scorefield.objective.loss import kept
-from scorefield.run.words import encoder_of, told_data
+from scorefield.run.words import encoder_of, with_tokens
 from tests.refusal import refused
 
 TEXTS = ["a red apple", "a green book", "a cat", "the sea"] * 10
@@ -96,7 +96,7 @@ def test_a_missing_text_beside_a_picture_and_columns_without_a_name_are_refused(
 
 def test_captions_are_told_as_tokens_and_a_vocabulary_is_kept(folder):
     captioned(folder)
-    data = told_data(load_data(str(folder)), "words")
+    data = with_tokens(load_data(str(folder)), "words")
     assert data.text
     assert " ".join(data.text.words) == "a apple book cat green red sea the"
     assert data.conditions.sizes == {"vocabulary": 9, "length": 16}
@@ -106,11 +106,11 @@ def test_captions_are_told_as_tokens_and_a_vocabulary_is_kept(folder):
     own = [1 + data.text.words.index(word) for word in data.captions[k].split()]
     assert cond["tokens"][0, cond["mask"][0]].tolist() == own
     assert encoder_of(data.text)(["A Red APPLE"]).tokens[0, :3].tolist() == [1, 6, 2]
-    refused("has no captions", told_data, load_data("digits"), "words")
+    refused("has no captions", with_tokens, load_data("digits"), "words")
 
 
 def test_words_that_are_not_known_and_texts_that_are_cut_are_said():
-    table = WordTable(TextFacts("words", 2, words=("a", "cat")))
+    table = WordTable(TextInfo("words", 2, words=("a", "cat")))
     with pytest.warns(UserWarning, match="all alike to the model: dog"):
         table(["a dog"])
     with pytest.warns(UserWarning, match="3 tokens was cut to the 2 .* after 'a cat'"):
@@ -119,7 +119,7 @@ def test_words_that_are_not_known_and_texts_that_are_cut_are_said():
 
 
 def test_prompts_become_rows_of_one_shape():
-    table = WordTable(TextFacts("words", 4, words=("a", "cat", "red")))
+    table = WordTable(TextInfo("words", 4, words=("a", "cat", "red")))
     cond = prompted(table, ["a cat", "a cat AND red:-.5"], "red")
     assert cond["also1.weight"].tolist() == [0.0, -0.5]
     assert cond["also1.mask"].sum(1).tolist() == [0, 1]
@@ -151,7 +151,7 @@ class Counting:
     """An encoder that says how often it was asked."""
 
     def __init__(self, digest: str = "one") -> None:
-        self.facts, self.calls = TextFacts("counting", 4, 2, digest), 0
+        self.info, self.calls = TextInfo("counting", 4, 2, digest), 0
 
     def __call__(self, texts):
         from scorefield.data.text import laid_out
@@ -215,9 +215,9 @@ def test_a_folder_of_transformers_is_read_as_the_library_reads_it(tiny, name):
     assert not told.tokens[0, 5:].any()
     with pytest.warns(UserWarning, match="18 tokens was cut to the 16 .* after 'a a a"):
         assert encode(["a " * 16]).mask.all()
-    facts = encode.facts
-    assert encoder_of(facts).facts == facts
-    refused("that of the run was of other", encoder_of, replace(facts, digest="other"))
+    info = encode.info
+    assert encoder_of(info).info == info
+    refused("that of the run was of other", encoder_of, replace(info, digest="other"))
     refused("reads 20 tokens", build, "texts", f"transformer:path={folder},length=21")
 
 

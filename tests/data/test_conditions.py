@@ -10,7 +10,7 @@ import torch
 from scorefield.base import BadInput
 from scorefield.data import Conditions, Data, Scaling, Split, load
 from scorefield.data.conditions import read_conditions
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.data.readers.arrays import read_npz
 from scorefield.run.config import build_denoiser
 from scorefield.run.settings import Config
@@ -117,18 +117,18 @@ def test_data_made_by_hand_must_say_what_its_conditions_are():
 
 def test_facts_go_through_json_and_old_runs_have_none(tmp_path):
     data = read(tmp_path, x=X, **GIVEN)
-    facts = DataFacts.of(data)
-    content = to_json(Config(), facts)
+    info = DataInfo.of(data)
+    content = to_json(Config(), info)
     import json
 
-    assert from_json(json.loads(json.dumps(content)), "f")[1] == facts
+    assert from_json(json.loads(json.dumps(content)), "f")[1] == info
     del content["data"]["conditions"]
     assert from_json(json.loads(json.dumps(content)), "f")[1].conditions == Conditions()
 
 
 def test_the_network_is_built_for_the_conditions_of_the_data(tmp_path):
     data = read(tmp_path, x=X, **GIVEN)
-    denoiser = build_denoiser(Config(), DataFacts.of(data))
+    denoiser = build_denoiser(Config(), DataInfo.of(data))
     config: dict = denoiser.net.config  # type: ignore[assignment] of a network
     sizes = {key: config[key] for key in ("classes", "vector", "image", "vocabulary", "length")}
     assert sizes == {"classes": 3, "vector": 2, "image": 3, "vocabulary": 9, "length": 5}
@@ -136,7 +136,7 @@ def test_the_network_is_built_for_the_conditions_of_the_data(tmp_path):
 
 def test_a_perceptron_reads_tokens(tmp_path):
     data = read(tmp_path, x=np.random.randn(N, 2), tokens=GIVEN["tokens"])
-    config: dict = build_denoiser(Config(), DataFacts.of(data)).net.config  # type: ignore[assignment]
+    config: dict = build_denoiser(Config(), DataInfo.of(data)).net.config  # type: ignore[assignment]
     assert (config["vocabulary"], config["length"]) == (9, 5)
 
 

@@ -4,7 +4,7 @@ import torch
 
 from scorefield.base import BadInput
 from scorefield.data import load
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.data.kind import KINDS, PICTURE, SERIES, VECTOR, VOLUME, Kind
 from scorefield.report.picture import frames, picture
 from scorefield.run.config import network
@@ -91,9 +91,9 @@ def test_every_kind_has_a_network_and_is_drawn(kind, tmp_path):
         saved(tmp_path, shape), **({} if kind in (VECTOR, PICTURE) else {"kind": kind.name})
     )
     assert data.kind is kind
-    facts = DataFacts.of(data)
-    assert facts.kind is kind
-    assert network("auto:width=16", facts).name == kind.network
+    info = DataInfo.of(data)
+    assert info.kind is kind
+    assert network("auto:width=16", info).name == kind.network
     x0 = data.batch(data.test, torch.arange(2))[0]
     sheet = picture(x0, 2, captions=("a", "b"))
     assert np.asarray(sheet.convert("L")).std() > 5

@@ -17,7 +17,7 @@ from torch import Tensor
 from scorefield.base import BadInput, Level
 from scorefield.data import Conditions, Data, Scaling, Split, load
 from scorefield.data.conditions import read_conditions
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.data.readers.arrays import read_npz
 from scorefield.data.readers.given import read_examples
 from scorefield.denoise import Denoiser
@@ -197,8 +197,8 @@ def test_twin_a_scale_of_1_alone_fails(half_constant):
 
 
 def test_the_denoiser_knows_that_its_mean_is_0(half_constant):
-    facts = DataFacts.of(half_constant)
-    denoiser = build_denoiser(Config(), facts)
+    info = DataInfo.of(half_constant)
+    denoiser = build_denoiser(Config(), info)
     x = torch.randn(3, 4)
     denoised = denoiser(x, Level.of(0.6, 0.8))
     assert (denoised[:, 2:] == 0).all()
@@ -206,15 +206,15 @@ def test_the_denoiser_knows_that_its_mean_is_0(half_constant):
 
 
 def test_constants_are_no_part_of_the_deviation(half_constant):
-    assert DataFacts.of(half_constant).sigma_data == pytest.approx(1, abs=0.05)
+    assert DataInfo.of(half_constant).sigma_data == pytest.approx(1, abs=0.05)
 
 
 def test_facts_keep_them_and_old_runs_have_none(half_constant):
-    facts = DataFacts.of(half_constant)
-    content = to_json(Config(), facts)
+    info = DataInfo.of(half_constant)
+    content = to_json(Config(), info)
     import json
 
-    assert from_json(json.loads(json.dumps(content)), "f")[1] == facts
+    assert from_json(json.loads(json.dumps(content)), "f")[1] == info
     del content["data"]["scaling"]["constant"], content["data"]["present"]
     old = from_json(json.loads(json.dumps(content)), "f")[1]
     assert (old.scaling.constant, old.present) == ((), None)
@@ -239,24 +239,24 @@ def test_another_value_of_a_constant_condition_is_refused(tmp_path):
 
 
 def test_a_density_on_a_constant_is_refused(half_constant):
-    facts = DataFacts.of(half_constant)
-    denoiser = build_denoiser(Config(), facts)
+    info = DataInfo.of(half_constant)
+    denoiser = build_denoiser(Config(), info)
     with pytest.raises(BadInput, match="coordinate 2 of the data is 0.1 in every example"):
         measure_bits(denoiser, torch.zeros(1, 4), How())
 
 
 def test_data_of_one_value_are_refused_and_data_about_1e8_are_not(tmp_path):
-    refused("all one value", DataFacts.of, read(tmp_path, x=np.full((20, 2), 1e8)))
-    assert DataFacts.of(read(tmp_path, x=1e8 + Z)).sigma_data == pytest.approx(1, abs=1e-6)
+    refused("all one value", DataInfo.of, read(tmp_path, x=np.full((20, 2), 1e8)))
+    assert DataInfo.of(read(tmp_path, x=1e8 + Z)).sigma_data == pytest.approx(1, abs=1e-6)
 
 
 def test_a_faint_deviation_is_not_none():
     x = torch.zeros(2, 1, 100, 100)
     x[0, 0, 0, 0], x[1, 0, 0, 1:] = 1e8, 1.0
     split = Split(x)
-    facts = DataFacts.of(Data("spot", split, split, (), Scaling.range(0, 1e8)))
-    assert 0 < facts.sigma_data < 0.1
-    assert isinstance(build_denoiser(Config(), facts), Denoiser)
+    info = DataInfo.of(Data("spot", split, split, (), Scaling.range(0, 1e8)))
+    assert 0 < info.sigma_data < 0.1
+    assert isinstance(build_denoiser(Config(), info), Denoiser)
 
 
 # -- classes without examples
@@ -267,9 +267,9 @@ def test_the_classes_that_have_examples_are_known_and_the_others_named(tmp_path)
     with pytest.warns(UserWarning, match="no training example of 1 of its 3 classes: 0"):
         data = read(tmp_path, x=Z, y=label)
     assert (len(data.classes), data.present) == (3, (1, 2))
-    facts = DataFacts.of(data)
-    assert facts.drawn == (1, 2)
-    assert DataFacts(facts.name, (2,), ("a", "b"), facts.scaling, 1.0).drawn == (0, 1)
+    info = DataInfo.of(data)
+    assert info.drawn == (1, 2)
+    assert DataInfo(info.name, (2,), ("a", "b"), info.scaling, 1.0).drawn == (0, 1)
 
 
 def test_classes_in_the_test_split_alone_are_not_drawn(tmp_path):
@@ -283,20 +283,20 @@ def test_classes_in_the_test_split_alone_are_not_drawn(tmp_path):
 # -- a run's data, read again
 
 
-def read_again_law(same: Callable[[DataFacts, Data], Data], was: Data) -> None:
+def read_again_law(same: Callable[[DataInfo, Data], Data], was: Data) -> None:
     """Rounding of another version and another draw of the same data are no other data: they are
     read in the run's units. What lies elsewhere is."""
-    facts, vector = DataFacts.of(was), was.conditions.vector_scaling
+    info, vector = DataInfo.of(was), was.conditions.vector_scaling
     assert vector is not None
     assert vector.constant == (1,)
     rounded = Scaling(tuple(float(np.float32(v)) for v in vector.offset), vector.scale)
-    old = replace(facts, conditions=replace(facts.conditions, vector_scaling=rounded))
+    old = replace(info, conditions=replace(info.conditions, vector_scaling=rounded))
     found = same(old, was)
     assert (found.scaling, found.conditions) == (old.scaling, old.conditions)
     moved = Scaling((vector.offset[0] + vector.scale[0], vector.offset[1]), vector.scale)
-    moved = replace(facts, conditions=replace(facts.conditions, vector_scaling=moved))
+    moved = replace(info, conditions=replace(info.conditions, vector_scaling=moved))
     refused("the data's vectors lie about 300", same, moved, was)
-    bare = replace(facts, conditions=Conditions())
+    bare = replace(info, conditions=Conditions())
     refused("come with vector 2, those .* with no conditions", same, bare, was)
 
 
@@ -307,14 +307,14 @@ def conditioned(tmp_path) -> Data:
 
 
 def test_a_run_s_data_are_known_again(conditioned):
-    read_again_law(DataFacts.same, conditioned)
+    read_again_law(DataInfo.same, conditioned)
 
 
 def test_twin_scalings_to_the_last_bit_fail(conditioned):
-    def same(facts: DataFacts, data: Data) -> Data:
-        if data.conditions != facts.conditions:
+    def same(info: DataInfo, data: Data) -> Data:
+        if data.conditions != info.conditions:
             raise BadInput("the data's conditions are others.", "Give the same.")
-        return facts.same(data)
+        return info.same(data)
 
     refused("conditions are others", read_again_law, same, conditioned)
 
@@ -329,6 +329,6 @@ def test_another_value_of_a_constant_is_other_data():
 
 
 def test_the_held_out_split_must_be_that_of_the_run_only_where_it_measures(conditioned):
-    facts = replace(DataFacts.of(conditioned), edition=0)
-    refused("edition 0 of 'npz', and edition 1 holds out other", facts.same, conditioned)
-    assert facts.same(conditioned, split=False) is conditioned
+    info = replace(DataInfo.of(conditioned), edition=0)
+    refused("edition 0 of 'npz', and edition 1 holds out other", info.same, conditioned)
+    assert info.same(conditioned, split=False) is conditioned

@@ -70,8 +70,8 @@ def test_shares_are_those_of_exact_samples(name):
     assert x.shape == (4000, target.dim)
     if target.modes is not None:
         which = target.modes.which(x).flatten()
-        found = torch.bincount(which, minlength=len(target.modes.shares)) / len(which)
-        assert float((found - target.modes.shares).abs().max()) < 0.03
+        found = torch.bincount(which, minlength=len(target.modes.fractions)) / len(which)
+        assert float((found - target.modes.fractions).abs().max()) < 0.03
         standard = target.standard()
         assert standard.modes is not None
         u = standard.exact(4000, torch.Generator().manual_seed(0))

@@ -40,7 +40,7 @@ def test_a_page_runs(page, trained, cli, tmp_path, monkeypatch):  # noqa: F811
     """On a tiny run in the place of the trained one, with a judge that has seen less."""
     from scorefield.use import judge
 
-    monkeypatch.setattr(judge, "LOOKS", 10)
+    monkeypatch.setattr(judge, "SEEN", 10)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     shutil.copytree(trained, "runs/digits")

@@ -9,7 +9,7 @@ import pytest
 
 from docs import solvers as pages
 from scorefield import catalogue
-from scorefield.catalogue.describe import facts
+from scorefield.catalogue.describe import traits
 from scorefield.solve import DDIM, GradientEstimation
 from tests.refusal import fails, refused
 
@@ -56,7 +56,7 @@ def test_a_changed_text_order_or_figure_changes_the_page(monkeypatch):
     figures["solvers"]["ddim"]["karras"][0] *= 1.1
     assert pages.page(figures, catalogue.solvers) != PAGE
     with monkeypatch.context() as at:
-        at.setattr(pages, "facts", lambda *of: {**facts(*of), "use": "And so on."})
+        at.setattr(pages, "traits", lambda *of: {**traits(*of), "use": "And so on."})
         assert pages.page(FIGURES, catalogue.solvers) != PAGE
     monkeypatch.setattr(DDIM, "order", 2)
     assert pages.page(FIGURES, catalogue.solvers) != PAGE
@@ -64,7 +64,7 @@ def test_a_changed_text_order_or_figure_changes_the_page(monkeypatch):
 
 def test_every_solver_says_when_to_use_it(monkeypatch):
     assert PAGE.count("\n**Use it**") == len(catalogue.solvers)
-    monkeypatch.setattr(pages, "facts", lambda *of: {**facts(*of), "use": ""})
+    monkeypatch.setattr(pages, "traits", lambda *of: {**traits(*of), "use": ""})
     refused('ddim.* does not .* "Use it"', pages.page, FIGURES, catalogue.solvers)
 
 

@@ -219,4 +219,4 @@ def test_importance_needs_its_share() -> tuple[float, float]:
     law = Adaptive(bins=4, history=1, uniform=1e-9)
     law.observe(cells, size)
     p = law.probabilities()
-    return float((p * law.share(cells) * size).sum()), float((p * size).sum())
+    return float((p * law.importance(cells) * size).sum()), float((p * size).sum())

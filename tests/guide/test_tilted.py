@@ -283,7 +283,7 @@ class Gathered(Tilted):
             _, gain, spread = self.kernel(here, there)
             gap = denoise(state.x, here, cond) - denoise(state.x, here, self.null)
             k, z = (gain / spread) * gap, noise(state.x, here, there)
-            b = self.shares(here).gather(1, self.own(len(k))[:, None])
+            b = self.strengths(here).gather(1, self.own(len(k))[:, None])
             vars(self)["parts"].append((k * z + (b - 0.5) * k**2).sum(1))
         return super().step(denoise, state, here, there, noise, cond)
 
@@ -332,15 +332,15 @@ def test_a_gathered_ratio_breaks_its_bound():
 class OneStrength(Tilted):
     """The class alone, reweighed."""
 
-    def shares(self, level):
-        return 0 * super().shares(level) + self.plain.reshape(-1, 1)
+    def strengths(self, level):
+        return 0 * super().strengths(level) + self.plain.reshape(-1, 1)
 
 
 class FullStrength(Tilted):
     """Guided paths alone."""
 
-    def shares(self, level):
-        return super().shares(level)[:, -1:].expand(-1, 4)
+    def strengths(self, level):
+        return super().strengths(level)[:, -1:].expand(-1, 4)
 
 
 def test_all_strengths_together_suit_all_classes():

@@ -170,7 +170,7 @@ def test_the_decoder_is_the_codec(tmp_path):
     vae, net = diffusers.AutoencoderKL(**sizes), network("DiTTransformer2DModel")
     taken_in(keep(tmp_path / "a", net, scheduler("DDIM"), vae=vae), tmp_path / "run")
     run = open_run(tmp_path / "run")
-    assert (run.facts.shape, run.facts.inner) == ((3, 16, 16), (4, 8, 8))
+    assert (run.info.shape, run.info.inner) == ((3, 16, 16), (4, 8, 8))
     z = torch.randn(2, 4, 8, 8)
     codec = run.denoiser.codec
     assert codec

@@ -106,7 +106,7 @@ def ends(run: Run, solver: str, text: str, less: str | None, x: torch.Tensor, sc
     levels = build("grids", said.grid, schedule=run.schedule, steps=4)
     guided = prompts(scale)(run.denoiser)
     steps = trajectory(build("solvers", said.solver), guided, x, levels, Zero(),
-                       run.told([text], less))  # fmt: skip
+                       run.cond([text], less))  # fmt: skip
     return [state.x for state, _ in steps][-1]
 
 

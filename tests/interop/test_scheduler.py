@@ -48,7 +48,7 @@ def test_every_solver_drives_a_pipeline_as_its_own_loop(solver, kind):
 
     def denoise(x: Tensor, level: Level, cond: Any = None) -> Tensor:
         c_skip, c_out, c_in = (c.to(x).view(-1, 1) for c in plan.convention.coefficients(level))
-        return c_skip * x + c_out * net(c_in * x, plan.convention.told(level).to(torch.float32))
+        return c_skip * x + c_out * net(c_in * x, plan.convention.c_noise(level).to(torch.float32))
 
     x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     got = walked(plan, net, x, torch.Generator().manual_seed(7))

@@ -1,6 +1,7 @@
 """What the laws of the house count: code lines, callers, and names said twice."""
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,32 @@ def surface(counts: dict[str, int]) -> float:
     """Code lines of the surface for each of the rest."""
     above = sum(lines for package, lines in counts.items() if package in SURFACE)
     return above / (sum(counts.values()) - above)
+
+
+def identifiers(tree: ast.AST) -> Iterator[str]:
+    """Every name that code defines, takes or reads: of things, attributes, parameters, imports."""
+    for node in ast.walk(tree):
+        for field in ("id", "attr", "arg", "name", "asname", "module", "names", "rest"):
+            value = getattr(node, field, None)
+            for name in value if isinstance(value, list) else [value]:
+                if isinstance(name, str):
+                    yield from name.split(".")
+
+
+def words(name: str) -> list[str]:
+    """The words of a name, small: of `DataInfo` data and info, of `at_fraction` at and fraction."""
+    return [word.lower() for word in re.findall("[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
+
+
+def unfit(sources: dict[str, str], banned: set[str]) -> dict[str, set[str]]:
+    """Names with a word that is not used for what it would mean, by their modules; of a module
+    too."""
+    found = {}
+    for path, source in sources.items():
+        names = {*identifiers(ast.parse(source)), Path(path).stem}
+        if some := {name for name in names if banned & set(words(name))}:
+            found[path] = some
+    return found
 
 
 def callers(name: str, sources: dict[str, str]) -> set[str]:

@@ -11,7 +11,7 @@ import tomllib
 
 import pytest
 
-from tests.laws.house import ROOT, by_package, callers, code_lines, sources, surface, twice
+from tests.laws.house import ROOT, by_package, callers, code_lines, sources, surface, twice, unfit
 from tests.refusal import fails
 
 WALKERS = {"solve", "draw", "likelihood", "distill"}
@@ -82,6 +82,36 @@ def test_a_planted_namesake(again):
     assert not twice(first)
     paths = ["scorefield/solve/x.py", "scorefield/guide/x.py"]
     assert twice({**first, "scorefield/guide/x.py": again}) == {"noisy": paths}
+
+
+def not_used() -> set[str]:
+    """The words that docs/notation.md leaves to the texts."""
+    page = (ROOT / "docs/notation.md").read_text()
+    listed = re.search(r"(?m)^No name in the code has one of these words: (.+?)\.$", page, re.S)
+    assert listed
+    return set(re.findall(r"`(\w+)`", listed[1]))
+
+
+def test_names_are_of_the_fields_words(house):
+    assert not_used() >= {"told", "share", "facts", "near", "look"}
+    assert not unfit(house, not_used())
+
+
+@pytest.mark.parametrize(
+    "trespass, name",
+    [
+        ("def f(*, share=1): 1", "share"), ("x.told = 1", "told"), ("f(near=2)", "near"),
+        ("class DataFacts: 1", "DataFacts"), ("import a.facts as b", "facts"),
+        ("from a import b as SHARES", "SHARES"), ("def _told_of(): 1", "_told_of"),
+        ("[at for look in x]", "look"), ("f = lambda near_0: 1", "near_0"),
+        ("def f():\n    global TOLDOnce", "TOLDOnce"), ("match x:\n    case [*look]: 1", "look"),
+    ],
+)  # fmt: skip
+def test_a_planted_word(trespass, name):
+    kind = {"told", "share", "shares", "facts", "near", "look"}
+    fits = "# told\nshared, nearest, untold, looked, fact = 'share', f(\"near\")"
+    assert unfit({"a/x.py": trespass, "a/y.py": fits}, kind) == {"a/x.py": {name}}
+    assert unfit({"a/facts.py": fits}, kind) == {"a/facts.py": {"facts"}}
 
 
 def check_surface(counts: dict[str, int]) -> None:

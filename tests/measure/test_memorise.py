@@ -24,19 +24,19 @@ TRAIN, TEST = normal(500, 1), normal(400, 2)
 def copies(measure: Measure) -> None:
     found = measure(TRAIN.flip(0)[:100], TRAIN, TEST)
     assert found.ratio == 0  # exactly: the distance is taken by subtraction
-    assert (found.near, set(found.suspect_distances)) == (1, {0})
+    assert (found.close_fraction, set(found.suspect_distances)) == (1, {0})
     assert all(s + t == 499 for s, t in zip(found.suspects, found.neighbours))
 
 
 def held_out_is_one(measure: Measure) -> None:
     found = measure(TEST, TRAIN, TEST)
-    assert (found.ratio, found.near) == (1, pytest.approx(0.01, abs=0.005))
+    assert (found.ratio, found.close_fraction) == (1, pytest.approx(0.01, abs=0.005))
 
 
 def new_draws_are_near_one(measure: Measure) -> None:
     found = measure(normal(400, 3), TRAIN, TEST)
     assert found.ratio == pytest.approx(1, abs=0.15)  # sd of a mean of 400 is about 3%
-    assert found.near < 0.04
+    assert found.close_fraction < 0.04
 
 
 def one_copy_among_many(measure: Measure) -> None:
@@ -66,8 +66,8 @@ def suspects_are_the_farthest(samples: Tensor, train: Tensor, held_out: Tensor) 
     whole = memorisation(samples, train, held_out, suspects=len(samples))
     back = [field[::-1][:8] for field in (whole.suspects, whole.neighbours)]
     return Memorisation(
-        whole.ratio, whole.distance, whole.held_out_distance, whole.near, whole.near_threshold,
-        back[0], back[1], whole.suspect_distances[::-1][:8],
+        whole.ratio, whole.distance, whole.held_out_distance, whole.close_fraction,
+        whole.close_distance, back[0], back[1], whole.suspect_distances[::-1][:8],
     )  # fmt: skip
 
 
@@ -94,9 +94,11 @@ def test_data_full_of_duplicates_has_no_ratio():
     same = torch.zeros(5, 2)
     found = memorisation(same + 1, same, same)
     assert found.ratio is None
-    assert found.near == 0
+    assert found.close_fraction == 0
     alike = memorisation(same, same, same)
-    assert alike.near == pytest.approx(alike.near_real)  # as real data, which are all copies
+    assert alike.close_fraction == pytest.approx(
+        alike.close_real
+    )  # as real data, which are all copies
 
 
 def distances(kind: str, n: int) -> Tensor:
@@ -112,9 +114,9 @@ def real_data_get_what_it_says(measure: Measure, kind: str, m: int) -> None:
     pool, train = distances(kind, m + 1), torch.zeros(2, 1)
     rest = ~torch.eye(m + 1, dtype=torch.bool)
     found = [measure(pool[i].expand(2, 1), train, pool[rest[i]]) for i in range(m + 1)]
-    real = {one.near_real for one in found}
+    real = {one.close_real for one in found}
     assert len(real) == 1
-    assert sum(one.near for one in found) / (m + 1) == pytest.approx(real.pop(), rel=1e-9)
+    assert sum(one.close_fraction for one in found) / (m + 1) == pytest.approx(real.pop(), rel=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["distinct", "some tied", "tied"])
@@ -126,7 +128,7 @@ def test_real_data_get_what_it_says(kind, m):
 @pytest.mark.parametrize("m, real", [(2, 1 / 3), (98, 1 / 99), (99, 0.01), (382, 0.01)])
 def test_one_percent_where_the_held_out_can_tell_it(m, real):
     found = memorisation(distances("distinct", 5), torch.zeros(2, 1), distances("distinct", m))
-    assert found.near_real == pytest.approx(real)
+    assert found.close_real == pytest.approx(real)
 
 
 def by_a_threshold(samples: Tensor, train: Tensor, held_out: Tensor) -> Memorisation:
@@ -134,7 +136,7 @@ def by_a_threshold(samples: Tensor, train: Tensor, held_out: Tensor) -> Memorisa
     d, d_real = (memorise_module.nearest(x, train)[0] for x in (samples, held_out))
     threshold = d_real.sort().values[int(0.01 * len(d_real))]
     found = memorisation(samples, train, held_out)
-    return replace(found, near=(d <= threshold).double().mean().item(), near_real=0.01)
+    return replace(found, close_fraction=(d <= threshold).double().mean().item(), close_real=0.01)
 
 
 @pytest.mark.parametrize("kind, m", [("distinct", 50), ("distinct", 382), ("some tied", 100)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scorefield.data.table import Column, table_data
-from scorefield.measure.table import foretold, nearer, row_figures, told_apart, unlike
+from scorefield.measure.table import foretold, nearer, row_figures, separated, unlike
 
 pytest.importorskip("sklearn")
 COLUMNS = (
@@ -23,7 +23,7 @@ def rows(seed, rho=0.9, n=400):
 
 
 def check_alike(a):
-    assert abs(told_apart(a, rows(1), COLUMNS) - 0.5) < 0.08
+    assert abs(separated(a, rows(1), COLUMNS) - 0.5) < 0.08
     assert unlike(a, rows(1), COLUMNS) < 0.08
     # R^2 of a, of b, and the accuracy of c: at most .9, .81 and 1
     assert foretold(a, rows(1), COLUMNS) > 0.75
@@ -40,7 +40,7 @@ def test_columns_by_themselves_are_told_apart():
         x[:, k] = np.random.default_rng(k).permutation(x[:, k])
     with pytest.raises(AssertionError):
         check_alike(x)
-    assert told_apart(x, rows(1), COLUMNS) > 0.65
+    assert separated(x, rows(1), COLUMNS) > 0.65
     assert unlike(x, rows(1), COLUMNS) > 0.4
     assert foretold(x, rows(1), COLUMNS) < 0.45
 

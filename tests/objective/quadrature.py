@@ -28,14 +28,16 @@ class Expectation:
     As a batch of T order^2 samples, `x0 (B, 1)` with its `chance` and their `weights (B,)`.
     """
 
-    def __init__(self, t: Tensor, mean=0.0, std=1.0, order=6, share: Tensor | None = None) -> None:
+    def __init__(
+        self, t: Tensor, mean=0.0, std=1.0, order=6, importance: Tensor | None = None
+    ) -> None:
         z, w = normal(order)
-        share = torch.ones_like(t) if share is None else share
+        importance = torch.ones_like(t) if importance is None else importance
         times, first, second = torch.meshgrid(t, z, z, indexing="ij")
         self.x0 = (mean + std * first).reshape(-1, 1)
         probe = torch.ones_like(self.x0)  # in one dimension v^T J v does not depend on v
         self.chance = Chance(times.flatten(), second.reshape(-1, 1), probe=probe)
-        self.weights = (share[:, None, None] * w[:, None] * w).flatten()
+        self.weights = (importance[:, None, None] * w[:, None] * w).flatten()
 
     def __call__(self, objective: Any, denoiser: Any, part: str | None = None) -> Tensor:
         loss = objective.loss(denoiser, self.x0, None, self.chance)
@@ -51,5 +53,5 @@ def at(t: float, **data: Any) -> Expectation:
 def over_times(count: int, **data: Any) -> Expectation:
     """The expectation over uniform t, by Gauss-Legendre."""
     z, w = np.polynomial.legendre.leggauss(count)
-    t, share = torch.from_numpy((z + 1) / 2), torch.from_numpy(w / 2)
-    return Expectation(t, share=share, **data)
+    t, importance = torch.from_numpy((z + 1) / 2), torch.from_numpy(w / 2)
+    return Expectation(t, importance=importance, **data)

@@ -28,7 +28,7 @@ def test_uniform_until_every_bin_has_its_history():
         law.observe(CENTRES, LOSSES)
     law.observe(CENTRES[1:], LOSSES[1:])
     assert torch.equal(law.probabilities(), torch.full((BINS,), 1 / BINS).double())
-    assert torch.equal(law.share(CENTRES), torch.ones(BINS).double())
+    assert torch.equal(law.importance(CENTRES), torch.ones(BINS).double())
     law.observe(CENTRES[:1], LOSSES[:1])
     assert float(law.probabilities()[0]) > 2 / BINS
 
@@ -46,22 +46,22 @@ def check_expectation(law) -> None:
     """By enumeration: (chance of a bin) x (share in it) x (its mean) sums to the plain mean; and
     what is drawn follows these chances, by its own quantiles."""
     means = torch.arange(1.0, BINS + 1).double() ** 2
-    p, share = law.probabilities(), law.share(CENTRES)
+    p, importance = law.probabilities(), law.importance(CENTRES)
     assert float(p.sum()) == pytest.approx(1, abs=1e-12)
-    assert float((p * share * means).sum()) == pytest.approx(float(means.mean()), rel=1e-12)
+    assert float((p * importance * means).sum()) == pytest.approx(float(means.mean()), rel=1e-12)
     t = law(VP(), 100_000, rng())  # stratified: each bin's count is right to one draw
     counts = torch.bincount((t * BINS).long(), minlength=BINS) / 100_000
     assert torch.allclose(counts.double(), p, atol=2 / 100_000)
     f = torch.sin(3 * t) + t
     truth = (1 - math.cos(3)) / 3 + 0.5
     # one draw in each of 1e5 quantiles: far below 5 standard errors of free draws
-    assert float((law.share(t) * f).mean()) == pytest.approx(truth, abs=1e-3)
+    assert float((law.importance(t) * f).mean()) == pytest.approx(truth, abs=1e-3)
 
 
 class Shareless(Adaptive):
     """The planted defect: large losses drawn more often, and not weighted back."""
 
-    def share(self, t):
+    def importance(self, t):
         return torch.ones_like(t)
 
 
@@ -74,7 +74,7 @@ def test_the_expectation_is_that_of_a_uniform_t():
 def second_moment(law, size) -> float:
     """E (share L)^2 for losses whose root mean square in each bin is `size`, by enumeration."""
     p = law.probabilities()
-    return float((p * (law.share(CENTRES) * size) ** 2).sum())
+    return float((p * (law.importance(CENTRES) * size) ** 2).sum())
 
 
 def test_no_law_on_the_bins_varies_less():
@@ -162,7 +162,7 @@ def test_a_bin_is_never_lost():
     law = Adaptive(2, 1)
     law.observe(torch.tensor([0.2, 0.8]).double(), torch.tensor([0.0, 1.0]))
     assert law.probabilities()[0] > 0
-    assert law.share(torch.tensor([0.2]).double()).isfinite().all()
+    assert law.importance(torch.tensor([0.2]).double()).isfinite().all()
     law.observe(torch.tensor([0.8]).double(), torch.tensor([0.0]))
     assert torch.equal(law.probabilities(), torch.full((2,), 0.5).double())
 

@@ -115,7 +115,7 @@ def test_rows_keep_what_is_not_there():
     chance = Chance(torch.arange(4.0), torch.zeros(4, 2))
     some = rows_of_chance(chance, torch.tensor([2, 0]))
     assert (some.t.tolist(), some.eps.shape) == ([2.0, 0.0], (2, 2))
-    assert some.drop is some.share is some.probe is None
+    assert some.drop is some.importance is some.probe is None
 
 
 @each
@@ -125,7 +125,7 @@ def test_what_is_drawn(name):
     assert (chance.t.dtype, chance.eps.dtype) == (torch.float64, torch.float32)
     assert chance.drop is not None
     assert abs(float(chance.drop.float().mean()) - 0.3) < 5 * math.sqrt(0.21 / 2000)
-    assert (chance.share is not None) == (name in ("adaptive", "hybrid"))
+    assert (chance.importance is not None) == (name in ("adaptive", "hybrid"))
     assert (chance.probe is not None) == (name == "sliced")
     if chance.probe is not None:
         assert chance.probe.abs().unique().tolist() == [1.0]
@@ -149,15 +149,15 @@ def test_memory_is_the_laws(name):
     again.recall(after)
     same = [o.draw((12, 4), rng(4)) for o in (objective, again)]
     assert torch.equal(same[0].t, same[1].t)
-    assert torch.equal(same[0].share, same[1].share)
+    assert torch.equal(same[0].importance, same[1].importance)
 
 
 def test_what_is_observed_is_the_loss_without_its_share():
     objective, model = ready("adaptive")
     x0, cond = data()
     chance = objective.draw((12, 4), rng(3))
-    assert chance.share is not None
-    plain = objective.loss(model, x0, cond, chance._replace(share=None)).per_sample.detach()
+    assert chance.importance is not None
+    plain = objective.loss(model, x0, cond, chance._replace(importance=None)).per_sample.detach()
     twin = filled()
     twin.observe(chance.t, plain)
     objective.observe(chance, objective.loss(model, x0, cond, chance).per_sample.detach())

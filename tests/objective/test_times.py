@@ -91,7 +91,7 @@ def test_planted_laws_of_the_literature_do_not_cover_pure_noise():
 
 
 def test_one_in_a_hundred_and_more_begin_where_samples_do():
-    t = Covering(share=0.06)(Cosine(), 100_000, rng())
+    t = Covering(fraction=0.06)(Cosine(), 100_000, rng())
     first = float((t == 1).double().mean())
     assert first == pytest.approx(0.01, abs=0.001)  # 0.06 of 2/12; 3 standard deviations
     assert kolmogorov_of_the_rest(t) < 2
@@ -131,9 +131,9 @@ def test_a_network_that_is_taught_pure_noise_knows_the_mean():
         check_knows_the_mean(LogNormal())
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0, -0.1, math.nan])
-def test_a_share_is_a_part(share):
-    refused("share is", Covering, share=share)
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, math.nan])
+def test_a_share_is_a_part(fraction):
+    refused("fraction is", Covering, fraction=fraction)
 
 
 @pytest.mark.parametrize("name", list(recipes))

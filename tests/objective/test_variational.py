@@ -126,9 +126,9 @@ def test_importance_corrects_the_second_moment_too():
     """With a share the estimator is share L_t, and its square's gradient is followed."""
     schedule = bend(Learned(units=8)).double()
     expectation = over_times(40, order=4)
-    share = 0.5 + expectation.chance.t
-    expectation.chance = expectation.chance._replace(share=share)
-    values = share * plain(schedule, perfect, expectation)
+    importance = 0.5 + expectation.chance.t
+    expectation.chance = expectation.chance._replace(importance=importance)
+    values = importance * plain(schedule, perfect, expectation)
     truth = gradients(schedule, (expectation.weights * values.square()).sum())
     found = gradients(schedule, expectation(Variational(schedule, Adaptive()), perfect))
     assert torch.allclose(found, truth, rtol=1e-6, atol=1e-9)

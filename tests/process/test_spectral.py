@@ -24,7 +24,7 @@ from scorefield.process import (
 )
 from scorefield.process.spectral import OnCourse
 from scorefield.solve import DDIM, DDPM, Arc, DPMSolverPP2S, parallel, sample, trajectory
-from scorefield.solve.between import at_share
+from scorefield.solve.between import at_fraction
 from scorefield.solve.loop import State
 from scorefield.solve.soft import HeatDelta, SoftMomentum
 from scorefield.solve.transfer import affine, transfer
@@ -186,7 +186,7 @@ def test_two_stages_meet_at_one_time():
         sample(catalogue.solvers[name](), spy, ONE, levels.at(slice(4, 6)), Zero())
         middle, own = seen[1], BLUR.leaves(torch.tensor([0.55]).double(), (K,))
         assert torch.allclose(middle.alpha, own.alpha, atol=1e-12), name
-        assert not torch.allclose(at_share(levels.at(4), levels.at(5), 0.5).alpha, own.alpha)
+        assert not torch.allclose(at_fraction(levels.at(4), levels.at(5), 0.5).alpha, own.alpha)
         seen.clear()
 
 

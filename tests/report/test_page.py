@@ -59,8 +59,8 @@ def empty() -> Page:
     missing = Section(
         "measures", "Measures", note="Not measured yet. Next:", next="scorefield eval x"
     )
-    facts = (("Images seen", "0", "batches of 9"),)
-    return Page("digits", 0, "At 0 of 9.", "train", "A unet.", "report", facts, (missing,))
+    info = (("Images seen", "0", "batches of 9"),)
+    return Page("digits", 0, "At 0 of 9.", "train", "A unet.", "report", info, (missing,))
 
 
 def full(text: str = "digits", rows: int = 90) -> Page:
@@ -83,8 +83,8 @@ def full(text: str = "digits", rows: int = 90) -> Page:
         Section("noise", text, (levels,)),
         Section("solvers", text, (others,), text, text),
     )
-    facts = ((text, text, text),) * 6
-    return Page(text, 46080, text, text, text, text, facts, sections, (text,))
+    info = ((text, text, text),) * 6
+    return Page(text, 46080, text, text, text, text, info, sections, (text,))
 
 
 class Tree(HTMLParser):

@@ -67,17 +67,17 @@ def test_it_is_all_that_is_kept_and_the_base_stays(learned):
         assert {key.rpartition(".")[2] for key in kept} == {"A", "B"}
         assert any(bool(value.any()) for key, value in kept.items() if key.endswith("B"))
     run = open_run(learned / "mine")
-    assert digest_tensors(before.denoiser.state_dict()) == run.facts.base
+    assert digest_tensors(before.denoiser.state_dict()) == run.info.base
     own, theirs = run.denoiser.state_dict(), before.denoiser.state_dict()
     moved = {key for key in own if not torch.equal(own[key], theirs[key])}
     assert own.keys() == theirs.keys()
     assert moved
     assert {key.split(".")[-2] for key in moved} <= {"qkv", "out", "query", "key_value"}
     assert (run.config.objective, run.config.net) == (before.config.objective, before.config.net)
-    assert run.facts.text
-    assert before.facts.text
-    assert run.facts.text.words == before.facts.text.words
-    assert run.facts.text.shown == ("a cross",)
+    assert run.info.text
+    assert before.info.text
+    assert run.info.text.words == before.info.text.words
+    assert run.info.text.shown == ("a cross",)
 
 
 def test_it_goes_on_from_a_kill_to_the_bit(learned):
@@ -113,7 +113,7 @@ def test_it_is_found_where_both_were_moved_to(learned, tmp_path, monkeypatch):
         shutil.copytree(learned / name, tmp_path / name)
     monkeypatch.setattr("scorefield.run.adapter.Path", lambda place: tmp_path / "gone" / "base"
                         if "base" in str(place) else place)  # fmt: skip
-    assert open_run(tmp_path / "mine").facts.base == open_run(learned / "mine").facts.base
+    assert open_run(tmp_path / "mine").info.base == open_run(learned / "mine").info.base
 
 
 def test_another_base_is_refused(learned, tmp_path):

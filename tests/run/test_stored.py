@@ -1,15 +1,17 @@
 """config.json: files that earlier versions wrote, and what a damaged one says."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from scorefield.base import BadInput
-from scorefield.run.config import network
+from scorefield.run.config import build_objective, build_schedule, network
 from scorefield.run.recipes import recipes
 from scorefield.run.settings import Config, changed
-from scorefield.run.stored import from_json
+from scorefield.run.stored import check_folder, from_json
+from scorefield.store import Folder
 from scorefield.store.typed import json_schema
 
 HERE = Path(__file__).parent
@@ -20,17 +22,44 @@ def stored(schema: int) -> dict:
 
 
 def test_a_run_of_the_first_schema_is_read():
-    config, facts = from_json(stored(1), "config.json")
+    config, info = from_json(stored(1), "config.json")
     assert config.net == "auto:width=32,blocks=2,multipliers=1-2"
-    assert str(network(config.net, facts)) == config.net.replace("auto", "unet")
-    assert (config.sample.solver, config.training.images, facts.edition) == ("dpmpp2m", 200_000, 1)
+    assert str(network(config.net, info)) == config.net.replace("auto", "unet")
+    assert (config.sample.solver, config.training.images, info.edition) == ("dpmpp2m", 200_000, 1)
 
 
 def test_a_run_of_the_second_schema_is_read():
-    config, facts = from_json(stored(2), "config.json")
+    config, info = from_json(stored(2), "config.json")
     assert config.net == "auto:width=8,blocks=1,multipliers=1"
-    assert (config.sample.steps, facts.sigma_data, facts.shape) == (2, 0.751161, (1, 8, 8))
+    assert (config.sample.steps, info.sigma_data, info.shape) == (2, 0.751161, (1, 8, 8))
     assert config.training.optimizer == "adamw"  # that of all runs before there was another
+
+
+def test_a_run_of_the_fifth_schema_is_read():
+    config, info = from_json(stored(5), "config.json")
+    assert config.objective.kind == "bridge:spread=.5,conditional=no"
+    assert config.objective.times == "covering:law=(lognormal:0.5,1.8),fraction=0.35"
+    assert config.data.path == "covering:share=.3"  # which is no spec
+    objective = build_objective(config, info, build_schedule(config.objective, ()))
+    assert (objective.conditional, objective.times.fraction) == (False, 0.35)  # type: ignore
+    later = stored(5) | {"schema": 6}
+    assert from_json(later, "config.json")[0].objective.times.endswith("share=0.35")
+
+
+@pytest.mark.parametrize("name", ["share", "fraction"])
+def test_a_run_goes_on_under_either_name_of_an_option(name, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(stored(5)))
+    (tmp_path / "state.json").write_text("{}")
+    config, _ = from_json(stored(5), "config.json")
+
+    def going_on(value: str) -> None:
+        times = f"covering:law=(lognormal:0.5,1.8),{name}={value}"
+        own = replace(config, objective=replace(config.objective, times=times))
+        check_folder(Folder(tmp_path), own, resume=True)
+
+    going_on("0.35")
+    with pytest.raises(BadInput, match=f"fraction=0.35, now it is .*{name}=0.3"):
+        going_on("0.3")
 
 
 @pytest.mark.parametrize(
@@ -71,13 +100,12 @@ def test_another_network_keeps_the_options_that_it_has():
 
 def test_the_text_of_a_setting_wins_over_what_the_data_say():
     from scorefield.process import Cosine
-    from scorefield.run.config import build_objective
     from scorefield.run.settings import DataConfig, ObjectiveConfig
 
-    _, facts = from_json(stored(2), "config.json")
+    _, info = from_json(stored(2), "config.json")
     for text, sigma_data in (("edm", 0.751161), ("edm:.3", 0.3)):
         config = Config(objective=ObjectiveConfig(weight=text))
-        assert build_objective(config, facts, Cosine()).weight.sigma_data == sigma_data  # type: ignore
+        assert build_objective(config, info, Cosine()).weight.sigma_data == sigma_data  # type: ignore
     moons = Config(data=DataConfig("moons:seed=3")).load_data()
     assert not moons.train.x.equal(Config(data=DataConfig("moons")).load_data().train.x)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.run import recipes
 from scorefield.run.autoencoder import build_autoencoder
 from scorefield.run.config import build_denoiser
@@ -23,16 +23,16 @@ TINY = "auto:width=8,multipliers=1,blocks=1"
 SHORT = SampleConfig(steps=3)
 
 
-def untrained(path: Path, config: Config, facts: DataFacts | None = None) -> Path:
+def untrained(path: Path, config: Config, info: DataInfo | None = None) -> Path:
     """A run folder as training would leave it, but of random weights."""
-    facts = facts or DataFacts.of(config.load_data())
-    denoiser = build_denoiser(config, facts)
+    info = info or DataInfo.of(config.load_data())
+    denoiser = build_denoiser(config, info)
     with torch.random.fork_rng():
         torch.manual_seed(1)
         for weight in denoiser.net.parameters():
             torch.nn.init.normal_(weight, std=0.08)
     folder = Folder(path)
-    folder.keep_config(to_json(config, facts))
+    folder.keep_config(to_json(config, info))
     weights = denoiser.state_dict()
     folder.commit({"model": weights, "ema": weights, "optimizer": {}}, 1, folder.meaning())
     return path
@@ -150,8 +150,8 @@ def of_autoencoder(path: Path, kind: str) -> Path:
     """An autoencoder, whose samples are those of its prior."""
     net = "mlp-autoencoder:width=8,latent=4"
     config = Config(data=DataConfig("digits"), net=net, objective=ObjectiveConfig(kind))
-    facts = DataFacts.of(config.load_data())
-    folder, weights = Folder(path), build_autoencoder(config, facts).state_dict()
-    folder.keep_config(to_json(config, facts))
+    info = DataInfo.of(config.load_data())
+    folder, weights = Folder(path), build_autoencoder(config, info).state_dict()
+    folder.keep_config(to_json(config, info))
     folder.commit({"model": weights, "ema": weights, "optimizer": {}}, 1, folder.meaning())
     return path

@@ -44,15 +44,15 @@ def test_every_space(space, tmp_path):
     check_served(path)
     run = open_run(path, spaces=True)
     x0 = generate(run.denoiser, seeds=[5, 6], **settings_of(run))
-    if not run.facts.kind.lettered:
+    if not run.info.kind.lettered:
         refused("`format` text is of letters", served, path, "text")
         return
     found = [one["text"] for one in served(path, None, n=2, seed=5)[1]["samples"]]
     if space == "table":
-        assert [tuple(row.values()) for row in found] == row_cells(x0, run.facts.columns)
+        assert [tuple(row.values()) for row in found] == row_cells(x0, run.info.columns)
         assert list(found[0]) == ["colour", "n", "same"]
     else:
-        assert found == spelled(x0, run.facts.alphabet)
+        assert found == spelled(x0, run.info.alphabet)
 
 
 @pytest.mark.parametrize("space", ["letters", "torus"])
@@ -120,7 +120,7 @@ def second_stage_law(two_stages):
     plan = plan_of(base.denoiser, True, **settings_of(base))
     x = draw(base.denoiser, plan, asked, base.denoiser.shape).x
     second = open_cascade(two_stages["high"], base, 0.2)
-    wanted = second.run.facts.scaling.decode(second(x, asked))
+    wanted = second.run.info.scaling.decode(second(x, asked))
     found = json.loads(ticket.outcome)
     made = torch.tensor([s["x"] for s in found["samples"]])
     assert torch.equal(made, wanted), "another second stage"
@@ -218,7 +218,7 @@ def test_an_average_of_other_length(tmp_path):
     for length, x in zip((0.05, 0.1, 0.2, 0.3, 0.4, 0.05, None), found):
         own = open_run(path, length)
         x0 = generate(own.denoiser, seeds=[3], labels=[2], **settings_of(own))
-        assert torch.equal(torch.tensor([x]), own.facts.scaling.decode(x0))
+        assert torch.equal(torch.tensor([x]), own.info.scaling.decode(x0))
     assert found[0] != found[-1]
 
 
@@ -243,10 +243,10 @@ def test_a_run_on_pairs_restores(kind, tmp_path):
         pass
     service.finisher.shutdown()
     answer, run = json.loads(ticket.outcome), open_run(path)
-    a = build("operators", "pool:2", shape=run.facts.shape)
-    x0 = torch.full((1, *run.facts.shape), 100 / 255 * 2 - 1)
+    a = build("operators", "pool:2", shape=run.info.shape)
+    x0 = torch.full((1, *run.info.shape), 100 / 255 * 2 - 1)
     y = measure(a, x0, 0.05, Seeded([5 + MEASURING]))
-    led = lead(run.denoiser, run.config, run.facts, lifted(a, x0, y), [5, 6])
+    led = lead(run.denoiser, run.config, run.info, lifted(a, x0, y), [5, 6])
     for sample, x in zip(answer["samples"], led.x):
         shown = np.asarray(from_png(base64.b64decode(sample["png"])))[..., 0]
         wanted = ((x[0].clamp(-1, 1) + 1) * 127.5).round().numpy()

@@ -67,7 +67,7 @@ def test_points_come_as_numbers(live):
     answer = live.client.post("/v1/samples", json={"model": "points", "n": 3, "seed": 5}).json()
     run = live.service.networks["points"].run
     x0 = generate(run.denoiser, seeds=[5, 6, 7], labels=[0, 1], steps=3)
-    wanted = run.facts.scaling.decode(x0)
+    wanted = run.info.scaling.decode(x0)
     assert torch.equal(torch.tensor([s["x"] for s in answer["samples"]]), wanted.float())
 
 
@@ -363,4 +363,4 @@ def test_many_at_once_are_each_as_alone(live):
         settings = {key: one[key] for key in ("steps", "solver", "guidance")}
         x0 = generate(live.service.networks["digits"].denoise, seeds=[one["seed"]],
                       labels=[one["label"]], **settings)  # fmt: skip
-        assert torch.equal(torch.tensor(found[i]), run.facts.scaling.decode(x0)[0].float())
+        assert torch.equal(torch.tensor(found[i]), run.info.scaling.decode(x0)[0].float())

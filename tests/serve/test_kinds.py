@@ -61,12 +61,12 @@ def check_served(path, **said) -> None:
     service, answer = served(path, n=2, seed=5, **said)
     run = service.networks["run"].run
     cond = open_conditions(run, said["conditions"]) if "conditions" in said else None
-    labels = list(run.facts.drawn) if run.facts.classes and not cond else None
-    if run.facts.conditions.keys and not cond:
+    labels = list(run.info.drawn) if run.info.classes and not cond else None
+    if run.info.conditions.keys and not cond:
         labels = None
     x0 = generate(service.networks["run"].denoise, seeds=[5, 6], labels=labels, cond=cond,
                   **settings_of(run))  # fmt: skip
-    wanted = run.facts.scaling.decode(x0)
+    wanted = run.info.scaling.decode(x0)
     found = torch.tensor([sample["x"] for sample in answer["samples"]], dtype=wanted.dtype)
     assert torch.equal(found, wanted)
     assert [sample["seed"] for sample in answer["samples"]] == [5, 6]
@@ -129,8 +129,8 @@ def test_every_solver_is_served_or_refused(tmp_path):
 
 def test_sounds_are_heard(tmp_path):
     """As .wav at the rate of the data, its loudest moment at `PEAK`; no other run makes them."""
-    config, facts = stored_settings(Folder(runs.KINDS["series"](tmp_path / "series")))
-    path = runs.untrained(tmp_path / "run", config, replace(facts, rate=8000, scaling=PLAIN))
+    config, info = stored_settings(Folder(runs.KINDS["series"](tmp_path / "series")))
+    path = runs.untrained(tmp_path / "run", config, replace(info, rate=8000, scaling=PLAIN))
     service, answer = served(path, n=2, seed=5, form="wav")
     x = np.array([sample["x"] for sample in served(path, n=2, seed=5)[1]["samples"]])
     for sample, clip in zip(answer["samples"], x, strict=True):
@@ -151,12 +151,12 @@ def test_a_prompt_is_a_text_for_a_run_that_reads_some(tmp_path):
     said = {"prompt": "a thin seven", "negative": "a one", "guidance": 2.0}
     service, answer = served(path, n=2, seed=5, **said)
     run = service.networks["run"].run
-    cond = run.told(["a thin seven"], "a one")
+    cond = run.cond(["a thin seven"], "a one")
     guide = prompts(2.0)
     settings: dict[str, Any] = {**settings_of(run), "guidance": 1.0}
     x0 = generate(run.denoiser, seeds=[5, 6], cond=cond, guide=guide, **settings)
     found = torch.tensor([sample["x"] for sample in answer["samples"]])
-    assert torch.equal(found, run.facts.scaling.decode(x0))
+    assert torch.equal(found, run.info.scaling.decode(x0))
     edit = EditBody(image=base64.b64encode(b"?").decode(), prompt="a seven")
     refused("samples alone are told one. Leave it out", edit.request, run)
     refused(
@@ -170,9 +170,9 @@ def test_a_prompt_is_a_text_for_a_run_that_reads_some(tmp_path):
 def test_log_mel_pictures_are_heard(tmp_path):
     """By their sound, of HOP moments a column."""
     pytest.importorskip("librosa")
-    config, facts = stored_settings(Folder(runs.digits(tmp_path / "digits")))
-    facts = replace(facts, rate=8000, scaling=Scaling.range(LOW, HIGH))
-    path = runs.untrained(tmp_path / "run", config, facts)
+    config, info = stored_settings(Folder(runs.digits(tmp_path / "digits")))
+    info = replace(info, rate=8000, scaling=Scaling.range(LOW, HIGH))
+    path = runs.untrained(tmp_path / "run", config, info)
     service, answer = served(path, n=1, seed=5, form="wav")
     u = served(path, n=1, seed=5)[1]["samples"][0]["x"]
     x = from_log_mel(np.array(u, np.float32), 8000)

@@ -95,8 +95,8 @@ def test_the_examples_run_and_a_killed_server_goes_on(tmp_path):
             x0 = generate(opened.denoiser, seeds=range(seed, seed + 8), labels=[3], steps=400,
                           solver="ddim", guidance=2.0)  # fmt: skip
             found = torch.tensor([sample["x"] for sample in answer["samples"]])
-            far = (found - opened.facts.scaling.decode(x0)).abs().max()
-            assert far < 1e-3 * opened.facts.scaling.scale[0]  # of other buckets on some machines
+            far = (found - opened.info.scaling.decode(x0)).abs().max()
+            assert far < 1e-3 * opened.info.scaling.scale[0]  # of other buckets on some machines
         assert not list(folder.glob("*.request.json"))
 
 

@@ -307,7 +307,7 @@ def test_the_nearest_training_pictures(browser, live, tmp_path):
     """Also of a training picture itself, which is as near as 8 bits are."""
     run = live.service.networks["digits"].run
     train = run.config.load_data(run.path).train
-    content = base64.b64decode(png(run.facts.scaling.encode(train.x[7:8])))
+    content = base64.b64decode(png(run.info.scaling.encode(train.x[7:8])))
     found = nearest_in_training(run, content)
     assert found[0]["index"] == 7
     assert found[0]["distance"] < 1 / 255 < 0.1 < found[1]["distance"]

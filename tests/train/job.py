@@ -71,7 +71,7 @@ class Adversarial(Task):
 
     @property
     def turns(self) -> tuple[Turn, ...]:
-        return (*super().turns, Turn("critic", self.critic, self.told_apart, times=2))
+        return (*super().turns, Turn("critic", self.critic, self.judging, times=2))
 
     def draw(self, shape: tuple[int, ...], rng: torch.Generator) -> Draws:
         return draws(shape, rng)
@@ -79,7 +79,7 @@ class Adversarial(Task):
     def loss(self, batch: Batch, chance: Draws) -> Loss:
         return Loss(softplus(-self.critic(self.module(chance.eps)))[:, 0], chance.t, {})
 
-    def told_apart(self, batch: Batch, chance: Draws) -> Loss:
+    def judging(self, batch: Batch, chance: Draws) -> Loss:
         made = softplus(self.critic(self.module(chance.eps)))
         return Loss((softplus(-self.critic(batch.x0)) + made)[:, 0], chance.t, {})
 

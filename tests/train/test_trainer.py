@@ -402,8 +402,8 @@ def test_importance_weights_do_not_colour_the_buckets(data):
     class One(Objective):
         def loss(self, denoiser, x0, cond, chance):
             found = super().loss(denoiser, x0, cond, chance)
-            assert chance.share is not None
-            return found._replace(per_sample=0 * found.per_sample + chance.share.to(x0))
+            assert chance.importance is not None
+            return found._replace(per_sample=0 * found.per_sample + chance.importance.to(x0))
 
     skewed = One(Cosine(), Adaptive(bins=4, history=1))
     skewed.times.recall({"losses": torch.tensor([[8.0], [1], [1], [1]]), "counts": torch.ones(4)})

@@ -13,7 +13,7 @@ from torch import Tensor
 import scorefield.use.bulk
 from scorefield.base import BadInput, quiet
 from scorefield.base.errors import Elsewhere
-from scorefield.data.facts import DataFacts
+from scorefield.data.info import DataInfo
 from scorefield.draw.shards import Shards
 from scorefield.run.config import build_denoiser
 from scorefield.run.open import Run
@@ -36,14 +36,14 @@ def run(tmp_path_factory) -> Run:
     """A run on the digits whose weights are random, and so tell classes apart."""
     config = recipe("digits")
     config = dataclasses.replace(config, net="unet:width=8,blocks=1,multipliers=1")
-    facts = DataFacts.of(config.load_data())
-    denoiser = build_denoiser(config, facts).eval().requires_grad_(False)
+    info = DataInfo.of(config.load_data())
+    denoiser = build_denoiser(config, info).eval().requires_grad_(False)
     rng = torch.Generator().manual_seed(0)
     for weight in denoiser.parameters():
         weight += 0.05 * torch.randn(weight.shape, generator=rng)
     folder = Folder(tmp_path_factory.mktemp("run"))
-    folder.keep_config(to_json(config, facts))
-    return Run(folder.path, config, facts, denoiser, 128)
+    folder.keep_config(to_json(config, info))
+    return Run(folder.path, config, info, denoiser, 128)
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_what_decides_no_sample_is_no_other_job(job, run):
     fill(job(), Team())
     longer = dataclasses.replace(run.config.training, images=10**6)
     longer = dataclasses.replace(run.config, training=longer)
-    Folder(run.path).keep_config(to_json(longer, run.facts))
+    Folder(run.path).keep_config(to_json(longer, run.info))
     job()
 
 

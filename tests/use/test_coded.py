@@ -8,7 +8,7 @@ import torch
 
 from scorefield.data import Scaling
 from scorefield.data.codec import Latents
-from scorefield.data.facts import CodecFacts
+from scorefield.data.info import CodecInfo
 from scorefield.denoise import Denoiser
 from scorefield.latent.posterior import StandardNormal
 from scorefield.likelihood.measured import How
@@ -30,9 +30,9 @@ def prior(net: Any, scale: float = 1.0) -> Denoiser:
 
 
 def measured(net: Any, x: Any, learned: str, scaling: Scaling, scale: float = 1.0) -> Any:
-    facts = CodecFacts("mlp-autoencoder", learned, net.latent_shape, scale, "", 0.0)
+    info = CodecInfo("mlp-autoencoder", learned, net.latent_shape, scale, "", 0.0)
     seeds = torch.arange(len(x))
-    return measure_coded(prior(net, scale), x, HOW, facts, scaling, None, seeds=seeds)
+    return measure_coded(prior(net, scale), x, HOW, info, scaling, None, seeds=seeds)
 
 
 def bound_law(net: Any, scale: float) -> None:

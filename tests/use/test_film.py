@@ -75,7 +75,7 @@ def test_arrows_are_the_flow_of_a_gaussian():
     """D - x/alpha = -r^2 / (s^2 + r^2) x/alpha."""
     denoiser = model(2)
     levels = plan_of(denoiser, False, steps=200).levels
-    run = SimpleNamespace(denoiser=denoiser, facts=SimpleNamespace(sigma_data=S))
+    run = SimpleNamespace(denoiser=denoiser, info=SimpleNamespace(sigma_data=S))
     made = S * torch.randn(2000, 2, generator=torch.Generator().manual_seed(1))
     for noise in NOISES:
         flow = _flow(run, levels, made, torch.tensor([0.3, -0.1]), 2.0, noise)  # type: ignore

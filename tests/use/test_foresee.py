@@ -12,7 +12,7 @@ from scorefield.nets.describe import held_bytes
 from scorefield.run.recipes import recipe
 from scorefield.run.settings import Config
 from scorefield.train import Training
-from scorefield.use.foresee import facts_foreseen, foreseen
+from scorefield.use.foresee import foreseen, info_foreseen
 from tests.refusal import refused
 
 TAKES = """
@@ -112,7 +112,7 @@ BIG = "dit:size=s,patch=8"
 def plan(devices=8, device="h100", **training):
     settings = Training(images=1000, batch=64, **training)
     config = Config(settings, net=BIG)
-    return foreseen(config, facts_foreseen(config, (4, 32, 32), 1000), devices, device).record
+    return foreseen(config, info_foreseen(config, (4, 32, 32), 1000), devices, device).record
 
 
 def test_a_plan_is_arithmetic():
@@ -150,4 +150,4 @@ def test_counting_leaves_a_network_as_it_was():
 def test_what_cannot_be_planned():
     refused("unknown device 'h10'.*h100", plan, device="h10")
     refused("a batch of 64 does not divide among 7 devices", plan, 7)
-    refused("latents of runs/digits-autoencoder", facts_foreseen, recipe("digits-latent"), (), 0)
+    refused("latents of runs/digits-autoencoder", info_foreseen, recipe("digits-latent"), (), 0)

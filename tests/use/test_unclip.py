@@ -63,7 +63,7 @@ def check_told(cascade, run):
 def test_what_the_prior_makes_is_what_the_decoder_was_told(pair, monkeypatch):
     prior, cascade = open_pair(pair)
     check_told(cascade, prior)
-    far = replace(prior.facts.scaling, scale=tuple(2 * s for s in prior.facts.scaling.scale))
+    far = replace(prior.info.scaling, scale=tuple(2 * s for s in prior.info.scaling.scale))
     fails("", check_told, Cascade(cascade.run, 0.0, far), prior)
 
 

@@ -30,8 +30,8 @@ from scorefield.data.readers.deep import full_scale
 from scorefield.data.readers.pictures import (
     Picture,
     Stack,
+    done_of,
     report_broken,
-    told_of,
     warn_lost,
 )
 from scorefield.data.readers.sources import Sources, Undecoded, keep_sources
@@ -179,7 +179,7 @@ def _merged(notes: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         **every,
         "lost": lost,
-        "done": told_of(sizes, counts) if sizes else (),
+        "done": done_of(sizes, counts) if sizes else (),
         "grey": all(note["grey"] for note in notes),
         "peak": max(note["peak"] for note in notes),
         "full": 255,
@@ -195,7 +195,7 @@ def _decode(folder: Path, sources: Undecoded, say: Callable[[str], object]) -> N
     def made() -> int:
         return sum(1 for _ in folder.glob("chunk-*.json"))
 
-    missing, told = chunks - made(), time.monotonic()
+    missing, spoke = chunks - made(), time.monotonic()
     processes = min(len(os.sched_getaffinity(0)), missing)
     if processes < 2 or not isinstance(sources, Sources):
         return work(folder, 0, 1, sources)
@@ -213,8 +213,8 @@ def _decode(folder: Path, sources: Undecoded, say: Callable[[str], object]) -> N
         while any(process.poll() is None for process in running):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 running[0].wait(0.05) if running[0].poll() is None else time.sleep(0.05)
-            if time.monotonic() - told > 5:
-                done, told = made() * CHUNK, time.monotonic()
+            if time.monotonic() - spoke > 5:
+                done, spoke = made() * CHUNK, time.monotonic()
                 say(f"cache: {min(done, count):,} of {count:,} pictures")
     finally:
         for process in running:

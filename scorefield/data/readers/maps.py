@@ -40,8 +40,8 @@ class MappedArray(np.memmap):
     def of(cls, path: Path, *how: Any) -> "MappedArray":
         """As `numpy.memmap` maps it."""
         found = cls(path, *how)
-        told = path.stat()
-        found.known = told.st_size, told.st_mtime_ns
+        stat = path.stat()
+        found.known = stat.st_size, stat.st_mtime_ns
         found.origin = found.ctypes.data - found.offset % mmap.ALLOCATIONGRANULARITY
         return found
 
@@ -65,8 +65,8 @@ class MappedArray(np.memmap):
         """Raise BadInput where the file was written to since: of one that is shorter now a page
         that is looked at ends the process. One that was removed stays as long as it is mapped."""
         with contextlib.suppress(FileNotFoundError):
-            told = os.stat(str(self.filename))
-            if (told.st_size, told.st_mtime_ns) != self.known:
+            stat = os.stat(str(self.filename))
+            if (stat.st_size, stat.st_mtime_ns) != self.known:
                 raise BadInput(
                     f"{self.filename} was changed while it was mapped.",
                     "Leave it as it is while a run trains on it, and put another file beside it.",
@@ -109,9 +109,9 @@ class MappedRows:
 
     def create(self) -> None:
         """Make the file with all its room taken, whose numbers are 0; BadInput for a full disk."""
-        told = {"dtype": self.dtype, "shape": list(self.shape)}
-        told["data_offsets"] = [0, self.size - ALIGNED]
-        head = json.dumps({"x": told}).encode().ljust(ALIGNED - 8)
+        entry = {"dtype": self.dtype, "shape": list(self.shape)}
+        entry["data_offsets"] = [0, self.size - ALIGNED]
+        head = json.dumps({"x": entry}).encode().ljust(ALIGNED - 8)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.path, "wb") as file:

@@ -33,10 +33,10 @@ def smiles(path: str, size: int | None = None, properties: str | None = None) ->
     names = properties.split("+") if properties else []
     laws = laws_of(names)
 
-    def told(_: int, molecule: Any) -> np.ndarray:
+    def measured(_: int, molecule: Any) -> np.ndarray:
         return np.array([law(molecule) for law in laws], np.float32)
 
-    rows = np.array(of_molecules(texts, f"'{path}'", told))
+    rows = np.array(of_molecules(texts, f"'{path}'", measured))
     data = letter_data("smiles", map(tokens_of, texts), more={"vector": rows} if names else {})
     columns = tuple(Column(name, number=True) for name in names)
     return replace(data, space="smiles", columns=columns)

@@ -61,8 +61,8 @@ class Picture(NamedTuple):
     """A picture of `levels` (H, W) if grey or (H, W, 3).
 
     uint8, or of a file of more bits float32 in the file's own levels up to `peak`, times how opaque
-    they are; `clear` (H, W) is then the share of white that shines through. `lost` says what of the
-    file was not read, `done` what was done to it, and `file_size` is its width and height.
+    they are; `clear` (H, W) is then the fraction of white that shines through. `lost` says what of
+    the file was not read, `done` what was done to it, and `file_size` is its width and height.
     """
 
     levels: np.ndarray
@@ -297,11 +297,11 @@ class _Pile:
                     row += np.rint(full * picture.clear).astype(np.int32)
         x = x.astype(np.uint8, copy=False) if full == 255 else x
         counts = Counter(words for picture in seen for words in picture.done)
-        done = told_of([picture.file_size for picture in seen], counts)
+        done = done_of([picture.file_size for picture in seen], counts)
         return Stack(x, np.array(self.kept), full, done)
 
 
-def told_of(sizes: Iterable[Sequence[int]], counts: Mapping[str, int]) -> tuple[str, ...]:
+def done_of(sizes: Iterable[Sequence[int]], counts: Mapping[str, int]) -> tuple[str, ...]:
     """The smallest and largest of the files' sizes, and what was done to how many."""
     ordered = sorted(sizes, key=math.prod)
     ends = dict.fromkeys(f"{width} x {height}" for width, height in (ordered[0], ordered[-1]))

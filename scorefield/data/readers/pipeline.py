@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from scorefield.base import BadInput, unknown
 from scorefield.base.extras import library
-from scorefield.data.text import TextFacts, TextTokens, warn_cut
+from scorefield.data.text import TextInfo, TextTokens, warn_cut
 from scorefield.store import (
     check_published_sizes,
     digest_files,
@@ -120,7 +120,7 @@ class PipelineText:
         digest = short(digest_files(self.files))
         self.width: int | None = net.get("joint_attention_dim", 4096) if self.layout.t5 else None
         usual = self.layout.length or self._most("")
-        self.facts = TextFacts(f"{HEAD}{folder.resolve()}", length or usual, self.width, digest)
+        self.info = TextInfo(f"{HEAD}{folder.resolve()}", length or usual, self.width, digest)
         self._opened: dict[str, Any] = {}
 
     @property
@@ -176,13 +176,13 @@ class PipelineText:
 
     def __call__(self, texts: Sequence[str]) -> TextTokens:
         with torch.no_grad():
-            told = [self._told(text) for text in texts]
-        tokens, *vector = (torch.cat(rows) for rows in zip(*told))
+            encoded = [self._encoded(text) for text in texts]
+        tokens, *vector = (torch.cat(rows) for rows in zip(*encoded))
         return TextTokens(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool), *vector)
 
-    def _told(self, text: str) -> tuple[Tensor, ...]:
+    def _encoded(self, text: str) -> tuple[Tensor, ...]:
         """Tokens, and the vector if there is one."""
-        length, t5 = self.facts.length, self.layout.t5
+        length, t5 = self.info.length, self.layout.t5
         if t5 is None:
             return (self._ids(text, "", length),)
         clip = [self._said(text, end, self._most(end)) for end in self.layout.clip]

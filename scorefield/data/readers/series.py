@@ -20,7 +20,7 @@ from scorefield.data.readers.arrays import read_arrays, scaling_of
 from scorefield.data.sets import Data, split_at, split_off
 
 HELD, STRIDE, LEAST, USUAL = 5, 4, 2, 48
-"""The last share 1/HELD of a long series is held out; windows begin every size / STRIDE moments;
+"""The last fraction 1/HELD of a long series is held out; windows begin every size / STRIDE moments;
 moments of a window at least, and of a .csv's unless said."""
 GAPS = ("", "?", "nan", "na", "null", "none")
 ALIGNED = 1e-3
@@ -59,7 +59,7 @@ def series(path: str, size: int | None = None) -> Data:
         size = USUAL if long else int(min(x.shape[1] for x in found.x))
     if size < LEAST:
         raise BadInput(f"`data.size` is {size}.", f"Give at least {LEAST} moments.", "data.size")
-    x, told = _filled(found.x, path)
+    x, done = _filled(found.x, path)
     if long:
         cut = x[0].shape[1] - max(size, x[0].shape[1] // HELD)
         if cut < size:
@@ -87,11 +87,11 @@ def series(path: str, size: int | None = None) -> Data:
             halves = slice(None, first), slice(first, None)
             train, test = (split_at(rows, label, half) for half in halves)
     short = sum(one.shape[1] < size for one in x)
-    told += [f"{short:,} of {len(x):,} shorter than {size}, after their first value"] * bool(short)
+    done += [f"{short:,} of {len(x):,} shorter than {size}, after their first value"] * bool(short)
     scaling = scaling_of(train.x)
     train, test = (part.kept(scaling, Data.conditions) for part in (train, test))
-    told = [f"windows of {size} of {len(x):,} series", *found.done, *told]
-    return Data("series", train, test, classes, scaling, done=tuple(told))
+    done = [f"windows of {size} of {len(x):,} series", *found.done, *done]
+    return Data("series", train, test, classes, scaling, done=tuple(done))
 
 
 def windowed(x: np.ndarray, size: int) -> np.ndarray:
@@ -137,8 +137,8 @@ def _filled(x: list[np.ndarray], path: str) -> tuple[list[np.ndarray], list[str]
     if not largest <= LARGEST:
         raise BadInput(f"'{path}' has values of {largest:g}.", "Remove those, or leave them empty.")
     missing, total = sum(int(np.isnan(one).sum()) for one in x), sum(one.size for one in x)
-    told = [f"{missing:,} of {total:,} values missing, interpolated"] * bool(missing)
-    return [interpolated(one) for one in x], told
+    done = [f"{missing:,} of {total:,} values missing, interpolated"] * bool(missing)
+    return [interpolated(one) for one in x], done
 
 
 def _csv(file: Path) -> Cases:

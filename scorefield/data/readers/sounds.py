@@ -99,8 +99,8 @@ def sounds(
     train, test = split_files(
         np.stack(clips), label, np.array(kept), len(parts[0]), whole=len(parts) == 1
     )
-    told = f"{len(clips):,} sounds of {size / rate:.2f} s, from where they are heard, peak at 1"
-    done = (told, *(f"{n:,} {words}" for words, n in counts.items()))
+    lead = f"{len(clips):,} sounds of {size / rate:.2f} s, from where they are heard, peak at 1"
+    done = (lead, *(f"{n:,} {words}" for words, n in counts.items()))
     if mel:
         train, test = (replace(part, x=_mel(part.x, rate, mel)) for part in (train, test))
         scaling = Scaling.range(LOW, HIGH)

@@ -132,16 +132,16 @@ def in_folder(root: Path, kept: Path | None = None) -> Sources:
     """The pictures below a folder in the order of their relative paths, which fixes the held-out
     split on every system; those of hidden files and folders apart. Of a folder of archives their
     members, in the archives' order (`in_archives`)."""
-    names, told = list[str](), array("q")  # numbers, not a tuple for each file
+    names, stamps = list[str](), array("q")  # numbers, not a tuple for each file
     for name, size, time in _walk(str(root), ""):
         names.append(name)
-        told.extend((size, time))
+        stamps.extend((size, time))
     if not names and (archives := _archives(root)):
         return in_archives(root, archives, kept)
     order = np.array(sorted(range(len(names)), key=names.__getitem__), np.int64)
     at = np.zeros((len(names), 4), np.int64)
     at[:, 0] = -1
-    at[:, 2:] = np.frombuffer(told, np.int64).reshape(-1, 2)[order]
+    at[:, 2:] = np.frombuffer(stamps, np.int64).reshape(-1, 2)[order]
     return Sources(str(root), [], sorted(names), at)
 
 
@@ -157,8 +157,8 @@ def _walk(folder: str, above: str) -> Iterator[tuple[str, int, int]]:
                     yield from _walk(entry.path, f"{above}{name}/")
             elif os.path.splitext(name)[1].lower() in known:
                 try:
-                    told = entry.stat()
-                    yield f"{above}{name}", told.st_size, told.st_mtime_ns
+                    stat = entry.stat()
+                    yield f"{above}{name}", stat.st_size, stat.st_mtime_ns
                 except FileNotFoundError:  # a link to nothing: unreadable, and named as such
                     yield f"{above}{name}", 0, 0
 
@@ -174,8 +174,8 @@ def in_archives(root: Path, archives: list[Path], kept: Path | None = None) -> S
     said = [str(archive) for archive in archives]
     if kept is None:
         return _listed(root, archives)
-    told = [(a.name, a.stat().st_size, a.stat().st_mtime_ns) for a in archives]
-    file = kept / f"members-{hashlib.sha256(repr(told).encode()).hexdigest()[:16]}.npz"
+    stamps = [(a.name, a.stat().st_size, a.stat().st_mtime_ns) for a in archives]
+    file = kept / f"members-{hashlib.sha256(repr(stamps).encode()).hexdigest()[:16]}.npz"
     with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile):
         return replace(open_sources(file), root=str(root), archives=said)
     found = _listed(root, archives)

@@ -220,5 +220,5 @@ def aligned_cells(
             "Leave it out, or name it so.",
             field,
         )
-    told = ([row.get(name) for name in own] for row in rows)
-    return [tuple("" if cell is None else str(cell).strip() for cell in row) for row in told]
+    cells = ([row.get(name) for name in own] for row in rows)
+    return [tuple("" if cell is None else str(cell).strip() for cell in row) for row in cells]

@@ -204,12 +204,12 @@ class Matrix(Linear):
 
     def solve(self, v: Tensor, data: Tensor, noise: Tensor) -> Tensor:
         u, s, _ = self._svd
-        told, rest = u.to(v), _beside(noise, (1,))
+        basis, rest = u.to(v), _beside(noise, (1,))
         total = _beside(data, (1,)) * counted(s, v, max(self.matrix.shape)) ** 2 + rest
         flat = v.flatten(1)
-        inside = flat @ told
-        outside = torch.where(rest > 0, (flat - inside @ told.T) / rest, 0.0)
-        return (outside + torch.where(total > 0, inside / total, 0.0) @ told.T).view_as(v)
+        inside = flat @ basis
+        outside = torch.where(rest > 0, (flat - inside @ basis.T) / rest, 0.0)
+        return (outside + torch.where(total > 0, inside / total, 0.0) @ basis.T).view_as(v)
 
 
 @dataclass(frozen=True, eq=False)

@@ -64,10 +64,10 @@ def box(shape: tuple[int, ...], top: int, left: int, height: int, width: int) ->
 
 
 def random_mask(shape: tuple[int, ...], missing: float, seed: int = 0) -> Mask:
-    """A share `missing` of the places (pixels, moments; of a vector: numbers) is not seen: random
-    inpainting."""
+    """A fraction `missing` of the places (pixels, moments; of a vector: numbers) is not seen:
+    random inpainting."""
     if not 0 < missing < 1:
-        raise BadInput(f"the missing share is {missing:g}.", "Give a number between 0 and 1.")
+        raise BadInput(f"the missing fraction is {missing:g}.", "Give a number between 0 and 1.")
     places = Kind.of(shape).places(shape)
     size = torch.Size(places).numel()
     order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
@@ -266,8 +266,8 @@ def _spread(width: float) -> float:
     low, high = 0.02, 1.6
     for _ in range(60):
         tau = (low + high) / 2
-        share = 2 * torch.exp(-squares / (2 * tau**2))
-        wide = float((squares * share).sum() / (1 + share.sum())) > width**2
+        weight = 2 * torch.exp(-squares / (2 * tau**2))
+        wide = float((squares * weight).sum() / (1 + weight.sum())) > width**2
         low, high = (low, tau) if wide else (tau, high)
     return high
 

@@ -52,10 +52,10 @@ class Radon(Linear):
         row = torch.arange(self.angles)[:, None] * self.bins + low.long()
         column = torch.arange(height * width).expand_as(row)
         index = torch.stack([torch.cat([row, row + 1], 1), torch.cat([column, column], 1)])
-        share = torch.cat([1 - (place - low), place - low], 1) / math.sqrt(height * width)
+        weight = torch.cat([1 - (place - low), place - low], 1) / math.sqrt(height * width)
         size = (self.angles * self.bins, height * width)
         made = torch.sparse_coo_tensor(
-            index.flatten(1), share.flatten(), size, check_invariants=True
+            index.flatten(1), weight.flatten(), size, check_invariants=True
         )
         return made.coalesce()
 

@@ -10,11 +10,11 @@ from scorefield.base.rows import repeat_labels
 from scorefield.data import Conditions, Data, Scaling
 from scorefield.data.kind import Kind
 from scorefield.data.table import Column
-from scorefield.data.text import TextFacts
+from scorefield.data.text import TextInfo
 
 
 @dataclass(frozen=True)
-class CodecFacts:
+class CodecInfo:
     """What a run on latents must know of its codec, beside the weights that it has a copy of: the
     network and what it learned, the shape of a latent, the `scale` that all are multiplied by, the
     digest of the weights, and the fraction of a latent's numbers that say nothing (`dead`)."""
@@ -28,7 +28,7 @@ class CodecFacts:
 
 
 @dataclass(frozen=True)
-class DataFacts:
+class DataInfo:
     """What a trained run must know of its data to be used without it."""
 
     name: str
@@ -47,7 +47,7 @@ class DataFacts:
     """Of a set that is embedded: which of its versions."""
     present: tuple[int, ...] | None = None
     """The classes that have a training example; None in runs of versions that did not say."""
-    codec: CodecFacts | None = None
+    codec: CodecInfo | None = None
     """Of a run on latents; `sigma_data` is then theirs."""
     space: str = ""
     """Where examples lie, if not in R^n: a manifold, letters, a table."""
@@ -55,7 +55,7 @@ class DataFacts:
     """Of letters, in the order of their numbers."""
     columns: tuple[Column, ...] = ()
     """Of a table, how each is told in digits; of molecules, their properties."""
-    text: TextFacts | None = None
+    text: TextInfo | None = None
     """Of a run whose captions are told."""
     rate: int = 0
     """Moments a second of what is heard."""
@@ -86,12 +86,12 @@ class DataFacts:
         return repeat_labels(self.drawn, n, len(self.classes)) if self.classes else None
 
     @property
-    def told_alone(self) -> tuple[str, ...]:
+    def classes_alone(self) -> tuple[str, ...]:
         """The classes, where a class is all that a sample can be told."""
         return () if self.conditions.keys else tuple(self.classes)
 
     def same(self, data: Data, split: bool = True) -> Data:
-        """The data that a run of these facts was trained on, or another draw of them, in the run's
+        """The data that a run of this info was trained on, or another draw of them, in the run's
         own units; with `split`, held out as they were. Or BadInput."""
         self.check_same(data, split)
         if (data.scaling, data.conditions) == (self.scaling, self.conditions):
@@ -99,7 +99,7 @@ class DataFacts:
         return replace(data, scaling=self.scaling, conditions=self.conditions)
 
     def check_same(self, now: Data, split: bool) -> None:
-        """Raise BadInput if data are not those that a run was trained on, by their facts."""
+        """Raise BadInput if data are not those that a run was trained on, by their info."""
         remedy = "Give the data that the run was trained on, or train anew."
         other = partial(BadInput, remedy=remedy)
         if (now.shape, len(now.classes)) != (self.shape, len(self.classes)):
@@ -117,8 +117,8 @@ class DataFacts:
             raise other(f"the data have a class '{new}' where the run has '{old}'.")
         if now.conditions.sizes != self.conditions.sizes:
             raise other(
-                f"the data come with {_told(now.conditions)}, those that the run was trained on "
-                f"with {_told(self.conditions)}."
+                f"the data come with {_in_words(now.conditions)}, those that the run was trained "
+                f"on with {_in_words(self.conditions)}."
             )
         if now.text != self.text:
             raise other(
@@ -149,7 +149,7 @@ class DataFacts:
                 )
 
     @classmethod
-    def of(cls, data: Data) -> "DataFacts":
+    def of(cls, data: Data) -> "DataInfo":
         """Read off the data; sigma_data is the deviation of `Data.some` training examples, in the
         coordinates that are not constant."""
         x0 = data.some()
@@ -168,6 +168,6 @@ class DataFacts:
         return cls(*own, sigma_data, *more, *last, encoder=data.encoder)
 
 
-def _told(conditions: Conditions) -> str:
+def _in_words(conditions: Conditions) -> str:
     sizes = [f"{name} {size}" for name, size in conditions.sizes.items()]
     return ", ".join(sizes) or "no conditions"
