@@ -23,7 +23,7 @@ except ImportError:
     from scorefield.train import keep_freed_memory
 keep_freed_memory()
 run, method, n, steps = open_run(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-model, shape = run.denoiser, tuple(run.facts.shape)
+model, shape = run.denoiser, tuple(run.info.shape)
 a = build("operators", "box:2,2,4,4", shape=shape)
 y = a(torch.randn(1, *shape, generator=torch.Generator().manual_seed(0)).clamp(-1, 1))
 levels = build_levels("vp-root", run.schedule, steps)

@@ -53,7 +53,7 @@ def letter_figures(x0: Tensor, train: Tensor, test: Tensor, letters: int) -> tup
 def pair_fractions(x: Tensor, letters: int) -> Tensor:
     """Shares of the pairs of neighbours (letters^2,).
 
-    >>> pair_shares(torch.tensor([[0.0, 1.0, 0.0]]), 2)
+    >>> pair_fractions(torch.tensor([[0.0, 1.0, 0.0]]), 2)
     tensor([0.0000, 0.5000, 0.5000, 0.0000])
     """
     pairs = (x[:, :-1] * letters + x[:, 1:]).long().flatten()

@@ -193,7 +193,7 @@ def test_a_foreign_config_is_not_overwritten(refused, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "facts", [{}, {"config": 3, "accuracy": 1}, {"config": {"shape": [1]}, "accuracy": 1}]
+    "info", [{}, {"config": 3, "accuracy": 1}, {"config": {"shape": [1]}, "accuracy": 1}]
 )
 def test_a_damaged_judge(refused, run, info):
     (run / "judge.json").write_text(json.dumps(info))

@@ -28,7 +28,7 @@ def test_a_run_folder_is_json_safetensors_and_pictures(trained):
         "optimizer.safetensors", "samples/000000064.png", "samples/000000128.png",
     }  # fmt: skip
     config = json.loads((trained / "config.json").read_text())
-    assert config["schema"] == 5
+    assert config["schema"] == 6
     assert config["config"]["training"]["images"] == 128
     assert config["data"]["shape"] == [1, 8, 8]
     assert config["data"]["classes"] == list("0123456789")

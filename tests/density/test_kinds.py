@@ -11,6 +11,7 @@ import torch
 from scorefield.base.pairs import Pairs
 from scorefield.density import CMCD, DBS, DDS, PIS, SCLD, UDS
 from scorefield.density.adjoint import EVERY, HELD, AdjointSampling, ratio_slope, regressed
+from scorefield.density.control import Control
 from scorefield.density.known import normal
 from scorefield.density.learned import Learning, PathDraws
 from scorefield.density.momentum import Underdamped, damped, packed
@@ -265,3 +266,7 @@ def test_what_does_not_go_together_is_refused():
     refused("kl", SCLD(loss="kl").task, normal(1), 4)
     refused("loss", DDS, loss="mse")
     assert isinstance(DDS().task(normal(1), 4), Learning)
+
+
+def test_weights_keep_their_names():
+    assert "net.told.weight" in Control(2, 0.1).state_dict()

@@ -85,3 +85,7 @@ def test_a_student_has_its_teachers_mean_and_its_own_steps():
     assert torch.equal(generate(student, 4, **other), generate(teacher, 4, **other))
     refused("particles is 1", distil, partial(LearnedSampler, particles=1), teacher,
             data=torch.randn(8, 2))  # fmt: skip
+
+
+def test_weights_keep_their_names():
+    assert {*Steps(VP(), 3).state_dict()} == {"top", "shares", "coefficients"}

@@ -41,7 +41,7 @@ def test_renewed_has_the_levels_law_for_a_point():
         assert torch.allclose(found.var(0), torch.full((3,), 0.36).double(), rtol=0.04)
     assert torch.allclose(stepped(Renewed(1.0), point, x), stepped(Renewed(1.0), point, 5 * x))
     assert not torch.allclose(stepped(DDIM(1.0), point, x), stepped(DDIM(1.0), point, 5 * x))
-    refused("share is 0", Renewed, 0.0)
+    refused("fraction is 0", Renewed, 0.0)
 
 
 def test_temperature_takes_fresh_noise_away():

@@ -369,7 +369,7 @@ def test_a_function_that_is_not_linear_is_refused():
         ("box:5,5,9,9", COLOUR, "not inside a picture of (8, 12)"),
         ("pool:5", COLOUR, "do not tile"),
         ("pool:x", COLOUR, "factor of pool is 'x'. It must be a whole number."),
-        ("random:1.5", COLOUR, "missing share is 1.5"), ("blur:0", COLOUR, "0 pixels wide"),
+        ("random:1.5", COLOUR, "missing fraction is 1.5"), ("blur:0", COLOUR, "0 pixels wide"),
         ("motion:0,1", COLOUR, "0 pixels long"),
         ("grey", (1, 8, 8), "grey of 3 channels meets a picture of 1"),
         ("radon:0", COLOUR, "0 angles"), ("fourier:0", COLOUR, "acceleration 0"),

@@ -57,7 +57,7 @@ def test_no_bit_of_tensors_flips_unseen(tmp_path):
 
 
 def test_no_bit_of_facts_flips_unseen(tmp_path):
-    path = tmp_path / "facts.json"
+    path = tmp_path / "info.json"
     assert (write_json(path, FACTS), read_json(path)) == (json.loads(path.read_text()), FACTS)
     assert passed_unseen(path, read_json, FACTS) == 0
 
@@ -67,17 +67,17 @@ def test_planted_files_without_digests_change_unseen(tmp_path):
     write_bytes(path, to_bytes(TENSORS))
     assert same(read_tensors(path), TENSORS)  # as earlier versions wrote them
     assert passed_unseen(path, read_tensors, TENSORS) > 20
-    path = tmp_path / "facts.json"
+    path = tmp_path / "info.json"
     write_json(path, FACTS, seal=False)
     assert read_json(path) == FACTS
     assert passed_unseen(path, read_json, FACTS) > 20
 
 
 def test_what_was_altered_is_named_with_a_remedy(tmp_path):
-    path = tmp_path / "facts.json"
+    path = tmp_path / "info.json"
     write_json(path, FACTS)
     path.write_text(path.read_text().replace("128", "129"))
-    with pytest.raises(BadInput, match=r"facts.json does not hold .* it was altered\. Restore it"):
+    with pytest.raises(BadInput, match=r"info.json does not hold .* it was altered\. Restore it"):
         read_json(path)
 
 

@@ -24,7 +24,7 @@ from scorefield.data import Data, Split
 from scorefield.run.config import build_denoiser, build_objective
 from scorefield.run.settings import Config
 from scorefield.train import Denoising, Training, fit
-from scorefield.use.foresee import facts_foreseen, needs
+from scorefield.use.foresee import info_foreseen, needs
 of_process = sys.argv[5] == "process" and give_back_memory()
 net, precision, side, found = sys.argv[1], sys.argv[2], int(sys.argv[3]), []
 x = torch.zeros(8, 3, side, side, dtype=torch.uint8)
@@ -35,9 +35,9 @@ def config_of(batch, micro):
     return Config(settings, net=net)
 
 def train(config):
-    denoiser = build_denoiser(config, facts)
-    task = Denoising(denoiser, build_objective(config, facts, denoiser.schedule))
-    data = Data("given", Split(x), Split(x), (), facts.scaling)
+    denoiser = build_denoiser(config, info)
+    task = Denoising(denoiser, build_objective(config, info, denoiser.schedule))
+    data = Data("given", Split(x), Split(x), (), info.scaling)
     list(fit(task, data, config.training))
 
 def anonymous():
@@ -48,7 +48,7 @@ def watch():
         most[0] = max(most[0], anonymous())
         time.sleep(0.005)
 
-facts = facts_foreseen(config_of(1, 1), x.shape[1:], 0)
+info = info_foreseen(config_of(1, 1), x.shape[1:], 0)
 torch.nn.Linear(8, 8)(torch.zeros(2, 8)).sum().backward()
 import accelerate, torch.distributed
 for batch, micro in json.loads(sys.argv[4]):
@@ -69,7 +69,7 @@ for batch, micro in json.loads(sys.argv[4]):
             held += event.nbytes()
             peak = max(peak, held)
         del took, events
-    said = needs(config, build_denoiser(config, facts).net, x.shape[1:])
+    said = needs(config, build_denoiser(config, info).net, x.shape[1:])
     found.append([said.bytes(micro, 1, micro < batch), said.bytes(micro), peak])
 print(json.dumps(found))
 """
