@@ -18,12 +18,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scorefield.catalogue import build
 from scorefield.data import Data, Split
 from scorefield.data.lower import downward, upward
 from scorefield.data.named import load_data
 from scorefield.data.readers.digits import INK
 from scorefield.draw import draw
-from scorefield.measure import frechet
+from scorefield.measure import frechet, memorisation
+from scorefield.measure.kernel import mmd2
+from scorefield.measure.memorise import nearest
 from scorefield.measure.retrieval import (
     HUES,
     CaptionMatching,
@@ -41,6 +44,8 @@ from scorefield.use.request import Request
 from scorefield.use.sample import settle
 
 JUDGED, ASKED, R = "twitter", "google", 100
+LEAST = 60
+"""Concepts of a group whose kernel distance is worth saying."""
 
 
 def of_style(data: Data, style: str, split: Split) -> Split:
@@ -64,6 +69,12 @@ def judge_of_words(data: Data, images: int) -> TwoTower:
     return learn(CaptionMatching(judge), replace(data, train=both), training).eval()
 
 
+def categories(run: Run) -> dict[str, str]:
+    """The Unicode group of each caption."""
+    lines = (Path(str(run.config.data.path)) / "metadata.jsonl").read_text().splitlines()
+    return {row["text"]: row["category"] for row in map(json.loads, lines)}
+
+
 def generated(run: Run, prompts: list[str], guidance: float | None) -> Tensor:
     """One for each, in the style that is ASKED, seed i of the i-th."""
     request = Request(run, prompt=prompts, labels=ASKED, guidance=guidance)
@@ -73,6 +84,8 @@ def generated(run: Run, prompts: list[str], guidance: float | None) -> Tensor:
 
 @torch.no_grad()
 def measured(judge: TwoTower, data: Data, split: Split, run: Run, scale: float | None) -> Any:
+    """How the prompt and its group are found back; how near samples lie to the training pictures,
+    and how often the nearest has the prompt for its name."""
     rows = of_style(data, ASKED, split)
     some = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:R]
     x0, cond = data.batch(rows, some)
@@ -89,7 +102,44 @@ def measured(judge: TwoTower, data: Data, split: Split, run: Run, scale: float |
         found[f"normalised {k}"] = normalised(
             found["generated"][k], found["shuffled"][k], found["real"][k]
         )
+    of, groups = categories(run), sorted(set(categories(run).values()))
+    group = torch.tensor([groups.index(of[p]) for p in prompts])
+    for key, (x, to) in sets.items():
+        first = (judge.seen(x) @ said.T).argmax(1)
+        found[key]["group"] = float((group[first] == group[to]).float().mean())
+    every = torch.arange(len(data.train))
+    train = data.batch(data.train, every)[0]
+    near = memorisation(made, train, data.batch(data.test, torch.arange(len(data.test)))[0])
+    at = nearest(made.flatten(1), train.flatten(1))[1]
+    names = data.train.cond["caption"][at].tolist()
+    found["to training"] = {
+        "ratio": near.ratio, "near": near.near, "near of real": near.near_real,
+        "own": sum(data.captions[k] == p for k, p in zip(names, prompts)) / R,
+    }  # fmt: skip
     return found, made, said, prompts
+
+
+@torch.no_grad()
+def by_group(data: Data, run: Run, scale: float | None) -> dict[str, Any]:
+    """KID of samples to real art of the same prompts, of every group that has enough; the floor is
+    that of two halves of real art, all with standard errors."""
+    rows, of = of_style(data, ASKED, data.train), categories(run)
+    prompts = [data.captions[k] for k in rows.cond["caption"].tolist()]
+    encoder = build("extractors", "efficientnet-lite0")
+    real = encoder(data.batch(rows, torch.arange(len(rows)))[0])
+    made = encoder(generated(run, prompts, scale))
+    found: dict[str, Any] = {}
+    for name in ("all", *sorted(set(of.values()))):
+        some = torch.tensor([i for i, p in enumerate(prompts) if name in ("all", of[p])])
+        some = some[torch.randperm(len(some), generator=torch.Generator().manual_seed(0))]
+        if len(some) >= LEAST:
+            half = len(some) // 2
+            one, other = some[:half], some[half:]
+            found[name] = {
+                "n": len(some), "kid": mmd2(made[one], real[other]),
+                "floor": mmd2(real[one], real[other]),
+            }  # fmt: skip
+    return found
 
 
 def colours(data: Data, run: Run, scale: float | None) -> dict[str, float]:
@@ -138,6 +188,7 @@ def main() -> None:
             found["sensitivity"] = sensitivity(run, prompts, given.guidance)
         if given.cascade:
             found[name]["cascade"] = cascaded(judge, run, given.cascade, made, said)
+    found["groups"] = by_group(data, run, given.guidance)
     found["colours"] = colours(data, run, given.guidance)
     print(json.dumps(found, indent=1))
     if given.out:

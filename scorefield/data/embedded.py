@@ -21,7 +21,7 @@ from scorefield.data.sets import Data, Scaling, Split
 
 Embed = Callable[[Tensor], Tensor]
 """E: pictures x0 (B, C, H, W) to (B, d)."""
-AT_A_TIME = 512
+AT_A_TIME = 64
 
 
 def in_embeddings(data: Data, embed: Embed, encoder: str) -> Data:

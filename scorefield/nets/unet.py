@@ -53,7 +53,8 @@ class UNet(nn.Module):
 
     Sizes of the conditions, None for none: classes of "label", entries of "vector", channels of
     "image" (B, C', *sizes), which enters beside x, and of "tokens", which every attending block
-    reads (`Tokens`), their features, or their vocabulary and largest length.
+    reads (`Tokens`), their features, or their vocabulary and largest length. pooled: the mean of
+    the tokens is added to what tells the noise, too (Podell et al. 2023, SDXL, arXiv:2307.01952).
 
     F has the dtype of x; the work is done in the dtype of the weights (or of autocast)
     and channels-last, which the processor convolves faster.
@@ -92,6 +93,7 @@ class UNet(nn.Module):
         checkpoint: bool = False,
         fold: int | Sequence[int] = 1,
         places: bool = False,
+        pooled: bool = False,
     ) -> None:
         super().__init__()
         self.config = config_of(locals())
@@ -153,6 +155,11 @@ class UNet(nn.Module):
         )
         self.image = image
         self.tokens = Tokens(context, tokens, vocabulary, length) if context else None
+        self.pooled = None
+        if pooled and context is None:
+            raise BadInput("pooled is True and there are no tokens.", "Leave it out, or give them.")
+        if pooled:
+            self.pooled = preserve_variance(nn.Linear(4 * width, 4 * width))
         entering, leaving = shape[0] + (image or 0), out_channels or shape[0]
         self.stem = preserve_variance(conv(entering * pixels, channels[0], 3, padding=1))
         self.places = None
@@ -177,8 +184,11 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, noise: Tensor, cond: Mapping[str, Tensor] | None = None) -> Tensor:
         check_inputs(x, noise, self.shape)
         cond = as_null(cond)
-        emb = F.silu(self.embedding(noise, cond))
+        emb = self.embedding(noise, cond)
         context = None if self.tokens is None else self.tokens(cond, x.shape[0])
+        if self.pooled is not None and context is not None:
+            emb = emb + self.pooled(context.mean)
+        emb = F.silu(emb)
         seen = with_image(x.to(self.stem.weight.dtype), cond, self.image)
         h = space_to_depth(seen, self.folds)
         h = self.stem(as_picture(h.view(*h.shape[:2], *self.sides)))

@@ -212,6 +212,7 @@ class Config:
 
             exclusive("data.prior", self.data.prior, **{"data.decoder": self.data.decoder})
             seen = build("extractors", encoder)
+            say(f"{len(read.train) + len(read.test):,} pictures go through {encoder} first")
             read = (in_embeddings if self.data.prior else with_embeddings)(read, seen, seen.space)
         if self.source and not self.source.classes:
             read = read.unlabelled()

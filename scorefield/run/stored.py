@@ -113,6 +113,13 @@ def check_folder(folder: Folder, config: Config, resume: bool) -> None:
             raise BadInput(
                 f"{folder.path} has a checkpoint but no config.json.", "Restore the file."
             )
+        out = folder.path.resolve()
+        if config.data.path and Path(config.data.path).resolve() in (out, *out.parents):
+            raise BadInput(
+                f"{folder.path} lies in the data {config.data.path}, where its pictures would be "
+                "read as data.",
+                "Give an `out` elsewhere.",
+            )
         return
     stored, _ = stored_settings(folder)
     if not folder.has_checkpoint:

@@ -86,6 +86,16 @@ def test_a_folder_with_a_run_is_not_trained_over(refused, run):
     assert (run / "state.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("inside", [".", "runs/one"])
+def test_a_run_does_not_begin_among_its_own_pictures(refused, tmp_path, inside):
+    (tmp_path / "a").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "a" / "one.png")
+    out = tmp_path / inside
+    said = refused("train", "folder", "--data.path", tmp_path, "--data.size", 8, "--out", out)
+    assert said.endswith("where its pictures would be read as data. Give an --out elsewhere.")
+    assert {file.name for file in tmp_path.rglob("*")} == {"a", "one.png"}
+
+
 def test_a_run_without_checkpoint_may_be_started_over(cli, run, tiny):
     for part in ("state.json", "model.safetensors", "ema.safetensors", "optimizer.safetensors"):
         (run / part).unlink()

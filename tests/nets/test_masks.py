@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from scorefield.base import Level
 from scorefield.denoise import Denoiser
 from scorefield.guide import cfg, prompts
-from scorefield.nets import MLP, dit, embed, tokens, unet
+from scorefield.nets import MLP, UNet, dit, embed, tokens, unet
 from tests.nets.test_conditions import BATCH, SHAPE, build, every, far, inputs
 from tests.refusal import fails, refused
 
@@ -102,6 +102,24 @@ def test_a_perceptron_reads_their_mean_and_no_more(kind, monkeypatch):
     empty_law(Flat(**kind), kind)
     monkeypatch.setattr(tokens.Context, "mean", property(lambda told: told.tokens.mean(1)))
     fails("", pad_law, Flat(**kind), kind)
+
+
+@kinds
+def test_a_pooled_mean_is_of_what_is_read(kind, monkeypatch):
+    net = build("unet", pooled=True, **kind)
+    x, noise = inputs()
+    pad_law(build("unet", pooled=True, **kind), kind)
+    empty_law(net, kind)
+    for block in net.modules():  # then the mean alone says anything
+        if isinstance(block, unet.Reading):
+            block.forward = lambda h, context: h
+    assert far(net(x, noise, told(kind, READ)), net(x, noise, None))
+    monkeypatch.setattr(tokens.Context, "mean", property(lambda told: told.tokens.mean(1)))
+    fails("", pad_law, build("unet", pooled=True, **kind), kind)
+
+
+def test_a_pooled_mean_wants_tokens():
+    refused("no tokens", UNet, SHAPE, width=8, pooled=True)
 
 
 @every
