@@ -111,14 +111,16 @@ def resampled(
     log_evidence = groups.logsumexp(1, keepdim=True) - math.log(particles)
     ess = shares.square().sum(1, keepdim=True).reciprocal()
     u = u.to(groups)
-    own = torch.arange(particles, device=u.device)
-    parents = torch.searchsorted(shares.cumsum(1), (own + u) / particles)
     resample = (ess < threshold * particles) | always
-    who = torch.where(resample, parents.clamp(max=particles - 1), own)
-    first = particles * torch.arange(len(groups), device=u.device)[:, None]
+    everyone = torch.arange(len(log_weight), device=u.device)
+    told = [v.expand_as(groups).flatten() for v in (log_evidence, ess)]
+    if not resample.any():
+        return everyone, log_weight, *told
+    own = everyone[:particles]
+    parents = torch.searchsorted(shares.cumsum(1), (own + u) / particles)
+    who = torch.where(resample, parents.clamp(max=particles - 1), own) + everyone[::particles, None]
     weight = torch.where(resample, log_evidence, groups)
-    log_evidence, ess = (v.expand_as(groups).flatten() for v in (log_evidence, ess))
-    return (who + first).flatten(), weight.flatten(), log_evidence, ess
+    return who.flatten(), weight.flatten(), *told
 
 
 @dataclass(frozen=True, eq=False)
