@@ -108,19 +108,19 @@ def resampled(
     """
     groups = log_weight.unflatten(0, (-1, particles))
     shares = groups.softmax(1)
-    log_evidence = groups.logsumexp(1, keepdim=True) - math.log(particles)
+    mean = groups.logsumexp(1, keepdim=True) - math.log(particles)
     ess = shares.square().sum(1, keepdim=True).reciprocal()
     u = u.to(groups)
     resample = (ess < threshold * particles) | always
     everyone = torch.arange(len(log_weight), device=u.device)
-    told = [v.expand_as(groups).flatten() for v in (log_evidence, ess)]
+    log_evidence, ess = (v.expand_as(groups).flatten() for v in (mean, ess))
     if not resample.any():
-        return everyone, log_weight, *told
+        return everyone, log_weight, log_evidence, ess
     own = everyone[:particles]
     parents = torch.searchsorted(shares.cumsum(1), (own + u) / particles)
     who = torch.where(resample, parents.clamp(max=particles - 1), own) + everyone[::particles, None]
-    weight = torch.where(resample, log_evidence, groups)
-    return who.flatten(), weight.flatten(), *told
+    weight = torch.where(resample, mean, groups)
+    return who.flatten(), weight.flatten(), log_evidence, ess
 
 
 @dataclass(frozen=True, eq=False)
