@@ -22,6 +22,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -116,14 +117,17 @@ class Seeded:
 
     def _keys(self, here: Level, there: Level) -> np.ndarray:
         interval = (_bits(here) << np.uint64(32)) | _bits(there)
-        seeds = self.seeds.numpy().view(np.uint64)
-        return mix((mix(seeds + GAMMA) ^ interval) + GAMMA)
+        return mix((self._mixed ^ interval) + GAMMA)
+
+    @cached_property
+    def _mixed(self) -> np.ndarray:
+        return mix(self.seeds.numpy().view(np.uint64) + GAMMA)
 
 
 def _bits(level: Level) -> np.ndarray:
     """The float32 bit pattern of sigma/alpha, which IEEE division makes the same everywhere; of one
     per coordinate, of the means of both."""
-    ratio = np.atleast_1d(level.overall.ratio.detach().cpu().numpy()).astype(np.float32)
+    ratio = level.overall.ratio.detach().cpu().numpy().reshape(-1).astype(np.float32)
     return ratio.view(np.uint32).astype(np.uint64)
 
 

@@ -9,6 +9,7 @@ import inspect
 import io
 import itertools
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Found: TypeAlias = "Findings | int"
 """What a verb gives: one that has said what there is to say, the exit code."""
+RANKS = {"LOCAL_RANK", "MV2_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "WORLD_SIZE"}
 
 
 def run(name: str, argv: list[str]) -> int:
@@ -84,6 +86,12 @@ def _one_sentence(boxed: str, prog: str) -> BadInput:
     closest = re.search(r"Perhaps you meant.*?(--[\w.-]+)", " ".join(rows))
     hint = f"Did you mean {closest[1]}? " if closest else ""
     return BadInput(f"{fact.rstrip('.')}.", f"{hint}See {prog} --help.")
+
+
+def launched() -> bool:
+    """Whether `torchrun`, `accelerate launch` or MPI started this process, as Accelerate reads it
+    off the environment."""
+    return any(word in RANKS or word.startswith("ACCELERATE_") for word in os.environ)
 
 
 def show(found: "Findings", as_json: bool) -> int:

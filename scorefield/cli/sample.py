@@ -8,7 +8,7 @@ import tyro
 from tyro.conf import UseAppendAction
 
 from scorefield.cli.flags import Averaged, BatchSize, CondFile, NoCond, OutPath, Rows, Sampling
-from scorefield.cli.frame import Bar, Found, note
+from scorefield.cli.frame import Bar, Found, launched, note
 
 
 class Options(Rows, Sampling, Averaged):
@@ -98,4 +98,4 @@ def work(o: Options, bar: Bar) -> Found:
     from scorefield.report.files import keep_samples
     from scorefield.use.sample import sampled
 
-    return sampled(o.request(bar), o.like, keep_samples, note)
+    return sampled(o.request(bar), o.like, keep_samples, note, launched())

@@ -108,17 +108,19 @@ def resampled(
     """
     groups = log_weight.unflatten(0, (-1, particles))
     weights = groups.softmax(1)
-    log_evidence = groups.logsumexp(1, keepdim=True) - math.log(particles)
+    mean = groups.logsumexp(1, keepdim=True) - math.log(particles)
     ess = weights.square().sum(1, keepdim=True).reciprocal()
     u = u.to(groups)
-    own = torch.arange(particles, device=u.device)
-    parents = torch.searchsorted(weights.cumsum(1), (own + u) / particles)
     resample = (ess < threshold * particles) | always
-    who = torch.where(resample, parents.clamp(max=particles - 1), own)
-    first = particles * torch.arange(len(groups), device=u.device)[:, None]
-    weight = torch.where(resample, log_evidence, groups)
-    log_evidence, ess = (v.expand_as(groups).flatten() for v in (log_evidence, ess))
-    return (who + first).flatten(), weight.flatten(), log_evidence, ess
+    everyone = torch.arange(len(log_weight), device=u.device)
+    log_evidence, ess = (v.expand_as(groups).flatten() for v in (mean, ess))
+    if not resample.any():
+        return everyone, log_weight, log_evidence, ess
+    own = everyone[:particles]
+    parents = torch.searchsorted(weights.cumsum(1), (own + u) / particles)
+    who = torch.where(resample, parents.clamp(max=particles - 1), own) + everyone[::particles, None]
+    weight = torch.where(resample, mean, groups)
+    return who.flatten(), weight.flatten(), log_evidence, ess
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,7 +61,7 @@ class Measurement:
         """`V A^T (A V A^T + noise I)^-1 away` for V = data I, from leaves; at data = noise = 0 its
         limit for noise = 0, the pseudoinverse."""
         total, a = data + noise, self.linear
-        gain, rest = torch.where(total > 0, ratio(data, total), 1.0), ratio(noise, total)
+        gain, rest = (data / total).nan_to_num(1.0), (noise / total).nan_to_num(0.0)
         found = a.adjoint(a.solve(away, like(gain, away), like(rest, away)))
         return like(gain, found) * found
 

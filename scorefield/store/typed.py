@@ -1,9 +1,13 @@
 """JSON as a type: dataclasses, TypedDicts, tuples of numbers. Strict, and all faults at once."""
 
 import json
+import math
+from dataclasses import is_dataclass
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, get_type_hints
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import get_type_hints as hints
 
 from scorefield.base import BadInput
 
@@ -43,10 +47,13 @@ def read_typed(kind: Any, content: Any, where: str) -> Any:
     Traceback (most recent call last):
     scorefield.base.errors.BadInput: x.json: steps.1 is '2', not a whole number. Correct it.
     """
-    from pydantic import ValidationError
-
+    text = json.dumps([content])
     try:
-        return _reader(kind).validate_json(json.dumps([content]))[0]
+        return plainly(kind, json.loads(text)[0])
+    except (ArithmeticError, TypeError, ValueError):
+        from pydantic import ValidationError
+    try:
+        return _reader(kind).validate_json(text)[0]
     except ValidationError as error:
         faults = [_fault(fault, where, kind) for fault in error.errors()]
         causes, remedies = zip(*faults[:MOST])
@@ -54,6 +61,34 @@ def read_typed(kind: Any, content: Any, where: str) -> Any:
         raise BadInput(
             f"{'; '.join((*causes, *more))}.", " ".join(dict.fromkeys(remedies))
         ) from None
+
+
+def plainly(kind: Any, value: Any) -> Any:
+    """A value of JSON as the type, where both are plain: without what finds and words the faults,
+    which it takes longer to import than a small network to run.
+
+    Raises an error of any kind for what is at fault, and for what it does not know.
+    """
+    origin, args = get_origin(kind), get_args(kind)
+    if isinstance(kind, type) and is_dataclass(kind) and type(value) is dict:
+        types = hints(kind)
+        return kind(**{name: plainly(types.get(name, ...), v) for name, v in value.items()})
+    if kind is float and type(value) in (int, float) and math.isfinite(value):
+        return float(value)
+    if origin is Annotated:
+        return plainly(args[0], value)
+    if origin is tuple and type(value) is list:
+        each = args[:1] * len(value) if args[1:] == (...,) else args
+        return tuple(plainly(own, v) for own, v in zip(each, value, strict=True))
+    if origin in (Union, UnionType):
+        [own] = [own for own in args if (value is None) == (own in (None, NoneType))]
+        return plainly(own, value)
+    if type(value) is str:
+        value.encode()  # half a letter raises
+    known = kind in (bool, int, str, NoneType) and type(value) is kind
+    if known or (origin is Literal and type(value) is str and value in args):
+        return value
+    raise TypeError(f"{value!r} is not plainly {kind}")
 
 
 def json_schema(kind: Any) -> dict[str, Any]:
@@ -72,8 +107,8 @@ def _fault(fault: Any, where: str, kind: Any) -> tuple[str, str]:
         return f"{path}: {own.fact.removesuffix('.')}", own.remedy
     if rule in ("unexpected_keyword_argument", "extra_forbidden"):
         for step in fault["loc"][1:-1]:
-            kind = get_type_hints(kind).get(step) if isinstance(kind, type) else None
-        closest = get_close_matches(name, get_type_hints(kind) if isinstance(kind, type) else ())
+            kind = hints(kind).get(step) if isinstance(kind, type) else None
+        closest = get_close_matches(name, hints(kind) if isinstance(kind, type) else ())
         hint = f"Did you mean '{closest[0]}'? Else remove it." if closest else "Remove it."
         return f"{above} has an unknown field '{name}'", hint
     if rule == "missing":

@@ -29,9 +29,14 @@ def processes() -> "PartialState":
 
 class Team:
     """The processes that do a job together: one, or those that `torchrun` or `accelerate launch`
-    started. `rank` is this one's number among `size`, `device` where it computes."""
+    started. `rank` is this one's number among `size`, `device` where it computes. A process that
+    nobody launched is `alone` on that device, and need not ask Accelerate, whose import takes as
+    long as many calls of a small network."""
 
-    def __init__(self) -> None:
+    def __init__(self, alone: str | None = None) -> None:
+        if alone:
+            self.rank, self.size, self.device = 0, 1, torch.device(alone)
+            return
         state = processes()
         self.rank, self.size, self.device = state.process_index, state.num_processes, state.device
 
@@ -58,6 +63,8 @@ class Team:
     def together(self, action: Callable[[], T]) -> T:
         """Do something in every process. If it raises BadInput in some, all stop: the first of
         those raises it, the others raise Elsewhere."""
+        if self.size == 1:
+            return action()
         try:
             value, problem = action(), None
         except BadInput as error:

@@ -84,17 +84,18 @@ def sampled(
     like: Path | None,
     keep: Callable[[Samples, Path], None],
     say: Callable[[str], None],
+    launched: bool = True,
 ) -> Findings | int:
-    """Samples, made in shards of `batch` by a team of processes, and kept at `out`; to which of
-    these an earlier call made, which a stop left, it adds the others. With a picture that they are
-    to be `like`, the same again.
+    """Samples, made in shards of `batch` by a team of processes, if some were `launched`, and kept
+    at `out`; to which of these an earlier call made, which a stop left, it adds the others. With a
+    picture that they are to be `like`, the same again.
 
     Returns the exit code in a process that has nothing to tell. Raises BadInput for what cannot be
     done, before any work is, and KeyboardInterrupt with what is there.
     """
     request = replace(request, spaces=True)
     request, then = again(request, like) if like else (request, None)
-    team = Team()
+    team = Team() if launched else Team(alone=device())
     try:
         with ExitStack() as held:
             job = team.together(lambda: _read(request, then, held if team.is_main else None))

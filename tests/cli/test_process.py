@@ -47,6 +47,27 @@ def test_help_is_quick_and_needs_no_torch():
     assert min(times) < 1.0  # the best of three: other processes share the machine
 
 
+UNNEEDED = ("accelerate", "jinja2", "matplotlib", "pydantic", "scipy", "sklearn", "torch._dynamo",
+            "torch.distributed.fsdp", "torchvision", "yaml")  # fmt: skip
+"""Modules that a picture waits for, where they are imported, and does not need."""
+
+
+def test_a_picture_waits_for_no_more_than_it_needs(run, tmp_path):
+    script = (
+        "import sys; from scorefield.cli import main; code = main(sys.argv[1:]); "
+        f"print(*sorted(set({UNNEEDED}) & set(sys.modules))); sys.exit(code)"
+    )
+    words = ("sample", str(run), "--n", "1", "--steps", "2", "--out", str(tmp_path / "x.png"))
+    done = python("-c", script, *words)
+    assert done.returncode == 0, done.stderr
+    assert not done.stdout.splitlines()[-1]
+    config = run / "config.json"  # one with a fault needs what words it
+    config.write_text(config.read_text().replace('"steps": 2', '"steps": "2"'))
+    wrong = python("-c", script, *words)
+    assert wrong.returncode == 2, wrong.stderr
+    assert wrong.stdout.split() == ["pydantic"]
+
+
 def test_the_package_adds_little_to_torch():
     script = (
         "import torch, time; began = time.perf_counter(); import scorefield; "

@@ -70,8 +70,10 @@ class Linear(ABC):
         what A^T makes 0. Singular values below the precision of v count as 0 (`counted`).
         """
         if self.spectrum is not None:
-            singular, _, _, lift, drop = self.spectrum
-            squares = counted(singular, v) ** 2
+            lift, drop = self.spectrum[3:]
+            squares = self._squares.get(like := (v.dtype, v.device))
+            if squares is None:
+                squares = self._squares[like] = counted(self.spectrum.singular, v) ** 2
             total = _beside(data, self.shape) * squares + _beside(noise, self.shape)
             return drop(torch.where(total > 0, lift(v) / total, 0.0))
         if self._decomposed:
@@ -86,6 +88,11 @@ class Linear(ABC):
         found = least_squares(self, exact, noise / scale) / scale
         alone = torch.where(noise > 0, exact / torch.where(noise > 0, noise, 1.0), 0.0)
         return torch.where(some, found, alone).to(v)
+
+    @cached_property
+    def _squares(self) -> dict[tuple[torch.dtype, torch.device], Tensor]:
+        """Of the singular values, as they were asked for: at every step again."""
+        return {}
 
     def pseudoinverse(self, y: Tensor) -> Tensor:
         """`A^+ y`: the least squares solution of the smallest norm."""

@@ -37,12 +37,15 @@ class Mask(Linear):
         return tuple(self.known.shape)
 
     def __call__(self, x0: Tensor) -> Tensor:
-        return x0[:, self.known.to(x0.device)]
+        return x0.flatten(1).index_select(1, self._places.to(x0.device))
 
     def adjoint(self, y: Tensor) -> Tensor:
-        out = y.new_zeros(len(y), *self.shape)
-        out[:, self.known.to(y.device)] = y
-        return out
+        out = y.new_zeros(len(y), self.known.numel())
+        return out.index_copy_(1, self._places.to(y.device), y).view(-1, *self.shape)
+
+    @cached_property
+    def _places(self) -> Tensor:
+        return self.known.flatten().nonzero()[:, 0]
 
     @cached_property
     def spectrum(self) -> Spectrum:  # type: ignore[override]
