@@ -112,7 +112,7 @@ def test_a_pooled_mean_is_of_what_is_read(kind, monkeypatch):
     empty_law(net, kind)
     for block in net.modules():  # then the mean alone says anything
         if isinstance(block, unet.Reading):
-            block.forward = lambda h, context: h
+            block.forward = lambda x, context: x
     assert far(net(x, noise, told(kind, READ)), net(x, noise, None))
     monkeypatch.setattr(tokens.Context, "mean", property(lambda told: told.tokens.mean(1)))
     fails("", pad_law, build("unet", pooled=True, **kind), kind)
