@@ -52,7 +52,7 @@ class MeanFlow(Student):
             v = w = (x - self.mean(x, level, cond, scale, batch)) / sigma
             if self.teacher is None:
                 w = self.u(x, t, t, heard)
-        slope = along(lambda x, t: self.u(x, t, r, heard), x, t, w, t, self.straight(self.top))
+        slope = along(lambda x, t: self.u(x, t, r, heard), x, t, w, t, 1.0)
         error = self.u(x, t, r, heard) + like(t - r, x) * slope - v
         return Loss(error.square().flatten(1).mean(1), level.logsnr, {})
 
