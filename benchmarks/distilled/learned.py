@@ -43,7 +43,7 @@ ENTRIES: Mapping[str, Entry] = {
     "trigflow": Entry("trigflow", False, (1, 2), False, training=MUON),
     "shortcut": Entry("shortcut", False, (1, 2, 4), training=MUON),
     "operator": Entry("operator", True, (1,), training=MUON),
-    "dmd": Entry("dmd", True, (1,), False, training={"lr": 5e-4, "ema": 0.99}),
+    "dmd": Entry("dmd", True, (1,), False, training={"lr": 5e-4, "ema": 0.998}),
 }
 """By name, those of one method apart by whether it is taught."""
 

@@ -15,7 +15,7 @@ from scorefield.solve import DDIM, Arc, Genie, Solver, sample
 from scorefield.use.plan import plan_of
 
 Row = dict[str, float]
-BATCH = {"genie": 256, "denoising-gan": 1024, "learned-sampler": 256}
+BATCH = {"genie": 256, "denoising-gan": 4096, "learned-sampler": 256}
 CALLS = {"genie": (5, 10), "denoising-gan": (4,), "learned-sampler": (5, 10)}
 TRIAL = 40
 """Steps by which the pace of a method is taken; the first half is left out."""

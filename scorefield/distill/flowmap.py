@@ -1,5 +1,6 @@
 """Maps between any two levels of the flow, one call each: MeanFlow and shortcut."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,9 @@ from scorefield.distill.trigflow import along
 from scorefield.objective import Batch, Loss
 from scorefield.solve import jumped
 from scorefield.solve.transfer import aimed
+
+NEAR = math.log(0.1)
+"""log(sigma/alpha) of ends that a map takes for about the same."""
 
 
 def straight(t: Tensor) -> Level:
@@ -35,7 +39,7 @@ class MeanFlow(Student):
 
     same: float = 0.5
     taught, learned = None, "maps"
-    limit = 4.0
+    limit, floor = 4.0, NEAR
 
     def u(self, x: Tensor, t: Tensor, r: Tensor, heard: dict[str, Tensor]) -> Tensor:
         """The mean velocity from t down to r."""
@@ -52,7 +56,7 @@ class MeanFlow(Student):
             v = w = (x - self.mean(x, level, cond, scale, batch)) / sigma
             if self.teacher is None:
                 w = self.u(x, t, t, heard)
-        slope = along(lambda x, t: self.u(x, t, r, heard), x, t, w, t, self.straight(self.top))
+        slope = along(lambda x, t: self.u(x, t, r, heard), x, t, w, t, 1.0)
         error = self.u(x, t, r, heard) + like(t - r, x) * slope - v
         return Loss(error.square().flatten(1).mean(1), level.logsnr, {})
 

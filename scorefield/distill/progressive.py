@@ -10,7 +10,7 @@ from scorefield.base import BadInput, Cond, Zero, like
 from scorefield.denoise import Denoiser
 from scorefield.distill.student import Student, StudentDraws, of
 from scorefield.objective import Batch, Loss
-from scorefield.solve import DDIM
+from scorefield.solve import DDIM, Solver
 from scorefield.solve.transfer import aimed
 
 
@@ -21,14 +21,16 @@ class Progressive(Student):
         L = |D(x, a) - D*|^2 / (s sin(a))^2
 
     D* is what leads in one step of DDIM from x, a = top j/n, to where two steps of half the length
-    by the teacher end. The first stage has `first` / 2 steps and the given teacher; a later one
-    the student of the stage before, in trailing weights. A stage inherits the error of the first,
+    by the teacher end. The first stage has `first` / 2 steps, the given teacher and its `solver`,
+    whose history begins at x; a later one the student of the stage before, in trailing weights,
+    whose steps are DDIM's. A stage inherits the error of the first,
     which therefore has half of the run; the others share the rest. In each the learning rate rises
     and falls anew.
     """
 
     first: int = 64
     last: int = 1
+    solver: Solver = field(default_factory=DDIM)
     past: Denoiser = field(init=False)
     plan = "ddim/{last}"
 
@@ -38,6 +40,11 @@ class Progressive(Student):
             raise BadInput(
                 f"progressive distillation goes from {self.first} steps to {self.last}.",
                 "Give powers of two, the first above the last.",
+            )
+        if self.solver.stochastic or self.solver.adaptive:
+            name = type(self.solver).__name__
+            raise BadInput(
+                f"{name} draws noise or steps of its own.", "Give a solver such as heun."
             )
         self.target, self.past, self.stage = self.trailing(), self.trailing(), 0
 
@@ -85,15 +92,14 @@ class Progressive(Student):
         self, x: Tensor, angle: Tensor, length: float, cond: Cond | None, scale: Tensor
     ) -> Tensor:
         """D* of two steps of half the length."""
-
-        denoise, heard = (
-            (self.past, self.conditioned(cond, scale))
+        denoise, heard, solver = (
+            (self.past, self.conditioned(cond, scale), DDIM())
             if self.stage
-            else (partial(self.teach, scale=scale), cond)
+            else (partial(self.teach, scale=scale), cond, self.solver)
         )
         angles = (angle, angle - length / 2, (angle - length).clamp(min=0))
         here, middle, end = map(self.level, angles)
-        state = DDIM().init(x)
+        state = solver.init(x)
         for a, b in ((here, middle), (middle, end)):
-            state, _ = DDIM().step(denoise, state, a, b, Zero(), heard)
+            state, _ = solver.step(denoise, state, a, b, Zero(), heard)
         return aimed(x, state.x, here, end)

@@ -71,6 +71,8 @@ class Student(Task[Denoiser]):
     """Whether it needs data."""
     limit: ClassVar[float] = math.inf
     """Of what its network hears of the noise (`MapEmbedding`)."""
+    floor: ClassVar[float] = -math.inf
+    """Of what it hears of where a map leads."""
     plan: ClassVar[str] = "jump/1"
     """How its student is sampled unless it is said; {option} stands for the value of an option."""
     learned: ClassVar[Literal["plan", "ends", "maps", "mean"]] = "plan"
@@ -88,6 +90,7 @@ class Student(Task[Denoiser]):
         for part in self.module.modules():
             if isinstance(part, MapEmbedding):
                 part.limit.fill_(self.limit)
+                part.floor.fill_(self.floor)
         with torch.no_grad():
             first = self.module.schedule(torch.ones((), dtype=torch.float64))
         self.top = math.atan(min(float(first.ratio), math.exp(NOISE_RANGE)) / self.spread)

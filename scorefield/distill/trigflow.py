@@ -22,17 +22,15 @@ def along(
         df/da = (f(x + h velocity, a + h) - f(x - h velocity, a - h)) / 2h + O(h^2)
 
     h is `unit`, over which f changes, times the cube root of what numbers of x round by, where both
-    errors are one; no a is above `top`, where the two points move down. The two passes, which share
-    their dropout, cost less than one in forward mode, and work with every network.
+    errors are one, and at most half the way to `top`. The two passes, which share their dropout,
+    cost less than one in forward mode, and work with every network.
     """
     x = x.to(torch.promote_types(x.dtype, torch.float32))
-    h = torch.finfo(x.dtype).eps ** (1 / 3) * unit
-    up = torch.minimum(h, top - time)
-    down = up - 2 * h
+    h = torch.minimum(torch.finfo(x.dtype).eps ** (1 / 3) * unit, (top - time) / 2)
     with torch.autocast(x.device.type, enabled=False):
         with torch.random.fork_rng([x.device] if x.is_cuda else []):
-            ahead = f(x + like(up, x) * velocity, time + up)
-        return (ahead - f(x + like(down, x) * velocity, time + down)) / like(2 * h, x)
+            ahead = f(x + like(h, x) * velocity, time + h)
+        return (ahead - f(x - like(h, x) * velocity, time - h)) / like(2 * h, x)
 
 
 @dataclass(eq=False)

@@ -18,7 +18,8 @@ NUMBERS = ("there", "guidance")
 class MapEmbedding(nn.Module):
     """An embedding that hears two numbers more of each sample.
 
-        emb(noise, cond) + V0 silu(W0 (f(there) - f(noise))) + V1 silu(W1 (f(guidance) - f(1)))
+        emb(noise, cond) + V0 silu(W0 (f(g(there)) - f(g(noise))))
+                         + V1 silu(W1 (f(guidance) - f(1)))
 
     cond["there"] `(B,)` is log(sigma/alpha) of the level that a map leads to, by default that of x:
     no way at all. cond["guidance"] `(B,)` is the scale of the guidance that is in the map, by
@@ -28,15 +29,20 @@ class MapEmbedding(nn.Module):
     With a finite `limit` R, noise and there are heard as log(r / (1 + r / R)), r = sigma/alpha: as
     the angle atan(r) nears a right one log r grows without bound, and with it the slope of all that
     hears it, which is noise in the losses that learn from slopes (Lu and Song 2025, sec. 4.1).
+
+    g(u) = log(exp(u) + exp(floor)): near clean data all ends of maps are nearly one, and without a
+    floor data themselves, the end that is asked for most, stand apart from the others at u = -10.
     """
 
     limit: Tensor
+    floor: Tensor
 
     def __init__(self, inner: Embedding) -> None:
         super().__init__()
         width = inner.leave.out_features
         self.inner = inner
         self.register_buffer("limit", torch.tensor(math.inf))
+        self.register_buffer("floor", torch.tensor(-math.inf))
         self.enter = nn.ModuleList(
             preserve_variance(nn.Linear(FEATURES, width, bias=False)) for _ in NUMBERS
         )
@@ -46,9 +52,8 @@ class MapEmbedding(nn.Module):
         given, noise = cond or {}, self._heard(noise)
         rest = {key: leaf for key, leaf in given.items() if key not in NUMBERS}
         emb = self.inner(noise, rest or None)
-        usual = {"there": noise, "guidance": torch.ones_like(noise)}
         for key, enter, leave in zip(NUMBERS, self.enter, self.leave):
-            u = given.get(key)
+            u, here = given.get(key), torch.ones_like(noise)
             if u is None:
                 continue
             if u.shape != noise.shape:
@@ -56,13 +61,18 @@ class MapEmbedding(nn.Module):
                     f"condition '{key}' has shape {tuple(u.shape)}, not {tuple(noise.shape)}.",
                     "Give one number for each sample of x.",
                 )
-            u = self._heard(u) if key == "there" else u
-            here, there = (noise_features(v, self.inner.frequencies) for v in (usual[key], u))
-            emb = emb + leave(F.silu(enter((there - here).to(emb.dtype))))
+            if key == "there":
+                here, u = (torch.logaddexp(v, self.floor) for v in (noise, self._heard(u)))
+            old, new = (noise_features(v, self.inner.frequencies) for v in (here, u))
+            emb = emb + leave(F.silu(enter((new - old).to(emb.dtype))))
         return emb
 
     def _heard(self, noise: Tensor) -> Tensor:
         return noise - torch.log1p(noise.exp() / self.limit)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        state_dict.setdefault(f"{prefix}floor", torch.tensor(-math.inf))  # of earlier versions
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def as_map(net: Any) -> Any:

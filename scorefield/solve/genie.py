@@ -54,14 +54,15 @@ class Genie(Plain):
         x_there = held - alpha_there (1 - q)^2/2 dD/dlog(gamma),   q = gamma_there / gamma
 
     held being the step with D held (eq. 1). From DEEP in noise the step is Taylor's in 1/gamma,
-    the clock of D there: the same with another factor 1/q. A step to clean data is D.
+    the clock of D there: the same with another factor 1/q. A step to clean data is Taylor's too,
+    D - 1/2 dD/dlog(gamma), off by O(gamma^4) where D is by O(gamma^2); from DEEP it is D.
 
     Use it with a student that has learned the slope, at one call a step; with any other
     differentiable denoiser it takes a second one, in forward mode.
     """
 
-    order = 2
-    evals = 2
+    order = evals = 2
+    carries = True
 
     def step(
         self,
@@ -78,6 +79,5 @@ class Genie(Plain):
         denoised, change = flow_slope(denoise, x, here, cond, pace)
         keep, gain = transfer(here, there)
         bend = there.alpha * (1 - q) ** 2 / 2
-        bend = torch.where(deep(here), bend / positive(q), bend)
-        bend = torch.where(there.sigma > 0, bend, 0.0)
+        bend = torch.where(deep(here), torch.where(q > 0, bend / positive(q), 0.0), bend)
         return State(affine(x, keep, denoised, gain) - like(bend, x) * change), Info(denoised)

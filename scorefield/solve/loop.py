@@ -56,7 +56,7 @@ class Solver(Protocol):
 
 class Plain:
     """What a method is unless it says otherwise: of first order, one call, no chance, no memory; a
-    step to clean data is D, and not `carries` D on from its past; not `one_clock`, so that a
+    step to clean data is D, and it `carries` D on by no past or slope; not `one_clock`, so that a
     coordinate may have levels of its own; one step is no less than the `fewest`, below which DDIM
     is better with as many calls. It walks levels that are `scalar`, and no `pairs` of position and
     velocity."""

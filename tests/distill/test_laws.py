@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import jvp
 
-from scorefield.base import Level
+from scorefield.base import BadInput, Level, Zero, join
 from scorefield.denoise import DataSet, Denoiser
 from scorefield.distill import (
     METHODS,
@@ -26,7 +26,7 @@ from scorefield.distill import (
 from scorefield.nets import UNet
 from scorefield.objective import Batch
 from scorefield.process import Flow
-from scorefield.solve import DDIM
+from scorefield.solve import DDIM, DDPM, DormandPrince, Heun, Solver, sample
 from scorefield.solve.transfer import transfer
 from tests.distill.test_fixed_points import SPREAD, Exact, losses, mean
 from tests.refusal import fails
@@ -114,6 +114,29 @@ def test_the_tangent_is_that_of_scm():
     check_scm()
     fails("", check_scm, "sign")
     fails("", check_scm, "rest")
+
+
+def check_slope_near_the_top(distance: float = 3e-3) -> None:
+    """Of second order up to the top, which is not passed: that of one side is off by .005 f''."""
+    x, a = torch.tensor([[0.7], [-1.3]]), torch.tensor([1.5, 1.5]).double()
+
+    def f(x, a):
+        assert (a < 1.5 + distance).all()
+        return (x + a.float()[:, None]).sin()
+
+    slope = trigflow.along(f, x, a, torch.ones(2, 1), torch.ones(2), 1.5 + distance)
+    assert torch.allclose(slope, 2 * (x + 1.5).cos(), atol=5e-4)
+
+
+def test_a_slope_near_the_top(monkeypatch):
+    check_slope_near_the_top()
+
+    def aside(f, x, a, velocity, unit, top):
+        h = 0.01 * unit
+        return (f(x, a) - f(x - h[:, None] * velocity, a - h)) / h[:, None]
+
+    monkeypatch.setattr(trigflow, "along", aside)
+    fails("", check_slope_near_the_top)
 
 
 # --- fixed points by number of levels: N(0, 1/4) on EDM's grid -----------------------------------
@@ -347,6 +370,24 @@ def check_stage(stage: int) -> None:
         x = keep * x + gain * teach(x, here)
     keep, gain = transfer(levels[0], levels[2])
     assert torch.allclose(keep * 0.6 + gain * goal, x, atol=1e-12)
+
+
+def check_first_solver(solver: Solver) -> None:
+    """D* of the first stage leads where two steps of Heun by the teacher do."""
+    task = made(Progressive, Constant(), first=8, solver=solver)
+    x, a = torch.tensor([[0.6]]).double(), 0.8 * ONE
+    levels = join([task.level(angle) for angle in (0.8, 0.6, 0.4)])
+    goal = task.halved(x, a, 0.4, None, ONE)
+    keep, gain = transfer(task.level(a), task.level(a - 0.4))
+    assert torch.allclose(keep * x + gain * goal, sample(Heun(), mean, x, levels, Zero()))
+
+
+def test_the_first_stage_has_any_solver(monkeypatch):
+    check_first_solver(Heun())
+    fails("", check_first_solver, DDIM())
+    for solver in (DDPM(), DormandPrince()):
+        with pytest.raises(BadInput, match="noise or steps of its own"):
+            made(Progressive, Constant(), solver=solver)
 
 
 def test_each_stage_learns_from_its_own_teacher(monkeypatch):

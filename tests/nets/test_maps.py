@@ -1,11 +1,13 @@
 """What the network of a map hears besides: at first nothing changes, then each number counts."""
 
+import math
+
 import pytest
 import torch
 
 from scorefield.nets import MLP, DiT, UNet
 from scorefield.nets.maps import as_map
-from tests.refusal import refused
+from tests.refusal import fails, refused
 
 SHAPE = (1, 8, 8)
 NETS = {
@@ -58,3 +60,28 @@ def test_one_number_for_all_is_refused():
     refused(
         "'there' has shape", student, torch.randn(2, 3), torch.zeros(2), {"there": torch.zeros(1)}
     )
+
+
+def check_ends_by_clean_data(floor: float) -> None:
+    """All ends that are much nearer to clean data than the floor are one end."""
+    student = rough(as_map(NETS["mlp"]()))
+    student.embedding.floor.fill_(floor)
+    x, noise = torch.randn(1, 3).expand(3, 3), torch.zeros(3)
+    out = student(x, noise, {"there": torch.tensor([-10.0, -9.0, -1.0])})
+    assert torch.allclose(out[0], out[1], atol=0.01)
+    assert not torch.allclose(out[0], out[2], atol=0.01)
+
+
+def test_ends_by_clean_data_are_one():
+    check_ends_by_clean_data(math.log(0.1))
+    fails("", check_ends_by_clean_data, -math.inf)
+
+
+def test_weights_of_before_there_was_a_floor():
+    student = rough(as_map(NETS["mlp"]()))
+    weights = {key: leaf for key, leaf in student.state_dict().items() if "floor" not in key}
+    other = as_map(NETS["mlp"]())
+    other.embedding.floor.fill_(0.0)
+    other.load_state_dict(weights)
+    x, there = torch.randn(4, 3), {"there": torch.linspace(-9, -1, 4)}
+    assert torch.equal(student(x, torch.zeros(4), there), other(x, torch.zeros(4), there))
