@@ -86,8 +86,8 @@ class Student(Net):
         self, x_t: Tensor, t: Tensor, condition: Any = None, r: Tensor | None = None,
         fwd_pred_type: str | None = None, **_: Any,
     ) -> Tensor:  # fmt: skip
-        told = {} if r is None else {"there": noise_number(self.level(r), x_t)}
-        return self._as_asked(x_t, t, self.inner(x_t, self.level(t), told), fwd_pred_type)
+        aim = {} if r is None else {"there": noise_number(self.level(r), x_t)}
+        return self._as_asked(x_t, t, self.inner(x_t, self.level(t), aim), fwd_pred_type)
 
 
 class Teacher(Net):

@@ -15,7 +15,7 @@ from scorefield.objective import Batch, Loss
 from scorefield.solve import jumped
 from scorefield.solve.transfer import aimed
 
-NEAR = math.log(0.1)
+LOWEST = math.log(0.1)
 """log(sigma/alpha) of ends that a map takes for about the same."""
 
 
@@ -39,7 +39,7 @@ class MeanFlow(Student):
 
     same: float = 0.5
     taught, learned = None, "maps"
-    limit, floor = 4.0, NEAR
+    limit, floor = 4.0, LOWEST
 
     def u(self, x: Tensor, t: Tensor, r: Tensor, heard: dict[str, Tensor]) -> Tensor:
         """The mean velocity from t down to r."""
