@@ -221,7 +221,7 @@ def emoji() -> Config:
 
 
 def emoji_64() -> Config:
-    """Emoji from 32x32 to 64x64, for `cascade`. Give `data.path`. About 10 minutes of such a core."""
+    """Emoji from 32x32 to 64x64, for `cascade`. Give `data.path`. About 10 minutes."""
     return Config(
         muon(
             images=160_000, batch=32, lr=2e-3, warmup=3_000, precision="bf16", compile=False,
