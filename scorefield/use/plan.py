@@ -97,7 +97,7 @@ def plan_of(
     """
     basis = basis_of(schedule_of(denoiser))
     if (space := getattr(denoiser, "space", None)) is not None:
-        return plan_on(space, denoiser, conditional, steps, solver, grid, guidance)
+        return plan_on(space, denoiser, conditional, steps, solver, grid, guidance, guide)
     manner = getattr(denoiser, "manner", None)
     usual = plan(manner.plan) if manner else DEFAULT
     own = grid if isinstance(grid, FittedGrid) else usual
@@ -116,6 +116,7 @@ def plan_of(
 def plan_on(
     space: Any, denoiser: Denoiser, conditional: bool, steps: int | None,
     solver: str | Solver | None, grid: str | FittedGrid | None, guidance: float,
+    guide: str | Guide | None,
 ) -> Plan:  # fmt: skip
     """The plan of a denoiser that is not on R^n; by default 64 even steps."""
     letters = isinstance(space, Discrete)
@@ -134,20 +135,31 @@ def plan_on(
         raise BadInput("geodesic-walk follows heat kernels, and the run learned geodesics.",
                        "Use geodesic-flow.", "solver")  # fmt: skip
     levels = _levels(grid or "uniform-t", schedule_of(denoiser), steps or 64, 1.0, 1.0)
-    return Plan(method, levels, guided(guidance, conditional))
+    if guide:
+        check_places(guide, denoiser)
+        guide = build_guide(guide, shape=tuple(denoiser.shape))
+    return Plan(method, levels, guided(guidance, conditional, guide or None))
 
 
 OF_ESTIMATE = ("cfg", "interval", "rescale", "threshold", "clip", "chain")
 """Guides that change D by its own numbers, and need of the level no more than how noisy it is."""
+OF_STATES = ("cfg", "classifier")
+"""Guides that do not ask for numbers of R^n."""
 
 
 def check_places(guide: str | Guide, denoiser: Denoiser) -> None:
     """Raise BadInput for a guide that takes x or its noise by one level, where each coordinate of
-    a basis has its own."""
-    if not isinstance(denoiser.schedule, Spectral) or not isinstance(guide, str):
-        return
-    for part in guide.split("+"):
-        if (name := parsed(part).name) not in OF_ESTIMATE:
+    a basis has its own, or for one of numbers, where the denoiser's law is not on R^n."""
+    space = getattr(denoiser, "space", None)
+    for part in guide.split("+") if isinstance(guide, str) else ():
+        name = parsed(part).name
+        if space is not None and name not in OF_STATES:
+            raise BadInput(
+                f"the guide {name} is of R^n, and the run's space is {type(space).__name__}.",
+                f"Use one of {', '.join(OF_STATES)}.",
+                "guide",
+            )
+        if isinstance(denoiser.schedule, Spectral) and name not in OF_ESTIMATE:
             raise BadInput(
                 f"the guide {name} takes one level for all of x, and the process "
                 f"{type(denoiser.schedule).__name__} has one for each coordinate.",

@@ -34,6 +34,14 @@ def test_molecules_from_the_left(molecules, cli, refused, tmp_path):
     guided = (tmp_path / "made.smi").read_text()
     assert cli("sample", molecules, *asked, "--guidance", 2).code == 0
     assert len(guided.splitlines()) == 4
+    conditional = (tmp_path / "made.smi").read_text()
+    assert cli("sample", molecules, *asked, *guide[:-1], 0).code == 0
+    unguided = (tmp_path / "made.smi").read_text()
+    assert cli("sample", molecules, "--n", 4, "--unconditional", *asked[-2:]).code == 0
+    assert (tmp_path / "made.smi").read_text() == unguided  # scale 0 is no guide, to the letter
+    assert len({guided, conditional, unguided}) == 3
+    said = refused("sample", molecules, *asked, "--guide", "cfg:2+rescale:.7")
+    assert "the guide rescale is of R^n" in said
     few, out = ["--unconditional", "--steps", 3], ["--out", tmp_path / "y.smi"]
     assert "a step shows" in refused("sample", molecules, *few, *out)
     said = refused("sample", molecules, "--unconditional", "--fill", "C__C", *out)
