@@ -95,9 +95,13 @@ def plan_of(
     Raises BadInput for unknown names, a denoiser without a schedule or shape, and what a student
     was not made for.
     """
-    basis = basis_of(schedule_of(denoiser))
+    basis, outer = basis_of(schedule_of(denoiser)), None
+    if guide:
+        check_places(guide, denoiser)
+        outer = build_guide(guide, shape=tuple(denoiser.shape))
     if (space := getattr(denoiser, "space", None)) is not None:
-        return plan_on(space, denoiser, conditional, steps, solver, grid, guidance, guide)
+        around = guided(guidance, conditional, outer)
+        return Plan(*plan_on(space, denoiser, steps, solver, grid), around)
     manner = getattr(denoiser, "manner", None)
     usual = plan(manner.plan) if manner else DEFAULT
     own = grid if isinstance(grid, FittedGrid) else usual
@@ -106,19 +110,14 @@ def plan_of(
     method = build_solver(solver or own.solver, unit)
     steps = own.steps or DEFAULT.steps if steps is None else steps
     levels, method = walk_of(denoiser, on, steps, method, start)
-    outer = None
-    if guide:
-        check_places(guide, denoiser)
-        outer = in_places(build_guide(guide, shape=tuple(denoiser.shape)), basis)
-    return Plan(method, levels, guided(guidance, conditional, outer))
+    return Plan(method, levels, guided(guidance, conditional, outer and in_places(outer, basis)))
 
 
 def plan_on(
-    space: Any, denoiser: Denoiser, conditional: bool, steps: int | None,
-    solver: str | Solver | None, grid: str | FittedGrid | None, guidance: float,
-    guide: str | Guide | None,
-) -> Plan:  # fmt: skip
-    """The plan of a denoiser that is not on R^n; by default 64 even steps."""
+    space: Any, denoiser: Denoiser, steps: int | None, solver: str | Solver | None,
+    grid: str | FittedGrid | None,
+) -> tuple[Any, Level]:  # fmt: skip
+    """Solver and levels of a denoiser that is not on R^n; by default 64 even steps."""
     letters = isinstance(space, Discrete)
     usual = "state-walk" if letters else "geodesic-flow"
     name = solver if isinstance(solver, str) else usual
@@ -134,11 +133,7 @@ def plan_on(
     if isinstance(method, GeodesicWalk) and isinstance(denoiser.schedule, Flow):
         raise BadInput("geodesic-walk follows heat kernels, and the run learned geodesics.",
                        "Use geodesic-flow.", "solver")  # fmt: skip
-    levels = _levels(grid or "uniform-t", schedule_of(denoiser), steps or 64, 1.0, 1.0)
-    if guide:
-        check_places(guide, denoiser)
-        guide = build_guide(guide, shape=tuple(denoiser.shape))
-    return Plan(method, levels, guided(guidance, conditional, guide or None))
+    return method, _levels(grid or "uniform-t", schedule_of(denoiser), steps or 64, 1.0, 1.0)
 
 
 OF_ESTIMATE = ("cfg", "interval", "rescale", "threshold", "clip", "chain")
