@@ -38,7 +38,7 @@ class MeanFlow(Student):
     """
 
     same: float = 0.5
-    taught, learned = None, "maps"
+    taught, sloped, learned = None, True, "maps"
     limit, floor = 4.0, LOWEST
 
     def u(self, x: Tensor, t: Tensor, r: Tensor, heard: dict[str, Tensor]) -> Tensor:

@@ -73,6 +73,8 @@ class Student(Task[Denoiser]):
     """Of what its network hears of the noise (`MapEmbedding`)."""
     floor: ClassVar[float] = -math.inf
     """Of what it hears of where a map leads."""
+    sloped: ClassVar[bool] = False
+    """Whether it learns from its own slopes, which take float32 whatever the run computes in."""
     plan: ClassVar[str] = "jump/1"
     """How its student is sampled unless it is said; {option} stands for the value of an option."""
     learned: ClassVar[Literal["plan", "ends", "maps", "mean"]] = "plan"
@@ -91,6 +93,8 @@ class Student(Task[Denoiser]):
             if isinstance(part, MapEmbedding):
                 part.limit.fill_(self.limit)
                 part.floor.fill_(self.floor)
+        if self.sloped:
+            self.module.precision = "fp32"
         with torch.no_grad():
             first = self.module.schedule(torch.ones((), dtype=torch.float64))
         self.top = math.atan(min(float(first.ratio), math.exp(NOISE_RANGE)) / self.spread)

@@ -46,7 +46,7 @@ class TrigFlow(Student):
     """
 
     normalise: bool = False
-    taught, limit = None, 4.0
+    taught, sloped, limit = None, True, 4.0
     plan, learned = "jump:fresh=1/2", "ends"
 
     def loss(self, batch: Batch, chance: StudentDraws) -> Loss:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import jvp
 
 from scorefield.base import BadInput, Level, Zero, join
+from scorefield.base.noise import first_weights
 from scorefield.denoise import DataSet, Denoiser
 from scorefield.distill import (
     METHODS,
@@ -24,6 +25,7 @@ from scorefield.distill import (
     trigflow,
 )
 from scorefield.nets import UNet
+from scorefield.nets.maps import as_map
 from scorefield.objective import Batch
 from scorefield.process import Flow
 from scorefield.solve import DDIM, DDPM, DormandPrince, Heun, Solver, sample
@@ -82,6 +84,27 @@ def test_twin_wrong_forms_of_the_identity(monkeypatch, wrong):
     monkeypatch.setattr(flowmap, "along", along)
     found = [residual(*point[:3]) for point in POINTS]
     assert found == pytest.approx(off, abs=2e-3)
+
+
+@pytest.mark.parametrize("method", [MeanFlow, TrigFlow])
+@pytest.mark.parametrize("sloped", [True, False])
+def test_slopes_are_of_float32_in_a_run_of_bfloat16(monkeypatch, method, sloped):
+    """The twin: in bfloat16, whose rounding a difference of two near values divides by h."""
+    monkeypatch.setattr(method, "sloped", sloped)
+    with first_weights(0):
+        net = UNet((1, 8, 8), width=8, multipliers=(1,), blocks=1, attention=())
+        for weight in net.parameters():
+            nn.init.normal_(weight, std=0.2)
+    batch = Batch(torch.ones(256, 1, 8, 8), None)
+    found = {}
+    for half in (False, True):
+        module = Denoiser(as_map(net), "edm", SPREAD, schedule=Flow(), shape=(1, 8, 8))
+        module.precision = "bf16" if half else "fp32"
+        task = method(module, mean)
+        chance = task.draw((256, 1, 8, 8), torch.Generator().manual_seed(0))
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            found[half] = float(task.loss(batch, chance).per_sample.detach().mean())
+    assert (abs(found[True] / found[False] - 1) < 0.015) == sloped, found
 
 
 # --- TrigFlow: the tangent is that of sCM, of any network ----------------------------------------
