@@ -343,6 +343,24 @@ def test_a_network_that_says_nothing_pays(name):
     assert float(losses(task, 256).mean()) > 1e-3
 
 
+def check_memory(steps: int) -> None:
+    """Of weights that walk evenly those that trail by d are d/(1 - d) steps behind: a 160th of the
+    run, or 99 steps."""
+    d = made(Consistency, Constant(), steps=steps).decay
+    assert d / (1 - d) == pytest.approx(min(max(0, steps / 160 - 1), 99))
+
+
+@pytest.mark.parametrize("steps", [40, 320, 15_000, 20_000])
+def test_trailing_weights_follow_within_a_part_of_the_run(steps):
+    check_memory(steps)
+
+
+@pytest.mark.parametrize("wrong", [0.99, 0.9999])
+def test_planted_weights_that_trail_as_far_in_every_run(wrong, monkeypatch):
+    monkeypatch.setattr(Consistency, "decay", wrong)
+    fails("", check_memory, 320)
+
+
 def test_twin_a_denoiser_that_does_not_keep_clean_data_pays_nothing():
     assert float(losses(made(Consistency, Constant()), 256).max()) == 0
 
