@@ -14,7 +14,7 @@ from scorefield.solve import DDIM, Heun, Solver
 
 TURN = 0.15
 """cos(a) at the top, of what a gap is a part."""
-MEMORY = 1 / 160
+BEHIND = 1 / 160
 """Of a run, the longest that its trailing weights look back."""
 
 
@@ -30,7 +30,7 @@ class Consistency(Student):
     `narrow` as the run goes on, since the fixed point of one that stays is the output of that
     solver on that grid (30 levels at .3, 95 at .1).
     The weight is that of TrigFlow: what is learned first is the end that data hold. It is passed
-    on from level to level as fast as the trailing weights follow, which do so within `MEMORY` of
+    on from level to level as fast as the trailing weights follow, which do so within `BEHIND` of
     the run, or 100 steps.
     """
 
@@ -50,7 +50,7 @@ class Consistency(Student):
 
     @property
     def decay(self) -> float:
-        return min(super().decay, max(0.0, 1 - 1 / (MEMORY * self.steps)))
+        return min(super().decay, max(0.0, 1 - 1 / (BEHIND * self.steps)))
 
     def loss(self, batch: Batch, chance: StudentDraws) -> Loss:
         cond, scale = self.asked(batch, chance)
