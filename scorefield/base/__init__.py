@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from scorefield.base.level import CLEAN, Level, join, like, quotient, ratios
     from scorefield.base.noise import Noise, Seeded, Zero
     from scorefield.base.pairs import Pairs, Shown
-    from scorefield.base.types import Cond, Denoise, Guide
+    from scorefield.base.types import Cond, Denoise, Guide, Map
     from scorefield.base.watch import Watch, quiet
 
 __all__ = [
-    "CLEAN", "BadInput", "Cond", "Denoise", "Guide", "Level", "Noise", "Pairs", "Seeded", "Shown",
-    "Watch", "Zero", "join", "like", "quiet", "quotient", "ratios", "unknown",
+    "CLEAN", "BadInput", "Cond", "Denoise", "Guide", "Level", "Map", "Noise", "Pairs", "Seeded",
+    "Shown", "Watch", "Zero", "join", "like", "quiet", "quotient", "ratios", "unknown",
 ]  # fmt: skip
 
 __getattr__ = lazy(__name__)

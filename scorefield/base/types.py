@@ -15,5 +15,9 @@ read). `None` in place of a `Cond` means that every sample is unconditional."""
 Denoise = Callable[[Tensor, Level, Cond | None], Tensor]
 """`D(x, level, cond) = E[x0 | x]`: noisy tensor, noise level, condition -> posterior mean."""
 
+Map = Callable[[Tensor, Level, Level, Cond | None], Tensor]
+"""`Map(x, here, there, cond) = x_there`: where the flow takes x from one level to another, in one
+call. What has learned one is a `Denoise` (`solve.map_of`)."""
+
 Guide = Callable[[Denoise], Denoise]
 """Anything that changes what a solver sees: wraps a denoiser, so it composes with all of them."""

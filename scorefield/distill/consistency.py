@@ -14,6 +14,8 @@ from scorefield.solve import DDIM, Heun, Solver
 
 TURN = 0.15
 """cos(a) at the top, of what a gap is a part."""
+BEHIND = 1 / 160
+"""Of a run, the longest that its trailing weights look back."""
 
 
 @dataclass(eq=False)
@@ -27,7 +29,9 @@ class Consistency(Student):
     of log tan(a), but at the top, where the flow hardly turns. The gap falls from `wide` to
     `narrow` as the run goes on, since the fixed point of one that stays is the output of that
     solver on that grid (30 levels at .3, 95 at .1).
-    The weight is that of TrigFlow: what is learned first is the end that data hold.
+    The weight is that of TrigFlow: what is learned first is the end that data hold. It is passed
+    on from level to level as fast as the trailing weights follow, which do so within `BEHIND` of
+    the run, or 100 steps.
     """
 
     wide: float = 0.5
@@ -43,6 +47,10 @@ class Consistency(Student):
     def gap(self) -> float:
         """Of log tan(a), in equal ratios from the one to the other."""
         return self.wide ** (1 - self.done) * self.narrow**self.done
+
+    @property
+    def decay(self) -> float:
+        return min(super().decay, max(0.0, 1 - 1 / (BEHIND * self.steps)))
 
     def loss(self, batch: Batch, chance: StudentDraws) -> Loss:
         cond, scale = self.asked(batch, chance)

@@ -12,7 +12,7 @@ from scorefield.denoise.precondition import noise_number
 from scorefield.distill.student import SMALLEST, Student, StudentDraws, lognormal
 from scorefield.distill.trigflow import along
 from scorefield.objective import Batch, Loss
-from scorefield.solve import jumped
+from scorefield.solve import map_of
 from scorefield.solve.transfer import aimed
 
 LOWEST = math.log(0.1)
@@ -114,6 +114,6 @@ class Shortcut(Student):
     def halved(self, x: Tensor, angle: Tensor, lower: Tensor, heard: dict[str, Tensor]) -> Tensor:
         """D* of two steps of half the length."""
         here, middle, end = (self.level(a) for a in (angle, (angle + lower) / 2, lower))
-        far, _ = jumped(self.target, x, here, middle, heard)  # type: ignore[arg-type] set above
-        far, _ = jumped(self.target, far, middle, end, heard)  # type: ignore[arg-type]
+        leads = map_of(self.target)  # type: ignore[arg-type] set above
+        far = leads(leads(x, here, middle, heard), middle, end, heard)
         return aimed(x, far, here, end)

@@ -10,7 +10,7 @@ from torch import Tensor
 from scorefield.base import Level, Seeded, Zero
 from scorefield.distill.student import SMALLEST, Student, StudentDraws
 from scorefield.objective import Batch, Loss
-from scorefield.solve import Arc, jumped, trajectory
+from scorefield.solve import Arc, map_of, trajectory
 
 FIRST_SEED = 2**40
 """Of the noise of pairs: no sample is asked for by such a seed."""
@@ -112,6 +112,6 @@ class FlowOperator(Knowledge):
         ways, here = self.drawn(chance), self.level(self.top).expand(len(chance.u))
         m = (chance.u[:, 1] * len(self.moments)).long()
         there = self.levels.at(torch.tensor(self.moments)[m].to(m.device))
-        found, _ = jumped(self.module, ways.x, here, there, self.heard(ways))
+        found = map_of(self.module)(ways.x, here, there, self.heard(ways))
         goal = ways.ends[torch.arange(len(m), device=m.device), m]
         return Loss(((found - goal) / self.spread).square().flatten(1).mean(1), there.logsnr, {})

@@ -1,17 +1,29 @@
 """Progressive distillation: Salimans and Ho 2022."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from scorefield.base import BadInput, Cond, Zero, like
+from scorefield.base import BadInput, Cond, Level, Zero, like, unknown
 from scorefield.denoise import Denoiser
 from scorefield.distill.student import Student, StudentDraws, of
 from scorefield.objective import Batch, Loss
+from scorefield.process import grids
 from scorefield.solve import DDIM, Solver
 from scorefield.solve.transfer import aimed
+
+Halving = Literal["angle", "uniform-t", "beta", "shifted"]
+HALVING: Mapping[str, Callable[..., Level]] = {
+    "angle": grids.uniform_angle,
+    "uniform-t": grids.uniform_t,
+    "beta": grids.beta,
+    "shifted": grids.shifted,
+}
+"""The grids that have every other level of the same with twice the steps."""
 
 
 @dataclass(eq=False)
@@ -20,8 +32,10 @@ class Progressive(Student):
 
         L = |D(x, a) - D*|^2 / (s sin(a))^2
 
-    D* is what leads in one step of DDIM from x, a = top j/n, to where two steps of half the length
-    by the teacher end. The first stage has `first` / 2 steps, the given teacher and its `solver`,
+    D* is what leads in one step of DDIM from x, at a level of the grid with n steps, to where two
+    steps of the teacher on that with 2 n end. The `grid` must be of those that a grid of half the
+    steps is part of: on others, as karras, a student would start where no stage before it was. The
+    first stage has `first` / 2 steps, the given teacher and its `solver`,
     whose history begins at x; a later one the student of the stage before, in trailing weights,
     whose steps are DDIM's. A stage inherits the error of the first,
     which therefore has half of the run; the others share the rest. In each the learning rate rises
@@ -31,6 +45,7 @@ class Progressive(Student):
     first: int = 64
     last: int = 1
     solver: Solver = field(default_factory=DDIM)
+    grid: Halving = "angle"
     past: Denoiser = field(init=False)
     plan = "ddim/{last}"
 
@@ -46,7 +61,21 @@ class Progressive(Student):
             raise BadInput(
                 f"{name} draws noise or steps of its own.", "Give a solver such as heun."
             )
+        if self.grid not in HALVING:
+            raise unknown("grid of progressive distillation", self.grid, get_args(Halving))
         self.target, self.past, self.stage = self.trailing(), self.trailing(), 0
+
+    @classmethod
+    def plan_of(cls, spread: float, **options: Any) -> str:
+        plan, grid = super().plan_of(spread, **options), options["grid"]
+        return plan if grid == "angle" else f"ddim@{grid}/{options['last']}"
+
+    @torch.no_grad()
+    def angles(self, n: int) -> Tensor:
+        """Those of the grid with n steps `(n + 1,)`."""
+        scaled = {"sigma_data": self.spread} if self.grid == "angle" else {}
+        levels = HALVING[self.grid](self.module.schedule, n, **scaled)
+        return torch.atan2(levels.sigma, self.spread * levels.alpha).clamp(max=self.top)
 
     @property
     def stages(self) -> int:
@@ -80,24 +109,25 @@ class Progressive(Student):
     def loss(self, batch: Batch, chance: StudentDraws) -> Loss:
         cond, scale = self.asked(batch, chance)
         n = self.first // 2 ** (self.stage + 1)
-        angle = self.top / n * (1 + (chance.u[:, 0] * n).floor())
+        fine = self.angles(2 * n).to(chance.u.device)
+        k = 2 * (n - 1 - (chance.u[:, 0] * n).floor().long())
+        angle, middle, end = fine[k], fine[k + 1], fine[k + 2]
         x, here = self.noisy(batch.x0, chance.eps, angle), self.level(angle)
         with torch.no_grad():
-            goal = self.halved(x, angle, self.top / n, cond, scale)
+            goal = self.halved(x, (angle, middle, end), cond, scale)
         error = self.module(x, here, self.conditioned(cond, scale)) - goal
         error = error / like(here.sigma, x)
         return Loss(error.square().flatten(1).mean(1), here.logsnr, {})
 
     def halved(
-        self, x: Tensor, angle: Tensor, length: float, cond: Cond | None, scale: Tensor
+        self, x: Tensor, angles: tuple[Tensor, Tensor, Tensor], cond: Cond | None, scale: Tensor
     ) -> Tensor:
-        """D* of two steps of half the length."""
+        """D* of two steps, from the first angle to the last."""
         denoise, heard, solver = (
             (self.past, self.conditioned(cond, scale), DDIM())
             if self.stage
             else (partial(self.teach, scale=scale), cond, self.solver)
         )
-        angles = (angle, angle - length / 2, (angle - length).clamp(min=0))
         here, middle, end = map(self.level, angles)
         state = solver.init(x)
         for a, b in ((here, middle), (middle, end)):

@@ -64,7 +64,6 @@ class Student(Task[Denoiser]):
     top: float = field(init=False)
     done: float = field(init=False, default=0.0)
     target: Denoiser | None = field(init=False, default=None)
-    decay: ClassVar[float] = 0.99
     taught: ClassVar[bool | None] = True
     """Whether it needs a teacher; None: data teach it where it has none."""
     shown: ClassVar[bool] = True
@@ -115,6 +114,11 @@ class Student(Task[Denoiser]):
     @classmethod
     def equip(cls, module: Denoiser, **options: Any) -> None:
         """Give a student what it has besides a network, by the options of its method."""
+
+    @property
+    def decay(self) -> float:
+        """d of the weights that trail."""
+        return 0.99
 
     def trailing(self) -> Denoiser:
         """A copy of the student, to be its `target`."""

@@ -85,7 +85,7 @@ def _hearing(denoise: Denoise, manner: Manner, strength: Tensor) -> Denoise:
         return denoise
 
     def guided(x: Tensor, level: Level, cond: Cond | None = None) -> Tensor:
-        more = {**cond, "guidance": strength.expand(len(x)).to(x)} if cond else cond
+        more = {**cond, "guidance": strength.to(x).expand(len(x))} if cond else cond
         return denoise(x, level, more)
 
     return guided

@@ -19,7 +19,7 @@ from scorefield.base import BadInput
 TOLERANCE = 1e-5
 """The largest defect that passes: rounding of float64 is 1e-15, of a float32 table 1e-7."""
 
-Map = Callable[[Tensor], Tensor]
+Change = Callable[[Tensor], Tensor]
 Shape = tuple[int, ...]
 
 
@@ -28,8 +28,8 @@ class View:
     """`v` and `v^-1`."""
 
     name: str
-    forward: Map
-    backward: Map
+    forward: Change
+    backward: Change
 
     def defect(self, shape: Sequence[int]) -> float:
         """How far it is from orthogonal, on random pictures a, b of this shape: the largest of
@@ -58,7 +58,7 @@ class Part:
     """An orthogonal projection P: `P P = P = P^T`."""
 
     name: str
-    project: Map
+    project: Change
 
     def defect(self, shape: Sequence[int]) -> float:
         """The largest of `|P P a - P a|` and `|<P a, b> - <a, P b>| / |b|`, in units of |a|."""
@@ -201,7 +201,7 @@ def colour() -> Part:
     return Part("colour", _rest(_grey))
 
 
-def _low_pass(radius: float) -> Map:
+def _low_pass(radius: float) -> Change:
     def project(x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         down = torch.fft.fftfreq(height, 1 / height, device=x.device)[:, None]
@@ -212,7 +212,7 @@ def _low_pass(radius: float) -> Map:
     return project
 
 
-def _rest(project: Map) -> Map:
+def _rest(project: Change) -> Change:
     return lambda x: x - project(x)
 
 

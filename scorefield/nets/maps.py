@@ -13,6 +13,9 @@ from scorefield.nets.embed import FEATURES, Embedding, noise_features
 from scorefield.nets.init import preserve_variance, zero
 
 NUMBERS = ("there", "guidance")
+ALIKE = 16
+"""Rows of which one is computed where all are known to be the same: kernels round a row alike in
+every batch of so many or more (`denoise.precondition.BUCKET`)."""
 
 
 class MapEmbedding(nn.Module):
@@ -49,7 +52,7 @@ class MapEmbedding(nn.Module):
         self.leave = nn.ModuleList(zero(nn.Linear(width, width, bias=False)) for _ in NUMBERS)
 
     def forward(self, noise: Tensor, cond: Cond | None) -> Tensor:
-        given, noise = cond or {}, self._heard(noise)
+        given, alike, noise = cond or {}, _alike(noise), self._heard(noise)
         rest = {key: leaf for key, leaf in given.items() if key not in NUMBERS}
         emb = self.inner(noise, rest or None)
         for key, enter, leave in zip(NUMBERS, self.enter, self.leave):
@@ -63,8 +66,11 @@ class MapEmbedding(nn.Module):
                 )
             if key == "there":
                 here, u = (torch.logaddexp(v, self.floor) for v in (noise, self._heard(u)))
-            old, new = (noise_features(v, self.inner.frequencies) for v in (here, u))
-            emb = emb + leave(F.silu(enter((new - old).to(emb.dtype))))
+            same = alike and _alike(given[key])
+            rows = slice(ALIKE if same else None)
+            old, new = (noise_features(v[rows], self.inner.frequencies) for v in (here, u))
+            more = leave(F.silu(enter((new - old).to(emb.dtype))))
+            emb = emb + (more[:1] if same else more)
         return emb
 
     def _heard(self, noise: Tensor) -> Tensor:
@@ -73,6 +79,11 @@ class MapEmbedding(nn.Module):
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         state_dict.setdefault(f"{prefix}floor", torch.tensor(-math.inf))  # of earlier versions
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _alike(u: Tensor) -> bool:
+    """Whether u `(B,)` is one number expanded, over a batch that is worth it."""
+    return len(u) > ALIKE and u.stride(0) == 0
 
 
 def as_map(net: Any) -> Any:

@@ -121,7 +121,7 @@ def check_teacher(task: Student, teacher: Denoiser) -> None:
     own = teacher.manner
     if task.teacher is None or own is None or own.has_mean:
         return
-    steps = plan(own.plan).steps
+    _, grid, steps = plan(own.plan)
     if not isinstance(task, Progressive) or own.learned != "plan":
         raise BadInput(
             f"the teacher is itself a student, made for {own.plan}, whose D is no mean.",
@@ -131,4 +131,10 @@ def check_teacher(task: Student, teacher: Denoiser) -> None:
         raise BadInput(
             f"the teacher is a student of {steps} steps, and the first stage halves {task.first}.",
             f"Give progressive:first={steps}.",
+        )
+    _, wanted, _ = plan(cast(Any, task.module.manner).plan)
+    if grid != wanted:
+        raise BadInput(
+            f"the teacher is a student on the grid {grid}, and the stages' is {wanted}.",
+            f"Give progressive:first={steps},grid={parsed(cast(str, grid)).name}.",
         )

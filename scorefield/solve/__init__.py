@@ -28,7 +28,7 @@ from scorefield.solve.gotta import GottaGoFast
 from scorefield.solve.gradient import GradientEstimation
 from scorefield.solve.heun import Heun
 from scorefield.solve.inverse import encode
-from scorefield.solve.jump import Jump, jumped
+from scorefield.solve.jump import Jump, jumped, map_of
 from scorefield.solve.langevin import PredictorCorrector, annealed_langevin, langevin
 from scorefield.solve.lms import LMS
 from scorefield.solve.loop import Info, Solver, State, sample, start_order, trajectory
@@ -47,6 +47,6 @@ __all__ = [
     "DPMSolverPP2S", "DPMSolverPP3M", "EulerMaruyama", "ExpArc", "Genie", "GottaGoFast",
     "GradientEstimation", "Heun", "IPNDM", "Info", "Jump", "LMS", "MuDDIM", "PNDM", "Parallel",
     "PredictorCorrector", "RK", "Restart", "SASolver", "SDEDPMSolverPP", "Solver", "State",
-    "StochasticHeun", "UniPC", "annealed_langevin", "encode", "jumped", "langevin", "parallel",
-    "sample", "flow_slope", "start_order", "trajectory",
+    "StochasticHeun", "UniPC", "annealed_langevin", "encode", "jumped", "langevin", "map_of",
+    "parallel", "sample", "flow_slope", "start_order", "trajectory",
 ]  # fmt: skip

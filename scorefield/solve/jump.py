@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from scorefield.base import BadInput, Cond, Denoise, Level, Noise, like
+from scorefield.base import BadInput, Cond, Denoise, Level, Map, Noise, like
 from scorefield.denoise.precondition import noise_number
 from scorefield.solve.loop import Info, Plain, State
 from scorefield.solve.transfer import affine, transfer
@@ -24,6 +24,22 @@ def jumped(
     denoised = denoise(x, here, {**(cond or {}), "there": noise_number(there, x)})
     keep, gain = transfer(here, there)
     return affine(x, keep, denoised, gain), denoised
+
+
+def map_of(denoise: Denoise) -> Map:
+    """`Map(x, here, there, cond) = x_there` that a student has learned, or any other denoiser by
+    one step of DDIM. Levels are those of any schedule.
+
+    >>> from scorefield.base import CLEAN
+    >>> data = map_of(lambda x, level, cond: 0 * x)  # all data are 0
+    >>> data(torch.ones(1, 1), Level.of(1.0, 2.0), Level.of(1.0, 0.5)).item()
+    0.25
+    """
+
+    def leads(x: Tensor, here: Level, there: Level, cond: Cond | None = None) -> Tensor:
+        return jumped(denoise, x, here, there, cond)[0]
+
+    return leads
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,11 @@ def order(n: int, seed: int, start: int, count: int) -> Tensor:
     >>> sorted(order(5, 0, 0, 5).tolist()) == sorted(order(5, 0, 5, 5).tolist()) == [0, 1, 2, 3, 4]
     True
     """
-    epochs = range(start // n, (start + count - 1) // n + 1)
-    shuffled = torch.cat([_epoch(n, seed, epoch) for epoch in epochs])
-    return shuffled[start - epochs[0] * n :][:count]
+    end = start + count
+    return torch.cat([  # of each epoch the part asked for: one may be of millions
+        _epoch(n, seed, epoch)[max(start - epoch * n, 0) : end - epoch * n]
+        for epoch in range(start // n, (end - 1) // n + 1)
+    ])  # fmt: skip
 
 
 @lru_cache(maxsize=4)

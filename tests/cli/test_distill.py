@@ -166,6 +166,11 @@ def test_a_student_may_teach(cli, progressive, meanflow, tmp_path):
         words = ["--method", method, "--images", 32, "--out", out]
         assert cli("distill", teacher, *words).code == 0
         assert cli("sample", out, "--n", 2, "--labels", 3).code == 0
+    words = ["--method", "progressive:first=2,grid=uniform-t", "--out", tmp_path / "none"]
+    told = cli("distill", progressive, *words)
+    assert told.code == 2
+    assert "the stages' is uniform-t" in told.err
+    assert "progressive:first=2,grid=angle" in told.err
 
 
 @pytest.mark.parametrize("method", ["knowledge:pairs=64", "dmd:calls=2"])

@@ -120,5 +120,5 @@ def test_planted_maps(monkeypatch):
     fails("", check_fixed, "shortcut")
     monkeypatch.setattr(Consistency, "lower", lambda self, x, *_: x)
     fails("", check_fixed, "consistency")
-    monkeypatch.setattr(knowledge, "jumped", lambda d, x, here, there, cond: (d(x, here), None))
+    monkeypatch.setattr(knowledge, "map_of", lambda d: lambda x, here, there, cond: d(x, here))
     fails("", check_fixed, "operator")

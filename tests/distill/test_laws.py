@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import jvp
 
+from scorefield import catalogue
 from scorefield.base import BadInput, Level, Zero, join
 from scorefield.base.noise import first_weights
 from scorefield.denoise import DataSet, Denoiser
@@ -24,10 +25,11 @@ from scorefield.distill import (
     flowmap,
     trigflow,
 )
+from scorefield.distill.progressive import HALVING
 from scorefield.nets import UNet
 from scorefield.nets.maps import as_map
 from scorefield.objective import Batch
-from scorefield.process import Flow
+from scorefield.process import VP, Flow
 from scorefield.solve import DDIM, DDPM, DormandPrince, Heun, Solver, sample
 from scorefield.solve.transfer import transfer
 from tests.distill.test_fixed_points import SPREAD, Exact, losses, mean
@@ -364,6 +366,24 @@ def test_a_network_that_says_nothing_pays(name):
     assert float(losses(task, 256).mean()) > 1e-3
 
 
+def check_memory(steps: int) -> None:
+    """Of weights that walk evenly those that trail by d are d/(1 - d) steps behind: a 160th of the
+    run, or 99 steps."""
+    d = made(Consistency, Constant(), steps=steps).decay
+    assert d / (1 - d) == pytest.approx(min(max(0, steps / 160 - 1), 99))
+
+
+@pytest.mark.parametrize("steps", [40, 320, 15_000, 20_000])
+def test_trailing_weights_follow_within_a_part_of_the_run(steps):
+    check_memory(steps)
+
+
+@pytest.mark.parametrize("wrong", [0.99, 0.9999])
+def test_planted_weights_that_trail_as_far_in_every_run(wrong, monkeypatch):
+    monkeypatch.setattr(Consistency, "decay", wrong)
+    fails("", check_memory, 320)
+
+
 def test_twin_a_denoiser_that_does_not_keep_clean_data_pays_nothing():
     assert float(losses(made(Consistency, Constant()), 256).max()) == 0
 
@@ -385,7 +405,7 @@ def check_stage(stage: int) -> None:
     task = made(Progressive, Constant(), first=8)
     task.stage, task.past.weight.data = stage, torch.tensor(3.0).double()
     x, a = torch.tensor([[0.6]]).double(), 0.8 * ONE
-    goal = task.halved(x, a, 0.4, None, ONE)
+    goal = task.halved(x, (a, a - 0.2, a - 0.4), None, ONE)
     teach = mean if not stage else (lambda x, level: torch.full_like(x, 3.0))
     levels = [task.level(angle) for angle in (a, a - 0.2, a - 0.4)]
     for here, there in pairwise(levels):
@@ -400,7 +420,7 @@ def check_first_solver(solver: Solver) -> None:
     task = made(Progressive, Constant(), first=8, solver=solver)
     x, a = torch.tensor([[0.6]]).double(), 0.8 * ONE
     levels = join([task.level(angle) for angle in (0.8, 0.6, 0.4)])
-    goal = task.halved(x, a, 0.4, None, ONE)
+    goal = task.halved(x, (a, a - 0.2, a - 0.4), None, ONE)
     keep, gain = transfer(task.level(a), task.level(a - 0.4))
     assert torch.allclose(keep * x + gain * goal, sample(Heun(), mean, x, levels, Zero()))
 
@@ -411,6 +431,43 @@ def test_the_first_stage_has_any_solver(monkeypatch):
     for solver in (DDPM(), DormandPrince()):
         with pytest.raises(BadInput, match="noise or steps of its own"):
             made(Progressive, Constant(), solver=solver)
+
+
+def check_grid(grid: str, name: str) -> None:
+    """What leads where two steps of DDIM by the teacher do leads, step by step, where its 16 steps
+    on the named grid end."""
+    task = made(Progressive, Exact(), first=16, grid=grid)
+    angles = task.angles(16)[:, None]
+    levels = catalogue.grids[name](Flow(), 16)
+    x = start = torch.tensor([[0.6]]).double()
+    for k in range(0, 16, 2):
+        goal = task.halved(x, (angles[k], angles[k + 1], angles[k + 2]), None, ONE)
+        keep, gain = transfer(task.level(angles[k]), task.level(angles[k + 2]))
+        x = keep * x + gain * goal
+    assert torch.allclose(x, sample(DDIM(), mean, start, levels, Zero()), atol=1e-9)
+
+
+@pytest.mark.parametrize("grid", HALVING)
+def test_the_fixed_point_is_the_teachers_on_that_grid(grid):
+    check_grid(grid, grid)
+    fails("", check_grid, grid, "karras")
+
+
+@pytest.mark.parametrize("grid", HALVING)
+def test_a_grid_of_halvings_has_every_other_level_of_the_finer_one(grid):
+    nested(HALVING[grid])
+    fails("", nested, catalogue.grids["karras"])
+
+
+def nested(grid) -> None:
+    for n in (1, 8, 32):
+        fine, coarse = grid(VP(), 2 * n), grid(VP(), n)
+        assert torch.allclose(fine.at(slice(None, None, 2)).sigma, coarse.sigma, atol=1e-12)
+
+
+def test_a_grid_that_no_halving_keeps_is_refused():
+    with pytest.raises(BadInput, match=r"unknown grid of progressive distillation 'karras'"):
+        made(Progressive, Constant(), grid="karras")
 
 
 def test_each_stage_learns_from_its_own_teacher(monkeypatch):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from scorefield.nets import MLP, DiT, UNet
+from scorefield.nets import MLP, DiT, UNet, maps
 from scorefield.nets.maps import as_map
 from tests.refusal import fails, refused
 
@@ -48,6 +48,26 @@ def test_each_number_counts_sample_by_sample(key):
     assert len(out[1:].unique(dim=0)) == 3
     usual = student(x, noise, None)
     assert torch.equal(usual[0], student(x, noise, {key: own * 0 + (key == "guidance")})[0])
+
+
+@pytest.mark.parametrize("n", [16, 24, 512])
+def test_rows_that_are_alike_are_computed_once(n, monkeypatch):
+    """A number that is expanded is heard to the bit as one that is written out."""
+    seen, features = [], maps.noise_features
+    monkeypatch.setattr(
+        maps, "noise_features", lambda u, w: (seen.append(len(u)), features(u, w))[1]
+    )
+    student = rough(as_map(MLP((3,), width=256, blocks=1)))
+    x, noise, number = torch.randn(n, 3), torch.zeros(()).expand(n), torch.tensor(1.3).expand(n)
+    once = student(x, noise, {"there": number, "guidance": number})
+    each = student(x, noise, {"there": number.clone(), "guidance": number.clone()})
+    assert torch.equal(once, each)
+    assert seen == [16] * 4 + [n] * 4
+
+
+def test_planted_rows_that_are_taken_for_alike(monkeypatch):
+    monkeypatch.setattr(maps, "_alike", lambda u: True)
+    fails("", test_each_number_counts_sample_by_sample, "there")
 
 
 def test_a_map_of_a_map_is_as_large():

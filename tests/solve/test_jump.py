@@ -7,7 +7,7 @@ from torch import Tensor
 from scorefield.base import CLEAN, Level, Seeded, Zero
 from scorefield.base.level import join
 from scorefield.process import VP, grids
-from scorefield.solve import DDIM, Info, Jump, State, jumped, sample
+from scorefield.solve import DDIM, Info, Jump, State, jumped, map_of, sample
 from scorefield.solve.transfer import transfer
 from tests.refusal import fails, refused
 
@@ -51,6 +51,25 @@ def test_a_planted_map_that_is_told_another_end():
         return learned(x, level, {"there": cond["there"] - 0.1})
 
     fails("", check_map, wrong, 2)
+
+
+def check_noun(denoise) -> None:
+    """Map(x, here, there) is the flow, and by any level between the same."""
+    leads = map_of(denoise)
+    here, between, there = (VP()(torch.tensor(t).double()) for t in (0.9, 0.5, 0.1))
+    x = start(100, join([here, there]))
+    whole = leads(x, here, there, None)
+    assert torch.allclose(whole, x * deviation(there) / deviation(here), atol=2e-4)
+    assert torch.allclose(leads(leads(x, here, between, None), between, there, None), whole)
+
+
+def test_the_noun_is_the_flow_between_any_two_levels():
+    check_noun(learned)
+
+
+def test_planted_map_that_always_leads_to_clean_data():
+    end = torch.full((100,), -10.0)
+    fails("", check_noun, lambda x, level, cond: learned(x, level, {"there": end}))
 
 
 def check_law(solver) -> None:

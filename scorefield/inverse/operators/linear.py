@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput
-from scorefield.guide.views import Map
+from scorefield.guide.views import Change
 from scorefield.inverse.operators.gradients import conjugate_gradients, least_squares
 
 LARGEST_DENSE = 4096
@@ -26,10 +26,10 @@ class Spectrum(NamedTuple):
     """
 
     singular: Tensor
-    forward: Map
-    backward: Map
-    lift: Map
-    drop: Map
+    forward: Change
+    backward: Change
+    lift: Change
+    drop: Change
 
 
 class Linear(ABC):
@@ -230,7 +230,7 @@ class Function(Linear):
     tensor([[-1., 1., 0.]])
     """
 
-    function: Map
+    function: Change
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
@@ -260,7 +260,7 @@ class Nonlinear:
     tensor([[6.]])
     """
 
-    function: Map
+    function: Change
     shape: tuple[int, ...]
 
     def __call__(self, x0: Tensor) -> Tensor:
@@ -288,7 +288,7 @@ def magnitude(shape: tuple[int, ...]) -> Nonlinear:
 Operator = Linear | Nonlinear
 
 
-def _vjp(function: Map, at: Tensor, v: Tensor) -> Tensor:
+def _vjp(function: Change, at: Tensor, v: Tensor) -> Tensor:
     with torch.enable_grad():
         at = at.detach().requires_grad_()
         return torch.autograd.grad(function(at), at, v)[0]
