@@ -91,7 +91,9 @@ class CausalNet(FromLeft):
         out_channels: int | None = None,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__(shape, letters, width, classes, vector, width=width, depth=depth, heads=heads)
+        super().__init__(
+            shape, letters, width, classes, vector, width=width, depth=depth, heads=heads
+        )
         self.config = config_of(locals())
         check_dropout(dropout)
         if width % heads:

@@ -42,7 +42,6 @@ def describe(
     return Summary(sum(p.numel() for p in net.parameters()), counter.total)
 
 
-
 def _recurrent(x: Tensor, *weights: Any, **_: Any) -> int:
     """Of memories that read x (L, B, C), or (B, L, C), with these weights."""
     own = weights[0] if isinstance(weights[0], list | tuple) else weights[:2]

@@ -16,8 +16,8 @@ KEPT = 2
 """Evaluations that are gone on from: guided steps make one with the condition and one without."""
 
 
-class Kept(NamedTuple):
-    """An evaluation: of the letters `before` (B, n) and conditions `emb` by weights in a `state`,
+class Evaluation(NamedTuple):
+    """One of the letters `before` (B, n) and conditions `emb` by weights in a `state`:
     its `out` F (B, n, letters) and what the memories `hold` at its end."""
 
     state: tuple[object, ...]
@@ -42,7 +42,7 @@ class RecurrentNet(FromLeft):
 
         y_l = E[x_(l-1)] + emb(cond)
         i, f, o, g = W y_l + U h_(l-1) + b
-        c_l = sig(f) c_(l-1) + sig(i) tanh(g),   h_l = sig(o) tanh(c_l)     h of one is y of the next
+        c_l = sig(f) c_(l-1) + sig(i) tanh(g),   h_l = sig(o) tanh(c_l),   y of the next
         F_l = Wout h_l
 
     A pass costs O(L). Evaluations without gradients go letter by letter, from where one of the last
@@ -70,20 +70,19 @@ class RecurrentNet(FromLeft):
         self.memory = nn.LSTM(ENTRY, width, depth, batch_first=True)
         self.out = zero(preserve_variance(nn.Linear(width, out_channels or letters)))
 
-        self.kept: tuple[Kept, ...] = ()
+        self.kept: tuple[Evaluation, ...] = ()
 
     def read(self, before: Tensor, emb: Tensor) -> Tensor:
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return self.out(self.memory(self.enter(before) + emb[:, None])[0])
         state = (torch.is_autocast_enabled(emb.device.type), self.training)
         state += tuple((w.data_ptr(), w._version) for w in self.parameters())
-        last = next((kept for kept in self.kept if kept.begins(state, before, emb)), None)
-        pieces, hold, known = ([last.out], last.hold, last.before.shape[1]) if last else ([], None, 0)
-        for k in range(known, before.shape[1]):
-            h, hold = self.memory(self.enter(before[:, k : k + 1]) + emb[:, None], hold)
+        last = next((known for known in self.kept if known.begins(state, before, emb)), None)
+        pieces, hold = ([last.out], last.hold) if last else ([], None)
+        for letter in before[:, last.before.shape[1] if last else 0 :].unbind(1):
+            h, hold = self.memory(self.enter(letter)[:, None] + emb[:, None], hold)
             pieces.append(self.out(h))
-        out = torch.cat(pieces, 1)
         assert hold is not None
-        others = tuple(kept for kept in self.kept if kept is not last)
-        self.kept = (Kept(state, before, emb, out, hold), *others)[:KEPT]
-        return out
+        found = Evaluation(state, before, emb, torch.cat(pieces, 1), hold)
+        self.kept = (found, *(known for known in self.kept if known is not last))[:KEPT]
+        return found.out

@@ -14,7 +14,14 @@ def molecules(cli, tmp_path, request):
     """A run on small molecules that is told their logP."""
     (tmp_path / "x.smi").write_text("\n".join(SMILES * 6))
     words = ["smiles", "--data.path", tmp_path / "x.smi", "--data.properties", "logP"]
-    flags = ["--net", f"{request.param}:width=16,depth=1", "--sample.steps", "12", "--images", "640"]
+    flags = [
+        "--net",
+        f"{request.param}:width=16,depth=1",
+        "--sample.steps",
+        "12",
+        "--images",
+        "640",
+    ]
     code, _, err = cli("train", *words, *flags, "--batch", "32", "--out", tmp_path / "run")
     assert code == 0, err
     return tmp_path / "run"

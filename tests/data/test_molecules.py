@@ -53,12 +53,15 @@ def test_a_file_of_molecules(tmp_path):
     assert len(smiles(str(tmp_path / "x.csv"), size=4).train) == 3
 
 
+MORE = ["c1ccc2[nH]ccc2c1", "CC(C)(C)C", "O=S(=O)(N)c1ccccc1"]
+
+
 def slipped(count):
     """SMILES with a token that is lost, another, or one more: most are none."""
     draw = random.Random(0)
     signs = [*{t for text in SMILES for t in tokens_of(text)}, "[Se]", "[nH]", "n", "#", ".", "2"]
     for _ in range(count):
-        own = tokens_of(draw.choice([*SMILES, "c1ccc2[nH]ccc2c1", "CC(C)(C)C", "O=S(=O)(N)c1ccccc1"]))
+        own = tokens_of(draw.choice([*SMILES, *MORE]))
         at = draw.randrange(len(own))
         own[at : at + draw.randrange(2)] = draw.choice([[], [draw.choice(signs)]])
         yield "".join(own)
@@ -69,7 +72,8 @@ def check_parses(law):
     texts = list(slipped(600))
     taken = {text for text in texts if fault_of(molecule_of(text)) is None}
     quick = set(filter(law, texts))
-    assert quick <= taken and len(quick) > 0.8 * len(taken)
+    assert quick <= taken
+    assert len(quick) > 0.8 * len(taken)
 
 
 def test_what_is_taken_at_a_glance():

@@ -1,12 +1,14 @@
 """Laws of networks that read letters from the left; each has a planted twin that must fail it."""
 
+from collections.abc import Iterable
+
 import pytest
 import torch
 from torch import nn
 
 from scorefield.nets import describe
 from scorefield.nets.causal import CausalNet
-from scorefield.nets.recurrent import Kept, RecurrentNet
+from scorefield.nets.recurrent import Evaluation, RecurrentNet
 from tests.refusal import fails, refused
 
 NETS = {"causal": (CausalNet, {"heads": 2}), "recurrent": (RecurrentNet, {})}
@@ -41,7 +43,8 @@ def check_from_left(net):
         other = x.clone()
         other[:, k] = (other[:, k] + 1) % LETTERS
         moved = (net(other, none(x)) - net(x, none(x))).abs().amax((0, 2))
-        assert (moved[: k + 1] == 0).all() and (moved[k + 1 :] > 1e-4).all()
+        assert (moved[: k + 1] == 0).all()
+        assert (moved[k + 1 :] > 1e-4).all()
 
 
 @every
@@ -104,7 +107,7 @@ def test_twin_a_memory_that_hears_no_condition():
     fails("", check_heard, net)
 
 
-def walk(net, x, cond=None, places=range(L)):
+def walk(net, x, cond=None, places: Iterable[int] = range(L)):
     """F of the first hidden place, as letters are shown one after another."""
     said = []
     with torch.no_grad():
@@ -116,21 +119,21 @@ def walk(net, x, cond=None, places=range(L)):
 
 
 def check_walk(net):
-    """Whatever was evaluated before, to the bit: other texts, conditions, weights, an ended walk."""
+    """Whatever was evaluated before, to the bit: other texts, conditions, weights, half a walk."""
     x, told, other = texts(), {"vector": torch.ones(20, 1)}, {"vector": -torch.ones(20, 1)}
 
     def alone(*asked):
         said = []
         for k in range(L):
             net.kept = ()
-            said.append(walk(net, *asked, places=[k]))
+            said.append(walk(net, *asked, places=(k,)))
         return torch.cat(said, 1)
 
     for asked in ((x, told), (texts(seed=1), told), (x, other), (x, None)):
         assert torch.equal(walk(net, *asked), alone(*asked))
         walk(net, x, told)
     pairs = (x, told), (x, None), (texts(seed=1), told)
-    turns = [[walk(net, *asked, places=[k]) for asked in pairs] for k in range(L)]
+    turns = [[walk(net, *asked, places=(k,)) for asked in pairs] for k in range(L)]
     for said, asked in zip(zip(*turns), pairs):  # in turn
         assert torch.equal(torch.cat(said, 1), alone(*asked))
     half = walk(net, x, told, range(3))
@@ -156,7 +159,7 @@ def test_a_walk_goes_on_to_the_bit():
 ])  # fmt: skip
 def test_twins_that_go_on_from_another_walk(slip, monkeypatch):
     """One of other letters, of other conditions, of other weights."""
-    monkeypatch.setattr(Kept, "begins", slip)
+    monkeypatch.setattr(Evaluation, "begins", slip)
     fails("", check_walk, build("recurrent", vector=1))
 
 
