@@ -58,7 +58,7 @@ class FromLeft(nn.Module, ABC):
 
 
 class CausalNet(FromLeft):
-    """A transformer:
+    """A transformer that reads letters from the left, F_l (letters) of x_1 .. x_(l-1) alone:
 
         h = E[none, x_1, .., x_(L-1)] + P + emb(cond)
         h = h + A Attention(y) + W2 relu(W1 y)^2,   y = LN(h)           `depth` times

@@ -37,17 +37,17 @@ class Evaluation(NamedTuple):
 
 
 class RecurrentNet(FromLeft):
-    """Long short-term memories, `depth` of them, each of `width` states (Hochreiter and Schmidhuber
-    1997; as a model of SMILES, Segler et al. 2018, arXiv:1701.01329):
+    """Long short-term memories that read letters from the left, F_l (letters) of x_1 .. x_(l-1):
 
         y_l = E[x_(l-1)] + emb(cond)
         i, f, o, g = W y_l + U h_(l-1) + b
         c_l = sig(f) c_(l-1) + sig(i) tanh(g),   h_l = sig(o) tanh(c_l),   y of the next
         F_l = Wout h_l
 
-    A pass costs O(L). Evaluations without gradients go letter by letter, from where one of the last
-    two ended if what it read is how this one begins: a walk from left to right costs a pass in all.
-    What comes out is the same to the bit, for its operations are.
+    `depth` of them, each of `width` states (Hochreiter and Schmidhuber 1997). A pass costs O(L).
+    Evaluations without gradients go letter by letter, from where one of the last two ended if what
+    it read is how this one begins: a walk from left to right costs a pass in all. What comes out is
+    the same to the bit, for its operations are.
 
     >>> net = RecurrentNet((5,), letters=3, width=8, depth=1)
     >>> net(torch.zeros(2, 5), torch.zeros(2)).shape
