@@ -10,6 +10,7 @@ networks = Entries(
         "mlp": "nets.mlp:MLP",
         "letters": "nets.letters:LetterNet",
         "causal": "nets.causal:CausalNet",
+        "recurrent": "nets.recurrent:RecurrentNet",
         "cells": "nets.cells:CellNet",
         "sets": "nets.sets:SetNet",
         "autoencoder": "nets.autoencoder:ConvAutoencoder",

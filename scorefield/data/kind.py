@@ -91,9 +91,13 @@ SERIES = Kind("series", "series", "CL", ("unet", "dit", "sets"), False, "moment"
 PICTURE = Kind("picture", "pictures", "CHW", ("unet", "dit"), True, "pixel", (80, 50, 64))
 VOLUME = Kind("volume", "volumes", "CDHW", ("unet", "dit"), True, "voxel", (20, 20, 64))
 POINTS = Kind("point", "points", "D", ("mlp",), False, "number", (2000, 1000, 2000))
-LETTERS = Kind("text", "texts", "L", ("letters", "causal"), False, "letter", (20, 20, 64))
+FROM_LEFT = ("causal", "recurrent")
+"""Networks that read letters from the left, and no other way."""
+LETTERS = Kind("text", "texts", "L", ("letters", *FROM_LEFT), False, "letter", (20, 20, 64))
 """Of a manifold and of an alphabet: their data say it, for their shapes are a vector's."""
-MOLECULES = Kind("molecule", "molecules", "L", ("letters", "causal"), False, "token", (20, 20, 64))
+MOLECULES = Kind(
+    "molecule", "molecules", "L", ("letters", *FROM_LEFT), False, "token", (20, 20, 64)
+)
 TABLE = Kind("row", "rows", "L", ("cells", "letters"), False, "digit", (100, 20, 64))
 LETTERED = {"letters": LETTERS, "smiles": MOLECULES, "table": TABLE}
 KINDS = (VECTOR, SERIES, PICTURE, VOLUME)

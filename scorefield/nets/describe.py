@@ -42,8 +42,16 @@ def describe(
     return Summary(sum(p.numel() for p in net.parameters()), counter.total)
 
 
+def _recurrent(x: Tensor, *weights: Any, **_: Any) -> int:
+    """Of memories that read x (L, B, C), or (B, L, C), with these weights."""
+    own = weights[0] if isinstance(weights[0], list | tuple) else weights[:2]
+    return 2 * x.shape[0] * x.shape[1] * sum(w.numel() for w in own if w.ndim > 1)
+
+
 FORMULAS = {
     **flop_registry,
+    aten.mkldnn_rnn_layer: _recurrent,
+    aten._cudnn_rnn: _recurrent,
     aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[
         aten._scaled_dot_product_flash_attention
     ],

@@ -14,7 +14,7 @@ from scorefield.catalogue.signatures import names
 from scorefield.catalogue.spec import Spec, bound, build, find, options, parsed, with_defaults
 from scorefield.data import Conditions, Data
 from scorefield.data.info import DataInfo
-from scorefield.data.kind import KINDS, LETTERED, Kind
+from scorefield.data.kind import FROM_LEFT, KINDS, LETTERED, Kind
 from scorefield.data.letters import END
 from scorefield.denoise import Denoiser, Manner, Spaced, Timed, views
 from scorefield.denoise.guest import guest_denoiser, guest_of, timed
@@ -300,13 +300,14 @@ def check_used(config: Config, usual: Config, info: DataInfo) -> None:
             f"`net.name` {spec.name} does not read data of the shape {info.inner}.",
             f"Use {' or '.join(fits)}.",
         )
-    if (spec.name == "causal") != (parsed(o.kind).name == "autoregressive"):
+    if (spec.name in FROM_LEFT) != (parsed(o.kind).name == "autoregressive"):
         raise BadInput(
             f"`objective.kind` {o.kind} with `net.name` {spec.name}: places that are shown one "
-            "after another are read by the network causal, and by no other.",
-            "Give `objective.kind` autoregressive and `net.name` causal, or neither.",
+            f"after another are read by the network {' or '.join(FROM_LEFT)}, and by no other.",
+            f"Give `objective.kind` autoregressive and `net.name` {' or '.join(FROM_LEFT)}, or "
+            "neither.",
         )
-    if spec.name == "causal" and config.sample.steps < info.shape[0]:
+    if spec.name in FROM_LEFT and config.sample.steps < info.shape[0]:
         raise BadInput(
             f"`sample.steps` is {config.sample.steps}, and each of {info.shape[0]} letters is "
             "drawn in a step of its own.",

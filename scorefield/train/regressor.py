@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from scorefield.base import BadInput, Cond, Level
 from scorefield.data import Data
 from scorefield.denoise import Denoiser
-from scorefield.nets.causal import CausalNet
+from scorefield.nets.causal import CausalNet, FromLeft
 from scorefield.objective import Batch, Loss, Task
 from scorefield.objective.task import Buckets
 from scorefield.store import digest_tensors, short
@@ -96,7 +96,7 @@ def train_regressor(
 ) -> LetterRegressor:
     """A regressor of the properties that the data of a run from left to right come with: Muon,
     batches of 128. Raises BadInput for data without any, and for another run."""
-    if not isinstance(denoiser.net, CausalNet) or "vector" not in data.train.cond:
+    if not isinstance(denoiser.net, FromLeft) or "vector" not in data.train.cond:
         raise BadInput(
             "a regressor reads letters from the left, and foretells what they come with.",
             "Give a run of smiles that was trained with `data.properties`.",

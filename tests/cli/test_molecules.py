@@ -9,12 +9,19 @@ pytest.importorskip("rdkit")
 SMILES = ["CCO", "CCN", "CC(=O)O", "CCCl", "CCBr", "c1ccccc1", "Oc1ccccc1", "CC#N", "C1CC1", "CCCC"]
 
 
-@pytest.fixture
-def molecules(cli, tmp_path):
+@pytest.fixture(params=["causal", "recurrent"])
+def molecules(cli, tmp_path, request):
     """A run on small molecules that is told their logP."""
     (tmp_path / "x.smi").write_text("\n".join(SMILES * 6))
     words = ["smiles", "--data.path", tmp_path / "x.smi", "--data.properties", "logP"]
-    flags = ["--net.width", "16", "--net.depth", "1", "--sample.steps", "12", "--images", "64"]
+    flags = [
+        "--net",
+        f"{request.param}:width=16,depth=1",
+        "--sample.steps",
+        "12",
+        "--images",
+        "640",
+    ]
     code, _, err = cli("train", *words, *flags, "--batch", "32", "--out", tmp_path / "run")
     assert code == 0, err
     return tmp_path / "run"
@@ -52,7 +59,7 @@ def test_molecules_from_the_left(molecules, cli, refused, tmp_path):
 
 
 @pytest.mark.parametrize("flags, says", [
-    (["--net.name", "letters"], "are read by the network causal"),
+    (["--net.name", "letters"], "are read by the network causal or recurrent"),
     (["--objective.kind", "absorbing"], "are read by the network causal"),
     (["--sample.steps", "3"], "is drawn in a step of its own"),
 ])  # fmt: skip

@@ -1,10 +1,12 @@
 """Molecules: tokens, what is refused, properties, figures."""
 
+import random
+
 import pytest
 import torch
 
 from scorefield.data.letters import spelled
-from scorefield.data.molecules import tokens_of
+from scorefield.data.molecules import chemistry, fault_of, molecule_of, parses, tokens_of
 from scorefield.data.readers.molecules import conformers, smiles
 from scorefield.measure.conformers import Geometry
 from tests.refusal import fails, refused
@@ -49,6 +51,38 @@ def test_a_file_of_molecules(tmp_path):
         "id,SMILES\n" + "".join(f"{k},{s}\n" for k, s in enumerate(SMILES))
     )
     assert len(smiles(str(tmp_path / "x.csv"), size=4).train) == 3
+
+
+MORE = ["c1ccc2[nH]ccc2c1", "CC(C)(C)C", "O=S(=O)(N)c1ccccc1"]
+
+
+def slipped(count):
+    """SMILES with a token that is lost, another, or one more: most are none."""
+    draw = random.Random(0)
+    signs = [*{t for text in SMILES for t in tokens_of(text)}, "[Se]", "[nH]", "n", "#", ".", "2"]
+    for _ in range(count):
+        own = tokens_of(draw.choice([*SMILES, *MORE]))
+        at = draw.randrange(len(own))
+        own[at : at + draw.randrange(2)] = draw.choice([[], [draw.choice(signs)]])
+        yield "".join(own)
+
+
+def check_parses(law):
+    """What is taken at a glance is taken when it is read, and most of what is taken is so."""
+    texts = list(slipped(600))
+    taken = {text for text in texts if fault_of(molecule_of(text)) is None}
+    quick = set(filter(law, texts))
+    assert quick <= taken
+    assert len(quick) > 0.8 * len(taken)
+
+
+def test_what_is_taken_at_a_glance():
+    def written(text):
+        return chemistry("rdmolfiles").MolFromSmiles(text, sanitize=False) is not None
+
+    check_parses(parses)
+    fails("", check_parses, written)  # valences and bonds of rings are not seen
+    fails("", check_parses, lambda text: "1" not in text and parses(text))
 
 
 @pytest.mark.parametrize("text, says", [

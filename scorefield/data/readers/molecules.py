@@ -36,8 +36,9 @@ def smiles(path: str, size: int | None = None, properties: str | None = None) ->
     def measured(_: int, molecule: Any) -> np.ndarray:
         return np.array([law(molecule) for law in laws], np.float32)
 
-    rows = np.array(of_molecules(texts, f"'{path}'", measured))
-    data = letter_data("smiles", map(tokens_of, texts), more={"vector": rows} if names else {})
+    rows = of_molecules(texts, f"'{path}'", measured if names else None)
+    more = {"vector": np.array(rows)} if names else {}
+    data = letter_data("smiles", map(tokens_of, texts), more=more)
     columns = tuple(Column(name, number=True) for name in names)
     return replace(data, space="smiles", columns=columns)
 
