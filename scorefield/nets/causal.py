@@ -3,6 +3,7 @@ common, and a transformer."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,8 @@ class FromLeft(nn.Module, ABC):
     numbers a letter and the conditions enter as; out_channels: of F at a place, `letters` unless
     said. Raises BadInput for samples that are no texts, sizes below 1, and x that is too long.
     """
+
+    config: dict[str, Any]
 
     def __init__(
         self,
