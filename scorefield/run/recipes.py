@@ -306,13 +306,16 @@ def conformers() -> Config:
 
 
 def table() -> Config:
-    """Rows of a .csv or .parquet: numbers, words, missing cells. Give `data.path`."""
+    """Rows of a .csv or .parquet: numbers, words, missing cells. Give `data.path`.
+
+    Some ten minutes of a core; docs/tables.md says how far that leads, and less.
+    """
     return Config(
-        muon(images=1_000_000, batch=256, lr=2e-3, warmup=20_000, checkpoint_every=200_000),
+        settling(images=5_500_000, batch=256, lr=2e-3, warmup=20_000, checkpoint_every=500_000),
         DataConfig("table"),
         "cells:width=256,blocks=3",
         ObjectiveConfig("absorbing", "flow", view="x0", times="antithetic"),
-        SampleConfig(solver="state-walk", grid="uniform-t", steps=50),
+        SampleConfig(solver="state-walk", grid="uniform-t", steps=150),
     )
 
 
