@@ -17,6 +17,8 @@ from scorefield.solve.transfer import aimed
 
 LOWEST = math.log(0.1)
 """log(sigma/alpha) of ends that a map takes for about the same."""
+SCATTER = 0.1
+"""The error from which on a normalised loss is of the first degree."""
 
 
 def straight(t: Tensor) -> Level:
@@ -34,10 +36,13 @@ class MeanFlow(Student):
 
     v is the teacher's velocity, which is w too then, or that by what the batch knows (`mean`).
     r = t in a part `same` of the draws: plain flow matching, where w comes from. The weight is
-    plain: an adaptive one moves the fixed point where v scatters and the dimensions are few.
+    plain: an adaptive one moves the fixed point where v scatters and the dimensions are few. With
+    `normalise` L becomes L / sqrt(L + .1^2), L per dimension, whose gradient does not grow with the
+    error: steady where the slopes of a network that is rough in the level scatter far.
     """
 
     same: float = 0.5
+    normalise: bool = False
     taught, sloped, learned = None, True, "maps"
     limit, floor = 4.0, LOWEST
 
@@ -58,7 +63,10 @@ class MeanFlow(Student):
                 w = self.u(x, t, t, heard)
         slope = along(lambda x, t: self.u(x, t, r, heard), x, t, w, t, 1.0)
         error = self.u(x, t, r, heard) + like(t - r, x) * slope - v
-        return Loss(error.square().flatten(1).mean(1), level.logsnr, {})
+        square = error.square().flatten(1).mean(1)
+        if self.normalise:
+            square = square / (square.detach() + SCATTER**2).sqrt()
+        return Loss(square, level.logsnr, {})
 
     def times(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """t by `lognormal`; r = t, or even in [0, t], in a quarter of the draws 0 itself."""

@@ -48,9 +48,9 @@ def made(cls, module, **options) -> Any:
 POINTS = [(0.7, 0.1, 0.8, 0.42822813), (-1.3, 0.3, 0.95, -1.02985750)]
 
 
-def residual(x: float, r: float, t: float) -> float:
+def residual(x: float, r: float, t: float, **options: bool) -> float:
     """Of the identity, as MeanFlow computes it at the exact map."""
-    task, given = made(MeanFlow, Exact()), torch.tensor([[x]], dtype=torch.float64)
+    task, given = made(MeanFlow, Exact(), **options), torch.tensor([[x]], dtype=torch.float64)
     task.times = lambda u: (t * ONE, r * ONE)  # type: ignore[method-assign]
     chance = task.draw((1, 1), torch.Generator())._replace(eps=0 * given)
     return float(task.loss(Batch(given / (1 - t), None), chance).per_sample.detach().sqrt())
@@ -62,6 +62,17 @@ def test_the_mean_velocity_satisfies_its_identity(x, r, t, u):
     found = made(MeanFlow, Exact()).u(given, t * ONE, r * ONE, {}).detach()
     assert float(found) == pytest.approx(u, abs=1e-7)
     assert residual(x, r, t) < 1e-7
+
+
+@pytest.mark.parametrize(("normalise", "degree"), [(True, 1), (False, 2)])
+def test_a_normalised_loss_grows_as_the_error(monkeypatch, normalise, degree):
+    """The twin is the plain one. At the exact map both are 0."""
+    assert residual(*POINTS[0][:3], normalise=normalise) < 1e-6
+    found = []
+    for scale in (1e3, 1e4):
+        monkeypatch.setattr(flowmap, "along", lambda f, x, *way, scale=scale: x * 0 + scale)
+        found.append(residual(*POINTS[0][:3], normalise=normalise) ** 2)
+    assert found[1] / found[0] == pytest.approx(10**degree, rel=0.01)
 
 
 def slope(velocity: bool = True, own: bool = False, sign: float = 1.0):
