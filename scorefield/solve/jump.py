@@ -30,7 +30,7 @@ def map_of(denoise: Denoise) -> Map:
     """`Map(x, here, there, cond) = x_there` that a student has learned, or any other denoiser by
     one step of DDIM. Levels are those of any schedule.
 
-    >>> from scorefield.base import CLEAN
+    >>> import torch
     >>> data = map_of(lambda x, level, cond: 0 * x)  # all data are 0
     >>> data(torch.ones(1, 1), Level.of(1.0, 2.0), Level.of(1.0, 0.5)).item()
     0.25
