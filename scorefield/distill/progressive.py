@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -62,7 +62,7 @@ class Progressive(Student):
                 f"{name} draws noise or steps of its own.", "Give a solver such as heun."
             )
         if self.grid not in HALVING:
-            raise unknown("grid of progressive distillation", self.grid, get_args(Halving))
+            raise unknown("grid of progressive distillation", self.grid, HALVING)
         self.target, self.past, self.stage = self.trailing(), self.trailing(), 0
 
     @classmethod
