@@ -16,11 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from scorefield.base import BadInput
+from scorefield.base.bucket import SMALL, lacking
 
-BLOCK, BUCKET, SMALL = 512, 8, 1024
-"""Examples that go through an autoencoder at a time; and what they are filled up to with the last,
-if they are of at most SMALL numbers, so that a row comes out the same to the bit whatever the
-others are."""
+BLOCK = 512
+"""Examples that go through an autoencoder at a time."""
 ONE_TO_ONE = 1e-3
 """RMS of what an autoencoder may lose, in deviations of the data, to count as invertible."""
 APART = 0.1
@@ -261,5 +260,5 @@ class Latents:
     def _filled(self, x: Tensor) -> Tensor:
         """Rows where the module is, with the last of them again."""
         x = x.to(next(self.module.parameters()))
-        more = -len(x) % BUCKET if len(x) > BUCKET else 2 * BUCKET - len(x)
-        return x if x[0].numel() > SMALL else torch.cat([x, x[-1:].expand(more, *x.shape[1:])])
+        more = 0 if x[0].numel() > SMALL else lacking(len(x))
+        return torch.cat([x, x[-1:].expand(more, *x.shape[1:])]) if more else x

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from scorefield.base import Cond, Denoise, Level, Seeded
-from scorefield.denoise.precondition import BUCKET, SMALL, Denoiser
+from scorefield.base.bucket import BUCKET, SMALL
+from scorefield.denoise.precondition import Denoiser
 
 LARGE_BUCKET = 32
 """Rows of a call on an accelerator, where kernels round by the size of a batch."""

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from scorefield.base import BadInput, Cond, Level, like, unknown
+from scorefield.base.bucket import BUCKET, SMALL, lacking
 from scorefield.data import Scaling
 from scorefield.data.codec import Codec
 from scorefield.process import Schedule, Spectral, basis_of, level_of
@@ -37,11 +38,6 @@ EVEN_RANGE = 5.0
 """The same of what is taught at uniform t of `flow`: log(t/(1-t)) is beyond for one draw in 75, and
 a number that is hardly ever told is answered at random. (A bridge's first D, told 10: RMSE .381;
 told 5: .352.)"""
-BUCKET, SMALL = 8, 1024
-"""Kernels round by the size of their batch, but a row of a batch of whole BUCKETs comes out the
-same to the bit whatever the others are, and however many buckets there are from two on (measured on
-every network here; one alone has kernels of its own on some processors). Batches of samples of at
-most SMALL numbers, and long ones of any, are filled up."""
 
 
 def noise_number(level: Level, x: Tensor, most: float = NOISE_RANGE) -> Tensor:
@@ -301,7 +297,7 @@ class Denoiser(nn.Module):
 
     def _in_buckets(self, x: Tensor, noise: Tensor, cond: Cond | None) -> Tensor:
         """The network's output on a batch filled up with its last row."""
-        more = max(2 * BUCKET - len(x), -len(x) % BUCKET)
+        more = lacking(len(x))
         if not more or (x[0].numel() > SMALL and len(x) < 8 * BUCKET):
             return self.net(x, noise, cond)
         rows = torch.arange(len(x) + more, device=x.device).clamp(max=len(x) - 1)

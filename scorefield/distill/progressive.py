@@ -63,7 +63,8 @@ class Progressive(Student):
             )
         if self.grid not in HALVING:
             raise unknown("grid of progressive distillation", self.grid, HALVING)
-        self.target, self.past, self.stage = self.trailing(), self.trailing(), 0
+        self.target, self.past = self.trailing(), self.trailing()
+        self.enter(0)
 
     @classmethod
     def plan_of(cls, spread: float, **options: Any) -> str:
@@ -76,6 +77,10 @@ class Progressive(Student):
         scaled = {"sigma_data": self.spread} if self.grid == "angle" else {}
         levels = HALVING[self.grid](self.module.schedule, n, **scaled)
         return torch.atan2(levels.sigma, self.spread * levels.alpha).clamp(max=self.top)
+
+    def enter(self, stage: int) -> None:
+        """Begin a stage: of the grid with twice its n steps each second level is one of its own."""
+        self.stage, self.fine = stage, self.angles(self.first // 2**stage)
 
     @property
     def stages(self) -> int:
@@ -94,7 +99,7 @@ class Progressive(Student):
     def after(self, step: int) -> None:
         super().after(step)
         if self.done >= self.part[1] and self.stage < self.stages - 1:
-            self.stage += 1
+            self.enter(self.stage + 1)
             self.past.load_state_dict(self.target.state_dict())  # type: ignore[union-attr]
 
     def memory(self) -> dict[str, Tensor]:
@@ -103,13 +108,13 @@ class Progressive(Student):
 
     def recall(self, tensors: dict[str, Tensor]) -> None:
         self.past.load_state_dict(of("past", tensors))
-        self.stage = int(tensors["stage"])
+        self.enter(int(tensors["stage"]))
         super().recall(tensors)
 
     def loss(self, batch: Batch, chance: StudentDraws) -> Loss:
         cond, scale = self.asked(batch, chance)
-        n = self.first // 2 ** (self.stage + 1)
-        fine = self.angles(2 * n).to(chance.u.device)
+        fine = self.fine.to(chance.u.device)
+        n = len(fine) // 2
         k = 2 * (n - 1 - (chance.u[:, 0] * n).floor().long())
         angle, middle, end = fine[k], fine[k + 1], fine[k + 2]
         x, here = self.noisy(batch.x0, chance.eps, angle), self.level(angle)

@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scorefield.base import BadInput, Cond
+from scorefield.base.bucket import BUCKET
 from scorefield.nets.embed import FEATURES, Embedding, noise_features
 from scorefield.nets.init import preserve_variance, zero
 
 NUMBERS = ("there", "guidance")
-ALIKE = 16
-"""Rows of which one is computed where all are known to be the same: kernels round a row alike in
-every batch of so many or more (`denoise.precondition.BUCKET`)."""
+ALIKE = 2 * BUCKET
+"""Rows of which one is computed where all are known to be the same."""
 
 
 class MapEmbedding(nn.Module):
