@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import Cond, Zero
-from scorefield.distill.student import SMALLEST, Student, StudentDraws, lognormal
+from scorefield.distill.student import SMALLEST, Student, StudentDraws, lognormal, normalised
 from scorefield.objective import Batch, Loss
 from scorefield.solve import DDIM, Heun, Solver
 
@@ -16,6 +16,8 @@ TURN = 0.15
 """cos(a) at the top, of what a gap is a part."""
 BEHIND = 1 / 160
 """Of a run, the longest that its trailing weights look back."""
+TINY = 1e-12
+"""For the weight at clean data, where there is no error."""
 
 
 @dataclass(eq=False)
@@ -36,6 +38,8 @@ class Consistency(Student):
 
     wide: float = 0.5
     narrow: float = 0.15
+    way: int = 1
+    normalise: bool = False
     plan, learned = "jump:fresh=1/2", "ends"
     step: ClassVar[Solver] = Heun()
 
@@ -54,16 +58,23 @@ class Consistency(Student):
 
     def loss(self, batch: Batch, chance: StudentDraws) -> Loss:
         cond, scale = self.asked(batch, chance)
-        angle = lognormal(chance.u[:, 0], self.top)
-        lower = angle - self.gap * angle.sin() * angle.cos().clamp(min=TURN)
-        lower = torch.where(lower > SMALLEST, lower, 0.0)
-        here, heard = self.level(angle), self.conditioned(cond, scale)
-        x = self.noisy(batch.x0, chance.eps, angle)
+        heard = self.conditioned(cond, scale)
+        first = end = lognormal(chance.u[:, 0], self.top, -0.4 + self.gap * (self.way - 1))
+        x, passed, angles = self.noisy(batch.x0, chance.eps, first), [], []
         with torch.no_grad():
-            end = self.lower(x, angle, lower, batch, cond, scale)
-            goal = (self.target or self.module)(end, self.level(lower), heard)
-        error = (self.module(x, here, heard) - goal).square().flatten(1).mean(1)
-        return Loss(error / (angle.sin() * (angle - lower)).to(error), here.logsnr, {})
+            for _ in range(self.way):
+                passed, angles = [*passed, x], [*angles, end]
+                lower = end - self.gap * end.sin() * end.cos().clamp(min=TURN)
+                lower = torch.where(lower > SMALLEST, lower, 0.0)
+                x, end = self.lower(x, end, lower, batch, cond, scale), lower
+            goal = (self.target or self.module)(x, self.level(end), heard)
+        angle, every = torch.cat(angles), {k: torch.cat([v] * self.way) for k, v in heard.items()}
+        denoised = self.module(torch.cat(passed), self.level(angle), every)
+        error = (denoised - torch.cat([goal] * self.way)).square().flatten(1).mean(1)
+        gap = angle - torch.cat([end] * self.way)
+        unit = (angle.sin() * (1 if self.normalise else gap)).clamp(min=TINY).to(error)
+        error = (normalised(error) if self.normalise else error) / unit
+        return Loss(error.unflatten(0, (self.way, -1)).mean(0), self.level(first).logsnr, {})
 
     def lower(
         self, x: Tensor, angle: Tensor, lower: Tensor, batch: Batch, cond: Cond | None,

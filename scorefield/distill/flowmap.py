@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scorefield.base import Level, like
 from scorefield.denoise.precondition import noise_number
-from scorefield.distill.student import SMALLEST, Student, StudentDraws, lognormal
+from scorefield.distill.student import SMALLEST, Student, StudentDraws, lognormal, normalised
 from scorefield.distill.trigflow import along
 from scorefield.objective import Batch, Loss
 from scorefield.solve import map_of
@@ -17,8 +17,6 @@ from scorefield.solve.transfer import aimed
 
 LOWEST = math.log(0.1)
 """log(sigma/alpha) of ends that a map takes for about the same."""
-SCATTER = 0.1
-"""The error from which on a normalised loss is of the first degree."""
 
 
 def straight(t: Tensor) -> Level:
@@ -64,9 +62,7 @@ class MeanFlow(Student):
         slope = along(lambda x, t: self.u(x, t, r, heard), x, t, w, t, 1.0)
         error = self.u(x, t, r, heard) + like(t - r, x) * slope - v
         square = error.square().flatten(1).mean(1)
-        if self.normalise:
-            square = square / (square.detach() + SCATTER**2).sqrt()
-        return Loss(square, level.logsnr, {})
+        return Loss(normalised(square) if self.normalise else square, level.logsnr, {})
 
     def times(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """t by `lognormal`; r = t, or even in [0, t], in a quarter of the draws 0 itself."""

@@ -32,6 +32,8 @@ SMALLEST = 1e-3
 
 TOP = 0.1
 """The part of draws that is at the top of the path."""
+SCATTER = 0.1
+"""The error, RMS of a dimension, from which on a normalised loss is of the first degree."""
 
 
 class StudentDraws(NamedTuple):
@@ -215,6 +217,16 @@ class Student(Task[Denoiser]):
 def of(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The state of a module that `memory` kept under `name.`"""
     return {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+
+
+def normalised(square: Tensor) -> Tensor:
+    """L / sqrt(L + .1^2) of losses per dimension: its gradient, that of a pseudo-Huber loss, does
+    not grow with the error.
+
+    >>> normalised(torch.tensor([1e-6, 0.01, 4.0]))
+    tensor([1.0000e-05, 7.0711e-02, 1.9975e+00])
+    """
+    return square / (square.detach() + SCATTER**2).sqrt()
 
 
 def lognormal(u: Tensor, top: float, mean: float = -0.4, deviation: float = 1.6) -> Tensor:
