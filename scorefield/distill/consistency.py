@@ -17,29 +17,29 @@ TURN = 0.15
 BEHIND = 1 / 160
 """Of a run, the longest that its trailing weights look back."""
 TINY = 1e-12
-"""For the weight at clean data, where there is no error."""
+"""The least divisor: what reaches clean data has no error there."""
 
 
 @dataclass(eq=False)
 class Consistency(Student):
     """Consistency distillation (Song et al. 2023, alg. 2): D is the same all along the flow.
 
-        L = |D(x, a) - D^-(x', a')|^2 / (sin(a) (a - a')),   x' one step
+        L = e^2 / (sqrt(e^2 + .1^2) sin(a)),   e^2 = |D(x, a) - D^-(x', a')|^2,   x' one step
 
     from x to a' by the teacher and Heun. D^- has trailing weights and no gradient. D(x, 0) = x for
     every network, so that data hold the other end. a - a' is `gap` sin(a) max(cos(a), 0.15): a part
     of log tan(a), but at the top, where the flow hardly turns. The gap falls from `wide` to
     `narrow` as the run goes on, since the fixed point of one that stays is the output of that
     solver on that grid (30 levels at .3, 95 at .1).
-    The weight is that of TrigFlow: what is learned first is the end that data hold. It is passed
-    on from level to level as fast as the trailing weights follow, which do so within `BEHIND` of
-    the run, or 100 steps.
+    What data say is passed on from level to level as fast as the trailing weights follow, which do
+    so within `BEHIND` of the run, or 100 steps. With a `way` of more steps D learns at every step's
+    beginning what D^- says where the last one ends; the first begins so far up that the last
+    begins where one alone would.
     """
 
     wide: float = 0.5
     narrow: float = 0.15
     way: int = 1
-    normalise: bool = False
     plan, learned = "jump:fresh=1/2", "ends"
     step: ClassVar[Solver] = Heun()
 
@@ -71,10 +71,12 @@ class Consistency(Student):
         angle, every = torch.cat(angles), {k: torch.cat([v] * self.way) for k, v in heard.items()}
         denoised = self.module(torch.cat(passed), self.level(angle), every)
         error = (denoised - torch.cat([goal] * self.way)).square().flatten(1).mean(1)
-        gap = angle - torch.cat([end] * self.way)
-        unit = (angle.sin() * (1 if self.normalise else gap)).clamp(min=TINY).to(error)
-        error = (normalised(error) if self.normalise else error) / unit
+        error = self.weighted(error, angle, angle - torch.cat([end] * self.way))
         return Loss(error.unflatten(0, (self.way, -1)).mean(0), self.level(first).logsnr, {})
+
+    def weighted(self, square: Tensor, angle: Tensor, gap: Tensor) -> Tensor:
+        """The loss of squared errors of D."""
+        return normalised(square) / angle.sin().clamp(min=SMALLEST).to(square)
 
     def lower(
         self, x: Tensor, angle: Tensor, lower: Tensor, batch: Batch, cond: Cond | None,
@@ -105,3 +107,6 @@ class ConsistencyTraining(Consistency):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.target = None
+
+    def weighted(self, square: Tensor, angle: Tensor, gap: Tensor) -> Tensor:
+        return square / (angle.sin() * gap).clamp(min=TINY).to(square)

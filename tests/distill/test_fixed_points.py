@@ -67,6 +67,7 @@ def losses(task, n: int = 64) -> Tensor:
 
 FIXED = {
     "consistency": (lambda m: Consistency(m, mean, narrow=0.003, wide=0.003), 1e-9),
+    "consistency, a way": (lambda m: Consistency(m, mean, wide=0.003, narrow=0.003, way=4), 1e-9),
     "trigflow": (lambda m: TrigFlow(m, mean), 1e-10),
     "meanflow": (lambda m: MeanFlow(m, mean), 1e-6),
     "shortcut": (lambda m: Shortcut(m, mean), 1e-6),
@@ -115,10 +116,15 @@ def test_planted_tangents(monkeypatch, name, change):
 
 
 def test_planted_maps(monkeypatch):
-    """Two half steps that end elsewhere, no step at all, moments that are not asked."""
+    """Two half steps that end elsewhere, steps that end at another example's x or where they began,
+    moments that are not asked."""
     monkeypatch.setattr(Shortcut, "halved", lambda self, x, *_: 0 * x)
     fails("", check_fixed, "shortcut")
+    right = Consistency.lower
+    monkeypatch.setattr(Consistency, "lower", lambda self, *given: right(self, *given).flip(0))
+    fails("", check_fixed, "consistency, a way")
     monkeypatch.setattr(Consistency, "lower", lambda self, x, *_: x)
     fails("", check_fixed, "consistency")
+    fails("", check_fixed, "consistency, a way")
     monkeypatch.setattr(knowledge, "map_of", lambda d: lambda x, here, there, cond: d(x, here))
     fails("", check_fixed, "operator")

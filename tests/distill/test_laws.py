@@ -22,6 +22,7 @@ from scorefield.distill import (
     MeanFlow,
     Progressive,
     TrigFlow,
+    consistency,
     flowmap,
     trigflow,
 )
@@ -382,6 +383,24 @@ def check_memory(steps: int) -> None:
     run, or 99 steps."""
     d = made(Consistency, Constant(), steps=steps).decay
     assert d / (1 - d) == pytest.approx(min(max(0, steps / 160 - 1), 99))
+
+
+def check_way() -> None:
+    """The last step of a way begins where one alone would: log tan(a) about N(-.4, 1.6^2)."""
+    task = made(Consistency, Exact(), wide=0.3, narrow=0.3, way=4)
+    begun = []
+    right = task.lower
+    task.lower = lambda x, angle, *rest: begun.append(angle) or right(x, angle, *rest)
+    losses(task, 4096)
+    middle = float(begun[-1][begun[0] < task.top].tan().log().median())
+    assert middle == pytest.approx(-0.4, abs=0.1)
+
+
+def test_the_last_step_of_a_way_begins_where_one_alone_would(monkeypatch):
+    check_way()
+    right = consistency.lognormal
+    monkeypatch.setattr(consistency, "lognormal", lambda u, top, mean: right(u, top))
+    fails("", check_way)
 
 
 @pytest.mark.parametrize("steps", [40, 320, 15_000, 20_000])
