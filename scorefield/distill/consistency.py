@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scorefield.base import Cond, Zero
+from scorefield.base import BadInput, Cond, Zero
 from scorefield.distill.student import SMALLEST, Student, StudentDraws, lognormal, normalised
 from scorefield.objective import Batch, Loss
 from scorefield.solve import DDIM, Heun, Solver
@@ -45,6 +45,11 @@ class Consistency(Student):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not (self.way >= 1 and self.wide > 0 and self.narrow > 0):
+            raise BadInput(
+                f"gaps fall from {self.wide} to {self.narrow}, over {self.way} steps at a time.",
+                "Give gaps above 0 and 1 step or more.",
+            )
         self.target = self.trailing()
 
     @property
@@ -59,20 +64,28 @@ class Consistency(Student):
     def loss(self, batch: Batch, chance: StudentDraws) -> Loss:
         cond, scale = self.asked(batch, chance)
         heard = self.conditioned(cond, scale)
-        first = end = lognormal(chance.u[:, 0], self.top, -0.4 + self.gap * (self.way - 1))
-        x, passed, angles = self.noisy(batch.x0, chance.eps, first), [], []
+        angles = [lognormal(chance.u[:, 0], self.top, self.gap * (self.way - 1))]
+        passed = [self.noisy(batch.x0, chance.eps, angles[0])]
         with torch.no_grad():
             for _ in range(self.way):
-                passed, angles = [*passed, x], [*angles, end]
-                lower = end - self.gap * end.sin() * end.cos().clamp(min=TURN)
-                lower = torch.where(lower > SMALLEST, lower, 0.0)
-                x, end = self.lower(x, end, lower, batch, cond, scale), lower
-            goal = (self.target or self.module)(x, self.level(end), heard)
-        angle, every = torch.cat(angles), {k: torch.cat([v] * self.way) for k, v in heard.items()}
-        denoised = self.module(torch.cat(passed), self.level(angle), every)
-        error = (denoised - torch.cat([goal] * self.way)).square().flatten(1).mean(1)
-        error = self.weighted(error, angle, angle - torch.cat([end] * self.way))
-        return Loss(error.unflatten(0, (self.way, -1)).mean(0), self.level(first).logsnr, {})
+                angles.append(self.below(angles[-1]))
+                here, there = angles[-2:]
+                passed.append(self.lower(passed[-1], here, there, batch, cond, scale))
+            goal = (self.target or self.module)(passed[-1], self.level(angles[-1]), heard)
+
+        def every(leaf: Tensor) -> Tensor:
+            return torch.cat([leaf] * self.way)
+
+        x, angle = torch.cat(passed[:-1]), torch.cat(angles[:-1])
+        denoised = self.module(x, self.level(angle), {k: every(v) for k, v in heard.items()})
+        error = (denoised - every(goal)).square().flatten(1).mean(1)
+        error = self.weighted(error, angle, angle - every(angles[-1]))
+        return Loss(error.unflatten(0, (self.way, -1)).mean(0), self.level(angles[0]).logsnr, {})
+
+    def below(self, angle: Tensor) -> Tensor:
+        """a' of a; clean data from the smallest angle on."""
+        lower = angle - self.gap * angle.sin() * angle.cos().clamp(min=TURN)
+        return torch.where(lower > SMALLEST, lower, 0.0)
 
     def weighted(self, square: Tensor, angle: Tensor, gap: Tensor) -> Tensor:
         """The loss of squared errors of D."""

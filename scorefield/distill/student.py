@@ -229,13 +229,13 @@ def normalised(square: Tensor) -> Tensor:
     return square / (square.detach() + SCATTER**2).sqrt()
 
 
-def lognormal(u: Tensor, top: float, mean: float = -0.4, deviation: float = 1.6) -> Tensor:
-    """Angles with log tan(a) ~ N(mean, deviation^2), up to `top`, where a tenth of them is put: all
-    samples start there, which few draws would see.
+def lognormal(u: Tensor, top: float, further: float = 0.0) -> Tensor:
+    """Angles with log tan(a) ~ N(further - 0.4, 1.6^2), up to `top`, where a tenth of them is put:
+    all samples start there, which few draws would see.
 
     >>> [round(float(a), 3) for a in lognormal(torch.tensor([0.05, 0.101, 0.55, 0.9999]), 1.5)]
     [1.5, 0.005, 0.591, 1.5]
     """
     normal = torch.special.ndtri(((u - TOP) / (1 - TOP)).clamp(1e-12, 1 - 1e-12))
-    angle = (mean + deviation * normal).exp().atan().clamp(SMALLEST, top)
+    angle = (further - 0.4 + 1.6 * normal).exp().atan().clamp(SMALLEST, top)
     return torch.where(u < TOP, top, angle)

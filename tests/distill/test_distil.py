@@ -8,7 +8,7 @@ import torch
 
 from scorefield import generate
 from scorefield.denoise import Denoiser, Gaussian
-from scorefield.distill import METHODS, Knowledge, distil
+from scorefield.distill import METHODS, Consistency, Knowledge, distil
 from scorefield.nets import MLP, UNet
 from scorefield.process import VP, Flow
 from tests.refusal import refused
@@ -70,6 +70,7 @@ def test_data_alone_teach():
         ({"net": torch.nn.Linear(2, 2)}, "Linear cannot hear"),
         ({"shape": None}, "no shape"),
         ({"guidance": 0.5}, "guidance is 0.5"),
+        ({"method": partial(Consistency, way=0)}, "over 0 steps at a time"),
     ],
 )
 def test_what_cannot_be_distilled_is_refused(given, says):

@@ -399,7 +399,7 @@ def check_way() -> None:
 def test_the_last_step_of_a_way_begins_where_one_alone_would(monkeypatch):
     check_way()
     right = consistency.lognormal
-    monkeypatch.setattr(consistency, "lognormal", lambda u, top, mean: right(u, top))
+    monkeypatch.setattr(consistency, "lognormal", lambda u, top, further: right(u, top))
     fails("", check_way)
 
 
