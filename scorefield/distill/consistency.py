@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from scorefield.base import BadInput, Cond, Zero
-from scorefield.distill.student import SMALLEST, Student, StudentDraws, lognormal, normalised
+from scorefield.distill.student import SMALLEST, Student, StudentDraws, lognormal, pseudo_huber
 from scorefield.objective import Batch, Loss
 from scorefield.solve import DDIM, Heun, Solver
 
@@ -89,7 +89,7 @@ class Consistency(Student):
 
     def weighted(self, square: Tensor, angle: Tensor, gap: Tensor) -> Tensor:
         """The loss of squared errors of D."""
-        return normalised(square) / angle.sin().clamp(min=SMALLEST).to(square)
+        return pseudo_huber(square) / angle.sin().clamp(min=SMALLEST).to(square)
 
     def lower(
         self, x: Tensor, angle: Tensor, lower: Tensor, batch: Batch, cond: Cond | None,

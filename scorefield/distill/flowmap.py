@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scorefield.base import Level, like
 from scorefield.denoise.precondition import noise_number
-from scorefield.distill.student import SMALLEST, Student, StudentDraws, lognormal, normalised
+from scorefield.distill.student import SMALLEST, Student, StudentDraws, lognormal, pseudo_huber
 from scorefield.distill.trigflow import along
 from scorefield.objective import Batch, Loss
 from scorefield.solve import map_of
@@ -62,7 +62,7 @@ class MeanFlow(Student):
         slope = along(lambda x, t: self.u(x, t, r, heard), x, t, w, t, 1.0)
         error = self.u(x, t, r, heard) + like(t - r, x) * slope - v
         square = error.square().flatten(1).mean(1)
-        return Loss(normalised(square) if self.normalise else square, level.logsnr, {})
+        return Loss(pseudo_huber(square) if self.normalise else square, level.logsnr, {})
 
     def times(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """t by `lognormal`; r = t, or even in [0, t], in a quarter of the draws 0 itself."""

@@ -219,12 +219,12 @@ def of(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
 
 
-def normalised(square: Tensor) -> Tensor:
+def pseudo_huber(square: Tensor) -> Tensor:
     """L / sqrt(L + .1^2) of losses per dimension: its gradient, that of a pseudo-Huber loss, does
     not grow with the error.
 
-    >>> normalised(torch.tensor([1e-6, 0.01, 4.0]))
-    tensor([1.0000e-05, 7.0711e-02, 1.9975e+00])
+    >>> pseudo_huber(torch.tensor([1e-6, 0.01, 4.0]))
+    tensor([9.9995e-06, 7.0711e-02, 1.9975e+00])
     """
     return square / (square.detach() + SCATTER**2).sqrt()
 

@@ -109,13 +109,20 @@ def digits_likelihood() -> Config:
 
 
 def fashion_mnist() -> Config:
-    """Fashion-MNIST, 28x28 grey, ten classes: about 40 minutes on two cores.
+    """Fashion-MNIST, 28x28 grey, ten classes: about 35 minutes of a core with bfloat16.
 
     One norm a block and no attention: a step takes 9% less time, and 25,600 images of training end
     at the same loss.
     """
     return Config(
-        Training(images=600_000, batch=128, precision="bf16", checkpoint_every=50_000),
+        muon(
+            images=280_000,
+            batch=128,
+            lr=3e-3,
+            warmup=5_000,
+            precision="bf16",
+            checkpoint_every=50_000,
+        ),
         DataConfig("fashion-mnist"),
         "auto:width=32,multipliers=1-2-2,blocks=2,attention=(),norms=1",
     )
